@@ -1,0 +1,175 @@
+"""The command `alignery`. Each verb reads values, calls a flow or the lake, and shows what came of it.
+
+Exit codes: 0 done, 1 the run failed, 2 your mistake (one sentence says which), 3 it stopped short of its target.
+Heavy imports stand inside the verbs that need them, so that `--help` and `tables` answer at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from flows import show
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help=(
+        "A self-alignment data factory.\n\n"
+        "A language model writes instructions, answers them under rules, criticises and revises its answers, and "
+        "corrects them. Every attempt is a row in a lake that you can query. A published snapshot trains the next "
+        "model.\n\n"
+        "[bold]Start:[/bold]  alignery refresh → alignery publish → alignery retrain → alignery evaluate\n\n"
+        "[bold]Look:[/bold]   alignery tables · alignery show revisions · alignery sql 'SELECT * FROM funnel'\n\n"
+        "Everything is kept in the folder .alignery (ALIGNERY_HOME). Run a verb twice: what is done is not done again."
+    ),
+    epilog="Exit codes: 0 done · 1 the run failed · 2 your mistake · 3 stopped short of its target.",
+)
+
+PresetOption = Annotated[
+    str, typer.Option("--preset", "-p", help="A shipped preset (nano, one-gpu, server) or the path of a .yaml file.")
+]
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar="ALIGNERY_HOME", help="The folder of the lake, its exports and models.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]
+HOME = Path(".alignery")
+
+
+@app.command()
+def refresh(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Write, answer, criticise, revise and correct until the preset's target of accepted instructions is reached.
+
+    Only what the lake does not have is asked: run it again and nothing is sent; edit a principle and only what
+    it touches is; kill it and the same command finishes the work.
+    """
+    from flows.refresh import refresh as flow
+    from warehouse import Lake, look
+
+    summary = _run(flow(preset, home))
+    with Lake.open(home, read_only=True) as lake:
+        funnel = look.funnel(lake)
+    show.refreshed(summary, funnel, as_json)
+    if summary.state == "short":
+        raise typer.Exit(3)
+
+
+@app.command()
+def publish(
+    preset: PresetOption = "nano", home: HomeOption = HOME, tag: TagOption = None, as_json: JsonOption = False
+) -> None:
+    """Pin what the lake holds now under a tag, and export it: sft, preferences and qac, as trainers take them."""
+    from flows.publish import publish as flow
+
+    show.published(_run(flow(preset, home, tag)), as_json)
+
+
+@app.command()
+def retrain(
+    preset: PresetOption = "nano", home: HomeOption = HOME, tag: TagOption = None, as_json: JsonOption = False
+) -> None:
+    """Fine-tune on a published tag (the newest by default): SFT, then DPO, each in a process of its own."""
+    from flows.retrain import retrain as flow
+
+    show.trained(_run(flow(preset, home, tag)), as_json)
+
+
+@app.command()
+def evaluate(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Score the base model and the models trained from it on held-out prompts, and print before and after."""
+    from flows.evaluate import evaluate as flow
+
+    show.evaluated(_run(flow(preset, home)), as_json)
+
+
+@app.command()
+def tables(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """List the lake's tables and views, with their rows and what they hold."""
+    from warehouse import Lake, look
+
+    with _sentences(), Lake.open(home, read_only=True) as lake:
+        show.rows(look.tables(lake), as_json)
+
+
+@app.command("show")
+def show_table(
+    table: Annotated[str, typer.Argument(help="A table or view: see `alignery tables`.")],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many rows, newest first.")] = 5,
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the newest rows of a table or view, one field a line."""
+    from warehouse import Lake, look
+
+    with _sentences(), Lake.open(home, read_only=True) as lake:
+        show.records(look.show(lake, table, limit), as_json)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="For example: SELECT step, reason, count(*) FROM rejects GROUP BY ALL")],
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the lake in DuckDB's SQL. It reads and never writes."""
+    from warehouse import Lake
+
+    with _sentences(), Lake.open(home, read_only=True) as lake:
+        show.rows(lake.sql(query).to_pylist(), as_json)
+
+
+@app.command()
+def status(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Say what the newest runs did, what is published, and which models were trained on it."""
+    from warehouse import Lake, look
+
+    with _sentences(), Lake.open(home, read_only=True) as lake:
+        show.status(look.runs(lake), look.tags(lake), look.models(lake), as_json)
+
+
+def _run(flow: Coroutine[Any, Any, Any]) -> Any:
+    """Await a flow; its known faults become a sentence and an exit code."""
+    from flows.factory import StageStopped
+    from flows.retrain import TrainingStopped
+    from tasks.engines import EngineDown
+
+    with _sentences():
+        try:
+            return asyncio.run(flow)
+        except (EngineDown, StageStopped, TrainingStopped) as error:
+            _fail(error, 1)
+
+
+class _sentences:  # noqa: N801 - reads as what it does, where it is used
+    """Turns a user's mistake into one sentence on standard error and exit code 2."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        from flows.presets import PresetError
+        from prompts import PromptError
+        from tasks.engines import SpecError
+        from tasks.evaluate.held_out import HeldOutError
+        from warehouse import LakeError
+
+        if isinstance(error, PresetError | PromptError | SpecError | HeldOutError | LakeError):
+            _fail(error, 2)
+
+
+def _fail(error: Exception, code: int) -> Any:
+    print(f"alignery: {error}", file=sys.stderr)
+    raise typer.Exit(code) from None
+
+
+def main() -> None:
+    """The entry point."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    app()

@@ -1,0 +1,117 @@
+"""`evaluate`: the oracle on held-out prompts, for the base model and each model trained from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.factory import Factory, TaskRunner, plainly
+from flows.presets import Evaluate, Preset, PresetError, load
+from flows.progress import StepProgress
+from flows.refresh import in_prefect
+from flows.run import Run
+from prompts import digest
+from tasks.engines import identity, open_engine
+from tasks.engines.spec import EngineSpec
+from tasks.evaluate import held_out
+from tasks.step import Row
+from warehouse import Lake, look
+
+Score = Callable[[str, str], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model's figures: rows of metric, value (0 to 1) and count."""
+
+    label: str  # "base", or the recipe that made it
+    path: str
+    figures: list[Row]
+
+
+@flow(name="evaluate", validate_parameters=False)
+async def evaluate(preset: str = "nano", home: Path = Path(".alignery")) -> list[Evaluation]:
+    """Score the base model and the newest models trained from it, in that order.
+
+    Args:
+        preset: says the held-out prompts, the oracle and the base model.
+        home: the folder of the lake.
+    """
+    with Lake.open(home) as lake:
+        return await evaluate_chain(load(preset), lake, runner=in_prefect)
+
+
+async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> list[Evaluation]:
+    """The evaluation itself, with or without Prefect. Answers that the lake has are not asked for again.
+
+    Raises:
+        PresetError: the preset has no `evaluate` section.
+    """
+    if preset.evaluate is None:
+        raise PresetError(f"preset {preset.name}: got no 'evaluate' section; give it prompts and an oracle")
+    run = Run(lake, "evaluate", preset)
+    evaluations = []
+    for label, spec in _chain(preset, lake):
+        with StepProgress() as progress:
+            factory = Factory(lake, run, progress, runner, reject_limit=1.0)
+            evaluations.append(await _evaluate_one(preset, preset.evaluate, factory, label, spec))
+    run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
+    return evaluations
+
+
+def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
+    """The base model, then each model on the way to the newest one trained from it."""
+    base = preset.spec("generator")
+    models = {row["id"]: row for row in look.models(lake) if Path(row["path"]).is_dir()}
+    for newest in reversed(list(models.values())):
+        chain: list[tuple[str, EngineSpec]] = []
+        row: Row | None = newest
+        while row is not None:
+            chain.insert(0, (row["recipe"], base.model_copy(update={"model": row["path"]})))
+            if row["base_id"] == identity(base):
+                return [("base", base), *chain]
+            row = models.get(row["base_id"])
+    return [("base", base)]
+
+
+async def _evaluate_one(preset: Preset, config: Evaluate, factory: Factory, label: str, spec: EngineSpec) -> Evaluation:
+    suite = config.prompts.stem
+    prompts = held_out.load(config.prompts)
+    step = held_out.answer(preset.words.library(), config.sampling, suite)
+    factory.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
+    async with open_engine(spec) as engine:
+        answers = await factory.settle(step, prompts, engine)
+        model = engine.identity
+    figures = held_out.figures(suite, prompts, answers, _score(config.oracle))
+    await asyncio.to_thread(_remember, factory, model, spec, figures)
+    return Evaluation(label, str(getattr(spec, "model", spec.engine)), figures)
+
+
+def _remember(factory: Factory, model: str, spec: EngineSpec, figures: list[Row]) -> None:
+    """Append the figures that the lake does not have: the id is their content."""
+    known = {row["id"] for row in look.evals(factory.lake)}
+    stamp: dict[str, Any] = {
+        "model": model,
+        "model_path": str(getattr(spec, "model", spec.engine)),
+        "run_id": factory.run.id,
+        "created_at": datetime.now(UTC),
+    }
+    rows = [
+        {"id": digest(model, row["suite"], row["metric"], row["value"], row["count"])} | row | stamp for row in figures
+    ]
+    if new := [row for row in rows if row["id"] not in known]:
+        factory.run.start()
+        factory.lake.write("evals", new, run_id=factory.run.id, message=f"evaluate: {len(new)} figures")
+
+
+def _score(oracle: str) -> Score:
+    """The oracle of that name; there is one so far, and it comes with its micro-world."""
+    from nano.oracle import score
+
+    return score

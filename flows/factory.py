@@ -1,0 +1,155 @@
+"""The helper around a step: the one place that knows the step, the engine and the lake.
+
+It finds what is pending, asks only for that, commits what came of it once, and hands back the records
+of all rows, old and new. Prefect is not needed: a `TaskRunner` says how a chunk's work is run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows.progress import StepProgress
+from flows.run import Run
+from prompts import Message
+from tasks.engines import Completion, Engine, Sampling
+from tasks.step import Outcome, Row, Step, run
+from warehouse import Lake
+
+ChunkWork = Callable[[], Awaitable[None]]
+TaskRunner = Callable[[str, ChunkWork], Awaitable[None]]
+Judge = Callable[[Sequence[Row]], Sequence[Row]]
+
+# Below this many attempts a reject rate says nothing.
+REJECT_LIMIT_FROM = 100
+
+
+class StageStopped(RuntimeError):
+    """A step rejected more than the preset allows; the message carries the top reasons and samples."""
+
+
+async def plainly(name: str, work: ChunkWork) -> None:
+    """Run a chunk's work as it is, without an orchestrator."""
+    await work()
+
+
+@dataclass
+class Tally:
+    """What a run did: requests sent, work found done in the lake, replies not accepted by step."""
+
+    sent: int = 0
+    saved: int = 0
+    by_step: Counter[str] = field(default_factory=Counter)
+    rejects: dict[str, Counter[str]] = field(default_factory=dict)
+
+
+@dataclass
+class Factory:
+    """Walks rows through steps.
+
+    Args:
+        lake: where everything is remembered.
+        run: the run in whose name it is committed.
+        progress: told of every row.
+        runner: runs one chunk of one step; under Prefect, as a task run.
+        reject_limit: the share of a step's attempts that may fail to be accepted, 0 to 1.
+    """
+
+    lake: Lake
+    run: Run
+    progress: StepProgress
+    runner: TaskRunner = plainly
+    reject_limit: float = 0.5
+    tally: Tally = field(default_factory=Tally)
+
+    async def advance(self, step: Step, rows: Sequence[Row], engine: Engine) -> list[Row]:
+        """The rows of a chunk after a step: those whose work was accepted, each as the step's `carry` makes it."""
+        by_key = {step.work_key(row, engine): row for row in rows}
+        records = await self.settle(step, rows, engine)
+        return [step.carry(by_key[record["work_key"]], record) for record in records]
+
+    async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
+        """The records of these rows under a step, old and new; only what the lake does not have is asked.
+
+        `judge` sees new records before they are committed (the near-duplicate gate).
+
+        Raises:
+            EngineDown: the engine died; what was finished is committed.
+            StageStopped: the step rejects too much.
+        """
+        by_key = {step.work_key(row, engine): row for row in rows}
+        pending = await asyncio.to_thread(self.lake.pending, list(by_key))
+        self.tally.saved += len(by_key) - len(pending)
+        self.progress.expect(step.name, len(by_key), len(by_key) - len(pending))
+        if pending:
+
+            async def work() -> None:
+                # Asked of the lake again, so that a retried chunk sends only what is unfinished.
+                todo = await asyncio.to_thread(self.lake.pending, list(by_key))
+                watched = _Watched(engine, lambda: self.progress.tick(step.name))
+                outcome = await run(step, [row for key, row in by_key.items() if key in todo], watched)
+                await self._commit(outcome, judge)
+
+            await self.runner(f"{step.name} × {len(pending)}", work)
+        return await asyncio.to_thread(self.lake.records, step.table, list(by_key))
+
+    async def _commit(self, outcome: Outcome, judge: Judge | None) -> None:
+        step = outcome.step
+        records = judge(outcome.records) if judge else outcome.records
+        await asyncio.to_thread(self.run.start)
+        await asyncio.to_thread(
+            self.lake.append,
+            {step.table: records},
+            outcome.attempts,
+            run_id=self.run.id,
+            step=step.name,
+            fingerprint=outcome.fingerprint,
+        )
+        self._count(outcome)
+        if outcome.fault:
+            raise outcome.fault
+        self._check(step.name, outcome.attempts)
+
+    def _count(self, outcome: Outcome) -> None:
+        step = outcome.step.name
+        self.tally.sent += len(outcome.attempts)
+        self.tally.by_step[step] += len(outcome.attempts)
+        refused = self.tally.rejects.setdefault(step, Counter())
+        refused.update(a["reason"] for a in outcome.attempts if a["state"] != "accepted")
+
+    def _check(self, step: str, attempts: Sequence[Row]) -> None:
+        asked, refused = self.tally.by_step[step], self.tally.rejects[step]
+        if asked < REJECT_LIMIT_FROM or refused.total() <= self.reject_limit * asked:
+            return
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in refused.most_common(3))
+        samples = [str(a["raw_text"])[:160] for a in attempts if a["state"] != "accepted"][:3]
+        raise StageStopped(
+            f"{step}: {refused.total()} of {asked} attempts were not accepted, over the limit of "
+            f"{self.reject_limit:.0%} (line.reject_limit): {reasons}. Samples: {samples}. "
+            "What was accepted is in the lake; see the view 'rejects'."
+        )
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """An engine that reports each reply, so that progress moves by rows and not by chunks."""
+
+    engine: Engine
+    on_reply: Callable[[], Any]
+
+    @property
+    def identity(self) -> str:
+        return self.engine.identity
+
+    async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
+        completion = await self.engine.generate(prompt, sampling)
+        self.on_reply()
+        return completion
+
+    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
+        probabilities = await self.engine.choose(prompt, options)
+        self.on_reply()
+        return probabilities

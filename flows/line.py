@@ -1,0 +1,115 @@
+"""The line: the way of a row from a topic to a training example, walked chunk by chunk.
+
+Instructions are written round by round; as soon as a chunk of them is accepted it walks on by itself,
+answer → critique ⇄ revision, answer → correction, and the principled answer beside them, so that
+steps overlap and the engine always has work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+from flows.factory import Factory, Judge
+from flows.presets import Preset
+from prompts import Library
+from tasks.engines import Engine
+from tasks.filters.contamination import Contamination
+from tasks.filters.rouge import RougePool
+from tasks.generate import aligner, constitutional, respond, self_align, self_instruct
+from tasks.step import Row, Step
+
+
+@dataclass
+class Line:
+    """One refresh of one preset. Build it with the engines by alias, then `await line.walk()`."""
+
+    preset: Preset
+    factory: Factory
+    engines: Mapping[str, Engine]
+    held_out: Sequence[str] = ()  # evaluation prompts, which no instruction may repeat
+    accepted: list[Row] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        line = self.preset.line
+        self.library: Library = self.preset.words.library()
+        self.write = self_instruct.generate(self.library, line.self_instruct)
+        self.respond = respond.respond(self.library, line.respond)
+        self.principled = self_align.answer(self.library, line.self_align) if line.self_align else None
+        self.correct = aligner.correct(self.library, line.aligner) if line.aligner else None
+        self.rounds = self._rounds()
+
+    def _rounds(self) -> list[tuple[Step, Step]]:
+        config = self.preset.line.constitutional
+        if config is None:
+            return []
+        return [
+            (constitutional.critique(self.library, config, n), constitutional.revise(self.library, config, n))
+            for n in range(1, config.rounds + 1)
+        ]
+
+    @property
+    def steps(self) -> Iterator[Step]:
+        """Every step of this line, in order."""
+        yield from (self.write, self.respond)
+        yield from (step for pair in self.rounds for step in pair)
+        yield from (step for step in (self.principled, self.correct) if step)
+
+    def words(self) -> list[Row]:
+        """What this line may say, for the `prompts` table: each prompt and each principle."""
+        rows = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source} for step in self.steps]
+        if self.rounds:
+            for p in self.library.principles():
+                rows.append({"hash": p.hash, "id": f"principle:{p.id}", "source": f"{p.critique}\n{p.revision}"})
+        return rows
+
+    async def walk(self) -> bool:
+        """Walk until the target of accepted instructions is reached. False if the candidates ran out first."""
+        line = self.preset.line
+        places = asyncio.Semaphore(line.chunks_in_flight)
+        async with asyncio.TaskGroup() as group, aclosing(self._instructions()) as chunks:
+            async for chunk in chunks:
+                await places.acquire()
+                walk = group.create_task(self._walk_chunk(chunk))
+                walk.add_done_callback(lambda _: places.release())
+        return len(self.accepted) >= line.self_instruct.accept
+
+    async def _instructions(self) -> AsyncIterator[list[Row]]:
+        """Chunks of accepted instructions, exactly as many in all as the target says."""
+        config, chunk = self.preset.line.self_instruct, self.preset.line.chunk
+        judge = self._gate(config)
+        yielded = candidates = number = 0
+        while yielded < config.accept:
+            ready = self.accepted[yielded : min(yielded + chunk, config.accept)]
+            exhausted = candidates >= config.max_candidates
+            if len(ready) == chunk or (ready and (exhausted or len(self.accepted) >= config.accept)):
+                yielded += len(ready)
+                yield [self_instruct.instruction_row(record) for record in ready]
+            elif exhausted:
+                return
+            else:
+                requests = self_instruct.requests(self.library, config, number, self.accepted)
+                records = await self.factory.settle(self.write, requests, self.engines["generator"], judge)
+                self.accepted += [record for record in records if record["state"] == "accepted"]
+                # A reply that failed counts as one, so that a model that writes nothing cannot loop for ever.
+                candidates += max(len(records), len(requests))
+                number += 1
+
+    def _gate(self, config: self_instruct.Config) -> Judge:
+        pool = RougePool([*self.factory.lake.instructions(), *(seed.instruction for seed in self.library.seeds())])
+        contamination = Contamination(self.held_out)
+        return lambda records: self_instruct.gate(records, pool, config, contamination)
+
+    async def _walk_chunk(self, rows: list[Row]) -> None:
+        generator = self.engines["generator"]
+        async with asyncio.TaskGroup() as group:
+            if self.principled:
+                group.create_task(self.factory.advance(self.principled, rows, generator))
+            answered = await self.factory.advance(self.respond, rows, generator)
+            if self.correct:
+                group.create_task(self.factory.advance(self.correct, answered, self.engines["aligner"]))
+            for critique, revise in self.rounds:
+                answered = await self.factory.advance(critique, answered, generator)
+                answered = await self.factory.advance(revise, answered, generator)

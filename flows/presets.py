@@ -1,0 +1,175 @@
+"""A preset is a whole factory in one strict YAML file: the words, the models, the line, the training, the test.
+
+Paths that start with `./` or `../` are relative to the preset's own file; `${NAME}` is taken from the
+environment, so that a secret or an endpoint never stands in a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from prompts import Library, digest
+from tasks.engines import Sampling
+from tasks.engines.spec import EngineSpec
+from tasks.generate.aligner import Config as Aligner
+from tasks.generate.constitutional import Config as Constitutional
+from tasks.generate.respond import Config as Respond
+from tasks.generate.self_align import Config as SelfAlign
+from tasks.generate.self_instruct import Config as SelfInstruct
+from tasks.train.dpo import Config as Dpo
+from tasks.train.sft import Config as Sft
+
+SHIPPED = Path(__file__).parent.parent / "presets"
+
+
+class PresetError(ValueError):
+    """A preset is wrong or is not there; the message names the file, the field and the fix."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _file_exists(path: Path) -> Path:
+    if not path.is_file():
+        raise ValueError(f"got {path}, which is not a file; give the path of one, relative to the preset")
+    return path
+
+
+def _folder_exists(path: Path) -> Path:
+    if not path.is_dir():
+        raise ValueError(f"got {path}, which is not a folder; give the path of one, relative to the preset")
+    return path
+
+
+ExistingFile = Annotated[Path, AfterValidator(_file_exists)]
+ExistingFolder = Annotated[Path, AfterValidator(_folder_exists)]
+
+
+class Words(_Strict):
+    """Which words are said: a shipped variant and, in front of it, a folder of your own files."""
+
+    variant: Literal["full", "nano"] = "full"
+    overlay: ExistingFolder | None = None
+
+    def library(self) -> Library:
+        return Library(self.variant, self.overlay)
+
+
+class Line(_Strict):
+    """What the refresh does. A method that is left out is not run."""
+
+    self_instruct: SelfInstruct
+    respond: Respond = Respond()
+    self_align: SelfAlign | None = None
+    constitutional: Constitutional | None = None
+    aligner: Aligner | None = None
+    chunk: int = Field(default=256, ge=1, description="rows to a chunk: one Prefect task run and one commit a step")
+    chunks_in_flight: int = Field(default=8, ge=1)
+    reject_limit: float = Field(default=0.5, ge=0, le=1, description="a step above this share of rejects stops the run")
+
+
+class Retrain(_Strict):
+    """The recipes of one retraining, each started from the one before. One left out is not run."""
+
+    sft: Sft | None = None
+    dpo: Dpo | None = None
+
+
+class Evaluate(_Strict):
+    """The test on held-out prompts. The oracle `nano` scores the embedded model's micro-world."""
+
+    oracle: Literal["nano"]
+    prompts: ExistingFile
+    sampling: Sampling = Sampling(max_tokens=256)
+
+
+class Preset(_Strict):
+    name: str
+    about: str
+    words: Words = Words()
+    models: dict[Literal["generator", "aligner"], EngineSpec]
+    licences: dict[str, str] = Field(default={}, description="alias → licence of the model, for the dataset card")
+    line: Line
+    retrain: Retrain | None = None
+    evaluate: Evaluate | None = None
+
+    @model_validator(mode="after")
+    def _has_generator(self) -> Preset:
+        if "generator" not in self.models:
+            raise ValueError("models: got no 'generator'; bind one, it writes, answers and revises")
+        return self
+
+    @property
+    def hash(self) -> str:
+        return digest(self.model_dump(mode="json"))
+
+    def spec(self, alias: Literal["generator", "aligner"]) -> EngineSpec:
+        """The engine bound to an alias; `aligner` falls to the generator when it has none of its own."""
+        return self.models.get(alias, self.models["generator"])
+
+
+def load(name: str) -> Preset:
+    """The preset of that name among the shipped ones, or in the file of that path (it ends in .yaml).
+
+    Raises:
+        PresetError: no such preset, or a key, value or path in it is wrong.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else SHIPPED / f"{name}.yaml"
+    if not path.is_file():
+        shipped = sorted(p.stem for p in SHIPPED.glob("*.yaml"))
+        raise PresetError(f"no preset {name!r}: give one of {shipped}, or the path of a .yaml file")
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise PresetError(f"{path}: not YAML: {error}; mend the file") from error
+    if not isinstance(data, dict):
+        raise PresetError(f"{path}: got {type(data).__name__}, expected a mapping; see presets/nano.yaml")
+    data = _resolved(data, path, "")
+    try:
+        return Preset.model_validate({"name": path.stem} | data)
+    except ValidationError as error:
+        raise PresetError(_sentence(path, error)) from error
+
+
+def _resolved(value: Any, path: Path, field: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _resolved(item, path, f"{field}.{key}".lstrip(".")) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(item, path, field) for item in value]
+    if not isinstance(value, str):
+        return value
+    value = re.sub(r"\$\{(\w+)\}", lambda match: _environment(match[1], path, field), value)
+    return str((path.parent / value).resolve()) if value.startswith(("./", "../")) else value
+
+
+def _environment(name: str, path: Path, field: str) -> str:
+    if name not in os.environ:
+        raise PresetError(f"{path}: {field}: ${{{name}}} is not set in the environment; export {name}=…")
+    return os.environ[name]
+
+
+def _sentence(path: Path, error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"]) or "the file"
+    if first["type"] == "extra_forbidden":
+        return f"{path}: {field}: no such key; expected {_known(first['loc'])}; mend or drop it"
+    return f"{path}: {field}: {first['msg'].removeprefix('Value error, ')} (got {str(first['input'])[:80]!r})"
+
+
+def _known(location: tuple[int | str, ...]) -> str:
+    """The keys that may stand where an unknown one was found."""
+    model: Any = Preset
+    for part in location[:-1]:
+        annotation = model.model_fields[part].annotation if part in getattr(model, "model_fields", {}) else None
+        models = [t for t in (annotation, *getattr(annotation, "__args__", ())) if hasattr(t, "model_fields")]
+        if not models:
+            return "only the keys in the documentation of that section"
+        model = models[0]
+    return f"one of {sorted(model.model_fields)}"

@@ -1,0 +1,134 @@
+"""`refresh`: walk the line until the target of accepted instructions is reached.
+
+The body is plain; Prefect gives it task runs (one a chunk and step), retries and artifacts. Chunks are
+awaited and not submitted: `.submit()` would run each in a thread and event loop of its own, where an
+engine opened by the flow does not work.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows.factory import ChunkWork, Factory, StageStopped, TaskRunner, plainly
+from flows.line import Line
+from flows.presets import Preset, load
+from flows.progress import StepProgress
+from flows.run import Run
+from tasks.engines import EngineDown, open_engine
+from tasks.evaluate import held_out
+from warehouse import Lake, look
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a refresh did. `saved` counts the requests that the lake already had the answers to."""
+
+    run_id: str
+    state: str  # finished | short
+    accepted: int
+    target: int
+    sent: int
+    saved: int
+    seconds: float
+
+
+@flow(name="refresh", validate_parameters=False)
+async def refresh(preset: str = "nano", home: Path = Path(".alignery")) -> Summary:
+    """Write, answer, criticise, revise and correct, until the preset's target is reached.
+
+    Args:
+        preset: a shipped preset's name, or the path of a .yaml file.
+        home: the folder of the lake.
+    """
+    with Lake.open(home) as lake:
+        summary = await walk_line(load(preset), lake, runner=in_prefect)
+        await create_table_artifact(
+            key="funnel", table=_plain(look.funnel(lake)), description=f"Run {summary.run_id}: {summary.state}"
+        )
+    return summary
+
+
+async def in_prefect(name: str, work: ChunkWork) -> None:
+    """Run a chunk's work as a Prefect task run, retried when the engine comes and goes."""
+
+    # No caching and no stored results: the lake is what remembers.
+    @task(
+        task_run_name=name,
+        name=name.split(" ", maxsplit=1)[0],
+        retries=2,
+        retry_delay_seconds=[2, 10],
+        retry_condition_fn=_may_recover,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+    async def chunk() -> None:
+        await work()
+
+    await chunk()
+
+
+def _may_recover(task: Any, run: Any, state: Any) -> bool:
+    return isinstance(state.result(raise_on_failure=False), EngineDown)
+
+
+async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> Summary:
+    """The refresh itself, with or without Prefect.
+
+    Raises:
+        EngineDown, StageStopped: the run failed; what was finished is committed.
+    """
+    begun = time.monotonic()
+    run = Run(lake, "refresh", preset)
+    async with AsyncExitStack() as stack:
+        engines = {alias: await stack.enter_async_context(open_engine(preset.spec(alias))) for alias in preset.models}
+        engines.setdefault("aligner", engines["generator"])
+        with StepProgress() as progress:
+            factory = Factory(lake, run, progress, runner, preset.line.reject_limit)
+            prompts = [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
+            line = Line(preset, factory, engines, prompts)
+            run.words = line.words()
+            try:
+                with _first_of_group():
+                    reached = await line.walk()
+            except (EngineDown, StageStopped) as error:
+                run.end("failed", {"sent": factory.tally.sent, "saved": factory.tally.saved}, str(error))
+                raise
+    target = preset.line.self_instruct.accept
+    summary = Summary(
+        run_id=run.id,
+        state="finished" if reached else "short",
+        accepted=min(len(line.accepted), target),
+        target=target,
+        sent=factory.tally.sent,
+        saved=factory.tally.saved,
+        seconds=round(time.monotonic() - begun, 1),
+    )
+    run.end(summary.state, asdict(summary))
+    return summary
+
+
+@contextmanager
+def _first_of_group() -> Iterator[None]:
+    """Raise the first fault of a task group as itself: the others are its echoes."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from group
+
+
+def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows as JSON can hold them."""
+    return json.loads(json.dumps(rows, default=str))

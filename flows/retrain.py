@@ -1,0 +1,166 @@
+"""`retrain`: fine-tune on a published tag, each recipe in a process of its own, each from the one before."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from prefect import flow
+
+from flows.factory import TaskRunner, plainly
+from flows.presets import Preset, PresetError, load
+from flows.refresh import in_prefect
+from flows.run import Run
+from prompts import digest
+from tasks.engines import identity
+from tasks.engines.spec import EngineSpec
+from tasks.step import Row
+from warehouse import Lake, LakeError, look
+
+# The view that each recipe reads, in the order in which they are run.
+RECIPES: dict[Literal["sft", "dpo"], str] = {"sft": "sft", "dpo": "preferences"}
+
+
+class TrainingStopped(RuntimeError):
+    """A training process failed; its own words stand above this message."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, and whether this run trained it or an earlier one had."""
+
+    recipe: str
+    path: Path
+    seconds: float
+    new: bool
+
+
+@flow(name="retrain", validate_parameters=False)
+async def retrain(preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None) -> list[Trained]:
+    """Train the preset's recipes on a tag (the newest when left out).
+
+    Args:
+        preset: says the recipes and the model to start from.
+        home: the folder of the lake.
+        tag: which publication to train on.
+    """
+    with Lake.open(home) as lake:
+        return await train_on(load(preset), lake, home, tag, runner=in_prefect)
+
+
+async def train_on(
+    preset: Preset, lake: Lake, home: Path, tag: str | None = None, *, runner: TaskRunner = plainly
+) -> list[Trained]:
+    """The retraining itself, with or without Prefect. What was trained before, from the same, is not trained again.
+
+    Raises:
+        PresetError: the preset has no recipes, or its generator has no weights to train.
+        LakeError: no such tag, or its export is gone.
+        TrainingStopped: a training process failed.
+    """
+    if preset.retrain is None:
+        raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
+    published = _publication(lake, tag)
+    base = base_spec(preset)
+    run = Run(lake, "retrain", preset)
+    trained = []
+    for recipe, view in RECIPES.items():
+        config = getattr(preset.retrain, recipe)
+        if config is None:
+            continue
+        settings = config.model_dump(mode="json")
+        job = _Job(recipe, Path(published["export_path"]) / "data" / view, base, settings, published)
+        done = job.known(look.models(lake))
+        model = done or await job.train(lake, run, home, runner)
+        trained.append(Trained(recipe, Path(model["path"]), model["seconds"], new=done is None))
+        base = base.model_copy(update={"model": model["path"]})
+    run.end("finished", {t.recipe: str(t.path) for t in trained})
+    return trained
+
+
+def base_spec(preset: Preset) -> EngineSpec:
+    """The generator, whose weights the first recipe starts from."""
+    spec = preset.spec("generator")
+    if spec.engine not in ("transformers", "vllm"):
+        raise PresetError(
+            f"preset {preset.name}: models.generator: got engine {spec.engine!r}, which has no weights here; "
+            "retraining needs 'transformers' or 'vllm' and a model folder"
+        )
+    return spec
+
+
+def _publication(lake: Lake, tag: str | None) -> Row:
+    tags = look.tags(lake)
+    if not tags:
+        raise LakeError("nothing is published yet: run `alignery publish` first")
+    found = [row for row in tags if tag in (None, row["name"])]
+    if not found:
+        raise LakeError(f"no tag {tag!r}: there are {[row['name'] for row in tags]}; see `alignery status`")
+    published = found[-1]
+    if not Path(published["export_path"]).is_dir():
+        raise LakeError(f"the export of {published['name']} is gone from {published['export_path']}; publish it again")
+    return published
+
+
+@dataclass(frozen=True)
+class _Job:
+    recipe: str
+    data: Path
+    base: Any
+    settings: Mapping[str, Any]
+    published: Row
+
+    @property
+    def config(self) -> str:
+        return json.dumps(self.settings, sort_keys=True)
+
+    def known(self, models: list[Row]) -> Row | None:
+        """The model that this very job made before, if its folder is still there."""
+        mine = (self.recipe, self.config, self.published["content_hash"], identity(self.base))
+        for row in models:
+            if mine == (row["recipe"], row["config"], row["export_hash"], row["base_id"]):
+                return row if Path(row["path"]).is_dir() else None
+        return None
+
+    async def train(self, lake: Lake, run: Run, home: Path, runner: TaskRunner) -> Row:
+        key = digest(self.recipe, self.config, self.published["content_hash"], identity(self.base))
+        out = (home / "models" / f"{self.recipe}-{key[:12]}").resolve()
+        await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
+        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        row = {
+            "id": identity(self.base.model_copy(update={"model": str(out)})),
+            "path": str(out),
+            "base_id": identity(self.base),
+            "base_path": str(self.base.model),
+            "recipe": self.recipe,
+            "tag": self.published["name"],
+            "export_hash": self.published["content_hash"],
+            "config": self.config,
+            "metrics": json.dumps(report),
+            "seconds": report["seconds"],
+            "run_id": run.id,
+            "created_at": datetime.now(UTC),
+        }
+        await asyncio.to_thread(run.start)
+        await asyncio.to_thread(lake.write, "models", [row], run_id=run.id, message=f"retrain: {self.recipe}")
+        return row
+
+    async def _process(self, out: Path) -> None:
+        arguments = ["--data", str(self.data), "--model", str(self.base.model), "--out", str(out)]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tasks.train", self.recipe, *arguments, "--config", self.config
+        )
+        try:
+            code = await process.wait()
+        except asyncio.CancelledError:
+            process.terminate()
+            await process.wait()
+            raise
+        if code:
+            raise TrainingStopped(f"training {self.recipe} on {self.data} ended with exit code {code}; see above")

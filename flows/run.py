@@ -1,0 +1,60 @@
+"""A run in the lake: written when its first rows are, so that a run with nothing to do leaves no trace."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from flows.presets import Preset
+from prompts import digest
+from warehouse import Lake
+
+
+@dataclass
+class Run:
+    """One run of a flow. `start` may be called by several threads; the first one writes."""
+
+    lake: Lake
+    flow: str
+    preset: Preset
+    words: Iterable[Mapping[str, Any]] = ()  # rows of the `prompts` table: what this run may say
+    id: str = ""
+    started: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        # The process is part of it, so that two runs begun in one microsecond differ.
+        self.id = digest(self.flow, self.preset.hash, datetime.now(UTC).isoformat(), os.getpid())
+
+    def start(self) -> None:
+        with self._lock:
+            if not self.started:
+                self.lake.write("prompts", list(self.words), run_id=self.id, message=f"{self.flow}: words")
+                self._write("started", {}, None)
+                self.started = True
+
+    def end(self, state: str, totals: Mapping[str, Any], message: str | None = None) -> None:
+        """Record how it ended (`finished`, `short` or `failed`), if it ever wrote anything."""
+        if self.started:
+            self._write(state, totals, message)
+
+    def _write(self, state: str, totals: Mapping[str, Any], message: str | None) -> None:
+        row = {
+            "id": self.id,
+            "state": state,
+            "flow": self.flow,
+            "preset": self.preset.name,
+            "config": self.preset.model_dump_json(),
+            "config_hash": self.preset.hash,
+            "code_version": version("alignery"),
+            "totals": json.dumps(totals),
+            "message": message,
+            "created_at": datetime.now(UTC),
+        }
+        self.lake.write("runs", [row], run_id=self.id, message=f"{self.flow}: {state}")

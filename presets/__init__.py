@@ -1,0 +1,1 @@
+"""Presets: a whole factory as one strict YAML file. `flows.presets` reads them."""

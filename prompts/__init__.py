@@ -1,0 +1,242 @@
+"""What is said: prompts, principles, rules, topics and seeds as strict data files, known by their content.
+
+A `Library` is a variant (`full` for real models, `nano` for the embedded one) and, if the user has
+one, an overlay folder whose files stand in front of the shipped ones. Nothing is loaded by a free
+path: an id such as `constitutional/critique` names `constitutional/critique.yaml`, or
+`constitutional/critique.nano.yaml` under the variant `nano`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import jinja2
+import jinja2.meta
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Message = dict[str, str]
+HERE = Path(__file__).parent
+VARIANTS = ("full", "nano")
+_JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+
+
+class PromptError(ValueError):
+    """A prompt file or its use is wrong; the message says what was got, what was expected, and the fix."""
+
+
+def digest(*parts: Any) -> str:
+    """The content hash used for every id and key: 32 hex digits (blake2b-128) of the canonical JSON."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Turn(_Strict):
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class PromptFile(_Strict):
+    """One prompt: either `text` (sent as it is) or `messages` (sent through the model's chat template)."""
+
+    id: str
+    about: str
+    variables: list[str]
+    text: str | None = None
+    messages: list[Turn] | None = None
+    stop: list[str] = []
+
+
+class Principle(_Strict):
+    """A constitutional principle: the request for a critique and the paired request for a revision."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    critique: str
+    revision: str
+
+    @property
+    def hash(self) -> str:
+        return digest(self.critique, self.revision)
+
+
+class Rule(_Strict):
+    """A SELF-ALIGN rule, cited by its number (its place in the file, from 1) and its name."""
+
+    name: str
+    text: str
+
+
+class Exemplar(_Strict):
+    """A SELF-ALIGN demonstration: a query, the internal thoughts that cite rules, and the answer."""
+
+    query: str
+    thought: str
+    answer: str
+
+
+class Seed(_Strict):
+    """A seed instruction written by a person."""
+
+    topic: str
+    instruction: str
+
+
+class _Constitution(_Strict):
+    principles: list[Principle]
+
+
+class _Rules(_Strict):
+    rules: list[Rule]
+    exemplars: list[Exemplar]
+
+
+class _Topics(_Strict):
+    topics: list[str]
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A loaded prompt. `hash` covers what is sent (text or messages, and stops), not the commentary."""
+
+    id: str
+    turns: tuple[tuple[str, str], ...]  # (role, Jinja source); a raw text has the one role ""
+    stop: tuple[str, ...]
+    variables: frozenset[str]
+    path: Path
+
+    @cached_property
+    def hash(self) -> str:
+        return digest(self.turns, self.stop)
+
+    @property
+    def source(self) -> str:
+        """The whole template as one readable text, for the `prompts` table."""
+        return "\n".join(f"[{role}]\n{text}" if role else text for role, text in self.turns)
+
+    def render(self, **values: Any) -> str | list[Message]:
+        """The text, or the chat messages, with every variable filled.
+
+        Raises:
+            PromptError: a variable is missing, or one was given that the prompt does not use.
+        """
+        if missing := sorted(self.variables - values.keys()):
+            raise PromptError(f"{self.path}: missing {missing}; give every one of {sorted(self.variables)}")
+        if unused := sorted(values.keys() - self.variables):
+            raise PromptError(f"{self.path}: got {unused}, which the prompt does not use; drop them")
+        texts = [(role, _JINJA.from_string(text).render(values)) for role, text in self.turns]
+        if self.turns[0][0] == "":
+            return texts[0][1]
+        return [{"role": role, "content": text} for role, text in texts]
+
+
+@dataclass(frozen=True)
+class Library:
+    """All words of a run: a variant and, in front of the shipped files, an optional overlay folder."""
+
+    variant: str = "full"
+    overlay: Path | None = None
+
+    def path(self, id: str, suffix: str = "yaml") -> Path:
+        """The file behind an id. Raises PromptError naming what there is when there is none."""
+        if self.variant not in VARIANTS:
+            raise PromptError(f"prompts: got variant {self.variant!r}, expected one of {list(VARIANTS)}")
+        name = f"{id}.{suffix}" if self.variant == "full" else f"{id}.{self.variant}.{suffix}"
+        folders = [folder for folder in (self.overlay, HERE) if folder is not None]
+        for folder in folders:
+            if (folder / name).is_file():
+                return folder / name
+        known = sorted(str(p.relative_to(HERE)) for p in HERE.rglob(f"*.{suffix}"))
+        raise PromptError(f"no prompt file {name} in {[str(f) for f in folders]}; there are {known}")
+
+    def prompt(self, id: str) -> Prompt:
+        path = self.path(id)
+        file = _read(path, PromptFile)
+        if file.id != id:
+            raise PromptError(f"{path}: id is {file.id!r}, expected {id!r}; the id must follow the file's name")
+        if (file.text is None) == (file.messages is None):
+            raise PromptError(f"{path}: give either 'text' or 'messages', and not both")
+        turns = [("", file.text)] if file.text is not None else [(t.role, t.content) for t in file.messages or []]
+        _check_variables(path, [text for _, text in turns], file.variables)
+        return Prompt(id, tuple(turns), tuple(file.stop), frozenset(file.variables), path)
+
+    def principles(self, id: str = "constitutional/constitution") -> list[Principle]:
+        path = self.path(id)
+        principles = _read(path, _Constitution).principles
+        _unique(path, "principle id", [p.id for p in principles])
+        return principles
+
+    def rules(self, id: str = "self_align/rules") -> tuple[list[Rule], list[Exemplar]]:
+        file = _read(self.path(id), _Rules)
+        return file.rules, file.exemplars
+
+    def topics(self, id: str = "self_instruct/topics") -> list[str]:
+        path = self.path(id)
+        topics = _read(path, _Topics).topics
+        _unique(path, "topic", topics)
+        return topics
+
+    def seeds(self, id: str = "self_instruct/seeds") -> list[Seed]:
+        """The seed instructions, one JSON object a line. A bad line is named by its number."""
+        path = self.path(id, "jsonl")
+        seeds = []
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if line.strip():
+                seeds.append(_validated(f"{path}:{number}", Seed, _json(f"{path}:{number}", line)))
+        if not seeds:
+            raise PromptError(f'{path}: no seeds; give at least one line {{"topic": …, "instruction": …}}')
+        return seeds
+
+
+def _read(path: Path, model: type[_Model]) -> _Model:
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise PromptError(f"{path}: not YAML: {error}; mend the file") from error
+    return _validated(str(path), model, data)
+
+
+def _json(where: str, line: str) -> Any:
+    try:
+        return json.loads(line)
+    except json.JSONDecodeError as error:
+        raise PromptError(f"{where}: not JSON ({error}); expected one object a line") from error
+
+
+def _validated(where: str, model: type[_Model], data: Any) -> _Model:
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise PromptError(
+            f"{where}: {field}: {first['msg']}; expected the fields {list(model.model_fields)}"
+        ) from error
+
+
+def _check_variables(path: Path, sources: Sequence[str], declared: Sequence[str]) -> None:
+    try:
+        used = set().union(*(jinja2.meta.find_undeclared_variables(_JINJA.parse(text)) for text in sources))
+    except jinja2.TemplateSyntaxError as error:
+        raise PromptError(f"{path}: line {error.lineno} of a template: {error.message}; mend the template") from error
+    if used != set(declared):
+        raise PromptError(
+            f"{path}: variables says {sorted(declared)}, the template uses {sorted(used)}; make them agree"
+        )
+
+
+def _unique(path: Path, what: str, names: Sequence[str]) -> None:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise PromptError(f"{path}: the {what} {twice} stands twice; give each its own")

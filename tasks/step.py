@@ -1,0 +1,188 @@
+"""A step: one request a row, replies read into records, and one attempt for every call made.
+
+A `Step` is data and three small pure functions, so that its work keys are known before anything is
+sent; `run` is the one place where a reply is asked for, retried, judged and recorded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from prompts import Prompt, digest
+from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampling
+
+Row = dict[str, Any]
+
+
+class Unparsed(ValueError):
+    """The reply is not in the form that the prompt asked for; another seed may do better."""
+
+
+class Rejected(ValueError):
+    """The reply was read and is not wanted; the message is the reason, a short fixed phrase."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kind of request.
+
+    Args:
+        name: `method.step`, as it stands in `attempts.step`.
+        table: the table that its records go to.
+        prompt: the prompt; its hash is part of the fingerprint.
+        sampling: how replies are drawn; the prompt's own stops are added.
+        parents: the fields of a row that hold the ids of the records it is made from; copied to each record.
+        variables: row → the prompt's variables.
+        read: (reply, row) → the fields of each record it yields. Raises Unparsed or Rejected.
+        content: row → what else makes the work (a principle and its hash); part of the work key.
+        carry: (row, one of its records) → the row that the next step of a chain gets.
+        config: further settings that the outcome depends on; part of the fingerprint.
+        retries: how many more seeds an unparsed reply is given.
+    """
+
+    name: str
+    table: str
+    prompt: Prompt
+    sampling: Sampling
+    parents: tuple[str, ...]
+    variables: Callable[[Row], Mapping[str, Any]]
+    read: Callable[[str, Row], Sequence[Row]]
+    content: Callable[[Row], Mapping[str, Any]] = lambda row: {}
+    carry: Callable[[Row, Row], Row] = lambda row, record: row
+    config: Mapping[str, Any] = field(default_factory=dict)
+    retries: int = 2
+
+    def fingerprint(self, engine: Engine) -> str:
+        """What all of this step's work has in common: prompt, model, sampling, settings."""
+        return digest(
+            self.name, self.prompt.hash, engine.identity, self._sampling().identity(), dict(self.config), self.retries
+        )
+
+    def work_key(self, row: Row, engine: Engine) -> str:
+        """The hash of everything that makes this one piece of work."""
+        return digest(self.fingerprint(engine), self.inputs(row))
+
+    def inputs(self, row: Row) -> dict[str, Any]:
+        return {name: row[name] for name in self.parents} | dict(self.content(row))
+
+    def _sampling(self) -> Sampling:
+        return replace(self.sampling, stop=(*self.sampling.stop, *self.prompt.stop))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of some rows. `fault` is set when the engine went down under way: commit, then raise it."""
+
+    step: Step
+    fingerprint: str
+    records: list[Row]
+    attempts: list[Row]
+    fault: EngineDown | None = None
+
+
+async def run(step: Step, rows: Iterable[Row], engine: Engine) -> Outcome:
+    """Ask for every row at once (the engine bounds what is in flight) and gather records and attempts."""
+    fingerprint = step.fingerprint(engine)
+    done = await asyncio.gather(*(_attend(step, row, engine, fingerprint) for row in rows))
+    return Outcome(
+        step,
+        fingerprint,
+        records=[record for records, _, _ in done for record in records],
+        attempts=[attempt for _, attempts, _ in done for attempt in attempts],
+        fault=next((fault for _, _, fault in done if fault), None),
+    )
+
+
+async def _attend(
+    step: Step, row: Row, engine: Engine, fingerprint: str
+) -> tuple[list[Row], list[Row], EngineDown | None]:
+    key = step.work_key(row, engine)
+    messages = step.prompt.render(**step.variables(row))
+    attempts: list[Row] = []
+    for number in range(step.retries + 1):
+        last = number == step.retries
+        sampling = replace(step._sampling(), seed=int(digest(key, number)[:8], 16) >> 1)
+        attempt = _attempt(step, row, engine, fingerprint, key, number, sampling)
+        attempts.append(attempt)
+        try:
+            completion = await engine.generate(messages, sampling)
+            attempt |= _heard(completion)
+            found = read_reply(step, completion, row)
+        except Unparsed as error:
+            attempt |= {"state": "unparsed", "reason": str(error), "final": last}
+        except Rejected as error:
+            attempt |= {"state": "rejected", "reason": str(error), "final": True}
+            break
+        except RequestRefused as error:
+            attempt |= {"state": "failed", "reason": str(error), "final": True}
+            break
+        except EngineDown as error:
+            # Not final: the row is asked again by the next run.
+            attempt |= {"state": "failed", "reason": str(error), "final": False}
+            return [], attempts, error
+        else:
+            attempt |= {"state": "accepted", "reason": None, "final": True}
+            return [_record(step, row, attempt, place, fields) for place, fields in enumerate(found)], attempts, None
+    return [], attempts, None
+
+
+def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
+    """The records in a reply; what no step wants (a reply cut short, an empty one) is rejected here."""
+    if completion.finish_reason == "length":
+        raise Rejected("truncated: the reply reached max_tokens")
+    if not completion.text.strip():
+        raise Rejected("empty reply")
+    return step.read(completion.text, row)
+
+
+def _attempt(step: Step, row: Row, engine: Engine, fingerprint: str, key: str, number: int, sampling: Sampling) -> Row:
+    inputs = step.inputs(row)
+    return {
+        "id": digest(key, number),
+        "work_key": key,
+        "step": step.name,
+        "fingerprint": fingerprint,
+        # Once each: in a first round the answer criticised and the first answer are one record.
+        "parents": list(dict.fromkeys(row[name] for name in step.parents)),
+        "inputs": json.dumps(inputs, sort_keys=True, ensure_ascii=False),
+        "prompt_id": step.prompt.id,
+        "prompt_hash": step.prompt.hash,
+        "model": engine.identity,
+        "sampling": json.dumps(sampling.identity(), sort_keys=True),
+        "seed": sampling.seed,
+        "try_number": number,
+        "raw_text": None,
+        "finish_reason": None,
+        "tokens_in": 0,
+        "tokens_out": 0,
+        "latency_s": None,
+        "created_at": datetime.now(UTC),
+    }
+
+
+def _heard(completion: Completion) -> Row:
+    return {
+        "raw_text": completion.text,
+        "finish_reason": completion.finish_reason,
+        "tokens_in": completion.tokens_in,
+        "tokens_out": completion.tokens_out,
+        "latency_s": completion.latency_s,
+    }
+
+
+def _record(step: Step, row: Row, attempt: Row, place: int, fields: Row) -> Row:
+    return {
+        # From the key and not the try, so that the id says what was asked, whichever seed answered.
+        "id": digest(attempt["work_key"], "record", place),
+        "parents": attempt["parents"],
+        "attempt_id": attempt["id"],
+        "work_key": attempt["work_key"],
+        "created_at": attempt["created_at"],
+        **{name: row[name] for name in step.parents},
+        **fields,
+    }
