@@ -17,7 +17,7 @@ from flows.progress import StepProgress
 from flows.refresh import in_prefect
 from flows.run import Run
 from prompts import digest
-from tasks.engines import identity, open_engine
+from tasks.engines import open_engine
 from tasks.engines.spec import EngineSpec
 from tasks.evaluate import held_out
 from tasks.step import Row
@@ -74,7 +74,7 @@ def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
         row: Row | None = newest
         while row is not None:
             chain.insert(0, (row["recipe"], base.model_copy(update={"model": row["path"]})))
-            if row["base_id"] == identity(base):
+            if row["base_id"] == base.identity():
                 return [("base", base), *chain]
             row = models.get(row["base_id"])
     return [("base", base)]

@@ -67,7 +67,7 @@ class Factory:
 
     async def advance(self, step: Step, rows: Sequence[Row], engine: Engine) -> list[Row]:
         """The rows of a chunk after a step: those whose work was accepted, each as the step's `carry` makes it."""
-        by_key = {step.work_key(row, engine): row for row in rows}
+        by_key = dict(zip(step.work_keys(rows, engine), rows, strict=True))
         records = await self.settle(step, rows, engine)
         return [step.carry(by_key[record["work_key"]], record) for record in records]
 
@@ -80,7 +80,7 @@ class Factory:
             EngineDown: the engine died; what was finished is committed.
             StageStopped: the step rejects too much.
         """
-        by_key = {step.work_key(row, engine): row for row in rows}
+        by_key = dict(zip(step.work_keys(rows, engine), rows, strict=True))
         pending = await asyncio.to_thread(self.lake.pending, list(by_key))
         self.tally.saved += len(by_key) - len(pending)
         self.progress.expect(step.name, len(by_key), len(by_key) - len(pending))

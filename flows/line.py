@@ -8,18 +8,19 @@ steps overlap and the engine always has work.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
 from flows.factory import Factory, Judge
-from flows.presets import Preset
+from flows.presets import Alias, Preset
 from prompts import Library
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
 from tasks.generate import aligner, constitutional, respond, self_align, self_instruct
 from tasks.step import Row, Step
+from warehouse import look
 
 
 @dataclass
@@ -28,7 +29,7 @@ class Line:
 
     preset: Preset
     factory: Factory
-    engines: Mapping[str, Engine]
+    engines: Mapping[Alias, Engine]
     held_out: Sequence[str] = ()  # evaluation prompts, which no instruction may repeat
     accepted: list[Row] = field(default_factory=list)
 
@@ -76,7 +77,7 @@ class Line:
                 walk.add_done_callback(lambda _: places.release())
         return len(self.accepted) >= line.self_instruct.accept
 
-    async def _instructions(self) -> AsyncIterator[list[Row]]:
+    async def _instructions(self) -> AsyncGenerator[list[Row], None]:
         """Chunks of accepted instructions, exactly as many in all as the target says."""
         config, chunk = self.preset.line.self_instruct, self.preset.line.chunk
         judge = self._gate(config)
@@ -98,7 +99,7 @@ class Line:
                 number += 1
 
     def _gate(self, config: self_instruct.Config) -> Judge:
-        pool = RougePool([*self.factory.lake.instructions(), *(seed.instruction for seed in self.library.seeds())])
+        pool = RougePool([*look.instructions(self.factory.lake), *(seed.instruction for seed in self.library.seeds())])
         contamination = Contamination(self.held_out)
         return lambda records: self_instruct.gate(records, pool, config, contamination)
 

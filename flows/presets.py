@@ -90,12 +90,15 @@ class Evaluate(_Strict):
     sampling: Sampling = Sampling(max_tokens=256)
 
 
+Alias = Literal["generator", "aligner"]
+
+
 class Preset(_Strict):
     name: str
     about: str
     words: Words = Words()
-    models: dict[Literal["generator", "aligner"], EngineSpec]
-    licences: dict[str, str] = Field(default={}, description="alias → licence of the model, for the dataset card")
+    models: dict[Alias, EngineSpec]
+    licences: dict[Alias, str] = Field(default={}, description="alias → licence of the model, for the dataset card")
     line: Line
     retrain: Retrain | None = None
     evaluate: Evaluate | None = None
@@ -110,7 +113,7 @@ class Preset(_Strict):
     def hash(self) -> str:
         return digest(self.model_dump(mode="json"))
 
-    def spec(self, alias: Literal["generator", "aligner"]) -> EngineSpec:
+    def spec(self, alias: Alias) -> EngineSpec:
         """The engine bound to an alias; `aligner` falls to the generator when it has none of its own."""
         return self.models.get(alias, self.models["generator"])
 

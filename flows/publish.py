@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from prefect import flow
-from warehouse.publish import Publication
-from warehouse.publish import publish as publish_snapshot
 
 from flows.presets import Preset, load
 from flows.run import Run
 from warehouse import Lake
+from warehouse.publish import Publication
+from warehouse.publish import publish as publish_snapshot
 
 
 @flow(name="publish", validate_parameters=False)
@@ -29,5 +29,6 @@ async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str
 def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> Publication:
     """The publication itself. The same content is published once: asked again, it is the same publication."""
     run = Run(lake, "publish", preset)
-    models = {alias: preset.licences.get(alias, "not stated") for alias in preset.models}
-    return publish_snapshot(lake, tag, home / "exports", models=models, run_id=run.id)
+    models = {spec.identity(): preset.licences.get(alias, "not stated") for alias, spec in preset.models.items()}
+    message = f"preset {preset.name}"
+    return publish_snapshot(lake, tag, home / "exports", models=models, run_id=run.id, message=message)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import create_table_artifact
+from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.factory import ChunkWork, Factory, StageStopped, TaskRunner, plainly
@@ -52,7 +52,7 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery")) -> Summa
     """
     with Lake.open(home) as lake:
         summary = await walk_line(load(preset), lake, runner=in_prefect)
-        await create_table_artifact(
+        await acreate_table_artifact(
             key="funnel", table=_plain(look.funnel(lake)), description=f"Run {summary.run_id}: {summary.state}"
         )
     return summary
@@ -98,7 +98,7 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
             line = Line(preset, factory, engines, prompts)
             run.words = line.words()
             try:
-                with _first_of_group():
+                with unwrapped():
                     reached = await line.walk()
             except (EngineDown, StageStopped) as error:
                 run.end("failed", {"sent": factory.tally.sent, "saved": factory.tally.saved}, str(error))
@@ -118,7 +118,7 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
 
 
 @contextmanager
-def _first_of_group() -> Iterator[None]:
+def unwrapped() -> Iterator[None]:
     """Raise the first fault of a task group as itself: the others are its echoes."""
     try:
         yield

@@ -18,7 +18,6 @@ from flows.presets import Preset, PresetError, load
 from flows.refresh import in_prefect
 from flows.run import Run
 from prompts import digest
-from tasks.engines import identity
 from tasks.engines.spec import EngineSpec
 from tasks.step import Row
 from warehouse import Lake, LakeError, look
@@ -122,21 +121,21 @@ class _Job:
 
     def known(self, models: list[Row]) -> Row | None:
         """The model that this very job made before, if its folder is still there."""
-        mine = (self.recipe, self.config, self.published["content_hash"], identity(self.base))
+        mine = (self.recipe, self.config, self.published["content_hash"], self.base.identity())
         for row in models:
             if mine == (row["recipe"], row["config"], row["export_hash"], row["base_id"]):
                 return row if Path(row["path"]).is_dir() else None
         return None
 
     async def train(self, lake: Lake, run: Run, home: Path, runner: TaskRunner) -> Row:
-        key = digest(self.recipe, self.config, self.published["content_hash"], identity(self.base))
+        key = digest(self.recipe, self.config, self.published["content_hash"], self.base.identity())
         out = (home / "models" / f"{self.recipe}-{key[:12]}").resolve()
         await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
         report = json.loads((out / "report.json").read_text(encoding="utf-8"))
         row = {
-            "id": identity(self.base.model_copy(update={"model": str(out)})),
+            "id": self.base.model_copy(update={"model": str(out)}).identity(),
             "path": str(out),
-            "base_id": identity(self.base),
+            "base_id": self.base.identity(),
             "base_path": str(self.base.model),
             "recipe": self.recipe,
             "tag": self.published["name"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,6 +13,7 @@ from typing import Any
 
 from flows.presets import Preset
 from prompts import digest
+from tasks.step import Row
 from warehouse import Lake
 
 
@@ -23,7 +24,7 @@ class Run:
     lake: Lake
     flow: str
     preset: Preset
-    words: Iterable[Mapping[str, Any]] = ()  # rows of the `prompts` table: what this run may say
+    words: Sequence[Row] = ()  # rows of the `prompts` table: what this run may say
     id: str = ""
     started: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)

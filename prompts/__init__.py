@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -136,7 +136,7 @@ class Prompt:
             raise PromptError(f"{self.path}: missing {missing}; give every one of {sorted(self.variables)}")
         if unused := sorted(values.keys() - self.variables):
             raise PromptError(f"{self.path}: got {unused}, which the prompt does not use; drop them")
-        texts = [(role, _JINJA.from_string(text).render(values)) for role, text in self.turns]
+        texts = [(role, _template(text).render(values)) for role, text in self.turns]
         if self.turns[0][0] == "":
             return texts[0][1]
         return [{"role": role, "content": text} for role, text in texts]
@@ -200,6 +200,11 @@ class Library:
         return seeds
 
 
+@lru_cache(maxsize=256)
+def _template(text: str) -> jinja2.Template:
+    return _JINJA.from_string(text)
+
+
 def _read(path: Path, model: type[_Model]) -> _Model:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -219,7 +224,8 @@ def _validated(where: str, model: type[_Model], data: Any) -> _Model:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
+        # A mistyped key says more than the missing one beside it.
+        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         raise PromptError(
             f"{where}: {field}: {first['msg']}; expected the fields {list(model.model_fields)}"

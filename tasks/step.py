@@ -65,7 +65,12 @@ class Step:
 
     def work_key(self, row: Row, engine: Engine) -> str:
         """The hash of everything that makes this one piece of work."""
-        return digest(self.fingerprint(engine), self.inputs(row))
+        return self.work_keys([row], engine)[0]
+
+    def work_keys(self, rows: Iterable[Row], engine: Engine) -> list[str]:
+        """The keys of many rows; the fingerprint, which holds long texts, is hashed once."""
+        fingerprint = self.fingerprint(engine)
+        return [digest(fingerprint, self.inputs(row)) for row in rows]
 
     def inputs(self, row: Row) -> dict[str, Any]:
         return {name: row[name] for name in self.parents} | dict(self.content(row))
@@ -87,8 +92,11 @@ class Outcome:
 
 async def run(step: Step, rows: Iterable[Row], engine: Engine) -> Outcome:
     """Ask for every row at once (the engine bounds what is in flight) and gather records and attempts."""
-    fingerprint = step.fingerprint(engine)
-    done = await asyncio.gather(*(_attend(step, row, engine, fingerprint) for row in rows))
+    rows = list(rows)
+    fingerprint, keys = step.fingerprint(engine), step.work_keys(rows, engine)
+    done = await asyncio.gather(
+        *(_attend(step, row, engine, fingerprint, key) for row, key in zip(rows, keys, strict=True))
+    )
     return Outcome(
         step,
         fingerprint,
@@ -99,9 +107,8 @@ async def run(step: Step, rows: Iterable[Row], engine: Engine) -> Outcome:
 
 
 async def _attend(
-    step: Step, row: Row, engine: Engine, fingerprint: str
+    step: Step, row: Row, engine: Engine, fingerprint: str, key: str
 ) -> tuple[list[Row], list[Row], EngineDown | None]:
-    key = step.work_key(row, engine)
     messages = step.prompt.render(**step.variables(row))
     attempts: list[Row] = []
     for number in range(step.retries + 1):
@@ -142,8 +149,10 @@ def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
 
 def _attempt(step: Step, row: Row, engine: Engine, fingerprint: str, key: str, number: int, sampling: Sampling) -> Row:
     inputs = step.inputs(row)
+    now = datetime.now(UTC)
     return {
-        "id": digest(key, number),
+        # A call's own: work that a dead engine left unfinished is asked again under the same key.
+        "id": digest(key, number, now.isoformat()),
         "work_key": key,
         "step": step.name,
         "fingerprint": fingerprint,
@@ -161,7 +170,7 @@ def _attempt(step: Step, row: Row, engine: Engine, fingerprint: str, key: str, n
         "tokens_in": 0,
         "tokens_out": 0,
         "latency_s": None,
-        "created_at": datetime.now(UTC),
+        "created_at": now,
     }
 
 

@@ -1,0 +1,1 @@
+"""What keeps a record out: heuristics, near-duplicates, evaluation prompts. Pure functions of text."""

@@ -1,0 +1,61 @@
+"""Small named tests of a text, each with a fixed reason: the rules of Self-Instruct, and what no answer may be.
+
+Source: Self-Instruct (arXiv 2212.10560), section 2.2 and its code's post-processing.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Callable, Sequence
+
+_APOLOGY = re.compile(r"\W*I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry\b", re.IGNORECASE)
+_EDGES = string.punctuation + " “”‘’"
+_ECHO_FROM = 16  # characters; a shorter instruction may rightly come back whole
+
+
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def has_word(text: str, listed: Sequence[str]) -> bool:
+    """Whether any listed word or phrase stands in the text as a whole word."""
+    return any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in listed)
+
+
+def starts_with_punctuation(text: str) -> bool:
+    return text[:1] in string.punctuation
+
+
+def starts_outside_ascii(text: str) -> bool:
+    return not text[:1].isascii()
+
+
+def instruction_fault(
+    text: str, *, min_words: int, max_words: int, blacklist: Sequence[str], openings: Sequence[str], ascii_start: bool
+) -> str | None:
+    """The reason why a written instruction is not wanted, or None. The tests stand in the paper's order."""
+    tests: tuple[tuple[str, Callable[[], bool]], ...] = (
+        ("too short", lambda: words(text) < min_words),
+        ("too long", lambda: words(text) > max_words),
+        ("blacklisted word", lambda: has_word(text, blacklist)),
+        ("asks for a program", lambda: text.lower().startswith(tuple(opening.lower() for opening in openings))),
+        ("starts with punctuation", lambda: starts_with_punctuation(text)),
+        ("starts outside ASCII", lambda: ascii_start and starts_outside_ascii(text)),
+    )
+    return next((reason for reason, holds in tests if holds()), None)
+
+
+def opens_with_apology(answer: str) -> bool:
+    """Whether the answer begins "I'm sorry" or "I am (so, very …) sorry"."""
+    return _APOLOGY.match(answer) is not None
+
+
+def echoes(answer: str, instruction: str) -> bool:
+    """Whether the answer says the instruction again and nothing else."""
+    said, asked = _plain(answer), _plain(instruction).strip(_EDGES)
+    return len(asked) > _ECHO_FROM and asked in said and not said.replace(asked, "").strip(_EDGES)
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).casefold()

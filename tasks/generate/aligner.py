@@ -1,0 +1,53 @@
+"""Aligner: a model corrects an answer, whoever wrote it.
+
+Source: Aligner (arXiv 2402.02416), sections 2 and 3. The same: one request of question and answer, the reply is
+the corrected answer; answers that were right are kept and come back as copies (the training's identity rows).
+Departures:
+1. The record names its template by hash, since a trained corrector answers only to the words it was trained with.
+2. Any engine may correct; the paper's correctors of training data are GPT-4, Llama-2-70B-chat and people.
+"""
+
+from __future__ import annotations
+
+import re
+
+from prompts import Library
+from tasks.engines import Sampling
+from tasks.generate.config import MethodConfig
+from tasks.step import Row, Step, Unparsed
+
+_LABEL = re.compile(r"\s*(?:##\s*)?(?:the\s+)?(?:correction|corrected answer)\s*:\s*", re.IGNORECASE)
+
+
+class Config(MethodConfig):
+    """Aligner's settings; "paper" is arXiv 2402.02416."""
+
+    # paper: T 0.3, top_p 0.95, top_k 10, frequency 1.2, 2,048 tokens
+    sampling: Sampling = Sampling(temperature=0.3, top_p=0.95, top_k=10, frequency_penalty=1.2, max_tokens=2048)
+
+
+def correct(library: Library, config: Config) -> Step:
+    """Corrects the base answer; the row gains correction_id and correction."""
+    prompt = library.prompt("aligner/correct")
+
+    def read(reply: str, row: Row) -> list[Row]:
+        text = strip_label(reply)
+        if not text:
+            raise Unparsed("nothing after the label")
+        return [{"template_id": prompt.hash, "text": text, "is_copy": text == row["response"].strip()}]
+
+    return Step(
+        name="aligner.correct",
+        table="corrections",
+        prompt=prompt,
+        sampling=config.sampling,
+        parents=("instruction_id", "response_id"),
+        variables=lambda row: {"question": row["instruction"], "answer": row["response"]},
+        read=read,
+        carry=lambda row, record: row | {"correction_id": record["id"], "correction": record["text"]},
+    )
+
+
+def strip_label(reply: str) -> str:
+    """The reply without a leading "Correction:" or "Corrected answer:"."""
+    return _LABEL.sub("", reply, count=1).strip() if _LABEL.match(reply) else reply.strip()

@@ -1,0 +1,23 @@
+"""What the configurations of all methods share: unknown keys are refused, and a part of a sampling may be given."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, field_validator
+
+from tasks.engines import Sampling
+
+
+class MethodConfig(BaseModel):
+    """A method's settings. `sampling: {temperature: 0.9}` changes that and keeps the method's other figures."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sampling: Sampling = Sampling()
+
+    @field_validator("sampling", mode="before")
+    @classmethod
+    def _over_the_default(cls, value: Any) -> Any:
+        return asdict(cls.model_fields["sampling"].default) | value if isinstance(value, dict) else value

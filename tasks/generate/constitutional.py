@@ -1,0 +1,128 @@
+"""Constitutional AI: the model criticises its answer under a principle, then revises it; some rounds of that.
+
+Source: Constitutional AI (arXiv 2212.08073), section 3; Hugging Face's reproduction (llm-swarm). The same: paired
+critique and revision requests, a principle drawn anew in each round, every round kept. Departures:
+1. The draw is by rendezvous hashing and not by a random generator: an edited principle moves no row to another
+   one, an added one takes over 1/N of the rows, and only those are asked again.
+2. Preambles such as "Sure, here is the revised answer:" and quotes around the whole reply are taken off.
+3. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from prompts import Library, Principle, digest
+from tasks.engines import Sampling
+from tasks.generate.config import MethodConfig
+from tasks.step import Row, Step, Unparsed
+
+_OPENING = r"(?:(?:sure|certainly|of course|absolutely|ok|okay|yes)\b[,.!]*\s*)?"
+_ANNOUNCED = r"(?:here(?:['’]s| is)|below is|this is|the following is)"
+_NAMED = r"(?:revis\w+|rewrit\w+|critique|(?:new|improved|corrected|updated|better) (?:version|answer|response|reply))"
+# "Here is my revised answer to you:" is a preamble, and so is "Revised answer:"; "Here is a recipe for soup:" is not.
+_PREAMBLE = re.compile(
+    rf"\s*{_OPENING}(?:{_ANNOUNCED}[^:.!?\n]{{0,40}}?\b{_NAMED}[^:.!?\n]{{0,40}}|(?:the |my )?{_NAMED}( \w+)?)\s*:\s*",
+    re.IGNORECASE,
+)
+_QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’"}
+
+
+class Config(MethodConfig):
+    """Constitutional AI's settings."""
+
+    rounds: int = Field(4, ge=1)  # paper: 4; Hugging Face: 1
+    # Hugging Face: T 1, 1,500 tokens
+    sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)
+
+
+def draw(principles: Sequence[Principle], instruction_id: str, round: int) -> Principle:
+    """The principle of a row in a round: the one with the highest hash (rendezvous hashing).
+
+    It depends on the principles' ids and not on their texts or order.
+    """
+    return max(principles, key=lambda principle: digest(principle.id, instruction_id, round))
+
+
+def critique(library: Library, config: Config, round: int) -> Step:
+    """Criticises the target in a round (from 1); the row gains the critique and its principle's requests."""
+    principles = library.principles()
+
+    def drawn(row: Row) -> Principle:
+        return draw(principles, row["instruction_id"], round)
+
+    def carry(row: Row, record: Row) -> Row:
+        principle = drawn(row)
+        requests = {"critique_request": principle.critique, "revision_request": principle.revision}
+        return row | {"critique_id": record["id"], "critique": record["text"]} | _principle_of(record) | requests
+
+    return Step(
+        name="constitutional.critique",
+        table="critiques",
+        prompt=library.prompt("constitutional/critique"),
+        sampling=config.sampling,
+        parents=("instruction_id", "response_id", "target_id"),
+        variables=lambda row: {
+            "instruction": row["instruction"],
+            "response": row["target"],
+            "critique_request": drawn(row).critique,
+        },
+        read=lambda reply, row: [_named(drawn(row), round) | {"text": _said(reply)}],
+        content=lambda row: _named(drawn(row), round),
+        carry=carry,
+    )
+
+
+def revise(library: Library, config: Config, round: int) -> Step:
+    """Revises the target after its critique in the same round; the row's target becomes the revision."""
+    names = ("instruction", "critique_request", "critique", "revision_request")
+
+    def read(reply: str, row: Row) -> list[Row]:
+        text = _said(reply)
+        return [_principle_of(row) | {"text": text, "changed": text != row["target"].strip()}]
+
+    return Step(
+        name="constitutional.revise",
+        table="revisions",
+        prompt=library.prompt("constitutional/revision"),
+        sampling=config.sampling,
+        parents=("instruction_id", "response_id", "target_id", "critique_id"),
+        variables=lambda row: {name: row[name] for name in names} | {"response": row["target"]},
+        read=read,
+        content=_principle_of,
+        carry=lambda row, record: row | {"target_id": record["id"], "target": record["text"]},
+    )
+
+
+def steps(library: Library, config: Config) -> list[Step]:
+    """The whole chain after the base answer: critique and revision, round by round."""
+    rounds = range(1, config.rounds + 1)
+    kinds: tuple[Callable[[Library, Config, int], Step], ...] = (critique, revise)
+    return [step(library, config, round) for round in rounds for step in kinds]
+
+
+def strip_preamble(reply: str) -> str:
+    """The reply without an announcement of itself ("Sure, here is the revised answer:") and its outer quotes."""
+    text = _PREAMBLE.sub("", reply, count=1).strip() if _PREAMBLE.match(reply) else reply.strip()
+    opening, inner, closing = text[:1], text[1:-1], text[-1:]
+    # Quotes inside mean that the outer two may not belong together: "Yes" and "no".
+    quoted = _QUOTES.get(opening) == closing and opening not in inner and closing not in inner
+    return inner.strip() if quoted and inner else text
+
+
+def _said(reply: str) -> str:
+    if not (text := strip_preamble(reply)):
+        raise Unparsed("nothing after the preamble")
+    return text
+
+
+def _named(principle: Principle, round: int) -> dict[str, Any]:
+    return {"principle_id": principle.id, "principle_hash": principle.hash, "round": round}
+
+
+def _principle_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("principle_id", "principle_hash", "round")}

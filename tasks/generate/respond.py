@@ -1,0 +1,44 @@
+"""The base answer: what the model says unaided. Every other method criticises, revises or corrects it."""
+
+from __future__ import annotations
+
+from prompts import Library
+from tasks.engines import Sampling
+from tasks.filters.heuristics import echoes
+from tasks.generate.config import MethodConfig
+from tasks.step import Rejected, Row, Step
+
+ECHO = "echo of the instruction"
+
+
+class Config(MethodConfig):
+    """The base answer's settings."""
+
+    # T 1 and 1,500 tokens: Hugging Face's reproduction of Constitutional AI (llm-swarm)
+    sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)
+
+
+def respond(library: Library, config: Config) -> Step:
+    """Answers an instruction with nothing around it; the row gains response and target."""
+    return Step(
+        name="respond.answer",
+        table="responses",
+        prompt=library.prompt("respond/answer"),
+        sampling=config.sampling,
+        parents=("instruction_id",),
+        variables=lambda row: {"instruction": row["instruction"]},
+        read=_read,
+        carry=carry,
+    )
+
+
+def carry(row: Row, record: Row) -> Row:
+    """The row with its base answer, which is also the first text to criticise (the target)."""
+    answer = {"response_id": record["id"], "response": record["text"]}
+    return row | answer | {"target_id": record["id"], "target": record["text"]}
+
+
+def _read(reply: str, row: Row) -> list[Row]:
+    if echoes(reply, row["instruction"]):
+        raise Rejected(ECHO)
+    return [{"kind": "base", "text": reply.strip(), "thought": None, "rules": []}]

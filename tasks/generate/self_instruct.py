@@ -1,0 +1,179 @@
+"""Self-Instruct: a model writes new instructions after examples, and a gate keeps the new, sound ones.
+
+Source: Self-Instruct (arXiv 2212.10560), section 2.2 and its code; topics after SELF-ALIGN (arXiv 2305.03047).
+The same: human and machine exemplars in one numbered list, the heuristics and their order, ROUGE-L against seeds
+and everything accepted, accepted items join the pool at once. Departures:
+1. Each request names a topic, and the topics take turns; exemplars come from that topic where there are enough.
+2. Exemplars are drawn by hash and not by a random generator, so that a round can be asked for again.
+3. An instruction is a whole task. There is no separate input, hence no classification test and no instance step.
+4. The text is kept as written. The paper's code calls capitalize(), which turns "Python" into "python".
+5. Instructions that overlap an evaluation prompt are rejected; the paper's code leaves that to the user.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from prompts import Library, digest
+from tasks.engines import Sampling
+from tasks.filters.contamination import Contamination
+from tasks.filters.heuristics import instruction_fault
+from tasks.filters.rouge import RougePool
+from tasks.generate.config import MethodConfig
+from tasks.step import Row, Step, Unparsed
+
+DUPLICATE = "near-duplicate: ROUGE-L"
+_BATCH = 64  # compared with the pool at once
+_NUMBER = re.compile(r"^\s*\d+\s?[.)]\s+", re.MULTILINE)
+# What a model of text alone can neither see nor do.
+_PICTURED = ("image", "images", "graph", "graphs", "picture", "pictures", "map", "maps", "draw", "plot")
+_OUTSIDE = ("file", "files", "go to")
+
+
+class Config(MethodConfig):
+    """Self-Instruct's settings; "paper" is arXiv 2212.10560 with its code."""
+
+    human_exemplars: int = Field(6, ge=1)  # paper: 6, and one more for each machine exemplar that is not there yet
+    machine_exemplars: int = Field(2, ge=0)  # paper: 2
+    count: int = Field(7, ge=1)  # paper: after 8 examples the list stops at item 16
+    # paper: T 0.7, top_p 0.5, presence 2, 1,024 tokens
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.5, presence_penalty=2.0, max_tokens=1024)
+    min_words: int = Field(4, ge=1)  # paper: more than 3
+    max_words: int = Field(150, ge=1)  # paper: 150
+    blacklist: tuple[str, ...] = _PICTURED + _OUTSIDE  # paper: the same words
+    openings: tuple[str, ...] = ("Write a program",)  # paper: the same opening
+    ascii_start: bool = True  # paper: English only; turn it off for other languages
+    rouge_l: float = Field(0.7, gt=0, le=1)  # paper: 0.7; as in its code, exactly 0.7 is still accepted
+    accept: int = Field(5000, ge=1)  # accepted instructions; our choice (paper: 52,445)
+    max_candidates: int = Field(20000, ge=1)  # written before the run stops short of `accept`; our choice
+    requests_per_round: int = Field(64, ge=1)  # our choice (paper: 5)
+
+
+def requests(library: Library, config: Config, round: int, accepted: Sequence[Row]) -> list[Row]:
+    """The requests of a round (from 0); the same arguments give the same requests.
+
+    Args:
+        library: where topics and seeds come from.
+        config: counts of exemplars and requests.
+        round: its number; the topics go on where the round before stopped.
+        accepted: machine instructions accepted in earlier rounds, as rows with id, topic and text.
+
+    Returns:
+        Rows with request_id, topic, exemplars (texts) and exemplar_ids (of the machine's among them).
+    """
+    topics, seeds = library.topics(), library.seeds()
+    first = round * config.requests_per_round
+    rows = []
+    for index in range(first, first + config.requests_per_round):
+        topic = topics[index % len(topics)]
+        machine = _draw([row for row in accepted if row["topic"] == topic], config.machine_exemplars, index, _text)
+        wanted = config.human_exemplars + config.machine_exemplars - len(machine)
+        own = _draw([seed.instruction for seed in seeds if seed.topic == topic], wanted, index, str)
+        others = _draw([seed.instruction for seed in seeds if seed.topic != topic], wanted - len(own), index, str)
+        exemplars = own + others + [row["text"] for row in machine]
+        rows.append(
+            {
+                "request_id": digest(topic, exemplars, index),
+                "topic": topic,
+                "exemplars": _draw(exemplars, len(exemplars), index, str),  # mixes human and machine
+                "exemplar_ids": [row["id"] for row in machine],
+            }
+        )
+    return rows
+
+
+def generate(library: Library, config: Config) -> Step:
+    """Asks for `count` new instructions; a record is a candidate, which `gate` then judges."""
+    prompt = library.prompt("self_instruct/generate")
+    continues = prompt.turns[0][0] == ""  # a raw text ends in a number, which the reply's first item follows
+    return Step(
+        name="self_instruct.generate",
+        table="instructions",
+        prompt=prompt,
+        sampling=config.sampling,
+        parents=("request_id",),
+        variables=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"], "count": config.count},
+        read=lambda reply, row: [
+            {
+                "parents": [row["request_id"], *row["exemplar_ids"]],
+                "topic": row["topic"],
+                "text": text,
+                "origin": "self_instruct",
+            }
+            for text in numbered_items(reply, continues)[: config.count]
+        ],
+        carry=lambda row, record: instruction_row(record),
+        config=config.model_dump(
+            include={"count", "min_words", "max_words", "blacklist", "openings", "ascii_start", "rouge_l"}
+        ),
+    )
+
+
+def instruction_row(record: Row) -> Row:
+    """The row with which every chain of steps starts, from an `instructions` record."""
+    return {"instruction_id": record["id"], "instruction": record["text"], "topic": record["topic"]}
+
+
+def numbered_items(reply: str, continues: bool) -> list[str]:
+    """The items of a numbered list, one line each; an item ends at an empty line, as the paper's request does.
+
+    Args:
+        reply: the model's text.
+        continues: the prompt ended in a number, so the text before the reply's first number is an item too.
+
+    Raises:
+        Unparsed: no item is there.
+    """
+    head, *rest = _NUMBER.split(reply)
+    pieces = [head, *rest] if continues else rest
+    items = [" ".join(re.split(r"\n\s*\n", piece.strip(), maxsplit=1)[0].split()) for piece in pieces]
+    if not (found := [item for item in items if item]):
+        raise Unparsed("no numbered list")
+    return found
+
+
+def gate(records: Sequence[Row], pool: RougePool, config: Config, contamination: Contamination) -> list[Row]:
+    """Judges candidates in their order: heuristics, evaluation prompts, then ROUGE-L against pool and batch.
+
+    Returns:
+        The records with state, reason, similarity and mean_similarity (ROUGE-L F) and nearest. Accepted texts have
+        joined `pool`.
+    """
+    batches = (records[start : start + _BATCH] for start in range(0, len(records), _BATCH))
+    return [judged for batch in batches for judged in _judged(batch, pool, config, contamination)]
+
+
+def _judged(batch: Sequence[Row], pool: RougePool, config: Config, contamination: Contamination) -> list[Row]:
+    limits = config.model_dump(include={"min_words", "max_words", "blacklist", "openings", "ascii_start"})
+    joined, judged = RougePool(), []
+    for record, known in zip(batch, pool.compare([record["text"] for record in batch]), strict=True):
+        text = record["text"]
+        near = known.merged(joined.nearest(text))
+        reason = instruction_fault(text, **limits) or contamination.reason(text)
+        reason = reason or (DUPLICATE if near.similarity > config.rouge_l else None)
+        if reason is None:
+            joined.add(text)
+            pool.add(text)
+        judged.append(
+            record
+            | {
+                "state": "rejected" if reason else "accepted",
+                "reason": reason,
+                "similarity": near.similarity,
+                "mean_similarity": near.mean,
+                "nearest": near.text,
+            }
+        )
+    return judged
+
+
+def _draw(items: Sequence[Any], count: int, index: int, name: Callable[[Any], str]) -> list[Any]:
+    return sorted(items, key=lambda item: digest(index, name(item)))[:count] if count else []
+
+
+def _text(row: Row) -> str:
+    return str(row["text"])

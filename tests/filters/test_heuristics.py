@@ -1,0 +1,52 @@
+"""Each heuristic has its reason; answers that apologise or echo are told apart from those that do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.filters.heuristics import echoes, instruction_fault, opens_with_apology
+from tasks.generate.self_instruct import Config
+
+LIMITS = Config().model_dump(include={"min_words", "max_words", "blacklist", "openings", "ascii_start"})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Name three birds", "too short"),
+        ("Name three common birds", None),
+        ("word " * 150, None),
+        ("word " * 151, "too long"),
+        ("Describe the images in this book", "blacklisted word"),
+        ("Where should I go to eat tonight?", "blacklisted word"),
+        ("Describe a profile of a good leader", None),  # "file" stands inside a word
+        ("Write a program that sorts numbers", "asks for a program"),
+        ("Write a programme for a school concert", "asks for a program"),  # as in the paper: a prefix
+        ("- Name three common garden birds", "starts with punctuation"),
+        ("Élodie wants a name for her cat", "starts outside ASCII"),
+    ],
+)
+def test_each_fault_has_its_reason(text: str, reason: str | None) -> None:
+    assert instruction_fault(text, **LIMITS) == reason
+
+
+def test_other_languages_pass_when_ascii_is_not_asked_for() -> None:
+    assert instruction_fault("Élodie cherche un nom pour son chat", **LIMITS | {"ascii_start": False}) is None
+
+
+@pytest.mark.parametrize("text", ["I'm sorry, but no.", "I am very sorry to hear that.", "I’m so sorry", "\"I'm sorry"])
+def test_apologies_are_seen(text: str) -> None:
+    assert opens_with_apology(text)
+
+
+@pytest.mark.parametrize("text", ["No, I'm sorry to say.", "I am sorting socks.", "Sorry is a hard word.", "I amsorry"])
+def test_other_openings_are_not_apologies(text: str) -> None:
+    assert not opens_with_apology(text)
+
+
+def test_an_echo_says_the_instruction_and_nothing_else() -> None:
+    asked = "Name three common garden birds."
+    assert echoes('"name three  common garden birds."', asked)
+    assert echoes(f"{asked} {asked}", asked)
+    assert not echoes(f"{asked} Robin, wren and blackbird.", asked)
+    assert not echoes("Say hello", "Say hello")  # 16 characters or fewer may rightly come back

@@ -1,0 +1,91 @@
+"""The near-duplicate gate decides as the `rouge_score` loop does, and sees what that loop cannot."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from rouge_score import rouge_scorer
+
+from tasks.filters.rouge import RougePool, f_measure, tokens
+
+NOUNS = ("cat", "dog", "boat", "tree", "song", "river", "king", "loaf", "star", "glove")
+VERBS = ("Describe the", "Explain to me how a", "Name 3 uses of a", "Compare the", "Why would anybody want a")
+TAILS = ("in two short lines", "for a child of six", "so that I can teach it", "in 10 words or fewer", "today")
+
+
+def template_like(count: int) -> list[str]:
+    rng = random.Random(7)
+    texts = []
+    for _ in range(count):
+        nouns = " and the ".join(rng.sample(NOUNS, rng.randint(1, 5)))
+        texts.append(f"{rng.choice(VERBS)} {nouns}, {rng.choice(TAILS)} {rng.choice(TAILS)}")
+    return texts
+
+
+def loop(text: str, pool: list[str]) -> list[float]:
+    scorer = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=False)
+    return [scorer.score(text, other)["rougeL"].fmeasure for other in pool]
+
+
+def test_decisions_and_figures_equal_the_reference_loop() -> None:
+    texts = template_like(320)
+    pool_texts, candidates = texts[:10], texts[10:]
+    pool, verdicts = RougePool(pool_texts), []
+    for text in candidates:
+        expected, near = loop(text, pool_texts), pool.nearest(text)
+        assert near.similarity == max(expected)
+        assert near.mean == pytest.approx(sum(expected) / len(expected))
+        assert near.text is not None
+        assert loop(text, [near.text]) == [max(expected)]
+        assert (near.similarity > 0.7) == any(score > 0.7 for score in expected)
+        verdicts.append(near.similarity > 0.7)
+        if not verdicts[-1]:
+            pool.add(text)
+            pool_texts.append(text)
+    assert 50 < sum(verdicts) < len(verdicts) - 50  # both verdicts occur, so the comparison says something
+
+
+@pytest.mark.parametrize(("lcs", "m", "n"), [(7, 10, 10), (14, 20, 20), (7, 8, 12), (21, 25, 35)])
+def test_the_boundary_has_the_roundings_of_the_reference(lcs: int, m: int, n: int) -> None:
+    common = [f"w{i}" for i in range(lcs)]
+    a = " ".join(common + [f"a{i}" for i in range(m - lcs)])
+    b = " ".join(common + [f"b{i}" for i in range(n - lcs)])
+    assert f_measure(lcs, m, n) == loop(a, [b])[0]
+    assert RougePool([b]).nearest(a).similarity == loop(a, [b])[0]
+
+
+def test_what_is_added_counts_at_once() -> None:
+    pool = RougePool()
+    assert (pool.nearest("a new thing").similarity, pool.nearest("a new thing").text) == (0.0, None)
+    pool.add("A new thing!")
+    assert (pool.nearest("a NEW thing").similarity, pool.nearest("a NEW thing").text) == (1.0, "A new thing!")
+    assert len(pool) == 1
+
+
+def test_a_pool_of_several_chunks_is_one_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = template_like(60)
+    whole = RougePool(texts[:50]).compare(texts[50:])
+    monkeypatch.setattr("tasks.filters.rouge._CHUNK", 7)
+    parts = RougePool(texts[:50]).compare(texts[50:])
+    assert [(n.similarity, n.text, n.size) for n in parts] == [(n.similarity, n.text, n.size) for n in whole]
+    assert [n.mean for n in parts] == pytest.approx([n.mean for n in whole])
+
+
+def test_nothing_in_common_has_no_nearest() -> None:
+    assert RougePool(["one two"]).nearest("three four").text is None
+
+
+def test_text_without_latin_letters_is_compared_by_trigrams() -> None:
+    assert loop("请介绍一下你自己的家乡", ["请介绍一下你自己的家乡"]) == [0.0]  # what the reference sees
+    pool = RougePool(["请介绍一下你自己的家乡", "用 Python 写一个计算器的说明"])
+    assert pool.nearest("请介绍一下你自己的家乡吧").similarity > 0.7
+    assert pool.nearest("今天晚上我们吃什么呢").similarity < 0.3
+    # One Latin word in such a text is not the whole of it.
+    assert pool.nearest("怎样才能学会 Python 这门语言").similarity < 0.3
+
+
+def test_tokens_are_those_of_rouge_score() -> None:
+    assert tokens("Don't stop: 3rd naïve_try!") == ["don", "t", "stop", "3rd", "na", "ve", "try"]
+    assert tokens("?!") == []
+    assert RougePool(["?!"]).nearest("...").similarity == 0.0

@@ -1,0 +1,161 @@
+"""The line on a real lake, without Prefect: what is sent, what is saved, what is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from works import PRINCIPLES, Works, speak, write_principles
+
+from flows.factory import StageStopped
+from flows.refresh import unwrapped
+from prompts import Message
+from tasks.engines import EngineDown, RequestRefused, Sampling, ScriptedEngine
+from tasks.generate.constitutional import draw
+
+ACCEPT, ROUNDS = 12, 2
+CHAIN = 3 + 2 * ROUNDS  # requests an instruction: answer, correction, principled answer, and the rounds
+
+
+def test_every_request_is_a_row_and_every_row_is_there_once(works: Works) -> None:
+    asyncio.run(works.walk())
+    attempts = works.rows("SELECT count(*) n, count(DISTINCT id) d, count(DISTINCT work_key) k FROM attempts")[0]
+    assert attempts["n"] == attempts["d"] == attempts["k"] == len(works.engine.calls)
+    assert works.asked("respond/answer") == ACCEPT
+    assert works.asked("constitutional/revision") == ACCEPT * ROUNDS
+    for table, expected in {"responses": 2 * ACCEPT, "critiques": 2 * ACCEPT, "revisions": 2 * ACCEPT,
+                            "corrections": ACCEPT}.items():  # fmt: skip
+        assert works.rows(f"SELECT count(*) n, count(DISTINCT id) d FROM {table}") == [{"n": expected, "d": expected}]
+
+
+def test_the_same_again_sends_nothing_and_commits_nothing(works: Works) -> None:
+    asyncio.run(works.walk())
+    before = works.snapshot()
+    line = asyncio.run(works.walk())
+    assert works.engine.calls == []
+    assert works.snapshot() == before
+    assert line.factory.tally.saved == works.rows("SELECT count(*) n FROM attempts")[0]["n"]
+
+
+def test_an_edited_principle_resends_only_what_it_touches(works: Works) -> None:
+    line = asyncio.run(works.walk())
+    principles = line.library.principles()
+    ids = [row["id"] for row in line.accepted[:ACCEPT]]
+    edited = Counter(draw(principles, id, 1).id for id in ids).most_common(1)[0][0]
+    first = {id for id in ids if draw(principles, id, 1).id == edited}
+    second = {id for id in ids if draw(principles, id, 2).id == edited}
+    assert 0 < len(first | second) < len(ids), "the draw must leave something untouched for this test to say anything"
+
+    changed = [p | {"critique": "another word"} if p["id"] == edited else p for p in PRINCIPLES]
+    write_principles(works.words, changed)
+    asyncio.run(works.walk())
+
+    # A row that drew it in round 1 is revised anew, and so is what follows; in round 2, that round alone.
+    assert works.asked("constitutional/critique") == len(first) + len(first | second)
+    assert works.asked("constitutional/revision") == len(first) + len(first | second)
+    assert len(works.engine.calls) == 2 * (len(first) + len(first | second))
+
+
+def test_a_raised_target_sends_only_what_is_new(works: Works) -> None:
+    asyncio.run(works.walk())
+    asyncio.run(works.walk(accept=ACCEPT + 4))
+    assert len(works.engine.calls) - works.asked("self_instruct/generate") == 4 * CHAIN
+
+
+def test_targets_count_accepted_rows_exactly(works: Works) -> None:
+    asyncio.run(works.walk(accept=7))
+    assert works.asked("respond/answer") == 7
+
+
+def test_it_stops_short_when_candidates_run_out(works: Works) -> None:
+    def repeat(prompt: str | list[Message], sampling: Sampling) -> str:
+        text = speak(prompt, sampling)
+        return "1. Always the very same words here" if text.startswith("1.") else text
+
+    works.engine = ScriptedEngine(repeat)
+    line = asyncio.run(works.walk())
+    assert len(line.accepted) == 1
+    assert works.asked("respond/answer") == 1
+    reasons = works.rows("SELECT DISTINCT reason FROM instructions WHERE state = 'rejected'")
+    assert [row["reason"] for row in reasons] == ["near-duplicate: ROUGE-L"]
+
+
+def test_an_unparsed_reply_gets_other_seeds_and_each_try_is_a_row(works: Works) -> None:
+    def mumble(prompt: str | list[Message], sampling: Sampling) -> str:
+        text = speak(prompt, sampling)
+        return "no marker here" if "Answer:" in text else text
+
+    works.engine = ScriptedEngine(mumble)
+    works.preset = works.preset.model_copy(
+        update={"line": works.preset.line.model_copy(update={"reject_limit": 1.0})}
+    )
+    asyncio.run(works.walk())
+    tries = works.rows(
+        "SELECT count(*) n, count(DISTINCT seed) seeds, bool_and(state = 'unparsed') unparsed, "
+        "count(*) FILTER (final) finals FROM attempts WHERE step = 'self_align.answer' GROUP BY work_key"
+    )
+    assert tries == [{"n": 3, "seeds": 3, "unparsed": True, "finals": 1}] * ACCEPT
+    asyncio.run(works.walk())
+    assert works.engine.calls == [], "what was given up is not asked again"
+
+
+def test_a_refused_request_fails_its_own_row_only(works: Works) -> None:
+    def refuse_one(prompt: str | list[Message], sampling: Sampling) -> str | Exception:
+        refused = prompt[0]["content"].startswith("respond/answer") and sampling.seed % 3 == 0  # type: ignore[index, operator]
+        return RequestRefused("400: prompt too long") if refused else speak(prompt, sampling)
+
+    works.engine = ScriptedEngine(refuse_one)
+    asyncio.run(works.walk())
+    failed = works.rows("SELECT count(*) n FROM attempts WHERE state = 'failed' AND reason = '400: prompt too long'")
+    assert 0 < failed[0]["n"] < ACCEPT
+    assert works.asked("aligner/correct") == ACCEPT - failed[0]["n"]
+    assert works.asked("self_align/answer") == ACCEPT
+
+
+def test_a_dead_engine_fails_the_run_and_the_next_one_finishes_it(works: Works) -> None:
+    works.engine = ScriptedEngine(speak, down_after=30)
+    with pytest.raises(EngineDown), unwrapped():
+        asyncio.run(works.walk())
+    answered = works.rows("SELECT count(*) n FROM attempts WHERE final")[0]["n"]
+    assert answered == 30, "what was finished is committed"
+
+    works.engine = ScriptedEngine(speak)
+    asyncio.run(works.walk())
+    everything = works.rows("SELECT count(*) FILTER (final) n, count(DISTINCT work_key) k FROM attempts")[0]
+    assert everything["n"] == everything["k"]
+    assert len(works.engine.calls) == everything["n"] - 30
+
+
+def test_a_step_that_rejects_too_much_stops_with_its_reasons(works: Works) -> None:
+    def keep_silent(prompt: str | list[Message], sampling: Sampling) -> str:
+        text = speak(prompt, sampling)
+        return "" if text.startswith("answer") else text
+
+    works.engine = ScriptedEngine(keep_silent)
+    with pytest.raises(StageStopped, match=r"respond.answer: 1\d\d of 1\d\d .* empty reply"), unwrapped():
+        asyncio.run(works.walk(accept=120, max_candidates=600, requests_per_round=20))
+
+
+def test_steps_overlap_one_long_answer_holds_up_nobody(works: Works) -> None:
+    """While one answer of the first chunk hangs, every other chunk walks to its end."""
+    done = asyncio.Event()
+
+    class Slow(ScriptedEngine):
+        async def generate(self, prompt, sampling):  # type: ignore[no-untyped-def]
+            hangs = prompt[0]["content"].startswith("respond/answer") and not self.hung
+            if hangs:
+                self.hung = True
+                await asyncio.wait_for(done.wait(), timeout=20)
+            completion = await super().generate(prompt, sampling)
+            asked = Counter(call.prompt[0]["content"].split()[0] for call in self.calls)
+            if asked["constitutional/revision"] == (ACCEPT - 4) * ROUNDS:
+                done.set()
+            return completion
+
+        hung = False
+
+    works.engine = Slow(speak)
+    asyncio.run(works.walk())
+    assert done.is_set()
+    assert works.rows("SELECT count(*) n FROM revisions")[0]["n"] == ACCEPT * ROUNDS

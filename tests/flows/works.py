@@ -1,0 +1,126 @@
+"""A factory with plain words and a scripted speaker: exact counts, in milliseconds, on a real lake."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.factory import Factory
+from flows.line import Line
+from flows.presets import Preset, load
+from flows.progress import StepProgress
+from flows.run import Run
+from prompts import Message
+from tasks.engines import Sampling, ScriptedEngine
+from warehouse import Lake
+
+PROMPTS = {
+    "self_instruct/generate": ["topic", "exemplars", "count"],
+    "respond/answer": ["instruction"],
+    "self_align/answer": ["rules", "exemplars", "instruction"],
+    "constitutional/critique": ["instruction", "response", "critique_request"],
+    "constitutional/revision": ["instruction", "response", "critique_request", "critique", "revision_request"],
+    "aligner/correct": ["question", "answer"],
+}
+PRINCIPLES = [{"id": f"p{n}", "critique": f"critique {n}", "revision": f"revise {n}"} for n in range(4)]
+
+
+def write_words(folder: Path) -> None:
+    """A whole set of words in which every prompt opens with its own id."""
+    for id, variables in PROMPTS.items():
+        path = folder / f"{id}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = id + "\n" + "\n".join(f"{name}: {{{{ {name} }}}}" for name in variables)
+        messages = [{"role": "user", "content": content}]
+        path.write_text(yaml.safe_dump({"id": id, "about": "a test", "variables": variables, "messages": messages}))
+    (folder / "self_instruct/topics.yaml").write_text(yaml.safe_dump({"topics": ["tea", "rain"]}))
+    (folder / "self_instruct/seeds.jsonl").write_text(
+        "".join(f'{{"topic": "{topic}", "instruction": "Say something of {topic}."}}\n' for topic in ("tea", "rain"))
+    )
+    rules = {"rules": [{"name": "kind", "text": "be kind"}], "exemplars": []}
+    (folder / "self_align/rules.yaml").write_text(yaml.safe_dump(rules))
+    write_principles(folder, PRINCIPLES)
+
+
+def write_principles(folder: Path, principles: list[dict[str, str]]) -> None:
+    (folder / "constitutional/constitution.yaml").write_text(yaml.safe_dump({"principles": principles}))
+
+
+def speak(prompt: str | list[Message], sampling: Sampling) -> str:
+    """A reply in the form that the prompt's id asks for; words differ with the seed and the prompt."""
+    assert not isinstance(prompt, str)
+    text = prompt[0]["content"]
+    words = hashlib.sha256(f"{text}{sampling.seed}".encode()).hexdigest()
+    if text.startswith("self_instruct/generate"):
+        items = (" ".join(hashlib.sha256(f"{words}{n}".encode()).hexdigest()[i : i + 5] for i in range(0, 40, 5))
+                 for n in range(3))  # fmt: skip
+        return "\n".join(f"{number}. Write of {item}" for number, item in enumerate(items, 1))
+    if text.startswith("self_align/answer"):
+        return f"I follow rule 1 (kind).\nAnswer: kindly {words[:8]}"
+    return f"{text.split()[0].split('/')[1]} {words[:8]}"
+
+
+@dataclass
+class Works:
+    """A line that can be walked again and again over one lake, each time counted afresh."""
+
+    home: Path
+    words: Path
+    preset: Preset
+    engine: ScriptedEngine
+
+    async def walk(self, **changes: object) -> Line:
+        """Walk the whole line once; `changes` go to its `self_instruct` settings."""
+        preset = self.preset
+        if changes:
+            instructions = preset.line.self_instruct.model_copy(update=changes)
+            preset = preset.model_copy(update={"line": preset.line.model_copy(update={"self_instruct": instructions})})
+        self.engine.calls.clear()
+        with Lake.open(self.home) as lake, StepProgress(StringIO()) as progress:
+            run = Run(lake, "refresh", preset)
+            factory = Factory(lake, run, progress, reject_limit=preset.line.reject_limit)
+            line = Line(preset, factory, {"generator": self.engine, "aligner": self.engine})
+            run.words = line.words()
+            await line.walk()
+            run.end("finished", {})
+        return line
+
+    def asked(self, id: str) -> int:
+        """How many of the last walk's requests had that prompt."""
+        return sum(call.prompt[0]["content"].startswith(id) for call in self.engine.calls)  # type: ignore[index, union-attr]
+
+    def rows(self, query: str) -> list[dict[str, object]]:
+        with Lake.open(self.home, read_only=True) as lake:
+            return lake.sql(query).to_pylist()
+
+    def snapshot(self) -> int:
+        with Lake.open(self.home, read_only=True) as lake:
+            return lake.snapshot()
+
+
+@pytest.fixture
+def works(tmp_path: Path) -> Iterator[Works]:
+    """Twelve instructions, two rounds of critique, chunks of four."""
+    words = tmp_path / "words"
+    write_words(words)
+    preset = {
+        "about": "a test",
+        "words": {"variant": "full", "overlay": "./words"},
+        "models": {"generator": {"engine": "scripted", "replies": ["unused"]}},
+        "line": {
+            "chunk": 4,
+            "self_instruct": {"accept": 12, "max_candidates": 60, "requests_per_round": 4, "count": 3},
+            "constitutional": {"rounds": 2},
+            "self_align": {},
+            "aligner": {},
+        },
+    }
+    path = tmp_path / "test.yaml"
+    path.write_text(yaml.safe_dump(preset))
+    yield Works(tmp_path / "lake", words, load(str(path)), ScriptedEngine(speak))

@@ -1,0 +1,50 @@
+"""Aligner: question and answer go out, the correction comes back, and a copy is known as one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from prompts import Library
+from tasks.engines import Sampling, ScriptedEngine
+from tasks.generate.aligner import Config, correct, strip_label
+from tasks.step import Row
+
+
+def test_the_prompt_and_the_correction(ask: Callable, answered: Row) -> None:
+    engine = ScriptedEngine(["Corrected answer: Once a month."])
+    step = correct(Library(), Config())
+    record = ask(step, [answered], engine).records[0]
+    sent = engine.calls[0].prompt[0]["content"]
+    assert sent.endswith("Question:\nHow do I water a cactus in winter?\n\nAnswer:\nEvery day.")
+    assert (record["text"], record["is_copy"]) == ("Once a month.", False)
+    assert record["template_id"] == step.prompt.hash
+    assert record["parents"] == ["i1", "r1"]
+    assert step.carry(answered, record)["correction"] == "Once a month."
+
+
+def test_the_first_answer_is_corrected_even_after_revisions(ask: Callable, answered: Row) -> None:
+    engine = ScriptedEngine([" Every day.\n"])
+    revised = answered | {"target_id": "v1", "target": "Once a month."}
+    record = ask(correct(Library(), Config()), [revised], engine).records[0]
+    assert record["is_copy"]
+
+
+def test_an_empty_correction_is_asked_for_again(ask: Callable, answered: Row) -> None:
+    outcome = ask(correct(Library(), Config()), [answered], ScriptedEngine(["Correction:", "Once a month."]))
+    assert [attempt["state"] for attempt in outcome.attempts] == ["unparsed", "accepted"]
+
+
+def test_the_sampling_is_the_papers() -> None:
+    paper = Sampling(temperature=0.3, top_p=0.95, top_k=10, frequency_penalty=1.2, max_tokens=2048)
+    assert Config().sampling == paper
+
+
+@pytest.mark.parametrize("reply", ["Correction: Yes.", "## Correction:\nYes.", "The corrected answer: Yes.", " Yes. "])
+def test_labels_are_taken_off(reply: str) -> None:
+    assert strip_label(reply) == "Yes."
+
+
+def test_the_word_correction_inside_stays() -> None:
+    assert strip_label("A correction: the year is 1969.") == "A correction: the year is 1969."

@@ -1,0 +1,154 @@
+"""Self-Instruct: requests that can be made again, lists read item by item, and a gate with a reason for everything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from prompts import Library
+from tasks.engines import Completion, Sampling, ScriptedEngine
+from tasks.filters.contamination import REASON, Contamination
+from tasks.filters.rouge import RougePool
+from tasks.generate.self_instruct import DUPLICATE, Config, gate, generate, numbered_items, requests
+from tasks.step import Row, Unparsed
+
+SEEDS = [("tea", f"Tell me fact number {n} about tea") for n in range(9)] + [("ink", "Say how ink is made")]
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Library:
+    folder = tmp_path / "self_instruct"
+    folder.mkdir()
+    (folder / "topics.yaml").write_text("topics: [tea, ink]")
+    (folder / "seeds.jsonl").write_text("\n".join(f'{{"topic": "{t}", "instruction": "{i}"}}' for t, i in SEEDS))
+    return Library(overlay=tmp_path)
+
+
+def machine(topic: str, count: int) -> list[Row]:
+    return [{"id": f"{topic}{n}", "topic": topic, "text": f"Machine task {n} on {topic}"} for n in range(count)]
+
+
+def test_a_first_round_has_eight_human_exemplars_of_its_topic(library: Library) -> None:
+    rows = requests(library, Config(requests_per_round=4), 0, [])
+    assert [row["topic"] for row in rows] == ["tea", "ink", "tea", "ink"]
+    assert all(len(set(row["exemplars"])) == 8 for row in rows)
+    assert all("tea" in exemplar for exemplar in rows[0]["exemplars"])
+    assert "Say how ink is made" in rows[1]["exemplars"]  # its one seed, and seven of another topic
+    assert all(row["exemplar_ids"] == [] for row in rows)
+    assert len({row["request_id"] for row in rows}) == 4
+
+
+def test_later_rounds_have_six_human_and_two_machine_exemplars(library: Library) -> None:
+    row = requests(library, Config(requests_per_round=1), 2, machine("tea", 5) + machine("ink", 5))[0]
+    texts = [text for text in row["exemplars"] if text.startswith("Machine")]
+    assert len(row["exemplars"]) == 8
+    assert {f"Machine task {id[-1]} on tea" for id in row["exemplar_ids"]} == set(texts)
+    assert len(texts) == 2
+
+
+def test_requests_are_the_same_again_and_others_in_the_next_round(library: Library) -> None:
+    config = Config(requests_per_round=3)
+    first = requests(library, config, 0, machine("tea", 3))
+    assert first == requests(library, config, 0, machine("tea", 3))
+    second = requests(library, config, 1, machine("tea", 3))
+    assert second[0]["topic"] == "ink"  # the topics go on where the first round stopped
+    assert not {row["request_id"] for row in first} & {row["request_id"] for row in second}
+
+
+def test_the_prompt_numbers_its_examples_and_the_reply_is_read_from_there(library: Library, ask: Callable) -> None:
+    engine = ScriptedEngine(["Gladly!\n\n3. Tell me how tea\n   came to Europe.\n4) Compare two teas.\n\nEnjoy!"])
+    row = {"request_id": "q", "topic": "tea", "exemplars": ["First task.", "Second task."], "exemplar_ids": ["m1"]}
+    outcome = ask(generate(library, Config(count=2)), [row], engine)
+    sent = engine.calls[0].prompt[0]["content"]
+    assert "Here are 2 examples:\n\n1. First task.\n2. Second task.\n\nNow write 2 new tasks" in sent
+    assert 'on the topic "tea". Number them from 3 to\n4, one task to a line' in sent
+    assert [record["text"] for record in outcome.records] == ["Tell me how tea came to Europe.", "Compare two teas."]
+    record = outcome.records[0]
+    assert record["parents"] == ["q", "m1"]
+    assert (record["request_id"], record["topic"], record["origin"]) == ("q", "tea", "self_instruct")
+    carried = generate(library, Config()).carry(row, record)
+    assert carried == {"instruction_id": record["id"], "instruction": record["text"], "topic": "tea"}
+
+
+def test_a_raw_prompt_is_continued_and_a_chat_is_not() -> None:
+    assert numbered_items(" text\n5. more text\n6. last", continues=True) == ["text", "more text", "last"]
+    assert numbered_items("4. text\n5. more", continues=True) == ["text", "more"]
+    assert numbered_items("Here they are:\n9. text", continues=False) == ["text"]
+    assert numbered_items("9. Keep Python and I as they are", continues=False) == ["Keep Python and I as they are"]
+    with pytest.raises(Unparsed, match="no numbered list"):
+        numbered_items("I have no ideas.", continues=False)
+
+
+def test_a_reply_without_a_list_is_asked_for_again_and_one_cut_short_is_not(library: Library, ask: Callable) -> None:
+    row = {"request_id": "q", "topic": "tea", "exemplars": ["a"], "exemplar_ids": []}
+    engine = ScriptedEngine(["nothing", "2. A task about tea"])
+    outcome = ask(generate(library, Config()), [row], engine)
+    assert [(a["state"], a["reason"], a["final"]) for a in outcome.attempts] == [
+        ("unparsed", "no numbered list", False),
+        ("accepted", None, True),
+    ]
+    assert len({call.sampling.seed for call in engine.calls}) == 2
+    cut = ScriptedEngine([Completion("2. A task about", "length", 1, 1, 0.0)])
+    outcome = ask(generate(library, Config()), [row], cut)
+    assert [(a["state"], a["final"]) for a in outcome.attempts] == [("rejected", True)]
+    assert outcome.records == []
+
+
+def test_the_gate_gives_a_reason_and_its_figures() -> None:
+    texts = [
+        "Explain how black tea is made at home",
+        "Explain how green tea is made at home",  # 7 of 8 words: 0.875
+        "Too short",
+        "Write a program that makes tea",
+        "What is the oldest tea house in Japan?",
+        "Why does ink turn brown with age?",
+    ]
+    pool = RougePool(["Tell me about ink and paper"])
+    held_out = Contamination(["what is the oldest tea house in japan"])
+    judged = gate([{"id": str(n), "text": text} for n, text in enumerate(texts)], pool, Config(), held_out)
+    assert [record["reason"] for record in judged] == [
+        None, DUPLICATE, "too short", "asks for a program", REASON, None,
+    ]  # fmt: skip
+    assert [record["state"] == "accepted" for record in judged] == [record["reason"] is None for record in judged]
+    assert judged[1]["similarity"] == pytest.approx(7 / 8)
+    assert judged[1]["nearest"] == texts[0]  # accepted a moment before, in the same batch
+    assert judged[1]["mean_similarity"] == pytest.approx((7 / 8 + 0) / 2)
+    assert len(pool) == 3
+
+
+def test_batches_decide_as_one_by_one() -> None:
+    texts = [f"Name {n % 40} things to do with {word} and {n % 7} cups" for n in range(150) for word in ("tea", "ink")]
+    whole = gate([{"text": text} for text in texts], RougePool(), Config(), Contamination([]))
+    pool, single = RougePool(), []
+    for text in texts:
+        single += gate([{"text": text}], pool, Config(), Contamination([]))
+    assert [row["reason"] for row in whole] == [row["reason"] for row in single]
+    assert [row["nearest"] for row in whole] == [row["nearest"] for row in single]
+    assert [row["mean_similarity"] for row in whole] == pytest.approx([row["mean_similarity"] for row in single])
+    assert 1 < len(pool) < len(texts)
+
+
+def test_exactly_the_threshold_is_accepted_and_more_is_not() -> None:
+    texts = [{"text": "a b c d e f g x y z"}, {"text": "a b c d e f g h u v"}]
+    judged = gate(texts, RougePool(["a b c d e f g h i j"]), Config(), Contamination([]))
+    assert [(row["state"], round(row["similarity"], 9)) for row in judged] == [("accepted", 0.7), ("rejected", 0.8)]
+
+
+def test_settings_refuse_a_mistyped_key_and_keep_the_figures_that_are_not_given() -> None:
+    config = Config.model_validate({"sampling": {"temperature": 0.9}})
+    assert config.sampling == Sampling(temperature=0.9, top_p=0.5, presence_penalty=2.0, max_tokens=1024)
+    with pytest.raises(ValueError, match="temprature"):
+        Config.model_validate({"sampling": {"temprature": 0.9}})
+    with pytest.raises(ValueError, match="rouge"):
+        Config.model_validate({"rouge": 0.7})
+
+
+def test_targets_are_no_part_of_the_work_and_the_gate_is(library: Library) -> None:
+    engine = ScriptedEngine(["1. x"])
+    prints = [
+        generate(library, config).fingerprint(engine)
+        for config in (Config(), Config(accept=9, max_candidates=10, requests_per_round=2), Config(rouge_l=0.6))
+    ]
+    assert prints[0] == prints[1] != prints[2]

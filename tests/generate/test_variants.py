@@ -1,0 +1,35 @@
+"""Every step speaks in both variants of the words: what it fills in is what the prompt asks for."""
+
+from __future__ import annotations
+
+import pytest
+
+from prompts import VARIANTS, Library
+from tasks.generate import aligner, constitutional, respond, self_align, self_instruct
+from tasks.step import Row
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_step_renders_its_prompt(variant: str, answered: Row) -> None:
+    library = Library(variant)
+    steps = [
+        respond.respond(library, respond.Config()),
+        self_align.answer(library, self_align.Config()),
+        *constitutional.steps(library, constitutional.Config(rounds=1)),
+        aligner.correct(library, aligner.Config()),
+    ]
+    row = answered | {"critique": "Too often.", "critique_request": "Is it right?", "revision_request": "Mend it."}
+    for step in steps:
+        sent = str(step.prompt.render(**step.variables(row)))
+        assert "How do I water a cactus in winter?" in sent, step.name
+        assert "Every day." in sent or step.table == "responses", step.name
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_request_renders_with_its_examples_numbered(variant: str) -> None:
+    library, config = Library(variant), self_instruct.Config()
+    step = self_instruct.generate(library, config)
+    for row in self_instruct.requests(library, config, 0, []):
+        sent = str(step.prompt.render(**step.variables(row)))
+        assert row["topic"] in sent
+        assert all(f"{number}. {text}" in sent for number, text in enumerate(row["exemplars"], 1) if "'" not in text)

@@ -1,0 +1,151 @@
+"""The loader says what is wrong; every file that ships loads, and both variants ask for the same variables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import prompts
+from prompts import HERE, Library, PromptError
+from tasks.engines import Sampling
+from tasks.filters.contamination import Contamination
+from tasks.filters.rouge import RougePool
+from tasks.generate.self_align import cited
+from tasks.generate.self_instruct import Config, gate
+
+DATA = ("constitution", "rules", "topics")
+PROMPTS = sorted(
+    str(path.relative_to(HERE)).removesuffix(".yaml")
+    for path in HERE.rglob("*.yaml")
+    if "." not in path.stem and path.stem not in DATA
+)
+GOOD = "id: a/b\nabout: x\nvariables: [name]\ntext: 'Hello {{ name }}'\n"
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[..., Library]:
+    def write(text: str, name: str = "a/b.yaml") -> Library:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return Library(overlay=tmp_path)
+
+    return write
+
+
+def test_a_prompt_renders_with_every_variable(written: Callable[..., Library]) -> None:
+    prompt = written(GOOD).prompt("a/b")
+    assert prompt.render(name="you") == "Hello you"
+    with pytest.raises(PromptError, match=r"missing \['name'\]"):
+        prompt.render()
+    with pytest.raises(PromptError, match=r"got \['nmae'\]"):
+        prompt.render(name="you", nmae="x")
+
+
+def test_values_are_never_read_as_templates(written: Callable[..., Library]) -> None:
+    assert written(GOOD).prompt("a/b").render(name="{{ 1 + 1 }} <b>") == "Hello {{ 1 + 1 }} <b>"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD.replace("[name]", "[name, other]"), r"variables says \['name', 'other'\], the template uses \['name'\]"),
+        (GOOD.replace("[name]", "[]"), r"variables says \[\]"),
+        (GOOD.replace("variables", "varables"), "varables"),
+        (GOOD.replace("{{ name }}", "{{ name "), "line 1 of a template"),
+        (GOOD.replace("id: a/b", "id: a/c"), "expected 'a/b'"),
+        (GOOD + "messages: [{role: user, content: 'Hello {{ name }}'}]", "either 'text' or 'messages'"),
+        (GOOD.replace("text", "messages"), "messages"),
+        ("id: [", "not YAML"),
+    ],
+)
+def test_a_bad_prompt_file_is_named_with_its_fault(written: Callable[..., Library], text: str, message: str) -> None:
+    with pytest.raises(PromptError, match=message) as error:
+        written(text).prompt("a/b")
+    assert "b.yaml" in str(error.value)
+
+
+def test_what_is_not_there_is_named_with_what_is(tmp_path: Path) -> None:
+    with pytest.raises(PromptError, match=r"constitutional/critique\.yaml"):
+        Library().prompt("constitutional/critic")
+    with pytest.raises(PromptError, match=r"expected one of \['full', 'nano'\]"):
+        Library("small").prompt("respond/answer")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{'topic': 1}", r"seeds\.jsonl:3: not JSON"),
+        ('{"topic": "tea"}', r"seeds\.jsonl:3: instruction: Field required"),
+        ('{"topic": "tea", "instruction": "x", "kind": "y"}', r"seeds\.jsonl:3: kind"),
+    ],
+)
+def test_a_malformed_seed_line_is_named_by_its_number(written: Callable[..., Library], line: str, message: str) -> None:
+    library = written(f'{{"topic": "tea", "instruction": "Brew it"}}\n\n{line}\n', "self_instruct/seeds.jsonl")
+    with pytest.raises(PromptError, match=message):
+        library.seeds()
+
+
+def test_names_that_stand_twice_are_refused(written: Callable[..., Library]) -> None:
+    with pytest.raises(PromptError, match=r"topic \['tea'\] stands twice"):
+        written("topics: [tea, ink, tea]", "self_instruct/topics.yaml").topics()
+    twice = "principles: [{id: a, critique: c, revision: r}, {id: a, critique: d, revision: s}]"
+    with pytest.raises(PromptError, match=r"principle id \['a'\]"):
+        written(twice, "constitutional/constitution.yaml").principles()
+
+
+def test_the_hash_is_of_what_is_sent(written: Callable[..., Library]) -> None:
+    prompt = written(GOOD).prompt("a/b")
+    assert written(GOOD.replace("about: x", "about: y")).prompt("a/b").hash == prompt.hash
+    assert written(GOOD.replace("Hello", "Hullo")).prompt("a/b").hash != prompt.hash
+    assert written(GOOD + "stop: ['x']").prompt("a/b").hash != prompt.hash
+
+
+@pytest.mark.parametrize("id", PROMPTS)
+def test_both_variants_of_a_prompt_load_and_ask_for_the_same(id: str) -> None:
+    full, nano = Library("full").prompt(id), Library("nano").prompt(id)
+    assert full.variables == nano.variables
+    assert all(role != "system" for role, _ in full.turns)  # some chat templates refuse one
+
+
+def test_no_file_is_left_out() -> None:
+    stems = {path.name.split(".")[0] for path in HERE.rglob("*.yaml")}
+    assert {id.split("/")[1] for id in PROMPTS} | set(DATA) == stems
+    assert len(PROMPTS) == 9
+
+
+@pytest.mark.parametrize("variant", prompts.VARIANTS)
+def test_the_data_of_a_variant_hold_together(variant: str) -> None:
+    library = Library(variant)
+    rules, exemplars = library.rules()
+    assert all(cited(exemplar.thought, rules) for exemplar in exemplars)
+    assert {seed.topic for seed in library.seeds()} <= set(library.topics())
+    texts = [text for p in library.principles() for text in (p.critique, p.revision)]
+    assert all(text == text.strip() and text for text in texts)
+
+
+def test_the_full_data_have_the_papers_counts() -> None:
+    library = Library()
+    rules, exemplars = library.rules()
+    assert (len(library.principles()), len(rules), len(exemplars)) == (16, 16, 5)
+    assert (len(library.topics()), len(library.seeds())) == (20, 175)
+    requests = [text for p in library.principles() for text in (p.critique, p.revision)]
+    assert len(set(requests)) == 32
+
+
+def test_the_full_seeds_pass_their_own_gate_and_fill_every_topic() -> None:
+    library = Library()
+    seeds = library.seeds()
+    judged = gate([{"text": seed.instruction} for seed in seeds], RougePool(), Config(), Contamination([]))
+    assert [(row["text"], row["reason"]) for row in judged if row["reason"]] == []
+    for topic in library.topics():
+        assert sum(seed.topic == topic for seed in seeds) >= 8  # a request of eight exemplars needs no other topic
+
+
+def test_the_rating_and_choice_prompts_can_be_greedy() -> None:
+    # Their callers read probabilities, so nothing is sampled; the words must ask for one sign and stop.
+    for id in ("rate/score", "constitutional/compare"):
+        assert Library().prompt(id).turns[-1][1].rstrip().endswith("and nothing else.")
+    assert Sampling().temperature == 0
