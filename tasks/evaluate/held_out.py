@@ -1,0 +1,144 @@
+"""Answers to held-out prompts, and their figures.
+
+A prompt without an accepted answer (empty, cut short, refused by the engine) counts as the empty answer: it
+lowers the score and stays in every mean, and the figure `answered` tells how many prompts had one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prompts import Library
+from tasks.engines import Sampling
+from tasks.step import Row, Step
+
+Score = Callable[[str, str], Mapping[str, float]]  # (instruction, answer) → the figures that apply to it, each 0 to 1
+FIELDS = ("id", "kind", "prompt")
+
+
+class HeldOutError(ValueError):
+    """A held-out file is wrong; the message names file, line and field."""
+
+
+def load(path: Path) -> list[Row]:
+    """The prompts of a held-out file, one {"id", "kind", "prompt"} a line, as rows for `answer`.
+
+    Returns:
+        Rows {prompt_id, kind, prompt}, in the file's order.
+
+    Raises:
+        HeldOutError: no file, no prompts, a line that is not such an object, or an id that stands twice.
+    """
+    if not path.is_file():
+        raise HeldOutError(f"{path}: got no file there, expected held-out prompts, one {list(FIELDS)} a line")
+    rows: dict[str, Row] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if line.strip():
+            row = _row(f"{path}:{number}", line)
+            if row["prompt_id"] in rows:
+                raise HeldOutError(f"{path}:{number}: id: got {row['prompt_id']!r} again; give each prompt its own")
+            rows[row["prompt_id"]] = row
+    if not rows:
+        raise HeldOutError(f"{path}: got no prompts, expected at least one line with {list(FIELDS)}")
+    return list(rows.values())
+
+
+def _row(where: str, line: str) -> Row:
+    try:
+        data = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise HeldOutError(f"{where}: not JSON ({error}); expected one object a line") from error
+    if not isinstance(data, dict) or set(data) != set(FIELDS):
+        found = sorted(data) if isinstance(data, dict) else type(data).__name__
+        raise HeldOutError(f"{where}: got {found}, expected exactly the fields {list(FIELDS)}")
+    for field in FIELDS:
+        if not isinstance(data[field], str) or not data[field].strip():
+            raise HeldOutError(f"{where}: {field}: got {data[field]!r}, expected a text that is not empty")
+    return {"prompt_id": data["id"], "kind": data["kind"], "prompt": data["prompt"]}
+
+
+def answer(library: Library, sampling: Sampling, suite: str) -> Step:
+    """The step that answers held-out prompts, just as an instruction is answered (`respond/answer`).
+
+    Args:
+        suite: the name of the set of prompts; an answer belongs to one suite.
+    """
+
+    def read(reply: str, row: Row) -> Sequence[Row]:
+        return [{"suite": suite, "prompt": row["prompt"], "text": reply.strip()}]
+
+    return Step(
+        name="evaluate.answer",
+        table="eval_answers",
+        prompt=library.prompt("respond/answer"),
+        sampling=sampling,
+        parents=("prompt_id",),
+        variables=lambda row: {"instruction": row["prompt"]},
+        read=read,
+        content=lambda row: {"prompt": row["prompt"]},  # an edited prompt is asked again, whatever its id
+        config={"suite": suite},
+        retries=0,
+    )
+
+
+def figures(suite: str, prompts: Sequence[Row], answers: Sequence[Row], score: Score) -> list[Row]:
+    """The mean of each metric over the prompts that it applies to.
+
+    Args:
+        prompts: rows {prompt_id, prompt}, all that were asked.
+        answers: rows {prompt_id, text}, at most one a prompt; a prompt without one scores as "".
+
+    Returns:
+        Rows {suite, metric, value, count}, `answered` first, then by metric as first met.
+    """
+    texts = {row["prompt_id"]: row["text"] for row in answers}
+    found: dict[str, list[float]] = {"answered": [float(row["prompt_id"] in texts) for row in prompts]}
+    for row in prompts:
+        for metric, value in score(row["prompt"], texts.get(row["prompt_id"], "")).items():
+            found.setdefault(metric, []).append(value)
+    return [
+        {"suite": suite, "metric": metric, "value": sum(values) / len(values), "count": len(values)}
+        for metric, values in found.items()
+        if values
+    ]
+
+
+def compare(before: Sequence[Row], after: Sequence[Row], better: Mapping[str, str]) -> list[Row]:
+    """Two models' figures side by side.
+
+    Args:
+        before: rows {metric, value, count} of one suite.
+        after: the same of the other model.
+        better: metric → "higher" or "lower"; gives the order, and what is not named comes last and is not judged.
+
+    Returns:
+        Rows {metric, before, after, low, high, better}: low and high the 95 % interval of `after`; `better` None
+        when the metric is not judged, stands on one side only, or did not move.
+    """
+    old, new = ({row["metric"]: row for row in rows} for rows in (before, after))
+    order = [metric for metric in better if metric in old or metric in new]
+    order += [metric for metric in (old | new) if metric not in better]
+    return [_compared(metric, old.get(metric), new.get(metric), better.get(metric)) for metric in order]
+
+
+def _compared(metric: str, old: Row | None, new: Row | None, direction: str | None) -> Row:
+    low, high = interval(new["value"], new["count"]) if new else (None, None)
+    judged: bool | None = None
+    if old and new and direction and old["value"] != new["value"]:
+        judged = (new["value"] > old["value"]) == (direction == "higher")
+    values: dict[str, Any] = {"before": old["value"] if old else None, "after": new["value"] if new else None}
+    return {"metric": metric, **values, "low": low, "high": high, "better": judged}
+
+
+def interval(value: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval for a mean of `count` figures between 0 and 1 (95 % at z = 1.96).
+
+    For shares it is Wilson's own; for graded figures it is wider than need be, as their variance is at most a share's.
+    """
+    centre = (value + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(value * (1 - value) / count + z * z / (4 * count * count)) / (1 + z * z / count)
+    return max(0.0, centre - half), min(1.0, centre + half)

@@ -1,0 +1,107 @@
+"""An export's rows, checked one by one and cut to the trainer's own columns, before any model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from prompts import Message
+from tasks.train.common import TrainError
+
+Row = dict[str, Any]
+
+
+def read_sft(folder: Path) -> list[Row]:
+    """Conversations as prompt (all turns but the last) and completion (the assistant's last turn).
+
+    Split so, the loss falls on the completion and its end token alone.
+
+    Args:
+        folder: holds `*.parquet` with a column `messages`, a list of {role, content}.
+
+    Raises:
+        TrainError: no files, no rows, or a row that is not a conversation ending with the assistant.
+    """
+    rows = []
+    for where, row in _rows(folder, ["messages"]):
+        messages = _turns(f"{where}: messages", row["messages"], last="assistant")
+        rows.append({"prompt": messages[:-1], "completion": messages[-1:]})
+    return rows
+
+
+def read_preferences(folder: Path) -> list[Row]:
+    """Preference pairs: a prompt ending with the user, and two different answers of one turn each.
+
+    Args:
+        folder: holds `*.parquet` with the columns `prompt`, `chosen`, `rejected`, each a list of {role, content}.
+
+    Raises:
+        TrainError: no files, no rows, a malformed conversation, or two equal answers.
+    """
+    rows = []
+    for where, row in _rows(folder, ["prompt", "chosen", "rejected"]):
+        prompt = _turns(f"{where}: prompt", row["prompt"], last="user")
+        chosen, rejected = (_answer(f"{where}: {field}", row[field]) for field in ("chosen", "rejected"))
+        if chosen == rejected:
+            raise TrainError(f"{where}: rejected: got the same answer as chosen; drop the pair, it teaches nothing")
+        rows.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
+    return rows
+
+
+def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """Every row of every file, with the words that name its place (rows count from 0)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise TrainError(f"{folder}: got no *.parquet file there; give the folder of one view of an export")
+    count = 0
+    for file in files:
+        try:
+            found = pq.read_schema(file).names
+            if missing := [name for name in columns if name not in found]:
+                raise TrainError(f"{file}: got the columns {found}, expected {missing} too; give the view made for it")
+            rows = pq.read_table(file, columns=list(columns)).to_pylist()
+        except pa.ArrowInvalid as error:
+            raise TrainError(f"{file}: not a Parquet file ({error}); publish the export again") from error
+        for number, row in enumerate(rows):
+            yield f"{file}: row {number}", row
+        count += len(rows)
+    if not count:
+        raise TrainError(f"{folder}: got no rows in {len(files)} file(s); publish a snapshot that has accepted rows")
+
+
+def _turns(where: str, messages: Any, last: str) -> list[Message]:
+    """A conversation: an optional system turn, then user and assistant in turn, `last` at the end."""
+    turns = [_message(where, place, message) for place, message in enumerate(_listed(where, messages))]
+    roles = [turn["role"] for turn in turns]
+    spoken = roles[1:] if roles[0] == "system" else roles
+    if not spoken or spoken != [("user", "assistant")[place % 2] for place in range(len(spoken))]:
+        raise TrainError(f"{where}: got the roles {roles}, expected user and assistant in turn, user first")
+    if roles[-1] != last or (last == "assistant" and len(spoken) < 2):
+        raise TrainError(f"{where}: got the roles {roles}, expected the last to be {last}; mend the view")
+    return turns
+
+
+def _answer(where: str, messages: Any) -> list[Message]:
+    turns = [_message(where, place, message) for place, message in enumerate(_listed(where, messages))]
+    if [turn["role"] for turn in turns] != ["assistant"]:
+        raise TrainError(f"{where}: got the roles {[turn['role'] for turn in turns]}, expected one assistant turn")
+    return turns
+
+
+def _listed(where: str, messages: Any) -> list[Any]:
+    if not isinstance(messages, list) or not messages:
+        raise TrainError(f"{where}: got {messages!r}, expected a list of at least one {{role, content}}")
+    return messages
+
+
+def _message(where: str, place: int, message: Any) -> Message:
+    if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+        raise TrainError(f"{where}[{place}]: got {message!r}, expected {{role, content}}")
+    content = message.get("content")
+    if not isinstance(content, str) or not content.strip():
+        raise TrainError(f"{where}[{place}].content: got {content!r}, expected a text that is not empty")
+    return {"role": message["role"], "content": content}

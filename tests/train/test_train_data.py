@@ -1,0 +1,80 @@
+"""An export's rows are checked before a model is loaded, and only the trainer's columns are kept."""
+
+import pyarrow.parquet as pq
+import pytest
+from train_views import PAIRS, assistant, conversation, preference, user, write_view
+
+from tasks.train.common import TrainError
+from tasks.train.data import read_preferences, read_sft
+
+
+def test_a_conversation_is_split_before_the_last_answer(tmp_path):
+    turns = [
+        {"role": "system", "content": "Be brief."},
+        user("One?"),
+        assistant("1"),
+        user("Two?"),
+        assistant("2"),
+    ]
+    write_view(tmp_path, [{"messages": turns, "id": "a"}])
+    assert read_sft(tmp_path) == [{"prompt": turns[:4], "completion": [assistant("2")]}]
+
+
+def test_all_files_are_read_in_order_and_other_columns_left(tmp_path):
+    write_view(tmp_path, [preference(PAIRS[1])], "train-00001-of-00002.parquet")
+    write_view(tmp_path, [preference(PAIRS[0])], "train-00000-of-00002.parquet")
+    rows = read_preferences(tmp_path)
+    assert [row["chosen"][0]["content"] for row in rows] == ["I see one cats here.", "I see one dogs here."]
+    assert all(set(row) == {"prompt", "chosen", "rejected"} for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("messages", "complaint"),
+    [
+        ([user("Hi")], "expected the last to be assistant"),
+        ([user("Hi"), assistant("Yes"), user("More")], "expected the last to be assistant"),
+        ([assistant("Yes")], "user and assistant in turn"),
+        ([user("Hi"), user("Hi?"), assistant("Yes")], "user and assistant in turn"),
+        ([user("Hi"), {"role": "robot", "content": "Yes"}], "user and assistant in turn"),
+        ([user("Hi"), assistant("  ")], r"messages\[1\]\.content: got '  '"),
+        ([user("Hi"), assistant(None)], r"messages\[1\]\.content: got None"),
+        ([], "at least one"),
+        (None, "at least one"),
+    ],
+)
+def test_a_malformed_conversation_is_named_by_file_row_and_field(tmp_path, messages, complaint):
+    write_view(tmp_path, [conversation(PAIRS[0]), {"messages": messages, "id": "bad"}])
+    with pytest.raises(TrainError, match=complaint) as caught:
+        read_sft(tmp_path)
+    assert f"{tmp_path}/train-00000-of-00001.parquet: row 1: messages" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"rejected": [assistant("I see one cats here.")]}, "rejected: got the same answer as chosen"),
+        ({"chosen": [user("I see")]}, "chosen: got the roles .'user'., expected one assistant turn"),
+        ({"rejected": [assistant("A"), assistant("B")]}, "rejected: .* expected one assistant turn"),
+        ({"prompt": [user("Hi"), assistant("Yes")]}, "prompt: .* expected the last to be user"),
+        ({"prompt": []}, "prompt: got"),
+    ],
+)
+def test_a_malformed_pair_is_named(tmp_path, change, complaint):
+    write_view(tmp_path, [preference(PAIRS[0]) | change])
+    with pytest.raises(TrainError, match=f"row 0: {complaint}"):
+        read_preferences(tmp_path)
+
+
+def test_folders_without_rows_are_refused(tmp_path):
+    with pytest.raises(TrainError, match=r"no \*\.parquet"):
+        read_sft(tmp_path)
+    write_view(tmp_path, [preference(PAIRS[0])])
+    with pytest.raises(TrainError, match=r"expected \['messages'\] too"):
+        read_sft(tmp_path)
+    file = tmp_path / "train-00000-of-00001.parquet"
+    pq.write_table(pq.read_table(file).slice(0, 0), file)
+    with pytest.raises(TrainError, match=r"got no rows in 1 file"):
+        read_preferences(tmp_path)
+    file.write_bytes(b"not parquet at all")
+    with pytest.raises(TrainError, match="not a Parquet file"):
+        read_preferences(tmp_path)
