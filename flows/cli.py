@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -54,7 +54,7 @@ def refresh(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Jso
     from flows.refresh import refresh as flow
     from warehouse import Lake, look
 
-    summary = _run(flow(preset, home))
+    summary = _run(preset, flow, home)
     with Lake.open(home, read_only=True) as lake:
         funnel = look.funnel(lake)
     show.refreshed(summary, funnel, as_json)
@@ -69,7 +69,7 @@ def publish(
     """Pin what the lake holds now under a tag, and export it: sft, preferences and qac, as trainers take them."""
     from flows.publish import publish as flow
 
-    show.published(_run(flow(preset, home, tag)), as_json)
+    show.published(_run(preset, flow, home, tag), as_json)
 
 
 @app.command()
@@ -79,7 +79,7 @@ def retrain(
     """Fine-tune on a published tag (the newest by default): SFT, then DPO, each in a process of its own."""
     from flows.retrain import retrain as flow
 
-    show.trained(_run(flow(preset, home, tag)), as_json)
+    show.trained(_run(preset, flow, home, tag), as_json)
 
 
 @app.command()
@@ -87,7 +87,7 @@ def evaluate(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Js
     """Score the base model and the models trained from it on held-out prompts, and print before and after."""
     from flows.evaluate import evaluate as flow
 
-    show.evaluated(_run(flow(preset, home)), as_json)
+    show.evaluated(_run(preset, flow, home), as_json)
 
 
 @app.command()
@@ -123,7 +123,7 @@ def sql(
     from warehouse import Lake
 
     with _sentences(), Lake.open(home, read_only=True) as lake:
-        show.rows(lake.sql(query).to_pylist(), as_json)
+        show.rows(lake.rows(query), as_json)
 
 
 @app.command()
@@ -135,15 +135,17 @@ def status(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
         show.status(look.runs(lake), look.tags(lake), look.models(lake), as_json)
 
 
-def _run(flow: Coroutine[Any, Any, Any]) -> Any:
+def _run(preset: str, flow: Callable[..., Coroutine[Any, Any, Any]], *values: Any) -> Any:
     """Await a flow; its known faults become a sentence and an exit code."""
     from flows.factory import StageStopped
+    from flows.presets import load
     from flows.retrain import TrainingStopped
     from tasks.engines import EngineDown
 
     with _sentences():
+        load(preset).check()
         try:
-            return asyncio.run(flow)
+            return asyncio.run(flow(preset, *values))
         except (EngineDown, StageStopped, TrainingStopped) as error:
             _fail(error, 1)
 
@@ -172,4 +174,6 @@ def _fail(error: Exception, code: int) -> Any:
 def main() -> None:
     """The entry point."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # A fault is told once, by a sentence here; Prefect would print it again, with a page of its own calls.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     app()

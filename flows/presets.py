@@ -118,6 +118,23 @@ class Preset(_Strict):
         return self.models.get(alias, self.models["generator"])
 
 
+    def check(self) -> None:
+        """Find now what would be found under way: a model that is not there, a bad word file.
+
+        Raises:
+            SpecError, PromptError: which one, and the fix.
+        """
+        for spec in self.models.values():
+            spec.identity()
+        library = self.words.library()
+        library.topics()
+        library.seeds()
+        if self.line.constitutional:
+            library.principles()
+        if self.line.self_align:
+            library.rules()
+
+
 def load(name: str) -> Preset:
     """The preset of that name among the shipped ones, or in the file of that path (it ends in .yaml).
 

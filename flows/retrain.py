@@ -130,7 +130,9 @@ class _Job:
     async def train(self, lake: Lake, run: Run, home: Path, runner: TaskRunner) -> Row:
         key = digest(self.recipe, self.config, self.published["content_hash"], self.base.identity())
         out = (home / "models" / f"{self.recipe}-{key[:12]}").resolve()
-        await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
+        # A run that died after the training and before its row left the finished model there: it is taken as it is.
+        if not (out / "report.json").is_file():
+            await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
         report = json.loads((out / "report.json").read_text(encoding="utf-8"))
         row = {
             "id": self.base.model_copy(update={"model": str(out)}).identity(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -105,7 +104,7 @@ class Works:
 
 
 @pytest.fixture
-def works(tmp_path: Path) -> Iterator[Works]:
+def works(tmp_path: Path) -> Works:
     """Twelve instructions, two rounds of critique, chunks of four."""
     words = tmp_path / "words"
     write_words(words)
@@ -123,4 +122,4 @@ def works(tmp_path: Path) -> Iterator[Works]:
     }
     path = tmp_path / "test.yaml"
     path.write_text(yaml.safe_dump(preset))
-    yield Works(tmp_path / "lake", words, load(str(path)), ScriptedEngine(speak))
+    return Works(tmp_path / "lake", words, load(str(path)), ScriptedEngine(speak))

@@ -1,0 +1,115 @@
+"""The command, as a process: a mistake is one sentence with the fix, and looking answers at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from works import write_words
+
+from warehouse import Lake
+
+NANO = Path(__file__).parents[2] / "nano/checkpoint"
+
+
+def alignery(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
+    code = "from flows.cli import main; main()"
+    command = [sys.executable, "-c", code, *arguments, "--home", str(home)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def preset(folder: Path, **changes: object) -> Path:
+    path = folder / "mine.yaml"
+    plain = {
+        "about": "a test",
+        "models": {"generator": {"engine": "transformers", "model": str(NANO)}},
+        "words": {"variant": "nano"},
+        "line": {"self_instruct": {"accept": 4}},
+    }
+    path.write_text(yaml.safe_dump(plain | changes))
+    return path
+
+
+def sentence(done: subprocess.CompletedProcess[str]) -> str:
+    """The one sentence of a user's mistake."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    return done.stderr
+
+
+def test_a_mistyped_key_is_named_with_the_keys_there_are(tmp_path: Path) -> None:
+    path = preset(tmp_path, line={"self_instruct": {"acept": 4}})
+    told = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
+    assert "line.self_instruct.acept" in told
+    assert "'accept'" in told
+
+
+def test_a_missing_model_is_named(tmp_path: Path) -> None:
+    path = preset(tmp_path, models={"generator": {"engine": "transformers", "model": "./no/such/model"}})
+    told = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
+    assert str(tmp_path / "no/such/model") in told
+
+
+def test_an_unknown_preset_is_answered_with_those_there_are(tmp_path: Path) -> None:
+    assert "'nano', 'one-gpu', 'server'" in sentence(alignery("refresh", "--preset", "nona", home=tmp_path))
+
+
+def test_a_malformed_seed_is_named_by_its_line(tmp_path: Path) -> None:
+    write_words(tmp_path / "words")
+    seeds = tmp_path / "words/self_instruct/seeds.jsonl"
+    seeds.write_text(seeds.read_text() + '{"topic": "tea", "instrction": "Brew it."}\n')
+    path = preset(tmp_path, words={"overlay": "./words"})
+    told = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
+    assert f"{seeds}:3" in told
+    assert "instrction" in told
+
+
+def test_looking_without_a_lake_says_what_makes_one(tmp_path: Path) -> None:
+    assert "alignery refresh" in sentence(alignery("tables", home=tmp_path / "none"))
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("lake")
+    Lake.open(home).close()
+    return home
+
+
+def test_an_unknown_table_is_answered_with_those_there_are(lake: Path) -> None:
+    told = sentence(alignery("show", "revision", home=lake))
+    assert "revisions" in told
+    assert "'revision'" in told
+
+
+def test_wrong_sql_is_one_sentence(lake: Path) -> None:
+    assert "nowhere" in sentence(alignery("sql", "SELECT * FROM nowhere", home=lake))
+
+
+def test_sql_never_writes(lake: Path) -> None:
+    sentence(alignery("sql", "DROP TABLE attempts", home=lake))
+    assert alignery("sql", "SELECT count(*) AS n FROM attempts", "--json", home=lake).stdout.split() == ["[", "{",
+        '"n":', "0", "}", "]"]  # fmt: skip
+
+
+def test_tables_lists_tables_and_views_as_json(lake: Path) -> None:
+    found = {row["name"]: row for row in json.loads(alignery("tables", "--json", home=lake).stdout)}
+    assert {"attempts", "revisions", "sft", "funnel"} <= set(found)
+    assert all(row["comment"] for row in found.values())
+
+
+def test_help_teaches_and_looking_is_quick(lake: Path) -> None:
+    """Measured generously here, so that a busy machine does not fail it; the README's figure is the bench's."""
+    code = "from flows.cli import main; main()"
+    begun = time.monotonic()
+    told = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True).stdout
+    alignery("tables", home=lake)
+    assert time.monotonic() - begun < 10
+    verbs = ("refresh", "publish", "retrain", "evaluate", "tables", "show", "sql", "status")
+    assert [verb for verb in verbs if verb not in told] == []

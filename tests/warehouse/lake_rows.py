@@ -1,0 +1,66 @@
+"""Hand-made rows: a small line's worth of attempts and records, with ids that can be read."""
+
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def attempt(key, **fields):
+    """One accepted, final attempt at a work key."""
+    number = fields.get("try_number", 0)
+    return {
+        "id": f"{key}-try{number}",
+        "work_key": key,
+        "step": "respond.answer",
+        "fingerprint": "f",
+        "parents": [],
+        "inputs": "{}",
+        "prompt_id": "respond/answer",
+        "prompt_hash": "p1",
+        "model": "model-a",
+        "sampling": "{}",
+        "seed": 7,
+        "try_number": 0,
+        "state": "accepted",
+        "reason": None,
+        "final": True,
+        "raw_text": f"reply to {key}",
+        "finish_reason": "stop",
+        "tokens_in": 10,
+        "tokens_out": 5,
+        "latency_s": 0.5,
+        "created_at": START,
+    } | fields
+
+
+def record(id, parents=(), *, key=None, minute=0, **fields):
+    """What every record has; it is written by the first try at `key` (its own id, if none is given)."""
+    key = key or f"k-{id}"
+    common = {"id": id, "parents": list(parents), "attempt_id": f"{key}-try0", "work_key": key}
+    return common | {"created_at": START + timedelta(minutes=minute)} | fields
+
+
+def instruction(id, text=None, **fields):
+    fields = {"topic": "birds", "origin": "self_instruct", "state": "accepted"} | fields
+    return record(id, text=text or f"question {id}", **fields)
+
+
+def response(id, about, text=None, **fields):
+    return record(id, [about], instruction_id=about, text=text or f"answer {id}", **{"kind": "base"} | fields)
+
+
+def revision(id, about, first, text, **fields):
+    fields = {"round": 1, "target_id": first, "changed": True, "principle_id": "kind", "principle_hash": "h"} | fields
+    return record(id, [first], instruction_id=about, response_id=first, critique_id="c", text=text, **fields)
+
+
+def correction(id, about, first, text, **fields):
+    fields = {"template_id": "t", "is_copy": False} | fields
+    return record(id, [first], instruction_id=about, response_id=first, text=text, **fields)
+
+
+def commit(lake, run_id="run-1", attempts=(), **records):
+    """Append records, each with the attempt that wrote it, and further attempts."""
+    keys = {row["work_key"] for rows in records.values() for row in rows if row["attempt_id"]}
+    wrote = [attempt(key) for key in sorted(keys)]
+    return lake.append(records, [*wrote, *attempts], run_id=run_id, step="test.step", fingerprint="f")

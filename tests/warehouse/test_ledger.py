@@ -1,0 +1,190 @@
+"""A row lands once, with what was asked for it, or not at all."""
+
+import json
+from contextlib import contextmanager
+
+import duckdb
+import pytest
+from lake_rows import attempt, commit, instruction, response
+
+from warehouse import Lake, LakeError
+
+
+def snapshots(lake):
+    return [row["n"] for row in lake.rows("SELECT snapshot_id AS n FROM ducklake_snapshots('lake')")]
+
+
+def counts(lake, *tables):
+    return [lake.rows(f"SELECT count(*) AS n FROM {table}")[0]["n"] for table in tables]
+
+
+def test_records_attempts_and_ledger_row_come_in_one_snapshot_with_its_message(lake):
+    before = len(snapshots(lake))
+    rows = [instruction(f"i{n}") for n in range(3)]
+    assert lake.append(
+        {"instructions": rows}, [attempt(row["work_key"]) for row in rows], run_id="run-1", step="a.b", fingerprint="fp"
+    ) == 3  # fmt: skip
+    assert len(snapshots(lake)) == before + 1
+    newest = lake.rows("SELECT * FROM ducklake_snapshots('lake') ORDER BY snapshot_id DESC LIMIT 1")[0]
+    assert (newest["author"], newest["commit_message"]) == ("alignery", "a.b: 3 attempts")
+    assert json.loads(newest["commit_extra_info"]) == {"run": "run-1", "step": "a.b", "fingerprint": "fp"}
+    (entry,) = lake.rows("SELECT * FROM commits")
+    assert (entry["attempts"], entry["records"], entry["run_id"]) == (3, 3, "run-1")
+    assert lake.rows("SELECT run_id FROM attempts UNION SELECT run_id FROM instructions") == [{"run_id": "run-1"}]
+
+
+def test_what_is_there_is_not_committed_again(lake):
+    assert commit(lake, instructions=[instruction("i1")]) == 1
+    before = snapshots(lake)
+    assert commit(lake, instructions=[instruction("i1")]) == 0
+    assert snapshots(lake) == before
+    assert commit(lake, instructions=[instruction("i1"), instruction("i2")]) == 1
+    assert counts(lake, "instructions", "attempts") == [2, 2]
+
+
+def test_the_second_of_two_runs_over_the_same_work_is_dropped_with_its_records(lake):
+    commit(lake, instructions=[instruction("mine", key="k")])
+    late = [attempt("k", id="late-0", state="unparsed", final=False), attempt("k", id="late-1", try_number=1)]
+    other = instruction("theirs", key="k", attempt_id="late-1")
+    assert lake.append({"instructions": [other]}, late, run_id="run-2", step="s", fingerprint="f") == 0
+    assert [row["id"] for row in lake.rows("SELECT id FROM instructions")] == ["mine"]
+    assert counts(lake, "attempts") == [1]
+
+
+def test_one_batch_settles_a_work_key_once(lake):
+    twice = [attempt("k", id="a"), attempt("k", id="b")]
+    rows = [instruction("first", key="k", attempt_id="a"), instruction("second", key="k", attempt_id="b")]
+    assert lake.append({"instructions": rows}, twice, run_id="r", step="s", fingerprint="f") == 1
+    assert [row["id"] for row in lake.rows("SELECT id FROM instructions")] == ["first"]
+
+
+def test_work_that_a_dead_engine_left_is_pending_and_lands_when_asked_again(lake):
+    down = attempt("k", id="down", state="failed", reason="engine down", final=False)
+    assert commit(lake, attempts=[down]) == 1
+    assert lake.pending(["k"]) == {"k"}
+    assert lake.append(
+        {"instructions": [instruction("i", key="k", attempt_id="up")]},
+        [attempt("k", id="up")],
+        run_id="run-2",
+        step="s",
+        fingerprint="f",
+    ) == 1  # fmt: skip
+    assert lake.pending(["k"]) == set()
+    assert counts(lake, "attempts", "instructions") == [2, 1]
+
+
+def test_an_answer_under_the_id_of_an_unsettled_call_is_refused_and_not_lost_in_silence(lake):
+    commit(lake, attempts=[attempt("k", state="failed", final=False)])
+    with pytest.raises(LakeError, match="give each call its own id"):
+        commit(lake, attempts=[attempt("k")])
+
+
+def test_pending_is_what_no_final_attempt_settled(lake):
+    calls = [attempt("done"), attempt("bad", state="rejected"), attempt("later", state="failed", final=False)]
+    commit(lake, attempts=calls)
+    assert lake.pending(["done", "bad", "later", "new", "new"]) == {"later", "new"}
+    assert lake.pending([]) == set()
+
+
+def test_records_of_work_keys_come_in_order_and_whole(lake):
+    rows = [response("r2", "i1", key="k1"), response("r1", "i1", key="k1"), response("r0", "i2", key="k2", rules=["a"])]
+    commit(lake, responses=rows)
+    found = lake.records("responses", ["k2", "k1", "nothing"])
+    assert [row["id"] for row in found] == ["r1", "r2", "r0"]
+    assert found[2]["rules"] == ["a"]
+    assert found[0]["thought"] is None
+    assert found[0]["created_at"] == rows[0]["created_at"]
+    assert found[0]["parents"] == ["i1"]
+    with pytest.raises(LakeError, match=r"attempts.*instructions, responses"):
+        lake.records("attempts", ["k1"])
+
+
+def test_seeds_need_no_attempt_and_land_once(lake):
+    seed = instruction("s1", attempt_id=None, origin="seed")
+    assert commit(lake, instructions=[seed, seed]) == 0
+    before = snapshots(lake)
+    assert commit(lake, instructions=[seed]) == 0
+    assert counts(lake, "instructions", "commits") == [1, 1]
+    assert snapshots(lake) == before
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"colour": "red"}, r"instructions: got the column\(s\) \['colour'\], expected some of"),
+        ({"text": 5}, r"instructions\.text: got 5 \(int\), expected VARCHAR"),
+        ({"text": None}, r"instructions\.text: got null, expected VARCHAR"),
+        ({"parents": "abc"}, r"instructions\.parents: got 'abc' \(str\), expected VARCHAR\[\]"),
+        ({"parents": [1]}, r"instructions\.parents: .*expected VARCHAR\[\]"),
+        ({"similarity": "high"}, r"instructions\.similarity: got 'high'"),
+        ({"attempt_id": "elsewhere"}, "names the attempt elsewhere, which is not in its batch"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_refused_by_table_and_column(unwritten, fields, message):
+    row = instruction("i1") | fields
+    with pytest.raises(LakeError, match=message):
+        unwritten.append({"instructions": [row]}, [attempt("k-i1")], run_id="r", step="s", fingerprint="f")
+    assert counts(unwritten, "instructions", "attempts", "commits") == [0, 0, 0]
+
+
+@pytest.mark.parametrize("fields", [{"seed": 1.5}, {"try_number": True}, {"try_number": 2**40}, {"final": 1}])
+def test_no_number_is_cut_to_fit(unwritten, fields):
+    with pytest.raises(LakeError, match=rf"attempts\.{next(iter(fields))}: "):
+        commit(unwritten, attempts=[attempt("k") | fields])
+
+
+def test_only_record_tables_are_appended_to(unwritten):
+    with pytest.raises(LakeError, match="'runs' is no record table"):
+        unwritten.append({"runs": [{"id": "r"}]}, [], run_id="r", step="s", fingerprint="f")
+
+
+def test_write_keeps_a_log_of_runs_and_each_prompt_once(lake):
+    for state in ("started", "finished"):
+        lake.write("runs", [{"id": "r", "state": state, "flow": "refresh"}], run_id="r", message=f"run r {state}")
+    assert [row["state"] for row in lake.rows("SELECT state FROM runs ORDER BY created_at")] == ["started", "finished"]
+    words = [{"hash": "h1", "id": "p", "source": "x"}, {"hash": "h1", "id": "p", "source": "x"}]
+    lake.write("prompts", words, run_id="r", message="prompts")
+    before = snapshots(lake)
+    lake.write("prompts", words, run_id="r", message="prompts")
+    assert snapshots(lake) == before
+    lake.write("prompts", [*words, {"hash": "h2", "id": "p", "source": "y"}], run_id="r", message="prompts")
+    assert [row["hash"] for row in lake.rows("SELECT hash FROM prompts ORDER BY hash")] == ["h1", "h2"]
+    with pytest.raises(LakeError, match="'attempts' is not written row by row"):
+        lake.write("attempts", [attempt("k")], run_id="r", message="no")
+
+
+class Lossy:
+    """A cursor whose COMMIT answers with an error: after it landed, or instead of landing."""
+
+    def __init__(self, cursor, lands):
+        self.cursor, self.lands = cursor, lands
+
+    def __getattr__(self, name):
+        return getattr(self.cursor, name)
+
+    def execute(self, query, *params):
+        if query != "COMMIT":
+            return self.cursor.execute(query, *params)
+        self.cursor.execute("COMMIT" if self.lands else "ROLLBACK")
+        raise duckdb.IOException("the answer was lost")
+
+
+@pytest.mark.parametrize("lands", [True, False])
+def test_an_error_at_commit_is_settled_by_the_ledger(lake, monkeypatch, lands):
+    plain = Lake.cursor
+
+    @contextmanager
+    def lossy(self):
+        with plain(self) as cursor:
+            yield Lossy(cursor, lands)
+
+    monkeypatch.setattr(Lake, "cursor", lossy)
+    if lands:
+        assert commit(lake, instructions=[instruction("i1")]) == 1
+        lake.write("runs", [{"id": "r", "state": "started", "flow": "f"}], run_id="r", message="run")
+    else:
+        with pytest.raises(LakeError, match=r"nothing was committed: .*the answer was lost"):
+            commit(lake, instructions=[instruction("i1")])
+    monkeypatch.undo()
+    assert counts(lake, "instructions", "runs") == ([1, 1] if lands else [0, 0])
+    assert commit(lake, instructions=[instruction("i1")]) == (0 if lands else 1)

@@ -1,0 +1,179 @@
+"""What the views say of hand-made rows."""
+
+import hashlib
+
+import pytest
+from lake_rows import attempt, commit, correction, instruction, record, response, revision
+
+from warehouse.lake import VIEWS, view_comment, view_sql
+from warehouse.schema import RECORDS
+
+
+def half(text):
+    """The split computed without DuckDB: the last eight bytes of the text's MD5 decide."""
+    low = int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little")
+    return "preferences" if low % 2 else "sft"
+
+
+def on(side, start=0):
+    """A prompt of that half."""
+    return next(text for text in (f"question {n}" for n in range(start, start + 100)) if half(text) == side)
+
+
+def texts(rows):
+    return [(row["messages"][0]["content"], row["messages"][1]["content"]) for row in rows]
+
+
+def test_sft_has_principled_answers_without_their_thought_and_final_revisions(lake):
+    ask = on("sft")
+    commit(
+        lake,
+        instructions=[instruction("i1", ask, topic="owls")],
+        responses=[
+            response("p1", "i1", "old", kind="principled", thought="(1) ethical", minute=1),
+            response("p2", "i1", "new", kind="principled", thought="(1) ethical", minute=2),
+            response("b1", "i1", "first"),
+        ],
+        revisions=[
+            revision("v1", "i1", "b1", "better", minute=3),
+            revision("v2", "i1", "b1", "best", round=2, target_id="v1", minute=4),
+        ],
+    )
+    rows = lake.rows("SELECT * FROM sft ORDER BY source")
+    assert texts(rows) == [(ask, "new"), (ask, "best")]
+    assert [m["role"] for m in rows[0]["messages"]] == ["user", "assistant"]
+    assert [(r["source"], r["id"], r["topic"], r["attempt_id"]) for r in rows] == [
+        ("principled", "p2", "owls", "k-p2-try0"),
+        ("revision", "v2", "owls", "k-v2-try0"),
+    ]
+    assert "thought" not in rows[0]
+
+
+def test_preferences_set_the_final_revision_over_the_first_answer_where_they_differ(lake):
+    ask, same = on("preferences"), on("preferences", 50)
+    commit(
+        lake,
+        instructions=[instruction("i1", ask), instruction("twin", ask), instruction("i2", same)],
+        responses=[response("b1", "i1", "first"), response("b9", "twin", "other"), response("b2", "i2", "good")],
+        revisions=[
+            revision("v1", "i1", "b1", "better", minute=3),
+            revision("v9", "twin", "b9", "newer", minute=4),
+            revision("v2", "i2", "b2", "worse", minute=1),
+            revision("v3", "i2", "b2", "good", round=2, changed=True, minute=2),
+        ],
+    )
+    (row,) = lake.rows("SELECT * FROM preferences")
+    assert row["prompt"] == [{"role": "user", "content": ask}]
+    assert row["chosen"] == [{"role": "assistant", "content": "newer"}]
+    assert row["rejected"] == [{"role": "assistant", "content": "other"}]
+    assert (row["id"], row["response_id"], row["instruction_id"]) == ("v9", "b9", "twin")
+
+
+def test_sft_and_preferences_share_no_prompt_and_lose_none(lake):
+    names = [f"i{n}" for n in range(40)]
+    commit(
+        lake,
+        instructions=[instruction(name) for name in names],
+        responses=[response(f"b-{name}", name) for name in names]
+        + [response(f"p-{name}", name, kind="principled") for name in names],
+        revisions=[revision(f"v-{name}", name, f"b-{name}", "better") for name in names],
+    )
+    sft = {ask for ask, _ in texts(lake.rows("SELECT * FROM sft"))}
+    preferences = {row["prompt"][0]["content"] for row in lake.rows("SELECT * FROM preferences")}
+    assert sft.isdisjoint(preferences)
+    assert sft | preferences == {f"question {name}" for name in names}
+    assert sft == {text for text in sft | preferences if half(text) == "sft"}
+    assert len(sft) > 8 < len(preferences)
+
+
+def test_qac_keeps_copies_and_the_newest_correction(lake):
+    commit(
+        lake,
+        instructions=[instruction("i1", "why?")],
+        responses=[response("b1", "i1", "so"), response("b2", "i1", "fine")],
+        corrections=[
+            correction("c1", "i1", "b1", "because", minute=1),
+            correction("c2", "i1", "b1", "because of it", minute=2),
+            correction("c3", "i1", "b2", "fine", is_copy=True),
+        ],
+    )
+    found = lake.rows("SELECT question, answer, correction, is_copy FROM qac ORDER BY answer")
+    assert [tuple(row.values()) for row in found] == [
+        ("why?", "fine", "fine", True),
+        ("why?", "so", "because of it", False),
+    ]
+
+
+@pytest.fixture
+def mixed(lake):
+    """One run with a retry, two rejects and a failure, and candidates that the gate turned down."""
+    calls = [
+        attempt("a", step="x.ask"),
+        attempt("b", step="x.ask", state="unparsed", reason="no list", final=False),
+        attempt("b", step="x.ask", try_number=1),
+        attempt("c", step="x.ask", state="rejected", reason="empty reply", raw_text=" ", parents=["i1"]),
+        attempt("d", step="x.ask", state="rejected", reason="empty reply"),
+        attempt("e", step="x.ask", state="failed", reason="400", raw_text=None)
+        | dict.fromkeys(("tokens_in", "tokens_out", "latency_s")),
+    ]
+    candidates = [
+        instruction("i1"),
+        instruction("i2", "short", key="k-gate", state="rejected", reason="too short", parents=["s1"]),
+        instruction("i3", "shorter", key="k-gate", state="rejected", reason="too short"),
+        instruction("s1", attempt_id=None, origin="seed"),
+    ]
+    commit(lake, attempts=calls, instructions=candidates)
+    return lake
+
+
+def test_funnel_sums_a_steps_calls_and_the_gate(mixed):
+    steps = {row["step"]: row for row in mixed.rows("SELECT * FROM funnel")}
+    ask = steps["x.ask"]
+    expected = {"rows_in": 5, "attempts": 6, "accepted": 2, "rejected": 2, "unparsed": 1, "failed": 1}
+    expected |= {"top_reason": "empty reply", "top_reason_count": 2, "tokens_in": 50, "tokens_out": 25, "seconds": 2.5}
+    assert {name: ask[name] for name in expected} == expected
+    assert ask["run_id"] == "run-1"
+    gate = steps["self_instruct.gate"]
+    assert (gate["rows_in"], gate["attempts"], gate["accepted"], gate["rejected"]) == (3, 0, 1, 2)
+    assert (gate["top_reason"], gate["top_reason_count"]) == ("too short", 2)
+    total = mixed.rows("SELECT sum(attempts) AS a, sum(tokens_out) AS t FROM funnel")[0]
+    assert total == mixed.rows("SELECT count(*) AS a, sum(tokens_out) AS t FROM attempts")[0]
+
+
+def test_rejects_name_every_row_that_was_not_accepted(mixed):
+    rows = {row["id"]: row for row in mixed.rows("SELECT * FROM rejects")}
+    assert sorted(rows) == ["b-try0", "c-try0", "d-try0", "e-try0", "i2", "i3"]
+    call, candidate = rows["c-try0"], rows["i2"]
+    assert (call["state"], call["reason"], call["text"], call["parents"]) == ("rejected", "empty reply", " ", ["i1"])
+    assert (candidate["step"], candidate["reason"], candidate["text"]) == ("self_instruct.gate", "too short", "short")
+    assert (candidate["attempt_id"], candidate["model"], candidate["seed"]) == ("k-gate-try0", "model-a", 7)
+
+
+def test_lineage_joins_each_record_and_parent_with_what_wrote_it(lake):
+    critique = {"target_id": "r1", "round": 1, "principle_id": "p", "principle_hash": "h", "text": "could be kinder"}
+    commit(
+        lake,
+        instructions=[instruction("s1", attempt_id=None, origin="seed")],
+        responses=[response("r1", "s1")],
+        critiques=[record("c1", ["s1", "r1"], instruction_id="s1", response_id="r1", **critique)],
+    )
+    found = lake.rows(
+        "SELECT record_table, record_id, parent_id, step, model, prompt_hash, seed FROM lineage ORDER BY ALL"
+    )
+    wrote = ("respond.answer", "model-a", "p1", 7)
+    assert [tuple(row.values()) for row in found] == [
+        ("critiques", "c1", "r1", *wrote),
+        ("critiques", "c1", "s1", *wrote),
+        ("instructions", "s1", None, None, None, None, None),
+        ("responses", "r1", "s1", *wrote),
+    ]
+
+
+def test_lineage_knows_every_record_table():
+    assert not [table for table in RECORDS if f"lake.{table}\n" not in view_sql("lineage")]
+
+
+def test_each_view_is_explained_and_empty_in_an_empty_lake(unwritten):
+    for name in VIEWS:
+        assert len(view_comment(name)) > 30
+        assert unwritten.sql(f"SELECT * FROM {name}").num_rows == 0

@@ -1,0 +1,10 @@
+"""What is remembered: the lake, its tables and ledger, the views over them, and what is published from it.
+
+`Lake.open(home)` opens it; `append` and `pending` are the ledger; `publish` tags a snapshot and exports it.
+"""
+
+from warehouse.lake import Lake
+from warehouse.publish import Publication, publish
+from warehouse.schema import LakeError
+
+__all__ = ["Lake", "LakeError", "Publication", "publish"]

@@ -1,0 +1,75 @@
+"""Looking in: what `alignery tables`, `show` and `status` print, as plain data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from warehouse.lake import VIEWS, Lake
+from warehouse.schema import TABLES, LakeError, Row, quoted
+
+
+def tables(lake: Lake) -> list[Row]:
+    """Tables and views: name, kind, rows, comment."""
+    return lake.tables()
+
+
+def show(lake: Lake, name: str, limit: int = 5) -> list[Row]:
+    """The newest rows of a table or view, the newest first.
+
+    Raises:
+        LakeError: there is no table or view of that name.
+    """
+    if name not in TABLES and name not in VIEWS:
+        raise LakeError(f"the lake has no table or view {name!r}; there are {', '.join([*TABLES, *VIEWS])}")
+    # The funnel is a summary with an order of its own.
+    order = "" if name == "funnel" else "ORDER BY created_at DESC"
+    return lake.rows(f"SELECT * FROM {name} {order} LIMIT {int(limit)}")
+
+
+def runs(lake: Lake, limit: int = 10) -> list[Row]:
+    """How the newest runs stand: each run's last row of `runs`, with `started_at`, newest first."""
+    return lake.rows(
+        "SELECT *, min(created_at) OVER (PARTITION BY id) AS started_at FROM runs"
+        " QUALIFY row_number() OVER (PARTITION BY id ORDER BY created_at DESC) = 1"
+        f" ORDER BY started_at DESC LIMIT {int(limit)}"
+    )
+
+
+def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
+    """The newest runs, their funnel, the tags, and the snapshot the lake stands at."""
+    newest = runs(lake, limit)
+    return {
+        "home": str(lake.home),
+        "snapshot_id": lake.snapshot(),
+        "runs": newest,
+        "funnel": lake.rows(f"SELECT * FROM funnel WHERE run_id = {quoted(newest[0]['id'])}") if newest else [],
+        "tags": lake.rows(f"SELECT * FROM tags ORDER BY created_at DESC LIMIT {int(limit)}"),
+    }
+
+
+def funnel(lake: Lake, run_id: str | None = None) -> list[Row]:
+    """What became of each step's work, in one run or in all."""
+    return lake.rows("SELECT * FROM funnel WHERE run_id = coalesce(?, run_id)", [run_id])
+
+
+def tags(lake: Lake) -> list[Row]:
+    """What is published, oldest first."""
+    return lake.rows("SELECT * FROM tags ORDER BY created_at")
+
+
+def models(lake: Lake) -> list[Row]:
+    """What was trained, oldest first."""
+    return lake.rows("SELECT * FROM models ORDER BY created_at")
+
+
+def evals(lake: Lake) -> list[Row]:
+    """Every figure of every model, oldest first."""
+    return lake.rows("SELECT * FROM evals ORDER BY created_at")
+
+
+def instructions(lake: Lake) -> list[str]:
+    """The texts of all accepted instructions, in the order in which they were accepted."""
+    return [
+        row["text"]
+        for row in lake.rows("SELECT text FROM instructions WHERE state = 'accepted' ORDER BY created_at, id")
+    ]

@@ -1,0 +1,313 @@
+"""The tables of the lake: one Arrow schema each, a comment (and a unit, where there is one) on every column.
+
+The DDL, the check of every row that comes in, and what `alignery tables` prints are all derived from here.
+A change of a name or a type is a change of `SCHEMA_VERSION`; a test pins both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+Row = dict[str, Any]
+SCHEMA_VERSION = 1
+
+TEXT, FLAG, INT, LONG, REAL = pa.string(), pa.bool_(), pa.int32(), pa.int64(), pa.float64()
+TEXTS, WHEN = pa.list_(TEXT), pa.timestamp("us", tz="UTC")
+_SQL = {TEXT: "VARCHAR", FLAG: "BOOLEAN", INT: "INTEGER", LONG: "BIGINT", REAL: "DOUBLE", TEXTS: "VARCHAR[]"}
+_SQL[WHEN] = "TIMESTAMPTZ"
+_PYTHON: dict[pa.DataType, tuple[type, ...]] = {TEXT: (str,), FLAG: (bool,), INT: (int,), LONG: (int,)}
+_PYTHON |= {REAL: (float, int), TEXTS: (list, tuple), WHEN: (datetime,)}
+
+
+class LakeError(ValueError):
+    """Something about the lake that the caller can mend; the message is one sentence that says how."""
+
+
+def _need(name: str, type: pa.DataType, comment: str, unit: str = "") -> pa.Field:
+    return pa.field(name, type, nullable=False, metadata={"comment": comment} | ({"unit": unit} if unit else {}))
+
+
+def _may(name: str, type: pa.DataType, comment: str, unit: str = "") -> pa.Field:
+    return _need(name, type, comment, unit).with_nullable(True)
+
+
+def _table(comment: str, *columns: pa.Field) -> pa.Schema:
+    return pa.schema(columns, metadata={"comment": comment})
+
+
+def _record(comment: str, *columns: pa.Field) -> pa.Schema:
+    """What every record has: who it is, what it is made from, and the attempt that wrote it."""
+    return _table(
+        comment,
+        _need("id", TEXT, "content hash of the work key and the place in its reply"),
+        _need("parents", TEXTS, "ids of the records it is made from; empty for a root"),
+        _may("attempt_id", TEXT, "the attempt that wrote it; null where no model was asked, as for a seed"),
+        _need("work_key", TEXT, "hash of everything that made it: step, prompt, model, sampling, inputs"),
+        *columns,
+        _RUN,
+        _CREATED,
+    )
+
+
+_RUN = _need("run_id", TEXT, "the run that committed it")
+_CREATED = _need("created_at", WHEN, "when it was made", "UTC")
+_INSTRUCTION = _need("instruction_id", TEXT, "the instruction it belongs to (instructions.id)")
+_RESPONSE = _need("response_id", TEXT, "the first answer it belongs to (responses.id)")
+_ROUND = _need("round", INT, "round of critique and revision, from 1")
+_PRINCIPLE = (
+    _need("principle_id", TEXT, "the constitutional principle"),
+    _need("principle_hash", TEXT, "content hash of the principle's words"),
+)
+
+RECORDS: dict[str, pa.Schema] = {
+    "instructions": _record(
+        "Instructions: the seeds, and every candidate that a model wrote with the gate's verdict",
+        _may("request_id", TEXT, "the request that asked for it, shared by the candidates of one reply"),
+        _need("topic", TEXT, "topic it was asked under"),
+        _need("text", TEXT, "the instruction"),
+        _need("origin", TEXT, "seed or self_instruct"),
+        _need("state", TEXT, "accepted or rejected"),
+        _may("reason", TEXT, "why it was rejected; null when accepted"),
+        _may("similarity", REAL, "highest ROUGE-L F against the pool", "0 to 1"),
+        _may("mean_similarity", REAL, "mean ROUGE-L F against the pool", "0 to 1"),
+        _may("nearest", TEXT, "text of the most similar one in the pool"),
+    ),
+    "responses": _record(
+        "Answers: base answers, and principled ones with the thought that led to them",
+        _INSTRUCTION,
+        _need("kind", TEXT, "base or principled"),
+        _need("text", TEXT, "the answer, thought pruned"),
+        _may("thought", TEXT, "the internal thought; never trained on"),
+        _may("rules", TEXTS, "names of the rules that the thought cites"),
+    ),
+    "critiques": _record(
+        "Critiques of an answer under a principle",
+        _INSTRUCTION,
+        _RESPONSE,
+        _need("target_id", TEXT, "what is criticised: the first answer or a revision"),
+        _ROUND,
+        *_PRINCIPLE,
+        _need("text", TEXT, "the critique"),
+    ),
+    "revisions": _record(
+        "Revisions of an answer after a critique",
+        _INSTRUCTION,
+        _RESPONSE,
+        _need("target_id", TEXT, "what is revised: the first answer or the revision before"),
+        _need("critique_id", TEXT, "the critique it follows"),
+        _ROUND,
+        *_PRINCIPLE,
+        _need("text", TEXT, "the revised answer"),
+        _need("changed", FLAG, "whether it differs from what it revises"),
+    ),
+    "corrections": _record(
+        "Corrections of an answer by an Aligner",
+        _INSTRUCTION,
+        _RESPONSE,
+        _need("template_id", TEXT, "the correction template"),
+        _need("text", TEXT, "the corrected answer"),
+        _need("is_copy", FLAG, "whether it repeats the answer"),
+    ),
+    "comparisons": _record(
+        "Comparisons of two answers under a principle, asked in both orders",
+        _INSTRUCTION,
+        _need("a_id", TEXT, "the first of the two"),
+        _need("b_id", TEXT, "the second of the two"),
+        *_PRINCIPLE,
+        _need("p_a", REAL, "probability that a is better, mean of both orders", "0 to 1"),
+        _may("p_a_first", REAL, "the same with a shown first", "0 to 1"),
+        _may("p_a_second", REAL, "the same with a shown second", "0 to 1"),
+    ),
+    "ratings": _record(
+        "Ratings of an answer by a judge",
+        _INSTRUCTION,
+        _RESPONSE,
+        _need("score_1_5", REAL, "expected score", "1 to 5"),
+    ),
+    "eval_answers": _record(
+        "Answers to held-out prompts, for evaluation; never exported",
+        _need("prompt_id", TEXT, "the held-out prompt"),
+        _need("suite", TEXT, "the suite it belongs to"),
+        _need("prompt", TEXT, "what was asked"),
+        _need("text", TEXT, "the answer"),
+    ),
+}
+
+LEDGER: dict[str, pa.Schema] = {
+    "attempts": _table(
+        "Every call made: accepted, rejected, unparsed or failed",
+        _need("id", TEXT, "content hash of this one call"),
+        _need("work_key", TEXT, "hash of everything that makes the work"),
+        _need("step", TEXT, "method.step"),
+        _need("fingerprint", TEXT, "hash of what the step's work has in common: prompt, model, sampling, settings"),
+        _need("parents", TEXTS, "ids of the records it was asked about"),
+        _need("inputs", TEXT, "what the work key holds beside the fingerprint", "JSON"),
+        _need("prompt_id", TEXT, "the prompt's id"),
+        _need("prompt_hash", TEXT, "content hash of the prompt (prompts.hash)"),
+        _need("model", TEXT, "identity of the model that was asked"),
+        _need("sampling", TEXT, "how the reply was drawn", "JSON"),
+        _may("seed", LONG, "the request's seed"),
+        _need("try_number", INT, "0 for the first try, more for retries"),
+        _need("state", TEXT, "accepted, rejected, unparsed or failed"),
+        _may("reason", TEXT, "why it is not accepted; null when it is"),
+        _need("final", FLAG, "whether this settles the work key, so that it is never asked again"),
+        _may("raw_text", TEXT, "the reply as it came"),
+        _may("finish_reason", TEXT, "why the engine stopped"),
+        _may("tokens_in", INT, "prompt tokens", "tokens"),
+        _may("tokens_out", INT, "reply tokens", "tokens"),
+        _may("latency_s", REAL, "time from request to reply", "seconds"),
+        _RUN,
+        _CREATED,
+    ),
+    "commits": _table(
+        "One row a commit: the ledger that makes each land once",
+        _need("id", TEXT, "digest of the sorted attempt ids"),
+        _RUN,
+        _need("step", TEXT, "method.step"),
+        _need("fingerprint", TEXT, "the step's fingerprint"),
+        _need("attempts", INT, "attempts committed", "rows"),
+        _need("records", INT, "records committed", "rows"),
+        _CREATED,
+    ),
+    "runs": _table(
+        "Runs: one row for each change of state, the newest says how it stands",
+        _need("id", TEXT, "the run"),
+        _need("state", TEXT, "started, finished, failed or short"),
+        _need("flow", TEXT, "the flow"),
+        _may("preset", TEXT, "the preset it was started with"),
+        _may("config", TEXT, "the resolved configuration", "JSON"),
+        _may("config_hash", TEXT, "content hash of the configuration"),
+        _may("code_version", TEXT, "version of alignery"),
+        _may("totals", TEXT, "what came of it", "JSON"),
+        _may("message", TEXT, "one sentence for a person"),
+        _CREATED,
+    ),
+    "prompts": _table(
+        "The words: every prompt and principle that was ever sent, by content hash",
+        _need("hash", TEXT, "content hash"),
+        _need("id", TEXT, "prompt id, or principle:<id>"),
+        _need("source", TEXT, "the whole template"),
+        _CREATED,
+    ),
+    "models": _table(
+        "Models that were trained here",
+        _need("id", TEXT, "identity of the model"),
+        _need("path", TEXT, "its folder"),
+        _may("base_id", TEXT, "the model it was trained from"),
+        _may("base_path", TEXT, "that model's folder"),
+        _may("recipe", TEXT, "the training recipe"),
+        _may("tag", TEXT, "the published tag it was trained on (tags.name)"),
+        _may("export_hash", TEXT, "content hash of that export"),
+        _may("config", TEXT, "training configuration", "JSON"),
+        _may("metrics", TEXT, "what training measured", "JSON"),
+        _may("seconds", REAL, "time of training", "seconds"),
+        _RUN,
+        _CREATED,
+    ),
+    "evals": _table(
+        "Figures of evaluations: one row a model, suite and metric",
+        _need("id", TEXT, "content hash"),
+        _need("model", TEXT, "identity of the model"),
+        _may("model_path", TEXT, "its folder"),
+        _need("suite", TEXT, "the suite"),
+        _need("metric", TEXT, "the metric's name"),
+        _need("value", REAL, "the figure, in the metric's own unit"),
+        _need("count", INT, "answers that it rests on", "rows"),
+        _RUN,
+        _CREATED,
+    ),
+    "tags": _table(
+        "Published snapshots; maintenance never expires one that is named here",
+        _need("name", TEXT, "the tag"),
+        _need("snapshot_id", LONG, "the lake's snapshot"),
+        _need("content_hash", TEXT, "sha256 over the exported rows"),
+        _need("rows", TEXT, "rows of each view", "JSON"),
+        _may("message", TEXT, "why it was published"),
+        _need("export_path", TEXT, "where it was exported to"),
+        _RUN,
+        _CREATED,
+    ),
+    "versions": _table(
+        "Schema versions that this lake has had",
+        _need("version", INT, "schema version"),
+        _CREATED,
+    ),
+}
+
+TABLES: dict[str, pa.Schema] = RECORDS | LEDGER
+
+
+def table(name: str) -> pa.Schema:
+    """The schema of a table. Raises LakeError naming the tables when there is none of that name."""
+    if name not in TABLES:
+        raise LakeError(f"the lake has no table {name!r}; its tables are {', '.join(TABLES)}")
+    return TABLES[name]
+
+
+def note(field: pa.Field | pa.Schema) -> str:
+    """The comment of a column or table, its unit in brackets."""
+    unit = field.metadata.get(b"unit")
+    return field.metadata[b"comment"].decode() + (f" [{unit.decode()}]" if unit else "")
+
+
+def sql_type(field: pa.Field) -> str:
+    return _SQL[field.type]
+
+
+def ddl(catalog: str) -> Iterator[str]:
+    """The statements that make every table in an attached catalog, comments included."""
+    for name, schema in TABLES.items():
+        columns = ", ".join(
+            f'"{field.name}" {sql_type(field)}{"" if field.nullable else " NOT NULL"}' for field in schema
+        )
+        yield f"CREATE TABLE {catalog}.{name} ({columns})"
+        yield f"COMMENT ON TABLE {catalog}.{name} IS {quoted(note(schema))}"
+        for field in schema:
+            yield f'COMMENT ON COLUMN {catalog}.{name}."{field.name}" IS {quoted(note(field))}'
+
+
+def quoted(text: str) -> str:
+    """A SQL string literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def to_arrow(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as an Arrow table of exactly the table's schema; a column that a row leaves out is null.
+
+    Raises:
+        LakeError: an unknown column, a value of the wrong type, or null where a value is needed.
+    """
+    schema = table(name)
+    known = set(schema.names)
+    for row in rows:
+        if unknown := row.keys() - known:
+            raise LakeError(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
+    return pa.Table.from_arrays(
+        [_column(name, field, [row.get(field.name) for row in rows]) for field in schema], schema=schema
+    )
+
+
+def _column(name: str, field: pa.Field, values: Sequence[Any]) -> pa.Array:
+    # Arrow alone would cut 1.5 to 1, spell a string out into a list and take a naive time for UTC.
+    for value in values:
+        if not _fits(field, value):
+            got = "null" if value is None else f"{value!r:.80} ({type(value).__name__})"
+            raise LakeError(f"{name}.{field.name}: got {got}, expected {sql_type(field)}: {note(field)}")
+    try:
+        return pa.array(values, field.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
+        raise LakeError(f"{name}.{field.name}: {error}; expected {sql_type(field)}: {note(field)}") from error
+
+
+def _fits(field: pa.Field, value: Any) -> bool:
+    if value is None:
+        return field.nullable
+    if isinstance(value, bool):
+        return field.type == FLAG
+    if isinstance(value, datetime):
+        return field.type == WHEN and value.tzinfo is not None
+    return isinstance(value, _PYTHON[field.type])

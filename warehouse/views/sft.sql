@@ -1,0 +1,27 @@
+-- Supervised fine-tuning: `messages` of one instruction and the answer to learn.
+--
+-- Answers are principled answers (source 'principled', thought pruned) and final revisions that differ
+-- from the first answer (source 'revision'). For each prompt and source only the newest is kept, whatever
+-- wrote the older ones: another model, prompt or sampling.
+--
+-- A prompt is in `sft` or in `preferences`, never in both: a hash of its text decides, one half each, so
+-- the split is stable, and the same words under two instruction ids fall on the same side.
+WITH answers AS (
+    SELECT
+        r.id, 'principled' AS source, i.text AS prompt, r.text AS answer, r.instruction_id, i.topic,
+        r.attempt_id, r.run_id, r.created_at
+    FROM lake.responses r
+    JOIN lake.instructions i ON i.id = r.instruction_id
+    WHERE r.kind = 'principled'
+    UNION ALL BY NAME
+    SELECT
+        id, 'revision' AS source, prompt, final_text AS answer, instruction_id, topic,
+        attempt_id, run_id, created_at
+    FROM revised
+)
+SELECT
+    [{'role': 'user', 'content': prompt}, {'role': 'assistant', 'content': answer}] AS messages,
+    id, source, instruction_id, topic, attempt_id, run_id, created_at
+FROM answers
+WHERE md5_number_lower(prompt) % 2 = 0
+QUALIFY row_number() OVER (PARTITION BY prompt, source ORDER BY created_at DESC, id) = 1
