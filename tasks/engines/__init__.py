@@ -1,0 +1,35 @@
+"""Engines: who answers. One small protocol, one request a call; batching is the engine's business.
+
+Importing this package loads neither torch nor vllm: `open_engine` imports the one engine that the spec names.
+"""
+
+from __future__ import annotations
+
+from tasks.engines.protocol import Completion, Engine, EngineDown, RequestRefused, Sampling, SpecError
+from tasks.engines.scripted import ScriptedEngine
+from tasks.engines.spec import (
+    EngineSpec,
+    OpenAISpec,
+    ScriptedSpec,
+    TransformersSpec,
+    VllmSpec,
+    open_engine,
+    parse_spec,
+)
+
+__all__ = [
+    "Completion",
+    "Engine",
+    "EngineDown",
+    "EngineSpec",
+    "OpenAISpec",
+    "RequestRefused",
+    "Sampling",
+    "ScriptedEngine",
+    "ScriptedSpec",
+    "SpecError",
+    "TransformersSpec",
+    "VllmSpec",
+    "open_engine",
+    "parse_spec",
+]

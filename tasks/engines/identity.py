@@ -1,0 +1,72 @@
+"""Where a model is, and what it is: a folder is known by its content, a hub model by its name and revision."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+from tasks.engines.protocol import SpecError
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+# What decides a reply: weights, configs and tokenizer; not a report or a card that lies beside them.
+FILES = (
+    *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "config.json", "generation_config.json"),
+    *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt"),
+    *("chat_template*", "*.model"),
+)
+WHOLE = 64 << 20  # bytes; a longer file is sampled
+SLICE = 1 << 20
+
+
+def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
+    """What to load, and whether it is a folder here.
+
+    A folder that exists is that folder. Else only `owner/name`, where no folder `owner` stands, is a hub's name; all
+    else is a path, and never looked up on a hub.
+
+    Raises:
+        SpecError: a path where there is no model.
+    """
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise SpecError(f"{where}: the folder {path} holds no config.json; give a folder that a model was saved to")
+        return str(path), True
+    if HUB_NAME.fullmatch(model) and not Path(model.partition("/")[0]).is_dir():
+        return model, False
+    raise SpecError(
+        f"{where}: no model folder {path} (from {Path.cwd()}); mend the path, or give owner/name to take it from a hub"
+    )
+
+
+def identity_of(engine: str, model: str, revision: str, dtype: str) -> str:
+    """`engine:dtype:<hash of the folder>` or `engine:dtype:owner/name@revision`. Moving a folder changes nothing."""
+    place, is_folder = locate(model)
+    return f"{engine}:{dtype}:{folder_hash(Path(place)) if is_folder else f'{place}@{revision}'}"
+
+
+def folder_hash(folder: Path) -> str:
+    """32 hex digits over the names and contents of `FILES`.
+
+    A file longer than 64 MiB counts with its size and 64 slices of 1 MiB spread from its head to its tail, so that a
+    big model opens in a second; weights that differ only between the slices would look the same.
+    """
+    total = hashlib.blake2b(digest_size=16)
+    for path in sorted({path for pattern in FILES for path in folder.glob(pattern) if path.is_file()}):
+        total.update(f"{path.name}:{path.stat().st_size}:".encode())
+        total.update(_content(path))
+    return total.hexdigest()
+
+
+def _content(path: Path) -> bytes:
+    size = path.stat().st_size
+    content = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        if size <= WHOLE:
+            content.update(file.read())
+        else:
+            for number in range(64):
+                file.seek((size - SLICE) * number // 63)
+                content.update(file.read(SLICE))
+    return content.digest()

@@ -1,0 +1,87 @@
+"""What every engine keeps to: the sampling asked for, the reply given, the two faults, and the two calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+from pydantic import ConfigDict
+
+from prompts import Message
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a reply is drawn. `top_k` 0 means off; `temperature` 0 means greedy; `max_tokens` counts new tokens."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int = 512
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+    # Read by pydantic where a preset holds a Sampling: a mistyped key is refused.
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    def __post_init__(self) -> None:
+        sound = {
+            "temperature": (0 <= self.temperature < float("inf"), "0 or more"),
+            "top_p": (0 < self.top_p <= 1, "more than 0, at most 1"),
+            "top_k": (self.top_k >= 0, "0 (off) or more"),
+            "max_tokens": (self.max_tokens >= 1, "1 or more"),
+            "stop": (all(self.stop), "no empty string"),
+        }
+        for name, (is_sound, expected) in sound.items():
+            if not is_sound:
+                raise ValueError(f"sampling.{name}: got {getattr(self, name)!r}, expected {expected}; mend the setting")
+
+    def identity(self) -> dict[str, Any]:
+        """What of it belongs in a work key: all but the seed, which is derived from that key."""
+        return {name: value for name, value in asdict(self).items() if name != "seed"}
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One reply.
+
+    `text` excludes the prompt, special tokens, any stop string, and the one space that a reply opens with when the
+    prompt ended without one; all else is as the model wrote it. `tokens_out` counts the closing end-of-text token.
+    `latency_s` is seconds from ask to reply.
+    """
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    tokens_in: int
+    tokens_out: int
+    latency_s: float
+
+
+class SpecError(ValueError):
+    """An engine's spec is wrong (a path that is not there, a mistyped key): what was got, expected, and the fix."""
+
+
+class RequestRefused(Exception):
+    """This one request cannot be answered (too long, malformed): its row fails, the run goes on."""
+
+
+class EngineDown(Exception):
+    """The engine answers nobody any more: what is finished is committed, and the run fails."""
+
+
+class Engine(Protocol):
+    """What a step may ask of a model. Both calls are safe to have in flight by the hundred."""
+
+    @property
+    def identity(self) -> str:
+        """Names the model by its weights (or its endpoint and name); part of every work key."""
+        ...
+
+    async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion: ...
+
+    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
+        """Probabilities of the options as the next words, normalised over the options (they sum to 1)."""
+        ...

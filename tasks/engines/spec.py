@@ -1,0 +1,116 @@
+"""Engine specs as a preset holds them, and the one door to an engine: `open_engine`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from tasks.engines.protocol import Engine, SpecError
+from tasks.engines.scripted import ScriptedEngine
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Weights(_Spec):
+    """`model` is a folder, or `owner/name` on a hub (see `identity.locate` for the rule between them)."""
+
+    model: str = Field(min_length=1)
+    revision: str = "main"  # of a hub model
+
+
+class TransformersSpec(_Weights):
+    """The embedded engine. Sizes are our choice; small models on a CPU want `threads: 1`."""
+
+    engine: Literal["transformers"]
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    device: str = "auto"  # 'auto' is cuda where there is one
+    batch_size: int = Field(default=128, ge=1)
+    max_wait_ms: float = Field(default=5.0, ge=0)  # an idle engine waits so long for company before it starts
+    threads: int | None = Field(default=None, ge=1)
+    context: int | None = Field(default=None, ge=2)  # tokens; null takes the model's own
+
+
+class VllmSpec(_Weights):
+    """vLLM in this process. `options` go to vLLM's AsyncEngineArgs as they are; null leaves vLLM its default."""
+
+    engine: Literal["vllm"]
+    dtype: str = "auto"
+    max_model_len: int | None = Field(default=None, ge=2)
+    gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
+    tensor_parallel_size: int = Field(default=1, ge=1)
+    in_flight: int = Field(default=512, ge=1)
+    options: dict[str, Any] = {}
+
+
+class OpenAISpec(_Spec):
+    """Any OpenAI-compatible server. The key is read from the environment variable `api_key_env`, if that is set."""
+
+    engine: Literal["openai"]
+    base_url: str = Field(pattern=r"^https?://[^@]+$")  # up to and with /v1; holds no password
+    model: str = Field(min_length=1)
+    api_key_env: str = "OPENAI_API_KEY"
+    in_flight: int = Field(default=64, ge=1)
+    timeout_s: float = Field(default=600.0, gt=0)  # of one request
+    give_up_after_s: float = Field(default=300.0, gt=0)  # of a server that answers nobody
+    options: dict[str, Any] = {}  # further fields of every request's body
+
+
+class ScriptedSpec(_Spec):
+    """For tests: the replies are served in turn, from the top again when they run out."""
+
+    engine: Literal["scripted"]
+    replies: list[str] = Field(min_length=1)
+
+
+EngineSpec = Annotated[TransformersSpec | VllmSpec | OpenAISpec | ScriptedSpec, Field(discriminator="engine")]
+_ADAPTER: TypeAdapter[EngineSpec] = TypeAdapter(EngineSpec)
+
+
+def parse_spec(data: Mapping[str, Any], where: str = "engine") -> EngineSpec:
+    """A spec from a preset's mapping; `where` names the file and field in the error.
+
+    Raises:
+        SpecError: an unknown engine or key, or a value out of range.
+    """
+    try:
+        return _ADAPTER.validate_python(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise SpecError(f"{where}: {field or 'the spec'}: {first['msg']} (got {first['input']!r})") from error
+
+
+@asynccontextmanager
+async def open_engine(spec: EngineSpec | Mapping[str, Any]) -> AsyncIterator[Engine]:
+    """Load the engine that the spec names, and close it again; what is then in flight gets `EngineDown`.
+
+    Raises:
+        SpecError: the spec or its model is wrong, with the fix.
+    """
+    if isinstance(spec, Mapping):
+        spec = parse_spec(spec)
+    if isinstance(spec, ScriptedSpec):
+        yield ScriptedEngine(spec.replies)
+        return
+    async with _opener(spec) as engine:
+        yield engine
+
+
+def _opener(spec: TransformersSpec | VllmSpec | OpenAISpec) -> AbstractAsyncContextManager[Engine]:
+    """The engine's own door; only here is its module imported, and with it torch or vllm."""
+    if isinstance(spec, OpenAISpec):
+        from tasks.engines.server import open_server
+
+        return open_server(spec)
+    if isinstance(spec, TransformersSpec):
+        from tasks.engines.local import open_transformers
+
+        return open_transformers(spec)
+    from tasks.engines.vllm_engine import open_vllm
+
+    return open_vllm(spec)

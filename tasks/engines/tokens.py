@@ -1,0 +1,63 @@
+"""Prompts to tokens, and replies to text, alike for the engines that hold a tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+
+from prompts import Message
+from tasks.engines.protocol import RequestRefused
+
+
+def encode(tokenizer: Any, prompt: str | list[Message]) -> list[int]:
+    """Token ids of a prompt: a text with its special tokens (BOS, no EOS); messages through the chat template.
+
+    The template writes its own special tokens, so none are added to what it renders.
+
+    Raises:
+        RequestRefused: the model has no chat template, or its template will not take these messages.
+    """
+    if isinstance(prompt, str):
+        ids = list(tokenizer(prompt)["input_ids"])
+        # Some tokenizers close every text with EOS; a prompt is a text to be continued.
+        return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
+    if tokenizer.chat_template is None:
+        raise RequestRefused("the model has no chat template; give it one, or use a prompt file with 'text'")
+    try:
+        text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+    except jinja2.TemplateError as error:
+        roles = [message["role"] for message in prompt]
+        raise RequestRefused(f"the model's chat template refuses messages with the roles {roles}: {error}") from error
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def encode_options(tokenizer: Any, options: Sequence[str]) -> list[list[int]]:
+    """Token ids of each option, as a continuation of a prompt. Raises RequestRefused where one has no token."""
+    ids = [list(tokenizer(option, add_special_tokens=False)["input_ids"]) for option in options]
+    if empty := [option for option, option_ids in zip(options, ids, strict=True) if not option_ids]:
+        raise RequestRefused(f"the options {empty} are no token of the model; give words")
+    return ids
+
+
+def check_length(tokens_in: int, max_tokens: int, context: int) -> None:
+    """Raises RequestRefused for an empty prompt, or one that cannot stand in the context with its reply (in tokens)."""
+    if not tokens_in:
+        raise RequestRefused("the prompt is empty and the model has no token that begins a text; give words")
+    if tokens_in + max_tokens > context:
+        raise RequestRefused(
+            f"prompt too long: {tokens_in} tokens and max_tokens {max_tokens} exceed the context of {context}; "
+            "shorten the prompt or lower max_tokens"
+        )
+
+
+def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:
+    """The text up to the first stop string in it, and whether there was one."""
+    places = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return (text[: min(places)], True) if places else (text, False)
+
+
+def tidy(text: str) -> str:
+    """A reply's text without the one space that joins it to its prompt; every engine does the same."""
+    return text.removeprefix(" ")

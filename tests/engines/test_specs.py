@@ -1,0 +1,144 @@
+"""Specs, where a model is looked for, what it is known by, and the scripted engine."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from tasks.engines import (
+    Completion,
+    EngineDown,
+    RequestRefused,
+    Sampling,
+    ScriptedEngine,
+    SpecError,
+    TransformersSpec,
+    open_engine,
+    parse_spec,
+)
+from tasks.engines.identity import folder_hash, identity_of, locate
+
+
+def test_importing_the_package_loads_neither_torch_nor_vllm():
+    code = "import sys, tasks.engines; print({'torch', 'transformers', 'vllm', 'httpx'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        ({"engine": "transformers", "model": "m", "batchsize": 3}, "batchsize"),
+        ({"engine": "llamacpp", "model": "m"}, "llamacpp"),
+        ({"model": "m"}, "engine"),
+        ({"engine": "openai", "base_url": "localhost", "model": "m"}, "base_url"),
+        ({"engine": "scripted", "replies": []}, "replies"),
+    ],
+)
+def test_a_wrong_spec_names_the_field(data, word):
+    with pytest.raises(SpecError, match=word) as caught:
+        parse_spec(data, "presets/x.yaml: generator")
+    assert str(caught.value).startswith("presets/x.yaml: generator")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("temperature", -1.0), ("top_p", 0.0), ("top_k", -1), ("max_tokens", 0), ("stop", ("a", ""))]
+)
+def test_a_sampling_that_no_engine_could_follow_names_its_setting(name, value):
+    with pytest.raises(ValueError, match=rf"sampling\.{name}: got"):
+        Sampling(**{name: value})
+
+
+def test_a_right_spec_is_its_type():
+    assert parse_spec({"engine": "transformers", "model": "m"}) == TransformersSpec(engine="transformers", model="m")
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+@pytest.mark.parametrize("model", ["./gone", "/gone/model", "~/gone", "gone", "a/b/c", "tasks/gone"])
+def test_a_path_that_is_not_there_is_never_looked_up_on_a_hub(engine, model):
+    async def main():
+        async with open_engine({"engine": engine, "model": model}):
+            raise AssertionError("opened")
+
+    with pytest.raises(SpecError, match=r"no model folder .*gone|no model folder a/b/c"):
+        asyncio.run(main())
+
+
+def test_owner_slash_name_is_a_hub_model_known_by_its_revision(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert locate("some-owner/some-model") == ("some-owner/some-model", False)
+    assert identity_of("vllm", "some-owner/some-model", "v2", "auto") == "vllm:auto:some-owner/some-model@v2"
+    (tmp_path / "some-owner").mkdir()
+    with pytest.raises(SpecError, match="no model folder"):
+        locate("some-owner/some-model")
+
+
+def test_a_folder_without_a_config_is_named(tmp_path):
+    with pytest.raises(SpecError, match=r"config\.json"):
+        locate(str(tmp_path))
+
+
+def test_identity_follows_content_and_dtype_but_not_the_place(tiny, tmp_path):
+    copy = shutil.copytree(tiny, tmp_path / "elsewhere")
+    (copy / "README.md").write_text("a card changes nothing")
+    (copy / "report.json").write_text("{}")
+    name = identity_of("transformers", str(tiny), "main", "float32")
+    assert identity_of("transformers", str(copy), "main", "float32") == name
+    assert identity_of("transformers", str(copy), "main", "bfloat16") != name
+    assert identity_of("vllm", str(copy), "main", "float32") != name
+    for file in ("model.safetensors", "tokenizer.json", "config.json"):
+        before = folder_hash(copy)
+        content = bytearray((copy / file).read_bytes())
+        content[-2] ^= 1
+        (copy / file).write_bytes(bytes(content))
+        assert folder_hash(copy) != before, file
+
+
+def test_a_big_file_is_sampled_from_head_to_tail(tmp_path, monkeypatch):
+    from tasks.engines import identity
+
+    monkeypatch.setattr(identity, "WHOLE", 1000)
+    monkeypatch.setattr(identity, "SLICE", 10)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(bytes(100_000))
+    hashes = {folder_hash(tmp_path)}
+    for place in (5, 99_995, (100_000 - 10) * 30 // 63):
+        with weights.open("r+b") as file:
+            file.seek(place)
+            file.write(b"\1")
+        hashes.add(folder_hash(tmp_path))
+    assert len(hashes) == 4
+
+
+def test_scripted_replies_in_turn_and_remembers():
+    async def main():
+        async with open_engine({"engine": "scripted", "replies": ["one two", "three"]}) as engine:
+            texts = [(await engine.generate("a b c", Sampling())).text for _ in range(3)]
+            return texts, await engine.choose("p", ["A", "B"]), engine
+
+    texts, even, engine = asyncio.run(main())
+    assert texts == ["one two", "three", "one two"]
+    assert even == [0.5, 0.5]
+    assert [call.prompt for call in engine.calls] == ["a b c"] * 3 + ["p"]
+    assert engine.calls[-1].options == ("A", "B")
+    assert engine.identity == ScriptedEngine(["one two", "three"]).identity != ScriptedEngine(["x"]).identity
+
+
+def test_scripted_mapping_callable_and_faults():
+    reply = Completion("cut sho", "length", 3, 2, 0.5)
+    told = ScriptedEngine({"weather": reply, "bad": RequestRefused("no")}, choices=[[3, 1]], down_after=4)
+
+    async def main():
+        chat = [{"role": "user", "content": "the weather?"}]
+        found = [await told.generate(chat, Sampling()), await told.choose("x", ["a", "b"])]
+        for prompt, fault in (("bad", RequestRefused), ("unknown", RequestRefused), ("weather", EngineDown)):
+            with pytest.raises(fault):
+                await told.generate(prompt, Sampling())
+        seeded = ScriptedEngine(lambda prompt, sampling: f"{prompt}{sampling.seed}", choices=lambda p, o: [0, 1])
+        return [*found, (await seeded.generate("s", Sampling(seed=4))).text, await seeded.choose("", ["a", "b"])]
+
+    assert asyncio.run(main()) == [reply, [0.75, 0.25], "s4", [0.0, 1.0]]
