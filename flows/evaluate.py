@@ -17,7 +17,7 @@ from flows.progress import StepProgress
 from flows.refresh import in_prefect
 from flows.run import Run
 from prompts import digest
-from tasks.engines import open_engine
+from tasks.engines.lazy import open_lazily
 from tasks.engines.spec import EngineSpec
 from tasks.evaluate import held_out
 from tasks.step import Row
@@ -85,7 +85,7 @@ async def _evaluate_one(preset: Preset, config: Evaluate, factory: Factory, labe
     prompts = held_out.load(config.prompts)
     step = held_out.answer(preset.words.library(), config.sampling, suite)
     factory.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
-    async with open_engine(spec) as engine:
+    async with open_lazily(spec) as engine:
         answers = await factory.settle(step, prompts, engine)
         model = engine.identity
     figures = held_out.figures(suite, prompts, answers, _score(config.oracle))

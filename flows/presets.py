@@ -117,7 +117,6 @@ class Preset(_Strict):
         """The engine bound to an alias; `aligner` falls to the generator when it has none of its own."""
         return self.models.get(alias, self.models["generator"])
 
-
     def check(self) -> None:
         """Find now what would be found under way: a model that is not there, a bad word file.
 

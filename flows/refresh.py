@@ -21,10 +21,11 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.factory import ChunkWork, Factory, StageStopped, TaskRunner, plainly
 from flows.line import Line
-from flows.presets import Preset, load
+from flows.presets import Alias, Preset, load
 from flows.progress import StepProgress
 from flows.run import Run
-from tasks.engines import EngineDown, open_engine
+from tasks.engines import Engine, EngineDown
+from tasks.engines.lazy import open_lazily
 from tasks.evaluate import held_out
 from warehouse import Lake, look
 
@@ -90,7 +91,9 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
     begun = time.monotonic()
     run = Run(lake, "refresh", preset)
     async with AsyncExitStack() as stack:
-        engines = {alias: await stack.enter_async_context(open_engine(preset.spec(alias))) for alias in preset.models}
+        engines: dict[Alias, Engine] = {
+            alias: await stack.enter_async_context(open_lazily(spec)) for alias, spec in preset.models.items()
+        }
         engines.setdefault("aligner", engines["generator"])
         with StepProgress() as progress:
             factory = Factory(lake, run, progress, runner, preset.line.reject_limit)

@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from prompts import Message
 from tasks.engines.decode import Decoder, Row, score
-from tasks.engines.identity import identity_of, locate
+from tasks.engines.identity import locate
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
 from tasks.engines.spec import TransformersSpec
 from tasks.engines.tokens import check_length, encode, encode_options
@@ -50,8 +50,8 @@ class _Choice:
 class TransformersEngine:
     """Made by `open_transformers`. Calls may come from any event loop."""
 
-    def __init__(self, spec: TransformersSpec, identity: str, model: Any, tokenizer: Any, context: int) -> None:
-        self.identity = identity
+    def __init__(self, spec: TransformersSpec, model: Any, tokenizer: Any, context: int) -> None:
+        self.identity = spec.identity()
         self._spec, self._model, self._tokenizer, self._context = spec, model, tokenizer, context
         self._decoder = Decoder(model, tokenizer, _ends(model, tokenizer))
         self._inbox: queue.SimpleQueue[_Ask | None] = queue.SimpleQueue()
@@ -188,7 +188,6 @@ def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
 
 def _load(spec: TransformersSpec) -> TransformersEngine:
     place, is_folder = locate(spec.model)
-    identity = identity_of("transformers", spec.model, spec.revision, spec.dtype)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
     disable_progress_bar()
     # A folder is read without asking any hub.
@@ -205,7 +204,7 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
             f"engine.model: {spec.model!r} ({type(model).__name__}) keeps no attention cache of a known length; "
             "set engine.context, or use engine: vllm"
         )
-    return TransformersEngine(spec, identity, model.to(device).eval(), tokenizer, context)
+    return TransformersEngine(spec, model.to(device).eval(), tokenizer, context)
 
 
 @asynccontextmanager

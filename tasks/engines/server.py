@@ -37,7 +37,7 @@ class ServerEngine:
     """Made by `open_server`, in the event loop that it will be used in."""
 
     def __init__(self, spec: OpenAISpec, client: httpx.AsyncClient) -> None:
-        self.identity = f"openai:{spec.base_url.rstrip('/')}:{spec.model}"
+        self.identity = spec.identity()
         self._spec, self._client = spec, client
         self._slots = asyncio.Semaphore(spec.in_flight)
         self._heard = -math.inf  # when the server last answered anybody

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from tasks.engines.identity import identity_of
 from tasks.engines.protocol import Engine, SpecError
 from tasks.engines.scripted import ScriptedEngine
 
@@ -34,6 +35,10 @@ class TransformersSpec(_Weights):
     threads: int | None = Field(default=None, ge=1)
     context: int | None = Field(default=None, ge=2)  # tokens; null takes the model's own
 
+    def identity(self) -> str:
+        """What its engine is known by in a work key, without loading it. Raises SpecError where there is no model."""
+        return identity_of("transformers", self.model, self.revision, self.dtype)
+
 
 class VllmSpec(_Weights):
     """vLLM in this process. `options` go to vLLM's AsyncEngineArgs as they are; null leaves vLLM its default."""
@@ -45,6 +50,9 @@ class VllmSpec(_Weights):
     tensor_parallel_size: int = Field(default=1, ge=1)
     in_flight: int = Field(default=512, ge=1)
     options: dict[str, Any] = {}
+
+    def identity(self) -> str:
+        return identity_of("vllm", self.model, self.revision, self.dtype)
 
 
 class OpenAISpec(_Spec):
@@ -59,12 +67,18 @@ class OpenAISpec(_Spec):
     give_up_after_s: float = Field(default=300.0, gt=0)  # of a server that answers nobody
     options: dict[str, Any] = {}  # further fields of every request's body
 
+    def identity(self) -> str:
+        return f"openai:{self.base_url.rstrip('/')}:{self.model}"
+
 
 class ScriptedSpec(_Spec):
     """For tests: the replies are served in turn, from the top again when they run out."""
 
     engine: Literal["scripted"]
     replies: list[str] = Field(min_length=1)
+
+    def identity(self) -> str:
+        return ScriptedEngine(self.replies).identity
 
 
 EngineSpec = Annotated[TransformersSpec | VllmSpec | OpenAISpec | ScriptedSpec, Field(discriminator="engine")]

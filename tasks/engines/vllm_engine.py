@@ -15,7 +15,7 @@ from itertools import count
 from typing import Any
 
 from prompts import Message
-from tasks.engines.identity import identity_of, locate
+from tasks.engines.identity import locate
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
 from tasks.engines.spec import VllmSpec
 from tasks.engines.tokens import check_length, encode, encode_options, tidy
@@ -33,8 +33,8 @@ OFFLINE = {"HF_HUB_OFFLINE": "1"}
 class VllmEngine:
     """Made by `open_vllm`."""
 
-    def __init__(self, spec: VllmSpec, identity: str, llm: Any) -> None:
-        self.identity = identity
+    def __init__(self, spec: VllmSpec, llm: Any) -> None:
+        self.identity = spec.identity()
         self._llm, self._tokenizer = llm, llm.get_tokenizer()
         self._context = int(llm.model_config.max_model_len)
         self._slots = asyncio.Semaphore(spec.in_flight)
@@ -132,7 +132,6 @@ async def open_vllm(spec: VllmSpec) -> AsyncIterator[VllmEngine]:
         SpecError: no such model, vLLM is not installed, or it will not start with these options.
     """
     place, is_folder = locate(spec.model)
-    identity = identity_of("vllm", spec.model, spec.revision, spec.dtype)
     # Read by vLLM's own processes when they start.
     for name, value in (QUIET | OFFLINE if is_folder else QUIET).items():
         os.environ.setdefault(name, value)
@@ -145,7 +144,7 @@ async def open_vllm(spec: VllmSpec) -> AsyncIterator[VllmEngine]:
         ) from error
     try:
         arguments = AsyncEngineArgs(**_arguments(spec, place, is_folder))
-        engine = VllmEngine(spec, identity, AsyncLLM.from_engine_args(arguments))
+        engine = VllmEngine(spec, AsyncLLM.from_engine_args(arguments))
     except (TypeError, ValueError, OSError) as error:
         raise SpecError(f"engine: vLLM will not start {spec.model!r}: {error}; mend the spec's options") from error
     except RuntimeError as error:

@@ -87,9 +87,7 @@ def test_an_unparsed_reply_gets_other_seeds_and_each_try_is_a_row(works: Works) 
         return "no marker here" if "Answer:" in text else text
 
     works.engine = ScriptedEngine(mumble)
-    works.preset = works.preset.model_copy(
-        update={"line": works.preset.line.model_copy(update={"reject_limit": 1.0})}
-    )
+    works.preset = works.preset.model_copy(update={"line": works.preset.line.model_copy(update={"reject_limit": 1.0})})
     asyncio.run(works.walk())
     tries = works.rows(
         "SELECT count(*) n, count(DISTINCT seed) seeds, bool_and(state = 'unparsed') unparsed, "

@@ -1,0 +1,44 @@
+"""An engine that is loaded when it is first asked: a run with nothing to do loads no model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from prompts import Message
+from tasks.engines.protocol import Completion, Engine, Sampling
+from tasks.engines.spec import EngineSpec, open_engine
+
+
+class LazyEngine:
+    """Made by `open_lazily`. Its identity is the spec's, so that work keys need no model."""
+
+    def __init__(self, spec: EngineSpec, stack: AsyncExitStack) -> None:
+        self.identity = spec.identity()
+        self._spec, self._stack = spec, stack
+        self._loading = asyncio.Lock()
+        self._engine: Engine | None = None
+
+    async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
+        return await (await self._loaded()).generate(prompt, sampling)
+
+    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
+        return await (await self._loaded()).choose(prompt, options)
+
+    async def _loaded(self) -> Engine:
+        async with self._loading:
+            if self._engine is None:
+                self._engine = await self._stack.enter_async_context(open_engine(self._spec))
+        return self._engine
+
+
+@asynccontextmanager
+async def open_lazily(spec: EngineSpec) -> AsyncIterator[LazyEngine]:
+    """As `open_engine`, but loaded at the first call, which then raises what loading raises.
+
+    Raises:
+        SpecError: there is no such model.
+    """
+    async with AsyncExitStack() as stack:
+        yield LazyEngine(spec, stack)
