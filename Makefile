@@ -22,7 +22,7 @@ demo: setup  ## refresh → publish → retrain → evaluate on the embedded mod
 	@echo "The demo took $$(( $$(date +%s) - $$(cat .venv/demo-started) )) s after set-up."
 
 test: setup  ## the default tests: under a minute once installed
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-flow: setup  ## Prefect, kills and real training (minutes)
 	$(BIN)/pytest -m flow

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,10 +51,9 @@ def refresh(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Jso
     Only what the lake does not have is asked: run it again and nothing is sent; edit a principle and only what
     it touches is; kill it and the same command finishes the work.
     """
-    from flows.refresh import refresh as flow
     from warehouse import Lake, look
 
-    summary = _run(preset, flow, home)
+    summary = _run("refresh", preset, home)
     with Lake.open(home, read_only=True) as lake:
         funnel = look.funnel(lake)
     show.refreshed(summary, funnel, as_json)
@@ -67,9 +66,7 @@ def publish(
     preset: PresetOption = "nano", home: HomeOption = HOME, tag: TagOption = None, as_json: JsonOption = False
 ) -> None:
     """Pin what the lake holds now under a tag, and export it: sft, preferences and qac, as trainers take them."""
-    from flows.publish import publish as flow
-
-    show.published(_run(preset, flow, home, tag), as_json)
+    show.published(_run("publish", preset, home, tag), as_json)
 
 
 @app.command()
@@ -77,17 +74,13 @@ def retrain(
     preset: PresetOption = "nano", home: HomeOption = HOME, tag: TagOption = None, as_json: JsonOption = False
 ) -> None:
     """Fine-tune on a published tag (the newest by default): SFT, then DPO, each in a process of its own."""
-    from flows.retrain import retrain as flow
-
-    show.trained(_run(preset, flow, home, tag), as_json)
+    show.trained(_run("retrain", preset, home, tag), as_json)
 
 
 @app.command()
 def evaluate(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
     """Score the base model and the models trained from it on held-out prompts, and print before and after."""
-    from flows.evaluate import evaluate as flow
-
-    show.evaluated(_run(preset, flow, home), as_json)
+    show.evaluated(_run("evaluate", preset, home), as_json)
 
 
 @app.command()
@@ -135,15 +128,18 @@ def status(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
         show.status(look.runs(lake), look.tags(lake), look.models(lake), as_json)
 
 
-def _run(preset: str, flow: Callable[..., Coroutine[Any, Any, Any]], *values: Any) -> Any:
-    """Await a flow; its known faults become a sentence and an exit code."""
-    from flows.factory import StageStopped
+def _run(name: str, preset: str, *values: Any) -> Any:
+    """Await the flow of that name; its known faults become a sentence and an exit code."""
     from flows.presets import load
-    from flows.retrain import TrainingStopped
-    from tasks.engines import EngineDown
 
     with _sentences():
         load(preset).check()
+        # Prefect takes seconds to import: a mistake in the preset is told before.
+        from flows.factory import StageStopped
+        from flows.retrain import TrainingStopped
+        from tasks.engines import EngineDown
+
+        flow = getattr(import_module(f"flows.{name}"), name)
         try:
             return asyncio.run(flow(preset, *values))
         except (EngineDown, StageStopped, TrainingStopped) as error:
@@ -156,6 +152,8 @@ class _sentences:  # noqa: N801 - reads as what it does, where it is used
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if error is None:
+            return
         from flows.presets import PresetError
         from prompts import PromptError
         from tasks.engines import SpecError

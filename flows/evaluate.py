@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from prefect import flow
 
@@ -18,7 +18,7 @@ from flows.refresh import in_prefect
 from flows.run import Run
 from prompts import digest
 from tasks.engines.lazy import open_lazily
-from tasks.engines.spec import EngineSpec
+from tasks.engines.spec import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out
 from tasks.step import Row
 from warehouse import Lake, look
@@ -33,6 +33,7 @@ class Evaluation:
     label: str  # "base", or the recipe that made it
     path: str
     figures: list[Row]
+    better: dict[str, str]  # metric → "higher" or "lower"
 
 
 @flow(name="evaluate", validate_parameters=False)
@@ -88,9 +89,10 @@ async def _evaluate_one(preset: Preset, config: Evaluate, factory: Factory, labe
     async with open_lazily(spec) as engine:
         answers = await factory.settle(step, prompts, engine)
         model = engine.identity
-    figures = held_out.figures(suite, prompts, answers, _score(config.oracle))
+    score, better = _oracle(config.oracle)
+    figures = held_out.figures(suite, prompts, answers, score)
     await asyncio.to_thread(_remember, factory, model, spec, figures)
-    return Evaluation(label, str(getattr(spec, "model", spec.engine)), figures)
+    return Evaluation(label, _place(spec), figures, better)
 
 
 def _remember(factory: Factory, model: str, spec: EngineSpec, figures: list[Row]) -> None:
@@ -98,7 +100,7 @@ def _remember(factory: Factory, model: str, spec: EngineSpec, figures: list[Row]
     known = {row["id"] for row in look.evals(factory.lake)}
     stamp: dict[str, Any] = {
         "model": model,
-        "model_path": str(getattr(spec, "model", spec.engine)),
+        "model_path": _place(spec),
         "run_id": factory.run.id,
         "created_at": datetime.now(UTC),
     }
@@ -110,8 +112,12 @@ def _remember(factory: Factory, model: str, spec: EngineSpec, figures: list[Row]
         factory.lake.write("evals", new, run_id=factory.run.id, message=f"evaluate: {len(new)} figures")
 
 
-def _score(oracle: str) -> Score:
-    """The oracle of that name; there is one so far, and it comes with its micro-world."""
-    from nano.oracle import score
+def _place(spec: EngineSpec) -> str:
+    return spec.engine if isinstance(spec, ScriptedSpec) else spec.model
 
-    return score
+
+def _oracle(name: Literal["nano"]) -> tuple[Score, dict[str, str]]:
+    """An oracle and, in the order to show them, which way each of its metrics is better. There is one so far."""
+    from nano.oracle import METRICS, score
+
+    return score, dict(METRICS)

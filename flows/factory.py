@@ -84,23 +84,29 @@ class Factory:
         pending = await asyncio.to_thread(self.lake.pending, list(by_key))
         self.tally.saved += len(by_key) - len(pending)
         self.progress.expect(step.name, len(by_key), len(by_key) - len(pending))
+        done = [key for key in by_key if key not in pending]
+        records = await asyncio.to_thread(self.lake.records, step.table, done) if done else []
+
+        async def work() -> None:
+            watched = _Watched(engine, lambda: self.progress.tick(step.name))
+            outcome = await run(step, [row for key, row in by_key.items() if key in pending], watched)
+            records.extend(await self._commit(outcome, judge))
+            # So that a retried chunk sends only what is unfinished.
+            pending.difference_update(attempt["work_key"] for attempt in outcome.attempts if attempt["final"])
+            if outcome.fault:
+                raise outcome.fault
+            self._check(step.name, outcome.attempts)
+
         if pending:
-
-            async def work() -> None:
-                # Asked of the lake again, so that a retried chunk sends only what is unfinished.
-                todo = await asyncio.to_thread(self.lake.pending, list(by_key))
-                watched = _Watched(engine, lambda: self.progress.tick(step.name))
-                outcome = await run(step, [row for key, row in by_key.items() if key in todo], watched)
-                await self._commit(outcome, judge)
-
             await self.runner(f"{step.name} × {len(pending)}", work)
-        return await asyncio.to_thread(self.lake.records, step.table, list(by_key))
+        return sorted(records, key=lambda record: (record["work_key"], record["id"]))
 
-    async def _commit(self, outcome: Outcome, judge: Judge | None) -> None:
+    async def _commit(self, outcome: Outcome, judge: Judge | None) -> Sequence[Row]:
+        """Commit what came of a chunk; the records as they are in the lake."""
         step = outcome.step
         records = judge(outcome.records) if judge else outcome.records
         await asyncio.to_thread(self.run.start)
-        await asyncio.to_thread(
+        landed = await asyncio.to_thread(
             self.lake.append,
             {step.table: records},
             outcome.attempts,
@@ -109,9 +115,11 @@ class Factory:
             fingerprint=outcome.fingerprint,
         )
         self._count(outcome)
-        if outcome.fault:
-            raise outcome.fault
-        self._check(step.name, outcome.attempts)
+        if landed == len(outcome.attempts):
+            return records
+        # Another run did some of this work first; its records are the ones that stand.
+        keys = list({attempt["work_key"] for attempt in outcome.attempts})
+        return await asyncio.to_thread(self.lake.records, step.table, keys)
 
     def _count(self, outcome: Outcome) -> None:
         step = outcome.step.name

@@ -13,11 +13,10 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from warehouse.publish import Publication
-
     from flows.evaluate import Evaluation
     from flows.refresh import Summary
     from flows.retrain import Trained
+    from warehouse.publish import Publication
 
 CELL = 80  # characters of a value shown in a table
 FIELD = 2000  # characters of a field shown on its own
@@ -50,7 +49,8 @@ def records(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         return _json({"run": summary, "funnel": funnel})
-    rows(funnel, False, "Funnel")
+    names = ("step", "attempts", "accepted", "rejected", "unparsed", "failed", "top_reason", "tokens_out", "seconds")
+    rows([{name: row[name] for name in names} for row in funnel], False, "Funnel: all runs of this lake")
     text = f"{summary.accepted} of {summary.target} instructions accepted; sent {summary.sent} requests"
     text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
     _console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
@@ -75,18 +75,26 @@ def trained(models: Sequence[Trained], as_json: bool) -> None:
 
 
 def evaluated(evaluations: Sequence[Evaluation], as_json: bool) -> None:
-    """The figures side by side, the base first."""
+    """The figures side by side, the base first; the interval and the mark are the newest model's."""
+    from tasks.evaluate import held_out
+
     if as_json:
         return _json(evaluations)
-    table = Table("held-out prompts", "n", *(e.label for e in evaluations), title="Before and after")
-    for figure in evaluations[0].figures:
-        after = [next((f["value"] for f in e.figures if f["metric"] == figure["metric"]), None) for e in evaluations]
-        cells = ["–" if value is None else f"{value:.3f}" for value in after]
-        table.add_row(figure["metric"].replace("_", " "), str(figure["count"]), *cells)
+    base, newest = evaluations[0], evaluations[-1]
+    between = [held_out.compare(base.figures, e.figures, base.better) for e in evaluations[1:-1]]
+    table = Table("held-out prompts", "n", *(e.label for e in evaluations), "95 %", "", title="Before and after")
+    counts = {figure["metric"]: figure["count"] for figure in newest.figures}
+    for place, row in enumerate(held_out.compare(base.figures, newest.figures, base.better)):
+        middle = [figures[place]["after"] for figures in between]
+        values = [row["before"], *middle, *([row["after"]] if newest is not base else [])]
+        spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
+        mark = {True: "[green]better[/green]", False: "[red]worse[/red]", None: ""}[row["better"]]
+        table.add_row(row["metric"].replace("_", " "), str(counts.get(row["metric"], "")), *map(_figure, values),
+                      spread, mark)  # fmt: skip
     _console().print(table)
-    if len(evaluations) == 1:
+    if newest is base:
         return _console().print("Only the base model so far: alignery retrain trains the next one.")
-    _console().print(f"The newest model: {evaluations[-1].path}")
+    _console().print(f"The newest model: {newest.path}")
     return _console().print(
         "Look next: alignery show revisions · alignery show sft · "
         "alignery sql 'SELECT step, reason, count(*) n FROM rejects GROUP BY ALL ORDER BY n DESC' · alignery status"
@@ -109,6 +117,10 @@ def status(
     for title, (found, names) in columns.items():
         rows([{name: row[name] for name in names} for row in found], False, title)
     return None
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _console() -> Console:

@@ -8,11 +8,21 @@ from pathlib import Path
 
 import pytest
 
+from warehouse import Lake
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a lake without rows; copy it, for lakes may be moved."""
+    home = tmp_path_factory.mktemp("empty") / "home"
+    Lake.open(home).close()
+    return home
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -8,11 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
 import yaml
 from works import write_words
-
-from warehouse import Lake
 
 NANO = Path(__file__).parents[2] / "nano/checkpoint"
 
@@ -75,41 +72,34 @@ def test_looking_without_a_lake_says_what_makes_one(tmp_path: Path) -> None:
     assert "alignery refresh" in sentence(alignery("tables", home=tmp_path / "none"))
 
 
-@pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("lake")
-    Lake.open(home).close()
-    return home
-
-
-def test_an_unknown_table_is_answered_with_those_there_are(lake: Path) -> None:
-    told = sentence(alignery("show", "revision", home=lake))
+def test_an_unknown_table_is_answered_with_those_there_are(empty: Path) -> None:
+    told = sentence(alignery("show", "revision", home=empty))
     assert "revisions" in told
     assert "'revision'" in told
 
 
-def test_wrong_sql_is_one_sentence(lake: Path) -> None:
-    assert "nowhere" in sentence(alignery("sql", "SELECT * FROM nowhere", home=lake))
+def test_wrong_sql_is_one_sentence(empty: Path) -> None:
+    assert "nowhere" in sentence(alignery("sql", "SELECT * FROM nowhere", home=empty))
 
 
-def test_sql_never_writes(lake: Path) -> None:
-    sentence(alignery("sql", "DROP TABLE attempts", home=lake))
-    assert alignery("sql", "SELECT count(*) AS n FROM attempts", "--json", home=lake).stdout.split() == ["[", "{",
+def test_sql_never_writes(empty: Path) -> None:
+    sentence(alignery("sql", "DROP TABLE attempts", home=empty))
+    assert alignery("sql", "SELECT count(*) AS n FROM attempts", "--json", home=empty).stdout.split() == ["[", "{",
         '"n":', "0", "}", "]"]  # fmt: skip
 
 
-def test_tables_lists_tables_and_views_as_json(lake: Path) -> None:
-    found = {row["name"]: row for row in json.loads(alignery("tables", "--json", home=lake).stdout)}
+def test_tables_lists_tables_and_views_as_json(empty: Path) -> None:
+    found = {row["name"]: row for row in json.loads(alignery("tables", "--json", home=empty).stdout)}
     assert {"attempts", "revisions", "sft", "funnel"} <= set(found)
     assert all(row["comment"] for row in found.values())
 
 
-def test_help_teaches_and_looking_is_quick(lake: Path) -> None:
+def test_help_teaches_and_looking_is_quick(empty: Path) -> None:
     """Measured generously here, so that a busy machine does not fail it; the README's figure is the bench's."""
     code = "from flows.cli import main; main()"
     begun = time.monotonic()
     told = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True).stdout
-    alignery("tables", home=lake)
+    alignery("tables", home=empty)
     assert time.monotonic() - begun < 10
     verbs = ("refresh", "publish", "retrain", "evaluate", "tables", "show", "sql", "status")
     assert [verb for verb in verbs if verb not in told] == []

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 
 import pytest
-from works import PRINCIPLES, Works, speak, write_principles
+from works import ACCEPT, PRINCIPLES, Works, speak, write_principles
 
 from flows.factory import StageStopped
 from flows.refresh import unwrapped
@@ -14,7 +14,7 @@ from prompts import Message
 from tasks.engines import EngineDown, RequestRefused, Sampling, ScriptedEngine
 from tasks.generate.constitutional import draw
 
-ACCEPT, ROUNDS = 12, 2
+ROUNDS = 2
 CHAIN = 3 + 2 * ROUNDS  # requests an instruction: answer, correction, principled answer, and the rounds
 
 
@@ -114,7 +114,7 @@ def test_a_refused_request_fails_its_own_row_only(works: Works) -> None:
 def test_a_dead_engine_fails_the_run_and_the_next_one_finishes_it(works: Works) -> None:
     works.engine = ScriptedEngine(speak, down_after=30)
     with pytest.raises(EngineDown), unwrapped():
-        asyncio.run(works.walk())
+        asyncio.run(works.walk(chunk=4))
     answered = works.rows("SELECT count(*) n FROM attempts WHERE final")[0]["n"]
     assert answered == 30, "what was finished is committed"
 
@@ -132,7 +132,7 @@ def test_a_step_that_rejects_too_much_stops_with_its_reasons(works: Works) -> No
 
     works.engine = ScriptedEngine(keep_silent)
     with pytest.raises(StageStopped, match=r"respond.answer: 1\d\d of 1\d\d .* empty reply"), unwrapped():
-        asyncio.run(works.walk(accept=120, max_candidates=600, requests_per_round=20))
+        asyncio.run(works.walk(chunk=64, accept=128, max_candidates=600, requests_per_round=50))
 
 
 def test_steps_overlap_one_long_answer_holds_up_nobody(works: Works) -> None:
@@ -154,6 +154,6 @@ def test_steps_overlap_one_long_answer_holds_up_nobody(works: Works) -> None:
         hung = False
 
     works.engine = Slow(speak)
-    asyncio.run(works.walk())
+    asyncio.run(works.walk(chunk=4))
     assert done.is_set()
     assert works.rows("SELECT count(*) n FROM revisions")[0]["n"] == ACCEPT * ROUNDS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -19,6 +20,7 @@ from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine
 from warehouse import Lake
 
+ACCEPT = 12
 PROMPTS = {
     "self_instruct/generate": ["topic", "exemplars", "count"],
     "respond/answer": ["instruction"],
@@ -74,12 +76,11 @@ class Works:
     preset: Preset
     engine: ScriptedEngine
 
-    async def walk(self, **changes: object) -> Line:
+    async def walk(self, *, chunk: int = ACCEPT, **changes: object) -> Line:
         """Walk the whole line once; `changes` go to its `self_instruct` settings."""
-        preset = self.preset
-        if changes:
-            instructions = preset.line.self_instruct.model_copy(update=changes)
-            preset = preset.model_copy(update={"line": preset.line.model_copy(update={"self_instruct": instructions})})
+        line = self.preset.line
+        update = {"chunk": chunk, "self_instruct": line.self_instruct.model_copy(update=changes)}
+        preset = self.preset.model_copy(update={"line": line.model_copy(update=update)})
         self.engine.calls.clear()
         with Lake.open(self.home) as lake, StepProgress(StringIO()) as progress:
             run = Run(lake, "refresh", preset)
@@ -104,8 +105,8 @@ class Works:
 
 
 @pytest.fixture
-def works(tmp_path: Path) -> Works:
-    """Twelve instructions, two rounds of critique, chunks of four."""
+def works(tmp_path: Path, empty: Path) -> Works:
+    """Twelve instructions, two rounds of critique."""
     words = tmp_path / "words"
     write_words(words)
     preset = {
@@ -113,8 +114,7 @@ def works(tmp_path: Path) -> Works:
         "words": {"variant": "full", "overlay": "./words"},
         "models": {"generator": {"engine": "scripted", "replies": ["unused"]}},
         "line": {
-            "chunk": 4,
-            "self_instruct": {"accept": 12, "max_candidates": 60, "requests_per_round": 4, "count": 3},
+            "self_instruct": {"accept": ACCEPT, "max_candidates": 60, "requests_per_round": 4, "count": 3},
             "constitutional": {"rounds": 2},
             "self_align": {},
             "aligner": {},
@@ -122,4 +122,4 @@ def works(tmp_path: Path) -> Works:
     }
     path = tmp_path / "test.yaml"
     path.write_text(yaml.safe_dump(preset))
-    return Works(tmp_path / "lake", words, load(str(path)), ScriptedEngine(speak))
+    return Works(shutil.copytree(empty, tmp_path / "lake"), words, load(str(path)), ScriptedEngine(speak))

@@ -9,14 +9,6 @@ import pytest
 from warehouse import Lake
 
 
-@pytest.fixture(scope="session")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The home of a lake without rows; copy it, for lakes may be moved."""
-    home = tmp_path_factory.mktemp("empty") / "home"
-    Lake.open(home).close()
-    return home
-
-
 @pytest.fixture
 def home(tmp_path: Path, empty: Path) -> Path:
     return shutil.copytree(empty, tmp_path / "home")
