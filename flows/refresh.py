@@ -79,7 +79,7 @@ async def in_prefect(name: str, work: ChunkWork) -> None:
 
 
 def _may_recover(task: Any, run: Any, state: Any) -> bool:
-    return isinstance(state.result(raise_on_failure=False), EngineDown)
+    return isinstance(state.data, EngineDown)
 
 
 async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> Summary:

@@ -13,6 +13,8 @@ from warehouse import Lake
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Prefect says good-bye after pytest has closed its streams.
+os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,79 +10,16 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import yaml
-from works import speak, write_words
+from speaker import Speaker, write_preset
 
-from tasks.engines import Sampling
 from warehouse import Lake
 
 KILLS, ACCEPT, CHUNK, CHUNKS_IN_FLIGHT, ROUND = 6, 48, 8, 2, 8
 STEPS_AT_ONCE = 3  # of one chunk: the principled answer, the correction, and one link of the revision chain
-
-
-class Speaker(ThreadingHTTPServer):
-    """Answers chat completions as `speak` does, and counts them."""
-
-    daemon_threads = True
-    served = 0
-    lock = threading.Lock()
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Speaker
-
-    def do_POST(self) -> None:
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        with self.server.lock:
-            self.server.served += 1
-        time.sleep(0.03)
-        text = speak(asked["messages"], Sampling(seed=asked["seed"]))
-        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-        body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}}).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def speaker() -> Iterator[Speaker]:
-    server = Speaker(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-
-
-def write_preset(folder: Path, port: int) -> Path:
-    write_words(folder / "words")
-    path = folder / "kill.yaml"
-    line = {
-        "chunk": CHUNK,
-        "chunks_in_flight": CHUNKS_IN_FLIGHT,
-        "self_instruct": {"accept": ACCEPT, "max_candidates": 400, "requests_per_round": ROUND, "count": 3},
-        "constitutional": {"rounds": 2},
-        "self_align": {},
-        "aligner": {},
-    }
-    generator = {"engine": "openai", "base_url": f"http://127.0.0.1:{port}/v1", "model": "speaker"}
-    path.write_text(
-        yaml.safe_dump(
-            {"about": "a test", "words": {"overlay": "./words"}, "models": {"generator": generator}, "line": line}
-        )
-    )
-    return path
 
 
 def start(preset: Path, home: Path) -> subprocess.Popen[bytes]:
@@ -104,7 +41,12 @@ def kill_mid_way(process: subprocess.Popen[bytes], speaker: Speaker, after: int)
 
 @pytest.mark.flow
 def test_killed_again_and_again_it_finishes_with_every_row_once(tmp_path: Path, speaker: Speaker) -> None:
-    preset, home = write_preset(tmp_path, speaker.server_port), tmp_path / "lake"
+    line = {
+        "chunk": CHUNK,
+        "chunks_in_flight": CHUNKS_IN_FLIGHT,
+        "self_instruct": {"accept": ACCEPT, "max_candidates": 400, "requests_per_round": ROUND, "count": 3},
+    }
+    preset, home = write_preset(tmp_path, speaker.server_port, line), tmp_path / "lake"
     draw = random.Random(7)
     for _ in range(KILLS):
         kill_mid_way(start(preset, home), speaker, draw.randrange(10, 50))

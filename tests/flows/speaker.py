@@ -1,0 +1,70 @@
+"""A chat server in this process that answers as the scripted speaker does, and counts what it is asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from works import speak, write_words
+
+from tasks.engines import Sampling
+
+
+class Speaker(ThreadingHTTPServer):
+    """Answers chat completions as `speak` does, and counts them."""
+
+    daemon_threads = True
+    served = 0
+    lock = threading.Lock()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Speaker
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        with self.server.lock:
+            self.server.served += 1
+        time.sleep(0.03)
+        text = speak(asked["messages"], Sampling(seed=asked["seed"]))
+        choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
+        body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def speaker() -> Iterator[Speaker]:
+    server = Speaker(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+def write_preset(folder: Path, port: int, line: dict[str, Any]) -> Path:
+    """A preset whose generator is the speaker; `line` goes over two rounds of critique and all four methods."""
+    write_words(folder / "words")
+    generator = {"engine": "openai", "base_url": f"http://127.0.0.1:{port}/v1", "model": "speaker"}
+    preset = {
+        "about": "a test",
+        "words": {"overlay": "./words"},
+        "models": {"generator": generator},
+        "line": {"constitutional": {"rounds": 2}, "self_align": {}, "aligner": {}} | line,
+    }
+    path = folder / "speaker.yaml"
+    path.write_text(yaml.safe_dump(preset))
+    return path

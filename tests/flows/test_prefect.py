@@ -1,0 +1,108 @@
+"""The refresh under a real Prefect: task runs, retries and artifacts, and the lake as without it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from speaker import Speaker, write_preset
+
+from tasks.engines import EngineDown
+from warehouse import Lake
+
+LINE = {
+    "chunk": 6,
+    "self_instruct": {"accept": 12, "max_candidates": 60, "requests_per_round": 4, "count": 3},
+}
+
+
+@pytest.mark.flow
+def test_chunks_are_task_runs_and_the_funnel_is_an_artifact(tmp_path: Path, speaker: Speaker) -> None:
+    from prefect.client.orchestration import get_client
+
+    from flows.refresh import refresh
+
+    preset = write_preset(tmp_path, speaker.server_port, LINE)
+
+    async def once() -> tuple[object, dict[str, str], list[object]]:
+        summary = await refresh(str(preset), tmp_path / "lake")
+        async with get_client() as client:
+            runs = {run.name: str(run.state_name) for run in await client.read_task_runs()}
+            artifacts = await client.read_latest_artifacts()
+        return summary, runs, [artifact.data for artifact in artifacts if artifact.key == "funnel"]
+
+    summary, runs, funnels = asyncio.run(once())
+    assert summary.accepted == 12  # type: ignore[attr-defined]
+    assert {"respond.answer × 6", "constitutional.revise × 6", "aligner.correct × 6"} <= set(runs)
+    assert set(runs.values()) == {"Completed"}
+    assert json.loads(str(funnels[0]))[0]["step"].startswith("self_instruct")
+    with Lake.open(tmp_path / "lake", read_only=True) as lake:
+        assert lake.rows("SELECT count(*) AS n FROM attempts")[0]["n"] == speaker.served
+
+
+@pytest.mark.flow
+def test_a_chunk_is_retried_when_the_engine_comes_and_goes() -> None:
+    from prefect import flow
+
+    from flows.refresh import in_prefect
+
+    tries = []
+
+    async def work() -> None:
+        tries.append(1)
+        if len(tries) < 2:
+            raise EngineDown("gone for a moment")
+
+    @flow
+    async def one() -> None:
+        await in_prefect("respond.answer × 1", work)
+
+    asyncio.run(one())
+    assert len(tries) == 2
+
+
+@pytest.mark.flow
+def test_a_server_that_is_named_is_used(tmp_path: Path, speaker: Speaker) -> None:
+    """With PREFECT_API_URL the run stands in that server, and no other one is started."""
+    code = "import uvicorn; from prefect.server.api.server import create_app; "
+    code += "uvicorn.run(create_app(), port=0, log_level='info')"
+    own = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}
+    server = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True, env=own)
+    try:
+        assert server.stderr is not None
+        url = next(line.split("http://")[1].split()[0] for line in server.stderr if "running on" in line)
+        threading.Thread(target=server.stderr.read, daemon=True).start()
+        api = f"http://{url}/api"
+        environment = os.environ | {"PREFECT_API_URL": api}
+        preset = write_preset(tmp_path, speaker.server_port, LINE)
+        command = [sys.executable, "-c", "from flows.cli import main; main()", "refresh", "--preset", str(preset)]
+        subprocess.run([*command, "--home", str(tmp_path / "lake")], env=environment, check=True, timeout=120)
+        assert _flow_runs(api) == ["refresh"]
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _flow_runs(api: str) -> list[str]:
+    """Names of the flows of all runs that a server knows."""
+    for _ in range(20):
+        runs = _post(f"{api}/flow_runs/filter")
+        if runs and all(run["state_name"] == "Completed" for run in runs):
+            flows = {flow["id"]: flow["name"] for flow in _post(f"{api}/flows/filter")}
+            return [flows[run["flow_id"]] for run in runs]
+        time.sleep(0.5)
+    raise AssertionError(f"no completed flow run in {api}")
+
+
+def _post(url: str) -> list[dict[str, str]]:
+    request = urllib.request.Request(url, data=b"{}", headers={"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
