@@ -31,4 +31,8 @@ def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> P
     run = Run(lake, "publish", preset)
     models = {spec.identity(): preset.licences.get(alias, "not stated") for alias, spec in preset.models.items()}
     message = f"preset {preset.name}"
-    return publish_snapshot(lake, tag, home / "exports", models=models, run_id=run.id, message=message)
+    publication = publish_snapshot(lake, tag, home / "exports", models=models, run_id=run.id, message=message)
+    if publication.created:
+        run.start()
+        run.end("finished", publication.rows)
+    return publication

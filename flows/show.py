@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -128,7 +129,15 @@ def _console() -> Console:
 
 
 def _cell(value: Any, limit: int) -> str:
-    text = "" if value is None else f"{value:.3f}" if isinstance(value, float) else str(value)
+    match value:
+        case None:
+            text = ""
+        case float():
+            text = f"{value:.3f}"
+        case datetime():
+            text = f"{value:%Y-%m-%d %H:%M:%S}"
+        case _:
+            text = str(value)
     return escape(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
