@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from prompts import Library, digest
 from tasks.engines import Sampling
@@ -102,6 +102,8 @@ class Preset(_Strict):
     line: Line
     retrain: Retrain | None = None
     evaluate: Evaluate | None = None
+    # Where the file says ${NAME}, and what it says there: (field, field, …) → text.
+    _environment: dict[tuple[str, ...], str] = PrivateAttr(default={})
 
     @model_validator(mode="after")
     def _has_generator(self) -> Preset:
@@ -111,7 +113,17 @@ class Preset(_Strict):
 
     @property
     def hash(self) -> str:
-        return digest(self.model_dump(mode="json"))
+        return digest(self.recorded())
+
+    def recorded(self) -> dict[str, Any]:
+        """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
+        whole = self.model_dump(mode="json")
+        for (*above, field), text in self._environment.items():
+            holder = whole
+            for name in above:
+                holder = holder[name]
+            holder[field] = text
+        return whole
 
     def spec(self, alias: Alias) -> EngineSpec:
         """The engine bound to an alias; `aligner` falls to the generator when it has none of its own."""
@@ -147,31 +159,33 @@ def load(name: str) -> Preset:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise PresetError(f"{path}: not YAML: {error}; mend the file") from error
+        raise PresetError(f"{path}: not YAML: {' '.join(str(error).split())}; mend the file") from error
     if not isinstance(data, dict):
         raise PresetError(f"{path}: got {type(data).__name__}, expected a mapping; see presets/nano.yaml")
-    data = _resolved(data, path, "")
+    taken: dict[tuple[str, ...], str] = {}
+    data = _resolved(data, path, (), taken)
     try:
-        return Preset.model_validate({"name": path.stem} | data)
+        preset = Preset.model_validate({"name": path.stem} | data)
     except ValidationError as error:
         raise PresetError(_sentence(path, error)) from error
+    preset._environment = taken
+    return preset
 
 
-def _resolved(value: Any, path: Path, field: str) -> Any:
+def _resolved(value: Any, path: Path, field: tuple[str, ...], taken: dict[tuple[str, ...], str]) -> Any:
+    """The value with paths and environment filled in; `taken` gathers which fields came from the environment."""
     if isinstance(value, dict):
-        return {key: _resolved(item, path, f"{field}.{key}".lstrip(".")) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_resolved(item, path, field) for item in value]
+        return {key: _resolved(item, path, (*field, str(key)), taken) for key, item in value.items()}
     if not isinstance(value, str):
         return value
-    value = re.sub(r"\$\{(\w+)\}", lambda match: _environment(match[1], path, field), value)
+    if names := re.findall(r"\$\{(\w+)\}", value):
+        taken[field] = value
+        for name in names:
+            if name not in os.environ:
+                where = ".".join(field)
+                raise PresetError(f"{path}: {where}: ${{{name}}} is not set in the environment; export {name}=…")
+            value = value.replace(f"${{{name}}}", os.environ[name])
     return str((path.parent / value).resolve()) if value.startswith(("./", "../")) else value
-
-
-def _environment(name: str, path: Path, field: str) -> str:
-    if name not in os.environ:
-        raise PresetError(f"{path}: {field}: ${{{name}}} is not set in the environment; export {name}=…")
-    return os.environ[name]
 
 
 def _sentence(path: Path, error: ValidationError) -> str:

@@ -18,7 +18,8 @@ from flows.presets import Preset, PresetError, load
 from flows.refresh import in_prefect
 from flows.run import Run
 from prompts import digest
-from tasks.engines.spec import EngineSpec
+from tasks.engines import TransformersSpec, VllmSpec
+from tasks.engines.identity import locate
 from tasks.step import Row
 from warehouse import Lake, LakeError, look
 
@@ -83,15 +84,25 @@ async def train_on(
     return trained
 
 
-def base_spec(preset: Preset) -> EngineSpec:
+def base_spec(preset: Preset) -> TransformersSpec | VllmSpec:
     """The generator, whose weights the first recipe starts from."""
     spec = preset.spec("generator")
-    if spec.engine not in ("transformers", "vllm"):
+    if not isinstance(spec, TransformersSpec | VllmSpec):
         raise PresetError(
             f"preset {preset.name}: models.generator: got engine {spec.engine!r}, which has no weights here; "
             "retraining needs 'transformers' or 'vllm' and a model folder"
         )
     return spec
+
+
+def _weights(spec: TransformersSpec | VllmSpec) -> str:
+    """The folder of the model's weights; a hub model that the user named is taken from the hub's cache, or fetched."""
+    place, is_folder = locate(spec.model)
+    if is_folder:
+        return place
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(place, revision=spec.revision)
 
 
 def _publication(lake: Lake, tag: str | None) -> Row:
@@ -111,7 +122,7 @@ def _publication(lake: Lake, tag: str | None) -> Row:
 class _Job:
     recipe: str
     data: Path
-    base: Any
+    base: TransformersSpec | VllmSpec
     settings: Mapping[str, Any]
     published: Row
 
@@ -153,7 +164,14 @@ class _Job:
         return row
 
     async def _process(self, out: Path) -> None:
-        arguments = ["--data", str(self.data), "--model", str(self.base.model), "--out", str(out)]
+        arguments = [
+            "--data",
+            str(self.data),
+            "--model",
+            await asyncio.to_thread(_weights, self.base),
+            "--out",
+            str(out),
+        ]
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tasks.train", self.recipe, *arguments, "--config", self.config
         )

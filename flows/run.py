@@ -51,7 +51,7 @@ class Run:
             "state": state,
             "flow": self.flow,
             "preset": self.preset.name,
-            "config": self.preset.model_dump_json(),
+            "config": json.dumps(self.preset.recorded()),
             "config_hash": self.preset.hash,
             "code_version": version("alignery"),
             "totals": json.dumps(totals),

@@ -209,7 +209,7 @@ def _read(path: Path, model: type[_Model]) -> _Model:
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise PromptError(f"{path}: not YAML: {error}; mend the file") from error
+        raise PromptError(f"{path}: not YAML: {' '.join(str(error).split())}; mend the file") from error
     return _validated(str(path), model, data)
 
 

@@ -1,0 +1,84 @@
+"""Presets: what ships loads, what is wrong is named, and what came from the environment stays there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows.presets import SHIPPED, PresetError, load
+from flows.run import Run
+from warehouse import Lake
+
+
+@pytest.mark.parametrize("name", [path.stem for path in SHIPPED.glob("*.yaml")])
+def test_every_shipped_preset_loads_and_opens_with_its_command(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    monkeypatch.setenv("ALIGNERY_MODEL", "some-model")
+    assert load(name).name == name
+    first = (SHIPPED / f"{name}.yaml").read_text().splitlines()[0]
+    assert "alignery refresh" in first
+    assert name == "nano" or f"--preset {name}" in first
+
+
+def written(folder: Path, **changes: object) -> str:
+    preset = {
+        "about": "a test",
+        "models": {"generator": {"engine": "scripted", "replies": ["yes"]}},
+        "line": {"self_instruct": {"accept": 4}},
+    }
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(preset | changes))
+    return str(path)
+
+
+def server(secret: str) -> dict[str, object]:
+    options = {"extra": {"token": secret}}
+    return {"generator": {"engine": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m", "options": options}}
+
+
+def test_a_secret_is_used_and_never_recorded(tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "s3cret-word")
+    preset = load(written(tmp_path, models=server("Bearer ${MY_TOKEN}")))
+    assert preset.models["generator"].options == {"extra": {"token": "Bearer s3cret-word"}}  # type: ignore[union-attr]
+    with Lake.open(tmp_path / "lake") as lake:
+        Run(lake, "refresh", preset).start()
+        config = lake.rows("SELECT config FROM runs")[0]["config"]
+    assert "s3cret" not in config
+    assert json.loads(config)["models"]["generator"]["options"] == {"extra": {"token": "Bearer ${MY_TOKEN}"}}
+
+
+def test_a_variable_that_is_not_set_is_named_with_its_field(tmp_path: Path) -> None:
+    with pytest.raises(PresetError, match=r"models.generator.options.extra.token: \$\{NOT_SET\} is not set"):
+        load(written(tmp_path, models=server("${NOT_SET}")))
+
+
+def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
+    (tmp_path / "words").mkdir()
+    assert load(written(tmp_path, words={"overlay": "./words"})).words.overlay == (tmp_path / "words").resolve()
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"lines": {}}, r"mine.yaml: lines: no such key; expected one of \['about', 'evaluate', 'licences'"),
+        ({"line": {"self_instruct": {"accept": 0}}}, "line.self_instruct.accept: .* greater than or equal to 1"),
+        ({"words": {"overlay": "./gone"}}, "words.overlay: got .*gone, which is not a folder"),
+        ({"models": {}}, "models: got no 'generator'"),
+        ({"models": {"judge": {"engine": "scripted", "replies": ["a"]}}}, "models.judge"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(tmp_path: Path, changes: dict[str, object], told: str) -> None:
+    with pytest.raises(PresetError, match=told) as raised:
+        load(written(tmp_path, **changes))
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_not_yaml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_text("about: [")
+    with pytest.raises(PresetError, match=r"broken.yaml: not YAML") as raised:
+        load(str(path))
+    assert len(str(raised.value).splitlines()) == 1
