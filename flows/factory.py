@@ -8,27 +8,37 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from flows.progress import StepProgress
 from flows.run import Run
-from prompts import Message
-from tasks.engines import Completion, Engine, Sampling
+from tasks.engines import Engine
 from tasks.step import Outcome, Row, Step, run
 from warehouse import Lake
 
+_T = TypeVar("_T")
 ChunkWork = Callable[[], Awaitable[None]]
 TaskRunner = Callable[[str, ChunkWork], Awaitable[None]]
 Judge = Callable[[Sequence[Row]], Sequence[Row]]
 
-# Below this many attempts a reject rate says nothing.
+# Below this many rows a reject rate says nothing.
 REJECT_LIMIT_FROM = 100
 
 
 class StageStopped(RuntimeError):
     """A step rejected more than the preset allows; the message carries the top reasons and samples."""
+
+
+async def uninterrupted(work: Coroutine[Any, Any, _T]) -> _T:
+    """Await work to its end, even when cancelled in the middle of it; the cancellation follows."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def plainly(name: str, work: ChunkWork) -> None:
@@ -38,7 +48,7 @@ async def plainly(name: str, work: ChunkWork) -> None:
 
 @dataclass
 class Tally:
-    """What a run did: requests sent, work found done in the lake, replies not accepted by step."""
+    """What a run did: requests sent, work found done in the lake, and by step the rows settled and those refused."""
 
     sent: int = 0
     saved: int = 0
@@ -88,9 +98,9 @@ class Factory:
         records = await asyncio.to_thread(self.lake.records, step.table, done) if done else []
 
         async def work() -> None:
-            watched = _Watched(engine, lambda: self.progress.tick(step.name))
-            outcome = await run(step, [row for key, row in by_key.items() if key in pending], watched)
-            records.extend(await self._commit(outcome, judge))
+            todo = [row for key, row in by_key.items() if key in pending]
+            outcome = await run(step, todo, engine, lambda: self.progress.tick(step.name))
+            records.extend(await uninterrupted(self._commit(outcome, judge)))
             # So that a retried chunk sends only what is unfinished.
             pending.difference_update(attempt["work_key"] for attempt in outcome.attempts if attempt["final"])
             if outcome.fault:
@@ -104,7 +114,7 @@ class Factory:
     async def _commit(self, outcome: Outcome, judge: Judge | None) -> Sequence[Row]:
         """Commit what came of a chunk; the records as they are in the lake."""
         step = outcome.step
-        records = judge(outcome.records) if judge else outcome.records
+        records = await asyncio.to_thread(judge, outcome.records) if judge else outcome.records
         await asyncio.to_thread(self.run.start)
         landed = await asyncio.to_thread(
             self.lake.append,
@@ -124,9 +134,11 @@ class Factory:
     def _count(self, outcome: Outcome) -> None:
         step = outcome.step.name
         self.tally.sent += len(outcome.attempts)
-        self.tally.by_step[step] += len(outcome.attempts)
+        # Only what is settled: a reply that another seed mended, or a call that a dead engine left, rejects nothing.
+        settled = [attempt for attempt in outcome.attempts if attempt["final"]]
+        self.tally.by_step[step] += len(settled)
         refused = self.tally.rejects.setdefault(step, Counter())
-        refused.update(a["reason"] for a in outcome.attempts if a["state"] != "accepted")
+        refused.update(attempt["reason"] for attempt in settled if attempt["state"] != "accepted")
 
     def _check(self, step: str, attempts: Sequence[Row]) -> None:
         asked, refused = self.tally.by_step[step], self.tally.rejects[step]
@@ -135,29 +147,7 @@ class Factory:
         reasons = "; ".join(f"{count} × {reason}" for reason, count in refused.most_common(3))
         samples = [str(a["raw_text"])[:160] for a in attempts if a["state"] != "accepted"][:3]
         raise StageStopped(
-            f"{step}: {refused.total()} of {asked} attempts were not accepted, over the limit of "
+            f"{step}: {refused.total()} of {asked} rows were not accepted, over the limit of "
             f"{self.reject_limit:.0%} (line.reject_limit): {reasons}. Samples: {samples}. "
             "What was accepted is in the lake; see the view 'rejects'."
         )
-
-
-@dataclass(frozen=True)
-class _Watched:
-    """An engine that reports each reply, so that progress moves by rows and not by chunks."""
-
-    engine: Engine
-    on_reply: Callable[[], Any]
-
-    @property
-    def identity(self) -> str:
-        return self.engine.identity
-
-    async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
-        completion = await self.engine.generate(prompt, sampling)
-        self.on_reply()
-        return completion
-
-    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
-        probabilities = await self.engine.choose(prompt, options)
-        self.on_reply()
-        return probabilities

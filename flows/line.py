@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from flows.factory import Factory, Judge
 from flows.presets import Alias, Preset
-from prompts import Library
+from prompts import Library, digest
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
@@ -32,10 +32,12 @@ class Line:
     engines: Mapping[Alias, Engine]
     held_out: Sequence[str] = ()  # evaluation prompts, which no instruction may repeat
     accepted: list[Row] = field(default_factory=list)
+    candidates: int = 0
 
     def __post_init__(self) -> None:
         line = self.preset.line
         self.library: Library = self.preset.words.library()
+        self.contamination = Contamination(self.held_out)
         self.write = self_instruct.generate(self.library, line.self_instruct)
         self.respond = respond.respond(self.library, line.respond)
         self.principled = self_align.answer(self.library, line.self_align) if line.self_align else None
@@ -59,15 +61,20 @@ class Line:
         yield from (step for step in (self.principled, self.correct) if step)
 
     def words(self) -> list[Row]:
-        """What this line may say, for the `prompts` table: each prompt and each principle."""
+        """What this line may say, for the `prompts` table: each prompt, principle, rule and exemplar."""
         rows = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source} for step in self.steps]
         if self.rounds:
             for p in self.library.principles():
                 rows.append({"hash": p.hash, "id": f"principle:{p.id}", "source": f"{p.critique}\n{p.revision}"})
+        if self.principled:
+            rules, exemplars = self.library.rules()
+            said = [(f"rule:{rule.name}", f"{rule.name}: {rule.text}") for rule in rules]
+            said += [(f"exemplar:{n}", f"{e.query}\n{e.thought}\n{e.answer}") for n, e in enumerate(exemplars, 1)]
+            rows += [{"hash": digest(id, text), "id": id, "source": text} for id, text in said]
         return rows
 
-    async def walk(self) -> bool:
-        """Walk until the target of accepted instructions is reached. False if the candidates ran out first."""
+    async def walk(self) -> str | None:
+        """Walk until the target of accepted instructions is reached; if the candidates ran out first, say so."""
         line = self.preset.line
         places = asyncio.Semaphore(line.chunks_in_flight)
         async with asyncio.TaskGroup() as group, aclosing(self._instructions()) as chunks:
@@ -75,16 +82,22 @@ class Line:
                 await places.acquire()
                 walk = group.create_task(self._walk_chunk(chunk))
                 walk.add_done_callback(lambda _: places.release())
-        return len(self.accepted) >= line.self_instruct.accept
+        config = line.self_instruct
+        if len(self.accepted) >= config.accept:
+            return None
+        return (
+            f"stopped short: {len(self.accepted)} of {config.accept} instructions accepted out of {self.candidates} "
+            f"candidates; raise line.self_instruct.max_candidates ({config.max_candidates}), or see the view 'rejects'"
+        )
 
     async def _instructions(self) -> AsyncGenerator[list[Row], None]:
         """Chunks of accepted instructions, exactly as many in all as the target says."""
         config, chunk = self.preset.line.self_instruct, self.preset.line.chunk
         judge = self._gate(config)
-        yielded = candidates = number = 0
+        yielded = number = 0
         while yielded < config.accept:
             ready = self.accepted[yielded : min(yielded + chunk, config.accept)]
-            exhausted = candidates >= config.max_candidates
+            exhausted = self.candidates >= config.max_candidates
             if len(ready) == chunk or (ready and (exhausted or len(self.accepted) >= config.accept)):
                 yielded += len(ready)
                 yield [self_instruct.instruction_row(record) for record in ready]
@@ -93,15 +106,19 @@ class Line:
             else:
                 requests = self_instruct.requests(self.library, config, number, self.accepted)
                 records = await self.factory.settle(self.write, requests, self.engines["generator"], judge)
-                self.accepted += [record for record in records if record["state"] == "accepted"]
-                # A reply that failed counts as one, so that a model that writes nothing cannot loop for ever.
-                candidates += max(len(records), len(requests))
+                # Looked at again, for an evaluation prompt may have come after an instruction was accepted.
+                self.accepted += [
+                    record
+                    for record in records
+                    if record["state"] == "accepted" and not self.contamination.reason(record["text"])
+                ]
+                # A round counts as one candidate a request at least, so that a silent model cannot loop for ever.
+                self.candidates += max(len(records), len(requests))
                 number += 1
 
     def _gate(self, config: self_instruct.Config) -> Judge:
         pool = RougePool([*look.instructions(self.factory.lake), *(seed.instruction for seed in self.library.seeds())])
-        contamination = Contamination(self.held_out)
-        return lambda records: self_instruct.gate(records, pool, config, contamination)
+        return lambda records: self_instruct.gate(records, pool, config, self.contamination)
 
     async def _walk_chunk(self, rows: list[Row]) -> None:
         generator = self.engines["generator"]

@@ -13,7 +13,7 @@ from warehouse.publish import Publication
 from warehouse.publish import publish as publish_snapshot
 
 
-@flow(name="publish", validate_parameters=False)
+@flow(name="publish")
 async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None) -> Publication:
     """Tag and export what the lake holds now.
 
@@ -28,11 +28,11 @@ async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str
 
 def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> Publication:
     """The publication itself. The same content is published once: asked again, it is the same publication."""
-    run = Run(lake, "publish", preset)
     models = {spec.identity(): preset.licences.get(alias, "not stated") for alias, spec in preset.models.items()}
     message = f"preset {preset.name}"
-    publication = publish_snapshot(lake, tag, home / "exports", models=models, run_id=run.id, message=message)
-    if publication.created:
-        run.start()
-        run.end("finished", publication.rows)
+    with Run(lake, "publish", preset) as run:
+        publication = publish_snapshot(lake, tag, home / "exports", models=models, run_id=run.id, message=message)
+        if publication.created:
+            run.start()
+            run.end("finished", publication.rows)
     return publication

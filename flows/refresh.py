@@ -19,7 +19,7 @@ from prefect import flow, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.factory import ChunkWork, Factory, StageStopped, TaskRunner, plainly
+from flows.factory import ChunkWork, Factory, TaskRunner, plainly
 from flows.line import Line
 from flows.presets import Alias, Preset, load
 from flows.progress import StepProgress
@@ -28,6 +28,8 @@ from tasks.engines import Engine, EngineDown
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import held_out
 from warehouse import Lake, look
+
+RETRY_AFTER_S = 5
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,10 @@ class Summary:
     sent: int
     saved: int
     seconds: float
+    message: str | None  # why it stopped short
 
 
-@flow(name="refresh", validate_parameters=False)
+@flow(name="refresh")
 async def refresh(preset: str = "nano", home: Path = Path(".alignery")) -> Summary:
     """Write, answer, criticise, revise and correct, until the preset's target is reached.
 
@@ -53,9 +56,8 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery")) -> Summa
     """
     with Lake.open(home) as lake:
         summary = await walk_line(load(preset), lake, runner=in_prefect)
-        await acreate_table_artifact(
-            key="funnel", table=_plain(look.funnel(lake)), description=f"Run {summary.run_id}: {summary.state}"
-        )
+        funnel = _plain(look.funnel(lake, summary.run_id))
+        await acreate_table_artifact(key="funnel", table=funnel, description=f"Run {summary.run_id}: {summary.state}")
     return summary
 
 
@@ -66,8 +68,8 @@ async def in_prefect(name: str, work: ChunkWork) -> None:
     @task(
         task_run_name=name,
         name=name.split(" ", maxsplit=1)[0],
-        retries=2,
-        retry_delay_seconds=[2, 10],
+        retries=1,
+        retry_delay_seconds=RETRY_AFTER_S,
         retry_condition_fn=_may_recover,
         cache_policy=NO_CACHE,
         persist_result=False,
@@ -79,7 +81,7 @@ async def in_prefect(name: str, work: ChunkWork) -> None:
 
 
 def _may_recover(task: Any, run: Any, state: Any) -> bool:
-    return isinstance(state.data, EngineDown)
+    return isinstance(state.data, EngineDown) and state.data.recoverable
 
 
 async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> Summary:
@@ -89,34 +91,30 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
         EngineDown, StageStopped: the run failed; what was finished is committed.
     """
     begun = time.monotonic()
-    run = Run(lake, "refresh", preset)
     async with AsyncExitStack() as stack:
         engines: dict[Alias, Engine] = {
             alias: await stack.enter_async_context(open_lazily(spec)) for alias, spec in preset.models.items()
         }
         engines.setdefault("aligner", engines["generator"])
-        with StepProgress() as progress:
-            factory = Factory(lake, run, progress, runner, preset.line.reject_limit)
-            prompts = [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
-            line = Line(preset, factory, engines, prompts)
-            run.words = line.words()
-            try:
-                with unwrapped():
-                    reached = await line.walk()
-            except (EngineDown, StageStopped) as error:
-                run.end("failed", {"sent": factory.tally.sent, "saved": factory.tally.saved}, str(error))
-                raise
-    target = preset.line.self_instruct.accept
-    summary = Summary(
-        run_id=run.id,
-        state="finished" if reached else "short",
-        accepted=min(len(line.accepted), target),
-        target=target,
-        sent=factory.tally.sent,
-        saved=factory.tally.saved,
-        seconds=round(time.monotonic() - begun, 1),
-    )
-    run.end(summary.state, asdict(summary))
+        run = stack.enter_context(Run(lake, "refresh", preset))
+        factory = Factory(lake, run, stack.enter_context(StepProgress()), runner, preset.line.reject_limit)
+        held = [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
+        line = Line(preset, factory, engines, held)
+        run.words = line.words()
+        with unwrapped():
+            short = await line.walk()
+        target = preset.line.self_instruct.accept
+        summary = Summary(
+            run_id=run.id,
+            state="short" if short else "finished",
+            accepted=min(len(line.accepted), target),
+            target=target,
+            sent=factory.tally.sent,
+            saved=factory.tally.saved,
+            seconds=round(time.monotonic() - begun, 1),
+            message=short,
+        )
+        run.end(summary.state, asdict(summary), short)
     return summary
 
 

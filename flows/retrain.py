@@ -27,6 +27,9 @@ from warehouse import Lake, LakeError, look
 RECIPES: dict[Literal["sft", "dpo"], str] = {"sft": "sft", "dpo": "preferences"}
 
 
+USER_MISTAKE = 2  # exit code of `tasks.train`
+
+
 class TrainingStopped(RuntimeError):
     """A training process failed; its own words stand above this message."""
 
@@ -41,7 +44,7 @@ class Trained:
     new: bool
 
 
-@flow(name="retrain", validate_parameters=False)
+@flow(name="retrain")
 async def retrain(preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None) -> list[Trained]:
     """Train the preset's recipes on a tag (the newest when left out).
 
@@ -68,19 +71,19 @@ async def train_on(
         raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
     published = _publication(lake, tag)
     base = base_spec(preset)
-    run = Run(lake, "retrain", preset)
     trained = []
-    for recipe, view in RECIPES.items():
-        config = getattr(preset.retrain, recipe)
-        if config is None:
-            continue
-        settings = config.model_dump(mode="json")
-        job = _Job(recipe, Path(published["export_path"]) / "data" / view, base, settings, published)
-        done = job.known(look.models(lake))
-        model = done or await job.train(lake, run, home, runner)
-        trained.append(Trained(recipe, Path(model["path"]), model["seconds"], new=done is None))
-        base = base.model_copy(update={"model": model["path"]})
-    run.end("finished", {t.recipe: str(t.path) for t in trained})
+    with Run(lake, "retrain", preset) as run:
+        for recipe, view in RECIPES.items():
+            config = getattr(preset.retrain, recipe)
+            if config is None:
+                continue
+            settings = config.model_dump(mode="json")
+            job = _Job(recipe, Path(published["export_path"]) / "data" / view, base, settings, published)
+            done = job.known(look.models(lake))
+            model = done or await job.train(lake, run, home, runner)
+            trained.append(Trained(recipe, Path(model["path"]), model["seconds"], new=done is None))
+            base = base.model_copy(update={"model": model["path"]})
+        run.end("finished", {t.recipe: str(t.path) for t in trained})
     return trained
 
 
@@ -141,6 +144,7 @@ class _Job:
     async def train(self, lake: Lake, run: Run, home: Path, runner: TaskRunner) -> Row:
         key = digest(self.recipe, self.config, self.published["content_hash"], self.base.identity())
         out = (home / "models" / f"{self.recipe}-{key[:12]}").resolve()
+        await asyncio.to_thread(run.start)
         # A run that died after the training and before its row left the finished model there: it is taken as it is.
         if not (out / "report.json").is_file():
             await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
@@ -159,7 +163,6 @@ class _Job:
             "run_id": run.id,
             "created_at": datetime.now(UTC),
         }
-        await asyncio.to_thread(run.start)
         await asyncio.to_thread(lake.write, "models", [row], run_id=run.id, message=f"retrain: {self.recipe}")
         return row
 
@@ -172,8 +175,10 @@ class _Job:
             "--out",
             str(out),
         ]
+        # -P: a folder `tasks` where the user stands is not ours. Its words go to standard error, results to ours.
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tasks.train", self.recipe, *arguments, "--config", self.config
+            *(sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments, "--config", self.config),
+            stdout=sys.stderr.fileno(),
         )
         try:
             code = await process.wait()
@@ -182,4 +187,5 @@ class _Job:
             await process.wait()
             raise
         if code:
-            raise TrainingStopped(f"training {self.recipe} on {self.data} ended with exit code {code}; see above")
+            told = f"training {self.recipe} on {self.data} ended with exit code {code}; its own words stand above"
+            raise PresetError(told) if code == USER_MISTAKE else TrainingStopped(told)

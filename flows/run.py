@@ -27,11 +27,20 @@ class Run:
     words: Sequence[Row] = ()  # rows of the `prompts` table: what this run may say
     id: str = ""
     started: bool = False
+    ended: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         # The process is part of it, so that two runs begun in one microsecond differ.
         self.id = digest(self.flow, self.preset.hash, datetime.now(UTC).isoformat(), os.getpid())
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        """A run that is left by an error, whichever, is recorded as failed."""
+        if error is not None and not self.ended:
+            self.end("failed", {}, f"{type(error).__name__}: {error}"[:1000])
 
     def start(self) -> None:
         with self._lock:
@@ -44,6 +53,7 @@ class Run:
         """Record how it ended (`finished`, `short` or `failed`), if it ever wrote anything."""
         if self.started:
             self._write(state, totals, message)
+        self.ended = True
 
     def _write(self, state: str, totals: Mapping[str, Any], message: str | None) -> None:
         row = {

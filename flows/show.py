@@ -51,19 +51,24 @@ def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bo
     if as_json:
         return _json({"run": summary, "funnel": funnel})
     names = ("step", "attempts", "accepted", "rejected", "unparsed", "failed", "top_reason", "tokens_out", "seconds")
-    rows([{name: row[name] for name in names} for row in funnel], False, "Funnel: all runs of this lake")
+    if funnel:
+        rows([{name: row[name] for name in names} for row in funnel], False, "Funnel of this run")
     text = f"{summary.accepted} of {summary.target} instructions accepted; sent {summary.sent} requests"
     text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
     _console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
-    return _console().print("Next: alignery publish · why rows were rejected: alignery show rejects")
+    return _console().print("Why rows were rejected: alignery show rejects · next: alignery publish")
 
 
 def published(publication: Publication, as_json: bool) -> None:
     if as_json:
         return _json(publication)
     counts = ", ".join(f"{count} {view}" for view, count in publication.rows.items())
-    _console().print(f"{publication.tag}: snapshot {publication.snapshot_id}, {counts} → {publication.path}")
-    return _console().print(f"Load it: datasets.load_dataset('{publication.path}', 'sft') · next: alignery retrain")
+    _console().print(
+        f"{publication.tag}: snapshot {publication.snapshot_id}, {counts} → {escape(str(publication.path))}"
+    )
+    return _console().print(
+        f"Load it: datasets.load_dataset('{escape(str(publication.path))}', 'sft') · next: alignery retrain"
+    )
 
 
 def trained(models: Sequence[Trained], as_json: bool) -> None:
@@ -71,7 +76,7 @@ def trained(models: Sequence[Trained], as_json: bool) -> None:
         return _json(models)
     for model in models:
         how = f"trained in {model.seconds:.0f} s" if model.new else "trained before, from the same data and settings"
-        _console().print(f"{model.recipe}: {how} → {model.path}")
+        _console().print(f"{model.recipe}: {how} → {escape(str(model.path))}")
     return _console().print("Next: alignery evaluate")
 
 
@@ -82,20 +87,19 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool) -> None:
     if as_json:
         return _json(evaluations)
     base, newest = evaluations[0], evaluations[-1]
-    between = [held_out.compare(base.figures, e.figures, base.better) for e in evaluations[1:-1]]
+    figures = [{figure["metric"]: figure for figure in e.figures} for e in evaluations]
     table = Table("held-out prompts", "n", *(e.label for e in evaluations), "95 %", "", title="Before and after")
-    counts = {figure["metric"]: figure["count"] for figure in newest.figures}
-    for place, row in enumerate(held_out.compare(base.figures, newest.figures, base.better)):
-        middle = [figures[place]["after"] for figures in between]
-        values = [row["before"], *middle, *([row["after"]] if newest is not base else [])]
+    for row in held_out.compare(base.figures, newest.figures, base.better):
+        found = [one.get(row["metric"]) for one in figures]
+        counts = dict.fromkeys(str(figure["count"]) for figure in found if figure)
+        values = ["–" if figure is None else f"{figure['value']:.3f}" for figure in found]
         spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
         mark = {True: "[green]better[/green]", False: "[red]worse[/red]", None: ""}[row["better"]]
-        table.add_row(row["metric"].replace("_", " "), str(counts.get(row["metric"], "")), *map(_figure, values),
-                      spread, mark)  # fmt: skip
+        table.add_row(row["metric"].replace("_", " "), ", ".join(counts), *values, spread, mark)
     _console().print(table)
     if newest is base:
         return _console().print("Only the base model so far: alignery retrain trains the next one.")
-    _console().print(f"The newest model: {newest.path}")
+    _console().print(f"The newest model: {escape(str(newest.path))}")
     return _console().print(
         "Look next: alignery show revisions · alignery show sft · "
         "alignery sql 'SELECT step, reason, count(*) n FROM rejects GROUP BY ALL ORDER BY n DESC' · alignery status"
@@ -118,10 +122,6 @@ def status(
     for title, (found, names) in columns.items():
         rows([{name: row[name] for name in names} for row in found], False, title)
     return None
-
-
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
 
 
 def _console() -> Console:

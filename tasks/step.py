@@ -81,61 +81,93 @@ class Step:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of some rows. `fault` is set when the engine went down under way: commit, then raise it."""
+    """What came of some rows. `fault` is what stopped them under way, if anything did: commit first, then raise it."""
 
     step: Step
     fingerprint: str
     records: list[Row]
     attempts: list[Row]
-    fault: EngineDown | None = None
+    fault: BaseException | None = None
 
 
-async def run(step: Step, rows: Iterable[Row], engine: Engine) -> Outcome:
-    """Ask for every row at once (the engine bounds what is in flight) and gather records and attempts."""
+async def run(step: Step, rows: Iterable[Row], engine: Engine, done: Callable[[], None] = lambda: None) -> Outcome:
+    """Ask for every row at once (the engine bounds what is in flight) and gather records and attempts.
+
+    Whatever happens, what was answered is handed back: an engine that goes down, a fault in one row, even a
+    cancellation stand in the outcome as its `fault`.
+
+    Args:
+        done: called when a row is settled, for progress.
+    """
     rows = list(rows)
     fingerprint, keys = step.fingerprint(engine), step.work_keys(rows, engine)
-    done = await asyncio.gather(
-        *(_attend(step, row, engine, fingerprint, key) for row, key in zip(rows, keys, strict=True))
-    )
+    heard = [_Heard() for _ in rows]
+    asked = [
+        asyncio.create_task(_attend(_Ask(step, row, engine, fingerprint, key), into, done))
+        for row, key, into in zip(rows, keys, heard, strict=True)
+    ]
+    fault: BaseException | None = None
+    try:
+        if asked:
+            await asyncio.wait(asked)
+    except asyncio.CancelledError as stop:
+        fault = stop
+        for task in asked:
+            task.cancel()
+        await asyncio.wait(asked)
+    faults = (task.exception() for task in asked if not task.cancelled())
     return Outcome(
         step,
         fingerprint,
-        records=[record for records, _, _ in done for record in records],
-        attempts=[attempt for _, attempts, _ in done for attempt in attempts],
-        fault=next((fault for _, _, fault in done if fault), None),
+        records=[record for one in heard for record in one.records],
+        attempts=[attempt for one in heard for attempt in one.attempts],
+        fault=fault or next((found for found in faults if found), None),
     )
 
 
-async def _attend(
-    step: Step, row: Row, engine: Engine, fingerprint: str, key: str
-) -> tuple[list[Row], list[Row], EngineDown | None]:
+@dataclass(frozen=True)
+class _Ask:
+    step: Step
+    row: Row
+    engine: Engine
+    fingerprint: str
+    key: str
+
+
+@dataclass
+class _Heard:
+    records: list[Row] = field(default_factory=list)
+    attempts: list[Row] = field(default_factory=list)
+
+
+async def _attend(ask: _Ask, heard: _Heard, done: Callable[[], None]) -> None:
+    """Ask for one row until its work is settled; each call stands in `heard` as soon as it is answered."""
+    step, row = ask.step, ask.row
     messages = step.prompt.render(**step.variables(row))
-    attempts: list[Row] = []
     for number in range(step.retries + 1):
-        last = number == step.retries
-        sampling = replace(step._sampling(), seed=int(digest(key, number)[:8], 16) >> 1)
-        attempt = _attempt(step, row, engine, fingerprint, key, number, sampling)
-        attempts.append(attempt)
+        sampling = replace(step._sampling(), seed=int(digest(ask.key, number)[:8], 16) >> 1)
+        attempt = _attempt(ask, number, sampling)
         try:
-            completion = await engine.generate(messages, sampling)
-            attempt |= _heard(completion)
+            completion = await ask.engine.generate(messages, sampling)
+            attempt |= _answer(completion)
             found = read_reply(step, completion, row)
         except Unparsed as error:
-            attempt |= {"state": "unparsed", "reason": str(error), "final": last}
+            attempt |= {"state": "unparsed", "reason": str(error), "final": number == step.retries}
         except Rejected as error:
             attempt |= {"state": "rejected", "reason": str(error), "final": True}
-            break
         except RequestRefused as error:
             attempt |= {"state": "failed", "reason": str(error), "final": True}
-            break
         except EngineDown as error:
             # Not final: the row is asked again by the next run.
-            attempt |= {"state": "failed", "reason": str(error), "final": False}
-            return [], attempts, error
+            heard.attempts.append(attempt | {"state": "failed", "reason": str(error), "final": False})
+            raise
         else:
             attempt |= {"state": "accepted", "reason": None, "final": True}
-            return [_record(step, row, attempt, place, fields) for place, fields in enumerate(found)], attempts, None
-    return [], attempts, None
+            heard.records += [_record(step, row, attempt, place, fields) for place, fields in enumerate(found)]
+        heard.attempts.append(attempt)
+        if attempt["final"]:
+            break
+    done()
 
 
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
@@ -147,21 +179,21 @@ def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
     return step.read(completion.text, row)
 
 
-def _attempt(step: Step, row: Row, engine: Engine, fingerprint: str, key: str, number: int, sampling: Sampling) -> Row:
-    inputs = step.inputs(row)
+def _attempt(ask: _Ask, number: int, sampling: Sampling) -> Row:
+    step, row = ask.step, ask.row
     now = datetime.now(UTC)
     return {
         # A call's own: work that a dead engine left unfinished is asked again under the same key.
-        "id": digest(key, number, now.isoformat()),
-        "work_key": key,
+        "id": digest(ask.key, number, now.isoformat()),
+        "work_key": ask.key,
         "step": step.name,
-        "fingerprint": fingerprint,
+        "fingerprint": ask.fingerprint,
         # Once each: in a first round the answer criticised and the first answer are one record.
         "parents": list(dict.fromkeys(row[name] for name in step.parents)),
-        "inputs": json.dumps(inputs, sort_keys=True, ensure_ascii=False),
+        "inputs": json.dumps(step.inputs(row), sort_keys=True, ensure_ascii=False),
         "prompt_id": step.prompt.id,
         "prompt_hash": step.prompt.hash,
-        "model": engine.identity,
+        "model": ask.engine.identity,
         "sampling": json.dumps(sampling.identity(), sort_keys=True),
         "seed": sampling.seed,
         "try_number": number,
@@ -174,7 +206,7 @@ def _attempt(step: Step, row: Row, engine: Engine, fingerprint: str, key: str, n
     }
 
 
-def _heard(completion: Completion) -> Row:
+def _answer(completion: Completion) -> Row:
     return {
         "raw_text": completion.text,
         "finish_reason": completion.finish_reason,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from prompts import Message
-from tasks.engines.protocol import Completion, Engine, Sampling
+from tasks.engines.protocol import Completion, Engine, EngineDown, Sampling, SpecError
 from tasks.engines.spec import EngineSpec, open_engine
 
 
@@ -19,6 +19,7 @@ class LazyEngine:
         self._spec, self._stack = spec, stack
         self._loading = asyncio.Lock()
         self._engine: Engine | None = None
+        self._fault: SpecError | EngineDown | None = None
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
         return await (await self._loaded()).generate(prompt, sampling)
@@ -28,8 +29,14 @@ class LazyEngine:
 
     async def _loaded(self) -> Engine:
         async with self._loading:
+            if self._fault:  # told once to each row that waits, and not tried again for each
+                raise self._fault
             if self._engine is None:
-                self._engine = await self._stack.enter_async_context(open_engine(self._spec))
+                try:
+                    self._engine = await self._stack.enter_async_context(open_engine(self._spec))
+                except (SpecError, EngineDown) as fault:
+                    self._fault = fault
+                    raise
         return self._engine
 
 

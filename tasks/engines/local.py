@@ -210,7 +210,13 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
 @asynccontextmanager
 async def open_transformers(spec: TransformersSpec) -> AsyncIterator[TransformersEngine]:
     """Load the model (in a thread) and serve it until the context is left. Raises SpecError."""
-    engine = await asyncio.to_thread(_load, spec)
+    loading = asyncio.ensure_future(asyncio.to_thread(_load, spec))
+    try:
+        engine = await asyncio.shield(loading)
+    except asyncio.CancelledError:
+        # The thread loads on whatever happens here; its engine must not be left without an owner.
+        await (await loading).close()
+        raise
     try:
         yield engine
     finally:

@@ -69,7 +69,14 @@ class RequestRefused(Exception):
 
 
 class EngineDown(Exception):
-    """The engine answers nobody any more: what is finished is committed, and the run fails."""
+    """The engine answers nobody any more: what is finished is committed, and the run fails.
+
+    `recoverable` says that it may be back later: a server that was waited for, not a process that died.
+    """
+
+    def __init__(self, message: str, *, recoverable: bool = False) -> None:
+        super().__init__(message)
+        self.recoverable = recoverable
 
 
 class Engine(Protocol):

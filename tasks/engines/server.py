@@ -49,7 +49,7 @@ class ServerEngine:
         reason = REASONS.get(str(choice.get("finish_reason")))
         if reason is None:
             raise RequestRefused(f"the server ended the reply with finish_reason {choice.get('finish_reason')!r}")
-        text = choice["text"] if isinstance(prompt, str) else choice["message"]["content"]
+        text = choice.get("text") if isinstance(prompt, str) else (choice.get("message") or {}).get("content")
         text, found = cut(text or "", sampling.stop)
         usage = answer.get("usage") or {}
         tokens = int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0))
@@ -114,7 +114,8 @@ class ServerEngine:
     def _consider_giving_up(self, began: float, response: httpx.Response | None, trouble: str) -> None:
         now, limit = time.monotonic(), self._spec.give_up_after_s
         if now - max(began, self._heard) >= limit:
-            raise EngineDown(f"{self._spec.base_url} answered nothing for {limit:g} s; last: {trouble}")
+            told = f"{self._spec.base_url} answered nothing for {limit:g} s; last: {trouble}"
+            raise EngineDown(told, recoverable=True)
         if now - began >= limit and response is not None and response.status_code in (500, 502):
             raise RequestRefused(f"the server answers others, but this request failed for {limit:g} s; last: {trouble}")
 
@@ -171,10 +172,11 @@ def _json(response: httpx.Response) -> dict[str, Any] | None:
 
 
 def _message(response: httpx.Response) -> str:
-    """The server's own words, bounded."""
+    """The server's own words, bounded, and without the key, which a gateway may say again."""
     error = (_json(response) or {}).get("error")
-    told = error.get("message") if isinstance(error, dict) else error
-    return str(told or response.text)[:300]
+    told = str((error.get("message") if isinstance(error, dict) else error) or response.text)
+    key = response.request.headers.get("authorization", "").removeprefix("Bearer ")
+    return (told.replace(key, "***") if key else told)[:300]
 
 
 @asynccontextmanager

@@ -59,7 +59,7 @@ class OpenAISpec(_Spec):
     """Any OpenAI-compatible server. The key is read from the environment variable `api_key_env`, if that is set."""
 
     engine: Literal["openai"]
-    base_url: str = Field(pattern=r"^https?://[^@]+$")  # up to and with /v1; holds no password
+    base_url: str = Field(pattern=r"^https?://[^@?#]+$")  # up to and with /v1; it is recorded: no password, no key
     model: str = Field(min_length=1)
     api_key_env: str = "OPENAI_API_KEY"
     in_flight: int = Field(default=64, ge=1)

@@ -117,7 +117,7 @@ def compare(before: Sequence[Row], after: Sequence[Row], better: Mapping[str, st
 
     Returns:
         Rows {metric, before, after, low, high, better}: low and high the 95 % interval of `after`; `better` None
-        when the metric is not judged, stands on one side only, or did not move.
+        when the metric is not judged, stands on one side only, did not move, or applied to other prompts.
     """
     old, new = ({row["metric"]: row for row in rows} for rows in (before, after))
     order = [metric for metric in better if metric in old or metric in new]
@@ -128,7 +128,8 @@ def compare(before: Sequence[Row], after: Sequence[Row], better: Mapping[str, st
 def _compared(metric: str, old: Row | None, new: Row | None, direction: str | None) -> Row:
     low, high = interval(new["value"], new["count"]) if new else (None, None)
     judged: bool | None = None
-    if old and new and direction and old["value"] != new["value"]:
+    # A metric that applied to other prompts before and after (its count says so) compares nothing.
+    if old and new and direction and old["value"] != new["value"] and old["count"] == new["count"]:
         judged = (new["value"] > old["value"]) == (direction == "higher")
     values: dict[str, Any] = {"before": old["value"] if old else None, "after": new["value"] if new else None}
     return {"metric": metric, **values, "low": low, "high": high, "better": judged}

@@ -97,6 +97,8 @@ def generate(library: Library, config: Config) -> Step:
         sampling=config.sampling,
         parents=("request_id",),
         variables=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"], "count": config.count},
+        # The request's id is their hash already; they stand in the attempt so that it can be read what was asked.
+        content=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"]},
         read=lambda reply, row: [
             {
                 "parents": [row["request_id"], *row["exemplar_ids"]],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 
 import pytest
 from works import ACCEPT, PRINCIPLES, Works, speak, write_principles
 
-from flows.factory import StageStopped
-from flows.refresh import unwrapped
+from flows.factory import ChunkWork, StageStopped
 from prompts import Message
 from tasks.engines import EngineDown, RequestRefused, Sampling, ScriptedEngine
 from tasks.generate.constitutional import draw
@@ -113,7 +113,7 @@ def test_a_refused_request_fails_its_own_row_only(works: Works) -> None:
 
 def test_a_dead_engine_fails_the_run_and_the_next_one_finishes_it(works: Works) -> None:
     works.engine = ScriptedEngine(speak, down_after=30)
-    with pytest.raises(EngineDown), unwrapped():
+    with pytest.raises(EngineDown):
         asyncio.run(works.walk(chunk=4))
     answered = works.rows("SELECT count(*) n FROM attempts WHERE final")[0]["n"]
     assert answered == 30, "what was finished is committed"
@@ -131,7 +131,7 @@ def test_a_step_that_rejects_too_much_stops_with_its_reasons(works: Works) -> No
         return "" if text.startswith("answer") else text
 
     works.engine = ScriptedEngine(keep_silent)
-    with pytest.raises(StageStopped, match=r"respond.answer: 1\d\d of 1\d\d .* empty reply"), unwrapped():
+    with pytest.raises(StageStopped, match=r"respond.answer: 1\d\d of 1\d\d .* empty reply"):
         asyncio.run(works.walk(chunk=64, accept=128, max_candidates=600, requests_per_round=50))
 
 
@@ -157,3 +157,66 @@ def test_steps_overlap_one_long_answer_holds_up_nobody(works: Works) -> None:
     asyncio.run(works.walk(chunk=4))
     assert done.is_set()
     assert works.rows("SELECT count(*) n FROM revisions")[0]["n"] == ACCEPT * ROUNDS
+
+
+def test_what_is_answered_is_kept_when_another_step_stops_the_run(works: Works) -> None:
+    """The base answers are all empty and stop the stage; meanwhile the principled ones are in mid-flight."""
+    received = asyncio.Event()
+
+    class HalfWay(ScriptedEngine):
+        principled = heard = 0
+
+        async def generate(self, prompt, sampling):  # type: ignore[no-untyped-def]
+            if prompt[0]["content"].startswith("respond/answer"):
+                await received.wait()
+            if not prompt[0]["content"].startswith("self_align/answer"):
+                return await super().generate(prompt, sampling)
+            self.principled += 1
+            if self.principled > 100:
+                await asyncio.Event().wait()  # for ever: only a cancellation ends it
+            completion = await super().generate(prompt, sampling)
+            self.heard += 1
+            if self.heard == 100:
+                received.set()
+            return completion
+
+    works.engine = HalfWay(lambda prompt, sampling: "" if (t := speak(prompt, sampling)).startswith("answer") else t)
+    with pytest.raises(StageStopped, match=r"respond\.answer: 128 of 128 rows .* empty reply"):
+        asyncio.run(works.walk(chunk=128, accept=128, max_candidates=600, requests_per_round=50))
+    kept = works.rows("SELECT count(*) AS n FROM attempts WHERE step = 'self_align.answer' AND state = 'accepted'")
+    assert kept == [{"n": 100}]
+    assert works.rows("SELECT state, message FROM runs ORDER BY created_at")[-1]["state"] == "failed"
+
+
+def test_an_engine_that_comes_back_rejects_nothing_and_only_the_rest_is_asked_again(works: Works) -> None:
+    async def retried(name: str, work: ChunkWork) -> None:
+        for _ in range(10):
+            try:
+                return await work()
+            except EngineDown:
+                works.engine._down_after = len(works.engine.calls) + 100  # it is back, for a while
+        raise AssertionError("retried ten times")
+
+    works.engine = ScriptedEngine(speak, down_after=60)
+    asyncio.run(works.walk(chunk=128, accept=128, max_candidates=600, requests_per_round=50, runner=retried))
+    counts = works.rows("SELECT count(*) FILTER (final) AS done, count(DISTINCT work_key) AS work FROM attempts")[0]
+    assert counts["done"] == counts["work"]
+    assert works.rows("SELECT count(*) AS n FROM attempts WHERE NOT final")[0]["n"] > 0, "the engine did go down"
+    assert works.rows("SELECT count(*) AS n FROM revisions") == [{"n": 128 * ROUNDS}]
+
+
+def test_what_an_instruction_was_asked_with_stands_in_its_attempt(works: Works) -> None:
+    asyncio.run(works.walk())
+    inputs = works.rows("SELECT inputs FROM attempts WHERE step = 'self_instruct.generate'")
+    asked = [json.loads(str(row["inputs"])) for row in inputs]
+    assert {one["topic"] for one in asked} == {"tea", "rain"}
+    assert all(one["exemplars"] for one in asked)
+    said = {str(row["id"]) for row in works.rows("SELECT id FROM prompts")}
+    assert {"rule:kind", "principle:p0", "respond/answer"} <= said
+
+
+def test_an_accepted_instruction_that_becomes_an_evaluation_prompt_walks_no_further(works: Works) -> None:
+    first = asyncio.run(works.walk())
+    works.held_out = [str(first.accepted[0]["text"])]
+    again = asyncio.run(works.walk())
+    assert first.accepted[0]["id"] not in {row["id"] for row in again.accepted}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -11,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from flows.factory import Factory
+from flows.factory import Factory, TaskRunner, plainly
 from flows.line import Line
 from flows.presets import Preset, load
 from flows.progress import StepProgress
+from flows.refresh import unwrapped
 from flows.run import Run
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine
@@ -75,19 +77,20 @@ class Works:
     words: Path
     preset: Preset
     engine: ScriptedEngine
+    held_out: Sequence[str] = ()
 
-    async def walk(self, *, chunk: int = ACCEPT, **changes: object) -> Line:
+    async def walk(self, *, chunk: int = ACCEPT, runner: TaskRunner = plainly, **changes: object) -> Line:
         """Walk the whole line once; `changes` go to its `self_instruct` settings."""
         line = self.preset.line
         update = {"chunk": chunk, "self_instruct": line.self_instruct.model_copy(update=changes)}
         preset = self.preset.model_copy(update={"line": line.model_copy(update=update)})
         self.engine.calls.clear()
-        with Lake.open(self.home) as lake, StepProgress(StringIO()) as progress:
-            run = Run(lake, "refresh", preset)
-            factory = Factory(lake, run, progress, reject_limit=preset.line.reject_limit)
-            line = Line(preset, factory, {"generator": self.engine, "aligner": self.engine})
+        with Lake.open(self.home) as lake, StepProgress(StringIO()) as progress, Run(lake, "refresh", preset) as run:
+            factory = Factory(lake, run, progress, runner, preset.line.reject_limit)
+            line = Line(preset, factory, {"generator": self.engine, "aligner": self.engine}, self.held_out)
             run.words = line.words()
-            await line.walk()
+            with unwrapped():
+                await line.walk()
             run.end("finished", {})
         return line
 
