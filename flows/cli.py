@@ -45,7 +45,7 @@ HomeOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]
 HOME = Path(".alignery")
-FAREWELL_S = 30
+FAREWELL_S = 10
 INTERRUPTED = 130  # exit code, as a shell counts a Ctrl-C
 
 
@@ -153,7 +153,7 @@ def _run(name: str, preset: str, *values: Any) -> Any:
 
 
 async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
-    """Await a flow; Ctrl-C ends it with what was answered committed, and a second one, or half a minute, ends it hard.
+    """Await a flow; Ctrl-C ends it with what was answered committed, and a second one, or ten seconds, end it hard.
 
     Prefect's own server dies of the same Ctrl-C, and its client then waits for it.
     """

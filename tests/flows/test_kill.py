@@ -21,6 +21,11 @@ from warehouse import Lake
 
 KILLS, ACCEPT, CHUNK, CHUNKS_IN_FLIGHT, ROUND = 5, 96, 4, 2, 4
 STEPS_AT_ONCE = 3  # of one chunk: the principled answer, the correction, and one link of the revision chain
+LINE = {
+    "chunk": CHUNK,
+    "chunks_in_flight": CHUNKS_IN_FLIGHT,
+    "self_instruct": {"accept": ACCEPT, "max_candidates": 400, "requests_per_round": ROUND, "count": 3},
+}
 IN_FLIGHT = CHUNKS_IN_FLIGHT * STEPS_AT_ONCE * CHUNK + ROUND
 
 
@@ -28,7 +33,9 @@ def start(preset: Path, home: Path) -> subprocess.Popen[bytes]:
     code = "from flows.cli import main; main()"
     arguments = ["refresh", "--preset", str(preset), "--home", str(home), "--json"]
     # A process group of its own, so that the server that Prefect starts can be killed with it.
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, start_new_session=True)
+    own = os.environ | {"PREFECT_HOME": str(home.parent / "prefect")}
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True, env=own)
 
 
 def kill_mid_way(process: subprocess.Popen[bytes], speaker: Speaker, after: int) -> None:
@@ -48,12 +55,7 @@ def committed(home: Path) -> int:
 
 @pytest.mark.flow
 def test_killed_again_and_again_it_finishes_with_every_row_once(tmp_path: Path, speaker: Speaker) -> None:
-    line = {
-        "chunk": CHUNK,
-        "chunks_in_flight": CHUNKS_IN_FLIGHT,
-        "self_instruct": {"accept": ACCEPT, "max_candidates": 400, "requests_per_round": ROUND, "count": 3},
-    }
-    preset, home = write_preset(tmp_path, speaker.server_port, line), tmp_path / "lake"
+    preset, home = write_preset(tmp_path, speaker.server_port, LINE), tmp_path / "lake"
     draw, lost = random.Random(7), 0
     for _ in range(KILLS):
         kill_mid_way(start(preset, home), speaker, draw.randrange(2 * IN_FLIGHT, 3 * IN_FLIGHT))
@@ -83,3 +85,17 @@ def test_killed_again_and_again_it_finishes_with_every_row_once(tmp_path: Path, 
     assert again.returncode == 0
     assert json.loads(out)["run"]["sent"] == 0
     assert speaker.served == served
+
+
+@pytest.mark.flow
+def test_ctrl_c_ends_it_with_what_was_answered_committed(tmp_path: Path, speaker: Speaker) -> None:
+    preset, home = write_preset(tmp_path, speaker.server_port, LINE), tmp_path / "lake"
+    process = start(preset, home)
+    while speaker.served < 2 * IN_FLIGHT and process.poll() is None:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to the server that Prefect started, too
+    assert process.wait(timeout=60) == 130
+    with Lake.open(home, read_only=True) as lake:
+        assert lake.rows("SELECT state FROM runs ORDER BY created_at DESC LIMIT 1") == [{"state": "failed"}]
+    # The replies on their way when it was pressed are the only ones that may be missing.
+    assert speaker.served - committed(home) <= IN_FLIGHT

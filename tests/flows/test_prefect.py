@@ -59,7 +59,7 @@ def test_a_chunk_is_retried_when_the_engine_comes_and_goes() -> None:
     async def work() -> None:
         tries.append(1)
         if len(tries) < 2:
-            raise EngineDown("gone for a moment")
+            raise EngineDown("gone for a moment", recoverable=True)
 
     @flow
     async def one() -> None:
