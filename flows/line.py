@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 
 from flows.factory import Factory, Judge
@@ -131,3 +131,15 @@ class Line:
             for critique, revise in self.rounds:
                 answered = await self.factory.advance(critique, answered, generator)
                 answered = await self.factory.advance(revise, answered, generator)
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise the first fault of a task group as itself: the others are its echoes."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from group

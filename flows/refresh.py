@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.factory import ChunkWork, Factory, TaskRunner, plainly
-from flows.line import Line
+from flows.line import Line, unwrapped
 from flows.presets import Alias, Preset, load
 from flows.progress import StepProgress
 from flows.run import Run
@@ -116,18 +115,6 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
         )
         run.end(summary.state, asdict(summary), short)
     return summary
-
-
-@contextmanager
-def unwrapped() -> Iterator[None]:
-    """Raise the first fault of a task group as itself: the others are its echoes."""
-    try:
-        yield
-    except BaseExceptionGroup as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from group
 
 
 def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.evaluate import Evaluation, evaluate_chain
 from flows.presets import load
-from flows.publish import tag_and_export
-from flows.refresh import walk_line
-from flows.retrain import Trained, train_on
 from warehouse import Lake
+
+if TYPE_CHECKING:  # the flows import Prefect, which is left out where these tests are only collected
+    from flows.evaluate import Evaluation
+    from flows.retrain import Trained
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def whole_line(home: Path) -> tuple[int, list[Trained], list[Evaluation]]:
     """Refresh, publish, retrain, evaluate; how many requests were sent, the models, and their figures."""
+
+    from flows.evaluate import evaluate_chain
+    from flows.publish import tag_and_export
+    from flows.refresh import walk_line
+    from flows.retrain import train_on
 
     async def walk() -> tuple[int, list[Trained], list[Evaluation]]:
         preset = load("nano")

@@ -13,10 +13,9 @@ import pytest
 import yaml
 
 from flows.factory import Factory, TaskRunner, plainly
-from flows.line import Line
+from flows.line import Line, unwrapped
 from flows.presets import Preset, load
 from flows.progress import StepProgress
-from flows.refresh import unwrapped
 from flows.run import Run
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine
