@@ -17,7 +17,8 @@ from warehouse import Lake, look
 def main(home: Path) -> None:
     """Print the Markdown of the README's section."""
     with Lake.open(home, read_only=True) as lake:
-        ended = {run["flow"]: run for run in look.runs(lake) if run["state"] == "finished"}
+        # Oldest first, so that the newest run of a flow is the one that stays.
+        ended = {run["flow"]: run for run in reversed(look.runs(lake, 100)) if run["state"] == "finished"}
         models = look.models(lake)
         evals = look.evals(lake)
     refresh = json.loads(ended["refresh"]["totals"])
