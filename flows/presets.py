@@ -6,10 +6,12 @@ environment, so that a secret or an endpoint never stands in a file.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
@@ -17,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 from prompts import Library, digest
 from tasks.engines import Sampling
 from tasks.engines.spec import EngineSpec
+from tasks.evaluate import held_out
 from tasks.generate.aligner import Config as Aligner
 from tasks.generate.constitutional import Config as Constitutional
 from tasks.generate.respond import Config as Respond
@@ -38,13 +41,17 @@ class _Strict(BaseModel):
 
 def _file_exists(path: Path) -> Path:
     if not path.is_file():
-        raise ValueError(f"got {path}, which is not a file; give the path of one, relative to the preset")
+        raise ValueError(
+            f"got {path}, which is not a file; give one, starting with ./ or ../ when it is relative to the preset"
+        )
     return path
 
 
 def _folder_exists(path: Path) -> Path:
     if not path.is_dir():
-        raise ValueError(f"got {path}, which is not a folder; give the path of one, relative to the preset")
+        raise ValueError(
+            f"got {path}, which is not a folder; give one, starting with ./ or ../ when it is relative to the preset"
+        )
     return path
 
 
@@ -133,7 +140,7 @@ class Preset(_Strict):
         """Find now what would be found under way: a model that is not there, a bad word file.
 
         Raises:
-            SpecError, PromptError: which one, and the fix.
+            SpecError, PromptError, HeldOutError: which one, and the fix.
         """
         for spec in self.models.values():
             spec.identity()
@@ -144,6 +151,8 @@ class Preset(_Strict):
             library.principles()
         if self.line.self_align:
             library.rules()
+        if self.evaluate:
+            held_out.load(self.evaluate.prompts)
 
 
 def load(name: str) -> Preset:
@@ -158,7 +167,7 @@ def load(name: str) -> Preset:
         raise PresetError(f"no preset {name!r}: give one of {shipped}, or the path of a .yaml file")
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise PresetError(f"{path}: not YAML: {' '.join(str(error).split())}; mend the file") from error
     if not isinstance(data, dict):
         raise PresetError(f"{path}: got {type(data).__name__}, expected a mapping; see presets/nano.yaml")
@@ -167,7 +176,7 @@ def load(name: str) -> Preset:
     try:
         preset = Preset.model_validate({"name": path.stem} | data)
     except ValidationError as error:
-        raise PresetError(_sentence(path, error)) from error
+        raise PresetError(_sentence(path, error, taken)) from error
     preset._environment = taken
     return preset
 
@@ -188,21 +197,40 @@ def _resolved(value: Any, path: Path, field: tuple[str, ...], taken: dict[tuple[
     return str((path.parent / value).resolve()) if value.startswith(("./", "../")) else value
 
 
-def _sentence(path: Path, error: ValidationError) -> str:
-    first = error.errors()[0]
+def _sentence(path: Path, error: ValidationError, taken: Collection[tuple[str, ...]]) -> str:
+    unknown = [found for found in error.errors() if found["type"] in ("extra_forbidden", "unexpected_keyword_argument")]
+    # A mistyped key is named before the key that it leaves missing.
+    first = (unknown or error.errors())[0]
     field = ".".join(str(part) for part in first["loc"]) or "the file"
-    if first["type"] == "extra_forbidden":
-        return f"{path}: {field}: no such key; expected {_known(first['loc'])}; mend or drop it"
-    return f"{path}: {field}: {first['msg'].removeprefix('Value error, ')} (got {str(first['input'])[:80]!r})"
+    if unknown:
+        return f"{path}: {field}: no such key; expected one of {_known(first['loc'])}; mend or drop it"
+    # A value from the environment may be a secret: it is not said again.
+    names = tuple(str(part) for part in first["loc"])
+    secret = any(set(whence) <= set(names) for whence in taken)
+    got = "from the environment" if secret else f"got {str(first['input'])[:80]!r}"
+    return f"{path}: {field}: {first['msg'].removeprefix('Value error, ')} ({got})"
 
 
-def _known(location: tuple[int | str, ...]) -> str:
+def _known(location: Sequence[int | str]) -> list[str]:
     """The keys that may stand where an unknown one was found."""
-    model: Any = Preset
+    models: list[Any] = [Preset]
     for part in location[:-1]:
-        annotation = model.model_fields[part].annotation if part in getattr(model, "model_fields", {}) else None
-        models = [t for t in (annotation, *getattr(annotation, "__args__", ())) if hasattr(t, "model_fields")]
-        if not models:
-            return "only the keys in the documentation of that section"
-        model = models[0]
-    return f"one of {sorted(model.model_fields)}"
+        annotations = [_fields(model)[part] for model in models if part in _fields(model)]
+        # Else the part is the key of a mapping (an alias), or the engine that picks one spec of several.
+        picked = [model for model in models if part in get_args(_fields(model).get("engine"))]
+        models = [model for found in annotations for model in _models(found)] or picked or models
+    return sorted({name for model in models for name in _fields(model)})
+
+
+def _fields(model: Any) -> dict[Any, Any]:
+    """Field → annotation, of a pydantic model or of a dataclass."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return {name: field.annotation for name, field in model.model_fields.items()}
+    return {field.name: field.type for field in dataclasses.fields(model)}
+
+
+def _models(annotation: Any) -> list[Any]:
+    """The models within an annotation, such as `Line | None` or `dict[Alias, EngineSpec]`."""
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from warehouse.publish import Publication
 
 CELL = 80  # characters of a value shown in a table
+SHORT = 24  # characters of a value that is never broken
 FIELD = 2000  # characters of a field shown on its own
 
 
@@ -29,7 +30,11 @@ def rows(found: Sequence[Mapping[str, Any]], as_json: bool, title: str | None = 
         return _json(found)
     if not found:
         return _console().print("no rows")
-    table = Table(*found[0], title=title, header_style="bold")
+    table = Table(title=title, header_style="bold")
+    for name in found[0]:
+        cells = [_cell(row[name], CELL) for row in found]
+        # Short values, such as names, stay whole; long ones give way.
+        table.add_column(name, no_wrap=all(len(cell) <= SHORT for cell in cells), overflow="fold")
     for row in found:
         table.add_row(*(_cell(value, CELL) for value in row.values()))
     return _console().print(table)

@@ -55,6 +55,13 @@ def test_a_variable_that_is_not_set_is_named_with_its_field(tmp_path: Path) -> N
         load(written(tmp_path, models=server("${NOT_SET}")))
 
 
+def test_a_wrong_value_from_the_environment_is_not_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_URL", "http://me:s3cret@gateway/v1")
+    with pytest.raises(PresetError, match=r"base_url: .* \(from the environment\)") as raised:
+        load(written(tmp_path, models={"generator": {"engine": "openai", "base_url": "${MY_URL}", "model": "m"}}))
+    assert "s3cret" not in str(raised.value)
+
+
 def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
     (tmp_path / "words").mkdir()
     assert load(written(tmp_path, words={"overlay": "./words"})).words.overlay == (tmp_path / "words").resolve()
@@ -66,6 +73,14 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
         ({"lines": {}}, r"mine.yaml: lines: no such key; expected one of \['about', 'evaluate', 'licences'"),
         ({"line": {"self_instruct": {"accept": 0}}}, "line.self_instruct.accept: .* greater than or equal to 1"),
         ({"words": {"overlay": "./gone"}}, "words.overlay: got .*gone, which is not a folder"),
+        (
+            {"models": {"generator": {"engine": "transformers", "modell": "x"}}},
+            r"models.generator.transformers.modell: no such key; expected one of \['batch_size', 'context'",
+        ),
+        (
+            {"line": {"self_instruct": {"accept": 1}, "respond": {"sampling": {"temprature": 1}}}},
+            r"sampling.temprature: no such key; expected one of \['frequency_penalty'",
+        ),
         ({"models": {}}, "models: got no 'generator'"),
         ({"models": {"judge": {"engine": "scripted", "replies": ["a"]}}}, "models.judge"),
     ],
