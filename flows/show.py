@@ -55,9 +55,20 @@ def records(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
         return _json({"run": summary, "funnel": funnel})
-    names = ("step", "attempts", "accepted", "rejected", "unparsed", "failed", "top_reason", "tokens_out", "seconds")
-    if funnel:
-        rows([{name: row[name] for name in names} for row in funnel], False, "Funnel of this run")
+    steps = [
+        {
+            "step": row["step"],
+            "attempts": row["attempts"],
+            "accepted": row["accepted"],
+            "not accepted": row["rejected"] + row["unparsed"] + row["failed"],
+            "most often": row["top_reason"],
+            "tokens": row["tokens_out"],
+            "seconds": row["seconds"],
+        }
+        for row in funnel
+    ]
+    if steps:
+        rows(steps, False, "Funnel of this run")
     text = f"{summary.accepted} of {summary.target} instructions accepted; sent {summary.sent} requests"
     text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
     _console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
