@@ -11,7 +11,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -130,7 +131,7 @@ def status(home: HomeOption = HOME, as_json: JsonOption = False) -> None:
     from warehouse import Lake, look
 
     with _sentences(), Lake.open(home, read_only=True) as lake:
-        show.status(look.runs(lake), look.tags(lake), look.models(lake), as_json)
+        show.status(look.status(lake), as_json)
 
 
 def _run(name: str, preset: str, *values: Any) -> Any:
@@ -161,7 +162,7 @@ async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
     loop = asyncio.get_running_loop()
 
     def interrupt() -> None:
-        print("alignery: stopping; what was answered is committed. Ctrl-C again to stop at once.", file=sys.stderr)
+        print("alignery: stopping, and committing what was answered; Ctrl-C again stops at once", file=sys.stderr)
         running.cancel()
         loop.add_signal_handler(signal.SIGINT, os._exit, INTERRUPTED)
         threading.Timer(FAREWELL_S, os._exit, [INTERRUPTED]).start()
@@ -191,22 +192,22 @@ def _check_prefect() -> None:
         ) from error
 
 
-class _sentences:  # noqa: N801 - reads as what it does, where it is used
+@contextmanager
+def _sentences() -> Iterator[None]:
     """Turns a user's mistake into one sentence on standard error and exit code 2."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is None:
-            return
+    try:
+        yield
+    except ValueError as error:
+        # Imported here, so that looking at a lake does not load what it does not need.
         from flows.presets import PresetError
         from prompts import PromptError
         from tasks.engines import SpecError
         from tasks.evaluate.held_out import HeldOutError
         from warehouse import LakeError
 
-        if isinstance(error, PresetError | PromptError | SpecError | HeldOutError | LakeError):
-            _fail(error, 2)
+        if not isinstance(error, PresetError | PromptError | SpecError | HeldOutError | LakeError):
+            raise
+        _fail(error, 2)
 
 
 def _fail(error: Exception | str, code: int) -> NoReturn:

@@ -96,7 +96,7 @@ async def _evaluate_one(preset: Preset, config: Evaluate, factory: Factory, labe
 
 
 def _remember(factory: Factory, model: str, spec: EngineSpec, figures: list[Row]) -> None:
-    """Append the figures that the lake does not have: the id is their content."""
+    """Append the figures that the lake does not have; with none, the run leaves no trace."""
     known = {row["id"] for row in look.evals(factory.lake)}
     stamp: dict[str, Any] = {
         "model": model,

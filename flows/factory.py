@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -65,7 +65,7 @@ class Factory:
         run: the run in whose name it is committed.
         progress: told of every row.
         runner: runs one chunk of one step; under Prefect, as a task run.
-        reject_limit: the share of a step's attempts that may fail to be accepted, 0 to 1.
+        reject_limit: the share of a step's rows that may fail to be accepted, 0 to 1.
     """
 
     lake: Lake
@@ -78,7 +78,7 @@ class Factory:
     async def advance(self, step: Step, rows: Sequence[Row], engine: Engine) -> list[Row]:
         """The rows of a chunk after a step: those whose work was accepted, each as the step's `carry` makes it."""
         by_key = dict(zip(step.work_keys(rows, engine), rows, strict=True))
-        records = await self.settle(step, rows, engine)
+        records = await self._settle(step, by_key, engine, None)
         return [step.carry(by_key[record["work_key"]], record) for record in records]
 
     async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
@@ -90,7 +90,9 @@ class Factory:
             EngineDown: the engine died; what was finished is committed.
             StageStopped: the step rejects too much.
         """
-        by_key = dict(zip(step.work_keys(rows, engine), rows, strict=True))
+        return await self._settle(step, dict(zip(step.work_keys(rows, engine), rows, strict=True)), engine, judge)
+
+    async def _settle(self, step: Step, by_key: Mapping[str, Row], engine: Engine, judge: Judge | None) -> list[Row]:
         pending = await asyncio.to_thread(self.lake.pending, list(by_key))
         self.tally.saved += len(by_key) - len(pending)
         self.progress.expect(step.name, len(by_key), len(by_key) - len(pending))

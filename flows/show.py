@@ -122,22 +122,18 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool) -> None:
     )
 
 
-def status(
-    runs: Sequence[Mapping[str, Any]],
-    tags: Sequence[Mapping[str, Any]],
-    models: Sequence[Mapping[str, Any]],
-    as_json: bool,
-) -> None:
+def status(found: Mapping[str, Any], as_json: bool) -> None:
+    """What `look.status` tells, the newest first."""
     if as_json:
-        return _json({"runs": runs, "tags": tags, "models": models})
-    columns = {
-        "Runs": (runs, ("flow", "preset", "state", "message", "created_at", "id")),
-        "Published": (tags, ("name", "snapshot_id", "rows", "created_at", "export_path")),
-        "Models": (models, ("recipe", "tag", "seconds", "path", "created_at")),
+        return _json(found)
+    shown = {
+        "runs": ("flow", "preset", "state", "message", "created_at", "id"),
+        "tags": ("name", "snapshot_id", "rows", "created_at", "export_path"),
+        "models": ("recipe", "tag", "seconds", "path", "created_at"),
     }
-    for title, (found, names) in columns.items():
-        rows([{name: row[name] for name in names} for row in found], False, title)
-    return None
+    for title, names in shown.items():
+        rows([{name: row[name] for name in names} for row in found[title]], False, title)
+    return _console().print(f"The lake in {escape(found['home'])} stands at snapshot {found['snapshot_id']}.")
 
 
 def _console() -> Console:

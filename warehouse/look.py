@@ -36,7 +36,7 @@ def runs(lake: Lake, limit: int = 10) -> list[Row]:
 
 
 def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
-    """The newest runs, their funnel, the tags, and the snapshot the lake stands at."""
+    """The newest runs, the newest one's funnel, the tags, the models, and the snapshot the lake stands at."""
     newest = runs(lake, limit)
     return {
         "home": str(lake.home),
@@ -44,6 +44,7 @@ def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
         "runs": newest,
         "funnel": lake.rows(f"SELECT * FROM funnel WHERE run_id = {quoted(newest[0]['id'])}") if newest else [],
         "tags": lake.rows(f"SELECT * FROM tags ORDER BY created_at DESC LIMIT {int(limit)}"),
+        "models": lake.rows(f"SELECT * FROM models ORDER BY created_at DESC LIMIT {int(limit)}"),
     }
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 from works import write_words
 
@@ -65,6 +66,18 @@ def test_a_malformed_seed_is_named_by_its_line(tmp_path: Path) -> None:
     told = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
     assert f"{seeds}:3" in told
     assert "instrction" in told
+
+
+def test_a_prefect_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    told = sentence(alignery("refresh", "--preset", str(preset(tmp_path)), home=tmp_path / "lake"))
+    assert "PREFECT_API_URL: nothing healthy answers at http://127.0.0.1:9/api" in told
+
+
+def test_status_of_a_lake(empty: Path) -> None:
+    found = json.loads(alignery("status", "--json", home=empty).stdout)
+    assert found["runs"] == found["tags"] == found["models"] == []
+    assert "stands at snapshot" in alignery("status", home=empty).stdout
 
 
 def test_looking_without_a_lake_says_what_makes_one(tmp_path: Path) -> None:
