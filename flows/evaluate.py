@@ -44,8 +44,9 @@ async def evaluate(preset: str = "nano", home: Path = Path(".alignery")) -> list
         preset: says the held-out prompts, the oracle and the base model.
         home: the folder of the lake.
     """
-    with Lake.open(home) as lake:
-        return await evaluate_chain(load(preset), lake, runner=in_prefect)
+    made = load(preset)
+    with Lake.open(made.place(home)) as lake:
+        return await evaluate_chain(made, lake, runner=in_prefect)
 
 
 async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> list[Evaluation]:

@@ -27,6 +27,7 @@ from tasks.generate.self_align import Config as SelfAlign
 from tasks.generate.self_instruct import Config as SelfInstruct
 from tasks.train.dpo import Config as Dpo
 from tasks.train.sft import Config as Sft
+from warehouse import Place
 
 SHIPPED = Path(__file__).parent.parent / "presets"
 
@@ -57,6 +58,18 @@ def _folder_exists(path: Path) -> Path:
 
 ExistingFile = Annotated[Path, AfterValidator(_file_exists)]
 ExistingFolder = Annotated[Path, AfterValidator(_folder_exists)]
+
+
+class LakePlace(_Strict):
+    """Where the lake is, if not in the home folder: see `warehouse.place.Place`."""
+
+    catalog: str | None = Field(default=None, description="postgres://user@host/database")
+    data: str | None = Field(default=None, description="s3://bucket/prefix, or a folder that all hosts share")
+
+    @model_validator(mode="after")
+    def _is_a_place(self) -> LakePlace:
+        Place(Path(), self.catalog, self.data)
+        return self
 
 
 class Words(_Strict):
@@ -104,6 +117,7 @@ class Preset(_Strict):
     name: str
     about: str
     words: Words = Words()
+    lake: LakePlace = LakePlace()
     models: dict[Alias, EngineSpec]
     licences: dict[Alias, str] = Field(default={}, description="alias → licence of the model, for the dataset card")
     line: Line
@@ -135,6 +149,10 @@ class Preset(_Strict):
     def spec(self, alias: Alias) -> EngineSpec:
         """The engine bound to an alias; `aligner` falls to the generator when it has none of its own."""
         return self.models.get(alias, self.models["generator"])
+
+    def place(self, home: Path) -> Place:
+        """Where this preset's lake is, as seen from a home folder."""
+        return Place(home, self.lake.catalog, self.lake.data)
 
     def check(self) -> None:
         """Find now what would be found under way: a model that is not there, a bad word file.
@@ -178,6 +196,11 @@ def load(name: str) -> Preset:
     except ValidationError as error:
         raise PresetError(_sentence(path, error, taken)) from error
     preset._environment = taken
+    if preset.lake.catalog and ("lake", "catalog") not in taken and "***" in Place(path).redacted(preset.lake.catalog):
+        raise PresetError(
+            f"{path}: lake.catalog: got a URL with a password, which would be recorded; export PGPASSWORD, or take the "
+            "whole URL from the environment: catalog: ${ALIGNERY_CATALOG}"
+        )
     return preset
 
 

@@ -22,8 +22,9 @@ async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str
         home: the folder of the lake.
         tag: the tag's name; the next of v1, v2, … when left out.
     """
-    with Lake.open(home) as lake:
-        return tag_and_export(load(preset), lake, home, tag)
+    made = load(preset)
+    with Lake.open(made.place(home)) as lake:
+        return tag_and_export(made, lake, home, tag)
 
 
 def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> Publication:

@@ -53,8 +53,9 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery")) -> Summa
         preset: a shipped preset's name, or the path of a .yaml file.
         home: the folder of the lake.
     """
-    with Lake.open(home) as lake:
-        summary = await walk_line(load(preset), lake, runner=in_prefect)
+    made = load(preset)
+    with Lake.open(made.place(home)) as lake:
+        summary = await walk_line(made, lake, runner=in_prefect)
         funnel = _plain(look.funnel(lake, summary.run_id))
         await acreate_table_artifact(key="funnel", table=funnel, description=f"Run {summary.run_id}: {summary.state}")
     return summary

@@ -53,8 +53,9 @@ async def retrain(preset: str = "nano", home: Path = Path(".alignery"), tag: str
         home: the folder of the lake.
         tag: which publication to train on.
     """
-    with Lake.open(home) as lake:
-        return await train_on(load(preset), lake, home, tag, runner=in_prefect)
+    made = load(preset)
+    with Lake.open(made.place(home)) as lake:
+        return await train_on(made, lake, home, tag, runner=in_prefect)
 
 
 async def train_on(

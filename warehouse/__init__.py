@@ -1,10 +1,11 @@
 """What is remembered: the lake, its tables and ledger, the views over them, and what is published from it.
 
-`Lake.open(home)` opens it; `append` and `pending` are the ledger; `publish` tags a snapshot and exports it.
+`Lake.open(place)` opens it; `append` and `pending` are the ledger; `publish` tags a snapshot and exports it.
 """
 
 from warehouse.lake import Lake
+from warehouse.place import Place
 from warehouse.publish import Publication, publish
-from warehouse.schema import LakeError
+from warehouse.schema import LakeError, LakeFault
 
-__all__ = ["Lake", "LakeError", "Publication", "publish"]
+__all__ = ["Lake", "LakeError", "LakeFault", "Place", "Publication", "publish"]

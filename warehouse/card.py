@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from warehouse.lake import Lake, view_sql
+from warehouse.lake import Lake
+from warehouse.migrate import view_sql
 from warehouse.schema import SCHEMA_VERSION, Row
 
 _BOUND = 600  # characters of one text in a sample

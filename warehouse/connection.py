@@ -1,4 +1,4 @@
-"""How the lake is reached: DuckDB with the extensions of the installed wheels, the catalog, and the lock.
+"""How the lake is reached: DuckDB with the extensions of the installed wheels, and the catalog attached.
 
 Nothing is fetched: the extensions load by path, and installing or loading any other is off. After the
 catalog is attached the connection may touch no file outside the lake's data.
@@ -6,62 +6,71 @@ catalog is attached the connection may touch no file outside the lake's data.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import logging
 import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+from urllib.parse import urlsplit
 
 import duckdb
 
-from warehouse.schema import LakeError, quoted
+from warehouse.place import Place
+from warehouse.schema import LakeError, LakeFault, quoted
 
 LAKE = "lake"  # the name under which SQL knows the catalog
 AUTHOR = "alignery"
 BUSY_MS = 10_000  # how long SQLite waits for another reader's or writer's lock
-PATIENCE_S = 5.0  # after which a waiting writer says whom it waits for
-_POLL_S = 0.02
-_EXTENSIONS = ("ducklake", "sqlite_scanner")
+MEMORY = "1GB"  # what one query may hold before it goes on in temporary files; ALIGNERY_MEMORY says otherwise
 _OFF = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     # Otherwise a mistyped table name could be answered by a variable of the calling Python code.
     "python_enable_replacements": "false",
+    # Rows have no order of their own here, and keeping one costs memory.
+    "preserve_insertion_order": "false",
 }
-_log = logging.getLogger(__name__)
 
 
-def connect(home: Path, *, read_only: bool, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with the lake of `home` attached as `lake`.
+def connect(place: Place, *, read_only: bool, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with the lake attached as `lake`.
 
     Raises:
-        LakeError: an extension is not installed, or the catalog cannot be attached.
+        LakeError: an extension is not installed, credentials are missing, or there is no lake of ours.
+        LakeFault: the Postgres server does not answer.
     """
-    data = home / "data"
-    options = [f"DATA_PATH {quoted(f'{data}/')}", f"META_BUSY_TIMEOUT {BUSY_MS}", "META_JOURNAL_MODE 'WAL'"]
+    options = [f"DATA_PATH {quoted(place.folder)}"]
     # Paths in the catalog are relative to the data folder, so a lake may be moved.
     options += ["OVERRIDE_DATA_PATH true"]
-    if snapshot is not None:
-        options.append(f"SNAPSHOT_VERSION {snapshot}")
-    elif read_only:
-        options.append("READ_ONLY")
+    options += [] if place.on_postgres else [f"META_BUSY_TIMEOUT {BUSY_MS}", "META_JOURNAL_MODE 'WAL'"]
+    options += [f"SNAPSHOT_VERSION {snapshot}"] if snapshot is not None else []
+    options += ["READ_ONLY", "CREATE_IF_NOT_EXISTS false"] if read_only or snapshot is not None else []
     db = duckdb.connect(":memory:", config=dict(_OFF))
     try:
-        for name in _EXTENSIONS:
+        db.execute(f"SET memory_limit = {quoted(os.environ.get('ALIGNERY_MEMORY', MEMORY))}")
+        for name in _extensions(place):
             db.execute(f"LOAD {quoted(str(extension(name)))}")
-        db.execute(f"ATTACH {quoted(f'ducklake:sqlite:{home}/catalog.sqlite')} AS {LAKE} ({', '.join(options)})")
+        if place.on_s3:
+            db.execute(_secret(place))
+        # No second try where another commit came between: its rows are not among those that ours was checked against.
+        db.execute("SET GLOBAL ducklake_max_retry_count = 0")
+        db.execute(f"ATTACH {quoted(place.source)} AS {LAKE} ({', '.join(options)})")
         db.execute("SET GLOBAL TimeZone = 'UTC'")
-        db.execute(f"SET temp_directory = {quoted(str(home / 'tmp'))}")
-        db.execute(f"SET allowed_directories = [{quoted(f'{data}/')}]")
+        db.execute(f"SET temp_directory = {quoted(str(place.home / 'tmp'))}")
+        db.execute(f"SET allowed_directories = [{quoted(place.folder)}]")
         db.execute("SET enable_external_access = false")
     except duckdb.Error as error:
         db.close()
-        raise LakeError(f"{home}: the lake cannot be opened: {one_line(error)}") from error
+        told = place.redacted(one_line(error))
+        if "nable to connect to Postgres" in told:
+            raise LakeFault(
+                f"{place}: the Postgres server does not answer: {told}; start it, or mend the URL"
+            ) from error
+        raise LakeError(f"{place}: the lake cannot be opened: {told}") from error
+    except LakeError:
+        db.close()
+        raise
     return db
 
 
@@ -77,24 +86,6 @@ def extension(name: str) -> Path:
     if not file.is_file():
         raise LakeError(f"the DuckDB extension {name} is not there for DuckDB {duckdb.__version__} ({file}); {fix}")
     return file
-
-
-@contextmanager
-def exclusive(path: Path, who: str) -> Iterator[None]:
-    """Hold a file's lock alone, waiting for as long as it takes; the kernel frees a dead holder's lock.
-
-    The holder writes its process id and `who` into the file, for whoever waits to report.
-    """
-    try:
-        file = path.open("a+", encoding="utf-8")
-    except PermissionError as error:
-        raise LakeError(f"{path}: permission denied; choose a home that you may write to") from error
-    with file:
-        _wait(file, path)
-        file.truncate(0)
-        file.write(f"pid {os.getpid()}: {who}\n")
-        file.flush()
-        yield  # closing the file frees the lock
 
 
 def sign(cursor: duckdb.DuckDBPyConnection, message: str, extra: Mapping[str, Any]) -> str:
@@ -115,15 +106,24 @@ def one_line(error: duckdb.Error) -> str:
     return " ".join(str(error).split())
 
 
-def _wait(file: IO[str], path: Path) -> None:
-    asked, told = time.monotonic(), False
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not told and time.monotonic() - asked > PATIENCE_S:
-                told = True
-                _log.warning("waiting for %s, held by %s", path, path.read_text(encoding="utf-8").strip())
-            time.sleep(_POLL_S)
-        else:
-            return
+def _extensions(place: Place) -> list[str]:
+    catalog = "postgres_scanner" if place.on_postgres else "sqlite_scanner"
+    return ["ducklake", catalog, *(["httpfs"] if place.on_s3 else [])]
+
+
+def _secret(place: Place) -> str:
+    """The statement that gives DuckDB S3's keys, from the environment and valid for this lake's data alone."""
+    needed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    if missing := [name for name in needed if not os.environ.get(name)]:
+        raise LakeError(f"{place}: S3 needs {' and '.join(missing)} in the environment; export them")
+    values = {"KEY_ID": os.environ[needed[0]], "SECRET": os.environ[needed[1]]}
+    values["REGION"] = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    if token := os.environ.get("AWS_SESSION_TOKEN"):
+        values["SESSION_TOKEN"] = token
+    if url := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
+        # An endpoint of one's own has its buckets in the path, for their names have no address there.
+        parts = urlsplit(url)
+        values |= {"ENDPOINT": parts.netloc + parts.path.rstrip("/"), "URL_STYLE": "path"}
+        values["USE_SSL"] = "false" if parts.scheme == "http" else "true"
+    said = ", ".join(f"{name} {quoted(value)}" for name, value in values.items())
+    return f"CREATE SECRET (TYPE s3, SCOPE {quoted(place.folder)}, {said})"

@@ -1,31 +1,38 @@
 """The lake: opened, read, and written to through one commit path.
 
 A `Lake` may be used from several threads. Reads take a cursor of their own and never wait; every
-write passes `transaction`, which holds the lake's lock.
+write passes `commit`, which holds the lake's lock.
 """
 
 from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
 
-from warehouse import ledger, schema
-from warehouse.connection import LAKE, as_rows, connect, exclusive, one_line, sign
-from warehouse.schema import SCHEMA_VERSION, LakeError, Row
+from warehouse import ledger, migrate, schema
+from warehouse.connection import LAKE, as_rows, connect, one_line
+from warehouse.lock import exclusive
+from warehouse.migrate import VIEWS, view_comment
+from warehouse.place import Place, place
+from warehouse.schema import LakeError, LakeFault, Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# In this order: a later view may read an earlier one.
-VIEWS = ("revised", "sft", "preferences", "qac", "funnel", "rejects", "lineage")
-_OPTIONS = {"data_inlining_row_limit": "0", "parquet_compression": "'zstd'", "require_commit_message": "true"}
+COMMITS = "lake"  # the lock that every commit holds
+_CONFLICTS = ("ducklake_snapshot_pkey", "UNIQUE constraint", "database is locked")  # on Postgres, on SQLite twice
+_FULL = ("No space left", "disk is full", "Disk quota", "File too large")
+_BOUND = 400  # characters of DuckDB's words in a sentence; on Postgres they hold all the SQL that failed
+_TRIES = 3  # of a commit that another, which did not hold the lock, came before
+_SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
+_T = TypeVar("_T")
 _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 # Table functions that write though they stand in a SELECT.
 _WRITERS = re.compile(
@@ -33,38 +40,48 @@ _WRITERS = re.compile(
 )
 
 
+class Overtaken(LakeFault):
+    """Another commit came between, so what ours was checked against no longer holds; nothing was committed."""
+
+
 class Lake:
     """One lake, open. Use `Lake.open` as a context manager."""
 
-    def __init__(self, home: Path, *, read_only: bool, snapshot: int | None = None) -> None:
-        self.home = home
+    def __init__(self, where: Place, *, read_only: bool, snapshot: int | None = None) -> None:
+        self.place = where
+        self.home = where.home
         self.read_only = read_only or snapshot is not None
-        self._db = connect(home, read_only=read_only, snapshot=snapshot)
+        self._db = connect(where, read_only=read_only, snapshot=snapshot)
+        self._catalog = where.identity()
         self._writing = threading.Lock()
 
     @classmethod
-    def open(cls, home: Path, *, read_only: bool = False, snapshot: int | None = None) -> Self:
-        """Open the lake of a home folder; a writer makes it if there is none.
+    def open(cls, where: Path | Place, *, read_only: bool = False, snapshot: int | None = None) -> Self:
+        """Open the lake of a home folder or of another place; a writer makes or migrates it where that is due.
 
         Args:
-            home: the folder that holds `catalog.sqlite`, `data/` and `lake.lock`.
+            where: the folder that holds `catalog.sqlite` and `data/`, or the place of a lake that is elsewhere.
             read_only: never write; this works while another process writes.
             snapshot: read the lake as it stood at this snapshot; implies `read_only`.
 
         Raises:
             LakeError: there is no lake to read, or it was made by a newer version.
+            LakeFault: its server does not answer.
         """
-        home = home.absolute()
-        if read_only or snapshot is not None:
-            if not (home / "catalog.sqlite").is_file():
-                raise LakeError(f"there is no lake in {home}; `alignery refresh` makes one")
-            lake = cls(home, read_only=True, snapshot=snapshot)
-            lake._prepare()
-        else:
-            _make_folder(home / "data")
-            with exclusive(home / "lake.lock", "opening the lake"):
-                lake = cls(home, read_only=False)
-                lake._prepare()
+        where = place(where)
+        reading = read_only or snapshot is not None
+        if not reading:
+            _make_folder(where)
+            with exclusive(where, COMMITS, "opening the lake"):
+                lake = cls(where, read_only=False)
+                with lake._prepared():
+                    migrate.bring_up(lake._db, where)
+            return lake
+        if not where.on_postgres and not where.file.is_file():
+            raise LakeError(f"there is no lake in {where}; `alignery refresh` makes one")
+        lake = cls(where, read_only=True, snapshot=snapshot)
+        with lake._prepared():
+            migrate.check(where, migrate.version(lake._db))
         return lake
 
     def __enter__(self) -> Self:
@@ -84,7 +101,7 @@ class Lake:
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own to the same lake, in which tables and views go by their plain names."""
         with self._db.cursor() as cursor:
-            cursor.execute(f"SET search_path = 'memory.main,{LAKE}.main'")
+            cursor.execute(_SEARCH)
             yield cursor
 
     @contextmanager
@@ -176,66 +193,65 @@ class Lake:
         """Commit rows of runs, prompts, models, evals or tags: see `ledger.write`."""
         ledger.write(self, table, rows, run_id=run_id, message=message)
 
+    def commit(self, who: str, body: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
+        """What `body` returns: it is given a cursor inside BEGIN, checks, inserts and commits, alone in the lake.
+
+        It is called again where a commit that did not hold the lock came between, for its checks are then void.
+
+        Raises:
+            LakeFault: nothing was committed, or the catalog was lost under way.
+        """
+        for left in reversed(range(_TRIES)):
+            try:
+                with self.transaction(who) as cursor:
+                    return body(cursor)
+            except Overtaken:
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
     @contextmanager
     def transaction(self, who: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor inside BEGIN, alone in the lake: other threads and other processes wait.
+        """A cursor inside BEGIN, alone in the lake: other threads, processes and hosts wait.
 
         What was not committed when the block ends is rolled back.
         """
         if self.read_only:
-            raise LakeError(f"{self.home}: the lake is open for reading only; open it without read_only to write")
-        with self._writing, exclusive(self.home / "lake.lock", who), self.cursor() as cursor:
+            raise LakeError(f"{self.place}: the lake is open for reading only; open it without read_only to write")
+        with self._writing, exclusive(self.place, COMMITS, who), self.cursor() as cursor:
+            self._check_catalog(who)
             try:
                 cursor.execute("BEGIN")
+                newest = cursor.execute(f"SELECT max(version) FROM {LAKE}.versions").fetchone()
+                migrate.check(self.place, newest[0] if newest else None)
                 yield cursor
             except duckdb.Error as error:
-                what = one_line(error)
-                raise LakeError(f"{self.home}: {who}: nothing was committed: {what}") from error
+                raise _fault(self.place, who, error) from error
+            # Before anybody is told that it landed.
+            self._check_catalog(who)
 
-    def _prepare(self) -> None:
-        """Make the tables if this is a writer and there are none, check the schema's version, define the views."""
+    def _check_catalog(self, who: str) -> None:
+        """SQLite goes on writing to a deleted file, and nobody would ever find what it wrote."""
+        if self.place.identity() != self._catalog:
+            raise LakeFault(
+                f"{self.place.file}: the catalog was deleted or replaced under this process ({who}); nothing was "
+                "committed: put the file back from a backup and run again; the Parquet files are still in the data "
+                "folder, so delete none of them"
+            )
+
+    @contextmanager
+    def _prepared(self) -> Iterator[None]:
+        """The block, then the views; where that fails, the lake is closed."""
         try:
-            with self._db.cursor() as cursor:
-                if not self.read_only:
-                    _make_tables(cursor)
-                newest = cursor.execute(f"SELECT max(version) FROM {LAKE}.versions").fetchone()
-                _check_version(self.home, newest[0] if newest else None)
-                for name in VIEWS:
-                    cursor.execute(f"CREATE VIEW memory.main.{name} AS {view_sql(name)}")
+            self._db.execute(_SEARCH)
+            yield
+            migrate.define_views(self._db)
         except duckdb.Error as error:
             self.close()
-            raise LakeError(f"{self.home}: not a lake of alignery: {one_line(error)}") from error
+            raise LakeError(f"{self.place}: not a lake of alignery: {one_line(error)}") from error
         except LakeError:
             self.close()
             raise
-
-
-def _make_tables(cursor: duckdb.DuckDBPyConnection) -> None:
-    """Make every table in one transaction, unless they are there; runs under the lock."""
-    found = cursor.execute(
-        f"SELECT count(*) FROM duckdb_tables() WHERE database_name = '{LAKE}' AND table_name = 'versions'"
-    ).fetchone()
-    if found != (0,):
-        return
-    for option, value in _OPTIONS.items():
-        cursor.execute(f"CALL {LAKE}.set_option('{option}', {value})")
-    cursor.execute("BEGIN")
-    for statement in schema.ddl(LAKE):
-        cursor.execute(statement)
-    cursor.execute(f"INSERT INTO {LAKE}.versions VALUES ({SCHEMA_VERSION}, now())")
-    sign(cursor, f"schema version {SCHEMA_VERSION}", {"schema_version": SCHEMA_VERSION})
-    cursor.execute("COMMIT")
-
-
-def view_sql(name: str) -> str:
-    """The text of a view's file, its leading comment included."""
-    return (Path(__file__).parent / "views" / f"{name}.sql").read_text(encoding="utf-8").strip().removesuffix(";")
-
-
-def view_comment(name: str) -> str:
-    """The first paragraph of a view's leading comment."""
-    lines = [line.removeprefix("--").strip() for line in view_sql(name).splitlines() if line.startswith("--")]
-    return " ".join(lines[: lines.index("")] if "" in lines else lines)
 
 
 def _only_reads(query: str) -> None:
@@ -247,8 +263,10 @@ def _only_reads(query: str) -> None:
         raise LakeError(f"the query names {writer[1]}, which may write; queries only read")
 
 
-def _make_folder(path: Path) -> None:
+def _make_folder(where: Place) -> None:
+    path = where.home if "://" in where.folder else Path(where.folder)
     try:
+        where.home.mkdir(parents=True, exist_ok=True)
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise LakeError(f"{path}: a file stands where the lake's folder belongs; move it or choose another") from error
@@ -256,8 +274,12 @@ def _make_folder(path: Path) -> None:
         raise LakeError(f"{path}: the folder cannot be made: permission denied; choose another home") from error
 
 
-def _check_version(home: Path, version: int | None) -> None:
-    if version == SCHEMA_VERSION:
-        return
-    known = f"{home}: the lake has schema version {version}, this alignery knows {SCHEMA_VERSION}"
-    raise LakeError(f"{known}; {'upgrade alignery' if version and version > SCHEMA_VERSION else 'make a new lake'}")
+def _fault(where: Place, who: str, error: duckdb.Error) -> LakeFault:
+    """A failed commit as a sentence with what to do."""
+    what = one_line(error).rpartition("Failed to flush changes into DuckLake: ")[2]
+    if any(sign in what for sign in _CONFLICTS):
+        done = "another program wrote to the lake without holding its lock"
+        return Overtaken(f"{where}: {who}: nothing was committed: {done}; write through alignery alone, and run again")
+    told = where.redacted(what if len(what) <= _BOUND else f"… {what[-_BOUND:]}")
+    todo = "free some space" if any(sign in what for sign in _FULL) else "mend that"
+    return LakeFault(f"{where}: {who}: nothing was committed: {told}; {todo} and run again, which goes on from here")

@@ -18,8 +18,8 @@ import duckdb
 import pyarrow as pa
 
 from warehouse import schema
-from warehouse.connection import LAKE, as_rows, sign
-from warehouse.schema import LakeError, Row
+from warehouse.connection import LAKE, as_rows, one_line, sign
+from warehouse.schema import LakeError, LakeFault, Row
 
 if TYPE_CHECKING:
     from warehouse.lake import Lake
@@ -77,7 +77,8 @@ def append(
     """
     made = schema.to_arrow("attempts", [{**row, "run_id": run_id} for row in attempts])
     wrote = {name: _records(name, rows, run_id, made) for name, rows in records.items() if rows}
-    with lake.transaction(f"run {run_id}, {step}") as cursor:
+
+    def land(cursor: duckdb.DuckDBPyConnection) -> int:
         calls = _new_attempts(cursor, made)
         tables = {name: _new_records(cursor, name, rows, calls) for name, rows in wrote.items()}
         count = sum(rows.num_rows for rows in tables.values())
@@ -97,7 +98,9 @@ def append(
         what = f"{calls.num_rows} attempts" if calls.num_rows else f"{count} records"
         sign(cursor, f"{step}: {what}", {"run": run_id, "step": step, "fingerprint": fingerprint})
         _commit(lake, cursor, f"SELECT 1 FROM {LAKE}.commits WHERE id = ?", entry["id"])
-    return calls.num_rows
+        return calls.num_rows
+
+    return lake.commit(f"run {run_id}, {step}", land)
 
 
 def write(lake: Lake, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
@@ -110,8 +113,10 @@ def write(lake: Lake, table: str, rows: Sequence[Row], *, run_id: str, message: 
         raise LakeError(f"{table!r} is not written row by row; that is for {', '.join(_WRITTEN)}, append for the rest")
     filled = {"run_id": run_id, "created_at": datetime.now(UTC)}
     filled = {name: value for name, value in filled.items() if name in schema.TABLES[table].names}
-    batch = schema.to_arrow(table, [{**filled, **row} for row in rows])
-    with lake.transaction(f"run {run_id}, {table}") as cursor:
+    given = schema.to_arrow(table, [{**filled, **row} for row in rows])
+
+    def land(cursor: duckdb.DuckDBPyConnection) -> None:
+        batch = given
         if column := _IDENTITY.get(table):
             values = batch[column].to_pylist()
             batch = batch.filter(_fresh(values, _known(cursor, table, column, values)))
@@ -120,6 +125,8 @@ def write(lake: Lake, table: str, rows: Sequence[Row], *, run_id: str, message: 
         _insert(cursor, table, batch)
         info = sign(cursor, message, {"run": run_id, "table": table, "write": uuid4().hex})
         _commit(lake, cursor, f"SELECT 1 FROM ducklake_snapshots('{LAKE}') WHERE commit_extra_info = ?", info)
+
+    lake.commit(f"run {run_id}, {table}", land)
 
 
 def _records(name: str, rows: Sequence[Row], run_id: str, made: pa.Table) -> pa.Table:
@@ -208,8 +215,15 @@ def _commit(lake: Lake, cursor: duckdb.DuckDBPyConnection, proof: str, value: st
     """COMMIT; where its answer is an error, what the lake then holds decides whether it landed."""
     try:
         cursor.execute("COMMIT")
-    except duckdb.Error:
-        with lake.cursor() as other:
-            if other.execute(proof, [value]).fetchone() is None:
-                raise
+    except duckdb.Error as error:
+        try:
+            with lake.cursor() as other:
+                landed = other.execute(proof, [value]).fetchone() is not None
+        except duckdb.Error as silence:
+            raise LakeFault(
+                f"{lake.place}: a commit ended in an error ({one_line(error)}), and whether it landed cannot be read "
+                f"({one_line(silence)}); mend that and run again: what landed is not sent again"
+            ) from error
+        if not landed:
+            raise
         _log.warning("the commit answered with an error but landed (%s)", value)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from warehouse.lake import VIEWS, Lake
+from warehouse.lake import Lake
+from warehouse.migrate import VIEWS
 from warehouse.schema import TABLES, LakeError, Row, quoted
 
 
@@ -30,8 +31,8 @@ def runs(lake: Lake, limit: int = 10) -> list[Row]:
     """How the newest runs stand: each run's last row of `runs`, with `started_at`, newest first."""
     return lake.rows(
         "SELECT *, min(created_at) OVER (PARTITION BY id) AS started_at FROM runs"
-        " QUALIFY row_number() OVER (PARTITION BY id ORDER BY created_at DESC) = 1"
-        f" ORDER BY started_at DESC LIMIT {int(limit)}"
+        " QUALIFY row_number() OVER (PARTITION BY id ORDER BY snapshot_id DESC, created_at DESC) = 1"
+        f" ORDER BY min(snapshot_id) OVER (PARTITION BY id) DESC LIMIT {int(limit)}"
     )
 
 
@@ -43,8 +44,8 @@ def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
         "snapshot_id": lake.snapshot(),
         "runs": newest,
         "funnel": lake.rows(f"SELECT * FROM funnel WHERE run_id = {quoted(newest[0]['id'])}") if newest else [],
-        "tags": lake.rows(f"SELECT * FROM tags ORDER BY created_at DESC LIMIT {int(limit)}"),
-        "models": lake.rows(f"SELECT * FROM models ORDER BY created_at DESC LIMIT {int(limit)}"),
+        "tags": lake.rows(f"SELECT * FROM tags ORDER BY rowid DESC LIMIT {int(limit)}"),
+        "models": lake.rows(f"SELECT * FROM models ORDER BY snapshot_id DESC LIMIT {int(limit)}"),
     }
 
 
@@ -55,17 +56,17 @@ def funnel(lake: Lake, run_id: str | None = None) -> list[Row]:
 
 def tags(lake: Lake) -> list[Row]:
     """What is published, oldest first."""
-    return lake.rows("SELECT * FROM tags ORDER BY created_at")
+    return lake.rows("SELECT * FROM tags ORDER BY rowid")
 
 
 def models(lake: Lake) -> list[Row]:
     """What was trained, oldest first."""
-    return lake.rows("SELECT * FROM models ORDER BY created_at")
+    return lake.rows("SELECT * FROM models ORDER BY snapshot_id, created_at")
 
 
 def evals(lake: Lake) -> list[Row]:
     """Every figure of every model, oldest first."""
-    return lake.rows("SELECT * FROM evals ORDER BY created_at")
+    return lake.rows("SELECT * FROM evals ORDER BY snapshot_id, created_at")
 
 
 def instructions(lake: Lake) -> list[str]:

@@ -24,8 +24,8 @@ from typing import Any
 import pyarrow as pa
 
 from warehouse.card import Exported, Release, manifest, render
-from warehouse.connection import exclusive
 from warehouse.lake import Lake
+from warehouse.lock import exclusive
 from warehouse.schema import LakeError
 
 # The trainers' own columns of each view; its other columns are provenance.
@@ -75,7 +75,7 @@ def publish(
         raise LakeError(
             f"the tag {tag!r} is no name; use a-z, 0-9, '.', '_' and '-', at most 100, e.g. {lake.next_tag()}"
         )
-    with exclusive(lake.home / "publish.lock", f"publishing {tag or 'the next tag'}"):
+    with exclusive(lake.place, "publish", f"publishing {tag or 'the next tag'}"):
         draft = exports.absolute() / ".unfinished"
         shutil.rmtree(draft, ignore_errors=True)
         try:
@@ -88,7 +88,7 @@ def _publish(
     lake: Lake, tag: str | None, draft: Path, models: Mapping[str, str], run_id: str, message: str | None
 ) -> Publication:
     with ExitStack() as stack:
-        pinned = stack.enter_context(Lake.open(lake.home, snapshot=lake.snapshot()))
+        pinned = stack.enter_context(Lake.open(lake.place, snapshot=lake.snapshot()))
         views = {view: _export(pinned, view, draft) for view in EXPORTS}
         rows = {view: exported.rows for view, exported in views.items()}
         if not any(rows.values()):
@@ -105,7 +105,7 @@ def _publish(
         if there and (folder / "manifest.json").is_file():
             return done
         if there:
-            pinned = stack.enter_context(Lake.open(lake.home, snapshot=there.snapshot_id))
+            pinned = stack.enter_context(Lake.open(lake.place, snapshot=there.snapshot_id))
         facts = manifest(pinned, release, views, models)
     (draft / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     (draft / "README.md").write_text(render(facts, views), encoding="utf-8")
@@ -131,7 +131,7 @@ def _record(lake: Lake, release: Release, rows: Mapping[str, int], folder: Path)
 def _tagged(lake: Lake, tag: str | None, content: str) -> Release | None:
     """The tag that already stands for this content: the named one, or without a name the newest."""
     if tag is None:
-        found = lake.rows("SELECT * FROM tags ORDER BY created_at DESC LIMIT 1")
+        found = lake.rows("SELECT * FROM tags ORDER BY rowid DESC LIMIT 1")
         found = [row for row in found if row["content_hash"] == content]
     else:
         found = lake.rows("SELECT * FROM tags WHERE name = ?", [tag])

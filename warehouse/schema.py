@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 Row = dict[str, Any]
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TEXT, FLAG, INT, LONG, REAL = pa.string(), pa.bool_(), pa.int32(), pa.int64(), pa.float64()
 TEXTS, WHEN = pa.list_(TEXT), pa.timestamp("us", tz="UTC")
@@ -25,6 +25,11 @@ _PYTHON |= {REAL: (float, int), TEXTS: (list, tuple), WHEN: (datetime,)}
 
 class LakeError(ValueError):
     """Something about the lake that the caller can mend; the message is one sentence that says how."""
+
+
+class LakeFault(RuntimeError):
+    """The lake failed under way: a full disk, a server that is gone, a file that was lost. What had been acknowledged
+    is there; the message is one sentence that says what happened and what to do."""
 
 
 def _need(name: str, type: pa.DataType, comment: str, unit: str = "") -> pa.Field:
@@ -162,6 +167,8 @@ LEDGER: dict[str, pa.Schema] = {
         _may("latency_s", REAL, "time from request to reply", "seconds"),
         _RUN,
         _CREATED,
+        _may("request_key", TEXT, "hash of what was sent, whatever is then read from the reply; null before version 2"),
+        _may("replayed_from", TEXT, "the attempt whose reply was read again; null where the model was asked"),
     ),
     "commits": _table(
         "One row a commit: the ledger that makes each land once",
@@ -207,6 +214,7 @@ LEDGER: dict[str, pa.Schema] = {
         _may("seconds", REAL, "time of training", "seconds"),
         _RUN,
         _CREATED,
+        _may("view", TEXT, "the view whose training split it was trained on; null before version 2"),
     ),
     "evals": _table(
         "Figures of evaluations: one row a model, suite and metric",
@@ -221,13 +229,13 @@ LEDGER: dict[str, pa.Schema] = {
         _CREATED,
     ),
     "tags": _table(
-        "Published snapshots; maintenance never expires one that is named here",
+        "Named snapshots; maintenance never expires one that is named here",
         _need("name", TEXT, "the tag"),
         _need("snapshot_id", LONG, "the lake's snapshot"),
         _need("content_hash", TEXT, "sha256 over the exported rows"),
         _need("rows", TEXT, "rows of each view", "JSON"),
-        _may("message", TEXT, "why it was published"),
-        _need("export_path", TEXT, "where it was exported to"),
+        _may("message", TEXT, "why it was named"),
+        _may("export_path", TEXT, "where it was exported to; null where it was only tagged"),
         _RUN,
         _CREATED,
     ),
@@ -265,6 +273,12 @@ def ddl(catalog: str) -> Iterator[str]:
             f'"{field.name}" {sql_type(field)}{"" if field.nullable else " NOT NULL"}' for field in schema
         )
         yield f"CREATE TABLE {catalog}.{name} ({columns})"
+    yield from comments(catalog)
+
+
+def comments(catalog: str) -> Iterator[str]:
+    """The statements that comment every table and column."""
+    for name, schema in TABLES.items():
         yield f"COMMENT ON TABLE {catalog}.{name} IS {quoted(note(schema))}"
         for field in schema:
             yield f'COMMENT ON COLUMN {catalog}.{name}."{field.name}" IS {quoted(note(field))}'

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 from lake_rows import commit, instruction
 
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeError, LakeFault, Place
 from warehouse.connection import connect, sign
 from warehouse.schema import SCHEMA_VERSION, TABLES, note, sql_type
 
@@ -46,12 +46,12 @@ def insert(lake, then):
 
 
 def test_a_commit_without_a_message_is_refused_by_the_lake_itself(lake):
-    with pytest.raises(LakeError, match="Commit Information"):
+    with pytest.raises(LakeFault, match="Commit Information"):
         insert(lake, "COMMIT")
 
 
 def test_a_transaction_that_fails_leaves_nothing_and_frees_the_lock(lake):
-    with pytest.raises(LakeError, match=r"a test: nothing was committed: .*syntax error"):
+    with pytest.raises(LakeFault, match=r"a test: nothing was committed: .*syntax error"):
         insert(lake, "SELEC 1")
     assert lake.sql("SELECT * FROM versions").num_rows == 1
     assert commit(lake, instructions=[instruction("i1")]) == 1
@@ -74,7 +74,7 @@ def test_a_home_that_is_a_file_or_holds_another_thing_is_named(tmp_path):
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_lake_of_a_newer_version_is_refused(home, read_only):
-    db = connect(home, read_only=False)
+    db = connect(Place(home), read_only=False)
     db.execute("BEGIN")
     db.execute(f"INSERT INTO lake.versions VALUES ({SCHEMA_VERSION + 1}, now())")
     sign(db, "from the future", {})

@@ -7,7 +7,7 @@ import duckdb
 import pytest
 from lake_rows import attempt, commit, instruction, response
 
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeError, LakeFault
 
 
 def snapshots(lake):
@@ -183,7 +183,7 @@ def test_an_error_at_commit_is_settled_by_the_ledger(lake, monkeypatch, lands):
         assert commit(lake, instructions=[instruction("i1")]) == 1
         lake.write("runs", [{"id": "r", "state": "started", "flow": "f"}], run_id="r", message="run")
     else:
-        with pytest.raises(LakeError, match=r"nothing was committed: .*the answer was lost"):
+        with pytest.raises(LakeFault, match=r"nothing was committed: .*the answer was lost"):
             commit(lake, instructions=[instruction("i1")])
     monkeypatch.undo()
     assert counts(lake, "instructions", "runs") == ([1, 1] if lands else [0, 0])

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lake_rows import attempt, commit, instruction
 
-from warehouse import Lake, connection
+from warehouse import Lake, Place, lock
 
 KEYS = [f"k{n}" for n in range(40)]
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -39,6 +39,14 @@ def work_until_killed(home: Path, run_id: str, log: Path) -> None:
         for number in range(10_000):
             write(lake, [f"{run_id}-{number}-{n}" for n in range(20)], run_id)
             acknowledged.write(f"{run_id}-{number}\n")
+
+
+def until(true, seconds=30):
+    """Wait for something, and not for ever."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
 
 
 def check_whole(lake):
@@ -95,31 +103,29 @@ def test_killed_writers_leave_no_torn_rows_and_lose_nothing_that_was_acknowledge
 
 
 def test_who_waits_says_for_whom(lake, monkeypatch, caplog):
-    monkeypatch.setattr(connection, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(lock, "PATIENCE_S", 0.05)
     with ThreadPoolExecutor(1) as pool, caplog.at_level(logging.WARNING, "warehouse"):
-        with connection.exclusive(lake.home / "lake.lock", "run-a, x.ask"):
+        with lock.exclusive(lake.place, "lake", "run-a, x.ask"):
             waiting = pool.submit(commit, lake, instructions=[instruction("i1")])
-            while not caplog.messages:
-                assert not waiting.done()
-                time.sleep(0.01)
+            until(lambda: caplog.messages or waiting.done())
         assert waiting.result(timeout=20) == 1
     (message,) = caplog.messages
-    assert message == f"waiting for {lake.home}/lake.lock, held by pid {os.getpid()}: run-a, x.ask"
+    assert message.startswith(f"waiting for the lock 'lake' of {lake.home}, held by pid {os.getpid()} on ")
+    assert message.endswith(": run-a, x.ask")
 
 
 def test_a_dead_holder_holds_nothing(lake):
     holder = PROCESSES.Process(target=hold, args=(lake.home,))
     holder.start()
-    while "the dead" not in (lake.home / "lake.lock").read_text():
-        time.sleep(0.01)
+    until(lambda: "the dead" in (lake.home / "lake.lock").read_text())
     os.kill(holder.pid, signal.SIGKILL)
     holder.join()
     assert commit(lake, instructions=[instruction("i1")]) == 1
-    assert f"pid {os.getpid()}: run run-1, test.step" in (lake.home / "lake.lock").read_text()
+    assert (lake.home / "lake.lock").read_text().endswith(": run run-1, test.step\n")
 
 
 def hold(home: Path) -> None:
-    with connection.exclusive(home / "lake.lock", "the dead"):
+    with lock.exclusive(Place(home), "lake", "the dead"):
         time.sleep(60)
 
 

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 from lake_rows import attempt, commit, correction, instruction, record, response, revision
 
-from warehouse.lake import VIEWS, view_comment, view_sql
+from warehouse.migrate import VIEWS, view_comment, view_sql
 from warehouse.schema import RECORDS
 
 
@@ -170,7 +170,7 @@ def test_lineage_joins_each_record_and_parent_with_what_wrote_it(lake):
 
 
 def test_lineage_knows_every_record_table():
-    assert not [table for table in RECORDS if f"lake.{table}\n" not in view_sql("lineage")]
+    assert not [table for table in RECORDS if f"FROM {table}\n" not in view_sql("lineage")]
 
 
 def test_each_view_is_explained_and_empty_in_an_empty_lake(unwritten):

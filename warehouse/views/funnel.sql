@@ -6,13 +6,13 @@
 WITH gate AS (
     SELECT run_id, 'self_instruct.gate' AS step, id AS work, state, reason, 0 AS calls,
         0 AS tokens_in, 0 AS tokens_out, 0.0 AS latency_s, created_at
-    FROM lake.instructions
+    FROM instructions
     WHERE origin = 'self_instruct'
 ),
 judged AS (
     SELECT run_id, step, work_key AS work, state, reason, 1 AS calls,
         tokens_in, tokens_out, latency_s, created_at
-    FROM lake.attempts
+    FROM attempts
     UNION ALL BY NAME
     FROM gate
 ),

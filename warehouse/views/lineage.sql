@@ -2,14 +2,14 @@
 --
 -- A record without parents has one row whose `parent_id` is null.
 WITH records AS (
-    SELECT 'instructions' AS record_table, id, parents, attempt_id, run_id, created_at FROM lake.instructions
-    UNION ALL SELECT 'responses', id, parents, attempt_id, run_id, created_at FROM lake.responses
-    UNION ALL SELECT 'critiques', id, parents, attempt_id, run_id, created_at FROM lake.critiques
-    UNION ALL SELECT 'revisions', id, parents, attempt_id, run_id, created_at FROM lake.revisions
-    UNION ALL SELECT 'corrections', id, parents, attempt_id, run_id, created_at FROM lake.corrections
-    UNION ALL SELECT 'comparisons', id, parents, attempt_id, run_id, created_at FROM lake.comparisons
-    UNION ALL SELECT 'ratings', id, parents, attempt_id, run_id, created_at FROM lake.ratings
-    UNION ALL SELECT 'eval_answers', id, parents, attempt_id, run_id, created_at FROM lake.eval_answers
+    SELECT 'instructions' AS record_table, id, parents, attempt_id, run_id, created_at FROM instructions
+    UNION ALL SELECT 'responses', id, parents, attempt_id, run_id, created_at FROM responses
+    UNION ALL SELECT 'critiques', id, parents, attempt_id, run_id, created_at FROM critiques
+    UNION ALL SELECT 'revisions', id, parents, attempt_id, run_id, created_at FROM revisions
+    UNION ALL SELECT 'corrections', id, parents, attempt_id, run_id, created_at FROM corrections
+    UNION ALL SELECT 'comparisons', id, parents, attempt_id, run_id, created_at FROM comparisons
+    UNION ALL SELECT 'ratings', id, parents, attempt_id, run_id, created_at FROM ratings
+    UNION ALL SELECT 'eval_answers', id, parents, attempt_id, run_id, created_at FROM eval_answers
 ),
 edges AS (
     SELECT * EXCLUDE parents, unnest(CASE WHEN len(parents) = 0 THEN [NULL] ELSE parents END) AS parent_id
@@ -19,4 +19,4 @@ SELECT
     e.record_table, e.id AS record_id, e.parent_id, a.step, a.model, a.prompt_id, a.prompt_hash, a.seed,
     e.attempt_id, e.run_id, e.created_at
 FROM edges e
-LEFT JOIN lake.attempts a ON a.id = e.attempt_id
+LEFT JOIN attempts a ON a.id = e.attempt_id

@@ -5,7 +5,7 @@ SELECT
     [{'role': 'user', 'content': prompt}] AS prompt,
     [{'role': 'assistant', 'content': final_text}] AS chosen,
     [{'role': 'assistant', 'content': first_text}] AS rejected,
-    id, response_id, instruction_id, topic, attempt_id, run_id, created_at
+    id, response_id, instruction_id, topic, attempt_id, run_id, created_at, snapshot_id
 FROM revised v
 WHERE md5_number_lower(v.prompt) % 2 = 1
-QUALIFY row_number() OVER (PARTITION BY v.prompt ORDER BY created_at DESC, id) = 1
+QUALIFY row_number() OVER (PARTITION BY v.prompt ORDER BY snapshot_id DESC, created_at DESC, id) = 1

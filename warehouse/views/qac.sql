@@ -4,8 +4,8 @@
 -- of the same answer to the same question, the newest is kept.
 SELECT
     i.text AS question, r.text AS answer, c.text AS correction, c.is_copy,
-    c.id, c.response_id, c.instruction_id, i.topic, c.template_id, c.attempt_id, c.run_id, c.created_at
-FROM lake.corrections c
-JOIN lake.responses r ON r.id = c.response_id
-JOIN lake.instructions i ON i.id = c.instruction_id
-QUALIFY row_number() OVER (PARTITION BY i.text, r.text ORDER BY c.created_at DESC, c.id) = 1
+    c.id, c.response_id, c.instruction_id, i.topic, c.template_id, c.attempt_id, c.run_id, c.created_at, c.snapshot_id
+FROM corrections c
+JOIN responses r ON r.id = c.response_id
+JOIN instructions i ON i.id = c.instruction_id
+QUALIFY row_number() OVER (PARTITION BY i.text, r.text ORDER BY c.snapshot_id DESC, c.created_at DESC, c.id) = 1

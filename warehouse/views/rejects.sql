@@ -1,13 +1,13 @@
 -- Everything that was not accepted, with its reason and its text: calls, and candidates that the gate turned down.
 SELECT
     step, state, reason, id, raw_text AS text, parents, id AS attempt_id, prompt_id, model, seed, run_id, created_at
-FROM lake.attempts
+FROM attempts
 WHERE state <> 'accepted'
 UNION ALL BY NAME
 SELECT
     'self_instruct.gate' AS step, i.state, i.reason, i.id, i.text, i.parents, i.attempt_id, a.prompt_id, a.model,
     a.seed, i.run_id, i.created_at
-FROM lake.instructions i
-LEFT JOIN lake.attempts a ON a.id = i.attempt_id
+FROM instructions i
+LEFT JOIN attempts a ON a.id = i.attempt_id
 WHERE i.state = 'rejected'
 ORDER BY created_at, id

@@ -9,19 +9,19 @@
 WITH answers AS (
     SELECT
         r.id, 'principled' AS source, i.text AS prompt, r.text AS answer, r.instruction_id, i.topic,
-        r.attempt_id, r.run_id, r.created_at
-    FROM lake.responses r
-    JOIN lake.instructions i ON i.id = r.instruction_id
+        r.attempt_id, r.run_id, r.created_at, r.snapshot_id
+    FROM responses r
+    JOIN instructions i ON i.id = r.instruction_id
     WHERE r.kind = 'principled'
     UNION ALL BY NAME
     SELECT
         id, 'revision' AS source, prompt, final_text AS answer, instruction_id, topic,
-        attempt_id, run_id, created_at
+        attempt_id, run_id, created_at, snapshot_id
     FROM revised
 )
 SELECT
     [{'role': 'user', 'content': prompt}, {'role': 'assistant', 'content': answer}] AS messages,
-    id, source, instruction_id, topic, attempt_id, run_id, created_at
+    id, source, instruction_id, topic, attempt_id, run_id, created_at, snapshot_id
 FROM answers
 WHERE md5_number_lower(prompt) % 2 = 0
-QUALIFY row_number() OVER (PARTITION BY prompt, source ORDER BY created_at DESC, id) = 1
+QUALIFY row_number() OVER (PARTITION BY prompt, source ORDER BY snapshot_id DESC, created_at DESC, id) = 1

@@ -1,0 +1,157 @@
+"""What all verbs of the command share: the app, its options, how a flow is run and how a fault is told.
+
+Exit codes: 0 done, 1 the run failed, 2 your mistake (one sentence says which), 3 it stopped short of its target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from warehouse import Lake, Place
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help=(
+        "A self-alignment data factory.\n\n"
+        "A language model writes instructions, answers them under rules, criticises and revises its answers, and "
+        "corrects them. Every attempt is a row in a lake that you can query. A published snapshot trains the next "
+        "model.\n\n"
+        "[bold]Start:[/bold]  alignery refresh → alignery publish → alignery retrain → alignery evaluate\n\n"
+        "[bold]Look:[/bold]   alignery tables · alignery show revisions · alignery sql 'SELECT * FROM funnel'\n\n"
+        "Everything is kept in the folder .alignery (ALIGNERY_HOME). Run a verb twice: what is done is not done again."
+    ),
+    epilog="Exit codes: 0 done · 1 the run failed · 2 your mistake · 3 stopped short of its target.",
+)
+
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        "-p",
+        envvar="ALIGNERY_PRESET",
+        help="A shipped preset (nano, one-gpu, server) or the path of a .yaml file.",
+    ),
+]
+HomeOption = Annotated[
+    Path, typer.Option("--home", envvar="ALIGNERY_HOME", help="The folder of the lake, its exports and models.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]
+HOME = Path(".alignery")
+FAREWELL_S = 10
+INTERRUPTED = 130  # exit code, as a shell counts a Ctrl-C
+
+
+def place(home: Path, preset: str) -> Place:
+    """Where the lake is that a preset writes to, as seen from this home."""
+    from flows.presets import load
+
+    return load(preset).place(home)
+
+
+@contextmanager
+def reading(home: Path, preset: str, snapshot: int | None = None) -> Iterator[Lake]:
+    """The lake, open for a look; its known faults become a sentence and an exit code."""
+    from warehouse import Lake
+
+    with sentences(), Lake.open(place(home, preset), read_only=True, snapshot=snapshot) as lake:
+        yield lake
+
+
+def run(name: str, preset: str, *values: Any) -> Any:
+    """Await the flow of that name; its known faults become a sentence and an exit code."""
+    from flows.presets import load
+
+    with sentences():
+        load(preset).check()
+        # Prefect takes seconds to import: a mistake in the preset is told before.
+        from flows.factory import StageStopped
+        from flows.retrain import TrainingStopped
+        from tasks.engines import EngineDown
+
+        _check_prefect()
+        flow = getattr(import_module(f"flows.{name}"), name)
+        try:
+            return asyncio.run(_interruptible(flow(preset, *values)))
+        except (EngineDown, StageStopped, TrainingStopped) as error:
+            fail(error, 1)
+
+
+async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
+    """Await a flow; Ctrl-C ends it with what was answered committed, and a second one, or ten seconds, end it hard.
+
+    Prefect's own server dies of the same Ctrl-C, and its client then waits for it.
+    """
+    running = asyncio.ensure_future(flow)
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        print("alignery: stopping, and committing what was answered; Ctrl-C again stops at once", file=sys.stderr)
+        running.cancel()
+        loop.add_signal_handler(signal.SIGINT, os._exit, INTERRUPTED)
+        threading.Timer(FAREWELL_S, os._exit, [INTERRUPTED]).start()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        return await running
+    except asyncio.CancelledError:
+        # Nothing is left to do but Prefect's threads, which may wait for a server that is gone.
+        os._exit(INTERRUPTED)
+
+
+def _check_prefect() -> None:
+    """A server that was named must answer; found out here, before Prefect tells it on four hundred lines."""
+    from flows.presets import PresetError
+
+    api = os.environ.get("PREFECT_API_URL")
+    if not api:
+        return
+    import httpx
+
+    try:
+        httpx.get(f"{api.rstrip('/')}/health", timeout=10).raise_for_status()
+    except httpx.HTTPError as error:
+        raise PresetError(
+            f"PREFECT_API_URL: nothing healthy answers at {api} ({error}); start that server, or unset the variable"
+        ) from error
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Turns a user's mistake into one sentence on standard error and exit code 2, a fault of the lake into 1."""
+    from warehouse import LakeFault
+
+    try:
+        yield
+    except LakeFault as fault:
+        fail(fault, 1)
+    except ValueError as error:
+        # Imported here, so that looking at a lake does not load what it does not need.
+        from flows.presets import PresetError
+        from prompts import PromptError
+        from tasks.engines import SpecError
+        from tasks.evaluate.held_out import HeldOutError
+        from warehouse import LakeError
+
+        if not isinstance(error, PresetError | PromptError | SpecError | HeldOutError | LakeError):
+            raise
+        fail(error, 2)
+
+
+def fail(error: Exception | str, code: int) -> NoReturn:
+    print(f"alignery: {error}", file=sys.stderr)
+    raise typer.Exit(code) from None

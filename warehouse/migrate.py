@@ -1,0 +1,114 @@
+"""The schema's life: a new lake is made, an older one migrated, a newer one refused.
+
+Migrations are numbered files, `migrations/NNNN.sql`; each lands in one transaction with its row in `versions`. A
+lake or snapshot from before a migration is read through stand-ins: what it does not have is null, or no rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from warehouse import schema
+from warehouse.connection import LAKE, sign
+from warehouse.place import Place
+from warehouse.schema import SCHEMA_VERSION, LakeError, quoted
+
+# In this order: a later view may read an earlier one.
+VIEWS = ("revised", "sft", "preferences", "qac", "funnel", "rejects", "lineage")
+_OPTIONS = {"data_inlining_row_limit": "0", "parquet_compression": "'zstd'", "require_commit_message": "true"}
+_HERE = Path(__file__).parent
+
+
+def version(cursor: duckdb.DuckDBPyConnection) -> int | None:
+    """The schema version of the attached lake; None where there are no tables yet."""
+    tables = f"SELECT 1 FROM duckdb_tables() WHERE database_name = '{LAKE}' AND table_name = 'versions'"
+    if cursor.execute(tables).fetchone() is None:
+        return None
+    found = cursor.execute(f"SELECT max(version) FROM {LAKE}.versions").fetchone()
+    return int(found[0]) if found else None
+
+
+def bring_up(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
+    """Make the tables of a new lake, or run the migrations that an older one lacks; runs under the lake's lock.
+
+    Raises:
+        LakeError: the lake was made by a newer version.
+    """
+    found = version(cursor)
+    if found is None:
+        for option, value in _OPTIONS.items():
+            cursor.execute(f"CALL {LAKE}.set_option('{option}', {value})")
+        _land(cursor, SCHEMA_VERSION, schema.ddl(LAKE))
+        return
+    check(place, found)
+    for number in range(found + 1, SCHEMA_VERSION + 1):
+        _land(cursor, number, [*_statements(number), *schema.comments(LAKE)])
+
+
+def check(place: Place, found: int | None) -> None:
+    """Refuse what is no lake, and a lake of a newer version. (An older one is read through stand-ins.)
+
+    Raises:
+        LakeError: with what to do.
+    """
+    if found is None:
+        raise LakeError(
+            f"{place}: not a lake of alignery: it has no table 'versions'; mend the place, or choose another"
+        )
+    if found > SCHEMA_VERSION:
+        known = f"the lake has schema version {found}, this alignery knows {SCHEMA_VERSION}"
+        raise LakeError(f"{place}: {known}; upgrade alignery")
+
+
+def define_views(cursor: duckdb.DuckDBPyConnection) -> None:
+    """The views, in memory, over whichever lake the search path names; stand-ins first, where it is an older one."""
+    for statement in _stand_ins(cursor):
+        cursor.execute(statement)
+    for name in VIEWS:
+        cursor.execute(f"CREATE VIEW memory.main.{name} AS {view_sql(name)}")
+
+
+def view_sql(name: str) -> str:
+    """The text of a view's file, its leading comment included."""
+    return (_HERE / "views" / f"{name}.sql").read_text(encoding="utf-8").strip().removesuffix(";")
+
+
+def view_comment(name: str) -> str:
+    """The first paragraph of a view's leading comment."""
+    lines = [line.removeprefix("--").strip() for line in view_sql(name).splitlines() if line.startswith("--")]
+    return " ".join(lines[: lines.index("")] if "" in lines else lines)
+
+
+def _land(cursor: duckdb.DuckDBPyConnection, number: int, statements: Iterator[str] | list[str]) -> None:
+    cursor.execute("BEGIN")
+    for statement in statements:
+        cursor.execute(statement)
+    cursor.execute(f"INSERT INTO {LAKE}.versions VALUES ({number}, now())")
+    sign(cursor, f"schema version {number}", {"schema_version": number})
+    cursor.execute("COMMIT")
+
+
+def _statements(number: int) -> list[str]:
+    text = (_HERE / "migrations" / f"{number:04}.sql").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("--")]
+    return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]
+
+
+def _stand_ins(cursor: duckdb.DuckDBPyConnection) -> Iterator[str]:
+    """Views in the place of tables that this snapshot does not have, or has with fewer columns."""
+    there: dict[str, set[str]] = {}
+    for table, column in cursor.execute(
+        f"SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = {quoted(LAKE)}"
+    ).fetchall():
+        there.setdefault(table, set()).add(column)
+    for name, columns in schema.TABLES.items():
+        missing = [field for field in columns if field.name not in there.get(name, set())]
+        if missing:
+            nulls = ", ".join(f"NULL::{schema.sql_type(field)} AS {field.name}" for field in missing)
+            rows = f"SELECT snapshot_id, *, {nulls} FROM {LAKE}.{name}"
+            if name not in there:
+                rows = f"SELECT NULL::BIGINT AS snapshot_id, {nulls} WHERE false"
+            yield f"CREATE VIEW memory.main.{name} AS {rows}"

@@ -1,0 +1,96 @@
+"""Where a lake is: its catalog, its data, and the home folder beside which everything else of it lives.
+
+One host needs a home folder and nothing else: a SQLite catalog and a data folder stand in it. For several hosts the
+catalog is a Postgres database and the data an S3 bucket; each host keeps a home of its own, for exports and models.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from warehouse.schema import LakeError
+
+_POSTGRES = ("postgres://", "postgresql://")
+_S3 = "s3://"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one lake is.
+
+    Args:
+        home: the folder for exports, models and temporary files, and for all that has no other place.
+        catalog: a Postgres database, `postgres://[user@]host[:port]/database`; None is `catalog.sqlite` in the home.
+            What the URL leaves out comes from the environment, as for psql (PGHOST, PGUSER, PGPASSWORD, PGPASSFILE …).
+        data: `s3://bucket/prefix` or a folder that all hosts share; None is `data` in the home. S3's keys come from
+            the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL …).
+
+    Raises:
+        LakeError: a catalog or data of another kind.
+    """
+
+    home: Path
+    catalog: str | None = None
+    data: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.catalog is not None and not (self.catalog.startswith(_POSTGRES) and urlsplit(self.catalog).path[1:]):
+            kind = "postgres://user@host/database, or nothing for a SQLite catalog in the home"
+            raise LakeError(f"lake.catalog: got {self.redacted(self.catalog)!r}, expected {kind}")
+        if self.data is not None and "://" in self.data and not re.fullmatch(r"s3://[^/]+(/.*)?", self.data):
+            raise LakeError(f"lake.data: got {self.data!r}, expected s3://bucket/prefix or the path of a folder")
+
+    @property
+    def on_postgres(self) -> bool:
+        return self.catalog is not None
+
+    @property
+    def on_s3(self) -> bool:
+        return self.data is not None and self.data.startswith(_S3)
+
+    @property
+    def file(self) -> Path:
+        """The SQLite catalog, for a lake that has one."""
+        return self.home / "catalog.sqlite"
+
+    @property
+    def folder(self) -> str:
+        """Where the Parquet files are, with the slash that DuckLake wants at its end."""
+        return f"{(self.data or str(self.home / 'data')).rstrip('/')}/"
+
+    @property
+    def source(self) -> str:
+        """The catalog as DuckLake attaches it."""
+        return f"ducklake:postgres:{self.catalog}" if self.catalog else f"ducklake:sqlite:{self.file}"
+
+    def identity(self) -> tuple[int, int] | None:
+        """Which file the SQLite catalog is: another one after a deletion, None where there is none or no file."""
+        try:
+            found = None if self.on_postgres else self.file.stat()
+        except FileNotFoundError:
+            return None
+        return (found.st_dev, found.st_ino) if found else None
+
+    def redacted(self, text: str) -> str:
+        """Text without the passwords that a URL in it holds, or that the environment holds for it."""
+        text = re.sub(r"(://[^/@\s:]*):[^@\s]+@", r"\1:***@", text)
+        text = re.sub(r"(password\s*=\s*)('[^']*'|\S+)", r"\1***", text, flags=re.IGNORECASE)
+        for name in ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+            if secret := os.environ.get(name):
+                text = text.replace(secret, "***")
+        return text
+
+    def __str__(self) -> str:
+        if self.catalog is None and self.data is None:
+            return str(self.home)
+        return f"{self.redacted(self.catalog) if self.catalog else self.file} with data in {self.folder}"
+
+
+def place(home: Path | Place) -> Place:
+    """A place as it is, or the place that a home folder is by itself; its home made absolute."""
+    found = home if isinstance(home, Place) else Place(home)
+    return Place(found.home.absolute(), found.catalog, found.data)
