@@ -1,6 +1,7 @@
 # Each target sets up all it needs on a fresh machine, and costs nothing when run again.
 PYTHON ?= python3
 BIN := .venv/bin
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 export OMP_NUM_THREADS ?= 1
 
 # A folder of local wheels that pip was told of serves uv too; without one, torch comes as PyTorch's own CPU build.
@@ -11,7 +12,7 @@ else
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: demo test test-flow test-engine lint setup locks clean
+.PHONY: demo test test-flow test-engine lint setup postgres locks clean
 
 demo: BEGUN := $(shell date +%s)
 demo: setup  ## refresh → publish → retrain → evaluate on the embedded model
@@ -21,10 +22,10 @@ demo: setup  ## refresh → publish → retrain → evaluate on the embedded mod
 	@echo "So far: $$(( $$(date +%s) - $(BEGUN) )) s, set-up included."
 	$(BIN)/alignery evaluate
 
-test: setup  ## the default tests: under a minute once installed
+test: setup postgres  ## the default tests: under a minute once installed
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
-test-flow: setup  ## Prefect, kills and real training (minutes)
+test-flow: setup postgres  ## Prefect, kills and real training (minutes)
 	$(BIN)/pytest -m flow
 
 test-engine: .venv-vllm/.ready  ## the real vLLM on this CPU, in its own environment
@@ -36,6 +37,11 @@ lint: setup
 	$(BIN)/mypy
 
 setup: .venv/.ready
+
+postgres:  ## the server that some tests start: Debian's package, where there is none
+	@ls "$$(command -v initdb || echo none)" /usr/lib/postgresql/*/bin/initdb 2>/dev/null | grep -q initdb || \
+	  { command -v apt-get >/dev/null && $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq postgresql; } || \
+	  { echo "the tests start a Postgres server of their own: install your system's package of it"; exit 2; }
 
 .venv/.ready: locks/cpu.lock pyproject.toml
 .venv-vllm/.ready: locks/cpu-vllm.lock pyproject.toml

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers import Postgres, postgres, s3
 
 from warehouse import Lake
 
@@ -25,6 +29,31 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("empty") / "home"
     Lake.open(home).close()
     return home
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A real Postgres."""
+    # Its socket's path may be 107 bytes long, and another user must be able to reach the folder.
+    folder = Path(tempfile.mkdtemp(prefix="alignery-"))
+    with postgres(folder) as found:
+        yield found
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def database(server: Postgres) -> str:
+    """The URL of a new database."""
+    return server.database(f"lake_{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket on a real S3 server on loopback, whose keys and address are in the environment."""
+    with s3("lake") as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield "s3://lake"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,6 +13,7 @@ import pytest
 from lake_rows import attempt, commit, instruction
 
 from warehouse import Lake, Place, lock
+from warehouse.place import place
 
 KEYS = [f"k{n}" for n in range(40)]
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -124,8 +125,8 @@ def test_a_dead_holder_holds_nothing(lake):
     assert (lake.home / "lake.lock").read_text().endswith(": run run-1, test.step\n")
 
 
-def hold(home: Path) -> None:
-    with lock.exclusive(Place(home), "lake", "the dead"):
+def hold(home: Path | Place) -> None:
+    with lock.exclusive(place(home), "lake", "the dead"):
         time.sleep(60)
 
 
