@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 
 from flows import show
-from flows.command import HOME, HomeOption, JsonOption, PresetOption, TagOption, app, fail, reading, run
+from flows.command import HOME, HomeOption, JsonOption, PresetOption, TagOption, WaitOption, app, fail, reading, run
 
 
 @app.command()
-def refresh(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+def refresh(
+    preset: PresetOption = "nano", home: HomeOption = HOME, wait: WaitOption = True, as_json: JsonOption = False
+) -> None:
     """Write, answer, criticise, revise and correct until the preset's target of accepted instructions is reached.
 
     Only what the lake does not have is asked: run it again and nothing is sent; edit a principle and only what
@@ -21,7 +23,7 @@ def refresh(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Jso
     """
     from warehouse import look
 
-    summary = run("refresh", preset, home)
+    summary = run("refresh", preset, home, wait)
     with reading(home, preset) as lake:
         funnel = look.funnel(lake, summary.run_id)
     show.refreshed(summary, funnel, as_json)
@@ -39,16 +41,22 @@ def publish(
 
 @app.command()
 def retrain(
-    preset: PresetOption = "nano", home: HomeOption = HOME, tag: TagOption = None, as_json: JsonOption = False
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    tag: TagOption = None,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Fine-tune on a published tag (the newest by default): SFT, then DPO, each in a process of its own."""
-    show.trained(run("retrain", preset, home, tag), as_json)
+    show.trained(run("retrain", preset, home, tag, wait), as_json)
 
 
 @app.command()
-def evaluate(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+def evaluate(
+    preset: PresetOption = "nano", home: HomeOption = HOME, wait: WaitOption = True, as_json: JsonOption = False
+) -> None:
     """Score the base model and the models trained from it on held-out prompts, and print before and after."""
-    show.evaluated(run("evaluate", preset, home), as_json)
+    show.evaluated(run("evaluate", preset, home, wait), as_json)
 
 
 # After the verbs that run, so that the help lists those first.

@@ -50,6 +50,10 @@ HomeOption = Annotated[
     Path, typer.Option("--home", envvar="ALIGNERY_HOME", help="The folder of the lake, its exports and models.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+WaitOption = Annotated[
+    bool,
+    typer.Option("--wait/--no-wait", help="Where another is at work on this lake: wait, or say who it is."),
+]
 TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]
 HOME = Path(".alignery")
 FAREWELL_S = 10

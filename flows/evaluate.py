@@ -15,7 +15,7 @@ from flows.factory import Factory, TaskRunner, plainly
 from flows.presets import Evaluate, Preset, PresetError, load
 from flows.progress import StepProgress
 from flows.refresh import in_prefect
-from flows.run import Run
+from flows.run import Run, alone
 from prompts import digest
 from tasks.engines.lazy import open_lazily
 from tasks.engines.spec import EngineSpec, ScriptedSpec
@@ -37,15 +37,16 @@ class Evaluation:
 
 
 @flow(name="evaluate")
-async def evaluate(preset: str = "nano", home: Path = Path(".alignery")) -> list[Evaluation]:
+async def evaluate(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> list[Evaluation]:
     """Score the base model and the newest models trained from it, in that order.
 
     Args:
         preset: says the held-out prompts, the oracle and the base model.
         home: the folder of the lake.
+        wait: if another evaluation is at work on this lake, until it is done; else LakeFault names it.
     """
     made = load(preset)
-    with Lake.open(made.place(home)) as lake:
+    async with alone(made.place(home), "evaluate", wait=wait) as lake:
         return await evaluate_chain(made, lake, runner=in_prefect)
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from flows.progress import StepProgress
 from flows.run import Run
 from tasks.engines import Engine
-from tasks.step import Outcome, Row, Step, run
+from tasks.step import Outcome, Replies, Row, Step, run
 from warehouse import Lake
 
 _T = TypeVar("_T")
@@ -101,7 +101,7 @@ class Factory:
 
         async def work() -> None:
             todo = [row for key, row in by_key.items() if key in pending]
-            outcome = await run(step, todo, engine, lambda: self.progress.tick(step.name))
+            outcome = await run(step, todo, engine, lambda: self.progress.tick(step.name), self._recall)
             records.extend(await uninterrupted(self._commit(outcome, judge)))
             # So that a retried chunk sends only what is unfinished.
             pending.difference_update(attempt["work_key"] for attempt in outcome.attempts if attempt["final"])
@@ -112,6 +112,10 @@ class Factory:
         if pending:
             await self.runner(f"{step.name} × {len(pending)}", work)
         return sorted(records, key=lambda record: (record["work_key"], record["id"]))
+
+    async def _recall(self, keys: Sequence[str]) -> Replies:
+        """Replies that the lake has to the very same requests, asked under another id, parser or gate."""
+        return await asyncio.to_thread(self.lake.replies, keys)
 
     async def _commit(self, outcome: Outcome, judge: Judge | None) -> Sequence[Row]:
         """Commit what came of a chunk; the records as they are in the lake."""
@@ -135,7 +139,9 @@ class Factory:
 
     def _count(self, outcome: Outcome) -> None:
         step = outcome.step.name
-        self.tally.sent += len(outcome.attempts)
+        replayed = sum(attempt["replayed_from"] is not None for attempt in outcome.attempts)
+        self.tally.sent += len(outcome.attempts) - replayed
+        self.tally.saved += replayed
         # Only what is settled: a reply that another seed mended, or a call that a dead engine left, rejects nothing.
         settled = [attempt for attempt in outcome.attempts if attempt["final"]]
         self.tally.by_step[step] += len(settled)

@@ -65,7 +65,8 @@ class Line:
         rows = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source} for step in self.steps]
         if self.rounds:
             for p in self.library.principles():
-                rows.append({"hash": p.hash, "id": f"principle:{p.id}", "source": f"{p.critique}\n{p.revision}"})
+                rows.append({"hash": p.critique_hash, "id": f"principle:{p.id}", "source": p.critique})
+                rows.append({"hash": p.revision_hash, "id": f"principle:{p.id}:revision", "source": p.revision})
         if self.principled:
             rules, exemplars = self.library.rules()
             said = [(f"rule:{rule.name}", f"{rule.name}: {rule.text}") for rule in rules]

@@ -22,7 +22,7 @@ from flows.factory import ChunkWork, Factory, TaskRunner, plainly
 from flows.line import Line, unwrapped
 from flows.presets import Alias, Preset, load
 from flows.progress import StepProgress
-from flows.run import Run
+from flows.run import Run, alone
 from tasks.engines import Engine, EngineDown
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import held_out
@@ -46,15 +46,16 @@ class Summary:
 
 
 @flow(name="refresh")
-async def refresh(preset: str = "nano", home: Path = Path(".alignery")) -> Summary:
+async def refresh(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> Summary:
     """Write, answer, criticise, revise and correct, until the preset's target is reached.
 
     Args:
         preset: a shipped preset's name, or the path of a .yaml file.
         home: the folder of the lake.
+        wait: if another refresh is at work on this lake, until it is done; else LakeFault names it.
     """
     made = load(preset)
-    with Lake.open(made.place(home)) as lake:
+    async with alone(made.place(home), "refresh", wait=wait) as lake:
         summary = await walk_line(made, lake, runner=in_prefect)
         funnel = _plain(look.funnel(lake, summary.run_id))
         await acreate_table_artifact(key="funnel", table=funnel, description=f"Run {summary.run_id}: {summary.state}")

@@ -16,7 +16,7 @@ from prefect import flow
 from flows.factory import TaskRunner, plainly
 from flows.presets import Preset, PresetError, load
 from flows.refresh import in_prefect
-from flows.run import Run
+from flows.run import Run, alone
 from prompts import digest
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
@@ -45,16 +45,19 @@ class Trained:
 
 
 @flow(name="retrain")
-async def retrain(preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None) -> list[Trained]:
+async def retrain(
+    preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None, wait: bool = True
+) -> list[Trained]:
     """Train the preset's recipes on a tag (the newest when left out).
 
     Args:
         preset: says the recipes and the model to start from.
         home: the folder of the lake.
         tag: which publication to train on.
+        wait: if another retraining is at work on this lake, until it is done; else LakeFault names it.
     """
     made = load(preset)
-    with Lake.open(made.place(home)) as lake:
+    async with alone(made.place(home), "retrain", wait=wait) as lake:
         return await train_on(made, lake, home, tag, runner=in_prefect)
 
 

@@ -1,11 +1,13 @@
-"""A run in the lake: written when its first rows are, so that a run with nothing to do leaves no trace."""
+"""A run in the lake: alone of its kind, and written only when its first rows are: without work it leaves no trace."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -14,7 +16,24 @@ from typing import Any
 from flows.presets import Preset
 from prompts import digest
 from tasks.step import Row
-from warehouse import Lake
+from warehouse import Lake, Place
+from warehouse.lock import exclusive
+
+
+@asynccontextmanager
+async def alone(place: Place, flow: str, *, wait: bool = True) -> AsyncIterator[Lake]:
+    """The lake, open for a flow that is the only one of its kind in it, whatever the host.
+
+    Two at once would send the same requests twice, for each would find the same work pending.
+
+    Raises:
+        LakeFault: another holds its place and `wait` is false; the message says who.
+    """
+    with ExitStack() as stack:
+        lake = stack.enter_context(Lake.open(place))
+        # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
+        await asyncio.to_thread(stack.enter_context, exclusive(place, flow, f"alignery {flow}", wait=wait))
+        yield lake
 
 
 @dataclass

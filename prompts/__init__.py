@@ -65,8 +65,12 @@ class Principle(_Strict):
     revision: str
 
     @property
-    def hash(self) -> str:
-        return digest(self.critique, self.revision)
+    def critique_hash(self) -> str:
+        return digest(self.critique)
+
+    @property
+    def revision_hash(self) -> str:
+        return digest(self.revision)
 
 
 class Rule(_Strict):

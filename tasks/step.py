@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
-from prompts import Prompt, digest
+from prompts import Message, Prompt, digest
 from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampling
 
 Row = dict[str, Any]
+# Request keys → what was heard: (request key, try number) → the attempt whose reply is there to be read again.
+Replies = Mapping[tuple[str, int], Row]
+Recall = Callable[[Sequence[str]], Awaitable[Replies]]
 
 
 class Unparsed(ValueError):
@@ -40,6 +44,7 @@ class Step:
         variables: row → the prompt's variables.
         read: (reply, row) → the fields of each record it yields. Raises Unparsed or Rejected.
         content: row → what else makes the work (a principle and its hash); part of the work key.
+        sample: row → what tells apart requests of the same words that want replies of their own.
         carry: (row, one of its records) → the row that the next step of a chain gets.
         config: further settings that the outcome depends on; part of the fingerprint.
         retries: how many more seeds an unparsed reply is given.
@@ -53,6 +58,7 @@ class Step:
     variables: Callable[[Row], Mapping[str, Any]]
     read: Callable[[str, Row], Sequence[Row]]
     content: Callable[[Row], Mapping[str, Any]] = lambda row: {}
+    sample: Callable[[Row], str | None] = lambda row: None
     carry: Callable[[Row, Row], Row] = lambda row, record: row
     config: Mapping[str, Any] = field(default_factory=dict)
     retries: int = 2
@@ -75,6 +81,13 @@ class Step:
     def inputs(self, row: Row) -> dict[str, Any]:
         return {name: row[name] for name in self.parents} | dict(self.content(row))
 
+    def request_key(self, row: Row, messages: str | list[Message], engine: Engine) -> str:
+        """The hash of what is sent, whatever will be read from the reply: words, model, sampling.
+
+        Seeds come from it too, so a changed parser, gate or id finds the reply that the same request had.
+        """
+        return digest(messages, engine.identity, self._sampling().identity(), self.sample(row))
+
     def _sampling(self) -> Sampling:
         return replace(self.sampling, stop=(*self.sampling.stop, *self.prompt.stop))
 
@@ -90,7 +103,18 @@ class Outcome:
     fault: BaseException | None = None
 
 
-async def run(step: Step, rows: Iterable[Row], engine: Engine, done: Callable[[], None] = lambda: None) -> Outcome:
+async def nothing_heard(keys: Sequence[str]) -> Replies:
+    """A memory without replies."""
+    return {}
+
+
+async def run(
+    step: Step,
+    rows: Iterable[Row],
+    engine: Engine,
+    done: Callable[[], None] = lambda: None,
+    recall: Recall = nothing_heard,
+) -> Outcome:
     """Ask for every row at once (the engine bounds what is in flight) and gather records and attempts.
 
     Whatever happens, what was answered is handed back: an engine that goes down, a fault in one row, even a
@@ -98,14 +122,14 @@ async def run(step: Step, rows: Iterable[Row], engine: Engine, done: Callable[[]
 
     Args:
         done: called when a row is settled, for progress.
+        recall: finds replies to the same requests, which are then read again and not asked for.
     """
     rows = list(rows)
     fingerprint, keys = step.fingerprint(engine), step.work_keys(rows, engine)
+    asks = [_Ask(step, row, engine, fingerprint, key) for row, key in zip(rows, keys, strict=True)]
+    replies = await recall([ask.request_key for ask in asks])
     heard = [_Heard() for _ in rows]
-    asked = [
-        asyncio.create_task(_attend(_Ask(step, row, engine, fingerprint, key), into, done))
-        for row, key, into in zip(rows, keys, heard, strict=True)
-    ]
+    asked = [asyncio.create_task(_attend(ask, replies, into, done)) for ask, into in zip(asks, heard, strict=True)]
     fault: BaseException | None = None
     try:
         if asked:
@@ -133,6 +157,14 @@ class _Ask:
     fingerprint: str
     key: str
 
+    @cached_property
+    def messages(self) -> str | list[Message]:
+        return self.step.prompt.render(**self.step.variables(self.row))
+
+    @cached_property
+    def request_key(self) -> str:
+        return self.step.request_key(self.row, self.messages, self.engine)
+
 
 @dataclass
 class _Heard:
@@ -140,15 +172,18 @@ class _Heard:
     attempts: list[Row] = field(default_factory=list)
 
 
-async def _attend(ask: _Ask, heard: _Heard, done: Callable[[], None]) -> None:
+async def _attend(ask: _Ask, replies: Replies, heard: _Heard, done: Callable[[], None]) -> None:
     """Ask for one row until its work is settled; each call stands in `heard` as soon as it is answered."""
     step, row = ask.step, ask.row
-    messages = step.prompt.render(**step.variables(row))
     for number in range(step.retries + 1):
-        sampling = replace(step._sampling(), seed=int(digest(ask.key, number)[:8], 16) >> 1)
+        sampling = replace(step._sampling(), seed=int(digest(ask.request_key, number)[:8], 16) >> 1)
         attempt = _attempt(ask, number, sampling)
         try:
-            completion = await ask.engine.generate(messages, sampling)
+            if known := replies.get((ask.request_key, number)):
+                completion = Completion(known["raw_text"], known["finish_reason"], 0, 0, 0.0)
+                attempt |= {"replayed_from": known["id"]}
+            else:
+                completion = await ask.engine.generate(ask.messages, sampling)
             attempt |= _answer(completion)
             found = read_reply(step, completion, row)
         except Unparsed as error:
@@ -203,6 +238,8 @@ def _attempt(ask: _Ask, number: int, sampling: Sampling) -> Row:
         "tokens_out": 0,
         "latency_s": None,
         "created_at": now,
+        "request_key": ask.request_key,
+        "replayed_from": None,
     }
 
 

@@ -171,6 +171,10 @@ class Lake:
         """Those work keys that no final attempt has settled."""
         return ledger.pending(self, keys)
 
+    def replies(self, keys: Sequence[str]) -> dict[tuple[str, int], Row]:
+        """What was answered to those requests: (request key, try number) → the attempt."""
+        return ledger.replies(self, keys)
+
     def records(self, table: str, keys: Sequence[str]) -> list[Row]:
         """The records of those work keys, ordered by work key and id. Raises LakeError for an unknown table."""
         return ledger.records(self, table, keys)

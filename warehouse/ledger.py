@@ -40,6 +40,18 @@ def pending(lake: Lake, keys: Sequence[str]) -> set[str]:
     return {key for (key,) in found}
 
 
+def replies(lake: Lake, keys: Sequence[str]) -> dict[tuple[str, int], Row]:
+    """The replies to those requests, by request key and try number: id, raw_text and finish_reason of the attempt."""
+    with lake.cursor() as cursor:
+        _register(cursor, "asked", keys)
+        cursor.execute(
+            "SELECT id, request_key, try_number, raw_text, finish_reason"
+            f" FROM {LAKE}.attempts SEMI JOIN asked ON request_key = key"
+            " WHERE raw_text IS NOT NULL AND finish_reason IS NOT NULL AND replayed_from IS NULL"
+        )
+        return {(row["request_key"], row["try_number"]): row for row in as_rows(cursor)}
+
+
 def records(lake: Lake, table: str, keys: Sequence[str]) -> list[Row]:
     """The records of those work keys, ordered by work key and id."""
     if table not in schema.RECORDS:

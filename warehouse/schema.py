@@ -65,7 +65,7 @@ _RESPONSE = _need("response_id", TEXT, "the first answer it belongs to (response
 _ROUND = _need("round", INT, "round of critique and revision, from 1")
 _PRINCIPLE = (
     _need("principle_id", TEXT, "the constitutional principle"),
-    _need("principle_hash", TEXT, "content hash of the principle's words"),
+    _need("principle_hash", TEXT, "content hash of the principle's words in this step (prompts.hash)"),
 )
 
 RECORDS: dict[str, pa.Schema] = {

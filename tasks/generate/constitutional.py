@@ -40,12 +40,12 @@ class Config(MethodConfig):
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)
 
 
-def draw(principles: Sequence[Principle], instruction_id: str, round: int) -> Principle:
-    """The principle of a row in a round: the one with the highest hash (rendezvous hashing).
+def draw(principles: Sequence[Principle], instruction: str, round: int) -> Principle:
+    """The principle of an instruction in a round: the one with the highest hash (rendezvous hashing).
 
-    It depends on the principles' ids and not on their texts or order.
+    It depends on the principles' ids and not on their texts or order, and on the instruction's words and not its id.
     """
-    return max(principles, key=lambda principle: digest(principle.id, instruction_id, round))
+    return max(principles, key=lambda principle: digest(principle.id, instruction, round))
 
 
 def critique(library: Library, config: Config, round: int) -> Step:
@@ -53,12 +53,14 @@ def critique(library: Library, config: Config, round: int) -> Step:
     principles = library.principles()
 
     def drawn(row: Row) -> Principle:
-        return draw(principles, row["instruction_id"], round)
+        return draw(principles, row["instruction"], round)
 
     def carry(row: Row, record: Row) -> Row:
         principle = drawn(row)
         requests = {"critique_request": principle.critique, "revision_request": principle.revision}
-        return row | {"critique_id": record["id"], "critique": record["text"]} | _principle_of(record) | requests
+        # From here on the words are those of the revision: an edit of them asks for no critique again.
+        named = _principle_of(record) | {"principle_hash": principle.revision_hash}
+        return row | {"critique_id": record["id"], "critique": record["text"]} | named | requests
 
     return Step(
         name="constitutional.critique",
@@ -73,6 +75,7 @@ def critique(library: Library, config: Config, round: int) -> Step:
         },
         read=lambda reply, row: [_named(drawn(row), round) | {"text": _said(reply)}],
         content=lambda row: _named(drawn(row), round),
+        sample=lambda row: str(round),  # the same words in another round want another critique
         carry=carry,
     )
 
@@ -94,6 +97,7 @@ def revise(library: Library, config: Config, round: int) -> Step:
         variables=lambda row: {name: row[name] for name in names} | {"response": row["target"]},
         read=read,
         content=_principle_of,
+        sample=lambda row: str(round),
         carry=lambda row, record: row | {"target_id": record["id"], "target": record["text"]},
     )
 
@@ -121,7 +125,7 @@ def _said(reply: str) -> str:
 
 
 def _named(principle: Principle, round: int) -> dict[str, Any]:
-    return {"principle_id": principle.id, "principle_hash": principle.hash, "round": round}
+    return {"principle_id": principle.id, "principle_hash": principle.critique_hash, "round": round}
 
 
 def _principle_of(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -99,6 +99,8 @@ def generate(library: Library, config: Config) -> Step:
         variables=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"], "count": config.count},
         # The request's id is their hash already; they stand in the attempt so that it can be read what was asked.
         content=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"]},
+        # Two requests that happened to draw the same exemplars are to be answered each for itself.
+        sample=lambda row: row["request_id"],
         read=lambda reply, row: [
             {
                 "parents": [row["request_id"], *row["exemplar_ids"]],

@@ -10,6 +10,7 @@ import pytest
 from works import ACCEPT, PRINCIPLES, Works, speak, write_principles
 
 from flows.factory import ChunkWork, StageStopped
+from flows.line import Line
 from prompts import Message
 from tasks.engines import EngineDown, RequestRefused, Sampling, ScriptedEngine
 from tasks.generate.constitutional import draw
@@ -38,15 +39,17 @@ def test_the_same_again_sends_nothing_and_commits_nothing(works: Works) -> None:
     assert line.factory.tally.saved == works.rows("SELECT count(*) n FROM attempts")[0]["n"]
 
 
-def test_an_edited_principle_resends_only_what_it_touches(works: Works) -> None:
-    line = asyncio.run(works.walk())
-    principles = line.library.principles()
-    ids = [row["id"] for row in line.accepted[:ACCEPT]]
-    edited = Counter(draw(principles, id, 1).id for id in ids).most_common(1)[0][0]
-    first = {id for id in ids if draw(principles, id, 1).id == edited}
-    second = {id for id in ids if draw(principles, id, 2).id == edited}
-    assert 0 < len(first | second) < len(ids), "the draw must leave something untouched for this test to say anything"
+def owners(works: Works, line: Line) -> tuple[str, set[str], set[str]]:
+    """A principle, and the instructions that draw it in the first round and in the second; some draw it in neither."""
+    texts, principles = [row["text"] for row in line.accepted[:ACCEPT]], line.library.principles()
+    owner = Counter(draw(principles, text, 1).id for text in texts).most_common(1)[0][0]
+    first, second = ({text for text in texts if draw(principles, text, round).id == owner} for round in (1, 2))
+    assert 0 < len(first | second) < len(texts), "the draw must leave something untouched for a test to say anything"
+    return owner, first, second
 
+
+def test_an_edited_principle_resends_only_what_it_touches(works: Works) -> None:
+    edited, first, second = owners(works, asyncio.run(works.walk()))
     changed = [p | {"critique": "another word"} if p["id"] == edited else p for p in PRINCIPLES]
     write_principles(works.words, changed)
     asyncio.run(works.walk())
@@ -55,6 +58,45 @@ def test_an_edited_principle_resends_only_what_it_touches(works: Works) -> None:
     assert works.asked("constitutional/critique") == len(first) + len(first | second)
     assert works.asked("constitutional/revision") == len(first) + len(first | second)
     assert len(works.engine.calls) == 2 * (len(first) + len(first | second))
+
+
+def test_an_edited_revision_request_asks_for_no_critique_that_is_there(works: Works) -> None:
+    edited, first, second = owners(works, asyncio.run(works.walk()))
+    changed = [p | {"revision": "another word"} if p["id"] == edited else p for p in PRINCIPLES]
+    write_principles(works.words, changed)
+    asyncio.run(works.walk())
+    assert works.asked("constitutional/critique") == len(first)  # of the second round, where the text is a new one
+    assert works.asked("constitutional/revision") == len(first) + len(first | second)
+
+
+def test_an_added_step_is_all_that_is_sent(works: Works) -> None:
+    whole = works.preset
+    works.preset = works.preset.model_copy(update={"line": whole.line.model_copy(update={"aligner": None})})
+    asyncio.run(works.walk())
+    works.preset = whole
+    asyncio.run(works.walk())
+    assert works.asked("aligner/correct") == len(works.engine.calls) == ACCEPT
+
+
+def test_one_changed_prompt_sends_only_its_own_step_and_what_follows(works: Works) -> None:
+    asyncio.run(works.walk())
+    path = works.words / "aligner/correct.yaml"
+    path.write_text(path.read_text().replace("question:", "the question:"))
+    asyncio.run(works.walk())
+    assert works.asked("aligner/correct") == len(works.engine.calls) == ACCEPT
+
+
+def test_a_changed_reading_of_replies_asks_for_none_of_them_again(works: Works) -> None:
+    asyncio.run(works.walk())
+    line = works.preset.line
+    stricter = line.self_align.model_copy(update={"leak_words": 9, "reject_apologies": False})
+    works.preset = works.preset.model_copy(update={"line": line.model_copy(update={"self_align": stricter})})
+    again = asyncio.run(works.walk())
+    assert works.engine.calls == []
+    assert again.factory.tally.sent == 0
+    read = works.rows("SELECT r.state, r.raw_text = a.raw_text AS same, r.tokens_out AS out FROM attempts r"
+                      " JOIN attempts a ON a.id = r.replayed_from")  # fmt: skip
+    assert read == [{"state": "accepted", "same": True, "out": 0}] * ACCEPT
 
 
 def test_a_raised_target_sends_only_what_is_new(works: Works) -> None:

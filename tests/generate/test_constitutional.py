@@ -46,7 +46,7 @@ def test_an_edited_principle_is_new_work_only_for_the_rows_that_drew_it(
     constitution: Callable[[dict[str, str]], Library], answered: Row
 ) -> None:
     texts = {"a": "one", "b": "two", "c": "three"}
-    rows = [answered | {"instruction_id": id} for id in IDS[:200]]
+    rows = [answered | {"instruction": id} for id in IDS[:200]]
     engine = ScriptedEngine(["x"])
 
     def keys(library: Library) -> list[str]:
@@ -54,7 +54,7 @@ def test_an_edited_principle_is_new_work_only_for_the_rows_that_drew_it(
         return [step.work_key(row, engine) for row in rows]
 
     library = constitution(texts)
-    before, owners = keys(library), [draw(library.principles(), row["instruction_id"], 1).id for row in rows]
+    before, owners = keys(library), [draw(library.principles(), row["instruction"], 1).id for row in rows]
     after = keys(constitution(texts | {"b": "two, edited"}))
     changed = {owner for owner, old, new in zip(owners, before, after, strict=True) if old != new}
     kept = {owner for owner, old, new in zip(owners, before, after, strict=True) if old == new}
@@ -81,7 +81,8 @@ def test_a_chain_of_two_rounds(constitution: Callable[[dict[str, str]], Library]
         row = step.carry(row, outcome.records[0])
     first, revision, second, again = records
     assert first["principle_id"] == revision["principle_id"] == "care"
-    assert first["principle_hash"] == library.principles()[0].hash
+    (principle,) = library.principles()
+    assert (first["principle_hash"], revision["principle_hash"]) == (principle.critique_hash, principle.revision_hash)
     assert [record["round"] for record in records] == [1, 1, 2, 2]
     assert (revision["text"], revision["changed"]) == ("Once a week.", True)
     assert (again["text"], again["changed"]) == ("Once a week.", False)
