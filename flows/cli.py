@@ -6,6 +6,7 @@ verbs that need them, so that `--help` and `tables` answer at once.
 
 from __future__ import annotations
 
+import logging
 import os
 
 from flows import show
@@ -63,9 +64,19 @@ def evaluate(
 from flows import looking  # noqa: E402, F401
 
 
+def _speak() -> None:
+    """What the lake has to say under way (whom a run waits for) goes to standard error, whatever Prefect does to logs."""
+    told = logging.StreamHandler()
+    told.setFormatter(logging.Formatter("alignery: %(message)s"))
+    lake = logging.getLogger("warehouse")
+    lake.addHandler(told)
+    lake.propagate = False
+
+
 def main() -> None:
     """The entry point."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # A fault is told once, by a sentence here; Prefect would print it again, with a page of its own calls.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    _speak()
     app()

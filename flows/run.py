@@ -32,7 +32,7 @@ async def alone(place: Place, flow: str, *, wait: bool = True) -> AsyncIterator[
     with ExitStack() as stack:
         lake = stack.enter_context(Lake.open(place))
         # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
-        await asyncio.to_thread(stack.enter_context, exclusive(place, flow, f"alignery {flow}", wait=wait))
+        await asyncio.to_thread(stack.enter_context, exclusive(lake.place, flow, f"alignery {flow}", wait=wait))
         yield lake
 
 
