@@ -65,7 +65,7 @@ from flows import looking  # noqa: E402, F401
 
 
 def _speak() -> None:
-    """What the lake has to say under way (whom a run waits for) goes to standard error, whatever Prefect does to logs."""
+    """Let the lake say on standard error what it has to say under way, whatever Prefect does to logs."""
     told = logging.StreamHandler()
     told.setFormatter(logging.Formatter("alignery: %(message)s"))
     lake = logging.getLogger("warehouse")

@@ -21,7 +21,7 @@ from warehouse.connection import LAKE, as_rows, connect, one_line
 from warehouse.lock import exclusive
 from warehouse.migrate import VIEWS, view_comment
 from warehouse.place import Place, place
-from warehouse.schema import LakeError, LakeFault, Row
+from warehouse.schema import LakeError, LakeFault, Row, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -183,8 +183,8 @@ class Lake:
 
     def append(
         self,
-        records: Mapping[str, Sequence[Row]],
-        attempts: Sequence[Row],
+        records: Mapping[str, Rows],
+        attempts: Rows,
         *,
         run_id: str,
         step: str,

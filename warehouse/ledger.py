@@ -16,10 +16,11 @@ from uuid import uuid4
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from warehouse import schema
 from warehouse.connection import LAKE, as_rows, one_line, sign
-from warehouse.schema import LakeError, LakeFault, Row
+from warehouse.schema import LakeError, LakeFault, Row, Rows
 
 if TYPE_CHECKING:
     from warehouse.lake import Lake
@@ -64,8 +65,8 @@ def records(lake: Lake, table: str, keys: Sequence[str]) -> list[Row]:
 
 def append(
     lake: Lake,
-    records: Mapping[str, Sequence[Row]],
-    attempts: Sequence[Row],
+    records: Mapping[str, Rows],
+    attempts: Rows,
     *,
     run_id: str,
     step: str,
@@ -78,8 +79,9 @@ def append(
     A record that no attempt wrote (a seed) is dropped if its id is there.
 
     Args:
-        records: table → rows, each naming the attempt of this batch that wrote it; `run_id` is filled in.
-        attempts: the calls made, in the order they were made; `run_id` is filled in.
+        records: table → rows (dicts, or an Arrow table), each naming the attempt of this batch that wrote it.
+        attempts: the calls made, in the order they were made, in the same form.
+        run_id: filled into each row.
 
     Returns:
         How many attempts were new.
@@ -87,8 +89,8 @@ def append(
     Raises:
         LakeError: a row does not fit its table, a record's attempt is not in the batch, or the commit failed.
     """
-    made = schema.to_arrow("attempts", [{**row, "run_id": run_id} for row in attempts])
-    wrote = {name: _records(name, rows, run_id, made) for name, rows in records.items() if rows}
+    made = schema.to_arrow("attempts", attempts, run_id=run_id)
+    wrote = {name: _records(name, rows, run_id, made) for name, rows in records.items() if len(rows)}
 
     def land(cursor: duckdb.DuckDBPyConnection) -> int:
         calls = _new_attempts(cursor, made)
@@ -141,18 +143,17 @@ def write(lake: Lake, table: str, rows: Sequence[Row], *, run_id: str, message: 
     lake.commit(f"run {run_id}, {table}", land)
 
 
-def _records(name: str, rows: Sequence[Row], run_id: str, made: pa.Table) -> pa.Table:
+def _records(name: str, rows: Rows, run_id: str, made: pa.Table) -> pa.Table:
     """The records as a table, each id once; every one must name an attempt of its batch, or none."""
     if name not in schema.RECORDS:
         raise LakeError(f"append: {name!r} is no record table; those are {', '.join(schema.RECORDS)}")
-    table = schema.to_arrow(name, [{**row, "run_id": run_id} for row in rows])
-    origins = {*made["id"].to_pylist(), None}
-    for record, origin in zip(*_pair(table), strict=True):
-        if origin not in origins:
-            raise LakeError(
-                f"{name}: record {record} names the attempt {origin}, which is not in its batch; append both"
-            )
-    return table.filter(_fresh(table["id"].to_pylist(), set()))
+    table = schema.to_arrow(name, rows, run_id=run_id)
+    loose = table["attempt_id"].is_null()
+    stray = table.filter(pc.invert(pc.or_(loose, _among(table["attempt_id"], made["id"]))))
+    if stray.num_rows:
+        record, origin = stray["id"][0], stray["attempt_id"][0]
+        raise LakeError(f"{name}: record {record} names the attempt {origin}, which is not in its batch; append both")
+    return table if _distinct(table["id"]) else table.filter(_fresh(table["id"].to_pylist(), set()))
 
 
 def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table) -> pa.Table:
@@ -161,6 +162,8 @@ def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table) -> pa.Table
     there = cursor.execute(
         f"SELECT id, work_key, final FROM {LAKE}.attempts SEMI JOIN asked ON work_key = key"
     ).fetchall()
+    if not there and _distinct(made["work_key"]) and _distinct(made["id"]):
+        return made
     known = {id for id, _, _ in there}
     settled = {key for _, key, final in there if final}
     new = []
@@ -179,10 +182,10 @@ def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table) -> pa.Table
 
 def _new_records(cursor: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, calls: pa.Table) -> pa.Table:
     """Those records that a new attempt wrote, and those that none wrote and that are not there yet."""
-    written = set(calls["id"].to_pylist())
-    pairs = list(zip(*_pair(rows), strict=True))
-    known = _known(cursor, name, "id", [id for id, origin in pairs if origin is None])
-    return rows.filter(pa.array([origin in written if origin else id not in known for id, origin in pairs], pa.bool_()))
+    loose = rows["attempt_id"].is_null()
+    known = _known(cursor, name, "id", rows.filter(loose)["id"].to_pylist())
+    fresh = pc.and_(loose, pc.invert(_among(rows["id"], pa.array(sorted(known), pa.string()))))
+    return rows.filter(pc.or_(_among(rows["attempt_id"], calls["id"]), fresh))
 
 
 def _known(cursor: duckdb.DuckDBPyConnection, table: str, column: str, values: Sequence[str]) -> set[str]:
@@ -193,8 +196,13 @@ def _known(cursor: duckdb.DuckDBPyConnection, table: str, column: str, values: S
     return {value for (value,) in found}
 
 
-def _pair(rows: pa.Table) -> tuple[list[str], list[str | None]]:
-    return rows["id"].to_pylist(), rows["attempt_id"].to_pylist()
+def _among(values: pa.ChunkedArray, others: pa.Array | pa.ChunkedArray) -> pa.ChunkedArray:
+    """A mask of the values that are among the others; null is not."""
+    return pc.fill_null(pc.is_in(values, value_set=others, skip_nulls=True), False)
+
+
+def _distinct(values: pa.ChunkedArray) -> bool:
+    return pc.count_distinct(values, mode="all").as_py() == len(values)
 
 
 def _fresh(values: Sequence[str], known: set[str]) -> pa.Array:
@@ -218,7 +226,7 @@ def _insert(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> No
 
 def _commit_id(calls: pa.Table, tables: Iterable[pa.Table]) -> str:
     """Digest of the sorted attempt ids, and of the records' that have no attempt."""
-    loose = [id for rows in tables for id, origin in zip(*_pair(rows), strict=True) if origin is None]
+    loose = [id for rows in tables for id in rows.filter(rows["attempt_id"].is_null())["id"].to_pylist()]
     text = json.dumps(sorted(calls["id"].to_pylist()) + sorted(loose))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

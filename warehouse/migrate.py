@@ -18,7 +18,12 @@ from warehouse.schema import SCHEMA_VERSION, LakeError, quoted
 
 # In this order: a later view may read an earlier one.
 VIEWS = ("revised", "sft", "preferences", "qac", "funnel", "rejects", "lineage")
-_OPTIONS = {"data_inlining_row_limit": "0", "parquet_compression": "'zstd'", "require_commit_message": "true"}
+_OPTIONS = {
+    "data_inlining_row_limit": "0",
+    "parquet_compression": "'zstd'",
+    "parquet_row_group_size": "'30000'",  # twice as fast to write as DuckDB's 122,880, whose dictionaries leave the cache
+    "require_commit_message": "true",
+}
 _HERE = Path(__file__).parent
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
 Row = dict[str, Any]
+# Many rows at once come as Arrow, without a Python object for each value.
+Rows: TypeAlias = "Sequence[Mapping[str, Any]] | pa.Table"
 SCHEMA_VERSION = 2
 
 TEXT, FLAG, INT, LONG, REAL = pa.string(), pa.bool_(), pa.int32(), pa.int64(), pa.float64()
@@ -289,20 +291,44 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def to_arrow(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def to_arrow(name: str, rows: Rows, **filled: Any) -> pa.Table:
     """Rows as an Arrow table of exactly the table's schema; a column that a row leaves out is null.
+
+    Args:
+        filled: columns that have one value in every row.
 
     Raises:
         LakeError: an unknown column, a value of the wrong type, or null where a value is needed.
     """
     schema = table(name)
     known = set(schema.names)
+    if isinstance(rows, pa.Table):
+        return _arranged(name, rows, filled)
+    rows = [{**row, **filled} for row in rows] if filled else rows
     for row in rows:
         if unknown := row.keys() - known:
             raise LakeError(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
     return pa.Table.from_arrays(
         [_column(name, field, [row.get(field.name) for row in rows]) for field in schema], schema=schema
     )
+
+
+def _arranged(name: str, rows: pa.Table, filled: Mapping[str, Any]) -> pa.Table:
+    """An Arrow table with the schema's columns in its order, of exactly its types."""
+    schema = table(name)
+    if unknown := set(rows.column_names) - set(schema.names):
+        raise LakeError(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
+    columns = []
+    for field in schema:
+        if field.name in filled or field.name not in rows.column_names:
+            column = pa.repeat(pa.scalar(filled.get(field.name), field.type), rows.num_rows)
+        else:
+            column = rows[field.name]
+        if column.type != field.type or (column.null_count and not field.nullable):
+            got = "null" if column.type == field.type else column.type
+            raise LakeError(f"{name}.{field.name}: got {got}, expected {field.type}: {note(field)}")
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=schema)
 
 
 def _column(name: str, field: pa.Field, values: Sequence[Any]) -> pa.Array:
