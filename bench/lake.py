@@ -33,7 +33,7 @@ from warehouse.schema import TABLES, to_arrow
 RUNS = 5
 BATCH = 250_000
 START = datetime(2026, 1, 1, tzinfo=UTC)
-WORDS = [
+WORDS = (
     "tea",
     "rain",
     "owl",
@@ -47,11 +47,7 @@ WORDS = [
     "window",
     "stone",
     "quiet",
-    "before",
-    "under",
-    "method",
-    "paper",
-]
+)
 
 
 def main() -> None:
@@ -220,7 +216,7 @@ def _attempts(start: int, count: int, *, wide: bool = False) -> pa.Table:
 
 
 def _fill(home: Path, rows: int) -> None:
-    """A lake of so many rows: of each ten one instruction, two answers, two revisions, one correction, four attempts."""
+    """A lake of so many rows: of ten, one instruction, two answers, two revisions, a correction and four attempts."""
     with Lake.open(home) as lake:
         for start in range(0, rows // 10, BATCH // 4):
             count = min(BATCH // 4, rows // 10 - start)
@@ -249,15 +245,22 @@ def _line(start: int, calls: pa.Table) -> dict[str, pa.Table]:
     return {
         "instructions": records("instructions", "in", 0, "in", asked),
         "responses": pa.concat_tables(
-            [records("responses", "ba", 1, "in", {"kind": "base"}, instruction_id=ids["in"]),
-             records("responses", "pr", 2, "in", {"kind": "principled"}, instruction_id=ids["in"])]
-        ),  # fmt: skip
+            [
+                records("responses", "ba", 1, "in", {"kind": "base"}, instruction_id=ids["in"]),
+                records("responses", "pr", 2, "in", {"kind": "principled"}, instruction_id=ids["in"]),
+            ]
+        ),
         "revisions": pa.concat_tables(revised),
         "corrections": records(
-            "corrections", "co", 3, "ba", {"template_id": "t", "is_copy": False},
-            instruction_id=ids["in"], response_id=ids["ba"],
+            "corrections",
+            "co",
+            3,
+            "ba",
+            {"template_id": "t", "is_copy": False},
+            instruction_id=ids["in"],
+            response_id=ids["ba"],
         ),
-    }  # fmt: skip
+    }
 
 
 def _times(start: int, count: int) -> pa.Array:
