@@ -13,12 +13,12 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from tasks.engines.protocol import EngineDown, RequestRefused
 from tasks.engines.spec import OpenAISpec
-from tasks.engines.wire import WORDS, Doubtful, Failed, Trouble, Wire
+from tasks.engines.wire import Doubtful, Trouble, Wire
 
 SUSPECT = 3  # failures with no answer between them, from which on a server must prove that it lives
 
@@ -44,10 +44,10 @@ class Replicas:
     """Shared by all requests of an engine, in one event loop.
 
     Args:
-        question: makes the path and content of a request so small that a server that lives answers it.
+        question: asks a server for so little that one that lives answers; raises what `Wire.send` does.
     """
 
-    def __init__(self, spec: OpenAISpec, question: Callable[[], tuple[str, bytes]]) -> None:
+    def __init__(self, spec: OpenAISpec, question: Callable[[Wire], Awaitable[object]]) -> None:
         self.all = [Replica(url, Wire(url, spec), spec.in_flight) for url in spec.base_url]
         self.answered_at = -math.inf  # when a request was last answered by any of them
         self._spec, self._question = spec, question
@@ -124,12 +124,12 @@ class Replicas:
     async def _ask(self, replica: Replica) -> Trouble | None:
         """What is wrong with it, if it cannot answer a small question. To refuse one is to answer."""
         try:
-            answer = await replica.wire.send(*self._question(), self._spec.probe_timeout_s)
+            await self._question(replica.wire)
         except RequestRefused:
             return None
         except Trouble as trouble:
             return trouble
-        return None if answer.get("choices") else Failed(f"the answer is no completion: {str(answer)[:WORDS]}")
+        return None
 
     def _lives(self, replica: Replica) -> None:
         replica.heard, replica.failures = time.monotonic(), 0

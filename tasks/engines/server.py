@@ -32,7 +32,7 @@ from tasks.engines.protocol import Completion, EngineDown, Probabilities, Reques
 from tasks.engines.replicas import SUSPECT, Replica, Replicas
 from tasks.engines.spec import OpenAISpec
 from tasks.engines.tokens import cut, tidy
-from tasks.engines.wire import WORDS, Busy, Doubtful, Failed, Slow, Trouble, Unreachable
+from tasks.engines.wire import WORDS, Busy, Doubtful, Failed, Slow, Trouble, Unreachable, Wire
 
 REASONS: dict[str, Literal["stop", "length"]] = {"stop": "stop", "length": "length"}
 BUSY_TRIES = 20  # a request that was put off so often while others were answered is too big for the server's limit
@@ -154,11 +154,12 @@ class ServerEngine:
     def _body(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {"model": self._spec.model, **fields, **self._spec.options}
 
-    def _question(self) -> tuple[str, bytes]:
-        """A request of one token, never the same twice: a gateway that caches must not answer for a dead model."""
+    async def _question(self, wire: Wire) -> None:
+        """Ask for one token, never the same twice: a gateway that caches must not answer for a dead model."""
         words = f"Say yes. ({random.getrandbits(32):08x})"
         asked = {"prompt": words} if self._path == TEXT else {"messages": [{"role": "user", "content": words}]}
-        return self._path, json.dumps(self._body(asked) | {"max_tokens": 1}).encode()
+        content = json.dumps(self._body(asked) | {"max_tokens": 1}).encode()
+        await _ask(wire, self._path, content, self._spec.probe_timeout_s, _reply)
 
     async def _send(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], _T]) -> _T:
         """What `read` makes of the answer, from whichever server gives one. What it cannot read is no answer."""
@@ -166,11 +167,7 @@ class ServerEngine:
         while True:
             replica = await self.replicas.enter(woes.last)
             try:
-                answer = await replica.wire.send(path, content, self._spec.timeout_s)
-                try:
-                    found = read(answer)
-                except (LookupError, TypeError, ValueError, AttributeError) as error:
-                    raise Failed(f"the answer is not what {path} should give: {str(answer)[:WORDS]}") from error
+                found = await _ask(replica.wire, path, content, self._spec.timeout_s, read)
                 if path in (CHAT, TEXT):  # another answer does not prove that the model lives
                     self.replicas.answered(replica)
                 return found
@@ -227,6 +224,16 @@ class ServerEngine:
         if replica.failures >= SUSPECT:
             await self.replicas.vouch(replica, now)
         return False
+
+
+async def _ask(
+    wire: Wire, path: str, content: bytes | None, limit_s: float, read: Callable[[dict[str, Any]], _T]
+) -> _T:
+    answer = await wire.send(path, content, limit_s)
+    try:
+        return read(answer)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise Failed(f"the answer is not what {path} should give: {str(answer)[:WORDS]}") from error
 
 
 def _fields(sampling: Sampling) -> dict[str, Any]:

@@ -13,7 +13,8 @@ import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -57,8 +58,9 @@ class Slow(Failed):
 class Wire:
     """The connections to one base URL.
 
-    Each request in flight has a client, and so a connection, of its own: a shared pool looks at all its connections
-    for each request, which at 64 of them takes httpcore five times as long as the request itself (bench/http.py).
+    Each request in flight has a transport, and so a connection, of its own: a shared pool looks at all its connections
+    for each request, which with 64 of them takes several times as long as the request itself (bench/http_engine.py).
+    Of httpx its transports are used and not its client, whose redirects, cookies and log lines nobody wants here.
     """
 
     def __init__(self, base_url: str, spec: OpenAISpec) -> None:
@@ -68,8 +70,9 @@ class Wire:
             self._headers["Authorization"] = f"Bearer {self._key}"
         silence = spec.timeout_s if spec.read_timeout_s is None else spec.read_timeout_s
         self._timeouts = {"connect": spec.connect_timeout_s, "read": silence, "write": silence, "pool": None}
-        self._tls = httpx.create_ssl_context()
-        self._idle: list[httpx.AsyncClient] = []
+        self._tls, self._proxy = httpx.create_ssl_context(), _proxy(urlsplit(base_url))
+        self._urls: dict[str, httpx.URL] = {}
+        self._idle: list[httpx.AsyncHTTPTransport] = []
         self._clocks: set[asyncio.Timeout] = set()
 
     async def send(self, path: str, content: bytes | None, limit_s: float) -> dict[str, Any]:
@@ -81,23 +84,20 @@ class Wire:
             Trouble: no answer; its kind says why.
             RequestRefused: the server refuses this request, in its own words.
         """
-        url = self._url.removesuffix("/v1") + path if path.startswith("/") else f"{self._url}/{path}"
-        request = httpx.Request(
-            "GET" if content is None else "POST",
-            url,
-            headers=self._headers,
-            content=content,
-            extensions={"timeout": self._timeouts},
-        )
+        if path not in self._urls:
+            whole = self._url.removesuffix("/v1") + path if path.startswith("/") else f"{self._url}/{path}"
+            self._urls[path] = httpx.URL(whole)
+        method, timeouts = "GET" if content is None else "POST", {"timeout": self._timeouts}
+        request = httpx.Request(method, self._urls[path], headers=self._headers, content=content, extensions=timeouts)
         return self._meaning(*await self._exchange(request, limit_s))
 
     async def _exchange(self, request: httpx.Request, limit_s: float) -> tuple[httpx.Response, bytes]:
-        client, whole = self._idle.pop() if self._idle else self._client(), False
+        transport, whole = self._idle.pop() if self._idle else self._transport(), False
         try:
             async with asyncio.timeout(limit_s) as clock:
                 self._clocks.add(clock)
                 try:
-                    response, body = await self._read(client, request)
+                    response, body = await self._read(transport, request)
                 finally:
                     self._clocks.discard(clock)
             whole = True
@@ -111,13 +111,13 @@ class Wire:
             raise Slow(f"no whole answer within {limit_s:g} s (see timeout_s)") from error
         finally:
             if whole:
-                self._idle.append(client)
+                self._idle.append(transport)
             else:
-                await client.aclose()
+                await transport.aclose()
         return response, body
 
-    async def _read(self, client: httpx.AsyncClient, request: httpx.Request) -> tuple[httpx.Response, bytes]:
-        response = await client.send(request, stream=True)
+    async def _read(self, transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        response = await transport.handle_async_request(request)
         parts, size = [], 0
         try:
             async for part in response.aiter_bytes():
@@ -154,14 +154,8 @@ class Wire:
         words = " ".join(str(said).split())
         return (words.replace(self._key, "***") if self._key else words)[:WORDS]
 
-    def _client(self) -> httpx.AsyncClient:
-        host = urlsplit(self._url).hostname or ""
-        return httpx.AsyncClient(
-            verify=self._tls,
-            limits=httpx.Limits(max_connections=1),
-            # A proxy from the environment is for other hosts than this one.
-            trust_env=not (host in ("localhost", "::1") or host.startswith("127.")),
-        )
+    def _transport(self) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(verify=self._tls, limits=httpx.Limits(max_connections=1), proxy=self._proxy)
 
     def cut(self) -> None:
         """End what is under way now, as if its time were up."""
@@ -173,6 +167,15 @@ class Wire:
         """Close the connections that are at rest; what is under way must have been cut."""
         while self._idle:
             await self._idle.pop().aclose()
+
+
+def _proxy(url: SplitResult) -> str | None:
+    """The proxy that the environment names for a URL; it is for other hosts than this one."""
+    host = url.hostname or ""
+    here = host in ("localhost", "::1") or host.startswith("127.")
+    known = {} if here or proxy_bypass(host) else getproxies()
+    proxy = known.get(url.scheme) or known.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 def retry_after(told: str | None) -> float | None:
