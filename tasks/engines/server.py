@@ -22,7 +22,7 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
@@ -47,6 +47,7 @@ class _Woes:
 
     since: float = math.inf  # its first trouble
     tries: int = 0
+    breaks: int = 0  # tries that did not just take too long
     put_off: int = 0
     last: Replica | None = None
 
@@ -60,7 +61,7 @@ class ServerEngine:
         self.replicas = Replicas(spec, self._question)
         self._exact: bool | None = None  # whether it is a vLLM server, which gives any token's log-probability
         self._mute = False  # gives no log-probabilities at all
-        self._looking = asyncio.Lock()
+        self._looking, self._suspects = asyncio.Lock(), asyncio.Lock()
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
         asked = time.perf_counter()
@@ -165,16 +166,19 @@ class ServerEngine:
         """What `read` makes of the answer, from whichever server gives one. What it cannot read is no answer."""
         content, woes = None if body is None else json.dumps(body).encode(), _Woes()
         while True:
-            replica = await self.replicas.enter(woes.last)
-            try:
-                found = await _ask(replica.wire, path, content, self._spec.timeout_s, read)
-                if path in (CHAT, TEXT):  # another answer does not prove that the model lives
-                    self.replicas.answered(replica)
-                return found
-            except Trouble as trouble:
-                await self._bear(replica, trouble, woes)
-            finally:
-                self.replicas.leave(replica)
+            # One that kills the server takes all others under way with it. So those that broke twice go one at a time:
+            # the guilty one then fails without them.
+            async with self._suspects if woes.breaks >= 2 else nullcontext():
+                replica = await self.replicas.enter(woes.last)
+                try:
+                    found = await _ask(replica.wire, path, content, self._spec.timeout_s, read)
+                    if path in (CHAT, TEXT):  # another answer does not prove that the model lives
+                        self.replicas.answered(replica)
+                    return found
+                except Trouble as trouble:
+                    await self._bear(replica, trouble, woes)
+                finally:
+                    self.replicas.leave(replica)
 
     async def _bear(self, replica: Replica, trouble: Trouble, woes: _Woes) -> None:
         """Wait until the request may be sent again; its place stays taken, so that a server in trouble gets less.
@@ -217,6 +221,7 @@ class ServerEngine:
 
     async def _is_own_fault(self, replica: Replica, trouble: Trouble, woes: _Woes, now: float) -> bool:
         # What ran out of time is tried once more and not `retries` times: each try may cost minutes.
+        woes.breaks += not isinstance(trouble, Slow)
         woes.tries += max(1, self._spec.retries - woes.tries) if isinstance(trouble, Slow) else 1
         replica.failures += 1
         if woes.tries > self._spec.retries:

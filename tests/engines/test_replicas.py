@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from faulty import Faulty, ask, error, ok, spec
 
-from tasks.engines import EngineDown, OpenAISpec, Sampling, open_engine
+from tasks.engines import EngineDown, OpenAISpec, RequestRefused, Sampling, open_engine
 from tasks.engines.replicas import Replicas
 
 SLOW = 0.01
@@ -148,6 +148,30 @@ def test_the_only_server_dies_in_the_middle_and_is_back_in_time():
     assert len(replies) == 100
     assert all(server.answered[words] == 1 for words in server.rows)
     assert sum(count > 1 for count in server.rows.values()) <= 8  # those that were on their way when it died
+
+
+def test_a_row_that_kills_the_server_each_time_takes_no_other_row_with_it():
+    async def main():
+        async def restart():
+            await server.die()
+            await asyncio.sleep(2 * SLOW)
+            await server.live()
+
+        def script(words, number):
+            if words == "poison":
+                restarts.append(asyncio.create_task(restart()))
+            return ok(after_s=SLOW)
+
+        restarts: list[asyncio.Task] = []
+        async with Faulty(script) as server, open_engine(spec(server.url, in_flight=8)) as engine:
+            asks = ["poison" if number == 30 else str(number) for number in range(80)]
+            found = await asyncio.gather(*(engine.generate(ask, Sampling()) for ask in asks), return_exceptions=True)
+            return found, len(restarts)
+
+    found, restarts = asyncio.run(main())
+    assert restarts == 5
+    assert isinstance(found.pop(30), RequestRefused)
+    assert [reply.text for reply in found] == ["fine"] * 79
 
 
 def test_all_dead_ends_in_one_sentence_and_the_engine_is_back_with_a_server():
