@@ -23,7 +23,7 @@ import httpx
 
 from tasks.engines import Sampling, open_engine
 
-TAIL = (*[0.06] * 10, *[0.14] * 6, *[0.4] * 3, 1.04)  # seconds; 1.5, 3.5, 10 and 26 s at a fifth of a fifth
+TAIL = (*[0.06] * 10, *[0.14] * 6, *[0.4] * 3, 1.04)  # seconds: a fifth of 0.3, 0.7, 2.0 and 5.2
 LATENCIES: dict[str, Callable[[int], float]] = {
     "instant": lambda number: 0.0,
     "constant": lambda number: 0.2,

@@ -61,8 +61,7 @@ class Replicas:
         Raises:
             EngineDown: all are out, and have been for `give_up_after_s`.
         """
-        if self._fault:
-            raise EngineDown(str(self._fault), recoverable=self._fault.recoverable)
+        self.check()
         if not self._queue and (free := self._free(last)):
             free.held += 1
             return free
@@ -74,6 +73,11 @@ class Replicas:
             if place.done() and not place.cancelled() and not place.exception():
                 self.leave(place.result())
             raise
+
+    def check(self) -> None:
+        """Raises EngineDown where nobody is served any more."""
+        if self._fault:
+            raise EngineDown(str(self._fault), recoverable=self._fault.recoverable)
 
     def leave(self, replica: Replica) -> None:
         replica.held -= 1
@@ -88,15 +92,17 @@ class Replicas:
         """It had too much to do."""
         replica.window = max(1.0, replica.window - 0.5)
 
-    async def vouch(self, replica: Replica, since: float) -> bool:
-        """Whether it has answered anybody after `since`; if nobody knows, it is asked. One that cannot is taken out."""
+    async def vouch(self, replica: Replica) -> bool:
+        """Whether it answers anybody from now on: another request, or our question. One that does not is taken out."""
+        now = time.monotonic()
         async with replica.doubt:  # one question, whose answer serves all who doubt
-            if replica.heard <= since and replica.nurse is None:
-                if trouble := await self._ask(replica):
-                    self.take_out(replica, trouble)
-                else:
+            if replica.heard <= now and replica.nurse is None:
+                trouble = await self._ask(replica)
+                if trouble is None:
                     self._lives(replica)
-        return replica.heard > since
+                elif replica.heard <= now:
+                    self.take_out(replica, trouble)
+        return replica.heard > now
 
     def take_out(self, replica: Replica, trouble: Trouble) -> None:
         """Send it nothing before it has answered a question; it is asked again and again, after longer pauses."""

@@ -7,8 +7,8 @@ fault it is decides what comes of it:
 - 429 speaks of the server's load: fewer are sent at once (see `replicas`), and the request waits for its turn.
 - A connection that is refused speaks of the server: it is out until it answers again, and no request is the worse.
 - 5xx, resets, stalls and garbled answers may be either's. After `retries` more tries (one, if it ran out of time) the
-  request is refused if the server has answered somebody else since its first failure. If nobody knows, the server is
-  asked for one token: a server that cannot give it is out, and its requests wait.
+  server is asked for one token: if it gives it, the request is refused; if not, it is out, and the request waits for
+  it and has one more try.
 - 401, 403, 404 and redirects likewise, at the first: a server that refuses the one token too ends the run at once.
 
 With every server out for `give_up_after_s` the engine is down. An answer that was read is never asked for again.
@@ -87,21 +87,20 @@ class ServerEngine:
         """
         if await self._is_exact():
             return await self._by_tokens(prompt, options)
-        if not self._mute:
-            given = await self._top(prompt)
-            self._mute = given is None
-            if given and (weights := choices.among_top(given, options)):
-                return Probabilities.of(weights)
-        return await self._by_draws(prompt, options)
+        given = None if self._mute else await self._top(prompt)
+        if given and (weights := choices.among_top(given, options)):
+            return Probabilities.of(weights)
+        drawn = await self._by_draws(prompt, options)
+        self._mute = given is None  # known only now: a bad prompt is refused in both ways
+        return drawn
 
     async def _top(self, prompt: str | list[Message]) -> list[tuple[str, float]] | None:
         """The likeliest first tokens and their log-probabilities; None where the server has no such thing."""
-        fields: dict[str, Any] = {"max_tokens": 1, "temperature": 1.0}
-        fields |= (
+        asked = (
             {"logprobs": choices.TOP} if isinstance(prompt, str) else {"logprobs": True, "top_logprobs": choices.TOP}
         )
         try:
-            return await self._complete(prompt, fields, choices.top_of)
+            return await self._complete(prompt, asked | {"max_tokens": 1, "temperature": 1.0}, choices.top_of)
         except RequestRefused:  # of the fields, or of the prompt: then the draws are refused too, and say so
             return None
 
@@ -186,6 +185,7 @@ class ServerEngine:
         Raises:
             RequestRefused, EngineDown: it may not.
         """
+        self.replicas.check()
         now, limit_s = time.monotonic(), self._spec.give_up_after_s
         woes.since, woes.last = min(woes.since, now), replica
         if isinstance(trouble, Busy | Unreachable) and now - max(woes.since, self.replicas.answered_at) >= limit_s:
@@ -193,7 +193,7 @@ class ServerEngine:
         if isinstance(trouble, Unreachable):
             self.replicas.take_out(replica, trouble)
         elif isinstance(trouble, Doubtful):
-            if await self.replicas.vouch(replica, now):
+            if await self.replicas.vouch(replica):
                 raise RequestRefused(f"the server answers others and refuses this request with {trouble}")
         elif isinstance(trouble, Busy):
             self.replicas.refused(replica)
@@ -203,7 +203,7 @@ class ServerEngine:
                     f"the server answers others and put this off {woes.put_off} times, last: {trouble}"
                 )
             await self._rest(replica, trouble, woes.put_off)
-        elif await self._is_own_fault(replica, trouble, woes, now):
+        elif await self._is_own_fault(replica, trouble, woes):
             raise RequestRefused(f"the server answers others; this request failed {woes.tries} times, last: {trouble}")
         elif replica.nurse is None:
             await self._rest(replica, trouble, woes.tries)
@@ -219,15 +219,16 @@ class ServerEngine:
         else:
             self.replicas.take_out(replica, trouble)
 
-    async def _is_own_fault(self, replica: Replica, trouble: Trouble, woes: _Woes, now: float) -> bool:
+    async def _is_own_fault(self, replica: Replica, trouble: Trouble, woes: _Woes) -> bool:
         # What ran out of time is tried once more and not `retries` times: each try may cost minutes.
         woes.breaks += not isinstance(trouble, Slow)
         woes.tries += max(1, self._spec.retries - woes.tries) if isinstance(trouble, Slow) else 1
         replica.failures += 1
         if woes.tries > self._spec.retries:
-            return await self.replicas.vouch(replica, woes.since)
+            # One more try went to a server that had just shown that it lives.
+            return woes.tries > self._spec.retries + 1 or await self.replicas.vouch(replica)
         if replica.failures >= SUSPECT:
-            await self.replicas.vouch(replica, now)
+            await self.replicas.vouch(replica)
         return False
 
 

@@ -17,7 +17,6 @@ import pytest
 from tasks.engines import RequestRefused, Sampling, open_engine
 
 pytestmark = pytest.mark.engine
-pytest.importorskip("vllm", reason="its own environment")
 
 NANO = Path(__file__).parents[2] / "nano/checkpoint"
 CHAT = [{"role": "user", "content": "Tell me of the rain."}]
