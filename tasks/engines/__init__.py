@@ -5,7 +5,7 @@ Importing this package loads neither torch nor vllm: `open_engine` imports the o
 
 from __future__ import annotations
 
-from tasks.engines.protocol import Completion, Engine, EngineDown, RequestRefused, Sampling, SpecError
+from tasks.engines.protocol import Completion, Engine, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.scripted import ScriptedEngine
 from tasks.engines.spec import (
     EngineSpec,
@@ -23,6 +23,7 @@ __all__ = [
     "EngineDown",
     "EngineSpec",
     "OpenAISpec",
+    "Probabilities",
     "RequestRefused",
     "Sampling",
     "ScriptedEngine",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
@@ -50,7 +51,8 @@ class Completion:
 
     `text` excludes the prompt, special tokens, any stop string, and the one space that a reply opens with when the
     prompt ended without one; all else is as the model wrote it. `tokens_out` counts the closing end-of-text token.
-    `latency_s` is seconds from ask to reply.
+    `latency_s` is seconds from ask to reply. `tokens_cached` of `tokens_in` were read from the engine's cache; None
+    where it does not say.
     """
 
     text: str
@@ -58,6 +60,23 @@ class Completion:
     tokens_in: int
     tokens_out: int
     latency_s: float
+    tokens_cached: int | None = None
+
+
+class Probabilities(list[float]):
+    """What `choose` gives: one for each option, in order; they sum to 1.
+
+    `draws` is 0 where they are the model's own, else the number of replies that were drawn and counted.
+    """
+
+    draws: int = 0
+
+    @classmethod
+    def of(cls, weights: Sequence[float], draws: int = 0) -> Probabilities:
+        whole = math.fsum(weights)
+        made = cls(weight / whole for weight in weights)
+        made.draws = draws
+        return made
 
 
 class SpecError(ValueError):

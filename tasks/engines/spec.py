@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from prompts import digest
 from tasks.engines.identity import identity_of
 from tasks.engines.protocol import Engine, SpecError
 from tasks.engines.scripted import ScriptedEngine
@@ -55,20 +57,48 @@ class VllmSpec(_Weights):
         return identity_of("vllm", self.model, self.revision, self.dtype)
 
 
+def _base_urls(given: Any) -> Any:
+    """One URL, several with commas between them (as an environment variable holds them), or a list."""
+    urls = [url.strip().rstrip("/") for url in given.split(",")] if isinstance(given, str) else given
+    sound = isinstance(urls, list | tuple) and urls and all(re.fullmatch(r"https?://[^@?#,\s]+", str(u)) for u in urls)
+    if not sound or len(set(urls)) < len(urls):
+        raise ValueError(
+            "expected http(s)://host:port/v1, without user, password, '?' or '#'; one, or a list without twins"
+        )
+    return tuple(url.rstrip("/") for url in urls)
+
+
 class OpenAISpec(_Spec):
-    """Any OpenAI-compatible server. The key is read from the environment variable `api_key_env`, if that is set."""
+    """Any OpenAI-compatible server, or several that serve the same model.
+
+    The key is read from the environment variable `api_key_env`, if that is set. Times are seconds; there are no others.
+    """
 
     engine: Literal["openai"]
-    base_url: str = Field(pattern=r"^https?://[^@?#]+$")  # up to and with /v1; it is recorded: no password, no key
+    base_url: Annotated[tuple[str, ...], BeforeValidator(_base_urls)]  # up to and with /v1; recorded, so without a key
     model: str = Field(min_length=1)
+    known_as: str | None = Field(default=None, min_length=1)  # in work keys, in place of the first base_url
     api_key_env: str = "OPENAI_API_KEY"
-    in_flight: int = Field(default=64, ge=1)
-    timeout_s: float = Field(default=600.0, gt=0)  # of one request
-    give_up_after_s: float = Field(default=300.0, gt=0)  # of a server that answers nobody
+    in_flight: int = Field(default=64, ge=1)  # requests at once, for each base_url
+    connect_timeout_s: float = Field(default=10.0, gt=0)
+    read_timeout_s: float | None = Field(default=None, gt=0)  # of silence; null: as long as timeout_s
+    timeout_s: float = Field(default=600.0, gt=0)  # of one try of a request, from its first byte to its answer's last
+    probe_timeout_s: float = Field(default=30.0, gt=0)  # of the one token that a server in doubt is asked for
+    give_up_after_s: float = Field(default=300.0, gt=0)  # of servers that answer nobody
+    first_pause_s: float = Field(default=0.5, gt=0)  # before a try where no Retry-After says how long; it doubles
+    longest_pause_s: float = Field(default=30.0, gt=0)
+    retries: int = Field(default=4, ge=0)  # of a request that fails where others are answered
+    max_answer_bytes: int = Field(default=16 << 20, ge=1)
+    choose_draws: int = Field(default=16, ge=1)  # replies to a choice, where the server has no log-probabilities
     options: dict[str, Any] = {}  # further fields of every request's body
 
     def identity(self) -> str:
-        return f"openai:{self.base_url.rstrip('/')}:{self.model}"
+        """Names the service by its first URL (or `known_as`), the model and the options.
+
+        So a further server changes nothing, nor does a model that moves, if `known_as` says where it was.
+        """
+        options = f":{digest(self.options)}" if self.options else ""
+        return f"openai:{self.known_as or self.base_url[0]}:{self.model}{options}"
 
 
 class ScriptedSpec(_Spec):

@@ -1,105 +1,39 @@
-"""The server engine against a real HTTP server on this host: patience, refusals, and giving up."""
+"""The server engine against a real HTTP server: what is sent, what is read, and the ways to choose."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import threading
-import time
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
+from faulty import CHAT, Act, Faulty, ask, error, ok, spec
 
 from tasks.engines import EngineDown, RequestRefused, Sampling, open_engine
-from tasks.engines import server as module
-
-CHAT = [{"role": "user", "content": "hi"}]
-Answer = tuple[int, dict[str, Any], dict[str, str]]
+from tasks.engines.wire import retry_after
 
 
-class Server:
-    """Answers with what `reply` says of each body; remembers bodies, headers, paths and how many came at once."""
-
-    def __init__(self) -> None:
-        self.reply: Callable[[dict[str, Any]], Answer] = lambda body: ok("fine")
-        self.seen: list[tuple[str, dict[str, Any], dict[str, str], float]] = []
-        self.now = self.most = 0
-        outer, lock = self, threading.Lock()
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                with lock:
-                    outer.seen.append((self.path, body, dict(self.headers.items()), time.monotonic()))
-                    outer.now += 1
-                    outer.most = max(outer.most, outer.now)
-                status, answer, headers = outer.reply(body)
-                with lock:
-                    outer.now -= 1
-                content = json.dumps(answer).encode()
-                self.send_response(status)
-                for name, value in (headers | {"Content-Length": str(len(content))}).items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(content)
-
-            def log_message(self, *args: Any) -> None: ...
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}/v1"
-
-
-def ok(text: str, reason: str = "stop", **more: Any) -> Answer:
-    choice = {"text": text, "message": {"content": text}, "finish_reason": reason, **more}
-    return 200, {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}, {}
-
-
-def error(status: int, message: str = "no", **headers: str) -> Answer:
-    return status, {"error": {"message": message}}, headers
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setattr(module, "FIRST_PAUSE_S", 0.01)
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # must not be used for this host
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    server = Server()
-    thread = threading.Thread(target=server.http.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
-    thread.join()
 
 
-def ask(url: str, *prompts: Any, sampling: Sampling = Sampling(max_tokens=9), **changes: Any) -> list[Any]:
-    """Every prompt at once; what came of each, exceptions included."""
+def asked(script, *prompts, **changes):
+    """What came of the prompts, and the server that was asked."""
 
     async def main():
-        spec = {"engine": "openai", "base_url": url, "model": "m", "give_up_after_s": 5.0} | changes
-        async with open_engine(spec) as engine:
-            return await asyncio.gather(*(engine.generate(p, sampling) for p in prompts), return_exceptions=True)
+        async with Faulty(script) as server:
+            return await ask(server.url, *prompts, **changes), server
 
     return asyncio.run(main())
 
 
-def choose(url: str, prompt: Any, options: list[str]) -> list[float]:
-    async def main():
-        async with open_engine({"engine": "openai", "base_url": url, "model": "m"}) as engine:
-            return await engine.choose(prompt, options)
-
-    return asyncio.run(main())
-
-
-def test_messages_and_texts_go_to_their_own_paths_with_what_was_set(server):
-    server.reply = lambda body: ok(" said", "length")
+def test_messages_and_texts_go_to_their_own_paths_with_what_was_set():
     sampling = Sampling(0.7, top_k=5, max_tokens=9, stop=("END",), seed=3)
-    chat, text = ask(server.url, CHAT, "raw", sampling=sampling, options={"user": "me"})
+    script = lambda words, number: ok(" said", "length")  # noqa: E731
+    (chat, text), server = asked(script, CHAT, "raw", sampling=sampling, options={"user": "me"})
     assert chat.text == text.text == "said"
     assert (chat.finish_reason, chat.tokens_in, chat.tokens_out) == ("length", 5, 2)
     sent = {path: body for path, body, _, _ in server.seen}
@@ -110,128 +44,151 @@ def test_messages_and_texts_go_to_their_own_paths_with_what_was_set(server):
     }
 
 
-def test_the_key_is_sent_but_is_no_part_of_the_identity(server, monkeypatch):
+def test_the_key_is_sent_but_stands_in_no_identity_and_in_no_error(monkeypatch):
     monkeypatch.setenv("MY_KEY", "s3cret")
 
     async def main():
-        spec = {"engine": "openai", "base_url": server.url, "model": "m", "api_key_env": "MY_KEY"}
-        async with open_engine(spec) as engine:
-            await engine.generate("x", Sampling())
-            return engine.identity
+        async with Faulty(lambda words, number: error(400, f"no good with s3cret: {words}")) as server:
+            async with open_engine(spec(server.url, api_key_env="MY_KEY")) as engine:
+                told = await asyncio.gather(engine.generate("x", Sampling()), return_exceptions=True)
+            await ask(server.url, "x")
+            return engine.identity, server, str(told[0])
 
-    assert asyncio.run(main()) == f"openai:{server.url}:m"
+    identity, server, told = asyncio.run(main())
+    assert identity == f"openai:{server.url}:m"
     assert server.seen[0][2]["Authorization"] == "Bearer s3cret"
-    ask(server.url, "x")
     assert "Authorization" not in server.seen[1][2]
+    assert "no good with ***: x" in told
 
 
-def test_429_waits_as_long_as_the_server_says(server):
-    answers = iter([error(429, **{"Retry-After": "0.3"}), ok("now")])
-    server.reply = lambda body: next(answers)
-    (reply,) = ask(server.url, CHAT)
-    assert reply.text == "now"
-    assert server.seen[1][3] - server.seen[0][3] >= 0.3
-    assert reply.latency_s >= 0.3
+def test_cached_tokens_are_read_where_the_server_tells_them():
+    usage = {"prompt_tokens": 9, "completion_tokens": 1}
+    told = {
+        "some": usage | {"prompt_tokens_details": {"cached_tokens": 8}},
+        "none": usage | {"prompt_tokens_details": {"cached_tokens": 0}},
+        "null": usage | {"prompt_tokens_details": None},
+        "silent": usage,
+    }
+    replies, _ = asked(lambda words, number: ok(usage=told[words]), *told)
+    assert [reply.tokens_cached for reply in replies] == [8, 0, None, None]
+    assert {(reply.tokens_in, reply.tokens_out) for reply in replies} == {(9, 1)}
 
 
-def test_500_is_tried_again(server):
-    answers = iter([error(500), error(503), ok("third time")])
-    server.reply = lambda body: next(answers)
-    assert ask(server.url, "x")[0].text == "third time"
-    assert len(server.seen) == 3
+def test_a_reply_without_usage_or_text_is_still_a_reply():
+    replies, _ = asked(lambda words, number: Act(body={"choices": [{"text": None, "finish_reason": "stop"}]}), "x")
+    assert (replies[0].text, replies[0].tokens_in, replies[0].tokens_cached) == ("", 0, None)
 
 
-@pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_bad_request_is_refused_with_the_servers_words_and_not_repeated(server, status):
-    server.reply = lambda body: error(status, "context too long") if body.get("prompt") == "long" else ok("fine")
-    good, bad = ask(server.url, "short", "long")
-    assert good.text == "fine"
-    assert isinstance(bad, RequestRefused)
-    assert f"HTTP {status}: context too long" in str(bad)
-    assert len(server.seen) == 2
+def test_a_stop_string_that_the_server_left_in_is_cut_off():
+    replies, _ = asked(lambda words, number: ok("one END two", "length"), "x", sampling=Sampling(stop=("END",)))
+    assert (replies[0].text, replies[0].finish_reason) == ("one ", "stop")
 
 
-def test_a_wrong_key_stops_the_run_naming_the_variable(server):
-    server.reply = lambda body: error(401, "bad key")
-    (fault,) = ask(server.url, "x", api_key_env="SOME_KEY")
-    assert isinstance(fault, EngineDown)
-    assert "SOME_KEY" in str(fault)
+def test_a_reply_ended_by_a_filter_is_refused_and_not_asked_again():
+    (fault,), server = asked(lambda words, number: ok("x", "content_filter"), CHAT)
+    assert isinstance(fault, RequestRefused)
+    assert "content_filter" in str(fault)
+    assert server.asked.total() == 1
 
 
-def test_a_refused_connection_is_engine_down_after_the_stated_time(server):
-    free = Server()
-    free.http.server_close()
-    began = time.monotonic()
-    (fault,) = ask(free.url, "x", give_up_after_s=0.4)
-    assert isinstance(fault, EngineDown)
-    assert "answered nothing for 0.4 s" in str(fault)
-    assert 0.4 <= time.monotonic() - began < 4
+def test_no_more_than_in_flight_at_once_and_one_connection_for_each():
+    replies, server = asked(lambda words, number: ok(after_s=0.005), *["x"] * 60, in_flight=4)
+    assert len(replies) == 60
+    assert server.most == 4
 
 
-def test_one_poisoned_request_among_good_ones_is_refused_not_fatal(server):
-    def reply(body):
-        time.sleep(0.05)
-        return error(500, "boom") if body["prompt"] == "poison" else ok("fine")
+def test_a_cancelled_request_gives_its_place_back():
+    async def main():
+        script = lambda words, number: ok(after_s=60 if words == "endless" else 0)  # noqa: E731
+        async with Faulty(script) as server, open_engine(spec(server.url, in_flight=1)) as engine:
+            endless, queued = (asyncio.create_task(engine.generate("endless", Sampling())) for _ in range(2))
+            while not server.now:
+                await asyncio.sleep(0.001)
+            queued.cancel()
+            endless.cancel()
+            return await engine.generate("next", Sampling())
 
-    server.reply = reply
-    found = ask(server.url, *["good"] * 20, "poison", give_up_after_s=0.3, in_flight=2)
-    assert {reply.text for reply in found[:-1]} == {"fine"}
+    assert asyncio.run(main()).text == "fine"
+
+
+def test_closing_fails_what_is_under_way_what_waits_and_what_comes_after():
+    async def main():
+        async with Faulty(lambda words, number: ok(after_s=60)) as server:
+            async with open_engine(spec(server.url, in_flight=1)) as engine:
+                pending = [asyncio.create_task(engine.generate("x", Sampling())) for _ in range(3)]
+                while not server.now:
+                    await asyncio.sleep(0.001)
+            return await asyncio.gather(*pending, engine.generate("late", Sampling()), return_exceptions=True)
+
+    faults = asyncio.run(main())
+    assert [type(fault) for fault in faults] == [EngineDown] * 4
+    assert "closed" in str(faults[0])
+
+
+def test_retry_after_may_be_seconds_or_a_date():
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
+    assert retry_after("7") == 7
+    assert retry_after(" 0.5 ") == 0.5
+    assert 57 < (retry_after(soon) or 0) <= 60
+    assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert [retry_after(told) for told in (None, "soon", "inf", "-3", "")] == [None] * 5
+
+
+TOP = {" A": math.log(0.3), "A": math.log(0.1), " B": math.log(0.2), " C": math.log(0.3), "n": math.log(0.1)}
+
+
+def without_models(reply):
+    """A server that has no list of models, and so is no vLLM; `reply` answers the rest."""
+    return lambda words, number: error(404, "no such path") if words == "/v1/models" else reply(words, number)
+
+
+def choose(script, prompt, options, **changes):
+    async def main():
+        async with Faulty(script) as server, open_engine(spec(server.url, **changes)) as engine:
+            return await engine.choose(prompt, options), await engine.choose(prompt, options), server
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("prompt", [CHAT, "raw"])
+def test_choose_reads_the_likeliest_tokens_of_both_apis(prompt):
+    entries = [{"token": token, "logprob": logprob} for token, logprob in TOP.items()]
+    told = {"content": [{"token": " C", "top_logprobs": entries}]} if prompt is CHAT else {"top_logprobs": [TOP]}
+    script = without_models(lambda words, number: ok(" C", "length", logprobs=told))
+    found, again, server = choose(script, prompt, [" A", " B"])
+    assert found == again == pytest.approx([2 / 3, 1 / 3])
+    assert found.draws == 0
+    assert choose(script, prompt, ["A", "D"])[0] == [1, 0]  # D is less likely than the last that is there
+    assert server.rows["hi" if prompt is CHAT else "raw"] == 2
+
+
+def test_choose_draws_where_no_log_probabilities_tell_and_says_so():
+    def reply(words, number):
+        body = server_body[0]
+        return (
+            error(400, "logprobs are not supported") if "logprobs" in body else ok(f" {'yes' if number % 4 else 'no'}.")
+        )
 
     async def main():
-        spec = {"engine": "openai", "base_url": server.url, "model": "m", "give_up_after_s": 0.3}
-        async with open_engine(spec) as engine:
-            poisoned = asyncio.ensure_future(engine.generate("poison", Sampling()))
-            while not poisoned.done():
-                await engine.generate("good", Sampling())
-            return await asyncio.gather(poisoned, return_exceptions=True)
+        def script(words, number):
+            server_body[:] = [server.seen[-1][1]]
+            return without_models(reply)(words, number)
 
-    (fault,) = asyncio.run(main())
-    assert isinstance(fault, RequestRefused)
-    assert "boom" in str(fault)
+        async with Faulty(script) as server, open_engine(spec(server.url, choose_draws=8)) as engine:
+            return [await engine.choose("raw", ["yes", "no", "never"]) for _ in range(2)], server
 
-
-def test_no_more_than_in_flight_at_once(server):
-    def reply(body):
-        time.sleep(0.02)
-        return ok("fine")
-
-    server.reply = reply
-    assert len(ask(server.url, *["x"] * 30, in_flight=4)) == 30
-    assert 1 < server.most <= 4
+    server_body: list[dict] = []
+    (first, second), server = asyncio.run(main())
+    assert first.draws == second.draws == 8
+    assert sum(first) == pytest.approx(1)
+    assert first[2] == 0
+    assert 0 < first[1] < first[0]
+    assert sum("logprobs" in (body or {}) for _, body, _, _ in server.seen) == 1  # it is not asked for them again
 
 
-@pytest.mark.parametrize("answer", [(200, {"oops": 1}, {}), ok("x", "content_filter"), (200, ["a list"], {})])
-def test_a_reply_that_is_no_completion_is_refused(server, answer):
-    server.reply = lambda body: answer
-    (fault,) = ask(server.url, CHAT)
-    assert isinstance(fault, RequestRefused)
-
-
-def test_choose_reads_log_probabilities_of_both_apis(server):
-    top = {" A": math.log(0.3), "A": math.log(0.1), " B": math.log(0.2), " C": math.log(0.4)}
-    entries = [{"token": token, "logprob": logprob} for token, logprob in top.items()]
-
-    def reply(body):
-        if "prompt" in body:
-            return ok(" C", "length", logprobs={"top_logprobs": [top]})
-        return ok(" C", "length", logprobs={"content": [{"token": " C", "top_logprobs": entries}]})
-
-    server.reply = reply
-    for prompt in (CHAT, "raw"):
-        assert choose(server.url, prompt, [" A", " B"]) == pytest.approx([2 / 3, 1 / 3])
-    with pytest.raises(RequestRefused, match=r"no log-probabilities for \[' D'\]"):
-        choose(server.url, CHAT, [" A", " D"])
-    server.reply = lambda body: ok(" C")
-    with pytest.raises(RequestRefused, match="no log-probabilities"):
-        choose(server.url, CHAT, [" A", " B"])
-
-
-def test_retry_after_may_be_a_date():
-    import httpx
-
-    def pause(told):
-        return module._pause(httpx.Response(429, headers={"retry-after": told}), 0)
-
-    assert pause("7") == 7
-    assert pause("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert 0.25 <= pause("soon") <= 0.5
+def test_an_option_of_several_tokens_is_drawn_for_and_one_that_nobody_says_is_refused():
+    script = without_models(lambda words, number: ok(" never", "length", logprobs={"top_logprobs": [TOP]}))
+    found, _, _ = choose(script, "raw", [" A", "never"])  # "n" may be the beginning of "never"
+    assert (list(found), found.draws) == ([0, 1], 16)
+    with pytest.raises(RequestRefused, match=r"none of 16 replies begins with one of \['nobody'"):
+        choose(script, "raw", ["nobody", "nix"])

@@ -57,6 +57,45 @@ def test_a_right_spec_is_its_type():
     assert parse_spec({"engine": "transformers", "model": "m"}) == TransformersSpec(engine="transformers", model="m")
 
 
+def server(*urls, **changes):
+    return parse_spec(
+        {"engine": "openai", "base_url": urls[0] if len(urls) == 1 else list(urls), "model": "m"} | changes
+    )
+
+
+def test_base_urls_are_one_or_several_and_as_an_environment_variable_holds_them():
+    one, two = "http://one:8000/v1", "https://two/v1"
+    assert server(one + "/").base_url == (one,)
+    assert server(one, two).base_url == server(f"{one}, {two}/").base_url == (one, two)
+    for wrong in (
+        "one:8000/v1",
+        "http://me:word@one/v1",
+        f"{one}?key=1",
+        f"{one},",
+        f"{one},{one}/",
+        [],
+        [one, 3],
+        None,
+    ):
+        with pytest.raises(SpecError, match=r"base_url: .*expected http\(s\)://host:port/v1"):
+            parse_spec({"engine": "openai", "base_url": wrong, "model": "m"})
+
+
+def test_a_further_server_is_no_other_model_and_a_model_that_moves_can_keep_its_name():
+    one, two, three = (f"http://host-{n}/v1" for n in range(3))
+    name = server(one).identity()
+    assert name == f"openai:{one}:m"
+    assert server(one, two).identity() == server(one, three, two, in_flight=9, timeout_s=1.0).identity() == name
+    assert server(two, known_as=one).identity() == name  # moved: what was answered is known by the old address
+    assert len({name, server(two).identity(), server(one, model="n").identity()}) == 3
+
+
+def test_the_options_of_every_request_are_part_of_what_the_model_is():
+    thinks = server("http://one/v1", options={"chat_template_kwargs": {"thinking": True}, "a": 1})
+    again = server("http://one/v1", options={"a": 1, "chat_template_kwargs": {"thinking": True}})
+    assert thinks.identity() == again.identity() != server("http://one/v1").identity()
+
+
 @pytest.mark.parametrize("engine", ["transformers", "vllm"])
 @pytest.mark.parametrize("model", ["./gone", "/gone/model", "~/gone", "gone", "a/b/c", "tasks/gone"])
 def test_a_path_that_is_not_there_is_never_looked_up_on_a_hub(engine, model):

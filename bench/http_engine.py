@@ -1,0 +1,191 @@
+"""The openai engine against a bare async httpx client, 64 in flight, on a stand-in server in a process of its own.
+
+    python bench/http_engine.py [--requests 2000] [--in-flight 64] [--rounds 5]
+
+Both sides send the same chat requests and read the reply's text; they take turns, a new client each time. `instant`
+is answered at once, `constant` after 0.2 s, `heavy tail` after 0.06 s (50 %), 0.14 (30 %), 0.4 (15 %) or 1.04 (5 %),
+by the request's own number. The server's ceiling is what raw sockets get from it, with nothing built and nothing read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import resource
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import httpx
+
+from tasks.engines import Sampling, open_engine
+
+TAIL = (*[0.06] * 10, *[0.14] * 6, *[0.4] * 3, 1.04)  # seconds: a fifth of 0.3, 0.7, 2.0 and 5.2
+LATENCIES: dict[str, Callable[[int], float]] = {
+    "instant": lambda number: 0.0,
+    "constant": lambda number: 0.2,
+    "heavy tail": lambda number: TAIL[number * 7 % len(TAIL)],
+}
+REPLY = "word " * 120
+ANSWER = json.dumps(
+    {
+        "id": "x",
+        "object": "chat.completion",
+        "model": "stand-in",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": REPLY}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 120, "completion_tokens": 120, "total_tokens": 240},
+    }
+).encode()
+WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER) + ANSWER
+
+
+class _StandIn(asyncio.Protocol):
+    """Reads no more of a request than where it ends and its seed, which is its number."""
+
+    latency: Callable[[int], float]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport, self.buffer = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, end, body = self.buffer.partition(b"\r\n\r\n")
+        if not end or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
+            return
+        self.buffer = b""
+        delay = self.latency(int(body.rpartition(b'"seed":')[2].strip(b" }")))
+        if delay:
+            asyncio.get_running_loop().call_later(delay, self.answer)
+        else:
+            self.answer()
+
+    def answer(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(WHOLE)
+
+
+def serve(name: str, ports: multiprocessing.Queue[int]) -> None:
+    async def main() -> None:
+        _StandIn.latency = staticmethod(LATENCIES[name])
+        server = await asyncio.get_running_loop().create_server(_StandIn, "127.0.0.1", 0, backlog=1024)
+        ports.put(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(main())
+
+
+@dataclass(frozen=True)
+class Load:
+    port: int
+    requests: int
+    in_flight: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def prompt(self, number: int) -> list[dict[str, str]]:
+        return [{"role": "user", "content": f"Request {number}. " + "Say a few words of tea and rain. " * 12}]
+
+    async def shared(self, one: Callable[[int], Awaitable[object]]) -> None:
+        """`in_flight` workers that share the numbers."""
+        numbers = iter(range(self.requests))
+
+        async def worker() -> None:
+            for number in numbers:
+                await one(number)
+
+        await asyncio.gather(*(worker() for _ in range(self.in_flight)))
+
+
+async def by_engine(load: Load) -> None:
+    """As the factory asks: all at once, and the engine bounds what is in flight."""
+    spec = {"engine": "openai", "base_url": load.url, "model": "stand-in", "in_flight": load.in_flight}
+    async with open_engine(spec) as engine:
+        asked = (
+            engine.generate(load.prompt(number), Sampling(0.7, max_tokens=128, seed=number))
+            for number in range(load.requests)
+        )
+        for reply in await asyncio.gather(*asked):
+            assert reply.text == REPLY
+
+
+async def by_httpx(load: Load) -> None:
+    limits = httpx.Limits(max_connections=load.in_flight, max_keepalive_connections=load.in_flight)
+    async with httpx.AsyncClient(base_url=load.url, timeout=600, limits=limits) as client:
+
+        async def one(number: int) -> None:
+            body = {"model": "stand-in", "messages": load.prompt(number), "max_tokens": 128, "temperature": 0.7}
+            response = await client.post("/chat/completions", json=body | {"seed": number})
+            assert response.json()["choices"][0]["message"]["content"] == REPLY
+
+        await load.shared(one)
+
+
+async def by_sockets(load: Load) -> None:
+    """The server's ceiling: bytes made once, and an answer counted by its length."""
+    spare: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
+
+    async def one(number: int) -> None:
+        reader, writer = spare.pop() if spare else await asyncio.open_connection("127.0.0.1", load.port)
+        body = b'{"seed": %d}' % number
+        writer.write(b"POST / HTTP/1.1\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        await reader.readexactly(len(WHOLE))
+        spare.append((reader, writer))
+
+    await load.shared(one)
+    for _, writer in spare:
+        writer.close()
+
+
+def measure(side: Callable[[Load], Awaitable[None]], load: Load) -> tuple[float, float]:
+    """Requests a second, and this process's CPU milliseconds for each."""
+
+    async def timed() -> tuple[float, float]:
+        began, before = time.perf_counter(), _cpu_s()
+        await side(load)
+        return load.requests / (time.perf_counter() - began), 1000 * (_cpu_s() - before) / load.requests
+
+    return asyncio.run(timed())
+
+
+def _cpu_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--requests", type=int, default=2000)
+    parser.add_argument("--in-flight", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    print(f"{given.requests} requests, {given.in_flight} in flight, medians of {given.rounds} alternating rounds\n")
+    print("| latency | engine, requests/s | httpx, requests/s | ratio (range) | CPU ms a request | server's ceiling |")
+    print("|---|---|---|---|---|---|")
+    for name in LATENCIES:
+        ports: multiprocessing.Queue[int] = multiprocessing.Queue()
+        process = multiprocessing.Process(target=serve, args=(name, ports), daemon=True)
+        process.start()
+        load = Load(ports.get(), given.requests, given.in_flight)
+        ceiling, _ = measure(by_sockets, load)
+        pairs = [(measure(by_engine, load), measure(by_httpx, load)) for _ in range(given.rounds)]
+        process.terminate()
+        process.join()
+        ratios = sorted(ours[0] / bare[0] for ours, bare in pairs)
+        (ours, our_ms), (bare, bare_ms) = (
+            [statistics.median(x) for x in zip(*side, strict=True)] for side in zip(*pairs, strict=True)
+        )
+        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
+        print(
+            f"| {name} | {ours:.0f} | {bare:.0f} | {spread} | {our_ms:.2f} / {bare_ms:.2f} | {ceiling:.0f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Probabilities of options, out of what a server can say: any token's log-probability, the likeliest, or replies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tasks.engines.protocol import RequestRefused
+
+TOP = 20  # the most log-probabilities that servers give
+
+Asked = tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]
+
+
+def top_of(answer: dict[str, Any]) -> list[tuple[str, float]] | None:
+    """(token, log-probability) of the first position; chat and completions write them differently."""
+    told = answer["choices"][0].get("logprobs") or {}
+    if content := told.get("content"):
+        return [(entry["token"], float(entry["logprob"])) for entry in content[0]["top_logprobs"]] or None
+    top = told.get("top_logprobs") or [None]
+    return [(token, float(log)) for token, log in (top[0] or {}).items()] or None
+
+
+def among_top(given: Sequence[tuple[str, float]], options: Sequence[str]) -> list[float] | None:
+    """Weights of the options among the likeliest tokens; None where these do not tell.
+
+    Tokens that differ only in blanks count as one. An option that is not there counts as 0, for it is less likely than
+    the last that is; but a token that is its beginning may be the first of several that write it.
+    """
+    tokens = [(token.strip(), log) for token, log in given]
+    weights = [math.fsum(math.exp(log) for token, log in tokens if token == option.strip()) for option in options]
+    for option, weight in zip(options, weights, strict=True):
+        if not weight and any(token and option.strip().startswith(token) for token, _ in tokens):
+            return None
+    return weights if any(weights) else None
+
+
+def counted(replies: Sequence[str], options: Sequence[str]) -> list[float]:
+    """How many replies begin with each option, as a word of its own; the longest option that fits counts.
+
+    Raises:
+        RequestRefused: none does.
+    """
+    words = [option.strip() for option in options]
+    counts = [0.0] * len(words)
+    for reply in (reply.strip() for reply in replies):
+        fits = [word for word in words if reply.startswith(word) and not reply[len(word) :][:1].isalnum()]
+        if fits:
+            counts[words.index(max(fits, key=len))] += 1
+    if not any(counts):
+        raise RequestRefused(
+            f"the server gives no log-probabilities, and none of {len(replies)} replies begins with one of {words}; "
+            "ask for an option by name, or use a server with logprobs"
+        )
+    return counts
+
+
+def first_token(body: dict[str, Any], wanted: Sequence[int]) -> Asked:
+    """A vLLM request for the log-probabilities of these first tokens, and how its answer is read."""
+
+    def read(answer: dict[str, Any]) -> list[float]:
+        first = answer["choices"][0]["logprobs"]["top_logprobs"][0]
+        return [float(first[f"token_id:{token}"]) for token in wanted]
+
+    asked = {"logprob_token_ids": sorted(set(wanted)), "logprobs": 1, "return_tokens_as_token_ids": True}
+    return body | {"max_tokens": 1, "temperature": 1.0} | asked, read
+
+
+def whole_option(body: dict[str, Any], option: Sequence[int]) -> Asked:
+    """A vLLM request for the log-probability of a prompt's last tokens, which are the option, and how it is read."""
+
+    def read(answer: dict[str, Any]) -> float:
+        places = answer["choices"][0]["prompt_logprobs"][-len(option) :]
+        return math.fsum(float(place[str(token)]["logprob"]) for place, token in zip(places, option, strict=True))
+
+    return body | {"max_tokens": 1, "temperature": 1.0, "prompt_logprobs": 0}, read

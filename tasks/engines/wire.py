@@ -1,0 +1,202 @@
+"""One request over HTTP: how it is sent, how long and how big its answer may be, and what an answer means.
+
+What brings no answer is a `Trouble`, whose kind says whom it speaks of; what the server says of the request itself is
+`RequestRefused`. No limit stands here: all are the spec's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from tasks.engines.protocol import RequestRefused
+from tasks.engines.spec import OpenAISpec
+
+REFUSING = {400, 413, 414, 422, 431, 451}  # of this request, whoever else is answered
+BUSY = {429, 529}
+FAILING = {408, 409, 425}  # and all of 5xx
+WORDS = 300  # characters of a server's own words that are kept
+
+
+class Trouble(Exception):
+    """A request that brought no answer. `pause_s` is what Retry-After asked for, if it was said."""
+
+    def __init__(self, words: str, pause_s: float | None = None) -> None:
+        super().__init__(words)
+        self.pause_s = pause_s
+
+
+class Unreachable(Trouble):
+    """Nobody listens at the address: the request was never sent."""
+
+
+class Busy(Trouble):
+    """The server has too much to do: HTTP 429 or 529, or 503 with a Retry-After."""
+
+
+class Doubtful(Trouble):
+    """Refused in a way that speaks of the address, the model or the key, and now and then of one request: 401, 404 …"""
+
+
+class Failed(Trouble):
+    """The server broke down over it, hung up, or said what is no completion."""
+
+
+class Slow(Failed):
+    """It took longer than the spec allows."""
+
+
+class Wire:
+    """The connections to one base URL.
+
+    Each request in flight has a transport, and so a connection, of its own: a shared pool looks at all its connections
+    for each request, which with 64 of them takes several times as long as the request itself (bench/http_engine.py).
+    Of httpx its transports are used and not its client, whose redirects, cookies and log lines nobody wants here.
+    """
+
+    def __init__(self, base_url: str, spec: OpenAISpec) -> None:
+        self._spec, self._url, self._key = spec, base_url, os.environ.get(spec.api_key_env)
+        self._headers = {"Content-Type": "application/json"}
+        if self._key:
+            self._headers["Authorization"] = f"Bearer {self._key}"
+        silence = spec.timeout_s if spec.read_timeout_s is None else spec.read_timeout_s
+        self._timeouts = {"connect": spec.connect_timeout_s, "read": silence, "write": silence, "pool": None}
+        self._tls, self._proxy = httpx.create_ssl_context(), _proxy(urlsplit(base_url))
+        self._urls: dict[str, httpx.URL] = {}
+        self._idle: list[httpx.AsyncHTTPTransport] = []
+        self._clocks: set[asyncio.Timeout] = set()
+
+    async def send(self, path: str, content: bytes | None, limit_s: float) -> dict[str, Any]:
+        """The JSON object that answers a POST of `content`, or a GET where there is none, within `limit_s` in all.
+
+        `path` is relative to the base URL; one that starts with "/" is relative to the URL without its /v1.
+
+        Raises:
+            Trouble: no answer; its kind says why.
+            RequestRefused: the server refuses this request, in its own words.
+        """
+        if path not in self._urls:
+            whole = self._url.removesuffix("/v1") + path if path.startswith("/") else f"{self._url}/{path}"
+            self._urls[path] = httpx.URL(whole)
+        method, timeouts = "GET" if content is None else "POST", {"timeout": self._timeouts}
+        request = httpx.Request(method, self._urls[path], headers=self._headers, content=content, extensions=timeouts)
+        return self._meaning(*await self._exchange(request, limit_s))
+
+    async def _exchange(self, request: httpx.Request, limit_s: float) -> tuple[httpx.Response, bytes]:
+        transport, whole = self._idle.pop() if self._idle else self._transport(), False
+        try:
+            async with asyncio.timeout(limit_s) as clock:
+                self._clocks.add(clock)
+                try:
+                    response, body = await self._read(transport, request)
+                finally:
+                    self._clocks.discard(clock)
+            whole = True
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            raise Unreachable(_named(error)) from error
+        except httpx.TimeoutException as error:
+            raise Slow(f"nothing came for {self._timeouts['read']:g} s (read_timeout_s)") from error
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            raise Failed(_named(error)) from error
+        except TimeoutError as error:
+            raise Slow(f"no whole answer within {limit_s:g} s (see timeout_s)") from error
+        finally:
+            if whole:
+                self._idle.append(transport)
+            else:
+                await transport.aclose()
+        return response, body
+
+    async def _read(self, transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        response = await transport.handle_async_request(request)
+        parts, size = [], 0
+        try:
+            async for part in response.aiter_bytes():
+                parts.append(part)
+                size += len(part)
+                if size > self._spec.max_answer_bytes:
+                    raise RequestRefused(
+                        f"the answer is longer than {self._spec.max_answer_bytes} bytes (max_answer_bytes)"
+                    )
+        finally:
+            await response.aclose()
+        return response, b"".join(parts)
+
+    def _meaning(self, response: httpx.Response, body: bytes) -> dict[str, Any]:
+        status = response.status_code
+        if status == 200:
+            answer = _object(body)
+            if answer is None:
+                raise Failed(f"the server's answer is not a JSON object: {self._words(body)!r}")
+            return answer
+        said, pause_s = f"HTTP {status}: {self._words(body)}", retry_after(response.headers.get("retry-after"))
+        if status in REFUSING:
+            raise RequestRefused(f"the server refuses the request with {said}")
+        if status in BUSY or (status == 503 and pause_s is not None):
+            raise Busy(said, pause_s)
+        if status in FAILING or status >= 500:
+            raise Failed(said, pause_s)
+        raise Doubtful(said)
+
+    def _words(self, body: bytes) -> str:
+        """The server's own words, bounded, and without the key, which a gateway may say again."""
+        error = (_object(body) or {}).get("error")
+        said = (error.get("message") if isinstance(error, dict) else error) or body.decode(errors="replace")
+        words = " ".join(str(said).split())
+        return (words.replace(self._key, "***") if self._key else words)[:WORDS]
+
+    def _transport(self) -> httpx.AsyncHTTPTransport:
+        return httpx.AsyncHTTPTransport(verify=self._tls, limits=httpx.Limits(max_connections=1), proxy=self._proxy)
+
+    def cut(self) -> None:
+        """End what is under way now, as if its time were up."""
+        for clock in self._clocks:
+            if not clock.expired():
+                clock.reschedule(0.0)
+
+    async def close(self) -> None:
+        """Close the connections that are at rest; what is under way must have been cut."""
+        while self._idle:
+            await self._idle.pop().aclose()
+
+
+def _proxy(url: SplitResult) -> str | None:
+    """The proxy that the environment names for a URL; it is for other hosts than this one."""
+    host = url.hostname or ""
+    here = host in ("localhost", "::1") or host.startswith("127.")
+    known = {} if here or proxy_bypass(host) else getproxies()
+    proxy = known.get(url.scheme) or known.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
+
+
+def retry_after(told: str | None) -> float | None:
+    """Seconds of a Retry-After header, which says seconds or a date; None where it says neither."""
+    if told is None:
+        return None
+    if re.fullmatch(r"\d{1,9}(\.\d*)?", told.strip()):
+        return float(told)
+    try:
+        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+    except (ValueError, TypeError):  # no date either
+        return None
+
+
+def _object(body: bytes) -> dict[str, Any] | None:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
