@@ -237,6 +237,7 @@ def _attempt(ask: _Ask, number: int, sampling: Sampling) -> Row:
         "tokens_in": 0,
         "tokens_out": 0,
         "latency_s": None,
+        "tokens_cached": None,
         "created_at": now,
         "request_key": ask.request_key,
         "replayed_from": None,
@@ -249,7 +250,9 @@ def _answer(completion: Completion) -> Row:
         "finish_reason": completion.finish_reason,
         "tokens_in": completion.tokens_in,
         "tokens_out": completion.tokens_out,
+        "tokens_cached": completion.tokens_cached,
         "latency_s": completion.latency_s,
+        "created_at": datetime.now(UTC),  # when it was answered; it was sent `latency_s` before
     }
 
 

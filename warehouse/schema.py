@@ -166,10 +166,13 @@ LEDGER: dict[str, pa.Schema] = {
         _may("finish_reason", TEXT, "why the engine stopped"),
         _may("tokens_in", INT, "prompt tokens", "tokens"),
         _may("tokens_out", INT, "reply tokens", "tokens"),
-        _may("latency_s", REAL, "time from request to reply", "seconds"),
+        _may("latency_s", REAL, "time from sending to reply", "seconds"),
         _RUN,
-        _CREATED,
+        _need("created_at", WHEN, "when it was answered, or failed", "UTC"),
         _may("request_key", TEXT, "hash of what was sent, whatever is then read from the reply; null before version 2"),
+        _may(
+            "tokens_cached", INT, "prompt tokens that the engine had in its cache; null where it does not say", "tokens"
+        ),
         _may("replayed_from", TEXT, "the attempt whose reply was read again; null where the model was asked"),
     ),
     "commits": _table(

@@ -1,9 +1,10 @@
 """What the views say of hand-made rows."""
 
 import hashlib
+from datetime import timedelta
 
 import pytest
-from lake_rows import attempt, commit, correction, instruction, record, response, revision
+from lake_rows import START, attempt, commit, correction, instruction, record, response, revision
 
 from warehouse.migrate import VIEWS, view_comment, view_sql
 from warehouse.schema import RECORDS
@@ -138,6 +139,25 @@ def test_funnel_sums_a_steps_calls_and_the_gate(mixed):
     assert (gate["top_reason"], gate["top_reason_count"]) == ("too short", 2)
     total = mixed.rows("SELECT sum(attempts) AS a, sum(tokens_out) AS t FROM funnel")[0]
     assert total == mixed.rows("SELECT count(*) AS a, sum(tokens_out) AS t FROM attempts")[0]
+
+
+def test_usage_sums_what_was_sent_and_leaves_out_what_was_read_again(lake):
+    def call(key, second, latency, **fields):
+        return attempt(key, created_at=START + timedelta(seconds=second), latency_s=latency, **fields)
+
+    commit(
+        lake,
+        attempts=[
+            call("a", 2, 2.0, tokens_out=10, tokens_cached=5),
+            call("b", 4, 4.0, tokens_out=30),
+            call("c", 4, 1.0, tokens_out=20, tokens_cached=10),
+            call("d", 9, 0.0, tokens_in=0, tokens_out=0, replayed_from="a-try0"),
+        ],
+    )
+    (row,) = lake.rows("SELECT * FROM usage")
+    expected = {"requests": 3, "tokens_in": 30, "tokens_out": 60, "tokens_cached": 15, "cache_rate": 0.75}
+    expected |= {"latency_p50_s": 2.0, "wall_s": 4.0, "tokens_out_per_s": 15.0, "in_flight": 7 / 4}
+    assert {name: row[name] for name in expected} == expected
 
 
 def test_rejects_name_every_row_that_was_not_accepted(mixed):
