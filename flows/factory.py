@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from flows.progress import StepProgress
 from flows.run import Run
+from tasks.budget import BudgetSpent
 from tasks.engines import Engine
 from tasks.step import Outcome, Replies, Row, Step, run
 from warehouse import Lake
@@ -74,6 +75,7 @@ class Factory:
     runner: TaskRunner = plainly
     reject_limit: float = 0.5
     tally: Tally = field(default_factory=Tally)
+    spent: str | None = None  # what of the budget was spent when it ran out; from then on nothing is sent
 
     async def advance(self, step: Step, rows: Sequence[Row], engine: Engine) -> list[Row]:
         """The rows of a chunk after a step: those whose work was accepted, each as the step's `carry` makes it."""
@@ -105,11 +107,13 @@ class Factory:
             records.extend(await uninterrupted(self._commit(outcome, judge)))
             # So that a retried chunk sends only what is unfinished.
             pending.difference_update(attempt["work_key"] for attempt in outcome.attempts if attempt["final"])
-            if outcome.fault:
+            if isinstance(outcome.fault, BudgetSpent):
+                self.spent = str(outcome.fault)
+            elif outcome.fault:
                 raise outcome.fault
             self._check(step.name, outcome.attempts)
 
-        if pending:
+        if pending and not self.spent:
             await self.runner(f"{step.name} × {len(pending)}", work)
         return sorted(records, key=lambda record: (record["work_key"], record["id"]))
 

@@ -8,6 +8,7 @@ steps overlap and the engine always has work.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
@@ -75,15 +76,19 @@ class Line:
         return rows
 
     async def walk(self) -> str | None:
-        """Walk until the target of accepted instructions is reached; if the candidates ran out first, say so."""
+        """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
         line = self.preset.line
-        places = asyncio.Semaphore(line.chunks_in_flight)
+        # Four rows for each request that may be on its way: while a chunk waits for its last answer, others are asked.
+        busy = max(8, math.ceil(4 * self.preset.spec("generator").places / line.chunk))
+        places = asyncio.Semaphore(line.chunks_in_flight or busy)
         async with asyncio.TaskGroup() as group, aclosing(self._instructions()) as chunks:
             async for chunk in chunks:
                 await places.acquire()
                 walk = group.create_task(self._walk_chunk(chunk))
                 walk.add_done_callback(lambda _: places.release())
         config = line.self_instruct
+        if self.factory.spent:
+            return f"stopped at its budget: {self.factory.spent}; run the same command again to go on from here"
         if len(self.accepted) >= config.accept:
             return None
         return (
@@ -98,7 +103,7 @@ class Line:
         yielded = number = 0
         while yielded < config.accept:
             ready = self.accepted[yielded : min(yielded + chunk, config.accept)]
-            exhausted = self.candidates >= config.max_candidates
+            exhausted = self.candidates >= config.max_candidates or self.factory.spent is not None
             if len(ready) == chunk or (ready and (exhausted or len(self.accepted) >= config.accept)):
                 yielded += len(ready)
                 yield [self_instruct.instruction_row(record) for record in ready]

@@ -23,8 +23,10 @@ from flows.line import Line, unwrapped
 from flows.presets import Alias, Preset, load
 from flows.progress import StepProgress
 from flows.run import Run, alone
+from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine, EngineDown
 from tasks.engines.lazy import open_lazily
+from tasks.engines.spec import EngineSpec
 from tasks.evaluate import held_out
 from warehouse import Lake, look
 
@@ -92,9 +94,11 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
         EngineDown, StageStopped: the run failed; what was finished is committed.
     """
     begun = time.monotonic()
+    budget = Budget(preset.line.max_tokens, preset.line.max_minutes)
     async with AsyncExitStack() as stack:
         engines: dict[Alias, Engine] = {
-            alias: await stack.enter_async_context(open_lazily(spec)) for alias, spec in preset.models.items()
+            alias: _metered(await stack.enter_async_context(open_lazily(spec)), budget, spec)
+            for alias, spec in preset.models.items()
         }
         engines.setdefault("aligner", engines["generator"])
         run = stack.enter_context(Run(lake, "refresh", preset))
@@ -117,6 +121,10 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
         )
         run.end(summary.state, asdict(summary), short)
     return summary
+
+
+def _metered(engine: Engine, budget: Budget, spec: EngineSpec) -> Engine:
+    return MeteredEngine(engine, budget, spec.places) if budget.limited else engine
 
 
 def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -139,7 +139,7 @@ async def run(
         for task in asked:
             task.cancel()
         await asyncio.wait(asked)
-    faults = (task.exception() for task in asked if not task.cancelled())
+    faults = [task.exception() for task in asked if not task.cancelled()]  # all are looked at, or asyncio complains
     return Outcome(
         step,
         fingerprint,

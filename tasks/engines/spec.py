@@ -37,6 +37,11 @@ class TransformersSpec(_Weights):
     threads: int | None = Field(default=None, ge=1)
     context: int | None = Field(default=None, ge=2)  # tokens; null takes the model's own
 
+    @property
+    def places(self) -> int:
+        """How many requests may be on their way at once."""
+        return self.batch_size
+
     def identity(self) -> str:
         """What its engine is known by in a work key, without loading it. Raises SpecError where there is no model."""
         return identity_of("transformers", self.model, self.revision, self.dtype)
@@ -52,6 +57,11 @@ class VllmSpec(_Weights):
     tensor_parallel_size: int = Field(default=1, ge=1)
     in_flight: int = Field(default=512, ge=1)
     options: dict[str, Any] = {}
+
+    @property
+    def places(self) -> int:
+        """How many requests may be on their way at once."""
+        return self.in_flight
 
     def identity(self) -> str:
         return identity_of("vllm", self.model, self.revision, self.dtype)
@@ -92,6 +102,11 @@ class OpenAISpec(_Spec):
     choose_draws: int = Field(default=16, ge=1)  # replies to a choice, where the server has no log-probabilities
     options: dict[str, Any] = {}  # further fields of every request's body
 
+    @property
+    def places(self) -> int:
+        """How many requests may be on their way at once."""
+        return self.in_flight * len(self.base_url)
+
     def identity(self) -> str:
         """Names the service by its first URL (or `known_as`), the model and the options.
 
@@ -106,6 +121,11 @@ class ScriptedSpec(_Spec):
 
     engine: Literal["scripted"]
     replies: list[str] = Field(min_length=1)
+
+    @property
+    def places(self) -> int:
+        """How many requests may be on their way at once."""
+        return 64
 
     def identity(self) -> str:
         return ScriptedEngine(self.replies).identity

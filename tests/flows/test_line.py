@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -12,6 +13,7 @@ from works import ACCEPT, PRINCIPLES, Works, speak, write_principles
 from flows.factory import ChunkWork, StageStopped
 from flows.line import Line
 from prompts import Message
+from tasks.budget import Budget
 from tasks.engines import EngineDown, RequestRefused, Sampling, ScriptedEngine
 from tasks.generate.constitutional import draw
 
@@ -103,6 +105,33 @@ def test_a_raised_target_sends_only_what_is_new(works: Works) -> None:
     asyncio.run(works.walk())
     asyncio.run(works.walk(accept=ACCEPT + 4))
     assert len(works.engine.calls) - works.asked("self_instruct/generate") == 4 * CHAIN
+
+
+def test_a_spent_budget_ends_it_cleanly_and_the_next_run_goes_on(works: Works) -> None:
+    whole = asyncio.run(works.walk())
+    everything = len(works.engine.calls)
+    shutil.rmtree(works.home)
+    sent = 0
+    for _ in range(3):
+        line = asyncio.run(works.walk(budget=Budget(max_tokens=700), places=2))
+        assert line.factory.spent is not None
+        assert "of 700 (line.max_tokens)" in line.factory.spent
+        spent = works.rows("SELECT sum(tokens_in + tokens_out)::INT AS n FROM attempts"
+                           " WHERE run_id = (SELECT max_by(id, rowid) FROM runs)")[0]["n"]  # fmt: skip
+        longest = works.rows("SELECT max(tokens_in + tokens_out) AS n FROM attempts")[0]["n"]
+        assert 700 <= spent < 700 + 2 * longest, "only what was on its way may go over"
+        sent += len(works.engine.calls)
+    finished = asyncio.run(works.walk())
+    assert finished.factory.spent is None
+    assert sent + len(works.engine.calls) == everything
+    assert [row["text"] for row in finished.accepted] == [row["text"] for row in whole.accepted]
+
+
+def test_spent_minutes_end_it_before_anything_is_sent(works: Works) -> None:
+    budget = Budget(max_minutes=1, clock=iter([0.0, *[60.0] * 1000]).__next__)
+    line = asyncio.run(works.walk(budget=budget))
+    assert line.factory.spent == "1.0 minutes of 1 (line.max_minutes)"
+    assert works.engine.calls == []
 
 
 def test_targets_count_accepted_rows_exactly(works: Works) -> None:

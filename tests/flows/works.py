@@ -18,6 +18,7 @@ from flows.presets import Preset, load
 from flows.progress import StepProgress
 from flows.run import Run
 from prompts import Message
+from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Sampling, ScriptedEngine
 from warehouse import Lake
 
@@ -78,15 +79,24 @@ class Works:
     engine: ScriptedEngine
     held_out: Sequence[str] = ()
 
-    async def walk(self, *, chunk: int = ACCEPT, runner: TaskRunner = plainly, **changes: object) -> Line:
+    async def walk(
+        self,
+        *,
+        chunk: int = ACCEPT,
+        runner: TaskRunner = plainly,
+        budget: Budget | None = None,
+        places: int = 64,
+        **changes: object,
+    ) -> Line:
         """Walk the whole line once; `changes` go to its `self_instruct` settings."""
+        engine = MeteredEngine(self.engine, budget, places) if budget else self.engine
         line = self.preset.line
         update = {"chunk": chunk, "self_instruct": line.self_instruct.model_copy(update=changes)}
         preset = self.preset.model_copy(update={"line": line.model_copy(update=update)})
         self.engine.calls.clear()
         with Lake.open(self.home) as lake, StepProgress(StringIO()) as progress, Run(lake, "refresh", preset) as run:
             factory = Factory(lake, run, progress, runner, preset.line.reject_limit)
-            line = Line(preset, factory, {"generator": self.engine, "aligner": self.engine}, self.held_out)
+            line = Line(preset, factory, {"generator": engine, "aligner": engine}, self.held_out)
             run.words = line.words()
             with unwrapped():
                 await line.walk()
