@@ -112,7 +112,7 @@ def test_a_spent_budget_ends_it_cleanly_and_the_next_run_goes_on(works: Works) -
     everything = len(works.engine.calls)
     shutil.rmtree(works.home)
     sent = 0
-    for _ in range(3):
+    for _ in range(2):
         line = asyncio.run(works.walk(budget=Budget(max_tokens=700), places=2))
         assert line.factory.spent is not None
         assert "of 700 (line.max_tokens)" in line.factory.spent
