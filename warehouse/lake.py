@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import duckdb
 
 from warehouse import ledger, migrate, schema
-from warehouse.connection import LAKE, as_rows, connect, one_line
+from warehouse.connection import CATALOG, LAKE, as_rows, connect, one_line
 from warehouse.lock import exclusive
 from warehouse.migrate import VIEWS, view_comment
 from warehouse.place import Place, place
@@ -99,10 +99,18 @@ class Lake:
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of its own to the same lake, in which tables and views go by their plain names."""
+        """A connection of its own to the same lake, in which tables and views go by their plain names.
+
+        Raises:
+            LakeFault: the catalog or a data file is gone or damaged, or DuckDB failed otherwise in the block.
+        """
+        self._check_catalog("reading")
         with self._db.cursor() as cursor:
-            cursor.execute(_SEARCH)
-            yield cursor
+            try:
+                cursor.execute(_SEARCH)
+                yield cursor
+            except duckdb.Error as error:
+                raise _unreadable(self.place, error) from error
 
     @contextmanager
     def query(self, query: str, params: Sequence[Any] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -110,6 +118,7 @@ class Lake:
 
         Raises:
             LakeError: it is not one reading statement, or DuckDB refuses it; for an unknown name, with those there are.
+            LakeFault: the catalog or a data file is gone or damaged.
         """
         with self.cursor() as cursor:
             try:
@@ -122,6 +131,8 @@ class Lake:
                 known = f"tables {', '.join(schema.TABLES)}; views {', '.join(VIEWS)}"
                 raise LakeError(f"the query is refused: {one_line(error)}; there are the {known}") from error
             except duckdb.Error as error:
+                if _names_a_file(self.place, error):
+                    raise _unreadable(self.place, error) from error
                 raise LakeError(f"the query failed: {one_line(error)}") from error
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> pa.Table:
@@ -219,9 +230,11 @@ class Lake:
         if self.read_only:
             raise LakeError(f"{self.place}: the lake is open for reading only; open it without read_only to write")
         with self._writing, exclusive(self.place, COMMITS, who), self.cursor() as cursor:
-            self._check_catalog(who)
             try:
                 cursor.execute("BEGIN")
+                # A new file may have the number of the deleted one; from here on this one is open, and keeps it.
+                if self._catalog_id(cursor) != self._id:
+                    raise self._lost(who)
                 newest = cursor.execute(f"SELECT max(version) FROM {LAKE}.versions").fetchone()
                 migrate.check(self.place, newest[0] if newest else None)
                 yield cursor
@@ -233,17 +246,27 @@ class Lake:
     def _check_catalog(self, who: str) -> None:
         """SQLite goes on writing to a deleted file, and nobody would ever find what it wrote."""
         if self.place.identity() != self._catalog:
-            raise LakeFault(
-                f"{self.place.file}: the catalog was deleted or replaced under this process ({who}); nothing was "
-                "committed: put the file back from a backup and run again; the Parquet files are still in the data "
-                "folder, so delete none of them"
-            )
+            raise self._lost(who)
+
+    def _lost(self, who: str) -> LakeFault:
+        what = f"{self.place}: the catalog" if self.place.on_postgres else f"{self.place.file}: the catalog"
+        return LakeFault(
+            f"{what} was deleted or replaced under this process ({who}); nothing was committed: "
+            "bring it back from a backup and run again; the Parquet files are still in the data folder, so delete "
+            "none of them"
+        )
+
+    @staticmethod
+    def _catalog_id(cursor: duckdb.DuckDBPyConnection) -> object:
+        """What tells this catalog from any other."""
+        return cursor.execute(f"SELECT schema_uuid FROM {CATALOG}.ducklake_schema ORDER BY schema_id").fetchone()
 
     @contextmanager
     def _prepared(self) -> Iterator[None]:
         """The block, then the views; where that fails, the lake is closed."""
         try:
             self._db.execute(_SEARCH)
+            self._id = self._catalog_id(self._db)
             yield
             migrate.define_views(self._db)
         except duckdb.Error as error:
@@ -272,6 +295,20 @@ def _make_folder(where: Place) -> None:
         raise LakeError(f"{path}: a file stands where the lake's folder belongs; move it or choose another") from error
     except PermissionError as error:
         raise LakeError(f"{path}: the folder cannot be made: permission denied; choose another home") from error
+
+
+def _names_a_file(where: Place, error: duckdb.Error) -> bool:
+    """Whether a data file is what cannot be read. (Of a garbled footer DuckDB does not say whose it is.)"""
+    told = one_line(error)
+    return (where.folder in told and ".parquet" in told) or "TProtocolException" in told
+
+
+def _unreadable(where: Place, error: duckdb.Error) -> LakeFault:
+    """A failed reading as a sentence with what to do."""
+    what = "a data file is gone or damaged" if _names_a_file(where, error) else "the lake cannot be read"
+    return LakeFault(
+        f"{where}: {what}: {where.redacted(one_line(error))}; `alignery doctor` says what it held and what to do"
+    )
 
 
 def _fault(where: Place, who: str, error: duckdb.Error) -> LakeFault:

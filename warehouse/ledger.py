@@ -219,10 +219,10 @@ def _commit(lake: Lake, cursor: duckdb.DuckDBPyConnection, proof: str, value: st
         try:
             with lake.cursor() as other:
                 landed = other.execute(proof, [value]).fetchone() is not None
-        except duckdb.Error as silence:
+        except LakeFault as silence:
             raise LakeFault(
                 f"{lake.place}: a commit ended in an error ({one_line(error)}), and whether it landed cannot be read "
-                f"({one_line(silence)}); mend that and run again: what landed is not sent again"
+                f"({silence}); mend that and run again: what landed is not sent again"
             ) from error
         if not landed:
             raise
