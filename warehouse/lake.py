@@ -131,7 +131,7 @@ class Lake:
                 known = f"tables {', '.join(schema.TABLES)}; views {', '.join(VIEWS)}"
                 raise LakeError(f"the query is refused: {one_line(error)}; there are the {known}") from error
             except duckdb.Error as error:
-                if _names_a_file(self.place, error):
+                if _of_a_file(self.place, error):
                     raise _unreadable(self.place, error) from error
                 raise LakeError(f"the query failed: {one_line(error)}") from error
 
@@ -297,15 +297,15 @@ def _make_folder(where: Place) -> None:
         raise LakeError(f"{path}: the folder cannot be made: permission denied; choose another home") from error
 
 
-def _names_a_file(where: Place, error: duckdb.Error) -> bool:
-    """Whether a data file is what cannot be read. (Of a garbled footer DuckDB does not say whose it is.)"""
+def _of_a_file(where: Place, error: duckdb.Error) -> bool:
+    """Whether a data file is what cannot be read. A garbled one raises the bare class, and does not say which it is."""
     told = one_line(error)
-    return (where.folder in told and ".parquet" in told) or "TProtocolException" in told
+    return (where.folder in told and ".parquet" in told) or type(error) is duckdb.Error
 
 
 def _unreadable(where: Place, error: duckdb.Error) -> LakeFault:
     """A failed reading as a sentence with what to do."""
-    what = "a data file is gone or damaged" if _names_a_file(where, error) else "the lake cannot be read"
+    what = "a data file is gone or damaged" if _of_a_file(where, error) else "the lake cannot be read"
     return LakeFault(
         f"{where}: {what}: {where.redacted(one_line(error))}; `alignery doctor` says what it held and what to do"
     )

@@ -67,6 +67,32 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
+def check_age(age: timedelta) -> None:
+    """Refuse an age at which a file may still be in use.
+
+    Raises:
+        LakeError: it is too short.
+    """
+    if age < MINIMUM_AGE:
+        raise LakeError(
+            f"got an age of {_words(age)}, expected at least {_words(MINIMUM_AGE)}: a reader may still have a younger "
+            "file open, or a writer may be about to commit it"
+        )
+
+
+def summary(report: Report) -> str:
+    """The report in one sentence."""
+    did = ("merged", "expired", "deleted") if report.applied else ("would merge", "would expire", "would delete")
+    small = sum(row["small"] for row in report.tables if row["small"] > FEW)
+    gone = report.deleted
+    if report.idle:
+        return "nothing to do"
+    return (
+        f"{did[0]} {small} small files, {did[1]} {len(report.expired)} snapshots, "
+        f"{did[2]} {gone['old']} old and {gone['orphaned']} orphaned files ({gone['bytes']:,} bytes)"
+    )
+
+
 def plan(lake: Lake, *, keep: timedelta = KEEP, age: timedelta = AGE) -> Report:
     """What maintenance would do now. It reads only; see `apply` for the arguments."""
     report = Report(applied=False)
@@ -89,11 +115,7 @@ def apply(lake: Lake, *, keep: timedelta = KEEP, age: timedelta = AGE, tell: Tel
         LakeError: `age` is too short.
         LakeFault: a step failed; those before it are done, and it itself is not.
     """
-    if age < MINIMUM_AGE:
-        raise LakeError(
-            f"got an age of {_words(age)}, expected at least {_words(MINIMUM_AGE)}: a reader may still have a younger "
-            "file open, or a writer may be about to commit it"
-        )
+    check_age(age)
     # A publication names the snapshot that it has read when it is done, which must then still be there.
     with exclusive(lake.place, "publish", "maintenance"):
         with lake.cursor() as cursor:
@@ -158,7 +180,8 @@ def _snapshots(cursor: duckdb.DuckDBPyConnection, keep: timedelta) -> tuple[list
     found = cursor.execute(f"SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('{LAKE}') ORDER BY 1").fetchall()
     # A clock that was set back makes no snapshot older than those before it.
     times = accumulate((time for _, time in found), max)
-    before, doomed, kept = datetime.now(UTC) - keep, [], {}
+    before, doomed = datetime.now(UTC) - keep, []
+    kept: dict[str, list[int]] = {}
     for (number, _), time in zip(found, times, strict=True):
         if number == found[-1][0]:
             why = "newest"
