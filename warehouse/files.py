@@ -6,7 +6,8 @@ A file is known by its name, which is a UUID: the folder may be spelled in sever
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 import duckdb
@@ -70,14 +71,16 @@ def strays(cursor: duckdb.DuckDBPyConnection, there: dict[str, Row]) -> dict[str
     return {key: row for key, row in there.items() if key not in ours}
 
 
-def made_at(file: Row) -> datetime:
-    """When a file was made: its name says so (UUIDv7), and copying does not change that; else its last change."""
-    found = _UUID.fullmatch(name(file["path"]))
-    return datetime.fromtimestamp((UUID(found[1]).int >> 80) / 1000, UTC) if found else file["changed"]
+def foreign(cursor: duckdb.DuckDBPyConnection, there: Iterable[Row]) -> list[Row]:
+    """Those of the files that are older than this lake, so they are another one's.
 
-
-def birth(cursor: duckdb.DuckDBPyConnection) -> datetime:
-    """When this lake was made. Parquet files from before are those of another one."""
+    A file's name says when it was made (UUIDv7), and copying does not change that; else its last change does.
+    """
     found = cursor.execute(f"SELECT min(created_at) FROM {LAKE}.versions").fetchone()
     assert found is not None
-    return found[0]
+    return [file for file in there if _made(file) < found[0].timestamp()]
+
+
+def _made(file: Row) -> float:
+    found = _UUID.fullmatch(name(file["path"]))
+    return (UUID(found[1]).int >> 80) / 1000 if found else file["changed"].timestamp()

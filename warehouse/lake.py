@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 COMMITS = "lake"  # the lock that every commit holds
 _CONFLICTS = ("ducklake_snapshot_pkey", "UNIQUE constraint", "database is locked")  # on Postgres, on SQLite twice
-_FULL = ("No space left", "disk is full", "Disk quota", "File too large")
+# SQLite says "I/O error" where the disk has no room for its journal's index.
+_FULL = ("No space left", "disk is full", "Disk quota", "File too large", "disk I/O error")
+_NOISE = ("Failed to flush changes into DuckLake: ", "Failed to commit: ")  # stands before what matters
 _BOUND = 400  # characters of DuckDB's words in a sentence; on Postgres they hold all the SQL that failed
 _TRIES = 3  # of a commit that another, which did not hold the lock, came before
 _SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
@@ -300,20 +302,24 @@ def _make_folder(where: Place) -> None:
 def _of_a_file(where: Place, error: duckdb.Error) -> bool:
     """Whether a data file is what cannot be read. A garbled one raises the bare class, and does not say which it is."""
     told = one_line(error)
-    return (where.folder in told and ".parquet" in told) or type(error) is duckdb.Error
+    return (where.folder in told and ".parquet" in told) or (type(error) is duckdb.Error and "DuckLake" not in told)
 
 
 def _unreadable(where: Place, error: duckdb.Error) -> LakeFault:
     """A failed reading as a sentence with what to do."""
-    what = "a data file is gone or damaged" if _of_a_file(where, error) else "the lake cannot be read"
-    return LakeFault(
-        f"{where}: {what}: {where.redacted(one_line(error))}; `alignery doctor` says what it held and what to do"
-    )
+    told = where.redacted(one_line(error))
+    if _of_a_file(where, error):
+        todo = "`alignery doctor` says what it held and what to do"
+        return LakeFault(f"{where}: a data file is gone or damaged: {told}; {todo}")
+    todo = "free some space" if any(sign in told for sign in _FULL) else "see what `alignery doctor` says"
+    return LakeFault(f"{where}: the lake cannot be read: {told}; {todo} and run again")
 
 
 def _fault(where: Place, who: str, error: duckdb.Error) -> LakeFault:
     """A failed commit as a sentence with what to do."""
-    what = one_line(error).rpartition("Failed to flush changes into DuckLake: ")[2]
+    what = one_line(error)
+    for noise in _NOISE:
+        what = what.rpartition(noise)[2]
     if any(sign in what for sign in _CONFLICTS):
         done = "another program wrote to the lake without holding its lock"
         return Overtaken(f"{where}: {who}: nothing was committed: {done}; write through alignery alone, and run again")

@@ -213,8 +213,7 @@ def _deletable(
     ripe |= {name: row["changed"] + age for name, row in strays.items()}
     old = {name for name, when in ripe.items() if when <= now and name not in strays}
     orphaned = {name for name in strays if ripe[name] <= now}
-    born = files.birth(cursor)
-    if foreign := [row["path"] for name, row in strays.items() if files.made_at(row) < born]:
+    if foreign := [row["path"] for row in files.foreign(cursor, strays.values())]:
         report.left = (
             f"{len(foreign)} Parquet files in {lake.place.folder} are older than this lake, such as {foreign[0]}: they "
             "belong to another catalog, so no orphaned file was deleted; move them away, or bring that catalog back"
