@@ -32,6 +32,7 @@ _CONFLICTS = ("ducklake_snapshot_pkey", "UNIQUE constraint", "database is locked
 _FULL = ("No space left", "disk is full", "Disk quota", "File too large", "disk I/O error")
 _NOISE = ("Failed to flush changes into DuckLake: ", "Failed to commit: ")  # stands before what matters
 _BOUND = 400  # characters of DuckDB's words in a sentence; on Postgres they hold all the SQL that failed
+_MERGES = 50  # that may land between the beginning of a read and its end, before it is given up
 _TRIES = 3  # of a commit that another, which did not hold the lock, came before
 _SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
 _T = TypeVar("_T")
@@ -53,6 +54,7 @@ class Lake:
         self.place = where
         self.home = where.home
         self.read_only = read_only or snapshot is not None
+        self._pinned = snapshot is not None
         self._db = connect(where, read_only=read_only, snapshot=snapshot)
         self._catalog = where.identity()
         self._writing = threading.Lock()
@@ -125,9 +127,10 @@ class Lake:
         with self.cursor() as cursor:
             try:
                 _only_reads(query)
-                cursor.execute("BEGIN TRANSACTION READ ONLY")
                 # Bound values make DuckDB import pandas, a second that `alignery tables` need not spend.
-                cursor.execute(query, list(params)) if params else cursor.execute(query)
+                self.undisturbed(
+                    cursor, lambda: cursor.execute(query, list(params)) if params else cursor.execute(query)
+                )
                 yield cursor
             except (duckdb.CatalogException, duckdb.BinderException) as error:
                 known = f"tables {', '.join(schema.TABLES)}; views {', '.join(VIEWS)}"
@@ -136,6 +139,29 @@ class Lake:
                 if _of_a_file(self.place, error):
                     raise _unreadable(self.place, error) from error
                 raise LakeError(f"the query failed: {one_line(error)}") from error
+
+    def undisturbed(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
+        """BEGIN, and read; again, where a merge of files landed between the two.
+
+        On SQLite a transaction that began before a merge sees its old snapshot and the new files, and in this build
+        those have no row for it: a reader would be told that the table is empty.
+        """
+        for _ in range(_MERGES):
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            if self.place.on_postgres or self._pinned:
+                read()
+                return
+            (began,) = cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{LAKE}')").fetchall()[0]
+            read()
+            with self._db.cursor() as other:
+                merged = other.execute(
+                    f"SELECT 1 FROM {CATALOG}.ducklake_snapshot_changes"
+                    f" WHERE snapshot_id > {began} AND changes_made LIKE '%merge_adjacent%'"
+                ).fetchone()
+            if merged is None:
+                return
+            cursor.execute("ROLLBACK")
+        raise LakeFault(f"{self.place}: files were merged again and again while they were read; run again")
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> pa.Table:
         """The result of one SELECT; views and tables by plain name. Raises LakeError as `query` does."""

@@ -34,10 +34,9 @@ def pending(lake: Lake, keys: Sequence[str]) -> set[str]:
     """Those work keys without a final attempt (one anti-join)."""
     with lake.cursor() as cursor:
         _register(cursor, "asked", keys)
-        found = cursor.execute(
-            f"SELECT key FROM asked ANTI JOIN (SELECT work_key FROM {LAKE}.attempts WHERE final) ON work_key = key"
-        ).fetchall()
-    return {key for (key,) in found}
+        query = f"SELECT key FROM asked ANTI JOIN (SELECT work_key FROM {LAKE}.attempts WHERE final) ON work_key = key"
+        lake.undisturbed(cursor, lambda: cursor.execute(query))
+        return {key for (key,) in cursor.fetchall()}
 
 
 def records(lake: Lake, table: str, keys: Sequence[str]) -> list[Row]:
@@ -46,7 +45,8 @@ def records(lake: Lake, table: str, keys: Sequence[str]) -> list[Row]:
         raise LakeError(f"{table!r} is no record table; those are {', '.join(schema.RECORDS)}")
     with lake.cursor() as cursor:
         _register(cursor, "asked", keys)
-        cursor.execute(f"SELECT * FROM {LAKE}.{table} SEMI JOIN asked ON work_key = key ORDER BY work_key, id")
+        query = f"SELECT * FROM {LAKE}.{table} SEMI JOIN asked ON work_key = key ORDER BY work_key, id"
+        lake.undisturbed(cursor, lambda: cursor.execute(query))
         return as_rows(cursor)
 
 

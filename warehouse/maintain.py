@@ -180,6 +180,8 @@ def _snapshots(cursor: duckdb.DuckDBPyConnection, keep: timedelta) -> tuple[list
     found = cursor.execute(f"SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('{LAKE}') ORDER BY 1").fetchall()
     # A clock that was set back makes no snapshot older than those before it.
     times = accumulate((time for _, time in found), max)
+    # Who began to read an hour ago may be reading on.
+    keep = max(keep, MINIMUM_AGE)
     before, doomed = datetime.now(UTC) - keep, []
     kept: dict[str, list[int]] = {}
     for (number, _), time in zip(found, times, strict=True):

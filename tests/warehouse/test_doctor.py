@@ -104,14 +104,14 @@ def test_values_that_cannot_be_read_are_found_by_reading_all(home):
     file = file_of(home, "revisions")
     data = file.read_bytes()
     file.write_bytes(data[:4] + bytes(200) + data[204:])
-    assert faults(home) == []
-    assert str(file) in only(home, deep=True)[2]
+    assert "files" not in {check for check, _, _ in faults(home)}
+    assert str(file) in faults(home, deep=True)[0][2]
 
 
 def test_the_data_folder_gone(home):
     shutil.move(home / "data", home / "elsewhere")
     found = faults(home)
-    assert [what for check, _, what in found if check == "files"][0].endswith("tag v1")
+    assert found[0][2].endswith("is needed by the newest snapshot")
     assert {check for check, _, _ in found} >= {"files", "tags", "runs"}  # what cannot be looked at says so
 
 

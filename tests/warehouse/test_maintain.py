@@ -20,6 +20,7 @@ from warehouse.connection import connect, sign
 
 NOW, HOUR = timedelta(), timedelta(hours=1)
 MANY = maintain.FEW + 2
+KEYS = [f"k-i{n}" for n in range(MANY)]
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["warehouse", "pandas"])
 
@@ -42,6 +43,7 @@ def worked(empty, tmp_path_factory):
         fill(lake, 0, 5)
         tag(lake)
         fill(lake, 5, MANY - 5)
+    edit(home, "UPDATE ducklake_snapshot SET snapshot_time = ?", f"{datetime.now(UTC) - timedelta(days=1)}")
     return home
 
 
@@ -60,9 +62,9 @@ def data(lake):
     return set((lake.home / "data").rglob("*.parquet"))
 
 
-def edit(lake, statement, *values):
+def edit(home, statement, *values):
     """Change the catalog behind DuckLake's back."""
-    with closing(sqlite3.connect(lake.home / "catalog.sqlite")) as db, db:
+    with closing(sqlite3.connect(home / "catalog.sqlite")) as db, db:
         db.execute(statement, values)
 
 
@@ -117,7 +119,7 @@ def test_a_pinned_reader_of_a_tag_reads_on_through_expiry_and_cleanup(filled):
 
 def age_scheduled(lake, by):
     since = f"{datetime.now(UTC) - by:%Y-%m-%d %H:%M:%S.%f}+00"
-    edit(lake, "UPDATE ducklake_files_scheduled_for_deletion SET schedule_start = ?", since)
+    edit(lake.home, "UPDATE ducklake_files_scheduled_for_deletion SET schedule_start = ?", since)
 
 
 def test_a_file_that_was_merged_away_lately_stays_for_those_who_have_it_open(filled):
@@ -172,7 +174,7 @@ def test_orphans_go_when_they_are_old_and_those_of_another_lake_never(filled):
 
 
 def test_snapshots_stay_that_are_young_tagged_or_newest_and_the_reason_is_told(filled):
-    edit(filled, "UPDATE ducklake_snapshot SET snapshot_time = '2026-01-01 00:00:00+00' WHERE snapshot_id < 9")
+    edit(filled.home, "UPDATE ducklake_snapshot SET snapshot_time = '2026-01-01 00:00:00+00' WHERE snapshot_id < 9")
     filled.write("models", [{"id": "m1", "path": "p", "tag": "v1"}], run_id="r", message="a model")
     newest = filled.snapshot()
     report = maintain.plan(filled)
@@ -185,7 +187,7 @@ def test_snapshots_stay_that_are_young_tagged_or_newest_and_the_reason_is_told(f
 
 
 def test_a_clock_that_was_set_back_makes_no_snapshot_old(filled):
-    edit(filled, "UPDATE ducklake_snapshot SET snapshot_time = '2026-01-01 00:00:00+00' WHERE snapshot_id = 9")
+    edit(filled.home, "UPDATE ducklake_snapshot SET snapshot_time = '2026-01-01 00:00:00+00' WHERE snapshot_id = 9")
     assert maintain.plan(filled).expired == []
 
 
@@ -257,6 +259,29 @@ def insert_and_wait(home: Path, pipe) -> None:
         pipe.send("committed")
     except duckdb.Error as error:
         pipe.send(str(error))
+
+
+def test_who_began_to_read_before_a_merge_is_not_told_that_there_is_nothing(filled, monkeypatch):
+    """On SQLite such a transaction finds no row; so what was read is read again."""
+    began = Lake.undisturbed
+
+    def overtaken(lake, cursor, read):
+        tries = []
+
+        def late():
+            if not tries:
+                with Lake.open(filled.home) as other:
+                    maintain.apply(other)
+            tries.append(read())
+
+        began(lake, cursor, late)
+        assert len(tries) == 2
+
+    for use in (lambda lake: len(rows(lake)), lambda lake: len(lake.records("instructions", KEYS))):
+        with Lake.open(filled.home, read_only=True) as reader, monkeypatch.context() as patch:
+            patch.setattr(Lake, "undisturbed", overtaken)
+            assert use(reader) >= MANY
+        fill(filled, 1000)
 
 
 def test_readers_and_writers_beside_it_notice_nothing(filled):
