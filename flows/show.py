@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from flows.evaluate import Evaluation
     from flows.refresh import Summary
     from flows.retrain import Trained
+    from warehouse.checks import Finding
+    from warehouse.maintain import Report
     from warehouse.publish import Publication
 
 CELL = 80  # characters of a value shown in a table
@@ -134,6 +136,40 @@ def status(found: Mapping[str, Any], as_json: bool) -> None:
     for title, names in shown.items():
         rows([{name: row[name] for name in names} for row in found[title]], False, title)
     return _console().print(f"The lake in {escape(found['home'])} stands at snapshot {found['snapshot_id']}.")
+
+
+def maintained(report: Report, as_json: bool) -> None:
+    from warehouse.maintain import summary
+
+    if as_json:
+        return _json(report)
+    rows(report.tables, False, "Data files")
+    rows(report.kept, False, "Snapshots that stay")
+    console = _console()
+    if report.waiting["files"]:
+        console.print(
+            f"{report.waiting['files']} useless files ({report.waiting['bytes']:,} bytes) wait, for somebody may have "
+            f"them open; all may go from {report.waiting['until']:%Y-%m-%d %H:%M} UTC on."
+        )
+    if report.left:
+        console.print(f"Left alone: {escape(report.left)}.")
+    told = summary(report)
+    more = "" if report.applied or report.idle else " Do it: alignery maintain --apply"
+    return console.print(f"{told[0].upper()}{told[1:]}.{more}")
+
+
+def findings(found: Sequence[Finding], as_json: bool) -> None:
+    """Each finding with what to do; the worst last, where a terminal leaves the eye."""
+    if as_json:
+        return _json(found)
+    console, order = _console(), ("ok", "warning", "problem")
+    colour = dict(zip(order, ("green", "yellow", "red"), strict=True))
+    for finding in sorted(found, key=lambda one: order.index(one.state)):
+        fix = f" → {escape(finding.fix)}" if finding.fix else ""
+        state = f"[{colour[finding.state]}]{finding.state:7}[/]"
+        console.print(f"{state} {finding.check}: {escape(finding.what)}{fix}", soft_wrap=True)
+    counts = ", ".join(f"{sum(one.state == state for one in found)} {state}" for state in reversed(order))
+    return console.print(counts)
 
 
 def _console() -> Console:

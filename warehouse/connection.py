@@ -20,6 +20,7 @@ from warehouse.place import Place
 from warehouse.schema import LakeError, LakeFault, quoted
 
 LAKE = "lake"  # the name under which SQL knows the catalog
+CATALOG = f"__ducklake_metadata_{LAKE}"  # DuckLake's own tables, where its functions do not tell enough
 AUTHOR = "alignery"
 BUSY_MS = 10_000  # how long SQLite waits for another reader's or writer's lock
 MEMORY = "1GB"  # what one query may hold before it goes on in temporary files; ALIGNERY_MEMORY says otherwise

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import duckdb
 
 from warehouse import ledger, migrate, schema
-from warehouse.connection import LAKE, as_rows, connect, one_line
+from warehouse.connection import CATALOG, LAKE, as_rows, connect, one_line
 from warehouse.lock import exclusive
 from warehouse.migrate import VIEWS, view_comment
 from warehouse.place import Place, place
@@ -28,8 +28,11 @@ if TYPE_CHECKING:
 
 COMMITS = "lake"  # the lock that every commit holds
 _CONFLICTS = ("ducklake_snapshot_pkey", "UNIQUE constraint", "database is locked")  # on Postgres, on SQLite twice
-_FULL = ("No space left", "disk is full", "Disk quota", "File too large")
+# SQLite says "I/O error" where the disk has no room for its journal's index.
+_FULL = ("No space left", "disk is full", "Disk quota", "File too large", "disk I/O error")
+_NOISE = ("Failed to flush changes into DuckLake: ", "Failed to commit: ")  # stands before what matters
 _BOUND = 400  # characters of DuckDB's words in a sentence; on Postgres they hold all the SQL that failed
+_MERGES = 50  # that may land between the beginning of a read and its end, before it is given up
 _TRIES = 3  # of a commit that another, which did not hold the lock, came before
 _SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
 _T = TypeVar("_T")
@@ -51,6 +54,7 @@ class Lake:
         self.place = where
         self.home = where.home
         self.read_only = read_only or snapshot is not None
+        self._pinned = snapshot is not None
         self._db = connect(where, read_only=read_only, snapshot=snapshot)
         self._catalog = where.identity()
         self._writing = threading.Lock()
@@ -99,10 +103,18 @@ class Lake:
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of its own to the same lake, in which tables and views go by their plain names."""
+        """A connection of its own to the same lake, in which tables and views go by their plain names.
+
+        Raises:
+            LakeFault: the catalog or a data file is gone or damaged, or DuckDB failed otherwise in the block.
+        """
+        self._check_catalog("reading")
         with self._db.cursor() as cursor:
-            cursor.execute(_SEARCH)
-            yield cursor
+            try:
+                cursor.execute(_SEARCH)
+                yield cursor
+            except duckdb.Error as error:
+                raise _unreadable(self.place, error) from error
 
     @contextmanager
     def query(self, query: str, params: Sequence[Any] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -110,19 +122,46 @@ class Lake:
 
         Raises:
             LakeError: it is not one reading statement, or DuckDB refuses it; for an unknown name, with those there are.
+            LakeFault: the catalog or a data file is gone or damaged.
         """
         with self.cursor() as cursor:
             try:
                 _only_reads(query)
-                cursor.execute("BEGIN TRANSACTION READ ONLY")
                 # Bound values make DuckDB import pandas, a second that `alignery tables` need not spend.
-                cursor.execute(query, list(params)) if params else cursor.execute(query)
+                self.undisturbed(
+                    cursor, lambda: cursor.execute(query, list(params)) if params else cursor.execute(query)
+                )
                 yield cursor
             except (duckdb.CatalogException, duckdb.BinderException) as error:
                 known = f"tables {', '.join(schema.TABLES)}; views {', '.join(VIEWS)}"
                 raise LakeError(f"the query is refused: {one_line(error)}; there are the {known}") from error
             except duckdb.Error as error:
+                if _of_a_file(self.place, error):
+                    raise _unreadable(self.place, error) from error
                 raise LakeError(f"the query failed: {one_line(error)}") from error
+
+    def undisturbed(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
+        """BEGIN, and read; again, where a merge of files landed between the two.
+
+        On SQLite a transaction that began before a merge sees its old snapshot and the new files, and in this build
+        those have no row for it: a reader would be told that the table is empty.
+        """
+        for _ in range(_MERGES):
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            if self.place.on_postgres or self._pinned:
+                read()
+                return
+            (began,) = cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{LAKE}')").fetchall()[0]
+            read()
+            with self._db.cursor() as other:
+                merged = other.execute(
+                    f"SELECT 1 FROM {CATALOG}.ducklake_snapshot_changes"
+                    f" WHERE snapshot_id > {began} AND changes_made LIKE '%merge_adjacent%'"
+                ).fetchone()
+            if merged is None:
+                return
+            cursor.execute("ROLLBACK")
+        raise LakeFault(f"{self.place}: files were merged again and again while they were read; run again")
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> pa.Table:
         """The result of one SELECT; views and tables by plain name. Raises LakeError as `query` does."""
@@ -223,9 +262,11 @@ class Lake:
         if self.read_only:
             raise LakeError(f"{self.place}: the lake is open for reading only; open it without read_only to write")
         with self._writing, exclusive(self.place, COMMITS, who), self.cursor() as cursor:
-            self._check_catalog(who)
             try:
                 cursor.execute("BEGIN")
+                # A new file may have the number of the deleted one; from here on this one is open, and keeps it.
+                if self._catalog_id(cursor) != self._id:
+                    raise self._lost(who)
                 newest = cursor.execute(f"SELECT max(version) FROM {LAKE}.versions").fetchone()
                 migrate.check(self.place, newest[0] if newest else None)
                 yield cursor
@@ -237,17 +278,27 @@ class Lake:
     def _check_catalog(self, who: str) -> None:
         """SQLite goes on writing to a deleted file, and nobody would ever find what it wrote."""
         if self.place.identity() != self._catalog:
-            raise LakeFault(
-                f"{self.place.file}: the catalog was deleted or replaced under this process ({who}); nothing was "
-                "committed: put the file back from a backup and run again; the Parquet files are still in the data "
-                "folder, so delete none of them"
-            )
+            raise self._lost(who)
+
+    def _lost(self, who: str) -> LakeFault:
+        what = f"{self.place}: the catalog" if self.place.on_postgres else f"{self.place.file}: the catalog"
+        return LakeFault(
+            f"{what} was deleted or replaced under this process ({who}); nothing was committed: "
+            "bring it back from a backup and run again; the Parquet files are still in the data folder, so delete "
+            "none of them"
+        )
+
+    @staticmethod
+    def _catalog_id(cursor: duckdb.DuckDBPyConnection) -> object:
+        """What tells this catalog from any other."""
+        return cursor.execute(f"SELECT schema_uuid FROM {CATALOG}.ducklake_schema ORDER BY schema_id").fetchone()
 
     @contextmanager
     def _prepared(self) -> Iterator[None]:
         """The block, then the views; where that fails, the lake is closed."""
         try:
             self._db.execute(_SEARCH)
+            self._id = self._catalog_id(self._db)
             yield
             migrate.define_views(self._db)
         except duckdb.Error as error:
@@ -278,9 +329,27 @@ def _make_folder(where: Place) -> None:
         raise LakeError(f"{path}: the folder cannot be made: permission denied; choose another home") from error
 
 
+def _of_a_file(where: Place, error: duckdb.Error) -> bool:
+    """Whether a data file is what cannot be read. A garbled one raises the bare class, and does not say which it is."""
+    told = one_line(error)
+    return (where.folder in told and ".parquet" in told) or (type(error) is duckdb.Error and "DuckLake" not in told)
+
+
+def _unreadable(where: Place, error: duckdb.Error) -> LakeFault:
+    """A failed reading as a sentence with what to do."""
+    told = where.redacted(one_line(error))
+    if _of_a_file(where, error):
+        todo = "`alignery doctor` says what it held and what to do"
+        return LakeFault(f"{where}: a data file is gone or damaged: {told}; {todo}")
+    todo = "free some space" if any(sign in told for sign in _FULL) else "see what `alignery doctor` says"
+    return LakeFault(f"{where}: the lake cannot be read: {told}; {todo} and run again")
+
+
 def _fault(where: Place, who: str, error: duckdb.Error) -> LakeFault:
     """A failed commit as a sentence with what to do."""
-    what = one_line(error).rpartition("Failed to flush changes into DuckLake: ")[2]
+    what = one_line(error)
+    for noise in _NOISE:
+        what = what.rpartition(noise)[2]
     if any(sign in what for sign in _CONFLICTS):
         done = "another program wrote to the lake without holding its lock"
         return Overtaken(f"{where}: {who}: nothing was committed: {done}; write through alignery alone, and run again")

@@ -35,10 +35,9 @@ def pending(lake: Lake, keys: Sequence[str]) -> set[str]:
     """Those work keys without a final attempt (one anti-join)."""
     with lake.cursor() as cursor:
         _register(cursor, "asked", keys)
-        found = cursor.execute(
-            f"SELECT key FROM asked ANTI JOIN (SELECT work_key FROM {LAKE}.attempts WHERE final) ON work_key = key"
-        ).fetchall()
-    return {key for (key,) in found}
+        query = f"SELECT key FROM asked ANTI JOIN (SELECT work_key FROM {LAKE}.attempts WHERE final) ON work_key = key"
+        lake.undisturbed(cursor, lambda: cursor.execute(query))
+        return {key for (key,) in cursor.fetchall()}
 
 
 def replies(lake: Lake, keys: Sequence[str]) -> dict[tuple[str, int], Row]:
@@ -59,7 +58,8 @@ def records(lake: Lake, table: str, keys: Sequence[str]) -> list[Row]:
         raise LakeError(f"{table!r} is no record table; those are {', '.join(schema.RECORDS)}")
     with lake.cursor() as cursor:
         _register(cursor, "asked", keys)
-        cursor.execute(f"SELECT * FROM {LAKE}.{table} SEMI JOIN asked ON work_key = key ORDER BY work_key, id")
+        query = f"SELECT * FROM {LAKE}.{table} SEMI JOIN asked ON work_key = key ORDER BY work_key, id"
+        lake.undisturbed(cursor, lambda: cursor.execute(query))
         return as_rows(cursor)
 
 
@@ -239,10 +239,10 @@ def _commit(lake: Lake, cursor: duckdb.DuckDBPyConnection, proof: str, value: st
         try:
             with lake.cursor() as other:
                 landed = other.execute(proof, [value]).fetchone() is not None
-        except duckdb.Error as silence:
+        except LakeFault as silence:
             raise LakeFault(
                 f"{lake.place}: a commit ended in an error ({one_line(error)}), and whether it landed cannot be read "
-                f"({one_line(silence)}); mend that and run again: what landed is not sent again"
+                f"({silence}); mend that and run again: what landed is not sent again"
             ) from error
         if not landed:
             raise

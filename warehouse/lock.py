@@ -88,9 +88,13 @@ def _flock(place: Place, name: str, who: str, wait: bool) -> Iterator[None]:
             _told(place, name, _read(path))
         time.sleep(_POLL_S)
     with file:  # closing it frees the lock
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} on {socket.gethostname()} since {_now()}: {who}\n")
-        file.flush()
+        try:
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"pid {os.getpid()} on {socket.gethostname()} since {_now()}: {who}\n".encode())
+        except OSError as error:
+            raise LakeFault(
+                f"{path}: {who}: cannot be written: {error.strerror}; free some space, run again"
+            ) from error
         yield
 
 

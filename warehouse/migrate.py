@@ -41,10 +41,11 @@ def bring_up(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
     """Make the tables of a new lake, or run the migrations that an older one lacks; runs under the lake's lock.
 
     Raises:
-        LakeError: the lake was made by a newer version.
+        LakeError: the lake was made by a newer version, or there are rows whose catalog is gone.
     """
     found = version(cursor)
     if found is None:
+        _refuse_foreign_rows(cursor, place)
         for option, value in _OPTIONS.items():
             cursor.execute(f"CALL {LAKE}.set_option('{option}', {value})")
         _land(cursor, SCHEMA_VERSION, schema.ddl(LAKE))
@@ -52,6 +53,17 @@ def bring_up(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
     check(place, found)
     for number in range(found + 1, SCHEMA_VERSION + 1):
         _land(cursor, number, [*_statements(number), *schema.comments(LAKE)])
+
+
+def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
+    """Rows without their catalog are rows that were lost: a new lake over them would hide it."""
+    # A lake that died in the making has written to `versions` alone.
+    found = cursor.execute(f"SELECT file FROM glob({quoted(place.folder + '**/*.parquet')})").fetchall()
+    if rows := [file for (file,) in found if "/versions/" not in file]:
+        raise LakeError(
+            f"{place}: {len(rows)} Parquet files are in {place.folder}, and the catalog that knows them is gone; bring "
+            "it back from a backup (`alignery doctor` says more), or move the files away to begin anew"
+        )
 
 
 def check(place: Place, found: int | None) -> None:
