@@ -16,8 +16,10 @@ from warehouse.standing import asked
 BOUND = 2000  # characters of one text that are read, where not all of it is wanted
 _CANDIDATES = 10
 # What is told of a record beside who it is, where its table says it.
-_FACTS = ("instruction_id", "topic", "origin", "kind", "round", "principle_id", "principle_hash", "changed", "is_copy")
-_FACTS += ("state", "reason", "score_1_5", "p_a")
+_FACTS = (
+    *("instruction_id", "topic", "origin", "kind", "round", "principle_id", "principle_hash", "changed", "is_copy"),
+    *("state", "reason", "score_1_5", "p_a"),
+)
 _TYPES = {field.name: sql_type(field) for columns in TABLES.values() for field in columns}
 
 
@@ -59,7 +61,7 @@ def nodes(cursor: duckdb.DuckDBPyConnection, where: str, bound: int | None, limi
 
 
 def wrote(cursor: duckdb.DuckDBPyConnection, found: Sequence[Row], bound: int | None) -> list[Row]:
-    """The nodes with what wrote them: step, prompt_id, prompt (its text), principle (its words), model, seed, inputs."""
+    """The nodes with what wrote them: step, prompt_id, prompt (its text), principle (its words), model, seed …"""
     calls = in_list({node["attempt_id"] for node in found if node["attempt_id"]})
     attempts = asked(
         cursor,

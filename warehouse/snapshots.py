@@ -12,6 +12,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
+from warehouse import look
 from warehouse.connection import LAKE
 from warehouse.lake import Lake
 from warehouse.lock import exclusive
@@ -42,23 +43,16 @@ def snapshots(lake: Lake, limit: int = 20) -> list[Row]:
     """The newest snapshots, the newest first: snapshot_id, time, message, step, run_id, tags, models trained on it."""
     found = lake.rows(
         "SELECT snapshot_id, snapshot_time AS time, commit_message AS message,"
-        " json_extract_string(commit_extra_info, 'step') AS step, json_extract_string(commit_extra_info, 'run') AS run_id"
+        " json_extract_string(commit_extra_info, 'step') AS step,"
+        " json_extract_string(commit_extra_info, 'run') AS run_id"
         f" FROM ducklake_snapshots('{LAKE}') ORDER BY snapshot_id DESC LIMIT {int(limit)}"
     )
-    names = tags(lake)
+    names = look.tags(lake)
     trained = lake.rows("SELECT path, tag FROM models ORDER BY snapshot_id, created_at")
     for row in found:
         row["tags"] = [tag["name"] for tag in names if tag["snapshot_id"] == row["snapshot_id"]]
         row["models"] = [model["path"] for model in trained if model["tag"] in row["tags"]]
     return found
-
-
-def tags(lake: Lake) -> list[Row]:
-    """The tags, each once and as it was last written, in the order of their snapshots."""
-    return lake.rows(
-        "SELECT * FROM tags QUALIFY row_number() OVER (PARTITION BY name ORDER BY rowid DESC) = 1"
-        " ORDER BY snapshot_id, rowid"
-    )
 
 
 def resolve(lake: Lake, name: str) -> int:
@@ -67,7 +61,7 @@ def resolve(lake: Lake, name: str) -> int:
     Raises:
         LakeError: there is none of that name or from that time, or it has been expired.
     """
-    known = {row["name"]: row["snapshot_id"] for row in tags(lake)}
+    known = {row["name"]: row["snapshot_id"] for row in look.tags(lake)}
     if name in known:
         return _kept(lake, known[name], f", which the tag {name} names,")
     if _NUMBER.fullmatch(name):
@@ -93,7 +87,7 @@ def tag(lake: Lake, name: str, snapshot: int, *, run_id: str, message: str | Non
     check_name(lake, name)
     # The lock under which `publish` writes tags.
     with exclusive(lake.place, "publish", f"tagging {name}"):
-        for row in tags(lake):
+        for row in look.tags(lake):
             if row["name"] == name and row["snapshot_id"] == snapshot:
                 return Tagged(name, snapshot, row["content_hash"], json.loads(row["rows"]), created=False)
             if row["name"] == name:

@@ -20,7 +20,7 @@ from warehouse.standing import scratch
 from warehouse.training import uses
 
 SHORTEST = 6  # characters of an id that may stand for the whole of it
-NODES = 100  # ancestors, and as many descendants, that are told where not all are wanted
+NODES = 40  # ancestors, and as many descendants, that are told where not all are wanted
 
 
 def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
 
     Args:
         id: its id, or the beginning of it, of six characters at least, that no other has.
-        full: all of them and all of their texts; else 100 of each, and 2,000 characters.
+        full: all of them and all of their texts; else 40 of each, and 2,000 characters.
 
     Returns:
         `id`; `nodes`, parents before children, each with relation ('ancestor', 'itself' or 'descendant'), record_table
@@ -111,7 +111,7 @@ def _made_from(ids: Iterable[str]) -> str:
 def _requests(found: list[Row]) -> list[Row]:
     """Those parents that are no records: requests for instructions, and held-out prompts, as the attempts say them."""
     known = {node["id"] for node in found}
-    given = {}
+    given: dict[str, dict[str, Any]] = {}
     for node in found:
         inputs = json.loads(node.pop("inputs") or "{}")
         if node["relation"] != "descendant" and node["record_table"] in ("instructions", "eval_answers", "attempts"):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import duckdb
 
-from warehouse import snapshots
+from warehouse import look
 from warehouse.lake import Lake
 from warehouse.records import in_list
 from warehouse.schema import Row
@@ -15,18 +15,18 @@ from warehouse.standing import asked, move, stand
 # What a model of before version 2 read, which its row does not say.
 _READ = {"sft": "sft", "dpo": "preferences"}
 # The tables that the trainers' views are made from, and the column that names the instruction.
-_KIN = {name: "instruction_id" for name in ("responses", "revisions", "corrections")} | {"instructions": "id"}
+_KIN = dict.fromkeys(("responses", "revisions", "corrections"), "instruction_id") | {"instructions": "id"}
 
 
-def rows_of(view: str) -> str:
+def rows_of(view: str, columns: str = "*") -> str:
     """The query of the rows of a view that a model trained on it has read; ask it at the model's tag."""
-    return f"SELECT id FROM {view}"
+    return f"SELECT {columns} FROM {view}"
 
 
 def models(lake: Lake) -> list[Row]:
     """The models, oldest first: id, path, recipe, view, tag and its snapshot_id, base_id, base_path, seconds, run_id,
     created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`."""
-    at = {row["name"]: row["snapshot_id"] for row in snapshots.tags(lake)}
+    at = {row["name"]: row["snapshot_id"] for row in look.tags(lake)}
     found = lake.rows(
         "SELECT id, path, recipe, view, tag, base_id, base_path, seconds, run_id, created_at FROM models"
         " ORDER BY snapshot_id, created_at"
@@ -62,7 +62,7 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
     """
     _gather(cursor, instructions)
     trained, found = models(lake), []
-    for tag in snapshots.tags(lake):
+    for tag in look.tags(lake):
         move(cursor, "held", tag["snapshot_id"])
         for view in ("sft", "preferences", "qac"):
             held = _among(cursor, f"SELECT id FROM held.{view}", ids)
@@ -78,7 +78,7 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
 
 def in_training(cursor: duckdb.DuckDBPyConnection, view: str, ids: Iterable[str]) -> list[str]:
     """Those rows of a view, at the snapshot that `held` stands at, that a model trained on it has read."""
-    return _among(cursor, rows_of(f"held.{view}"), ids)
+    return _among(cursor, rows_of(f"held.{view}", "id"), ids)
 
 
 def _among(cursor: duckdb.DuckDBPyConnection, query: str, ids: Iterable[str]) -> list[str]:
