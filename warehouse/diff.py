@@ -9,7 +9,7 @@ import duckdb
 
 from warehouse.lake import Lake
 from warehouse.publish import EXPORTS
-from warehouse.records import in_list, shortened
+from warehouse.records import is_in, shortened
 from warehouse.schema import Row
 from warehouse.standing import STANDING, asked, scratch, stand
 
@@ -106,7 +106,7 @@ def _samples(cursor: duckdb.DuckDBPyConnection, ids: list[str]) -> list[Row]:
     if not ids:
         return []
     texts = " UNION ALL ".join(
-        f"SELECT id, instruction_id, {shortened('text')} AS text FROM {table} WHERE id IN {in_list(ids)}"
+        f"SELECT id, instruction_id, {shortened('text')} AS text FROM {table} WHERE {is_in('id', ids)}"
         for table in ("responses", "revisions", "corrections")
     )
     return asked(

@@ -6,7 +6,7 @@ make DuckDB import pandas.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import duckdb
 
@@ -15,6 +15,7 @@ from warehouse.standing import asked
 
 BOUND = 2000  # characters of one text that are read, where not all of it is wanted
 _CANDIDATES = 10
+_FEW = 2000  # characters
 # What is told of a record beside who it is, where its table says it.
 _FACTS = (
     *("instruction_id", "topic", "origin", "kind", "round", "principle_id", "principle_hash", "changed", "is_copy"),
@@ -30,9 +31,20 @@ def shortened(column: str, bound: int | None = BOUND) -> str:
     return f"CASE WHEN length({column}) > {bound} THEN left({column}, {bound}) || '…' ELSE {column} END"
 
 
-def in_list(ids: Iterable[str]) -> str:
-    """The ids as a list for IN; one that nothing is in where there are none."""
-    return f"({', '.join(quoted(id) for id in ids) or 'NULL'})"
+def is_in(column: str, ids: Iterable[str]) -> str:
+    """The condition that a column holds one of the ids.
+
+    Of a few ids as a function, which is asked while a file is read, so that no other column of the rest is; IN is not.
+    """
+    listed = ", ".join(quoted(id) for id in ids)
+    if not listed:
+        return "false"
+    return f"list_contains([{listed}], {column})" if len(listed) <= _FEW else f"{column} IN ({listed})"
+
+
+def has_any(column: str, ids: Iterable[str]) -> str:
+    """The condition that a column's list holds one of the ids."""
+    return f"list_has_any({column}, [{', '.join(quoted(id) for id in ids)}])"
 
 
 def starting_with(cursor: duckdb.DuckDBPyConnection, prefix: str, *, exactly: bool = False) -> list[Row]:
@@ -44,8 +56,10 @@ def starting_with(cursor: duckdb.DuckDBPyConnection, prefix: str, *, exactly: bo
     return asked(cursor, f"FROM ({tables}) ORDER BY id LIMIT {_CANDIDATES}")
 
 
-def nodes(cursor: duckdb.DuckDBPyConnection, where: str, bound: int | None, limit: int | None = None) -> list[Row]:
-    """The records and attempts that satisfy a condition on record_table, id, parents, attempt_id and state.
+def nodes(
+    cursor: duckdb.DuckDBPyConnection, tables: Collection[str], where: str, bound: int | None, limit: int | None = None
+) -> list[Row]:
+    """The records or attempts of some tables that satisfy a condition on their columns.
 
     Args:
         bound: characters of each text; None for all.
@@ -55,21 +69,21 @@ def nodes(cursor: duckdb.DuckDBPyConnection, where: str, bound: int | None, limi
         record_table, id, parents, attempt_id (an attempt's own), text, run_id, created_at, and what the table says
         beside, null where it does not say it; the oldest first.
     """
-    tables = " UNION ALL ".join([*(_select(table, bound) for table in RECORDS), _select("attempts", bound)])
+    selects = " UNION ALL ".join(f"{_select(table, bound)} WHERE {where}" for table in tables)
     cut = "" if limit is None else f" LIMIT {limit}"
-    return asked(cursor, f"FROM ({tables}) WHERE {where} ORDER BY created_at, id{cut}")
+    return asked(cursor, f"FROM ({selects}) ORDER BY created_at, id{cut}")
 
 
 def wrote(cursor: duckdb.DuckDBPyConnection, found: Sequence[Row], bound: int | None) -> list[Row]:
     """The nodes with what wrote them: step, prompt_id, prompt (its text), principle (its words), model, seed …"""
-    calls = in_list({node["attempt_id"] for node in found if node["attempt_id"]})
+    calls = is_in("id", {node["attempt_id"] for node in found if node["attempt_id"]})
     attempts = asked(
         cursor,
-        f"SELECT id, step, prompt_id, prompt_hash, model, seed, try_number, inputs FROM attempts WHERE id IN {calls}",
+        f"SELECT id, step, prompt_id, prompt_hash, model, seed, try_number, inputs FROM attempts WHERE {calls}",
     )
     hashes = {row["prompt_hash"] for row in attempts} | {node["principle_hash"] for node in found}
-    listed = in_list(hash for hash in hashes if hash)
-    words = asked(cursor, f"SELECT hash, {shortened('source', bound)} AS source FROM prompts WHERE hash IN {listed}")
+    listed = is_in("hash", {hash for hash in hashes if hash})
+    words = asked(cursor, f"SELECT hash, {shortened('source', bound)} AS source FROM prompts WHERE {listed}")
     said = {row["hash"]: row["source"] for row in words}
     by_id = {row.pop("id"): row for row in attempts}
     silent = dict.fromkeys(("step", "prompt_id", "prompt_hash", "model", "seed", "try_number", "inputs"))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import duckdb
 
 from warehouse.lake import Lake
-from warehouse.records import in_list, shortened
+from warehouse.records import is_in, shortened
 from warehouse.schema import LakeError, Row, quoted
 from warehouse.standing import asked, scratch
 
@@ -67,15 +67,15 @@ def rejects(
 
 def _samples(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str, Row]:
     """The rejected rows of these ids, each with the text of the instruction that it answers."""
-    these = in_list(ids)
+    these = is_in("id", ids)
     rows = asked(
         cursor,
         f"SELECT id, {shortened('raw_text')} AS text, NULL AS similarity, NULL AS nearest, model, seed, run_id,"
-        f" created_at, parents FROM attempts WHERE id IN {these} UNION ALL SELECT id, {shortened('text')}, similarity,"
-        f" {shortened('nearest')}, NULL, NULL, run_id, created_at, [] FROM instructions WHERE id IN {these}",
+        f" created_at, parents FROM attempts WHERE {these} UNION ALL SELECT id, {shortened('text')}, similarity,"
+        f" {shortened('nearest')}, NULL, NULL, run_id, created_at, [] FROM instructions WHERE {these}",
     )
-    parents = in_list({parent for row in rows for parent in row["parents"]})
-    found = asked(cursor, f"SELECT id, {shortened('text')} AS text FROM instructions WHERE id IN {parents}")
+    parents = is_in("id", {parent for row in rows for parent in row["parents"]})
+    found = asked(cursor, f"SELECT id, {shortened('text')} AS text FROM instructions WHERE {parents}")
     asked_about = {row["id"]: row["text"] for row in found}
     for row in rows:
         row["about"] = next((asked_about[id] for id in row.pop("parents") if id in asked_about), None)

@@ -1,26 +1,31 @@
 """Where a row comes from and what came of it: from the request that asked for its instruction to the models it trained.
 
+All that is made from an instruction names it, so one look finds the whole family; from family to family lead only the
+instructions that were shown as examples where another was asked for.
+
 A record names as its parents all that it was made from, near and far (a revision: the critique, what it revises, the
-first answer, the instruction), so that the nearest of them, the one made last, is the branch it hangs on.
+first answer, the instruction); the nearest of them, the last in the order of making, is the branch it hangs on.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from graphlib import TopologicalSorter
 from typing import Any
 
 import duckdb
 
 from warehouse.lake import Lake
-from warehouse.records import BOUND, in_list, nodes, starting_with, wrote
-from warehouse.schema import LakeError, Row, quoted
+from warehouse.records import BOUND, has_any, is_in, nodes, starting_with, wrote
+from warehouse.schema import RECORDS, LakeError, Row
 from warehouse.standing import scratch
 from warehouse.training import uses
 
 SHORTEST = 6  # characters of an id that may stand for the whole of it
 NODES = 40  # ancestors, and as many descendants, that are told where not all are wanted
+_FAMILY = [name for name in RECORDS if name not in ("instructions", "eval_answers")]
+_Pool = dict[str, Row]
 
 
 def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
@@ -28,7 +33,7 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
 
     Args:
         id: its id, or the beginning of it, of six characters at least, that no other has.
-        full: all of them and all of their texts; else 40 of each, and 2,000 characters.
+        full: all of them and all of their texts; else some 40 of each, and 2,000 characters.
 
     Returns:
         `id`; `nodes`, parents before children, each with relation ('ancestor', 'itself' or 'descendant'), record_table
@@ -39,73 +44,117 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
     Raises:
         LakeError: no id begins so, or several do.
     """
-    bound = None if full else BOUND
+    bound, limit = (None, None) if full else (BOUND, NODES)
     with scratch(lake) as cursor:
-        (root,) = nodes(cursor, f"id = {quoted(_find(cursor, id))}", bound)
-        above, more_above = _above(cursor, root, bound)
-        below, more_below = _below(cursor, root, bound)
-        tagged = [("ancestor", above), ("itself", [root]), ("descendant", below)]
-        found = [{"relation": relation} | node for relation, several in tagged for node in several]
-        told = wrote(cursor, found, bound)
+        table, whole = _find(cursor, id)
+        pool, cut = _gathered(cursor, nodes(cursor, [table], is_in("id", [whole]), bound)[0], bound, limit)
+        edges = _edges(pool.values())
+        above, below = _reached(edges, whole), _reached(_turned(edges), whole)
+        kept = [one for one in TopologicalSorter(edges).static_order() if one in below][:limit]
+        if len(kept) < len(below):
+            cut.add("descendant")
+        relations = dict.fromkeys(above, "ancestor") | dict.fromkeys(kept, "descendant") | {whole: "itself"}
+        told = wrote(cursor, [{"relation": relation} | pool[one] for one, relation in relations.items()], bound)
         told = _ordered(told + _requests(told))
-        mine = [root, *below]
-        used = uses(
-            lake,
-            cursor,
-            [node["id"] for node in mine],
-            {node["instruction_id"] for node in mine if node["instruction_id"]},
-        )
-    cut = [name for name, more in (("ancestor", more_above), ("descendant", more_below)) if more]
-    return {"id": root["id"], "nodes": told, "cut": cut, "uses": used}
+        mine = [node for node in told if node["relation"] != "ancestor"]
+        used = uses(lake, cursor, [n["id"] for n in mine], {n["instruction_id"] for n in mine if n["instruction_id"]})
+    return {"id": whole, "nodes": told, "cut": sorted(cut), "uses": used}
 
 
-def _find(cursor: duckdb.DuckDBPyConnection, id: str) -> str:
-    """The whole id that begins so."""
+def _find(cursor: duckdb.DuckDBPyConnection, id: str) -> tuple[str, str]:
+    """The table, and the whole id that begins so."""
     found = starting_with(cursor, id, exactly=len(id) < SHORTEST)
-    whole = {row["id"] for row in found}
-    if id in whole:
-        return id
-    if len(whole) == 1:
-        return whole.pop()
-    if not whole:
-        short = f"; give {SHORTEST} characters of it at least" if len(id) < SHORTEST else ""
-        raise LakeError(f"no record or attempt has an id that is or begins with {id!r}{short}")
+    exact = [row for row in found if row["id"] == id] or found
+    if len(exact) == 1:
+        return exact[0]["record_table"], exact[0]["id"]
+    if not found:
+        said = f"is {id!r}; give {SHORTEST} characters of it at least" if len(id) < SHORTEST else f"begins with {id!r}"
+        raise LakeError(f"there is no record or attempt whose id {said}")
     names = ", ".join(f"{row['id']} ({row['record_table']})" for row in found)
     raise LakeError(f"{id!r} begins several ids: {names}; give more of it")
 
 
-def _above(cursor: duckdb.DuckDBPyConnection, root: Row, bound: int | None) -> tuple[list[Row], bool]:
-    found: dict[str, Row] = {}
-    next_up = set(root["parents"])
-    while next_up:
-        if bound is not None and len(found) + len(next_up) > NODES:
-            return list(found.values()), True
-        level = nodes(cursor, f"id IN {in_list(sorted(next_up))}", bound)
-        found |= {node["id"]: node for node in level}
-        next_up = {parent for node in level for parent in node["parents"]} - found.keys() - next_up
-    return list(found.values()), False
+def _gathered(
+    cursor: duckdb.DuckDBPyConnection, root: Row, bound: int | None, limit: int | None
+) -> tuple[_Pool, set[str]]:
+    """All that may be kin of a node, by id, and the relations of which there is more."""
+    begun = [root]
+    if root["record_table"] == "attempts":
+        begun += nodes(cursor, list(RECORDS), is_in("attempt_id", [root["id"]]), bound)
+    pool = {node["id"]: node for node in begun}
+    # A call that wrote nothing is of no instruction, but one is among its parents.
+    own = {id for node in begun for id in ([node["instruction_id"]] if node["instruction_id"] else node["parents"])}
+    above, more_above = _instructions(cursor, own, "parents", bound, limit)
+    shown = [node["id"] for node in begun if node["record_table"] == "instructions"]
+    below, more_below = _instructions(cursor, shown, "children", bound, limit)
+    pool |= above
+    pool |= _family(cursor, own & above.keys(), bound, None)
+    # Those of which this one was an example.
+    family = _family(cursor, below.keys() - own, bound, None if limit is None else limit + 1)
+    pool |= below | family
+    cut = {"ancestor"} if more_above else set()
+    return pool, cut | ({"descendant"} if more_below or (limit is not None and len(family) > limit) else set())
 
 
-def _below(cursor: duckdb.DuckDBPyConnection, root: Row, bound: int | None) -> tuple[list[Row], bool]:
-    found: dict[str, Row] = {}
-    # An attempt's children are the records that it wrote; it is the parent of none.
-    made = f"attempt_id = {quoted(root['id'])} AND record_table <> 'attempts'"
-    sought = made if root["record_table"] == "attempts" else _made_from([root["id"]])
-    while sought:
-        room = None if bound is None else NODES - len(found)
-        level = nodes(cursor, sought, bound, limit=None if room is None else room + 1)
-        new = [node for node in level if node["id"] not in found and node["id"] != root["id"]]
-        if room is not None and len(new) > room:
-            return [*found.values(), *new[:room]], True
-        found |= {node["id"]: node for node in new}
-        sought = _made_from(node["id"] for node in new) if new else ""
-    return list(found.values()), False
+def _instructions(
+    cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], way: str, bound: int | None, limit: int | None
+) -> tuple[_Pool, bool]:
+    """Instructions from example to example: these and their ancestors ('parents'), or what is below them ('children').
+
+    Those of one level are looked for at once. Stops when there are more than the limit, and says whether it did.
+    """
+    found: _Pool = {}
+    level = set(ids)
+    while level:
+        if limit is not None and len(found) > limit:
+            return found, True
+        sought = is_in("id", level) if way == "parents" else has_any("parents", level)
+        new = nodes(cursor, ["instructions"], sought, bound, None if limit is None else limit + 1)
+        fresh = {node["id"]: node for node in new if node["id"] not in found}
+        found |= fresh
+        level = set(fresh) if way == "children" else {parent for node in fresh.values() for parent in node["parents"]}
+        level -= found.keys() if way == "parents" else set()
+    return found, False
 
 
-def _made_from(ids: Iterable[str]) -> str:
-    """The condition of what was made from these: records, and calls that made none."""
-    listed = ", ".join(quoted(id) for id in ids)
-    return f"list_has_any(parents, [{listed}]) AND (record_table <> 'attempts' OR state <> 'accepted')"
+def _family(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], bound: int | None, limit: int | None) -> _Pool:
+    """All that was made from instructions: records, and calls that made none."""
+    ids = list(ids)
+    if not ids:
+        return {}
+    found = nodes(cursor, _FAMILY, is_in("instruction_id", ids), bound, limit)
+    lost = f"state <> 'accepted' AND {has_any('parents', ids)}"
+    return {node["id"]: node for node in found + nodes(cursor, ["attempts"], lost, bound, limit)}
+
+
+def _edges(found: Iterable[Row]) -> dict[str, list[str]]:
+    """Each node's parents among these; a record's attempt is one, where the attempt itself is meant."""
+    by_id = {node["id"]: node for node in found}
+    edges = {}
+    for id, node in by_id.items():
+        parents = dict.fromkeys([*node["parents"], node.get("attempt_id")])
+        edges[id] = [parent for parent in parents if parent in by_id and parent != id]
+    return edges
+
+
+def _turned(edges: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    turned: dict[str, list[str]] = {id: [] for id in edges}
+    for id, parents in edges.items():
+        for parent in parents:
+            turned[parent].append(id)
+    return turned
+
+
+def _reached(edges: Mapping[str, list[str]], start: str) -> set[str]:
+    """The nodes that edges lead to from one, itself left out."""
+    found: set[str] = set()
+    todo = list(edges[start])
+    while todo:
+        id = todo.pop()
+        if id not in found:
+            found.add(id)
+            todo += edges[id]
+    return found
 
 
 def _requests(found: list[Row]) -> list[Row]:
@@ -114,11 +163,12 @@ def _requests(found: list[Row]) -> list[Row]:
     given: dict[str, dict[str, Any]] = {}
     for node in found:
         inputs = json.loads(node.pop("inputs") or "{}")
-        if node["relation"] != "descendant" and node["record_table"] in ("instructions", "eval_answers", "attempts"):
-            given |= {parent: inputs for parent in node["parents"] if parent not in known}
+        if node["relation"] != "descendant":
+            asked = set(node["parents"]) - known
+            given |= {id: inputs for id in inputs.values() if isinstance(id, str) and id in asked}
     return [
         {"relation": "ancestor", "record_table": "requests", "id": id, "parents": [], "text": None}
-        | {"topic": inputs.get("topic"), "exemplars": inputs.get("exemplars", [])}
+        | {"instruction_id": None, "topic": inputs.get("topic"), "exemplars": inputs.get("exemplars", [])}
         for id, inputs in given.items()
     ]
 
@@ -126,10 +176,7 @@ def _requests(found: list[Row]) -> list[Row]:
 def _ordered(found: list[Row]) -> list[Row]:
     """Parents before children, each under the last of its parents."""
     by_id = {node["id"]: node for node in found}
-    edges = {}
-    for node in found:
-        parents = [*node["parents"], node.get("attempt_id")]
-        edges[node["id"]] = [parent for parent in parents if parent in by_id and parent != node["id"]]
+    edges = _edges(found)
     order = list(TopologicalSorter(edges).static_order())
     place = {id: number for number, id in enumerate(order)}
     return [by_id[id] | {"under": max(edges[id], key=place.__getitem__, default=None)} for id in order]

@@ -8,7 +8,7 @@ import duckdb
 
 from warehouse import look
 from warehouse.lake import Lake
-from warehouse.records import in_list
+from warehouse.records import is_in
 from warehouse.schema import Row
 from warehouse.standing import asked, move, stand
 
@@ -82,7 +82,7 @@ def in_training(cursor: duckdb.DuckDBPyConnection, view: str, ids: Iterable[str]
 
 
 def _among(cursor: duckdb.DuckDBPyConnection, query: str, ids: Iterable[str]) -> list[str]:
-    return [row["id"] for row in asked(cursor, f"FROM ({query}) WHERE id IN {in_list(ids)} ORDER BY id")]
+    return [row["id"] for row in asked(cursor, f"FROM ({query}) WHERE {is_in('id', ids)} ORDER BY id")]
 
 
 def _gather(cursor: duckdb.DuckDBPyConnection, instructions: Iterable[str]) -> None:
@@ -92,7 +92,7 @@ def _gather(cursor: duckdb.DuckDBPyConnection, instructions: Iterable[str]) -> N
     """
     cursor.execute(
         "CREATE OR REPLACE TEMP TABLE kin AS SELECT id FROM instructions WHERE text IN"
-        f" (SELECT text FROM instructions WHERE id IN {in_list(instructions)})"
+        f" (SELECT text FROM instructions WHERE {is_in('id', instructions)})"
     )
     for table, column in _KIN.items():
         cursor.execute(
