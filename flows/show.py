@@ -21,11 +21,13 @@ FIELD = 2000  # characters of a field shown on its own
 
 
 def rows(found: Sequence[Mapping[str, Any]], as_json: bool, title: str | None = None) -> None:
-    """Rows as one table."""
+    """Rows as one table, or where that is too narrow for them one below the other."""
     if as_json:
         return terminal.as_json(found)
     if not found:
         return console().print("no rows")
+    if not terminal.fits(found, console().width):
+        return records(found, False)
     return console().print(terminal.table(found, title))
 
 

@@ -134,7 +134,7 @@ def diff(found: Mapping[str, Any], names: tuple[str, str], json: bool) -> None:
     a, b = (f"{name} ({_moment(found[side])})" for name, side in zip(names, "ab", strict=True))
     out.print(f"[bold]{cell(a)} → {cell(b)}[/bold]")
     rows = [
-        {"table": row["name"], names[0]: row["a"], names[1]: row["b"], "new": row["new"]}
+        {"table": row["name"], f"in {names[0]}": row["a"], f"in {names[1]}": row["b"], "new": row["new"]}
         for row in found["tables"]
         if row["new"]
     ]
@@ -142,7 +142,8 @@ def diff(found: Mapping[str, Any], names: tuple[str, str], json: bool) -> None:
     _sides(out, found["topics"], "topic", ("instructions", "sft", "preferences"))
     _sides(out, found["principles"], "principle_id", ("critiques", "revisions", "changed"))
     kept = [
-        {"view": view["name"], names[0]: view["a"], names[1]: view["b"], "new": view["new"], "gone": view["gone"]}
+        {"view": view["name"], f"in {names[0]}": view["a"], f"in {names[1]}": view["b"]}
+        | {"new": view["new"], "gone": view["gone"]}
         for view in found["views"]
     ]
     out.print(table(kept, "views"))

@@ -15,6 +15,7 @@ from rich.table import Table
 
 CELL = 80  # characters of a value shown in a table
 SHORT = 24  # characters of a value that is never broken
+SLIVER = 16  # characters that a long value must have in a line of its cell
 ID = 8  # characters of an id where the whole of it is not needed: `trace` and `--run` take them
 # What a model wrote may hold a terminal's commands; they are shown and not obeyed.
 _COMMANDS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
@@ -36,6 +37,12 @@ def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table
     for row in found:
         made.add_row(*(cell(value) for value in row.values()))
     return made
+
+
+def fits(found: Sequence[Mapping[str, Any]], width: int) -> bool:
+    """Whether the rows are pleasant as a table of this width: short values whole, long ones not in slivers."""
+    longest = [max(len(plain(row[name])) for row in [*found, {name: name}]) for name in found[0]]
+    return sum((length if length <= SHORT else SLIVER) + 3 for length in longest) < width
 
 
 def cell(value: Any, limit: int = CELL) -> str:
