@@ -31,7 +31,7 @@ app = typer.Typer(
         "corrects them. Every attempt is a row in a lake that you can query. A published snapshot trains the next "
         "model.\n\n"
         "[bold]Start:[/bold]  alignery refresh → alignery publish → alignery retrain → alignery evaluate\n\n"
-        "[bold]Look:[/bold]   alignery tables · alignery show revisions · alignery sql 'SELECT * FROM funnel'\n\n"
+        "[bold]Look:[/bold]   alignery status · alignery rejects · alignery trace ID · alignery show principles\n\n"
         "Everything is kept in the folder .alignery (ALIGNERY_HOME). Run a verb twice: what is done is not done again."
     ),
     epilog="Exit codes: 0 done · 1 the run failed · 2 your mistake · 3 stopped short of its target.",
@@ -55,6 +55,10 @@ WaitOption = Annotated[
     typer.Option("--wait/--no-wait", help="Where another is at work on this lake: wait, or say who it is."),
 ]
 TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", help="As of a tag, a snapshot's number, a date or time (UTC), or an age: 7d."),
+]
 HOME = Path(".alignery")
 FAREWELL_S = 10
 INTERRUPTED = 130  # exit code, as a shell counts a Ctrl-C
@@ -68,11 +72,25 @@ def place(home: Path, preset: str) -> Place:
 
 
 @contextmanager
-def reading(home: Path, preset: str, snapshot: int | None = None) -> Iterator[Lake]:
-    """The lake, open for a look; its known faults become a sentence and an exit code."""
+def reading(home: Path, preset: str, at: str | None = None) -> Iterator[Lake]:
+    """The lake, open for a look, now or as it stood; its known faults become a sentence and an exit code."""
+    from warehouse import Lake
+    from warehouse.snapshots import resolve
+
+    with sentences(), Lake.open(place(home, preset), read_only=True) as lake:
+        if at is None:
+            yield lake
+        else:
+            with Lake.open(lake.place, snapshot=resolve(lake, at)) as pinned:
+                yield pinned
+
+
+@contextmanager
+def writing(home: Path, preset: str) -> Iterator[Lake]:
+    """The lake, open to be written to by a verb that runs no flow."""
     from warehouse import Lake
 
-    with sentences(), Lake.open(place(home, preset), read_only=True, snapshot=snapshot) as lake:
+    with sentences(), Lake.open(place(home, preset)) as lake:
         yield lake
 
 

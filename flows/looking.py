@@ -1,4 +1,4 @@
-"""The verbs that look into the lake. They read, write nothing, and wait for nobody."""
+"""The verbs that look into the lake. They read and wait for nobody; `tag` alone writes, a name."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from typing import Annotated
 
 import typer
 
-from flows import show
-from flows.command import HOME, HomeOption, JsonOption, PresetOption, app, reading
+from flows import show, show_look
+from flows.command import HOME, AtOption, HomeOption, JsonOption, PresetOption, app, reading, writing
+
+SampleOption = Annotated[int, typer.Option("--samples", "-n", min=0, help="How many rows of each, as samples.")]
 
 
 @app.command()
-def tables(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+def tables(
+    at: AtOption = None, preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False
+) -> None:
     """List the lake's tables and views, with their rows and what they hold."""
     from warehouse import look
 
-    with reading(home, preset) as lake:
+    with reading(home, preset, at) as lake:
         show.rows(look.tables(lake), as_json)
 
 
@@ -23,6 +27,7 @@ def tables(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Json
 def show_table(
     table: Annotated[str, typer.Argument(help="A table or view: see `alignery tables`.")],
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many rows, newest first.")] = 5,
+    at: AtOption = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
@@ -30,19 +35,20 @@ def show_table(
     """Show the newest rows of a table or view, one field a line."""
     from warehouse import look
 
-    with reading(home, preset) as lake:
+    with reading(home, preset, at) as lake:
         show.records(look.show(lake, table, limit), as_json)
 
 
 @app.command()
 def sql(
     query: Annotated[str, typer.Argument(help="For example: SELECT step, reason, count(*) FROM rejects GROUP BY ALL")],
+    at: AtOption = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the lake in DuckDB's SQL. It reads and never writes."""
-    with reading(home, preset) as lake:
+    with reading(home, preset, at) as lake:
         show.rows(lake.rows(query), as_json)
 
 
@@ -52,4 +58,102 @@ def status(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Json
     from warehouse import look
 
     with reading(home, preset) as lake:
-        show.status(look.status(lake), as_json)
+        show_look.status(look.status(lake), as_json)
+
+
+@app.command()
+def rejects(
+    step: Annotated[str | None, typer.Option("--step", help="Only this step's.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Only reasons that hold these words.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Only this run's: its id, or how that begins.")] = None,
+    samples: SampleOption = 3,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say why rows were rejected: by step and reason how many, what share of the step's work, and samples."""
+    from warehouse.rejects import rejects as rejected
+
+    with reading(home, preset) as lake:
+        show_look.rejects(rejected(lake, step=step, reason=reason, run=run, samples=samples), as_json)
+
+
+@app.command()
+def trace(
+    id: Annotated[str, typer.Argument(help="A record's or an attempt's id, or its first characters, six at least.")],
+    full: Annotated[bool, typer.Option("--full", help="All of it, and all of every text.")] = False,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow a row back to the request it began with, and on to the tags that hold it and the models it trained."""
+    from flows import show_trace
+    from warehouse.trace import trace as traced
+
+    with reading(home, preset) as lake:
+        show_trace.trace(traced(lake, id, full=full), full, as_json)
+
+
+@app.command()
+def models(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """List the models that were trained, each with the query of the rows it was trained on."""
+    from warehouse.training import models as trained
+
+    with reading(home, preset) as lake:
+        show_look.models(trained(lake), as_json)
+
+
+@app.command()
+def snapshots(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, newest first.")] = 20,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List the lake's snapshots: when, what was committed, by which run, their tags and the models trained on them."""
+    from warehouse.snapshots import snapshots as newest
+
+    with reading(home, preset) as lake:
+        show_look.snapshots(newest(lake, limit), as_json)
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="A tag, a snapshot's number, a date, a time or an age.")],
+    b: Annotated[str | None, typer.Argument(help="The same; what the lake holds now, when left out.")] = None,
+    samples: SampleOption = 3,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what came between two snapshots: rows by table, topic and principle, and what is new in the views or gone."""
+    from warehouse.diff import diff as compared
+    from warehouse.snapshots import resolve
+
+    with reading(home, preset) as lake:
+        found = compared(lake, resolve(lake, a), resolve(lake, b) if b else lake.snapshot(), samples)
+        show_look.diff(found, (a, b or "now"), as_json)
+
+
+@app.command()
+def tag(
+    name: Annotated[str, typer.Argument(help="The name: a-z, 0-9, '.', '_' and '-'.")],
+    at: AtOption = None,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="Why, in a sentence.")] = None,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Name a snapshot, so that it is kept and found again; `publish` also exports it."""
+    from flows.presets import load
+    from flows.run import Run
+    from warehouse import snapshots
+
+    with reading(home, preset) as lake:
+        snapshot = snapshots.resolve(lake, at) if at else lake.snapshot()
+    with writing(home, preset) as lake, Run(lake, "tag", load(preset)) as run:
+        done = snapshots.tag(lake, name, snapshot, run_id=run.id, message=message)
+        if done.created:
+            run.start()
+            run.end("finished", done.rows)
+    show_look.tagged(done, as_json)

@@ -120,6 +120,9 @@ def _publication(lake: Lake, tag: str | None) -> Row:
     if not found:
         raise LakeError(f"no tag {tag!r}: there are {[row['name'] for row in tags]}; see `alignery status`")
     published = found[-1]
+    if published["export_path"] is None:
+        name = published["name"]
+        raise LakeError(f"the tag {name} is not exported: run `alignery publish --tag {name}`, or name another tag")
     if not Path(published["export_path"]).is_dir():
         raise LakeError(f"the export of {published['name']} is gone from {published['export_path']}; publish it again")
     return published

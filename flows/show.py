@@ -2,61 +2,50 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+
+from flows import terminal
+from flows.terminal import cell, console
 
 if TYPE_CHECKING:
     from flows.evaluate import Evaluation
     from flows.refresh import Summary
     from flows.retrain import Trained
-    from warehouse.checks import Finding
-    from warehouse.maintain import Report
     from warehouse.publish import Publication
 
-CELL = 80  # characters of a value shown in a table
-SHORT = 24  # characters of a value that is never broken
 FIELD = 2000  # characters of a field shown on its own
 
 
 def rows(found: Sequence[Mapping[str, Any]], as_json: bool, title: str | None = None) -> None:
-    """Rows as one table."""
+    """Rows as one table, or where that is too narrow for them one below the other."""
     if as_json:
-        return _json(found)
+        return terminal.as_json(found)
     if not found:
-        return _console().print("no rows")
-    table = Table(title=title, header_style="bold")
-    for name in found[0]:
-        cells = [_cell(row[name], CELL) for row in found]
-        # Short values, such as names, stay whole; long ones give way.
-        table.add_column(name, no_wrap=all(len(cell) <= SHORT for cell in cells), overflow="fold")
-    for row in found:
-        table.add_row(*(_cell(value, CELL) for value in row.values()))
-    return _console().print(table)
+        return console().print("no rows")
+    if not terminal.fits(found, console().width):
+        return records(found, False)
+    return console().print(terminal.table(found, title))
 
 
 def records(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     """Rows one below the other, one field a line."""
     if as_json:
-        return _json(found)
-    console = _console()
+        return terminal.as_json(found)
+    out = console()
     for number, row in enumerate(found):
-        console.rule(str(number + 1))
+        out.rule(str(number + 1))
         for name, value in row.items():
-            console.print(f"[bold]{name}[/bold]: {_cell(value, FIELD)}")
-    return None if found else console.print("no rows")
+            out.print(f"[bold]{name}[/bold]: {cell(value, FIELD)}")
+    return None if found else out.print("no rows")
 
 
 def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bool) -> None:
     if as_json:
-        return _json({"run": summary, "funnel": funnel})
+        return terminal.as_json({"run": summary, "funnel": funnel})
     steps = [
         {
             "step": row["step"],
@@ -73,29 +62,29 @@ def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bo
         rows(steps, False, "Funnel of this run")
     text = f"{summary.accepted} of {summary.target} instructions accepted; sent {summary.sent} requests"
     text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
-    _console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
-    return _console().print("Why rows were rejected: alignery show rejects · next: alignery publish")
+    console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
+    return console().print("Why rows were rejected: alignery rejects · next: alignery publish")
 
 
 def published(publication: Publication, as_json: bool) -> None:
     if as_json:
-        return _json(publication)
+        return terminal.as_json(publication)
     counts = ", ".join(f"{count} {view}" for view, count in publication.rows.items())
-    _console().print(
+    console().print(
         f"{publication.tag}: snapshot {publication.snapshot_id}, {counts} → {escape(str(publication.path))}"
     )
-    return _console().print(
+    return console().print(
         f"Load it: datasets.load_dataset('{escape(str(publication.path))}', 'sft') · next: alignery retrain"
     )
 
 
 def trained(models: Sequence[Trained], as_json: bool) -> None:
     if as_json:
-        return _json(models)
+        return terminal.as_json(models)
     for model in models:
         how = f"trained in {model.seconds:.0f} s" if model.new else "trained before, from the same data and settings"
-        _console().print(f"{model.recipe}: {how} → {escape(str(model.path))}")
-    return _console().print("Next: alignery evaluate")
+        console().print(f"{model.recipe}: {how} → {escape(str(model.path))}")
+    return console().print("Next: alignery evaluate")
 
 
 def evaluated(evaluations: Sequence[Evaluation], as_json: bool) -> None:
@@ -103,7 +92,7 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool) -> None:
     from tasks.evaluate import held_out
 
     if as_json:
-        return _json(evaluations)
+        return terminal.as_json(evaluations)
     base, newest = evaluations[0], evaluations[-1]
     figures = [{figure["metric"]: figure for figure in e.figures} for e in evaluations]
     table = Table("held-out prompts", "n", *(e.label for e in evaluations), "95 %", "", title="Before and after")
@@ -114,84 +103,8 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool) -> None:
         spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
         mark = {True: "[green]better[/green]", False: "[red]worse[/red]", None: ""}[row["better"]]
         table.add_row(row["metric"].replace("_", " "), ", ".join(counts), *values, spread, mark)
-    _console().print(table)
+    console().print(table)
     if newest is base:
-        return _console().print("Only the base model so far: alignery retrain trains the next one.")
-    _console().print(f"The newest model: {escape(str(newest.path))}")
-    return _console().print(
-        "Look next: alignery show revisions · alignery show sft · "
-        "alignery sql 'SELECT step, reason, count(*) n FROM rejects GROUP BY ALL ORDER BY n DESC' · alignery status"
-    )
-
-
-def status(found: Mapping[str, Any], as_json: bool) -> None:
-    """What `look.status` tells, the newest first."""
-    if as_json:
-        return _json(found)
-    shown = {
-        "runs": ("flow", "preset", "state", "message", "created_at", "id"),
-        "tags": ("name", "snapshot_id", "rows", "created_at", "export_path"),
-        "models": ("recipe", "tag", "seconds", "path", "created_at"),
-    }
-    for title, names in shown.items():
-        rows([{name: row[name] for name in names} for row in found[title]], False, title)
-    return _console().print(f"The lake in {escape(found['home'])} stands at snapshot {found['snapshot_id']}.")
-
-
-def maintained(report: Report, as_json: bool) -> None:
-    from warehouse.maintain import summary
-
-    if as_json:
-        return _json(report)
-    rows(report.tables, False, "Data files")
-    rows(report.kept, False, "Snapshots that stay")
-    console = _console()
-    if report.waiting["files"]:
-        console.print(
-            f"{report.waiting['files']} useless files ({report.waiting['bytes']:,} bytes) wait, for somebody may have "
-            f"them open; all may go from {report.waiting['until']:%Y-%m-%d %H:%M} UTC on."
-        )
-    if report.left:
-        console.print(f"Left alone: {escape(report.left)}.")
-    told = summary(report)
-    more = "" if report.applied or report.idle else " Do it: alignery maintain --apply"
-    return console.print(f"{told[0].upper()}{told[1:]}.{more}")
-
-
-def findings(found: Sequence[Finding], as_json: bool) -> None:
-    """Each finding with what to do; the worst last, where a terminal leaves the eye."""
-    if as_json:
-        return _json(found)
-    console, order = _console(), ("ok", "warning", "problem")
-    colour = dict(zip(order, ("green", "yellow", "red"), strict=True))
-    for finding in sorted(found, key=lambda one: order.index(one.state)):
-        fix = f" → {escape(finding.fix)}" if finding.fix else ""
-        state = f"[{colour[finding.state]}]{finding.state:7}[/]"
-        console.print(f"{state} {finding.check}: {escape(finding.what)}{fix}", soft_wrap=True)
-    counts = ", ".join(f"{sum(one.state == state for one in found)} {state}" for state in reversed(order))
-    return console.print(counts)
-
-
-def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 160, soft_wrap=False, highlight=False)
-
-
-def _cell(value: Any, limit: int) -> str:
-    match value:
-        case None:
-            text = ""
-        case float():
-            text = f"{value:.3f}"
-        case datetime():
-            text = f"{value:%Y-%m-%d %H:%M:%S}"
-        case _:
-            text = str(value)
-    return escape(text if len(text) <= limit else text[: limit - 1] + "…")
-
-
-def _json(value: Any) -> None:
-    print(json.dumps(value, default=_jsonable, ensure_ascii=False, indent=2))
-
-
-def _jsonable(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+        return console().print("Only the base model so far: alignery retrain trains the next one.")
+    console().print(f"The newest model: {escape(str(newest.path))}")
+    return console().print("Look next: alignery show principles · alignery rejects · alignery models · alignery status")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows import show
+from flows import show_upkeep
 from flows.command import HOME, HomeOption, JsonOption, PresetOption, app, place, reading, run, sentences
 
 
@@ -28,11 +28,11 @@ def maintain(
     # A dry run and a mistake are told at once, without Prefect.
     if not apply:
         with reading(home, preset) as lake:
-            return show.maintained(plan(lake, keep=duration(keep), age=duration(age)), as_json)
+            return show_upkeep.maintained(plan(lake, keep=duration(keep), age=duration(age)), as_json)
     with sentences():
         duration(keep)
         check_age(duration(age))
-    return show.maintained(run("maintain", preset, home, keep, age, apply), as_json)
+    return show_upkeep.maintained(run("maintain", preset, home, keep, age, apply), as_json)
 
 
 @app.command()
@@ -47,6 +47,6 @@ def doctor(
 
     with sentences():
         found = examine(place(home, preset), deep=deep)
-    show.findings(found, as_json)
+    show_upkeep.findings(found, as_json)
     if any(finding.state == "problem" for finding in found):
         raise typer.Exit(1)

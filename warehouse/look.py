@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from warehouse.lake import Lake
 from warehouse.migrate import VIEWS
 from warehouse.schema import TABLES, LakeError, Row, quoted
+
+_SUMMARIES = ("funnel", "principles")  # they have an order of their own
 
 
 def tables(lake: Lake) -> list[Row]:
@@ -22,18 +25,27 @@ def show(lake: Lake, name: str, limit: int = 5) -> list[Row]:
     """
     if name not in TABLES and name not in VIEWS:
         raise LakeError(f"the lake has no table or view {name!r}; there are {', '.join([*TABLES, *VIEWS])}")
-    # The funnel is a summary with an order of its own.
-    order = "" if name == "funnel" else "ORDER BY created_at DESC"
+    order = "" if name in _SUMMARIES else "ORDER BY created_at DESC"
     return lake.rows(f"SELECT * FROM {name} {order} LIMIT {int(limit)}")
 
 
 def runs(lake: Lake, limit: int = 10) -> list[Row]:
-    """How the newest runs stand: each run's last row of `runs`, with `started_at`, newest first."""
-    return lake.rows(
+    """How the newest runs stand: each run's last row of `runs`, with `started_at`, the newest first.
+
+    A refresh that ended has `sent`, `saved` and `saved_share`: requests, those that the lake had the answers to, and
+    their share of both (0 to 1).
+    """
+    found = lake.rows(
         "SELECT *, min(created_at) OVER (PARTITION BY id) AS started_at FROM runs"
         " QUALIFY row_number() OVER (PARTITION BY id ORDER BY snapshot_id DESC, created_at DESC) = 1"
         f" ORDER BY min(snapshot_id) OVER (PARTITION BY id) DESC LIMIT {int(limit)}"
     )
+    for row in found:
+        totals = json.loads(row["totals"] or "{}")
+        row["sent"], row["saved"] = totals.get("sent"), totals.get("saved")
+        asked = (row["sent"] or 0) + (row["saved"] or 0)
+        row["saved_share"] = row["saved"] / asked if asked else None
+    return found
 
 
 def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
@@ -44,7 +56,7 @@ def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
         "snapshot_id": lake.snapshot(),
         "runs": newest,
         "funnel": lake.rows(f"SELECT * FROM funnel WHERE run_id = {quoted(newest[0]['id'])}") if newest else [],
-        "tags": lake.rows(f"SELECT * FROM tags ORDER BY rowid DESC LIMIT {int(limit)}"),
+        "tags": tags(lake)[: -limit - 1 : -1],
         "models": lake.rows(f"SELECT * FROM models ORDER BY snapshot_id DESC LIMIT {int(limit)}"),
     }
 
@@ -55,8 +67,10 @@ def funnel(lake: Lake, run_id: str | None = None) -> list[Row]:
 
 
 def tags(lake: Lake) -> list[Row]:
-    """What is published, oldest first."""
-    return lake.rows("SELECT * FROM tags ORDER BY rowid")
+    """The tags, each once and as it was last written, oldest first."""
+    return lake.rows(
+        "SELECT * FROM tags QUALIFY row_number() OVER (PARTITION BY name ORDER BY rowid DESC) = 1 ORDER BY rowid"
+    )
 
 
 def models(lake: Lake) -> list[Row]:

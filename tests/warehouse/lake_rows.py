@@ -1,5 +1,6 @@
 """Hand-made rows: a small line's worth of attempts and records, with ids that can be read."""
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -54,9 +55,25 @@ def revision(id, about, first, text, **fields):
     return record(id, [first], instruction_id=about, response_id=first, critique_id="c", text=text, **fields)
 
 
+def critique(id, about, first, **fields):
+    fields = {"target_id": first, "round": 1, "principle_id": "kind", "principle_hash": "h"} | fields
+    return record(id, [about, first], instruction_id=about, response_id=first, text="could be kinder", **fields)
+
+
 def correction(id, about, first, text, **fields):
     fields = {"template_id": "t", "is_copy": False} | fields
     return record(id, [first], instruction_id=about, response_id=first, text=text, **fields)
+
+
+def half(text):
+    """The split computed without DuckDB: the last eight bytes of the text's MD5 decide."""
+    low = int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little")
+    return "preferences" if low % 2 else "sft"
+
+
+def on(side, start=0):
+    """A prompt of that half."""
+    return next(text for text in (f"question {n}" for n in range(start, start + 100)) if half(text) == side)
 
 
 def commit(lake, run_id="run-1", attempts=(), **records):

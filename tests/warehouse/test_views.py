@@ -1,24 +1,12 @@
 """What the views say of hand-made rows."""
 
-import hashlib
 from datetime import timedelta
 
 import pytest
-from lake_rows import START, attempt, commit, correction, instruction, record, response, revision
+from lake_rows import START, attempt, commit, correction, critique, half, instruction, on, response, revision
 
 from warehouse.migrate import VIEWS, view_comment, view_sql
 from warehouse.schema import RECORDS
-
-
-def half(text):
-    """The split computed without DuckDB: the last eight bytes of the text's MD5 decide."""
-    low = int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little")
-    return "preferences" if low % 2 else "sft"
-
-
-def on(side, start=0):
-    """A prompt of that half."""
-    return next(text for text in (f"question {n}" for n in range(start, start + 100)) if half(text) == side)
 
 
 def texts(rows):
@@ -169,13 +157,42 @@ def test_rejects_name_every_row_that_was_not_accepted(mixed):
     assert (candidate["attempt_id"], candidate["model"], candidate["seed"]) == ("k-gate-try0", "model-a", 7)
 
 
+def test_principles_say_what_each_brought_about(lake):
+    words = [
+        {"hash": "h1", "id": "principle:kind", "source": "Is it kind?\nMake it kind."},
+        {"hash": "h2", "id": "principle:kind", "source": "Is it gentle?\nMake it gentle."},
+    ]
+    lake.write("prompts", words, run_id="r", message="words")
+    commit(
+        lake,
+        instructions=[instruction("i1")],
+        responses=[response("b1", "i1")],
+        critiques=[critique(f"q{n}", "i1", "b1", round=n, principle_hash="h1") for n in (1, 2, 3)],
+        revisions=[
+            revision(f"v{n}", "i1", "b1", "better", round=n, changed=changed)
+            for n, changed in ((1, True), (2, False), (3, True), (4, True))
+        ],
+    )
+    commit(
+        lake,
+        critiques=[
+            critique("q4", "i1", "b1", principle_hash="h2"),
+            critique("q5", "i1", "b1", principle_id="law", principle_hash="unknown"),
+        ],
+    )
+    kind, law = lake.rows("SELECT * FROM principles")
+    expected = {"principle_id": "kind", "drawn": 4, "revised": 4, "changed": 3, "share_changed": 0.75, "wordings": 2}
+    assert {name: kind[name] for name in expected} == expected
+    assert (kind["median_round"], kind["words"]) == (3, "Is it gentle?\nMake it gentle.")
+    assert (law["drawn"], law["revised"], law["changed"], law["share_changed"]) == (1, 0, 0, None)
+
+
 def test_lineage_joins_each_record_and_parent_with_what_wrote_it(lake):
-    critique = {"target_id": "r1", "round": 1, "principle_id": "p", "principle_hash": "h", "text": "could be kinder"}
     commit(
         lake,
         instructions=[instruction("s1", attempt_id=None, origin="seed")],
         responses=[response("r1", "s1")],
-        critiques=[record("c1", ["s1", "r1"], instruction_id="s1", response_id="r1", **critique)],
+        critiques=[critique("c1", "s1", "r1")],
     )
     found = lake.rows(
         "SELECT record_table, record_id, parent_id, step, model, prompt_hash, seed FROM lineage ORDER BY ALL"

@@ -1,0 +1,49 @@
+"""What `maintain` and `doctor` print."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from flows.show import rows
+from flows.terminal import as_json, console
+
+if TYPE_CHECKING:
+    from warehouse.checks import Finding
+    from warehouse.maintain import Report
+
+
+def maintained(report: Report, json: bool) -> None:
+    from warehouse.maintain import summary
+
+    if json:
+        return as_json(report)
+    rows(report.tables, False, "Data files")
+    rows(report.kept, False, "Snapshots that stay")
+    screen = console()
+    if report.waiting["files"]:
+        screen.print(
+            f"{report.waiting['files']} useless files ({report.waiting['bytes']:,} bytes) wait, for somebody may have "
+            f"them open; all may go from {report.waiting['until']:%Y-%m-%d %H:%M} UTC on."
+        )
+    if report.left:
+        screen.print(f"Left alone: {escape(report.left)}.")
+    told = summary(report)
+    more = "" if report.applied or report.idle else " Do it: alignery maintain --apply"
+    return screen.print(f"{told[0].upper()}{told[1:]}.{more}")
+
+
+def findings(found: Sequence[Finding], json: bool) -> None:
+    """Each finding with what to do; the worst last, where a terminal leaves the eye."""
+    if json:
+        return as_json(found)
+    screen, order = console(), ("ok", "warning", "problem")
+    colour = dict(zip(order, ("green", "yellow", "red"), strict=True))
+    for finding in sorted(found, key=lambda one: order.index(one.state)):
+        fix = f" → {escape(finding.fix)}" if finding.fix else ""
+        state = f"[{colour[finding.state]}]{finding.state:7}[/]"
+        screen.print(f"{state} {finding.check}: {escape(finding.what)}{fix}", soft_wrap=True)
+    counts = ", ".join(f"{sum(one.state == state for one in found)} {state}" for state in reversed(order))
+    return screen.print(counts)
