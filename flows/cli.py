@@ -1,6 +1,7 @@
 """The command `alignery`. Each verb reads values, calls a flow or the lake, and shows what came of it.
 
-Here stand the verbs that run a flow; `looking` has those that look into the lake. Heavy imports stand inside the
+Here stand the verbs that run a flow; `looking` has those that look into the lake, `keeping` those that take something
+from it. Heavy imports stand inside the
 verbs that need them, so that `--help` and `tables` answer at once.
 """
 
@@ -52,7 +53,7 @@ def evaluate(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Js
 
 
 # After the verbs that run, so that the help lists those first.
-from flows import looking  # noqa: E402, F401
+from flows import keeping, looking  # noqa: E402, F401
 
 
 def main() -> None:
