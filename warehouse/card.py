@@ -123,8 +123,8 @@ def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, Expo
         f"# {release.name}\n\nMade by Alignery. {_line(release.message or '')}".rstrip(),
         _table(("", ""), [(key, facts[key]) for key in ("snapshot_id", "content_hash", "run_id", "created_at")]),
         "## Data\n\n" + _table(("shape", "train", "test", "columns", ""), [_described(v) for v in shapes.values()]),
-        f"The test split holds out {facts['held_out']:.4g} of the prompts; a prompt's text decides, so it is on one and "
-        "the same side in every export. Each row's origin stands in `provenance/`, file by file in the same order.",
+        f"The test split holds out {facts['held_out']:.4g} of the prompts; a prompt's text decides, so it is on the "
+        "same side in every export. Each row's origin stands in `provenance/`, file by file in the same order.",
         "## Loading\n\n" + _fenced("\n".join(_loading(name, len(shapes) > 1) for name in filled), "python"),
         "## What made it\n\n"
         + _table(

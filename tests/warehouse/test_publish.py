@@ -7,24 +7,9 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from lake_rows import commit, correction, instruction, record, response, revision
+from lake_rows import fill
 
 from warehouse import Lake, LakeError, publish
-
-NASTY = "better\n```\n# not a heading <script>\n````\n| x |\u2028```\u2028# nor this\n"
-CRITIQUE = {"target_id": "b", "round": 1, "principle_id": "kind", "principle_hash": "h", "text": "be kinder"}
-
-
-def fill(lake, count=12, start=0):
-    names = [f"i{n}" for n in range(start, start + count)]
-    commit(
-        lake,
-        instructions=[instruction(name) for name in names],
-        responses=[response(f"b-{name}", name) for name in names],
-        revisions=[revision(f"v-{name}", name, f"b-{name}", NASTY) for name in names],
-        critiques=[record(f"q-{name}", instruction_id=name, response_id=f"b-{name}", **CRITIQUE) for name in names],
-        corrections=[correction(f"c-{name}", name, f"b-{name}", "x" * 3000) for name in names],
-    )
 
 
 def out(lake, tag="v1", **changes):
