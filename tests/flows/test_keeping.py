@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_cli import alignery, sentence
 
-from warehouse import Lake, publish
+from warehouse import Lake, LakeError, publish
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -69,3 +70,14 @@ def test_an_unknown_tag_or_format_is_answered_with_those_there_are(home: Path) -
     assert "the newest tags are v1" in sentence(alignery("export", "v7", home=home))
     told = sentence(alignery("export", "v1", "--format", "chatml", home=home))
     assert "sft, preferences, qac, alpaca, sharegpt" in told
+
+
+def test_a_tag_that_was_never_published_is_nothing_to_train_on(home: Path, tmp_path: Path) -> None:
+    from flows.presets import load
+    from flows.retrain import train_on
+
+    with Lake.open(shutil.copytree(home, tmp_path / "home")) as lake:
+        tag = {"name": "named", "snapshot_id": lake.snapshot(), "content_hash": "", "rows": "{}"}
+        lake.write("tags", [tag], run_id="run", message="a name alone")
+        with pytest.raises(LakeError, match=r"no tag 'named' is published: there are \['v1'\]"):
+            asyncio.run(train_on(load("nano"), lake, tmp_path, "named"))
