@@ -1,7 +1,7 @@
 """The command `alignery`. Each verb reads values, calls a flow or the lake, and shows what came of it.
 
-Here stand the verbs that run a flow; `looking` has those that look into the lake, `upkeep` those that keep it.
-Heavy imports stand inside the verbs that need them, so that `--help` and `tables` answer at once.
+Here stand the verbs that run a flow; `keeping` has those that take something from the lake, `looking` those that look
+into it, `upkeep` those that keep it well. Heavy imports stand inside the verbs that need them, so that `--help` and `tables` answer at once.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def evaluate(
 
 
 # After the verbs that run, so that the help lists those first.
-from flows import looking, upkeep  # noqa: E402, F401
+from flows import keeping, looking, upkeep  # noqa: E402, F401
 
 
 def _speak() -> None:

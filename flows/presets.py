@@ -152,6 +152,10 @@ class Preset(_Strict):
         """The engine bound to an alias; `aligner` falls to the generator when it has none of its own."""
         return self.models.get(alias, self.models["generator"])
 
+    def by_model(self) -> dict[str, str]:
+        """Identity of each model → the licence that is stated for it."""
+        return {spec.identity(): self.licences[alias] for alias, spec in self.models.items() if alias in self.licences}
+
     def place(self, home: Path) -> Place:
         """Where this preset's lake is, as seen from a home folder."""
         return Place(home, self.lake.catalog, self.lake.data)

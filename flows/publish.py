@@ -29,10 +29,11 @@ async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str
 
 def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> Publication:
     """The publication itself. The same content is published once: asked again, it is the same publication."""
-    models = {spec.identity(): preset.licences.get(alias, "not stated") for alias, spec in preset.models.items()}
     message = f"preset {preset.name}"
     with Run(lake, "publish", preset) as run:
-        publication = publish_snapshot(lake, tag, home / "exports", models=models, run_id=run.id, message=message)
+        publication = publish_snapshot(
+            lake, tag, home / "exports", models=preset.by_model(), run_id=run.id, message=message
+        )
         if publication.created:
             run.start()
             run.end("finished", publication.rows)

@@ -82,7 +82,7 @@ async def train_on(
             if config is None:
                 continue
             settings = config.model_dump(mode="json")
-            job = _Job(recipe, Path(published["export_path"]) / "data" / view, base, settings, published)
+            job = _Job(recipe, view, base, settings, published)
             done = job.known(look.models(lake))
             model = done or await job.train(lake, run, home, runner)
             trained.append(Trained(recipe, Path(model["path"]), model["seconds"], new=done is None))
@@ -113,12 +113,14 @@ def _weights(spec: TransformersSpec | VllmSpec) -> str:
 
 
 def _publication(lake: Lake, tag: str | None) -> Row:
-    tags = look.tags(lake)
+    tags = [row for row in look.tags(lake) if row["export_path"]]
     if not tags:
         raise LakeError("nothing is published yet: run `alignery publish` first")
     found = [row for row in tags if tag in (None, row["name"])]
     if not found:
-        raise LakeError(f"no tag {tag!r}: there are {[row['name'] for row in tags]}; see `alignery status`")
+        raise LakeError(
+            f"no tag {tag!r} is published: there are {[row['name'] for row in tags]}; see `alignery status`"
+        )
     published = found[-1]
     if published["export_path"] is None:
         name = published["name"]
@@ -131,10 +133,14 @@ def _publication(lake: Lake, tag: str | None) -> Row:
 @dataclass(frozen=True)
 class _Job:
     recipe: str
-    data: Path
+    view: str
     base: TransformersSpec | VllmSpec
     settings: Mapping[str, Any]
     published: Row
+
+    @property
+    def data(self) -> Path:
+        return Path(self.published["export_path"]) / "data" / self.view
 
     @property
     def config(self) -> str:
@@ -162,6 +168,7 @@ class _Job:
             "base_id": self.base.identity(),
             "base_path": str(self.base.model),
             "recipe": self.recipe,
+            "view": self.view,
             "tag": self.published["name"],
             "export_hash": self.published["content_hash"],
             "config": self.config,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flows.evaluate import Evaluation
     from flows.refresh import Summary
     from flows.retrain import Trained
+    from warehouse.export import Export
     from warehouse.publish import Publication
 
 FIELD = 2000  # characters of a field shown on its own
@@ -76,6 +77,18 @@ def published(publication: Publication, as_json: bool) -> None:
     return console().print(
         f"Load it: datasets.load_dataset('{escape(str(publication.path))}', 'sft') · next: alignery retrain"
     )
+
+
+def exported(export: Export, as_json: bool) -> None:
+    if as_json:
+        return _json(export)
+    (shape, splits), *_ = export.rows.items()
+    counts = ", ".join(f"{count} {split}" for split, count in splits.items())
+    folder = escape(str(export.path))
+    _console().print(f"{shape}: snapshot {export.snapshot_id}, {counts} → {folder}")
+    if not export.created:
+        _console().print("The same export stands there already; nothing was changed.")
+    return _console().print(f"Load it: datasets.load_dataset('{folder}')")
 
 
 def trained(models: Sequence[Trained], as_json: bool) -> None:

@@ -1,41 +1,26 @@
-"""Publishing: a snapshot gets a name and becomes a folder that `datasets.load_dataset` and TRL take as it is.
-
-    <exports>/<tag>/README.md       the card, whose front matter names a configuration for each view
-                    manifest.json   snapshot, queries, counts, hashes, prompts, models
-                    data/<view>/train-00000-of-00001.parquet    the trainers' own columns
-                    provenance/<view>.parquet                   where each row came from, in the same order
+"""Publishing: a snapshot gets a name and an export: sft, preferences and qac together, under `<exports>/<tag>`.
 
 The lake holds the truth: an export that was deleted is made again from its tag.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-
-from warehouse.card import Exported, Release, manifest, render
+from warehouse.card import Release
+from warehouse.export import content_hash, describe, drafted, place, write
 from warehouse.lake import Lake
-from warehouse.lock import exclusive
 from warehouse.schema import LakeError
 
-# The trainers' own columns of each view; its other columns are provenance.
-EXPORTS: dict[str, tuple[str, ...]] = {
-    "sft": ("messages",),
-    "preferences": ("prompt", "chosen", "rejected"),
-    "qac": ("question", "answer", "correction"),
-}
+PUBLISHED = ("sft", "preferences", "qac")
 _TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_BATCH = 4096  # rows held in memory at a time
 
 
 @dataclass(frozen=True)
@@ -65,7 +50,7 @@ def publish(
     Args:
         tag: the name; None takes the first unused of v1, v2, ….
         exports: the folder that exports go to, `<exports>/<tag>`.
-        models: the name of a model (an alias, an identity) → its licence, for the card.
+        models: identity of a model → its licence, for the card.
         message: why, in a sentence for the card.
 
     Raises:
@@ -75,13 +60,9 @@ def publish(
         raise LakeError(
             f"the tag {tag!r} is no name; use a-z, 0-9, '.', '_' and '-', at most 100, e.g. {lake.next_tag()}"
         )
-    with exclusive(lake.place, "publish", f"publishing {tag or 'the next tag'}"):
-        draft = exports.absolute() / ".unfinished"
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            return _publish(lake, tag, draft, models, run_id, message)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+    # The tag's name is not known yet, but one draft at a time is written in this lake.
+    with drafted(lake, exports.absolute() / "publication") as draft:
+        return _publish(lake, tag, draft, models, run_id, message)
 
 
 def _publish(
@@ -89,43 +70,44 @@ def _publish(
 ) -> Publication:
     with ExitStack() as stack:
         pinned = stack.enter_context(Lake.open(lake.place, snapshot=lake.snapshot()))
-        views = {view: _export(pinned, view, draft) for view in EXPORTS}
-        rows = {view: exported.rows for view, exported in views.items()}
+        written = write(pinned, PUBLISHED, draft)
+        rows = {name: shape.rows for name, shape in written.items()}
         if not any(rows.values()):
             raise LakeError(
                 f"{lake.home}: nothing to publish, {', '.join(rows)} are empty; run `alignery refresh` first"
             )
-        content = _digest({view: exported.sha256 for view, exported in views.items()})
+        content = content_hash(written)
         there = _tagged(lake, tag, content)
-        release = there or Release(
-            tag or lake.next_tag(), pinned.snapshot(), content, run_id, message, datetime.now(UTC)
-        )
-        folder = draft.parent / release.tag
-        done = Publication(release.tag, release.snapshot_id, content, rows, folder, created=there is None)
+        release = there or Release(tag or lake.next_tag(), pinned.snapshot(), run_id, message, datetime.now(UTC))
+        folder = draft.parent / release.name
+        done = Publication(release.name, release.snapshot_id, content, rows, folder, created=there is None)
         if there and (folder / "manifest.json").is_file():
             return done
         if there:
+            # The same rows, as the tag's own snapshot has them: their origins may have changed since.
             pinned = stack.enter_context(Lake.open(lake.place, snapshot=there.snapshot_id))
-        facts = manifest(pinned, release, views, models)
-    (draft / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (draft / "README.md").write_text(render(facts, views), encoding="utf-8")
-    _place(draft, folder)
+            written = write(pinned, PUBLISHED, draft)
+        describe(pinned, release, written, models, draft)
+    # What an interrupted publication left there makes way, and nothing else does.
+    if (folder / "manifest.json").is_file():
+        shutil.rmtree(folder)
+    place(draft, folder)
     if not there:
-        _record(lake, release, rows, folder)
+        _record(lake, release, content, rows, folder)
     return done
 
 
-def _record(lake: Lake, release: Release, rows: Mapping[str, int], folder: Path) -> None:
+def _record(lake: Lake, release: Release, content: str, rows: Mapping[str, int], folder: Path) -> None:
     entry = {
-        "name": release.tag,
+        "name": release.name,
         "snapshot_id": release.snapshot_id,
-        "content_hash": release.content_hash,
+        "content_hash": content,
         "rows": json.dumps(rows),
         "message": release.message,
         "export_path": str(folder),
         "created_at": release.created_at,
     }
-    lake.write("tags", [entry], run_id=release.run_id, message=f"tag {release.tag}")
+    lake.write("tags", [entry], run_id=release.run_id or "", message=f"tag {release.name}")
 
 
 def _tagged(lake: Lake, tag: str | None, content: str) -> Release | None:
@@ -143,48 +125,4 @@ def _tagged(lake: Lake, tag: str | None, content: str) -> Release | None:
         raise LakeError(
             f"the tag {tag} exists (of {made}) and holds other rows; choose another, e.g. {lake.next_tag()}"
         )
-    return Release(row["name"], row["snapshot_id"], content, row["run_id"], row["message"], row["created_at"])
-
-
-def _export(pinned: Lake, view: str, draft: Path) -> Exported:
-    """Stream one view, ordered by id, into its two files."""
-    import pyarrow.parquet as pq
-
-    columns = EXPORTS[view]
-    data = draft / "data" / view / "train-00000-of-00001.parquet"
-    provenance = draft / "provenance" / f"{view}.parquet"
-    for file in (data, provenance):
-        file.parent.mkdir(parents=True, exist_ok=True)
-    sha, count, sample = hashlib.sha256(), 0, None
-    with pinned.query(f"SELECT * FROM {view} ORDER BY id") as cursor, ExitStack() as stack:
-        reader = cursor.to_arrow_reader(_BATCH)
-        others = [name for name in reader.schema.names if name not in columns]
-        writers = [
-            (names, stack.enter_context(pq.ParquetWriter(file, _pick(reader.schema, names), compression="zstd")))
-            for names, file in ((columns, data), (others, provenance))
-        ]
-        for batch in reader:
-            for names, writer in writers:
-                writer.write_batch(batch.select(names))
-            for row in batch.select(columns).to_pylist():
-                sample = sample or row
-                sha.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
-            count += batch.num_rows
-    return Exported(view, count, sha.hexdigest(), columns, sample)
-
-
-def _pick(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
-    return pa.schema([schema.field(name) for name in names])
-
-
-def _place(draft: Path, folder: Path) -> None:
-    """Move the finished draft to its place; what an interrupted publication left there makes way."""
-    if folder.exists():
-        if not (folder / "manifest.json").is_file():
-            raise LakeError(f"{folder}: something that is no export stands there; move it away")
-        shutil.rmtree(folder)
-    draft.rename(folder)
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return Release(row["name"], row["snapshot_id"], row["run_id"], row["message"], row["created_at"])

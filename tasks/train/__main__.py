@@ -56,7 +56,7 @@ def _config(kind: type[_Config], text: str) -> _Config:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tasks.train", description="Fine-tune a model on one view.")
     parser.add_argument("recipe", choices=["sft", "dpo"])
-    parser.add_argument("--data", type=Path, required=True, help="folder of *.parquet, one view of an export")
+    parser.add_argument("--data", type=Path, required=True, help="folder of train-*.parquet: one shape of an export")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder to make for the new model")
     parser.add_argument("--config", default="{}", help="the recipe's settings, as JSON")

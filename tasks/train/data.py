@@ -1,4 +1,4 @@
-"""An export's rows, checked one by one and cut to the trainer's own columns, before any model is loaded."""
+"""An export's training split, checked row by row and cut to the trainer's own columns, before any model is loaded."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def read_sft(folder: Path) -> list[Row]:
     Split so, the loss falls on the completion and its end token alone.
 
     Args:
-        folder: holds `*.parquet` with a column `messages`, a list of {role, content}.
+        folder: holds `train-*.parquet` with a column `messages`, a list of {role, content}.
 
     Raises:
         TrainError: no files, no rows, or a row that is not a conversation ending with the assistant.
@@ -34,7 +34,8 @@ def read_preferences(folder: Path) -> list[Row]:
     """Preference pairs: a prompt ending with the user, and two different answers of one turn each.
 
     Args:
-        folder: holds `*.parquet` with the columns `prompt`, `chosen`, `rejected`, each a list of {role, content}.
+        folder: holds `train-*.parquet` with the columns `prompt`, `chosen`, `rejected`, each a list of {role,
+            content}.
 
     Raises:
         TrainError: no files, no rows, a malformed conversation, or two equal answers.
@@ -50,13 +51,14 @@ def read_preferences(folder: Path) -> list[Row]:
 
 
 def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """Every row of every file, with the words that name its place (rows count from 0)."""
+    """Every row of every file of the training split, with the words that name its place (rows count from 0)."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = sorted(folder.glob("*.parquet"))
+    # Not test-*.parquet: those are the prompts that are held out.
+    files = sorted(folder.glob("train-*.parquet"))
     if not files:
-        raise TrainError(f"{folder}: got no *.parquet file there; give the folder of one view of an export")
+        raise TrainError(f"{folder}: got no train-*.parquet there; give the data folder of one shape of an export")
     count = 0
     for file in files:
         try:

@@ -28,7 +28,7 @@ class Config(Settings):
 
 
 def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
-    """Teach `model` to prefer `chosen` to `rejected` in `data/*.parquet` and put the new model at `out`.
+    """Teach `model` to prefer `chosen` to `rejected` in `data/train-*.parquet` and put the new model at `out`.
 
     Raises:
         TrainError: data, model or `out` cannot be used.

@@ -27,7 +27,7 @@ class Config(Settings):
 
 
 def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
-    """Fine-tune `model` on the `messages` of `data/*.parquet` and put the new model at `out`.
+    """Fine-tune `model` on the `messages` of `data/train-*.parquet` and put the new model at `out`.
 
     Raises:
         TrainError: data, model or `out` cannot be used.

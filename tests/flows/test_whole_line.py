@@ -58,6 +58,8 @@ def test_a_model_trained_on_its_own_data_is_better(home: Path) -> None:
     assert after["over_refusal"] < 0.05
 
     with Lake.open(home, read_only=True) as lake:
+        trained = {row["recipe"]: row["view"] for row in lake.rows("SELECT recipe, view FROM models")}
+        assert trained == {"sft": "sft", "dpo": "preferences"}
         answers = lake.rows("SELECT count(*) AS n FROM attempts WHERE step = 'evaluate.answer'")[0]["n"]
         assert lake.rows("SELECT count(*) AS n FROM attempts")[0]["n"] == sent + answers
         snapshot = lake.snapshot()

@@ -28,6 +28,17 @@ def test_all_files_are_read_in_order_and_other_columns_left(tmp_path):
     assert all(set(row) == {"prompt", "chosen", "rejected"} for row in rows)
 
 
+@pytest.mark.parametrize(("read", "row"), [(read_sft, conversation), (read_preferences, preference)])
+def test_what_is_held_out_is_never_read(tmp_path, read, row):
+    write_view(tmp_path, [row(PAIRS[0])], "test-00000-of-00001.parquet")
+    with pytest.raises(TrainError, match=r"no train-\*\.parquet"):
+        read(tmp_path)
+    write_view(tmp_path, [row(PAIRS[1])])
+    (found,) = read(tmp_path)
+    assert "dogs" in str(found)
+    assert "cats" not in str(found)
+
+
 @pytest.mark.parametrize(
     ("messages", "complaint"),
     [
@@ -66,7 +77,7 @@ def test_a_malformed_pair_is_named(tmp_path, change, complaint):
 
 
 def test_folders_without_rows_are_refused(tmp_path):
-    with pytest.raises(TrainError, match=r"no \*\.parquet"):
+    with pytest.raises(TrainError, match=r"no train-\*\.parquet"):
         read_sft(tmp_path)
     write_view(tmp_path, [preference(PAIRS[0])])
     with pytest.raises(TrainError, match=r"expected \['messages'\] too"):

@@ -81,3 +81,20 @@ def commit(lake, run_id="run-1", attempts=(), **records):
     keys = {row["work_key"] for rows in records.values() for row in rows if row["attempt_id"]}
     wrote = [attempt(key) for key in sorted(keys)]
     return lake.append(records, [*wrote, *attempts], run_id=run_id, step="test.step", fingerprint="f")
+
+
+NASTY = "better\n```\n# not a heading <script>\n````\n| x |\u2028```\u2028# nor this\n---\nconfigs: []\n---\n"
+CRITIQUE = {"target_id": "b", "round": 1, "principle_id": "kind", "principle_hash": "h", "text": "be kinder"}
+
+
+def fill(lake, count=12, start=0, revised=NASTY):
+    """A whole line of `count` instructions: an answer to each, its critique and revision, and a correction."""
+    names = [f"i{n}" for n in range(start, start + count)]
+    commit(
+        lake,
+        instructions=[instruction(name) for name in names],
+        responses=[response(f"b-{name}", name) for name in names],
+        revisions=[revision(f"v-{name}", name, f"b-{name}", revised) for name in names],
+        critiques=[record(f"q-{name}", instruction_id=name, response_id=f"b-{name}", **CRITIQUE) for name in names],
+        corrections=[correction(f"c-{name}", name, f"b-{name}", "x" * 3000) for name in names],
+    )

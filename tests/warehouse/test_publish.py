@@ -7,28 +7,13 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from lake_rows import commit, correction, instruction, record, response, revision
+from lake_rows import fill
 
 from warehouse import Lake, LakeError, publish
 
-NASTY = "better\n```\n# not a heading <script>\n````\n| x |\u2028```\u2028# nor this\n"
-CRITIQUE = {"target_id": "b", "round": 1, "principle_id": "kind", "principle_hash": "h", "text": "be kinder"}
-
-
-def fill(lake, count=12, start=0):
-    names = [f"i{n}" for n in range(start, start + count)]
-    commit(
-        lake,
-        instructions=[instruction(name) for name in names],
-        responses=[response(f"b-{name}", name) for name in names],
-        revisions=[revision(f"v-{name}", name, f"b-{name}", NASTY) for name in names],
-        critiques=[record(f"q-{name}", instruction_id=name, response_id=f"b-{name}", **CRITIQUE) for name in names],
-        corrections=[correction(f"c-{name}", name, f"b-{name}", "x" * 3000) for name in names],
-    )
-
 
 def out(lake, tag="v1", **changes):
-    options = {"models": {"generator": "Apache-2.0 | <b>"}, "run_id": "run-p", "message": "first *light*"} | changes
+    options = {"models": {"model-a": "Apache-2.0 | <b>"}, "run_id": "run-p", "message": "first *light*"} | changes
     return publish(lake, tag, lake.home / "exports", **options)
 
 
@@ -44,7 +29,7 @@ def test_datasets_and_pyarrow_open_the_trainers_columns(done, tmp_path):
     import datasets
 
     lake, publication = done
-    sft = datasets.load_dataset(str(publication.path), "sft", split="train", cache_dir=str(tmp_path))
+    sft = datasets.load_dataset(str(publication.path), "sft", split="train+test", cache_dir=str(tmp_path))
     assert sft.column_names == ["messages"]
     assert len(sft) == publication.rows["sft"] == lake.sql("SELECT * FROM sft").num_rows > 0
     assert sft[0]["messages"] == lake.rows("SELECT messages FROM sft ORDER BY id LIMIT 1")[0]["messages"]
@@ -57,7 +42,7 @@ def test_datasets_and_pyarrow_open_the_trainers_columns(done, tmp_path):
 def test_provenance_stands_beside_each_row_in_the_same_order(done):
     lake, publication = done
     data = pq.read_table(publication.data("qac")).to_pylist()
-    origins = pq.read_table(publication.path / "provenance" / "qac.parquet").to_pylist()
+    origins = pq.read_table(publication.path / "provenance" / "qac").to_pylist()
     assert len(data) == len(origins) == 12
     for row, origin in zip(data, origins, strict=True):
         (whole,) = lake.rows("SELECT * FROM qac WHERE id = ?", [origin["id"]])
@@ -95,14 +80,14 @@ def test_the_manifest_says_how_to_make_it_again(done):
     manifest = json.loads((publication.path / "manifest.json").read_text())
     assert manifest["snapshot_id"] == publication.snapshot_id == lake.snapshot() - 1
     assert manifest["content_hash"] == publication.content_hash
-    assert {view: facts["rows"] for view, facts in manifest["views"].items()} == publication.rows
+    assert {shape: facts["rows"] for shape, facts in manifest["shapes"].items()} == publication.rows
     with Lake.open(lake.home, snapshot=manifest["snapshot_id"]) as pinned:
-        for facts in manifest["views"].values():
+        for facts in manifest["shapes"].values():
             assert pinned.sql(facts["query"]).num_rows == facts["rows"]
     assert {"id": "respond/answer", "hash": "p1"} in manifest["prompts"]
     assert {"id": "principle:kind", "hash": "h"} in manifest["prompts"]
     assert manifest["models"] == [{"model": "model-a", "steps": ["respond.answer"]}]
-    assert manifest["licences"] == {"generator": "Apache-2.0 | <b>"}
+    assert manifest["licences"] == {"model-a": "Apache-2.0 | <b>"}
     (tag,) = lake.rows("SELECT * FROM tags")
     assert (tag["name"], tag["snapshot_id"], json.loads(tag["rows"])) == (
         "v1",

@@ -1,0 +1,150 @@
+"""Does memory grow with the table? Peak resident memory and seconds, each measured in a process of its own.
+
+    OMP_NUM_THREADS=1 python bench/memory.py [--instructions 100000 1000000] [--lakes FOLDER]
+
+A lake of N instructions is written through `Lake.append`, each with a first answer, a principled answer, a revision and
+a correction, in texts of 200 to 1,500 characters that share no line, and with the attempts that wrote them. A lake that
+is in FOLDER already is taken as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Any
+
+from warehouse import Lake
+from warehouse.export import export, released
+
+Row = dict[str, Any]
+CHUNK = 5_000  # instructions a commit
+START = datetime(2026, 1, 1, tzinfo=UTC)
+COMMON = {"step": "bench.write", "fingerprint": "bench", "parents": [], "inputs": "{}", "prompt_id": "bench/write"}
+COMMON |= {"prompt_hash": "bench", "model": "bench", "sampling": "{}", "seed": 1, "try_number": 0, "final": True}
+COMMON |= {"state": "accepted", "finish_reason": "stop", "tokens_in": 100, "tokens_out": 100, "latency_s": 1.0}
+
+
+class Texts:
+    """Slices of one long random text, each under a number of its own."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        letters = "eeeeeettttaaaooiinnsshhrrddlluccmmwwffggyyppbbvk"
+        words = ["".join(self.random.choices(letters, k=self.random.randint(2, 9))) for _ in range(20_000)]
+        self.long = " ".join(self.random.choices(words, k=500_000))
+
+    def take(self, shortest: int, longest: int) -> str:
+        begin = self.random.randrange(len(self.long) - longest)
+        return self.long[begin : begin + self.random.randint(shortest, longest)]
+
+
+def build(home: Path, count: int) -> None:
+    """Write the lake, chunk by chunk."""
+    texts = Texts(count)
+    with Lake.open(home) as lake:
+        for begin in range(0, count, CHUNK):
+            records: dict[str, list[Row]] = {"instructions": [], "responses": [], "revisions": [], "corrections": []}
+            attempts: list[Row] = []
+            for number in range(begin, min(begin + CHUNK, count)):
+                for table, row in chain(number, texts):
+                    records[table].append(row)
+                    attempts.append(attempt(row))
+            lake.append(records, attempts, run_id="bench", step="bench.write", fingerprint="bench")
+
+
+def chain(number: int, texts: Texts) -> Iterator[tuple[str, Row]]:
+    """One instruction and all that follows from it."""
+    ask, first, principled, revised, corrected = (
+        hashlib.blake2b(f"{number}-{part}".encode(), digest_size=16).hexdigest() for part in range(5)
+    )
+    words = {"topic": "bench", "origin": "self_instruct", "state": "accepted"}
+    yield "instructions", record(ask, f"{number}: {texts.take(200, 500)}", [], **words)
+    of = {"instruction_id": ask}
+    yield "responses", record(first, texts.take(200, 1500), [ask], **of, kind="base")
+    yield "responses", record(principled, texts.take(200, 1500), [ask], **of, kind="principled")
+    of |= {"response_id": first}
+    rule = {"principle_id": "bench", "principle_hash": "bench", "round": 1, "target_id": first, "critique_id": first}
+    yield "revisions", record(revised, texts.take(200, 1500), [first], **of, **rule, changed=True)
+    yield "corrections", record(corrected, texts.take(200, 1500), [first], **of, template_id="bench", is_copy=False)
+
+
+def record(id: str, text: str, parents: list[str], **fields: Any) -> Row:
+    made = {"id": id, "text": text, "parents": parents, "attempt_id": f"a{id}", "work_key": f"w{id}"}
+    return made | {"created_at": START} | fields
+
+
+def attempt(wrote: Row) -> Row:
+    return COMMON | {
+        "id": wrote["attempt_id"],
+        "work_key": wrote["work_key"],
+        "raw_text": wrote["text"],
+        "created_at": START,
+    }
+
+
+def measure(task: str, home: Path) -> Row:
+    """Run one task in a process of its own; its rows, peak resident memory (MiB) and seconds."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--task", task, "--lakes", home], stdout=subprocess.PIPE, check=True
+    )
+    return json.loads(done.stdout)
+
+
+def export_all(home: Path) -> int:
+    """Export sft, as `alignery export` does; returns its rows."""
+    with Lake.open(home, read_only=True) as lake:
+        release = released(lake, str(lake.snapshot()))
+    with TemporaryDirectory(dir=home) as out, Lake.open(home, snapshot=release.snapshot_id) as pinned:
+        done = export(pinned, ["sft"], Path(out) / "export", release=release, licences={})
+    return sum(done.rows["sft"].values())
+
+
+TASKS = {"export": export_all}
+
+
+def run(task: str, home: Path) -> None:
+    """What the process of its own does: the task, and its figures as JSON."""
+    begun = time.perf_counter()
+    rows = TASKS[task](home)
+    seconds = time.perf_counter() - begun
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"rows": rows, "peak": peak, "seconds": seconds}))
+
+
+def main() -> None:
+    """Build the lakes that are not there, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--instructions", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--lakes", type=Path, default=Path(gettempdir()) / "alignery-memory")
+    parser.add_argument("--task", choices=TASKS, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.task:
+        return run(given.task, given.lakes)
+    print("| task | instructions | rows | peak memory, MiB | seconds |\n|---|---|---|---|---|")
+    for count in given.instructions:
+        home = given.lakes / str(count)
+        if not home.exists():
+            half = given.lakes / f".{count}"
+            shutil.rmtree(half, ignore_errors=True)
+            build(half, count)
+            half.rename(home)
+        for task in TASKS:
+            found = measure(task, home)
+            figures = (f"{found['rows']:,}", f"{found['peak']:.0f}", f"{found['seconds']:.0f}")
+            print(f"| {task} | {count:,} | {' | '.join(figures)} |", flush=True)
+    return None
+
+
+if __name__ == "__main__":
+    main()

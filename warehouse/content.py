@@ -1,0 +1,73 @@
+"""What rows are, as one hash: it depends on their values and their order, and on nothing else.
+
+A column of texts is two streams of bytes, the lengths (eight bytes each, little-endian, -1 for null) and the texts
+themselves; a list adds its own lengths, a struct whether it is null. Each stream has a sha256 of its own, so where one
+batch ends and the next begins leaves no trace, nor does how Arrow or Parquet lay the values out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+_LISTS = (pa.types.is_list, pa.types.is_large_list)
+
+
+class Content:
+    """The hash of a table that comes batch by batch; columns of text, and lists and structs of them."""
+
+    def __init__(self) -> None:
+        self._streams: dict[str, Any] = defaultdict(hashlib.sha256)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Go on with these rows. Raises TypeError for a column of another kind."""
+        if not batch.num_rows:
+            return  # or an empty batch, which a reader may hand on, would leave a trace
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            for stream, data in _streams(name, column):
+                self._streams[stream].update(data)
+
+    def hexdigest(self) -> str:
+        return digest({stream: sha.hexdigest() for stream, sha in self._streams.items()})
+
+
+def digest(value: Any) -> str:
+    """sha256 of a value's canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def _streams(name: str, array: pa.Array) -> Iterator[tuple[str, Any]]:
+    if any(matches(array.type) for matches in _TEXTS):
+        array = array.cast(pa.large_binary())
+        yield f"{name} lengths", _lengths(pc.binary_length(array))
+        yield f"{name} bytes", _bytes(array.drop_null())
+    elif any(matches(array.type) for matches in _LISTS):
+        yield f"{name} lengths", _lengths(pc.list_value_length(array))
+        yield from _streams(f"{name}[]", array.flatten())
+    elif pa.types.is_struct(array.type):
+        yield f"{name} there", _lengths(array.is_valid().cast(pa.int64()))
+        for field, values in zip(array.type, array.flatten(), strict=True):
+            yield from _streams(f"{name}.{field.name}", values)
+    else:
+        raise TypeError(f"{name}: got {array.type}, expected texts, or lists and structs of texts")
+
+
+def _lengths(array: pa.Array) -> np.ndarray:
+    return array.fill_null(-1).to_numpy(zero_copy_only=False).astype("<i8")
+
+
+def _bytes(array: pa.Array) -> bytes | memoryview:
+    """The texts one after the other, without a copy; none of them is null."""
+    if not len(array):
+        return b""
+    _, offsets, data = array.buffers()
+    bounds = np.frombuffer(offsets, "<i8")[array.offset : array.offset + len(array) + 1]
+    return memoryview(data)[bounds[0] : bounds[-1]] if data else b""

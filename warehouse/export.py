@@ -1,0 +1,289 @@
+"""Exporting: what a snapshot holds, in the shapes that trainers take, as a folder that the ecosystem opens as it is.
+
+    <folder>/README.md       the card, whose front matter says which files are which split
+             manifest.json   snapshot, queries, rows, hashes, prompts, models
+             data/train-00000-of-00002.parquet    the trainer's own columns, ordered by id
+             data/test-00000-of-00001.parquet     the same of the prompts that are held out
+             provenance/…                         file by file, where each row came from, in the same order
+
+Where several shapes are exported together, each has a folder of its own in `data/` and `provenance/`, and a
+configuration of its own in the card. A split without rows has no file and is not named in the card, for `datasets`
+refuses an empty one.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from warehouse.card import Exported, Release, Split, manifest, render
+from warehouse.connection import LAKE
+from warehouse.content import Content, digest
+from warehouse.lake import Lake
+from warehouse.lock import exclusive
+from warehouse.schema import LakeError, LakeFault, Row, quoted
+from warehouse.shards import Shards
+
+# Each shape is a query, shapes/<name>.sql: the trainer's own columns, named here, then `prompt_text`, whose hash says
+# on which side a row falls, then all that its view knows beside, which is its provenance.
+SHAPES: dict[str, tuple[str, ...]] = {
+    "sft": ("messages",),
+    "preferences": ("prompt", "chosen", "rejected"),
+    "qac": ("question", "answer", "correction"),
+    "alpaca": ("instruction", "input", "output"),
+    "sharegpt": ("conversations",),
+}
+SPLITS = ("train", "test")
+HELD_OUT = 0.05  # of the prompts; our choice
+SHARD_ROWS = 100_000  # of a file at most; our choice
+_GRAIN = 1_000_000  # the share that is held out is counted in millionths
+_IN_THE_WAY = "something that is no export stands there; move it away, or choose another folder"
+_THREADS = 1
+_BATCH = 2048  # rows that DuckDB hands on at a time
+
+
+@dataclass(frozen=True)
+class Export:
+    """A finished export. `created` is false where the folder held the same already."""
+
+    path: Path
+    tag: str | None
+    snapshot_id: int
+    content_hash: str
+    rows: dict[str, dict[str, int]]  # shape → split → rows
+    created: bool
+
+
+def export(
+    pinned: Lake,
+    shapes: Sequence[str],
+    folder: Path,
+    *,
+    release: Release,
+    licences: Mapping[str, str],
+    held_out: float = HELD_OUT,
+    shard_rows: int = SHARD_ROWS,
+) -> Export:
+    """Write an export, or find that the folder holds it already: the same content in files of the same rows.
+
+    Args:
+        pinned: a lake open at the release's snapshot.
+        shapes: names of SHAPES; one is laid out flat, several each in a folder of its own.
+        release: what the snapshot is named, for the card.
+        licences: identity of a model → its licence, for the card.
+        held_out: the share of prompts that go to the test split, 0 to 1. The hash of a prompt's text decides, so a
+            prompt is on the same side in every shape, export and snapshot; a larger share holds a smaller one.
+        shard_rows: rows of a file at most.
+
+    Raises:
+        LakeError: an unknown shape, a share or a number out of bounds, nothing to export, or another thing in the way.
+    """
+    check(shapes, held_out, shard_rows)
+    with drafted(pinned, folder.absolute()) as draft:
+        written = write(pinned, shapes, draft, held_out, shard_rows)
+        if not any(shape.rows for shape in written.values()):
+            empty = f"{', '.join(written)} has no rows at snapshot {release.snapshot_id}"
+            raise LakeError(f"{pinned.place}: nothing to export: {empty}; run `alignery refresh` first")
+        facts = describe(pinned, release, written, licences, draft, held_out)
+        created = not _same(folder, facts)
+        if created:
+            place(draft, folder)
+    rows = {name: {split: part.rows for split, part in shape.splits.items()} for name, shape in written.items()}
+    return Export(folder.absolute(), release.tag, release.snapshot_id, facts["content_hash"], rows, created)
+
+
+def released(lake: Lake, name: str) -> Release:
+    """The snapshot of a tag, or of a snapshot's number.
+
+    Raises:
+        LakeError: there is neither; with the tags there are.
+    """
+    for row in lake.rows(f"SELECT * FROM tags WHERE name = {quoted(name)}"):
+        return Release(row["name"], row["snapshot_id"], row["run_id"], row["message"], row["created_at"])
+    if re.fullmatch("[0-9]{1,18}", name):
+        query = f"SELECT snapshot_time FROM ducklake_snapshots('{LAKE}') WHERE snapshot_id = {name}"
+        for row in lake.rows(query):
+            return Release(None, int(name), None, None, row["snapshot_time"])
+    tags = ", ".join(row["name"] for row in lake.rows("SELECT name FROM tags ORDER BY rowid DESC LIMIT 10"))
+    there = f"the newest tags are {tags}" if tags else "nothing is tagged yet: run `alignery publish`"
+    raise LakeError(f"no tag or snapshot {name!r}: {there}")
+
+
+def check(shapes: Sequence[str], held_out: float, shard_rows: int) -> None:
+    """Refuse what no export can be made of."""
+    if unknown := [name for name in shapes if name not in SHAPES]:
+        raise LakeError(f"no shape {unknown[0]!r}: there are {', '.join(SHAPES)}")
+    if not 0 <= held_out < 1:
+        raise LakeError(f"held out: got {held_out}, expected a share of the prompts from 0 to below 1, such as 0.05")
+    if shard_rows < 1:
+        raise LakeError(f"shard rows: got {shard_rows}, expected at least 1")
+
+
+@contextmanager
+def drafted(lake: Lake, folder: Path) -> Iterator[Path]:
+    """A folder beside the export's own to write it in, alone; gone afterwards, whatever came of it."""
+    with exclusive(lake.place, "publish", f"exporting to {folder}"):
+        draft = folder.parent / f".{folder.name}.unfinished"
+        shutil.rmtree(draft, ignore_errors=True)
+        try:
+            draft.mkdir(parents=True)
+            yield draft
+        except OSError as error:
+            raise LakeFault(
+                f"{folder}: the export cannot be written: {error}; mend that, or choose another folder"
+            ) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+
+def write(
+    pinned: Lake, shapes: Sequence[str], draft: Path, held_out: float = HELD_OUT, shard_rows: int = SHARD_ROWS
+) -> dict[str, Exported]:
+    """The data and provenance of each shape, streamed: no more than some batches are held in memory.
+
+    DuckDB is held to one thread, for each takes buffers of its own: with two, joins and sorts of a million wide rows do
+    not fit the gigabyte that a lake's connection may take.
+    """
+    with pinned.cursor() as cursor:
+        cursor.execute(f"SET threads = {_THREADS}")
+    return {name: _write(pinned, name, draft, name if len(shapes) > 1 else "", held_out, shard_rows) for name in shapes}
+
+
+def describe(
+    pinned: Lake,
+    release: Release,
+    written: Mapping[str, Exported],
+    licences: Mapping[str, str],
+    draft: Path,
+    held_out: float = HELD_OUT,
+) -> dict[str, Any]:
+    """Write the manifest and the card; returns what the manifest says."""
+    facts = manifest(pinned, release, content_hash(written), held_out, written, licences)
+    (draft / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (draft / "README.md").write_text(render(release, facts, written), encoding="utf-8")
+    return facts
+
+
+def content_hash(written: Mapping[str, Exported]) -> str:
+    """One hash over the rows of every shape and split."""
+    return digest(
+        {name: {split: part.content for split, part in shape.splits.items()} for name, shape in written.items()}
+    )
+
+
+def place(draft: Path, folder: Path) -> None:
+    """Move the finished draft to where it belongs, in one step. Raises LakeError where something stands there."""
+    try:
+        draft.rename(folder)
+    except OSError as error:
+        raise LakeError(f"{folder}: {_IN_THE_WAY}") from error
+
+
+def _shape(name: str, held_out: float) -> tuple[str, str]:
+    """What the shape is, from its file's first line, and the query of all its rows, each with its side."""
+    text = (Path(__file__).parent / "shapes" / f"{name}.sql").read_text(encoding="utf-8")
+    about, _, query = text.removeprefix("-- ").partition("\n")
+    # The view sft splits by the lower half of the same hash; these are bits of the upper one.
+    side = f"md5_number_upper(prompt_text) % {_GRAIN} < {round(held_out * _GRAIN)} AS held_out"
+    return about, f"SELECT * EXCLUDE prompt_text, {side} FROM (\n{query.strip()}\n) ORDER BY id"
+
+
+def _write(pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int) -> Exported:
+    about, query = _shape(name, held_out)
+    columns = SHAPES[name]
+    with pinned.query(query) as cursor, ExitStack() as stack:
+        reader = cursor.to_arrow_reader(_BATCH)
+        splits = [_Writing(stack, split, draft, inner, reader.schema, columns, shard_rows) for split in SPLITS]
+        for batch in reader:
+            held = batch.column("held_out")
+            for split, mask in zip(splits, (pc.invert(held), held), strict=True):
+                split.add(batch.filter(mask))
+        done = {split.name: split.finish() for split in splits}
+    sample = next((split.sample for split in splits if split.sample), None)
+    return Exported(name, about, query, columns, done, sample)
+
+
+class _Writing:
+    """One split of one shape under way: the trainer's columns, their origins, and the hash of the former."""
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        name: str,
+        draft: Path,
+        inner: str,
+        schema: pa.Schema,
+        columns: Sequence[str],
+        shard_rows: int,
+    ) -> None:
+        self.name, self._draft, self._content = name, draft, Content()
+        self.sample: Row | None = None
+        others = [column for column in schema.names if column not in (*columns, "held_out")]
+        self._shards = [
+            (names, stack.enter_context(Shards(draft / top / inner, name, _pick(schema, names), shard_rows)))
+            for top, names in (("data", list(columns)), ("provenance", others))
+        ]
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        if not batch.num_rows:
+            return
+        for names, shards in self._shards:
+            shards.add(batch.select(names))
+        rows = batch.select(self._shards[0][0])
+        self._content.add(rows)
+        self.sample = self.sample or rows.slice(0, 1).to_pylist()[0]
+
+    def finish(self) -> Split:
+        data, provenance = (
+            {
+                str(path.relative_to(self._draft)): {"rows": rows, "sha256": _sha256(path)}
+                for path, rows in shards.finish().items()
+            }
+            for _, shards in self._shards
+        )
+        return Split(self._content.hexdigest(), data, provenance)
+
+
+def _same(folder: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether the folder holds this very export; False where there is nothing.
+
+    Raises:
+        LakeError: something else stands there.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        there = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        found = _layout(there)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LakeError(f"{folder}: {_IN_THE_WAY}") from error
+    if found != _layout(facts):
+        what = f"another export stands there (snapshot {there['snapshot_id']}, content {found[0][:12]})"
+        raise LakeError(f"{folder}: {what}; move it away, or choose another folder")
+    for name, file in there["files"].items():
+        if not (folder / name).is_file() or _sha256(folder / name) != file["sha256"]:
+            raise LakeError(f"{folder / name}: not as its export's manifest says; delete that export, to make it again")
+    return True
+
+
+def _layout(facts: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+    return facts["content_hash"], {name: file["rows"] for name, file in facts["files"].items()}
+
+
+def _pick(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
+    return pa.schema([schema.field(name) for name in names])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
