@@ -13,7 +13,7 @@ from flows.command import HOME, HomeOption, JsonOption, PresetOption, app, readi
 
 @app.command()
 def export(
-    tag: Annotated[str, typer.Argument(help="A tag, or the number of a snapshot: see `alignery status`.")],
+    tag: Annotated[str, typer.Argument(help="A tag, a snapshot's number, a date or time (UTC), or an age: 7d.")],
     shape: Annotated[
         str, typer.Option("--format", help="sft, preferences, qac; or sft in the shapes of alpaca and sharegpt.")
     ] = "sft",
@@ -32,11 +32,11 @@ def export(
     """
     from flows.presets import load
     from warehouse.export import export as write
-    from warehouse.export import released
+    from warehouse.snapshots import released
 
     with reading(home, preset) as lake:
         release = released(lake, tag)
-    with reading(home, preset, release.snapshot_id) as pinned:
+    with reading(home, preset, str(release.snapshot_id)) as pinned:
         folder = out or home / "exports" / f"{tag}-{shape}"
         licences = load(preset).by_model()
         done = write(

@@ -147,12 +147,13 @@ def tag(
     """Name a snapshot, so that it is kept and found again; `publish` also exports it."""
     from flows.presets import load
     from flows.run import Run
-    from warehouse import snapshots
+    from warehouse.publish import tag as tag_snapshot
+    from warehouse.snapshots import resolve
 
     with reading(home, preset) as lake:
-        snapshot = snapshots.resolve(lake, at) if at else lake.snapshot()
+        snapshot = resolve(lake, at) if at else lake.snapshot()
     with writing(home, preset) as lake, Run(lake, "tag", load(preset)) as run:
-        done = snapshots.tag(lake, name, snapshot, run_id=run.id, message=message)
+        done = tag_snapshot(lake, name, snapshot, run_id=run.id, message=message)
         if done.created:
             run.start()
             run.end("finished", done.rows)

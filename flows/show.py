@@ -81,14 +81,14 @@ def published(publication: Publication, as_json: bool) -> None:
 
 def exported(export: Export, as_json: bool) -> None:
     if as_json:
-        return _json(export)
+        return terminal.as_json(export)
     (shape, splits), *_ = export.rows.items()
     counts = ", ".join(f"{count} {split}" for split, count in splits.items())
     folder = escape(str(export.path))
-    _console().print(f"{shape}: snapshot {export.snapshot_id}, {counts} → {folder}")
+    console().print(f"{shape}: snapshot {export.snapshot_id}, {counts} → {folder}")
     if not export.created:
-        _console().print("The same export stands there already; nothing was changed.")
-    return _console().print(f"Load it: datasets.load_dataset('{folder}')")
+        console().print("The same export stands there already; nothing was changed.")
+    return console().print(f"Load it: datasets.load_dataset('{folder}')")
 
 
 def trained(models: Sequence[Trained], as_json: bool) -> None:

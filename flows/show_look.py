@@ -15,7 +15,7 @@ from rich.text import Text
 from flows.terminal import as_json, cell, console, line, short, table
 
 if TYPE_CHECKING:
-    from warehouse.snapshots import Tagged
+    from warehouse.publish import Tagged
 
 SAMPLE = 240  # characters of a sample
 MOST = 15  # rows of a table that has a row for each topic, principle or reason

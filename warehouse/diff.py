@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from warehouse.lake import Lake
-from warehouse.publish import EXPORTS
+from warehouse.publish import PUBLISHED
 from warehouse.records import is_in, shortened
 from warehouse.schema import Row
 from warehouse.standing import STANDING, asked, scratch, stand
@@ -27,7 +27,7 @@ def diff(lake: Lake, a: int, b: int, samples: int = SAMPLES) -> dict[str, Any]:
     with scratch(lake) as cursor:
         stand(cursor, "a", a)
         stand(cursor, "b", b)
-        for view in EXPORTS:
+        for view in PUBLISHED:
             # Ids and topics alone: the texts stay where they are.
             cursor.execute(
                 f"CREATE TEMP TABLE diff_{view} AS SELECT 'a' AS side, id, topic FROM a.{view}"
@@ -39,7 +39,7 @@ def diff(lake: Lake, a: int, b: int, samples: int = SAMPLES) -> dict[str, Any]:
             "tables": _tables(cursor),
             "topics": _topics(cursor),
             "principles": _principles(cursor),
-            "views": [_view(cursor, view, samples) for view in EXPORTS],
+            "views": [_view(cursor, view, samples) for view in PUBLISHED],
         }
 
 

@@ -14,7 +14,6 @@ refuses an empty one.
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -27,11 +26,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouse.card import Exported, Release, Split, manifest, render
-from warehouse.connection import LAKE
 from warehouse.content import Content, digest
 from warehouse.lake import Lake
 from warehouse.lock import exclusive
-from warehouse.schema import LakeError, LakeFault, Row, quoted
+from warehouse.schema import LakeError, LakeFault, Row
 from warehouse.shards import Shards
 
 # Each shape is a query, shapes/<name>.sql: the trainer's own columns, named here, then `prompt_text`, whose hash says
@@ -102,23 +100,6 @@ def export(
     return Export(folder.absolute(), release.tag, release.snapshot_id, facts["content_hash"], rows, created)
 
 
-def released(lake: Lake, name: str) -> Release:
-    """The snapshot of a tag, or of a snapshot's number.
-
-    Raises:
-        LakeError: there is neither; with the tags there are.
-    """
-    for row in lake.rows(f"SELECT * FROM tags WHERE name = {quoted(name)}"):
-        return Release(row["name"], row["snapshot_id"], row["run_id"], row["message"], row["created_at"])
-    if re.fullmatch("[0-9]{1,18}", name):
-        query = f"SELECT snapshot_time FROM ducklake_snapshots('{LAKE}') WHERE snapshot_id = {name}"
-        for row in lake.rows(query):
-            return Release(None, int(name), None, None, row["snapshot_time"])
-    tags = ", ".join(row["name"] for row in lake.rows("SELECT name FROM tags ORDER BY rowid DESC LIMIT 10"))
-    there = f"the newest tags are {tags}" if tags else "nothing is tagged yet: run `alignery publish`"
-    raise LakeError(f"no tag or snapshot {name!r}: {there}")
-
-
 def check(shapes: Sequence[str], held_out: float, shard_rows: int) -> None:
     """Refuse what no export can be made of."""
     if unknown := [name for name in shapes if name not in SHAPES]:
@@ -127,6 +108,12 @@ def check(shapes: Sequence[str], held_out: float, shard_rows: int) -> None:
         raise LakeError(f"held out: got {held_out}, expected a share of the prompts from 0 to below 1, such as 0.05")
     if shard_rows < 1:
         raise LakeError(f"shard rows: got {shard_rows}, expected at least 1")
+
+
+def is_held_out(prompt: str, held_out: float = HELD_OUT) -> str:
+    """The SQL that tells whether a row falls into the test split, from the SQL of its prompt's text."""
+    # The view sft splits by the lower half of the same hash; these are bits of the upper one.
+    return f"md5_number_upper({prompt}) % {_GRAIN} < {round(held_out * _GRAIN)}"
 
 
 @contextmanager
@@ -193,9 +180,8 @@ def _shape(name: str, held_out: float) -> tuple[str, str]:
     """What the shape is, from its file's first line, and the query of all its rows, each with its side."""
     text = (Path(__file__).parent / "shapes" / f"{name}.sql").read_text(encoding="utf-8")
     about, _, query = text.removeprefix("-- ").partition("\n")
-    # The view sft splits by the lower half of the same hash; these are bits of the upper one.
-    side = f"md5_number_upper(prompt_text) % {_GRAIN} < {round(held_out * _GRAIN)} AS held_out"
-    return about, f"SELECT * EXCLUDE prompt_text, {side} FROM (\n{query.strip()}\n) ORDER BY id"
+    side = is_held_out("prompt_text", held_out)
+    return about, f"SELECT * EXCLUDE prompt_text, {side} AS held_out FROM (\n{query.strip()}\n) ORDER BY id"
 
 
 def _write(pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int) -> Exported:

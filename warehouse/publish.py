@@ -1,4 +1,4 @@
-"""Publishing: a snapshot gets a name and an export: sft, preferences and qac together, under `<exports>/<tag>`.
+"""Naming a snapshot, and publishing it: a name and an export of sft, preferences and qac, under `<exports>/<tag>`.
 
 The lake holds the truth: an export that was deleted is made again from its tag.
 """
@@ -6,21 +6,34 @@ The lake holds the truth: an export that was deleted is made again from its tag.
 from __future__ import annotations
 
 import json
-import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from warehouse import look
 from warehouse.card import Release
 from warehouse.export import content_hash, describe, drafted, place, write
 from warehouse.lake import Lake
+from warehouse.lock import exclusive
 from warehouse.schema import LakeError
+from warehouse.snapshots import check_name
 
 PUBLISHED = ("sft", "preferences", "qac")
-_TAG = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A named snapshot. `created` is false where it had that name already."""
+
+    tag: str
+    snapshot_id: int
+    content_hash: str
+    rows: dict[str, int]
+    created: bool
 
 
 @dataclass(frozen=True)
@@ -56,13 +69,40 @@ def publish(
     Raises:
         LakeError: a bad name, a tag that holds other content, nothing to publish, or a folder in the way.
     """
-    if tag is not None and not _TAG.fullmatch(tag):
-        raise LakeError(
-            f"the tag {tag!r} is no name; use a-z, 0-9, '.', '_' and '-', at most 100, e.g. {lake.next_tag()}"
-        )
+    if tag is not None:
+        check_name(lake, tag)
     # The tag's name is not known yet, but one draft at a time is written in this lake.
     with drafted(lake, exports.absolute() / "publication") as draft:
         return _publish(lake, tag, draft, models, run_id, message)
+
+
+def tag(lake: Lake, name: str, snapshot: int, *, run_id: str, message: str | None = None) -> Tagged:
+    """Name a snapshot, so that maintenance keeps it; nothing is exported. Naming it so again commits nothing.
+
+    Args:
+        snapshot: as `resolve` gives it.
+
+    Raises:
+        LakeError: a bad name, or one that another snapshot has.
+    """
+    check_name(lake, name)
+    # The lock under which `publish` writes tags.
+    with exclusive(lake.place, "publish", f"tagging {name}"):
+        for row in look.tags(lake):
+            if row["name"] == name and row["snapshot_id"] == snapshot:
+                return Tagged(name, snapshot, row["content_hash"], json.loads(row["rows"]), created=False)
+            if row["name"] == name:
+                raise LakeError(
+                    f"the tag {name} names snapshot {row['snapshot_id']}, not {snapshot}; choose another, e.g. "
+                    f"{lake.next_tag()}"
+                )
+        # As an export would have it, written for its hash alone.
+        with Lake.open(lake.place, snapshot=snapshot) as pinned, tempfile.TemporaryDirectory() as draft:
+            written = write(pinned, PUBLISHED, Path(draft))
+        counts, content = {shape: part.rows for shape, part in written.items()}, content_hash(written)
+        entry = {"name": name, "snapshot_id": snapshot, "content_hash": content, "rows": json.dumps(counts)}
+        lake.write("tags", [entry | {"message": message}], run_id=run_id, message=f"tag {name}")
+    return Tagged(name, snapshot, content, counts, created=True)
 
 
 def _publish(

@@ -1,4 +1,4 @@
-"""Snapshots for people: listed, found by a tag, a number, a date or an age, and named.
+"""Snapshots for people: listed, and found by a tag, a number, a date or an age.
 
 What is newest is told by the snapshots' numbers, which no clock can turn back: as of a time is the snapshot of the
 highest number among those whose time is not after it. Times are UTC unless they say otherwise.
@@ -6,17 +6,13 @@ highest number among those whose time is not after it. Times are UTC unless they
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 
 from warehouse import look
+from warehouse.card import Release
 from warehouse.connection import LAKE
 from warehouse.lake import Lake
-from warehouse.lock import exclusive
-from warehouse.publish import EXPORTS
 from warehouse.schema import LakeError, Row, quoted
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -25,18 +21,6 @@ _AGE = re.compile(r"([0-9]{1,5})([mhdw])")
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 # Snapshot 0 is from before the tables were made.
 _KEPT = f"(SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('{LAKE}') WHERE snapshot_id > 0)"
-_BATCH = 4096  # rows held in memory at a time
-
-
-@dataclass(frozen=True)
-class Tagged:
-    """A named snapshot. `created` is false where it had that name already."""
-
-    tag: str
-    snapshot_id: int
-    content_hash: str
-    rows: dict[str, int]
-    created: bool
 
 
 def snapshots(lake: Lake, limit: int = 20) -> list[Row]:
@@ -75,32 +59,18 @@ def resolve(lake: Lake, name: str) -> int:
     )
 
 
-def tag(lake: Lake, name: str, snapshot: int, *, run_id: str, message: str | None = None) -> Tagged:
-    """Name a snapshot, so that maintenance keeps it; nothing is exported. Naming it so again commits nothing.
-
-    Args:
-        snapshot: as `resolve` gives it.
+def released(lake: Lake, name: str) -> Release:
+    """What an export of the snapshot of that name is called; for a tag, as it was named.
 
     Raises:
-        LakeError: a bad name, or one that another snapshot has.
+        LakeError: as `resolve` does.
     """
-    check_name(lake, name)
-    # The lock under which `publish` writes tags.
-    with exclusive(lake.place, "publish", f"tagging {name}"):
-        for row in look.tags(lake):
-            if row["name"] == name and row["snapshot_id"] == snapshot:
-                return Tagged(name, snapshot, row["content_hash"], json.loads(row["rows"]), created=False)
-            if row["name"] == name:
-                raise LakeError(
-                    f"the tag {name} names snapshot {row['snapshot_id']}, not {snapshot}; choose another, e.g. "
-                    f"{lake.next_tag()}"
-                )
-        with Lake.open(lake.place, snapshot=snapshot) as pinned:
-            counts = pinned.rows("SELECT " + ", ".join(f"(SELECT count(*) FROM {v}) AS {v}" for v in EXPORTS))[0]
-            content = content_of(pinned)
-        entry = {"name": name, "snapshot_id": snapshot, "content_hash": content, "rows": json.dumps(counts)}
-        lake.write("tags", [entry | {"message": message}], run_id=run_id, message=f"tag {name}")
-    return Tagged(name, snapshot, content, counts, created=True)
+    snapshot = resolve(lake, name)
+    for row in look.tags(lake):
+        if row["name"] == name:
+            return Release(name, snapshot, row["run_id"], row["message"], row["created_at"])
+    when = f"SELECT snapshot_time AS time FROM {_KEPT} WHERE snapshot_id = {snapshot}"
+    return Release(None, snapshot, None, None, lake.rows(when)[0]["time"])
 
 
 def check_name(lake: Lake, name: str) -> None:
@@ -111,20 +81,6 @@ def check_name(lake: Lake, name: str) -> None:
         )
     if _NUMBER.fullmatch(name) or _moment(name) is not None:
         raise LakeError(f"the tag {name!r} reads as a snapshot or a time; choose another, e.g. {lake.next_tag()}")
-
-
-def content_of(pinned: Lake) -> str:
-    """The content hash that an export of this snapshot has."""
-    digests: dict[str, str] = {}
-    for view, columns in EXPORTS.items():
-        sha = hashlib.sha256()
-        with pinned.query(f"SELECT {', '.join(columns)} FROM {view} ORDER BY id") as cursor:
-            while batch := cursor.fetchmany(_BATCH):
-                for values in batch:
-                    row = dict(zip(columns, values, strict=True))
-                    sha.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
-        digests[view] = sha.hexdigest()
-    return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
 
 
 def _moment(name: str) -> datetime | None:

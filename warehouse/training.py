@@ -7,20 +7,27 @@ from collections.abc import Iterable
 import duckdb
 
 from warehouse import look
+from warehouse.export import is_held_out
 from warehouse.lake import Lake
 from warehouse.records import is_in
 from warehouse.schema import Row
 from warehouse.standing import asked, move, stand
 
+# The text whose hash says whether a row is held out of training; as in shapes/*.sql.
+_PROMPT = {"sft": "messages[1].content", "preferences": "prompt[1].content", "qac": "question"}
 # What a model of before version 2 read, which its row does not say.
 _READ = {"sft": "sft", "dpo": "preferences"}
 # The tables that the trainers' views are made from, and the column that names the instruction.
 _KIN = dict.fromkeys(("responses", "revisions", "corrections"), "instruction_id") | {"instructions": "id"}
 
 
-def rows_of(view: str, columns: str = "*") -> str:
-    """The query of the rows of a view that a model trained on it has read; ask it at the model's tag."""
-    return f"SELECT {columns} FROM {view}"
+def rows_of(view: str, columns: str = "*", source: str = "") -> str:
+    """The query of the rows of a view that a model trained on it has read; ask it at the model's tag.
+
+    Args:
+        source: the schema that the view is asked of, with its dot; the search path's own if left out.
+    """
+    return f"SELECT {columns} FROM {source}{view} WHERE NOT {is_held_out(_PROMPT[view])}"
 
 
 def models(lake: Lake) -> list[Row]:
@@ -78,7 +85,7 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
 
 def in_training(cursor: duckdb.DuckDBPyConnection, view: str, ids: Iterable[str]) -> list[str]:
     """Those rows of a view, at the snapshot that `held` stands at, that a model trained on it has read."""
-    return _among(cursor, rows_of(f"held.{view}", "id"), ids)
+    return _among(cursor, rows_of(view, "id", "held."), ids)
 
 
 def _among(cursor: duckdb.DuckDBPyConnection, query: str, ids: Iterable[str]) -> list[str]:

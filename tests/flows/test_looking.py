@@ -20,7 +20,7 @@ from flows.cli import app
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine
 from warehouse import Lake
-from warehouse.snapshots import tag
+from warehouse.publish import tag
 
 Ask = Callable[..., str]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from warehouse import Lake
-from warehouse.export import export, released
+from warehouse.export import export
+from warehouse.snapshots import released
 
 NANO = Path(__file__).parents[2] / "nano/checkpoint"
 

@@ -13,7 +13,8 @@ from lake_rows import NASTY, commit, correction, fill, instruction, response, re
 
 from warehouse import Lake, LakeError, LakeFault, publish, shards
 from warehouse import export as exporting
-from warehouse.export import SHAPES, export, released
+from warehouse.export import SHAPES, export
+from warehouse.snapshots import released
 
 VIEWS = {"alpaca": "sft", "sharegpt": "sft"}  # where a shape and its view differ in name
 MANY = 60

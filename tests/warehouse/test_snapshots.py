@@ -8,7 +8,8 @@ import pytest
 from lake_rows import commit, instruction, on, response
 
 from warehouse import Lake, LakeError, publish
-from warehouse.snapshots import resolve, snapshots, tag
+from warehouse.publish import tag
+from warehouse.snapshots import resolve, snapshots
 
 
 def step(lake, id):

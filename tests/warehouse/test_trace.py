@@ -6,7 +6,7 @@ import pytest
 from lake_rows import attempt, commit, correction, critique, instruction, on, record, response, revision
 
 from warehouse import LakeError
-from warehouse.snapshots import tag
+from warehouse.publish import tag
 from warehouse.trace import NODES, trace
 from warehouse.training import models
 
