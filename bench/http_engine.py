@@ -1,10 +1,10 @@
-"""The openai engine against a bare async httpx client, 64 in flight, on a stand-in server in a process of its own.
+"""The openai engine against bare async httpx, 64 in flight, on a stand-in server in a process of its own.
 
     python bench/http_engine.py [--requests 2000] [--in-flight 64] [--rounds 5]
 
-Both sides send the same chat requests and read the reply's text; they take turns, a new client each time. `instant`
-is answered at once, `constant` after 0.2 s, `heavy tail` after 0.06 s (50 %), 0.14 (30 %), 0.4 (15 %) or 1.04 (5 %),
-by the request's own number. The server's ceiling is what raw sockets get from it, with nothing built and nothing read.
+All sides send the same chat requests and read the reply's text; they take turns, with new connections each time.
+`instant` is answered at once, `constant` after 0.2 s, `heavy tail` after 0.06 s (50 %), 0.14 (30 %), 0.4 (15 %) or 1.04
+(5 %), by the request's own number. The ceiling is what raw sockets get from the server, with nothing built or read.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Awaitable, Callable
@@ -115,15 +114,30 @@ async def by_engine(load: Load) -> None:
 
 
 async def by_httpx(load: Load) -> None:
+    """One client for all, as its documentation advises."""
     limits = httpx.Limits(max_connections=load.in_flight, max_keepalive_connections=load.in_flight)
-    async with httpx.AsyncClient(base_url=load.url, timeout=600, limits=limits) as client:
+    async with httpx.AsyncClient(timeout=600, limits=limits) as client:
+        await load.shared(lambda number: _post(client, load, number))
 
-        async def one(number: int) -> None:
-            body = {"model": "stand-in", "messages": load.prompt(number), "max_tokens": 128, "temperature": 0.7}
-            response = await client.post("/chat/completions", json=body | {"seed": number})
-            assert response.json()["choices"][0]["message"]["content"] == REPLY
 
-        await load.shared(one)
+async def by_clients(load: Load) -> None:
+    """A client for each request in flight, so that no pool is shared: the most that httpx gives."""
+    tls, spare = httpx.create_ssl_context(), list[httpx.AsyncClient]()
+
+    async def one(number: int) -> None:
+        client = spare.pop() if spare else httpx.AsyncClient(timeout=600, verify=tls)
+        await _post(client, load, number)
+        spare.append(client)
+
+    await load.shared(one)
+    for client in spare:
+        await client.aclose()
+
+
+async def _post(client: httpx.AsyncClient, load: Load, number: int) -> None:
+    body = {"model": "stand-in", "messages": load.prompt(number), "max_tokens": 128, "temperature": 0.7}
+    response = await client.post(f"{load.url}/chat/completions", json=body | {"seed": number})
+    assert response.json()["choices"][0]["message"]["content"] == REPLY
 
 
 async def by_sockets(load: Load) -> None:
@@ -142,20 +156,15 @@ async def by_sockets(load: Load) -> None:
         writer.close()
 
 
-def measure(side: Callable[[Load], Awaitable[None]], load: Load) -> tuple[float, float]:
-    """Requests a second, and this process's CPU milliseconds for each."""
+def measure(side: Callable[[Load], Awaitable[None]], load: Load) -> float:
+    """Requests a second."""
 
-    async def timed() -> tuple[float, float]:
-        began, before = time.perf_counter(), _cpu_s()
+    async def timed() -> float:
+        began = time.perf_counter()
         await side(load)
-        return load.requests / (time.perf_counter() - began), 1000 * (_cpu_s() - before) / load.requests
+        return load.requests / (time.perf_counter() - began)
 
     return asyncio.run(timed())
-
-
-def _cpu_s() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
 
 
 def main() -> None:
@@ -165,26 +174,24 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     print(f"{given.requests} requests, {given.in_flight} in flight, medians of {given.rounds} alternating rounds\n")
-    print("| latency | engine, requests/s | httpx, requests/s | ratio (range) | CPU ms a request | server's ceiling |")
-    print("|---|---|---|---|---|---|")
+    print("| latency | engine, requests/s | one client | ratio (range) | a client each | ratio (range) | ceiling |")
+    print("|---|---|---|---|---|---|---|")
     for name in LATENCIES:
         ports: multiprocessing.Queue[int] = multiprocessing.Queue()
         process = multiprocessing.Process(target=serve, args=(name, ports), daemon=True)
         process.start()
         load = Load(ports.get(), given.requests, given.in_flight)
-        ceiling, _ = measure(by_sockets, load)
-        pairs = [(measure(by_engine, load), measure(by_httpx, load)) for _ in range(given.rounds)]
+        ceiling = measure(by_sockets, load)
+        rounds = [[measure(side, load) for side in (by_engine, by_httpx, by_clients)] for _ in range(given.rounds)]
         process.terminate()
         process.join()
-        ratios = sorted(ours[0] / bare[0] for ours, bare in pairs)
-        (ours, our_ms), (bare, bare_ms) = (
-            [statistics.median(x) for x in zip(*side, strict=True)] for side in zip(*pairs, strict=True)
-        )
-        spread = f"{statistics.median(ratios):.2f} ({ratios[0]:.2f}–{ratios[-1]:.2f})"
-        print(
-            f"| {name} | {ours:.0f} | {bare:.0f} | {spread} | {our_ms:.2f} / {bare_ms:.2f} | {ceiling:.0f} |",
-            flush=True,
-        )
+        ours, shared, each = (f"{statistics.median(side):.0f}" for side in zip(*rounds, strict=True))
+        of_shared, of_each = (_ratio([row[0] / row[side] for row in rounds]) for side in (1, 2))
+        print(f"| {name} | {ours} | {shared} | {of_shared} | {each} | {of_each} | {ceiling:.0f} |", flush=True)
+
+
+def _ratio(ratios: list[float]) -> str:
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
 
 
 if __name__ == "__main__":

@@ -156,9 +156,10 @@ class ServerEngine:
 
     async def _question(self, wire: Wire) -> None:
         """Ask for one token, never the same twice: a gateway that caches must not answer for a dead model."""
-        words = f"Say yes. ({random.getrandbits(32):08x})"
+        seed = random.getrandbits(31)
+        words, fields = f"Say yes. ({seed})", _fields(Sampling(max_tokens=1, seed=seed))
         asked = {"prompt": words} if self._path == TEXT else {"messages": [{"role": "user", "content": words}]}
-        content = json.dumps(self._body(asked) | {"max_tokens": 1}).encode()
+        content = json.dumps(self._body(asked | fields) | {"max_tokens": 1}).encode()
         await _ask(wire, self._path, content, self._spec.probe_timeout_s, _reply)
 
     async def _send(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], _T]) -> _T:

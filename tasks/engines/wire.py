@@ -133,7 +133,7 @@ class Wire:
 
     def _meaning(self, response: httpx.Response, body: bytes) -> dict[str, Any]:
         status = response.status_code
-        if status == 200:
+        if 200 <= status < 300:
             answer = _object(body)
             if answer is None:
                 raise Failed(f"the server's answer is not a JSON object: {self._words(body)!r}")

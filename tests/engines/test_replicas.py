@@ -214,13 +214,13 @@ def test_the_question_of_a_server_in_doubt_is_one_token_and_never_the_same():
 
 
 @pytest.mark.parametrize("in_flight", [1, 64])
-def test_a_thousand_at_once_are_all_answered_in_turn(in_flight):
+def test_hundreds_at_once_are_all_answered_in_turn(in_flight):
     async def main():
         async with Faulty() as server:
-            found = await ask(server.url, *map(str, range(1000)), in_flight=in_flight)
+            found = await ask(server.url, *map(str, range(400)), in_flight=in_flight)
             return found, [body["prompt"] for _, body, _, _ in server.seen]
 
     found, order = asyncio.run(main())
-    assert len(found) == 1000
+    assert len(found) == 400
     if in_flight == 1:
-        assert order == [str(number) for number in range(1000)]
+        assert order == [str(number) for number in range(400)]

@@ -61,6 +61,17 @@ def test_the_key_is_sent_but_stands_in_no_identity_and_in_no_error(monkeypatch):
     assert "no good with ***: x" in told
 
 
+def test_a_proxy_from_the_environment_is_used_for_other_hosts(monkeypatch):
+    async def main():
+        async with Faulty() as proxy:
+            monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+            return await ask("http://model.example/v1", "x"), proxy
+
+    (reply,), proxy = asyncio.run(main())
+    assert reply.text == "fine"
+    assert proxy.seen[0][0] == "http://model.example/v1/completions"
+
+
 def test_cached_tokens_are_read_where_the_server_tells_them():
     usage = {"prompt_tokens": 9, "completion_tokens": 1}
     told = {
