@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
 
-from warehouse import ledger, migrate, schema
+from warehouse import faults, ledger, migrate, schema
 from warehouse.connection import CATALOG, LAKE, as_rows, connect, one_line
 from warehouse.lock import exclusive
 from warehouse.migrate import VIEWS, view_comment
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COMMITS = "lake"  # the lock that every commit holds
-_CONFLICTS = ("ducklake_snapshot_pkey", "UNIQUE constraint", "database is locked")  # on Postgres, on SQLite twice
-# SQLite says "I/O error" where the disk has no room for its journal's index.
-_FULL = ("No space left", "disk is full", "Disk quota", "File too large", "disk I/O error")
-_NOISE = ("Failed to flush changes into DuckLake: ", "Failed to commit: ")  # stands before what matters
-_BOUND = 400  # characters of DuckDB's words in a sentence; on Postgres they hold all the SQL that failed
 _MERGES = 50  # that may land between the beginning of a read and its end, before it is given up
 _TRIES = 3  # of a commit that another, which did not hold the lock, came before
 _SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
@@ -41,10 +36,6 @@ _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _WRITERS = re.compile(
     r"\b(ducklake_(?:add|cleanup|commit|delete|expire|flush|merge|rewrite|set)\w*|sqlite_(?:attach|query|scan))", re.I
 )
-
-
-class Overtaken(LakeFault):
-    """Another commit came between, so what ours was checked against no longer holds; nothing was committed."""
 
 
 class Lake:
@@ -114,7 +105,7 @@ class Lake:
                 cursor.execute(_SEARCH)
                 yield cursor
             except duckdb.Error as error:
-                raise _unreadable(self.place, error) from error
+                raise faults.unreadable(self.place, error) from error
 
     @contextmanager
     def query(self, query: str, params: Sequence[Any] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -136,8 +127,8 @@ class Lake:
                 known = f"tables {', '.join(schema.TABLES)}; views {', '.join(VIEWS)}"
                 raise LakeError(f"the query is refused: {one_line(error)}; there are the {known}") from error
             except duckdb.Error as error:
-                if _of_a_file(self.place, error):
-                    raise _unreadable(self.place, error) from error
+                if faults.of_a_file(self.place, error):
+                    raise faults.unreadable(self.place, error) from error
                 raise LakeError(f"the query failed: {one_line(error)}") from error
 
     def undisturbed(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
@@ -248,7 +239,7 @@ class Lake:
             try:
                 with self.transaction(who) as cursor:
                     return body(cursor)
-            except Overtaken:
+            except faults.Overtaken:
                 if not left:
                     raise
         raise AssertionError("the last try returns or raises")
@@ -271,7 +262,7 @@ class Lake:
                 migrate.check(self.place, newest[0] if newest else None)
                 yield cursor
             except duckdb.Error as error:
-                raise _fault(self.place, who, error) from error
+                raise faults.failed(self.place, who, error) from error
             # Before anybody is told that it landed.
             self._check_catalog(who)
 
@@ -327,32 +318,3 @@ def _make_folder(where: Place) -> None:
         raise LakeError(f"{path}: a file stands where the lake's folder belongs; move it or choose another") from error
     except PermissionError as error:
         raise LakeError(f"{path}: the folder cannot be made: permission denied; choose another home") from error
-
-
-def _of_a_file(where: Place, error: duckdb.Error) -> bool:
-    """Whether a data file is what cannot be read. A garbled one raises the bare class, and does not say which it is."""
-    told = one_line(error)
-    return (where.folder in told and ".parquet" in told) or (type(error) is duckdb.Error and "DuckLake" not in told)
-
-
-def _unreadable(where: Place, error: duckdb.Error) -> LakeFault:
-    """A failed reading as a sentence with what to do."""
-    told = where.redacted(one_line(error))
-    if _of_a_file(where, error):
-        todo = "`alignery doctor` says what it held and what to do"
-        return LakeFault(f"{where}: a data file is gone or damaged: {told}; {todo}")
-    todo = "free some space" if any(sign in told for sign in _FULL) else "see what `alignery doctor` says"
-    return LakeFault(f"{where}: the lake cannot be read: {told}; {todo} and run again")
-
-
-def _fault(where: Place, who: str, error: duckdb.Error) -> LakeFault:
-    """A failed commit as a sentence with what to do."""
-    what = one_line(error)
-    for noise in _NOISE:
-        what = what.rpartition(noise)[2]
-    if any(sign in what for sign in _CONFLICTS):
-        done = "another program wrote to the lake without holding its lock"
-        return Overtaken(f"{where}: {who}: nothing was committed: {done}; write through alignery alone, and run again")
-    told = where.redacted(what if len(what) <= _BOUND else f"… {what[-_BOUND:]}")
-    todo = "free some space" if any(sign in what for sign in _FULL) else "mend that"
-    return LakeFault(f"{where}: {who}: nothing was committed: {told}; {todo} and run again, which goes on from here")

@@ -4,10 +4,10 @@ import logging
 import multiprocessing
 import os
 import shutil
-import sqlite3
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,9 +63,10 @@ def data(lake):
 
 
 def edit(home, statement, *values):
-    """Change the catalog behind DuckLake's back."""
-    with closing(sqlite3.connect(home / "catalog.sqlite")) as db, db:
-        db.execute(statement, values)
+    """Change the catalog behind DuckLake's back; in a process of its own, for SQLite's sake."""
+    code = "import sqlite3, sys; db = sqlite3.connect(sys.argv[1], 30); db.execute(*eval(sys.argv[2])); db.commit()"
+    catalog, arguments = str(home / "catalog.sqlite"), repr((statement, values))
+    subprocess.run([sys.executable, "-c", code, catalog, arguments], check=True)
 
 
 def test_a_dry_run_tells_and_does_nothing(filled):
