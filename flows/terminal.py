@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -22,7 +23,9 @@ _COMMANDS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *ran
 
 
 def console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 160, soft_wrap=False, highlight=False)
+    """As wide as the terminal; where there is none, as COLUMNS says, or 160 characters."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return Console(width=None if known else 160, soft_wrap=False, highlight=False)
 
 
 def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
