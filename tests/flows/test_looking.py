@@ -140,7 +140,7 @@ def test_nothing_is_wider_than_the_terminal(
     ask: Ask, works: Works, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask("tag", "v1", "--at", "9")
-    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(terminal, "WIDTH", width)
     (row,) = rows(ask, "sql", "SELECT id FROM sft LIMIT 1")
     for verb in (["status"], ["snapshots"], ["rejects"], ["diff", "v1"], ["trace", row["id"]], ["tables"]):
         shown = ask(*verb)
