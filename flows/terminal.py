@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+WIDTH = 160  # characters of a line where there is no terminal
 CELL = 80  # characters of a value shown in a table
 SHORT = 24  # characters of a value that is never broken
 SLIVER = 16  # characters that a long value must have in a line of its cell
@@ -22,7 +23,7 @@ _COMMANDS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *ran
 
 
 def console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else 160, soft_wrap=False, highlight=False)
+    return Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=False, highlight=False)
 
 
 def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 from works import PRINCIPLES, Works, speak, write_principles
 
@@ -141,9 +140,7 @@ def test_nothing_is_wider_than_the_terminal(
     ask: Ask, works: Works, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask("tag", "v1", "--at", "9")
-    monkeypatch.setattr(terminal, "console", lambda: Console(width=width, highlight=False))
-    for module in ("show_look", "show_trace", "show"):
-        monkeypatch.setattr(sys.modules[f"flows.{module}"], "console", terminal.console)
+    monkeypatch.setattr(terminal, "WIDTH", width)
     (row,) = rows(ask, "sql", "SELECT id FROM sft LIMIT 1")
     for verb in (["status"], ["snapshots"], ["rejects"], ["diff", "v1"], ["trace", row["id"]], ["tables"]):
         shown = ask(*verb)
