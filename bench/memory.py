@@ -33,7 +33,7 @@ from warehouse.export import export, released
 Row = dict[str, Any]
 CHUNK = 5_000  # instructions a commit
 START = datetime(2026, 1, 1, tzinfo=UTC)
-COMMON = {"step": "bench.write", "fingerprint": "bench", "parents": [], "inputs": "{}", "prompt_id": "bench/write"}
+COMMON: Row = {"step": "bench.write", "fingerprint": "bench", "parents": [], "inputs": "{}", "prompt_id": "bench/write"}
 COMMON |= {"prompt_hash": "bench", "model": "bench", "sampling": "{}", "seed": 1, "try_number": 0, "final": True}
 COMMON |= {"state": "accepted", "finish_reason": "stop", "tokens_in": 100, "tokens_out": 100, "latency_s": 1.0}
 
