@@ -4,7 +4,7 @@
 
 A lake of N instructions is written through `Lake.append`, each with a first answer, a principled answer, a revision and
 a correction, in texts of 200 to 1,500 characters that share no line, and with the attempts that wrote them. A lake that
-is in FOLDER already is taken as it is.
+is in FOLDER already is taken as it is. ALIGNERY_MEMORY says how much DuckDB may hold.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import resource
 import shutil
@@ -20,17 +21,19 @@ import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from warehouse import Lake
+from warehouse.connection import MEMORY
 from warehouse.export import export, released
 
 Row = dict[str, Any]
 CHUNK = 5_000  # instructions a commit
 START = datetime(2026, 1, 1, tzinfo=UTC)
-COMMON = {"step": "bench.write", "fingerprint": "bench", "parents": [], "inputs": "{}", "prompt_id": "bench/write"}
+COMMON: Row = {"step": "bench.write", "fingerprint": "bench", "parents": [], "inputs": "{}", "prompt_id": "bench/write"}
 COMMON |= {"prompt_hash": "bench", "model": "bench", "sampling": "{}", "seed": 1, "try_number": 0, "final": True}
 COMMON |= {"state": "accepted", "finish_reason": "stop", "tokens_in": 100, "tokens_out": 100, "latency_s": 1.0}
 
@@ -101,16 +104,17 @@ def measure(task: str, home: Path) -> Row:
     return json.loads(done.stdout)
 
 
-def export_all(home: Path) -> int:
-    """Export sft, as `alignery export` does; returns its rows."""
+def export_one(shape: str, home: Path) -> int:
+    """Export one shape, as `alignery export` does; returns its rows."""
     with Lake.open(home, read_only=True) as lake:
         release = released(lake, str(lake.snapshot()))
     with TemporaryDirectory(dir=home) as out, Lake.open(home, snapshot=release.snapshot_id) as pinned:
-        done = export(pinned, ["sft"], Path(out) / "export", release=release, licences={})
-    return sum(done.rows["sft"].values())
+        done = export(pinned, [shape], Path(out) / "export", release=release, licences={})
+    return sum(done.rows[shape].values())
 
 
-TASKS = {"export": export_all}
+# What is measured: a function of a lake's home, run in a process of its own; it returns how many rows it handled.
+TASKS = {f"export {shape}": partial(export_one, shape) for shape in ("sft", "preferences", "qac")}
 
 
 def run(task: str, home: Path) -> None:
@@ -131,6 +135,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.task:
         return run(given.task, given.lakes)
+    print(f"DuckDB may hold {os.environ.get('ALIGNERY_MEMORY', MEMORY)} before it goes on in temporary files.\n")
     print("| task | instructions | rows | peak memory, MiB | seconds |\n|---|---|---|---|---|")
     for count in given.instructions:
         home = given.lakes / str(count)

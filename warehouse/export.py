@@ -190,13 +190,22 @@ def _write(pinned: Lake, name: str, draft: Path, inner: str, held_out: float, sh
     with pinned.query(query) as cursor, ExitStack() as stack:
         reader = cursor.to_arrow_reader(_BATCH)
         splits = [_Writing(stack, split, draft, inner, reader.schema, columns, shard_rows) for split in SPLITS]
-        for batch in reader:
+        for batch in _batches(reader):
             held = batch.column("held_out")
             for split, mask in zip(splits, (pc.invert(held), held), strict=True):
                 split.add(batch.filter(mask))
         done = {split.name: split.finish() for split in splits}
     sample = next((split.sample for split in splits if split.sample), None)
     return Exported(name, about, query, columns, done, sample)
+
+
+def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """The reader's batches; what DuckDB fails of under way, Arrow tells in its own errors."""
+    try:
+        yield from reader
+    except (pa.ArrowException, OSError) as error:
+        told = f"the lake failed while it was read: {' '.join(str(error).split())[:400]}"
+        raise LakeFault(f"{told}; where memory ran out, allow more, as with ALIGNERY_MEMORY=2GB") from error
 
 
 class _Writing:

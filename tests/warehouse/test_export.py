@@ -5,6 +5,7 @@ import json
 import shutil
 
 import duckdb
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
@@ -229,6 +230,22 @@ def test_what_cannot_be_exported_is_a_sentence(filled, unwritten, tmp_path):
     with pytest.raises(LakeFault, match=r"the export cannot be written: .*choose another folder"):
         out(filled, folder=tmp_path / "file" / "below")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mine"]
+
+
+def test_a_lake_that_fails_under_way_is_a_sentence_and_leaves_nothing(filled, tmp_path, monkeypatch):
+    def failing(reader):
+        def batches():
+            yield reader.read_next_batch()
+            raise pa.ArrowInvalid("Out of Memory Error: failed to pin block")
+
+        return through(pa.RecordBatchReader.from_batches(reader.schema, batches()))
+
+    through = exporting._batches
+    monkeypatch.setattr(exporting, "_batches", failing)
+    monkeypatch.setattr(exporting, "_BATCH", 5)
+    with pytest.raises(LakeFault, match=r"while it was read: .*Out of Memory Error.*ALIGNERY_MEMORY=2GB"):
+        out(filled, folder=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_tag_or_a_number_names_a_snapshot(lake, tmp_path):
