@@ -27,8 +27,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from warehouse import Lake, maintain
+from warehouse.arrow import to_arrow
 from warehouse.migrate import VIEWS, view_sql
-from warehouse.schema import TABLES, to_arrow
+from warehouse.schema import TABLES
 
 RUNS = 5
 BATCH = 250_000

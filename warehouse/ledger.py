@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from warehouse import schema
+from warehouse.arrow import to_arrow
 from warehouse.connection import LAKE, as_rows, one_line, sign
 from warehouse.schema import LakeError, LakeFault, Row, Rows
 
@@ -89,7 +90,7 @@ def append(
     Raises:
         LakeError: a row does not fit its table, a record's attempt is not in the batch, or the commit failed.
     """
-    made = schema.to_arrow("attempts", attempts, run_id=run_id)
+    made = to_arrow("attempts", attempts, run_id=run_id)
     wrote = {name: _records(name, rows, run_id, made) for name, rows in records.items() if len(rows)}
 
     def land(cursor: duckdb.DuckDBPyConnection) -> int:
@@ -107,7 +108,7 @@ def append(
             "records": count,
             "created_at": datetime.now(UTC),
         }
-        for name, rows in {**tables, "attempts": calls, "commits": schema.to_arrow("commits", [entry])}.items():
+        for name, rows in {**tables, "attempts": calls, "commits": to_arrow("commits", [entry])}.items():
             _insert(cursor, name, rows)
         what = f"{calls.num_rows} attempts" if calls.num_rows else f"{count} records"
         sign(cursor, f"{step}: {what}", {"run": run_id, "step": step, "fingerprint": fingerprint})
@@ -127,7 +128,7 @@ def write(lake: Lake, table: str, rows: Sequence[Row], *, run_id: str, message: 
         raise LakeError(f"{table!r} is not written row by row; that is for {', '.join(_WRITTEN)}, append for the rest")
     filled = {"run_id": run_id, "created_at": datetime.now(UTC)}
     filled = {name: value for name, value in filled.items() if name in schema.TABLES[table].names}
-    given = schema.to_arrow(table, [{**filled, **row} for row in rows])
+    given = to_arrow(table, [{**filled, **row} for row in rows])
 
     def land(cursor: duckdb.DuckDBPyConnection) -> None:
         batch = given
@@ -147,7 +148,7 @@ def _records(name: str, rows: Rows, run_id: str, made: pa.Table) -> pa.Table:
     """The records as a table, each id once; every one must name an attempt of its batch, or none."""
     if name not in schema.RECORDS:
         raise LakeError(f"append: {name!r} is no record table; those are {', '.join(schema.RECORDS)}")
-    table = schema.to_arrow(name, rows, run_id=run_id)
+    table = to_arrow(name, rows, run_id=run_id)
     loose = table["attempt_id"].is_null()
     stray = table.filter(pc.invert(pc.or_(loose, _among(table["attempt_id"], made["id"]))))
     if stray.num_rows:

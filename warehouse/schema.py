@@ -7,7 +7,6 @@ A change of a name or a type is a change of `SCHEMA_VERSION`; a test pins both.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any, TypeAlias
 
 import pyarrow as pa
@@ -21,8 +20,6 @@ TEXT, FLAG, INT, LONG, REAL = pa.string(), pa.bool_(), pa.int32(), pa.int64(), p
 TEXTS, WHEN = pa.list_(TEXT), pa.timestamp("us", tz="UTC")
 _SQL = {TEXT: "VARCHAR", FLAG: "BOOLEAN", INT: "INTEGER", LONG: "BIGINT", REAL: "DOUBLE", TEXTS: "VARCHAR[]"}
 _SQL[WHEN] = "TIMESTAMPTZ"
-_PYTHON: dict[pa.DataType, tuple[type, ...]] = {TEXT: (str,), FLAG: (bool,), INT: (int,), LONG: (int,)}
-_PYTHON |= {REAL: (float, int), TEXTS: (list, tuple), WHEN: (datetime,)}
 
 
 class LakeError(ValueError):
@@ -292,65 +289,3 @@ def comments(catalog: str) -> Iterator[str]:
 def quoted(text: str) -> str:
     """A SQL string literal."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def to_arrow(name: str, rows: Rows, **filled: Any) -> pa.Table:
-    """Rows as an Arrow table of exactly the table's schema; a column that a row leaves out is null.
-
-    Args:
-        filled: columns that have one value in every row.
-
-    Raises:
-        LakeError: an unknown column, a value of the wrong type, or null where a value is needed.
-    """
-    schema = table(name)
-    known = set(schema.names)
-    if isinstance(rows, pa.Table):
-        return _arranged(name, rows, filled)
-    rows = [{**row, **filled} for row in rows] if filled else rows
-    for row in rows:
-        if unknown := row.keys() - known:
-            raise LakeError(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
-    return pa.Table.from_arrays(
-        [_column(name, field, [row.get(field.name) for row in rows]) for field in schema], schema=schema
-    )
-
-
-def _arranged(name: str, rows: pa.Table, filled: Mapping[str, Any]) -> pa.Table:
-    """An Arrow table with the schema's columns in its order, of exactly its types."""
-    schema = table(name)
-    if unknown := set(rows.column_names) - set(schema.names):
-        raise LakeError(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
-    columns = []
-    for field in schema:
-        if field.name in filled or field.name not in rows.column_names:
-            column = pa.repeat(pa.scalar(filled.get(field.name), field.type), rows.num_rows)
-        else:
-            column = rows[field.name]
-        if column.type != field.type or (column.null_count and not field.nullable):
-            got = "null" if column.type == field.type else column.type
-            raise LakeError(f"{name}.{field.name}: got {got}, expected {field.type}: {note(field)}")
-        columns.append(column)
-    return pa.Table.from_arrays(columns, schema=schema)
-
-
-def _column(name: str, field: pa.Field, values: Sequence[Any]) -> pa.Array:
-    # Arrow alone would cut 1.5 to 1, spell a string out into a list and take a naive time for UTC.
-    for value in values:
-        if not _fits(field, value):
-            got = "null" if value is None else f"{value!r:.80} ({type(value).__name__})"
-            raise LakeError(f"{name}.{field.name}: got {got}, expected {sql_type(field)}: {note(field)}")
-    try:
-        return pa.array(values, field.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-        raise LakeError(f"{name}.{field.name}: {error}; expected {sql_type(field)}: {note(field)}") from error
-
-
-def _fits(field: pa.Field, value: Any) -> bool:
-    if value is None:
-        return field.nullable
-    if isinstance(value, bool):
-        return field.type == FLAG
-    if isinstance(value, datetime):
-        return field.type == WHEN and value.tzinfo is not None
-    return isinstance(value, _PYTHON[field.type])
