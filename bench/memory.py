@@ -28,7 +28,8 @@ from typing import Any
 
 from warehouse import Lake
 from warehouse.connection import MEMORY
-from warehouse.export import export, released
+from warehouse.export import export
+from warehouse.snapshots import released
 
 Row = dict[str, Any]
 CHUNK = 5_000  # instructions a commit

@@ -97,10 +97,13 @@ def manifest(
             for name, exported in shapes.items()
         },
         "files": {path: file for split in splits for path, file in (split.data | split.provenance).items()},
+        # Not from the view funnel, which tells work keys apart, and so holds them all in memory.
         "steps": pinned.rows(
-            "SELECT step, sum(attempts)::BIGINT AS attempts, sum(accepted)::BIGINT AS accepted,"
-            f" sum(tokens_out)::BIGINT AS tokens_out FROM funnel WHERE {_MADE_IT} GROUP BY step"
-            " ORDER BY min(started_at), step"
+            "SELECT * EXCLUDE began FROM (SELECT step, count(*) AS attempts,"
+            " count(*) FILTER (state = 'accepted') AS accepted, coalesce(sum(tokens_out), 0)::BIGINT AS tokens_out,"
+            f" min(created_at) AS began FROM attempts WHERE {_MADE_IT} GROUP BY step UNION ALL"
+            " SELECT 'self_instruct.gate', 0, count(*) FILTER (state = 'accepted'), 0, min(created_at)"
+            " FROM instructions WHERE origin = 'self_instruct' HAVING count(*) > 0) ORDER BY began, step"
         ),
         "prompts": pinned.rows(
             "SELECT DISTINCT prompt_id AS id, prompt_hash AS hash FROM attempts WHERE state = 'accepted'"

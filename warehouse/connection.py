@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import duckdb
 
@@ -58,7 +60,7 @@ def connect(place: Place, *, read_only: bool, snapshot: int | None = None) -> du
         db.execute("SET GLOBAL ducklake_max_retry_count = 0")
         db.execute(f"ATTACH {quoted(place.source)} AS {LAKE} ({', '.join(options)})")
         db.execute("SET GLOBAL TimeZone = 'UTC'")
-        db.execute(f"SET temp_directory = {quoted(str(place.home / 'tmp'))}")
+        db.execute(f"SET temp_directory = {quoted(str(_spill(place)))}")
         db.execute(f"SET allowed_directories = [{quoted(place.folder)}]")
         db.execute("SET enable_external_access = false")
     except duckdb.Error as error:
@@ -105,6 +107,19 @@ def as_rows(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 def one_line(error: duckdb.Error) -> str:
     """DuckDB's message without its line breaks."""
     return " ".join(str(error).split())
+
+
+def _spill(place: Place) -> Path:
+    """A folder of its own for a connection's temporary files, for DuckDB deletes it when it closes.
+
+    What a killed process left there goes now.
+    """
+    folder = place.home / "tmp"
+    for old in folder.glob("*-*"):
+        pid = old.name.partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(old, ignore_errors=True)
+    return folder / f"{os.getpid()}-{uuid4().hex[:8]}"
 
 
 def _extensions(place: Place) -> list[str]:

@@ -2,7 +2,7 @@
 
     <folder>/README.md       the card, whose front matter says which files are which split
              manifest.json   snapshot, queries, rows, hashes, prompts, models
-             data/train-00000-of-00002.parquet    the trainer's own columns, ordered by id
+             data/train-00000-of-00002.parquet    the trainer's own columns, ordered by the prompt's hash, and id
              data/test-00000-of-00001.parquet     the same of the prompts that are held out
              provenance/…                         file by file, where each row came from, in the same order
 
@@ -14,6 +14,7 @@ refuses an empty one.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -22,6 +23,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -29,8 +31,9 @@ from warehouse.card import Exported, Release, Split, manifest, render
 from warehouse.content import Content, digest
 from warehouse.lake import Lake
 from warehouse.lock import exclusive
-from warehouse.schema import LakeError, LakeFault, Row
+from warehouse.schema import TABLES, LakeError, LakeFault, Row
 from warehouse.shards import Shards
+from warehouse.standing import relations
 
 # Each shape is a query, shapes/<name>.sql: the trainer's own columns, named here, then `prompt_text`, whose hash says
 # on which side a row falls, then all that its view knows beside, which is its provenance.
@@ -47,6 +50,9 @@ SHARD_ROWS = 100_000  # of a file at most; our choice
 _GRAIN = 1_000_000  # the share that is held out is counted in millionths
 _IN_THE_WAY = "something that is no export stands there; move it away, or choose another folder"
 _THREADS = 1
+_PLACES = 1 << 16
+_PART = 50_000  # instructions whose rows are sorted at once; our choice
+_KIN = ("instructions", "responses", "revisions", "corrections")  # the tables that the shapes' views read
 _BATCH = 2048  # rows that DuckDB hands on at a time
 
 
@@ -181,22 +187,52 @@ def _shape(name: str, held_out: float) -> tuple[str, str]:
     text = (Path(__file__).parent / "shapes" / f"{name}.sql").read_text(encoding="utf-8")
     about, _, query = text.removeprefix("-- ").partition("\n")
     side = is_held_out("prompt_text", held_out)
-    return about, f"SELECT * EXCLUDE prompt_text, {side} AS held_out FROM (\n{query.strip()}\n) ORDER BY id"
+    order = f"ORDER BY {_place_of('prompt_text')}, id"
+    return about, f"SELECT * EXCLUDE prompt_text, {side} AS held_out FROM (\n{query.strip()}\n) {order}"
+
+
+def _place_of(prompt: str) -> str:
+    """The SQL of a prompt's place in an export, from 0 to _PLACES: the first bits of its hash."""
+    return f"md5_number_upper({prompt}) // {2**64 // _PLACES}"
 
 
 def _write(pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int) -> Exported:
     about, query = _shape(name, held_out)
     columns = SHAPES[name]
-    with pinned.query(query) as cursor, ExitStack() as stack:
-        reader = cursor.to_arrow_reader(_BATCH)
-        splits = [_Writing(stack, split, draft, inner, reader.schema, columns, shard_rows) for split in SPLITS]
-        for batch in _batches(reader):
-            held = batch.column("held_out")
-            for split, mask in zip(splits, (pc.invert(held), held), strict=True):
-                split.add(batch.filter(mask))
+    splits: list[_Writing] = []
+    with pinned.cursor() as cursor, ExitStack() as stack:
+        for reader in _parts(cursor, query):
+            splits = splits or [
+                _Writing(stack, split, draft, inner, reader.schema, columns, shard_rows) for split in SPLITS
+            ]
+            for batch in _batches(reader):
+                held = batch.column("held_out")
+                for split, mask in zip(splits, (pc.invert(held), held), strict=True):
+                    split.add(batch.filter(mask))
         done = {split.name: split.finish() for split in splits}
     sample = next((split.sample for split in splits if split.sample), None)
     return Exported(name, about, query, columns, done, sample)
+
+
+def _parts(cursor: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatchReader]:
+    """The query's rows, part by part: each part has the prompts whose hashes lie in a range, and all of their rows.
+
+    The views choose among the rows of one prompt, and sort. With a part of the prompts in the place of their tables
+    they do so in the memory of a part, however many there are; each part costs one more reading of the tables.
+    """
+    tables = {
+        name: f"SELECT snapshot_id, {', '.join(TABLES[name].names)} FROM {relations(cursor)[name]}" for name in _KIN
+    }
+    (count,) = cursor.execute(f"SELECT count(*) FROM ({tables['instructions']})").fetchall()[0]
+    parts = min(_PLACES, max(1, math.ceil(count / _PART)))
+    for number in range(parts):
+        first, end = (_PLACES * edge // parts for edge in (number, number + 1))
+        among = f"{_place_of('text')} >= {first} AND {_place_of('text')} < {end}"
+        for name, rows in tables.items():
+            cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
+            kin = among if name == "instructions" else "instruction_id IN (SELECT id FROM temp.instructions)"
+            cursor.execute(f"CREATE TEMP TABLE {name} AS {rows} WHERE {kin}")
+        yield cursor.execute(query).to_arrow_reader(_BATCH)
 
 
 def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:

@@ -46,7 +46,7 @@ def stand(
     """
     cursor.execute(f"SET VARIABLE {name} = {int(snapshot)}")
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS memory.{name}")
-    for table, relation in (_relations(cursor) | dict(sources or {})).items():
+    for table, relation in (relations(cursor) | dict(sources or {})).items():
         columns = ", ".join(f'"{column}"' for column in TABLES[table].names)
         cursor.execute(
             f"CREATE OR REPLACE VIEW memory.{name}.{table} AS SELECT snapshot_id, {columns} FROM {relation}"
@@ -67,7 +67,7 @@ def asked(cursor: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
     return as_rows(cursor)
 
 
-def _relations(cursor: duckdb.DuckDBPyConnection) -> dict[str, str]:
+def relations(cursor: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Where each table is read: in the lake, or through the stand-in of one that an older lake lacks or has smaller."""
     named = "SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main'"
     stand_ins = {name for (name,) in cursor.execute(named).fetchall()}

@@ -101,7 +101,7 @@ def test_a_trace_is_drawn_from_the_request_to_the_models(ask: Ask, works: Works)
     assert {"requests", "instructions", "responses", "critiques"} <= {node["record_table"] for node in found["nodes"]}
     assert found["uses"][0]["models"][0]["ids"] == [revision["id"]]
     listed = ask("models")
-    assert 'its rows: alignery sql --at v1 "SELECT * FROM preferences"' in listed
+    assert 'its rows: alignery sql --at v1 "SELECT * FROM preferences WHERE NOT ' in listed
     assert "from /models/base" in listed
     assert "→ dpo-1" in ask("snapshots")
     assert "give 6 characters" in ask("trace", "0", code=2)

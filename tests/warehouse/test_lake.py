@@ -29,7 +29,7 @@ def test_every_table_and_column_carries_its_comment_in_the_lake(unwritten):
     assert {(row["t"], row["c"]): row["comment"] for row in found} == {
         (table, field.name): note(field) for table in TABLES for field in TABLES[table]
     }
-    assert note(TABLES["attempts"].field("latency_s")) == "time from request to reply [seconds]"
+    assert note(TABLES["attempts"].field("latency_s")) == "time from sending to reply [seconds]"
 
 
 def test_small_commits_are_zstd_parquet_and_not_inlined(lake):

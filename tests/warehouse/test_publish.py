@@ -32,7 +32,8 @@ def test_datasets_and_pyarrow_open_the_trainers_columns(done, tmp_path):
     sft = datasets.load_dataset(str(publication.path), "sft", split="train+test", cache_dir=str(tmp_path))
     assert sft.column_names == ["messages"]
     assert len(sft) == publication.rows["sft"] == lake.sql("SELECT * FROM sft").num_rows > 0
-    assert sft[0]["messages"] == lake.rows("SELECT messages FROM sft ORDER BY id LIMIT 1")[0]["messages"]
+    rows = [row["messages"] for row in lake.rows("SELECT messages FROM sft")]
+    assert sorted(map(str, sft["messages"])) == sorted(map(str, rows))
     preferences = pq.read_table(publication.data("preferences"))
     assert preferences.column_names == ["prompt", "chosen", "rejected"]
     assert preferences.num_rows == publication.rows["preferences"] > 0

@@ -1,8 +1,8 @@
 -- What each principle of the constitution did: how often it was drawn, what was revised under it, what that changed.
 --
 -- `drawn` counts critiques; `changed` the revisions that differ from what they revise, and `share_changed` is their
--- share (0 to 1); `median_round` is the round of the middle one of them. `words` are its critique request and its
--- revision request as they were last drawn; `wordings` counts all that there were.
+-- share (0 to 1); `median_round` is the round of the middle one of them. `critique_request` and `revision_request` are
+-- its words as they were last used; `wordings` counts those that either has had.
 WITH drawn AS (
     SELECT
         principle_id, count(*) AS drawn, count(DISTINCT principle_hash) AS wordings,
@@ -13,7 +13,8 @@ WITH drawn AS (
 made AS (
     SELECT
         principle_id, count(*) AS revised, count(*) FILTER (changed) AS changed,
-        median(round) FILTER (changed) AS median_round
+        median(round) FILTER (changed) AS median_round, count(DISTINCT principle_hash) AS wordings,
+        arg_max(principle_hash, snapshot_id) AS hash
     FROM revisions
     GROUP BY principle_id
 ),
@@ -24,8 +25,10 @@ words AS (
 )
 SELECT
     d.principle_id, d.drawn, coalesce(m.revised, 0) AS revised, coalesce(m.changed, 0) AS changed,
-    m.changed / m.revised AS share_changed, m.median_round, d.wordings, w.source AS words
+    m.changed / m.revised AS share_changed, m.median_round, greatest(d.wordings, m.wordings) AS wordings,
+    w.source AS critique_request, v.source AS revision_request
 FROM drawn d
 LEFT JOIN made m ON m.principle_id = d.principle_id
 LEFT JOIN words w ON w.hash = d.hash
+LEFT JOIN words v ON v.hash = m.hash
 ORDER BY changed DESC, d.principle_id
