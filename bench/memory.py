@@ -114,8 +114,41 @@ def export_one(shape: str, home: Path) -> int:
     return sum(done.rows[shape].values())
 
 
+def refresh(home: Path) -> int:
+    """A refresh of 64 new instructions and their answers, from an engine that answers at once; returns its requests."""
+    import asyncio
+    from io import StringIO
+
+    from flows.factory import Factory
+    from flows.line import Line
+    from flows.presets import Preset
+    from flows.progress import StepProgress
+    from flows.run import Run
+    from tasks.engines import Sampling, ScriptedEngine
+
+    texts = Texts(time.time_ns())
+
+    def speak(prompt: Any, sampling: Sampling) -> str:
+        words = [f"Say what this means: {texts.take(200, 300)}" for _ in range(7)]
+        return "\n".join(f"{number}. {item}" for number, item in enumerate(words, 1))
+
+    line: dict[str, dict[str, Any]] = {
+        "self_instruct": {"accept": 64, "max_candidates": 640, "requests_per_round": 16, "max_words": 400}
+    }
+    line["self_instruct"]["sampling"] = {"max_tokens": 1024 + time.time_ns() % 100_000}  # never asked before
+    models = {"generator": {"engine": "scripted", "replies": [f"{time.time_ns()}"]}}
+    preset = Preset.model_validate({"name": "bench", "about": "memory", "models": models, "line": line})
+    engine = ScriptedEngine(speak)
+    with Lake.open(home) as lake, StepProgress(StringIO()) as progress, Run(lake, "refresh", preset) as run:
+        factory = Factory(lake, run, progress)
+        asyncio.run(Line(preset, factory, {"generator": engine, "aligner": engine}).walk())
+        run.end("finished", {})
+    return factory.tally.sent
+
+
 # What is measured: a function of a lake's home, run in a process of its own; it returns how many rows it handled.
 TASKS = {f"export {shape}": partial(export_one, shape) for shape in ("sft", "preferences", "qac")}
+TASKS["refresh"] = refresh
 
 
 def run(task: str, home: Path) -> None:

@@ -12,6 +12,7 @@ import math
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 
 from flows.factory import Factory, Judge
 from flows.presets import Alias, Preset
@@ -123,7 +124,8 @@ class Line:
                 number += 1
 
     def _gate(self, config: self_instruct.Config) -> Judge:
-        pool = RougePool([*look.instructions(self.factory.lake), *(seed.instruction for seed in self.library.seeds())])
+        seeds = (seed.instruction for seed in self.library.seeds())
+        pool = RougePool(chain(look.instructions(self.factory.lake), seeds))
         return lambda records: self_instruct.gate(records, pool, config, self.contamination)
 
     async def _walk_chunk(self, rows: list[Row]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from warehouse.lake import Lake
 from warehouse.migrate import VIEWS
 from warehouse.schema import TABLES, LakeError, Row, quoted
 
+_BATCH = 8192  # rows of a streamed result at a time
 _SUMMARIES = ("funnel", "principles")  # they have an order of their own
 
 
@@ -83,9 +85,8 @@ def evals(lake: Lake) -> list[Row]:
     return lake.rows("SELECT * FROM evals ORDER BY snapshot_id, created_at")
 
 
-def instructions(lake: Lake) -> list[str]:
-    """The texts of all accepted instructions, in the order in which they were accepted."""
-    return [
-        row["text"]
-        for row in lake.rows("SELECT text FROM instructions WHERE state = 'accepted' ORDER BY created_at, id")
-    ]
+def instructions(lake: Lake) -> Iterator[str]:
+    """The texts of all accepted instructions, streamed, in no order of their own."""
+    with lake.query("SELECT text FROM instructions WHERE state = 'accepted'") as cursor:
+        for batch in cursor.to_arrow_reader(_BATCH):
+            yield from batch.column(0).to_pylist()

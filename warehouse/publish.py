@@ -66,6 +66,8 @@ def publish(
         models: identity of a model → its licence, for the card.
         message: why, in a sentence for the card.
 
+    A tag that was only named is published as it was named.
+
     Raises:
         LakeError: a bad name, a tag that holds other content, nothing to publish, or a folder in the way.
     """
@@ -109,7 +111,10 @@ def _publish(
     lake: Lake, tag: str | None, draft: Path, models: Mapping[str, str], run_id: str, message: str | None
 ) -> Publication:
     with ExitStack() as stack:
-        pinned = stack.enter_context(Lake.open(lake.place, snapshot=lake.snapshot()))
+        named = next((row for row in look.tags(lake) if row["name"] == tag and row["export_path"] is None), None)
+        # A tag that was only named is published as the snapshot that it names.
+        snapshot = named["snapshot_id"] if named else lake.snapshot()
+        pinned = stack.enter_context(Lake.open(lake.place, snapshot=snapshot))
         written = write(pinned, PUBLISHED, draft)
         rows = {name: shape.rows for name, shape in written.items()}
         if not any(rows.values()):
@@ -132,7 +137,7 @@ def _publish(
     if (folder / "manifest.json").is_file():
         shutil.rmtree(folder)
     place(draft, folder)
-    if not there:
+    if not there or named:
         _record(lake, release, content, rows, folder)
     return done
 

@@ -10,9 +10,13 @@ faster. Departures:
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import IO
 
 import numpy as np
 from rapidfuzz.distance import Indel, LCSseq
@@ -23,6 +27,7 @@ _GRAM = 3
 _CHUNK = 50_000  # pool texts compared at once: 0.4 MB of scores a text
 _TIE = 1e-9  # well under the gap between two different fractions of lengths such as these
 _SURROGATES = range(0xD800, 0xE000)
+_END = "\0"  # no token's character
 
 
 def tokens(text: str) -> list[str]:
@@ -61,21 +66,32 @@ class Nearest:
 
 
 class RougePool:
-    """Texts to be compared with; what is added counts at once."""
+    """Texts to be compared with; what is added counts at once.
+
+    Full chunks of a large pool lie in temporary files, so memory does not grow with the pool, but for eight bytes a
+    text and the vocabulary.
+    """
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._texts: list[str] = []
-        self._codes: list[str] = []
+        self._codes: list[str] = []  # of the newest chunk; those before are in the file
+        self._chunks: list[tuple[int, int]] = []  # where each is: its first byte, and how many
+        self._texts = array("Q", [0])  # where each text ends in its file, and the next begins
+        # They live as long as the pool, and are gone with it.
+        self._files: tuple[IO[bytes], IO[bytes]] = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
         self._vocabulary: dict[str, str] = {}
         for text in texts:
             self.add(text)
 
     def __len__(self) -> int:
-        return len(self._texts)
+        return len(self._texts) - 1
 
     def add(self, text: str) -> None:
-        self._texts.append(text)
+        codes, texts = self._files
+        self._texts.append(self._texts[-1] + texts.write(text.encode("utf-8", "surrogatepass")))
         self._codes.append(self._encode(text))
+        if len(self._codes) == _CHUNK:
+            self._chunks.append((codes.tell(), codes.write(_END.join(self._codes).encode("utf-8"))))
+            self._codes = []
 
     def nearest(self, text: str) -> Nearest:
         """The pool's most similar text (the first of equals), in time linear in the pool."""
@@ -84,31 +100,57 @@ class RougePool:
     def compare(self, texts: Sequence[str]) -> list[Nearest]:
         """`nearest` of each text; some dozens at once take less than half the time of one by one."""
         codes = [self._encode(text) for text in texts]
-        found = [Nearest() for _ in texts]
-        for start in range(0, len(self._codes), _CHUNK):
-            pool = self._codes[start : start + _CHUNK]
+        found, places, start = [Nearest() for _ in texts], [0] * len(texts), 0
+        for pool in self._pools():
             # (texts, pool texts); all cores
             scores = cdist(codes, pool, scorer=Indel.normalized_similarity, dtype=np.float64, workers=-1)
-            found = [
-                near.merged(self._best(code, row, start)) for near, code, row in zip(found, codes, scores, strict=True)
-            ]
-        return found
+            for number, (code, row) in enumerate(zip(codes, scores, strict=True)):
+                near, place = _best(code, pool, row)
+                if near.similarity > found[number].similarity:
+                    places[number] = start + place
+                found[number] = found[number].merged(near)
+            start += len(pool)
+        return [
+            replace(near, text=self._text(place)) if near.similarity else near
+            for near, place in zip(found, places, strict=True)
+        ]
 
-    def _best(self, code: str, scores: np.ndarray, start: int) -> Nearest:
-        # RapidFuzz calls two empty sequences equal; ROUGE calls them 0.
-        if not code or not scores.any():
-            return Nearest(size=len(scores))
-        # Equal fractions may round differently in `rouge_score`, so every one of the best is settled by its arithmetic.
-        best = start + np.flatnonzero(scores >= scores.max() - _TIE)
-        exact = [f_measure(LCSseq.similarity(code, self._codes[i]), len(code), len(self._codes[i])) for i in best]
-        top = max(range(len(best)), key=exact.__getitem__)
-        return Nearest(exact[top], float(scores.mean()), self._texts[best[top]], len(scores))
+    def _pools(self) -> Iterator[list[str]]:
+        """The pool's codes, a chunk at a time."""
+        codes = self._files[0]
+        try:
+            for begin, size in self._chunks:
+                codes.seek(begin)
+                yield codes.read(size).decode("utf-8").split(_END)
+        finally:
+            codes.seek(0, os.SEEK_END)
+        if self._codes:
+            yield self._codes
+
+    def _text(self, place: int) -> str:
+        texts = self._files[1]
+        texts.seek(self._texts[place])
+        text = texts.read(self._texts[place + 1] - self._texts[place]).decode("utf-8", "surrogatepass")
+        texts.seek(0, os.SEEK_END)
+        return text
 
     def _encode(self, text: str) -> str:
         return "".join(self._char(token) for token in tokens(text))
 
     def _char(self, token: str) -> str:
         if token not in self._vocabulary:
-            place = len(self._vocabulary)
+            place = len(self._vocabulary) + 1  # 0 ends a text in the file
             self._vocabulary[token] = chr(place if place < _SURROGATES.start else place + len(_SURROGATES))
         return self._vocabulary[token]
+
+
+def _best(code: str, pool: Sequence[str], scores: np.ndarray) -> tuple[Nearest, int]:
+    """The best of a chunk, without its text, and its place there."""
+    # RapidFuzz calls two empty sequences equal; ROUGE calls them 0.
+    if not code or not scores.any():
+        return Nearest(size=len(scores)), 0
+    # Equal fractions may round differently in `rouge_score`, so every one of the best is settled by its arithmetic.
+    best = np.flatnonzero(scores >= scores.max() - _TIE)
+    exact = [f_measure(LCSseq.similarity(code, pool[i]), len(code), len(pool[i])) for i in best]
+    top = max(range(len(best)), key=exact.__getitem__)
+    return Nearest(exact[top], float(scores.mean()), None, len(scores)), int(best[top])

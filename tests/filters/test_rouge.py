@@ -7,6 +7,7 @@ import random
 import pytest
 from rouge_score import rouge_scorer
 
+from tasks.filters import rouge
 from tasks.filters.rouge import RougePool, f_measure, tokens
 
 NOUNS = ("cat", "dog", "boat", "tree", "song", "river", "king", "loaf", "star", "glove")
@@ -89,3 +90,18 @@ def test_tokens_are_those_of_rouge_score() -> None:
     assert tokens("Don't stop: 3rd naïve_try!") == ["don", "t", "stop", "3rd", "na", "ve", "try"]
     assert tokens("?!") == []
     assert RougePool(["?!"]).nearest("...").similarity == 0.0
+
+
+def test_a_pool_in_many_chunks_is_the_pool_in_one(monkeypatch):
+    texts = [f"say {n} of the {'tea' if n % 2 else 'river Ωmega'} in {n % 7} words" for n in range(50)]
+    asked = ["say 3 of the tea in 3 words", "nothing alike", "Ωmega", *texts[10:14]]
+    whole = RougePool(texts).compare(asked)
+    monkeypatch.setattr(rouge, "_CHUNK", 8)
+    parts = RougePool(texts)
+    assert len(parts) == 50
+    for one, other in zip(parts.compare(asked), whole, strict=True):
+        assert (one.similarity, one.text, one.size) == (other.similarity, other.text, other.size)
+        assert one.mean == pytest.approx(other.mean)
+    parts.add("a late one, after a comparison")
+    assert parts.nearest("a late one, after a comparison").text == "a late one, after a comparison"
+    assert parts.nearest(texts[0]).text == texts[0]

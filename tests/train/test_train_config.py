@@ -47,7 +47,7 @@ def test_the_command_exits_2_with_one_sentence(capsys, tmp_path, sft_view):
     nothing = tmp_path / "nothing"
     code, words = told(capsys, "sft", nothing, tmp_path, tmp_path / "out")
     assert code == 2
-    assert words.startswith(f"error: {nothing}: got no *.parquet")
+    assert words.startswith(f"error: {nothing}: got no train-*.parquet")
 
     code, words = told(capsys, "sft", sft_view, nothing, tmp_path / "out")
     assert code == 2

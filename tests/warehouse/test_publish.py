@@ -9,7 +9,8 @@ import pytest
 import yaml
 from lake_rows import fill
 
-from warehouse import Lake, LakeError, publish
+from warehouse import Lake, LakeError, look, publish
+from warehouse.publish import tag
 
 
 def out(lake, tag="v1", **changes):
@@ -149,3 +150,14 @@ def test_what_a_broken_publication_left_makes_way_but_nothing_else_does(lake):
     assert out(lake).created
     assert not (folder / "precious.txt").exists()
     assert lake.sql("SELECT * FROM tags").num_rows == 1
+
+
+def test_a_tag_that_was_only_named_is_published_as_the_snapshot_it_names(lake):
+    fill(lake, 12)
+    named = tag(lake, "then", lake.snapshot(), run_id="r")
+    fill(lake, 12, start=12)
+    done = publish(lake, "then", lake.home / "exports", models={}, run_id="p")
+    assert (done.snapshot_id, done.content_hash, done.rows) == (named.snapshot_id, named.content_hash, named.rows)
+    assert look.tags(lake)[-1]["export_path"] == str(done.path)
+    again = publish(lake, "v2", lake.home / "exports", models={}, run_id="p")
+    assert again.content_hash != done.content_hash

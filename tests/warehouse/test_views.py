@@ -159,8 +159,9 @@ def test_rejects_name_every_row_that_was_not_accepted(mixed):
 
 def test_principles_say_what_each_brought_about(lake):
     words = [
-        {"hash": "h1", "id": "principle:kind", "source": "Is it kind?\nMake it kind."},
-        {"hash": "h2", "id": "principle:kind", "source": "Is it gentle?\nMake it gentle."},
+        {"hash": "h1", "id": "principle:kind", "source": "Is it kind?"},
+        {"hash": "h2", "id": "principle:kind", "source": "Is it gentle?"},
+        {"hash": "h", "id": "principle:kind:revision", "source": "Make it kind."},
     ]
     lake.write("prompts", words, run_id="r", message="words")
     commit(
@@ -183,7 +184,8 @@ def test_principles_say_what_each_brought_about(lake):
     kind, law = lake.rows("SELECT * FROM principles")
     expected = {"principle_id": "kind", "drawn": 4, "revised": 4, "changed": 3, "share_changed": 0.75, "wordings": 2}
     assert {name: kind[name] for name in expected} == expected
-    assert (kind["median_round"], kind["words"]) == (3, "Is it gentle?\nMake it gentle.")
+    assert kind["median_round"] == 3
+    assert (kind["critique_request"], kind["revision_request"]) == ("Is it gentle?", "Make it kind.")
     assert (law["drawn"], law["revised"], law["changed"], law["share_changed"]) == (1, 0, 0, None)
 
 
