@@ -4,6 +4,8 @@ import pytest
 from lake_rows import commit, instruction
 
 from warehouse import LakeError, look
+from warehouse.migrate import VIEWS
+from warehouse.schema import TABLES
 
 
 def test_tables_and_views_are_listed_with_their_rows(lake):
@@ -48,3 +50,8 @@ def test_schema_names_columns_types_and_comments(unwritten):
     assert [column["name"] for column in unwritten.schema("qac")][:3] == ["question", "answer", "correction"]
     with pytest.raises(LakeError, match="no table 'nope'"):
         unwritten.schema("nope")
+
+
+@pytest.mark.parametrize("name", [*TABLES, *VIEWS])
+def test_every_table_and_view_can_be_shown(unwritten, name):
+    assert isinstance(look.show(unwritten, name), list)
