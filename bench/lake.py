@@ -228,8 +228,8 @@ def _fill(home: Path, rows: int) -> None:
 def _line(start: int, calls: pa.Table) -> dict[str, pa.Table]:
     """What a line makes of each instruction; four attempts in a row wrote it all."""
     count = calls.num_rows // 4
-    wrote = {place: {"attempt_id": calls["id"].take(range(place, 4 * count, 4)),
-                     "work_key": calls["work_key"].take(range(place, 4 * count, 4))} for place in range(4)}  # fmt: skip
+    each = [pa.array(range(call, 4 * count, 4)) for call in range(4)]
+    wrote = [{"attempt_id": calls["id"].take(rows), "work_key": calls["work_key"].take(rows)} for rows in each]
     words = [text.as_py() for text in calls["raw_text"].slice(0, 2000)]
     ids = {kind: [f"{kind}-{start + n:029d}" for n in range(count)] for kind in ("in", "ba", "pr", "r1", "r2", "co")}
     chain = {"instruction_id": ids["in"], "response_id": ids["ba"], "target_id": ids["ba"], "critique_id": ids["r1"]}
