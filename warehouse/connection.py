@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,8 @@ def _spill(place: Place) -> Path:
     What a killed process left there goes now.
     """
     folder = place.home / "tmp"
+    with suppress(PermissionError):  # a reader may not be allowed to; DuckDB says so, if it comes to that
+        folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob("*-*"):
         pid = old.name.partition("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():

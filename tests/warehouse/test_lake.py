@@ -158,3 +158,13 @@ def test_queries_take_values_and_explain_themselves(shared):
     assert shared[True].sql("SELECT ? + 1 AS n", [1]).to_pylist() == [{"n": 2}]
     assert shared[True].sql("EXPLAIN SELECT * FROM sft").num_rows
     assert shared[True].rows("FROM (DESCRIBE qac) SELECT column_name LIMIT 1") == [{"column_name": "question"}]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_what_does_not_fit_the_memory_goes_on_in_temporary_files_that_are_gone_afterwards(home, monkeypatch, read_only):
+    monkeypatch.setenv("ALIGNERY_MEMORY", "60MB")
+    assert not (home / "tmp").exists() or not list((home / "tmp").iterdir())
+    with Lake.open(home, read_only=read_only) as lake:
+        wide = "SELECT i, hash(i)::VARCHAR || repeat('x', 60) AS text FROM range(1_500_000) r(i)"
+        assert lake.rows(f"SELECT max(text) > '' AS held FROM ({wide} ORDER BY text OFFSET 1)") == [{"held": True}]
+    assert not list((home / "tmp").iterdir())
