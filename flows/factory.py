@@ -7,22 +7,24 @@ of all rows, old and new. Prefect is not needed: a `TaskRunner` says how a chunk
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
+from flows.lookup import Lookup
 from flows.progress import StepProgress
 from flows.run import Run
+from flows.writer import Writer, uninterrupted, unjudged
 from tasks.budget import BudgetSpent
-from tasks.engines import Engine
-from tasks.step import Outcome, Replies, Row, Step, run
+from tasks.engines import Engine, EngineDown
+from tasks.step import Ask, Outcome, Row, Step, attend
 from warehouse import Lake
 
-_T = TypeVar("_T")
 ChunkWork = Callable[[], Awaitable[None]]
 TaskRunner = Callable[[str, ChunkWork], Awaitable[None]]
-Judge = Callable[[Sequence[Row]], Sequence[Row]]
+Judge = Callable[[Sequence[Row]], Awaitable[Sequence[Row]]]
 
 # Below this many rows a reject rate says nothing.
 REJECT_LIMIT_FROM = 100
@@ -30,16 +32,6 @@ REJECT_LIMIT_FROM = 100
 
 class StageStopped(RuntimeError):
     """A step rejected more than the preset allows; the message carries the top reasons and samples."""
-
-
-async def uninterrupted(work: Coroutine[Any, Any, _T]) -> _T:
-    """Await work to its end, even when cancelled in the middle of it; the cancellation follows."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
 
 
 async def plainly(name: str, work: ChunkWork) -> None:
@@ -55,6 +47,32 @@ class Tally:
     saved: int = 0
     by_step: Counter[str] = field(default_factory=Counter)
     rejects: dict[str, Counter[str]] = field(default_factory=dict)
+    samples: dict[str, deque[str]] = field(default_factory=dict)  # of refused replies, by step, the newest
+
+
+class Bench:
+    """Replies of many rows that are judged together, in the rows' order, whoever answered first."""
+
+    def __init__(self, writer: Writer, judge: Judge) -> None:
+        self._writer, self._judge = writer, judge
+        self._heard: dict[int, Outcome] = {}
+        self._notes = writer.notes()
+
+    def hear(self, place: int, outcome: Outcome) -> None:
+        self._heard[place] = outcome
+        self._notes.write(unjudged(outcome))
+
+    async def rise(self) -> dict[int, list[Row]]:
+        """Judge what was heard, and put it on its way into the lake; the records by place."""
+        heard = [self._heard[place] for place in sorted(self._heard)]
+        judged: dict[str, list[Row]] = {}
+        for record in await self._judge([record for outcome in heard for record in outcome.records]):
+            judged.setdefault(record["work_key"], []).append(record)
+        for outcome in heard:
+            outcome.records = judged.get(outcome.attempts[0]["work_key"], [])
+            self._writer.put(outcome)
+        self._notes.end()
+        return {place: outcome.records for place, outcome in self._heard.items()}
 
 
 @dataclass
@@ -76,70 +94,122 @@ class Factory:
     reject_limit: float = 0.5
     tally: Tally = field(default_factory=Tally)
     spent: str | None = None  # what of the budget was spent when it ran out; from then on nothing is sent
+    halt: Exception | None = None  # what ended it: from then on no row goes on
+    _begun: asyncio.Task[None] | None = None
 
-    async def advance(self, step: Step, rows: Sequence[Row], engine: Engine) -> list[Row]:
-        """The rows of a chunk after a step: those whose work was accepted, each as the step's `carry` makes it."""
-        by_key = dict(zip(step.work_keys(rows, engine), rows, strict=True))
-        records = await self._settle(step, by_key, engine, None)
-        return [step.carry(by_key[record["work_key"]], record) for record in records]
+    def __post_init__(self) -> None:
+        self._lookup, self._writer = Lookup(self.lake), Writer(self.lake, self.run)
+
+    async def chunk(self, name: str, work: ChunkWork) -> None:
+        """Run a chunk's work in the runner, which may try it again; what came of it is committed either way."""
+        tries = 0
+
+        async def attempt() -> None:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                # The engine may be back, and the lake has more by now than it had at first.
+                self._lookup.forget()
+                self.halt = None if isinstance(self.halt, EngineDown) else self.halt
+            try:
+                await work()
+            finally:
+                await self._writer.flush()
+
+        await self.runner(name, attempt)
+
+    async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]:
+        """The rows that follow one row after a step, as its `carry` makes them; none where nothing was accepted.
+
+        Raises:
+            EngineDown, StageStopped: nothing more is asked; what was answered will be committed.
+        """
+        records = await self._records(Ask(step, row, engine), self._writer.put)
+        return [step.carry(row, record) for record in records]
 
     async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
-        """The records of these rows under a step, old and new; only what the lake does not have is asked.
+        """The records of these rows under a step, old and new, once they are committed.
 
         `judge` sees new records before they are committed (the near-duplicate gate).
 
         Raises:
-            EngineDown: the engine died; what was finished is committed.
-            StageStopped: the step rejects too much.
+            EngineDown, StageStopped: what was finished is committed.
         """
-        return await self._settle(step, dict(zip(step.work_keys(rows, engine), rows, strict=True)), engine, judge)
-
-    async def _settle(self, step: Step, by_key: Mapping[str, Row], engine: Engine, judge: Judge | None) -> list[Row]:
-        pending = await asyncio.to_thread(self.lake.pending, list(by_key))
-        self.tally.saved += len(by_key) - len(pending)
-        self.progress.expect(step.name, len(by_key), len(by_key) - len(pending))
-        done = [key for key in by_key if key not in pending]
-        records = await asyncio.to_thread(self.lake.records, step.table, done) if done else []
+        records: list[Row] = []
 
         async def work() -> None:
-            todo = [row for key, row in by_key.items() if key in pending]
-            outcome = await run(step, todo, engine, lambda: self.progress.tick(step.name), self._recall)
-            records.extend(await uninterrupted(self._commit(outcome, judge)))
-            # So that a retried chunk sends only what is unfinished.
-            pending.difference_update(attempt["work_key"] for attempt in outcome.attempts if attempt["final"])
-            if isinstance(outcome.fault, BudgetSpent):
-                self.spent = str(outcome.fault)
-            elif outcome.fault:
-                raise outcome.fault
-            self._check(step.name, outcome.attempts)
+            bench = Bench(self._writer, judge) if judge else None
+            found: list[list[Row]] = [[] for _ in rows]
 
-        if pending and not self.spent:
-            await self.runner(f"{step.name} × {len(pending)}", work)
+            async def one(place: int, row: Row) -> None:
+                keep = partial(bench.hear, place) if bench else self._writer.put
+                found[place] = await self._records(Ask(step, row, engine), keep)
+
+            try:
+                await self.together(*(one(place, row) for place, row in enumerate(rows)))
+            finally:
+                judged = await uninterrupted(bench.rise()) if bench else {}
+            for place, some in judged.items():
+                found[place] = some
+            records[:] = [record for some in found for record in some]
+
+        await self.chunk(f"{step.name} × {len(rows)}", work)
         return sorted(records, key=lambda record: (record["work_key"], record["id"]))
 
-    async def _recall(self, keys: Sequence[str]) -> Replies:
-        """Replies that the lake has to the very same requests, asked under another id, parser or gate."""
-        return await asyncio.to_thread(self.lake.replies, keys)
+    async def together(self, *work: Coroutine[Any, Any, None]) -> None:
+        """All of it at once; the first fault ends the rest, but what a dead engine has still to say is heard out."""
+        tasks = [asyncio.ensure_future(one) for one in work]
+        if not tasks:
+            return
+        try:
+            _, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        except asyncio.CancelledError:
+            await self._ended(tasks)
+            raise
+        await self._ended(rest)
+        if faults := [error for task in tasks if not task.cancelled() and (error := task.exception())]:
+            raise faults[0]
 
-    async def _commit(self, outcome: Outcome, judge: Judge | None) -> Sequence[Row]:
-        """Commit what came of a chunk; the records as they are in the lake."""
-        step = outcome.step
-        records = await asyncio.to_thread(judge, outcome.records) if judge else outcome.records
-        await asyncio.to_thread(self.run.start)
-        landed = await asyncio.to_thread(
-            self.lake.append,
-            {step.table: records},
-            outcome.attempts,
-            run_id=self.run.id,
-            step=step.name,
-            fingerprint=outcome.fingerprint,
-        )
-        self._count(outcome)
-        if landed == len(outcome.attempts):
-            return records
-        # Another run did some of this work first; its records are the ones that stand.
-        keys = list({attempt["work_key"] for attempt in outcome.attempts})
-        return await asyncio.to_thread(self.lake.records, step.table, keys)
+    async def _ended(self, tasks: Collection[asyncio.Task[None]]) -> None:
+        if not isinstance(self.halt, EngineDown):
+            for task in tasks:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _records(self, ask: Ask, keep: Callable[[Outcome], None]) -> list[Row]:
+        """The records of one row's work: those that the lake has, or what is now asked and kept."""
+        if self.halt:
+            raise self.halt
+        step, found = ask.step, await self._lookup.find(ask)
+        self.progress.expect(step.name, 1, int(found.records is not None))
+        if found.records is not None:
+            self.tally.saved += 1
+            return found.records
+        if self.spent:
+            return []
+        await self._begin()
+        heard = Outcome(step, ask.fingerprint)
+        try:
+            await attend(ask, found.replies, heard)
+        except BudgetSpent as spent:
+            self.spent = str(spent)
+            return []
+        except EngineDown as down:
+            self.halt = down
+            raise
+        finally:
+            if heard.attempts:
+                self._count(heard)
+                keep(heard)
+        self.progress.tick(step.name)
+        self._check(step.name)
+        return heard.records
+
+    async def _begin(self) -> None:
+        """The run is in the lake before anything is sent in its name."""
+        if not self.run.started:
+            self._begun = self._begun or asyncio.create_task(asyncio.to_thread(self.run.start))
+            await asyncio.shield(self._begun)
 
     def _count(self, outcome: Outcome) -> None:
         step = outcome.step.name
@@ -150,16 +220,19 @@ class Factory:
         settled = [attempt for attempt in outcome.attempts if attempt["final"]]
         self.tally.by_step[step] += len(settled)
         refused = self.tally.rejects.setdefault(step, Counter())
-        refused.update(attempt["reason"] for attempt in settled if attempt["state"] != "accepted")
+        lost = [attempt for attempt in settled if attempt["state"] != "accepted"]
+        refused.update(attempt["reason"] for attempt in lost)
+        samples = self.tally.samples.setdefault(step, deque(maxlen=3))
+        samples.extend(str(attempt["raw_text"])[:160] for attempt in lost)
 
-    def _check(self, step: str, attempts: Sequence[Row]) -> None:
+    def _check(self, step: str) -> None:
         asked, refused = self.tally.by_step[step], self.tally.rejects[step]
         if asked < REJECT_LIMIT_FROM or refused.total() <= self.reject_limit * asked:
             return
         reasons = "; ".join(f"{count} × {reason}" for reason, count in refused.most_common(3))
-        samples = [str(a["raw_text"])[:160] for a in attempts if a["state"] != "accepted"][:3]
-        raise StageStopped(
+        self.halt = StageStopped(
             f"{step}: {refused.total()} of {asked} rows were not accepted, over the limit of "
-            f"{self.reject_limit:.0%} (line.reject_limit): {reasons}. Samples: {samples}. "
+            f"{self.reject_limit:.0%} (line.reject_limit): {reasons}. Samples: {list(self.tally.samples[step])}. "
             "What was accepted is in the lake; see the view 'rejects'."
         )
+        raise self.halt

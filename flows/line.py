@@ -1,20 +1,20 @@
-"""The line: the way of a row from a topic to a training example, walked chunk by chunk.
+"""The line: the way of a row from a topic to a training example, each row by itself.
 
-Instructions are written round by round; as soon as a chunk of them is accepted it walks on by itself,
-answer → critique ⇄ revision, answer → correction, and the principled answer beside them, so that
-steps overlap and the engine always has work.
+Instructions are written round by round; as soon as they are accepted each walks on alone, answer → critique ⇄
+revision, answer → correction, and the principled answer beside them. So every step overlaps with every other, and one
+long answer holds up nobody but its own row.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 
-from flows.factory import Factory, Judge
+from flows.factory import Factory
 from flows.presets import Alias, Preset
 from prompts import Library, digest
 from tasks.engines import Engine
@@ -23,6 +23,8 @@ from tasks.filters.rouge import RougePool
 from tasks.generate import aligner, constitutional, respond, self_align, self_instruct
 from tasks.step import Row, Step
 from warehouse import look
+
+Gate = Callable[[Sequence[Row]], Sequence[Row]]
 
 
 @dataclass
@@ -35,6 +37,8 @@ class Line:
     held_out: Sequence[str] = ()  # evaluation prompts, which no instruction may repeat
     accepted: list[Row] = field(default_factory=list)
     candidates: int = 0
+    _walking: set[str] = field(default_factory=set)  # instructions on their way
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         line = self.preset.line
@@ -78,16 +82,16 @@ class Line:
 
     async def walk(self) -> str | None:
         """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
-        line = self.preset.line
-        # Four rows for each request that may be on its way: while a chunk waits for its last answer, others are asked.
-        busy = max(8, math.ceil(4 * self.preset.spec("generator").places / line.chunk))
-        places = asyncio.Semaphore(line.chunks_in_flight or busy)
-        async with asyncio.TaskGroup() as group, aclosing(self._instructions()) as chunks:
-            async for chunk in chunks:
-                await places.acquire()
-                walk = group.create_task(self._walk_chunk(chunk))
-                walk.add_done_callback(lambda _: places.release())
-        config = line.self_instruct
+        chunks: asyncio.Queue[list[Row] | None] = asyncio.Queue(maxsize=1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._write_instructions(chunks, group))
+            while (chunk := await chunks.get()) is not None:
+                while len(self._walking) >= self.rows_in_flight:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                self._walking.update(row["instruction_id"] for row in chunk)
+                group.create_task(self._walk_chunk(chunk))
+        config = self.preset.line.self_instruct
         if self.factory.spent:
             return f"stopped at its budget: {self.factory.spent}; run the same command again to go on from here"
         if len(self.accepted) >= config.accept:
@@ -97,48 +101,102 @@ class Line:
             f"candidates; raise line.self_instruct.max_candidates ({config.max_candidates}), or see the view 'rejects'"
         )
 
-    async def _instructions(self) -> AsyncGenerator[list[Row], None]:
-        """Chunks of accepted instructions, exactly as many in all as the target says."""
+    @property
+    def rows_in_flight(self) -> int:
+        """Four rows for each request that may be on its way: some wait for the lake, and the last ones fan out."""
+        return self.preset.line.rows_in_flight or 4 * self.preset.spec("generator").places
+
+    async def _write_instructions(self, chunks: asyncio.Queue[list[Row] | None], group: asyncio.TaskGroup) -> None:
+        """Put chunks of accepted instructions, exactly as many in all as the target says, and None at the end."""
         config, chunk = self.preset.line.self_instruct, self.preset.line.chunk
-        judge = self._gate(config)
-        yielded = number = 0
+        gate = await asyncio.to_thread(self._gate, config)
+        rounds: deque[asyncio.Task[list[Row]]] = deque()  # on their way, the oldest first
+        counts = [0]  # accepted after each round, from before the first
+        yielded = asked = 0
         while yielded < config.accept:
             ready = self.accepted[yielded : min(yielded + chunk, config.accept)]
-            exhausted = self.candidates >= config.max_candidates or self.factory.spent is not None
-            if len(ready) == chunk or (ready and (exhausted or len(self.accepted) >= config.accept)):
+            while self._wants(len(rounds)):
+                # From what was accepted when the rounds that are on their way now were not yet asked.
+                pool = self.accepted[: counts[max(0, asked + 1 - config.rounds_in_flight)]]
+                requests = self_instruct.requests(self.library, config, asked, pool)
+                before = rounds[-1] if rounds else None
+                rounds.append(group.create_task(self._ask_round(requests, gate, before)))
+                asked += 1
+            if len(ready) == chunk or (ready and (not rounds or len(self.accepted) >= config.accept)):
                 yielded += len(ready)
-                yield [self_instruct.instruction_row(record) for record in ready]
-            elif exhausted:
-                return
+                await chunks.put([self_instruct.instruction_row(record) for record in ready])
+            elif rounds:
+                records = await rounds.popleft()
+                self._take(records, config.requests_per_round)
+                counts.append(len(self.accepted))
             else:
-                requests = self_instruct.requests(self.library, config, number, self.accepted)
-                records = await self.factory.settle(self.write, requests, self.engines["generator"], judge)
-                # Looked at again, for an evaluation prompt may have come after an instruction was accepted.
-                self.accepted += [
-                    record
-                    for record in records
-                    if record["state"] == "accepted" and not self.contamination.reason(record["text"])
-                ]
-                # A round counts as one candidate a request at least, so that a silent model cannot loop for ever.
-                self.candidates += max(len(records), len(requests))
-                number += 1
+                break
+        await chunks.put(None)
 
-    def _gate(self, config: self_instruct.Config) -> Judge:
+    def _wants(self, on_their_way: int) -> bool:
+        """Whether one more round is due, even if every request on its way brings all that it was asked for."""
+        config = self.preset.line.self_instruct
+        brought = on_their_way * config.requests_per_round * config.count
+        return (
+            on_their_way < config.rounds_in_flight
+            and self.factory.spent is None
+            and len(self.accepted) + brought < config.accept
+            and self.candidates + brought < config.max_candidates
+        )
+
+    async def _ask_round(self, requests: list[Row], gate: Gate, before: asyncio.Task[list[Row]] | None) -> list[Row]:
+        async def judge(records: Sequence[Row]) -> Sequence[Row]:
+            if before:  # rounds are gated in their order
+                await asyncio.wait([before])
+            return await asyncio.to_thread(gate, records)
+
+        return await self.factory.settle(self.write, requests, self.engines["generator"], judge)
+
+    def _take(self, records: Sequence[Row], requests: int) -> None:
+        """Count a round's candidates, and keep what may be walked on from."""
+        self.accepted += [
+            {name: record[name] for name in ("id", "topic", "text")}
+            for record in records
+            # Looked at again, for an evaluation prompt may have come after an instruction was accepted.
+            if record["state"] == "accepted" and not self.contamination.reason(record["text"])
+        ]
+        # A round counts as one candidate a request at least, so that a silent model cannot loop for ever.
+        self.candidates += max(len(records), requests)
+
+    def _gate(self, config: self_instruct.Config) -> Gate:
         seeds = (seed.instruction for seed in self.library.seeds())
         pool = RougePool(chain(look.instructions(self.factory.lake), seeds))
         return lambda records: self_instruct.gate(records, pool, config, self.contamination)
 
-    async def _walk_chunk(self, rows: list[Row]) -> None:
-        generator = self.engines["generator"]
-        async with asyncio.TaskGroup() as group:
-            if self.principled:
-                group.create_task(self.factory.advance(self.principled, rows, generator))
-            answered = await self.factory.advance(self.respond, rows, generator)
-            if self.correct:
-                group.create_task(self.factory.advance(self.correct, answered, self.engines["aligner"]))
-            for critique, revise in self.rounds:
-                answered = await self.factory.advance(critique, answered, generator)
-                answered = await self.factory.advance(revise, answered, generator)
+    async def _walk_chunk(self, rows: Sequence[Row]) -> None:
+        """Each row of a chunk by itself: the slow ones hold up nobody."""
+
+        async def work() -> None:
+            await self.factory.together(*(self._walk_row(row) for row in rows))
+
+        await self.factory.chunk(f"walk × {len(rows)}", work)
+
+    async def _walk_row(self, row: Row) -> None:
+        generator, corrector = self.engines["generator"], self.engines["aligner"]
+
+        async def answered() -> None:
+            for next_row in await self.factory.advance(self.respond, row, generator):
+                await self.factory.together(
+                    self._through(next_row, [self.correct] if self.correct else [], corrector),
+                    self._through(next_row, [step for pair in self.rounds for step in pair], generator),
+                )
+
+        await self.factory.together(
+            answered(), self._through(row, [self.principled] if self.principled else [], generator)
+        )
+        self._walking.discard(row["instruction_id"])
+        self._arrived.set()
+
+    async def _through(self, row: Row, steps: Sequence[Step], engine: Engine) -> None:
+        """A row through one step after the other, as far as it is accepted."""
+        if steps:
+            for next_row in await self.factory.advance(steps[0], row, engine):
+                await self._through(next_row, steps[1:], engine)
 
 
 @contextmanager

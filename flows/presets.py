@@ -90,8 +90,8 @@ class Line(_Strict):
     self_align: SelfAlign | None = None
     constitutional: Constitutional | None = None
     aligner: Aligner | None = None
-    chunk: int = Field(default=256, ge=1, description="rows to a chunk: one Prefect task run and one commit a step")
-    chunks_in_flight: int | None = Field(default=None, ge=1, description="null: enough to keep the generator busy")
+    chunk: int = Field(default=256, ge=1, description="rows to a chunk: one Prefect task run")
+    rows_in_flight: int | None = Field(default=None, ge=1, description="null: enough to keep the generator busy")
     max_tokens: int | None = Field(default=None, ge=1, description="prompt and reply tokens that one run may take")
     max_minutes: float | None = Field(default=None, gt=0, description="after which a run sends nothing more")
     reject_limit: float = Field(default=0.5, ge=0, le=1, description="a step above this share of rejects stops the run")

@@ -16,7 +16,7 @@ from typing import Any
 from flows.presets import Preset
 from prompts import digest
 from tasks.step import Row
-from warehouse import Lake, Place
+from warehouse import Lake, Place, journal
 from warehouse.lock import exclusive
 
 
@@ -24,7 +24,8 @@ from warehouse.lock import exclusive
 async def alone(place: Place, flow: str, *, wait: bool = True) -> AsyncIterator[Lake]:
     """The lake, open for a flow that is the only one of its kind in it, whatever the host.
 
-    Two at once would send the same requests twice, for each would find the same work pending.
+    What a killed run had been answered, and had not committed, is in it first. Two at once would send the same requests
+    twice, for each would find the same work pending.
 
     Raises:
         LakeFault: another holds its place and `wait` is false; the message says who.
@@ -33,6 +34,7 @@ async def alone(place: Place, flow: str, *, wait: bool = True) -> AsyncIterator[
         lake = stack.enter_context(Lake.open(place))
         # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
         await asyncio.to_thread(stack.enter_context, exclusive(lake.place, flow, f"alignery {flow}", wait=wait))
+        await asyncio.to_thread(journal.recover, lake)
         yield lake
 
 

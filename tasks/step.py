@@ -62,21 +62,19 @@ class Step:
     carry: Callable[[Row, Row], Row] = lambda row, record: row
     config: Mapping[str, Any] = field(default_factory=dict)
     retries: int = 2
+    _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def fingerprint(self, engine: Engine) -> str:
         """What all of this step's work has in common: prompt, model, sampling, settings."""
-        return digest(
-            self.name, self.prompt.hash, engine.identity, self._sampling().identity(), dict(self.config), self.retries
-        )
+        if engine.identity not in self._fingerprints:  # it is made from long texts, and asked for by every row
+            self._fingerprints[engine.identity] = digest(
+                self.name, self.prompt.hash, engine.identity, self.drawn.identity(), dict(self.config), self.retries
+            )
+        return self._fingerprints[engine.identity]
 
     def work_key(self, row: Row, engine: Engine) -> str:
         """The hash of everything that makes this one piece of work."""
-        return self.work_keys([row], engine)[0]
-
-    def work_keys(self, rows: Iterable[Row], engine: Engine) -> list[str]:
-        """The keys of many rows; the fingerprint, which holds long texts, is hashed once."""
-        fingerprint = self.fingerprint(engine)
-        return [digest(fingerprint, self.inputs(row)) for row in rows]
+        return digest(self.fingerprint(engine), self.inputs(row))
 
     def inputs(self, row: Row) -> dict[str, Any]:
         return {name: row[name] for name in self.parents} | dict(self.content(row))
@@ -86,20 +84,22 @@ class Step:
 
         Seeds come from it too, so a changed parser, gate or id finds the reply that the same request had.
         """
-        return digest(messages, engine.identity, self._sampling().identity(), self.sample(row))
+        return digest(messages, engine.identity, self.drawn.identity(), self.sample(row))
 
-    def _sampling(self) -> Sampling:
+    @cached_property
+    def drawn(self) -> Sampling:
+        """The sampling with the prompt's stops."""
         return replace(self.sampling, stop=(*self.sampling.stop, *self.prompt.stop))
 
 
-@dataclass(frozen=True)
+@dataclass
 class Outcome:
     """What came of some rows. `fault` is what stopped them under way, if anything did: commit first, then raise it."""
 
     step: Step
     fingerprint: str
-    records: list[Row]
-    attempts: list[Row]
+    records: list[Row] = field(default_factory=list)
+    attempts: list[Row] = field(default_factory=list)
     fault: BaseException | None = None
 
 
@@ -124,12 +124,12 @@ async def run(
         done: called when a row is settled, for progress.
         recall: finds replies to the same requests, which are then read again and not asked for.
     """
-    rows = list(rows)
-    fingerprint, keys = step.fingerprint(engine), step.work_keys(rows, engine)
-    asks = [_Ask(step, row, engine, fingerprint, key) for row, key in zip(rows, keys, strict=True)]
+    asks = [Ask(step, row, engine) for row in rows]
     replies = await recall([ask.request_key for ask in asks])
-    heard = [_Heard() for _ in rows]
-    asked = [asyncio.create_task(_attend(ask, replies, into, done)) for ask, into in zip(asks, heard, strict=True)]
+    heard = [Outcome(step, step.fingerprint(engine)) for _ in asks]
+    asked = [asyncio.create_task(attend(ask, replies, into)) for ask, into in zip(asks, heard, strict=True)]
+    for task in asked:
+        task.add_done_callback(lambda task: None if task.cancelled() or task.exception() else done())
     fault: BaseException | None = None
     try:
         if asked:
@@ -142,7 +142,7 @@ async def run(
     faults = [task.exception() for task in asked if not task.cancelled()]  # all are looked at, or asyncio complains
     return Outcome(
         step,
-        fingerprint,
+        step.fingerprint(engine),
         records=[record for one in heard for record in one.records],
         attempts=[attempt for one in heard for attempt in one.attempts],
         fault=fault or next((found for found in faults if found), None),
@@ -150,12 +150,20 @@ async def run(
 
 
 @dataclass(frozen=True)
-class _Ask:
+class Ask:
+    """One row under one step, to be asked of one engine."""
+
     step: Step
     row: Row
     engine: Engine
-    fingerprint: str
-    key: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return self.step.fingerprint(self.engine)
+
+    @cached_property
+    def key(self) -> str:
+        return self.step.work_key(self.row, self.engine)
 
     @cached_property
     def messages(self) -> str | list[Message]:
@@ -166,17 +174,15 @@ class _Ask:
         return self.step.request_key(self.row, self.messages, self.engine)
 
 
-@dataclass
-class _Heard:
-    records: list[Row] = field(default_factory=list)
-    attempts: list[Row] = field(default_factory=list)
+async def attend(ask: Ask, replies: Replies, heard: Outcome) -> None:
+    """Ask for one row until its work is settled; each call stands in `heard` as soon as it is answered.
 
-
-async def _attend(ask: _Ask, replies: Replies, heard: _Heard, done: Callable[[], None]) -> None:
-    """Ask for one row until its work is settled; each call stands in `heard` as soon as it is answered."""
+    Raises:
+        EngineDown: the engine answers nobody; the call stands in `heard`, and its work is not settled.
+    """
     step, row = ask.step, ask.row
     for number in range(step.retries + 1):
-        sampling = replace(step._sampling(), seed=int(digest(ask.request_key, number)[:8], 16) >> 1)
+        sampling = replace(step.drawn, seed=int(digest(ask.request_key, number)[:8], 16) >> 1)
         attempt = _attempt(ask, number, sampling)
         try:
             if known := replies.get((ask.request_key, number)):
@@ -201,8 +207,7 @@ async def _attend(ask: _Ask, replies: Replies, heard: _Heard, done: Callable[[],
             heard.records += [_record(step, row, attempt, place, fields) for place, fields in enumerate(found)]
         heard.attempts.append(attempt)
         if attempt["final"]:
-            break
-    done()
+            return
 
 
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
@@ -214,7 +219,7 @@ def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
     return step.read(completion.text, row)
 
 
-def _attempt(ask: _Ask, number: int, sampling: Sampling) -> Row:
+def _attempt(ask: Ask, number: int, sampling: Sampling) -> Row:
     step, row = ask.step, ask.row
     now = datetime.now(UTC)
     return {

@@ -18,6 +18,7 @@ import duckdb
 
 from warehouse import faults, ledger, migrate, schema
 from warehouse.connection import CATALOG, LAKE, as_rows, connect, one_line
+from warehouse.ledger import Batch
 from warehouse.lock import exclusive
 from warehouse.migrate import VIEWS, view_comment
 from warehouse.place import Place, place
@@ -205,6 +206,10 @@ class Lake:
         """What was answered to those requests: (request key, try number) → the attempt."""
         return ledger.replies(self, keys)
 
+    def known(self) -> tuple[set[str], set[tuple[str, str]]]:
+        """What it may have answers to: fingerprints, and (prompt hash, model): see `ledger.known`."""
+        return ledger.known(self)
+
     def records(self, table: str, keys: Sequence[str]) -> list[Row]:
         """The records of those work keys, ordered by work key and id. Raises LakeError for an unknown table."""
         return ledger.records(self, table, keys)
@@ -220,8 +225,12 @@ class Lake:
         step: str,
         fingerprint: str,
     ) -> int:
+        """Commit what came of some calls of one step, once: see `append_all`."""
+        return self.append_all([Batch(step, fingerprint, records, attempts)], run_id=run_id)
+
+    def append_all(self, batches: Sequence[Batch], *, run_id: str) -> int:
         """Commit what came of some calls, once: see `ledger.append`. Returns how many attempts were new."""
-        return ledger.append(self, records, attempts, run_id=run_id, step=step, fingerprint=fingerprint)
+        return ledger.append(self, batches, run_id=run_id)
 
     def write(self, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
         """Commit rows of runs, prompts, models, evals or tags: see `ledger.write`."""

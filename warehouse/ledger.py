@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -53,6 +54,14 @@ def replies(lake: Lake, keys: Sequence[str]) -> dict[tuple[str, int], Row]:
         return {(row["request_key"], row["try_number"]): row for row in as_rows(cursor)}
 
 
+def known(lake: Lake) -> tuple[set[str], set[tuple[str, str]]]:
+    """What the lake may have answers to: fingerprints that were committed, and (prompt hash, model) that were asked."""
+    with lake.cursor() as cursor:
+        fingerprints = cursor.execute(f"SELECT DISTINCT fingerprint FROM {LAKE}.commits").fetchall()
+        asked = cursor.execute(f"SELECT DISTINCT prompt_hash, model FROM {LAKE}.attempts").fetchall()
+        return {name for (name,) in fingerprints}, set(asked)
+
+
 def records(lake: Lake, table: str, keys: Sequence[str]) -> list[Row]:
     """The records of those work keys, ordered by work key and id."""
     if table not in schema.RECORDS:
@@ -64,25 +73,29 @@ def records(lake: Lake, table: str, keys: Sequence[str]) -> list[Row]:
         return as_rows(cursor)
 
 
-def append(
-    lake: Lake,
-    records: Mapping[str, Rows],
-    attempts: Rows,
-    *,
-    run_id: str,
-    step: str,
-    fingerprint: str,
-) -> int:
-    """Commit records, attempts and a ledger row in one transaction, or nothing where all of it is there.
+@dataclass(frozen=True)
+class Batch:
+    """What came of some calls under one fingerprint of a step.
+
+    `records` is table → rows (dicts, or an Arrow table), each naming the attempt of this batch that wrote it;
+    `attempts` are the calls made, in the order they were made, in the same form.
+    """
+
+    step: str
+    fingerprint: str
+    records: Mapping[str, Rows]
+    attempts: Rows
+
+
+def append(lake: Lake, batches: Sequence[Batch], *, run_id: str) -> int:
+    """Commit records, attempts and a ledger row for each batch in one transaction, or nothing where all is there.
 
     Dropped, with the records they wrote: an attempt that is already in the lake, and every attempt at a
     work key that is settled there, so that two runs which race over the same work never double it.
     A record that no attempt wrote (a seed) is dropped if its id is there.
 
     Args:
-        records: table → rows (dicts, or an Arrow table), each naming the attempt of this batch that wrote it.
-        attempts: the calls made, in the order they were made, in the same form.
-        run_id: filled into each row.
+        run_id: filled into each row that has none.
 
     Returns:
         How many attempts were new.
@@ -90,32 +103,56 @@ def append(
     Raises:
         LakeError: a row does not fit its table, a record's attempt is not in the batch, or the commit failed.
     """
-    made = to_arrow("attempts", attempts, run_id=run_id)
-    wrote = {name: _records(name, rows, run_id, made) for name, rows in records.items() if len(rows)}
+    made = [to_arrow("attempts", batch.attempts, run_id=run_id) for batch in batches]
+    wrote = [
+        {name: _records(name, rows, run_id, calls) for name, rows in batch.records.items() if len(rows)}
+        for batch, calls in zip(batches, made, strict=True)
+    ]
 
     def land(cursor: duckdb.DuckDBPyConnection) -> int:
-        calls = _new_attempts(cursor, made)
-        tables = {name: _new_records(cursor, name, rows, calls) for name, rows in wrote.items()}
-        count = sum(rows.num_rows for rows in tables.values())
-        if not calls.num_rows and not count:
+        fresh = _new_attempts(cursor, pa.concat_tables(made))
+        found: dict[str, list[pa.Table]] = {"attempts": [fresh]}
+        entries = []
+        for batch, asked, tables in zip(batches, made, wrote, strict=True):
+            calls = asked.filter(_among(asked["id"], fresh["id"]))
+            kept = {name: _new_records(cursor, name, rows, calls) for name, rows in tables.items()}
+            if entry := _entry(batch, run_id, calls, list(kept.values())):
+                entries.append(entry)
+                for name, rows in kept.items():
+                    found.setdefault(name, []).append(rows)
+        if not entries:
             return 0
-        entry: Row = {
-            "id": _commit_id(calls, tables.values()),
-            "run_id": run_id,
-            "step": step,
-            "fingerprint": fingerprint,
-            "attempts": calls.num_rows,
-            "records": count,
-            "created_at": datetime.now(UTC),
-        }
-        for name, rows in {**tables, "attempts": calls, "commits": to_arrow("commits", [entry])}.items():
-            _insert(cursor, name, rows)
-        what = f"{calls.num_rows} attempts" if calls.num_rows else f"{count} records"
-        sign(cursor, f"{step}: {what}", {"run": run_id, "step": step, "fingerprint": fingerprint})
-        _commit(lake, cursor, f"SELECT 1 FROM {LAKE}.commits WHERE id = ?", entry["id"])
-        return calls.num_rows
+        # One insert a table, for each is a file of its own.
+        for name, parts in found.items():
+            _insert(cursor, name, pa.concat_tables(parts))
+        _insert(cursor, "commits", to_arrow("commits", entries))
+        steps = ", ".join(sorted({str(entry["step"]) for entry in entries}))
+        records = sum(int(entry["records"]) for entry in entries)
+        what = f"{fresh.num_rows} attempts" if fresh.num_rows else f"{records} records"
+        info = {"run": run_id, "step": steps}
+        if len(entries) == 1:
+            info["fingerprint"] = str(entries[0]["fingerprint"])
+        sign(cursor, f"{steps}: {what}", info)
+        _commit(lake, cursor, f"SELECT 1 FROM {LAKE}.commits WHERE id = ?", str(entries[0]["id"]))
+        return fresh.num_rows
 
-    return lake.commit(f"run {run_id}, {step}", land)
+    return lake.commit(f"run {run_id}, {', '.join(sorted({batch.step for batch in batches}))}", land) if made else 0
+
+
+def _entry(batch: Batch, run_id: str, calls: pa.Table, tables: Sequence[pa.Table]) -> Row | None:
+    """The batch's row of `commits`; None where nothing of it is new."""
+    records = sum(rows.num_rows for rows in tables)
+    if not calls.num_rows and not records:
+        return None
+    return {
+        "id": _commit_id(calls, tables),
+        "run_id": run_id,
+        "step": batch.step,
+        "fingerprint": batch.fingerprint,
+        "attempts": calls.num_rows,
+        "records": records,
+        "created_at": datetime.now(UTC),
+    }
 
 
 def write(lake: Lake, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:

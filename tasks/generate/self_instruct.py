@@ -51,6 +51,7 @@ class Config(MethodConfig):
     accept: int = Field(5000, ge=1)  # accepted instructions; our choice (paper: 52,445)
     max_candidates: int = Field(20000, ge=1)  # written before the run stops short of `accept`; our choice
     requests_per_round: int = Field(64, ge=1)  # our choice (paper: 5)
+    rounds_in_flight: int = Field(2, ge=1)  # a round's exemplars come from those before these; our choice (paper: 1)
 
 
 def requests(library: Library, config: Config, round: int, accepted: Sequence[Row]) -> list[Row]:
@@ -67,10 +68,13 @@ def requests(library: Library, config: Config, round: int, accepted: Sequence[Ro
     """
     topics, seeds = library.topics(), library.seeds()
     first = round * config.requests_per_round
+    by_topic: dict[str, list[Row]] = {}
+    for row in accepted:
+        by_topic.setdefault(row["topic"], []).append(row)
     rows = []
     for index in range(first, first + config.requests_per_round):
         topic = topics[index % len(topics)]
-        machine = _draw([row for row in accepted if row["topic"] == topic], config.machine_exemplars, index, _text)
+        machine = _pick(by_topic.get(topic, []), config.machine_exemplars, index)
         wanted = config.human_exemplars + config.machine_exemplars - len(machine)
         own = _draw([seed.instruction for seed in seeds if seed.topic == topic], wanted, index, str)
         others = _draw([seed.instruction for seed in seeds if seed.topic != topic], wanted - len(own), index, str)
@@ -179,5 +183,12 @@ def _draw(items: Sequence[Any], count: int, index: int, name: Callable[[Any], st
     return sorted(items, key=lambda item: digest(index, name(item)))[:count] if count else []
 
 
-def _text(row: Row) -> str:
-    return str(row["text"])
+def _pick(pool: Sequence[Row], count: int, index: int) -> list[Row]:
+    """So many of a pool that only grows, at places told by hash: hashing all of it would take longer and longer."""
+    found: dict[int, Row] = {}
+    draws = 0
+    while len(found) < min(count, len(pool)):
+        place = int(digest(index, draws), 16) % len(pool)
+        found[place] = pool[place]
+        draws += 1
+    return list(found.values())

@@ -55,10 +55,11 @@ def speaker() -> Iterator[Speaker]:
     server.shutdown()
 
 
-def write_preset(folder: Path, port: int, line: dict[str, Any]) -> Path:
-    """A preset whose generator is the speaker; `line` goes over two rounds of critique and all four methods."""
+def write_preset(folder: Path, port: int, line: dict[str, Any], **server: Any) -> Path:
+    """A preset with the speaker as its generator; `line` goes over two rounds and all four methods, `server` over the
+    engine's spec."""
     write_words(folder / "words")
-    generator = {"engine": "openai", "base_url": f"http://127.0.0.1:{port}/v1", "model": "speaker"}
+    generator = {"engine": "openai", "base_url": f"http://127.0.0.1:{port}/v1", "model": "speaker"} | server
     preset = {
         "about": "a test",
         "words": {"overlay": "./words"},

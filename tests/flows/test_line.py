@@ -252,7 +252,7 @@ def test_what_is_answered_is_kept_when_another_step_stops_the_run(works: Works) 
             return completion
 
     works.engine = HalfWay(lambda prompt, sampling: "" if (t := speak(prompt, sampling)).startswith("answer") else t)
-    with pytest.raises(StageStopped, match=r"respond\.answer: 128 of 128 rows .* empty reply"):
+    with pytest.raises(StageStopped, match=r"respond\.answer: 100 of 100 rows .* empty reply"):
         asyncio.run(works.walk(chunk=128, accept=128, max_candidates=600, requests_per_round=50))
     kept = works.rows("SELECT count(*) AS n FROM attempts WHERE step = 'self_align.answer' AND state = 'accepted'")
     assert kept == [{"n": 100}]

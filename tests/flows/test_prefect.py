@@ -41,7 +41,7 @@ def test_chunks_are_task_runs_and_the_funnel_is_an_artifact(tmp_path: Path, spea
 
     summary, runs, funnels = asyncio.run(once())
     assert summary.accepted == 12  # type: ignore[attr-defined]
-    assert {"respond.answer × 6", "constitutional.revise × 6", "aligner.correct × 6"} <= set(runs)
+    assert {"self_instruct.generate × 4", "walk × 6"} <= set(runs)
     assert set(runs.values()) == {"Completed"}
     assert json.loads(str(funnels[0]))[0]["step"].startswith("self_instruct")
     with Lake.open(tmp_path / "lake", read_only=True) as lake:

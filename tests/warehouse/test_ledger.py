@@ -5,9 +5,10 @@ from contextlib import contextmanager
 
 import duckdb
 import pytest
-from lake_rows import attempt, commit, instruction, response
+from lake_rows import attempt, commit, correction, instruction, response
 
 from warehouse import Lake, LakeError, LakeFault
+from warehouse.ledger import Batch
 
 
 def snapshots(lake):
@@ -188,3 +189,33 @@ def test_an_error_at_commit_is_settled_by_the_ledger(lake, monkeypatch, lands):
     monkeypatch.undo()
     assert counts(lake, "instructions", "runs") == ([1, 1] if lands else [0, 0])
     assert commit(lake, instructions=[instruction("i1")]) == (0 if lands else 1)
+
+
+def test_several_steps_land_in_one_snapshot_with_a_ledger_row_each(lake):
+    before = lake.snapshot()
+    first = Batch("respond.answer", "f", {"responses": [response("r1", "i1", key="k1")]}, [attempt("k1")])
+    second = Batch(
+        "aligner.correct",
+        "g",
+        {"corrections": [correction("c1", "i1", "r1", "better", key="k2")]},
+        [attempt("k2", step="aligner.correct", fingerprint="g")],
+    )
+    assert lake.append_all([first, second], run_id="run-1") == 2
+    assert lake.snapshot() == before + 1
+    assert lake.rows("SELECT step, fingerprint, attempts, records FROM commits ORDER BY step") == [
+        {"step": "aligner.correct", "fingerprint": "g", "attempts": 1, "records": 1},
+        {"step": "respond.answer", "fingerprint": "f", "attempts": 1, "records": 1},
+    ]
+    files = lake.rows("SELECT count(*) AS n FROM ducklake_list_files('lake', 'attempts')")
+    assert files == [{"n": 1}], "the calls of all steps are one file"
+
+
+def test_of_several_steps_only_what_is_new_lands(lake):
+    there = Batch("respond.answer", "f", {"responses": [response("r1", "i1", key="k1")]}, [attempt("k1")])
+    new = Batch("respond.answer", "g", {"responses": [response("r2", "i1", key="k2")]}, [attempt("k2")])
+    lake.append_all([there], run_id="run-1")
+    assert lake.append_all([there, new], run_id="run-2") == 1
+    assert lake.append_all([there, new], run_id="run-3") == 0
+    assert [row["id"] for row in lake.rows("SELECT id FROM responses ORDER BY id")] == ["r1", "r2"]
+    assert lake.rows("SELECT count(*) AS n FROM commits") == [{"n": 2}]
+    assert lake.known() == ({"f", "g"}, {("p1", "model-a")})

@@ -1,0 +1,85 @@
+"""What the lake already has, asked for many rows at once: those that ask while one query runs share the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from tasks.step import Ask, Replies, Row
+from warehouse import Lake
+
+
+@dataclass(frozen=True)
+class Found:
+    """`records` of work that is settled, None where it is not; `replies` to the same request, where it is not."""
+
+    records: list[Row] | None
+    replies: Replies
+
+
+NOTHING = Found(None, {})
+
+
+@dataclass
+class _Batch:
+    asks: list[Ask] = field(default_factory=list)
+    answer: asyncio.Task[dict[str, Found]] | None = None
+
+
+class Lookup:
+    """Finds settled work and earlier replies. What it can tell without a query, it tells without one."""
+
+    def __init__(self, lake: Lake) -> None:
+        self._lake = lake
+        self._open: _Batch | None = None
+        self._turn = asyncio.Lock()
+        self._known: tuple[set[str], set[tuple[str, str]]] | None = None
+
+    def forget(self) -> None:
+        """The lake has more by now than it had at first: look again."""
+        self._known = None
+
+    async def find(self, ask: Ask) -> Found:
+        """What the lake has of this work."""
+        if self._known is not None and not self._maybe(ask):
+            return NOTHING
+        batch = self._open = self._open or _Batch()
+        batch.asks.append(ask)
+        if batch.answer is None:
+            batch.answer = asyncio.create_task(self._answer(batch))
+        # Shared by many rows, of which one may be cancelled.
+        return (await asyncio.shield(batch.answer)).get(ask.key, NOTHING)
+
+    def _maybe(self, ask: Ask) -> bool:
+        assert self._known is not None
+        fingerprints, asked = self._known
+        return ask.fingerprint in fingerprints or (ask.step.prompt.hash, ask.engine.identity) in asked
+
+    async def _answer(self, batch: _Batch) -> dict[str, Found]:
+        async with self._turn:
+            self._open = None
+            return await asyncio.to_thread(self._query, batch.asks)
+
+    def _query(self, asks: list[Ask]) -> dict[str, Found]:
+        if self._known is None:
+            self._known = self._lake.known()
+        by_key = {ask.key: ask for ask in asks if self._maybe(ask)}
+        if not by_key:
+            return {}
+        pending = self._lake.pending(list(by_key))
+        tables = defaultdict(list)
+        for key, ask in by_key.items():
+            if key not in pending:
+                tables[ask.step.table].append(key)
+        records: dict[str, list[Row]] = {key: [] for keys in tables.values() for key in keys}
+        for table, keys in tables.items():
+            for record in self._lake.records(table, keys):
+                records[record["work_key"]].append(record)
+        replies = self._replies([by_key[key] for key in pending])
+        return {key: Found(records.get(key), replies if key in pending else {}) for key in by_key}
+
+    def _replies(self, asks: list[Ask]) -> Replies:
+        assert self._known is not None
+        keys = [ask.request_key for ask in asks if (ask.step.prompt.hash, ask.engine.identity) in self._known[1]]
+        return self._lake.replies(keys) if keys else {}

@@ -1,0 +1,103 @@
+"""What rows came to, on its way into the lake: journalled at once, committed with many others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import IO, Any, TypeVar
+
+from flows.run import Run
+from tasks.step import Outcome, Row
+from warehouse import Lake, LakeFault
+from warehouse.journal import Journal, drop
+from warehouse.ledger import Batch
+
+_T = TypeVar("_T")
+ROWS, EVERY_S = 1024, 5.0  # a commit is due at so many calls, or after so many seconds: our choice
+
+
+async def uninterrupted(work: Coroutine[Any, Any, _T]) -> _T:
+    """Await work to its end, even when cancelled in the middle of it; the cancellation follows."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+def unjudged(outcome: Outcome) -> Batch:
+    """Calls as they stand after a kill, when nothing judged their replies: read again by the next run, not asked."""
+    left = {"state": "failed", "reason": "the run ended before the reply was judged", "final": False}
+    return Batch(outcome.step.name, outcome.fingerprint, {}, [attempt | left for attempt in outcome.attempts])
+
+
+class Writer:
+    """Gathers outcomes of all steps and commits them together, in the name of one run."""
+
+    def __init__(self, lake: Lake, run: Run) -> None:
+        self._lake, self._run = lake, run
+        self._journal = Journal(lake.home, run.id)
+        self._waiting: list[Outcome] = []
+        self._calls = 0
+        self._turn = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due: asyncio.Task[None] | None = None
+
+    def notes(self) -> Journal:
+        """A journal apart, for calls whose replies are still to be judged."""
+        return Journal(self._lake.home, self._run.id)
+
+    def put(self, outcome: Outcome) -> None:
+        """Journal what came of a row, to be committed soon.
+
+        Raises:
+            LakeFault: the disk is full, or an earlier commit failed.
+        """
+        self._check()
+        step = outcome.step
+        self._journal.write(Batch(step.name, outcome.fingerprint, {step.table: outcome.records}, outcome.attempts))
+        self._waiting.append(outcome)
+        self._calls += len(outcome.attempts)
+        if self._calls >= ROWS:
+            self._commit_soon()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._commit_soon)
+
+    async def flush(self) -> None:
+        """Commit all that was put so far; even when cancelled. Raises as `put` does."""
+        await uninterrupted(self._flush())
+        self._check()
+
+    def _check(self) -> None:
+        if self._due and self._due.done() and (error := self._due.exception()):
+            raise error
+
+    def _commit_soon(self) -> None:
+        if self._due is None or self._due.done():
+            self._due = asyncio.create_task(self._flush())
+
+    async def _flush(self) -> None:
+        async with self._turn:
+            if self._timer:
+                self._timer.cancel()
+            outcomes, self._waiting, self._calls, self._timer = self._waiting, [], 0, None
+            if outcomes:
+                await asyncio.to_thread(self._commit, outcomes, self._journal.turn())
+
+    def _commit(self, outcomes: list[Outcome], journal: IO[bytes] | None) -> None:
+        self._run.start()
+        found: dict[tuple[str, str], tuple[dict[str, list[Row]], list[Row]]] = {}
+        for outcome in outcomes:
+            records, attempts = found.setdefault((outcome.step.name, outcome.fingerprint), ({}, []))
+            records.setdefault(outcome.step.table, []).extend(outcome.records)
+            attempts += outcome.attempts
+        batches = [Batch(*names, *rows) for names, rows in found.items()]
+        landed = self._lake.append_all(batches, run_id=self._run.id)
+        if journal:
+            drop(journal)
+        if landed < (made := sum(len(outcome.attempts) for outcome in outcomes)):
+            raise LakeFault(
+                f"{self._lake.place}: another run settled {made - landed} of the same calls first; its answers stand, "
+                "and what this run made of its own is not to be built upon: run again"
+            )
