@@ -68,7 +68,6 @@ _PRINCIPLE = (
 )
 
 
-
 def _foreseen(name: str, type: pa.DataType, comment: str, unit: str = "") -> Iterator[pa.Field]:
     """A figure of a plan, with the interval that it is expected in."""
     yield _may(name, type, f"{comment}, foreseen", unit)
