@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -48,6 +49,8 @@ class Step:
         carry: (row, one of its records) → the row that the next step of a chain gets.
         config: further settings that the outcome depends on; part of the fingerprint.
         retries: how many more seeds an unparsed reply is given.
+        options: where it is a choice: the model is not asked to write but for the probability of each of these as its
+            next words, and what `read` gets is for `probabilities`.
     """
 
     name: str
@@ -62,13 +65,19 @@ class Step:
     carry: Callable[[Row, Row], Row] = lambda row, record: row
     config: Mapping[str, Any] = field(default_factory=dict)
     retries: int = 2
+    options: tuple[str, ...] = ()
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def fingerprint(self, engine: Engine) -> str:
         """What all of this step's work has in common: prompt, model, sampling, settings."""
         if engine.identity not in self._fingerprints:  # it is made from long texts, and asked for by every row
             self._fingerprints[engine.identity] = digest(
-                self.name, self.prompt.hash, engine.identity, self.drawn.identity(), dict(self.config), self.retries
+                self.name,
+                self.prompt.hash,
+                engine.identity,
+                self.options or self.drawn.identity(),
+                dict(self.config),
+                self.retries,
             )
         return self._fingerprints[engine.identity]
 
@@ -80,11 +89,11 @@ class Step:
         return {name: row[name] for name in self.parents} | dict(self.content(row))
 
     def request_key(self, row: Row, messages: str | list[Message], engine: Engine) -> str:
-        """The hash of what is sent, whatever will be read from the reply: words, model, sampling.
+        """The hash of what is sent, whatever will be read from the reply: words, model, sampling or options.
 
         Seeds come from it too, so a changed parser, gate or id finds the reply that the same request had.
         """
-        return digest(messages, engine.identity, self.drawn.identity(), self.sample(row))
+        return digest(messages, engine.identity, self.options or self.drawn.identity(), self.sample(row))
 
     @cached_property
     def drawn(self) -> Sampling:
@@ -188,6 +197,8 @@ async def attend(ask: Ask, replies: Replies, heard: Outcome) -> None:
             if known := replies.get((ask.request_key, number)):
                 completion = Completion(known["raw_text"], known["finish_reason"], 0, 0, 0.0)
                 attempt |= {"replayed_from": known["id"]}
+            elif step.options:
+                completion = await _choose(ask)
             else:
                 completion = await ask.engine.generate(ask.messages, sampling)
             attempt |= _answer(completion)
@@ -208,6 +219,19 @@ async def attend(ask: Ask, replies: Replies, heard: Outcome) -> None:
         heard.attempts.append(attempt)
         if attempt["final"]:
             return
+
+
+async def _choose(ask: Ask) -> Completion:
+    """The choice as a reply: JSON of each option's probability, and of how many replies were drawn for them."""
+    began = time.perf_counter()
+    found = await ask.engine.choose(ask.messages, ask.step.options)
+    said = {"probabilities": list(found), "draws": getattr(found, "draws", 0)}
+    return Completion(json.dumps(said), "stop", 0, 0, time.perf_counter() - began)
+
+
+def probabilities(reply: str) -> list[float]:
+    """The probabilities in the reply of a step with `options`, in their order; they sum to 1."""
+    return [float(one) for one in json.loads(reply)["probabilities"]]
 
 
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:

@@ -1,0 +1,55 @@
+"""A step that is a choice: what is asked, what is kept, and what is read from it, now and again later."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from prompts import Library
+from tasks.engines import Sampling, ScriptedEngine
+from tasks.step import Replies, Step, probabilities, run
+
+ROWS = [{"instruction_id": f"i{n}", "instruction": f"thing {n}"} for n in range(2)]
+
+
+def choice(*options: str) -> Step:
+    return Step(
+        name="test.choose",
+        table="ratings",
+        prompt=Library().prompt("respond/answer"),
+        sampling=Sampling(),
+        parents=("instruction_id",),
+        variables=lambda row: {"instruction": row["instruction"]},
+        read=lambda reply, row: [{"p": probabilities(reply)[0]}],
+        options=options,
+    )
+
+
+def test_a_choice_is_read_from_the_probabilities_of_its_options() -> None:
+    engine = ScriptedEngine(["never asked for words"], choices=[[3.0, 1.0], [1.0, 1.0]])
+    outcome = asyncio.run(run(choice("A", "B"), ROWS, engine))
+    assert [call.options for call in engine.calls] == [("A", "B")] * 2
+    assert [record["p"] for record in outcome.records] == [0.75, 0.5]
+    assert [probabilities(attempt["raw_text"]) for attempt in outcome.attempts] == [[0.75, 0.25], [0.5, 0.5]]
+    assert {(a["state"], a["final"], a["finish_reason"]) for a in outcome.attempts} == {("accepted", True, "stop")}
+
+
+def test_another_option_is_other_work_and_another_request() -> None:
+    engine = ScriptedEngine(["x"])
+    ours, theirs = (asyncio.run(run(choice(*options), ROWS[:1], engine)).attempts[0] for options in ("AB", "AC"))
+    assert ours["work_key"] != theirs["work_key"]
+    assert ours["request_key"] != theirs["request_key"]
+
+
+def test_a_choice_that_was_made_is_read_again_and_not_asked() -> None:
+    engine = ScriptedEngine(["x"], choices=[[3.0, 1.0]])
+    first = asyncio.run(run(choice("A", "B"), ROWS[:1], engine))
+    before = first.attempts[0]
+
+    async def recall(keys: Sequence[str]) -> Replies:
+        return {(before["request_key"], 0): before}
+
+    again = asyncio.run(run(choice("A", "B"), ROWS[:1], engine, recall=recall))
+    assert len(engine.calls) == 1
+    assert again.records[0]["p"] == first.records[0]["p"]
+    assert again.attempts[0]["replayed_from"] == before["id"]
