@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from warehouse import look, maintain, migrate
+from warehouse import journal, look, maintain, migrate
 from warehouse.connection import LAKE
 from warehouse.lake import Lake
 from warehouse.lock import holder
@@ -167,10 +167,17 @@ def _sums(lake: Lake) -> Iterator[Finding]:
 
 
 # Check → its function, and what is said where it finds nothing.
+def journals(lake: Lake, deep: bool) -> Iterator[Finding]:
+    if files := journal.waiting(lake.home):
+        what = f"{lake.home / journal.FOLDER}: {files} files hold answers that killed runs had not committed"
+        yield Finding("journal", "warning", what, "nothing: the next run takes them into the lake; do not delete them")
+
+
 CHECKS: dict[str, tuple[Check, str]] = {
     "versions": (versions, "schema and program are of one version"),
     "clock": (clock, "the snapshots' times are in the order of their numbers, and none is ahead of this clock"),
     "runs": (runs, "no run was left open"),
+    "journal": (journals, "no killed run left answers behind"),
     "tags": (tags, "every tag has its snapshot"),
     "exports": (exports, "every export of a tag is as its manifest says"),
     "models": (models, "every model has its folder"),

@@ -57,9 +57,13 @@ class Journal:
 
     def _opened(self) -> IO[bytes]:
         self._folder.mkdir(exist_ok=True)
-        file = (self._folder / f"{self._run_id}.{next(_NUMBERS):06}.jsonl").open("xb", buffering=0)
-        fcntl.flock(file, fcntl.LOCK_EX)
-        return file
+        while True:
+            file = (self._folder / f"{self._run_id}.{next(_NUMBERS):06}.jsonl").open("xb", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Before it was locked, another run could have taken it for a dead one's, and dropped it.
+            if Path(file.name).exists():
+                return file
+            file.close()
 
 
 def drop(file: IO[bytes]) -> None:

@@ -164,6 +164,15 @@ def test_who_holds_a_lock_is_told_and_a_run_without_one_died(home):
     assert held.startswith(f"refresh is held by pid {os.getpid()} on ")
 
 
+def test_answers_that_a_killed_run_left_are_told(home):
+    (home / "journal").mkdir()
+    (home / "journal" / "dead.000000.jsonl").write_text("")
+    (found,) = [finding for finding in doctor(home) if finding.check == "journal"]
+    assert found.state == "warning"
+    assert "1 files hold answers" in found.what
+    assert "next run takes them" in found.fix
+
+
 def test_a_tag_whose_snapshot_is_gone(home):
     with Lake.open(home) as lake:
         (tag,) = lake.rows("SELECT snapshot_id FROM tags")
