@@ -9,9 +9,30 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from flows import show
-from flows.command import HOME, HomeOption, JsonOption, PresetOption, TagOption, WaitOption, app, fail, reading, run
+from flows.command import (
+    HOME,
+    HomeOption,
+    JsonOption,
+    PresetOption,
+    TagOption,
+    WaitOption,
+    app,
+    fail,
+    reading,
+    run,
+    writing,
+)
+
+if TYPE_CHECKING:
+    from flows.promote import Decided
+
+WhyOption = Annotated[str | None, typer.Option("--why", help="The reason, in a sentence.")]
 
 
 @app.command()
@@ -59,6 +80,49 @@ def evaluate(
 ) -> None:
     """Score the base model and the models trained from it on held-out prompts, and print before and after."""
     show.evaluated(run("evaluate", preset, home, wait), as_json)
+
+
+@app.command()
+def promote(
+    model: Annotated[
+        str | None, typer.Argument(help="A trained model to put in place by hand: its id or folder.")
+    ] = None,
+    why: WhyOption = None,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the trained models through the gate: one that is worse on no axis, and better on one, is the model then.
+
+    With MODEL, that one is put in place whatever the gate says of it, for the reason that --why gives.
+    """
+    if model is None:
+        return show.decided(run("promote", preset, home, wait), as_json)
+    return show.decided([_by_hand("by_hand", preset, home, model, _reason(why))], as_json)
+
+
+@app.command()
+def rollback(
+    why: WhyOption = None, preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False
+) -> None:
+    """Put back in place the model that stood there before the current one, for the reason that --why gives."""
+    show.decided([_by_hand("roll_back", preset, home, _reason(why))], as_json)
+
+
+def _reason(why: str | None) -> str:
+    return why or fail("--why: got nothing; say in a sentence why, for whoever looks at the decision later", 2)
+
+
+def _by_hand(what: str, preset: str, home: Path, *values: str) -> Decided:
+    from flows import promote as promoting
+    from flows.presets import load
+    from flows.run import Run
+
+    with writing(home, preset) as lake, Run(lake, "promote", load(preset)) as run:
+        decided: Decided = getattr(promoting, what)(lake, run, *values)
+        run.end("finished", {})
+    return decided
 
 
 # After the verbs that run, so that the help lists those first.

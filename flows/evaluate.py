@@ -83,17 +83,29 @@ def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
     return [("base", base)]
 
 
-async def _evaluate_one(preset: Preset, config: Evaluate, factory: Factory, label: str, spec: EngineSpec) -> Evaluation:
-    suite = config.prompts.stem
+@dataclass(frozen=True)
+class Answered:
+    """One model's answers to the held-out prompts: rows {prompt_id, prompt} and {prompt_id, text}."""
+
+    model: str
+    prompts: list[Row]
+    answers: list[Row]
+
+
+async def answered(preset: Preset, config: Evaluate, factory: Factory, spec: EngineSpec) -> Answered:
+    """A model's answers to the preset's held-out prompts; what the lake has is not asked again."""
     prompts = held_out.load(config.prompts)
-    step = held_out.answer(preset.words.library(), config.sampling, suite)
+    step = held_out.answer(preset.words.library(), config.sampling, config.prompts.stem)
     factory.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
     async with open_lazily(spec) as engine:
-        answers = await factory.settle(step, prompts, engine)
-        model = engine.identity
-    score, better = _oracle(config.oracle)
-    figures = held_out.figures(suite, prompts, answers, score)
-    await asyncio.to_thread(_remember, factory, model, spec, figures)
+        return Answered(engine.identity, prompts, await factory.settle(step, prompts, engine))
+
+
+async def _evaluate_one(preset: Preset, config: Evaluate, factory: Factory, label: str, spec: EngineSpec) -> Evaluation:
+    found = await answered(preset, config, factory, spec)
+    score, better = oracle(config.oracle)
+    figures = held_out.figures(config.prompts.stem, found.prompts, found.answers, score)
+    await asyncio.to_thread(_remember, factory, found.model, spec, figures)
     return Evaluation(label, _place(spec), figures, better)
 
 
@@ -118,7 +130,7 @@ def _place(spec: EngineSpec) -> str:
     return spec.engine if isinstance(spec, ScriptedSpec) else spec.model
 
 
-def _oracle(name: Literal["nano"]) -> tuple[Score, dict[str, str]]:
+def oracle(name: Literal["nano"]) -> tuple[Score, dict[str, str]]:
     """An oracle and, in the order to show them, which way each of its metrics is better. There is one so far."""
     from nano.oracle import METRICS, score
 

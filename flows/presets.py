@@ -20,6 +20,7 @@ from prompts import Library, digest
 from tasks.engines import Sampling
 from tasks.engines.spec import EngineSpec
 from tasks.evaluate import held_out
+from tasks.evaluate.gate import Policy
 from tasks.generate.aligner import Config as Aligner
 from tasks.generate.constitutional import Config as Constitutional
 from tasks.generate.respond import Config as Respond
@@ -125,6 +126,8 @@ class Preset(_Strict):
     line: Line
     retrain: Retrain | None = None
     evaluate: Evaluate | None = None
+    gate: Policy = Policy()
+    follow: tuple[Alias, ...] = Field(default=(), description="aliases that the newest promoted model stands behind")
     # Where the file says ${NAME}, and what it says there: (field, field, …) → text.
     _environment: dict[tuple[str, ...], str] = PrivateAttr(default={})
 

@@ -19,6 +19,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.factory import ChunkWork, Factory, TaskRunner, plainly
+from flows.follow import following
 from flows.line import Line, unwrapped
 from flows.presets import Alias, Preset, load
 from flows.progress import StepProgress
@@ -94,6 +95,7 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
         EngineDown, StageStopped: the run failed; what was finished is committed.
     """
     begun = time.monotonic()
+    preset = following(preset, lake)
     budget = Budget(preset.line.max_tokens, preset.line.max_minutes)
     async with AsyncExitStack() as stack:
         engines: dict[Alias, Engine] = {

@@ -13,6 +13,7 @@ from flows.terminal import cell, console
 
 if TYPE_CHECKING:
     from flows.evaluate import Evaluation
+    from flows.promote import Decided
     from flows.refresh import Summary
     from flows.retrain import Trained
     from warehouse.export import Export
@@ -98,6 +99,21 @@ def trained(models: Sequence[Trained], as_json: bool) -> None:
         how = f"trained in {model.seconds:.0f} s" if model.new else "trained before, from the same data and settings"
         console().print(f"{model.recipe}: {how} → {escape(str(model.path))}")
     return console().print("Next: alignery evaluate")
+
+
+def decided(decisions: Sequence[Decided], as_json: bool) -> None:
+    """What was decided on each model, with its reasons below it."""
+    if as_json:
+        return terminal.as_json(decisions)
+    for one in decisions:
+        name = escape(one.path.rsplit("/", 1)[-1]) if one.path else "the preset's own model"
+        colour = {"promoted": "green", "kept": "red"}.get(one.state, "yellow")
+        console().print(f"[{colour}]{one.state}[/{colour}] {name}")
+        for reason in one.reasons:
+            console().print(f"  {escape(reason)}")
+    if not decisions:
+        console().print("Every trained model has been through the gate; see `alignery models`.")
+    return None
 
 
 def evaluated(evaluations: Sequence[Evaluation], as_json: bool) -> None:

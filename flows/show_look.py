@@ -93,6 +93,8 @@ def models(found: Sequence[Mapping[str, Any]], json: bool) -> None:
         text = f"[bold]{cell(names[row['id']])}[/bold]: {row['recipe']} on {row['view']} of {row['tag']}"
         text += f" (snapshot {row['snapshot_id']}), from {cell(base, 400)}, {_minute(row['created_at'])}"
         out.print(text)
+        if row["stands"]:
+            out.print(f"  {row['stands']}: {cell(row['why'][0], 400)}")
         if row["rows"] and row["snapshot_id"] is not None:
             # Never broken, so that it can be copied.
             out.print(f'  its rows: alignery sql --at {row["tag"]} "{row["rows"]}"', soft_wrap=True)

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from warehouse.lake import Lake
 
 # What makes a row of a table the same row again; the others are logs, in which every row is new.
-_IDENTITY = {"prompts": "hash", "models": "id", "evals": "id"}
-_WRITTEN = ("runs", "prompts", "models", "evals", "tags", "plans")
+_IDENTITY = {"prompts": "hash", "models": "id", "evals": "id", "decisions": "id"}
+_WRITTEN = ("runs", "prompts", "models", "evals", "decisions", "tags", "plans")
 _log = logging.getLogger(__name__)
 
 

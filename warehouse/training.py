@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import duckdb
 
-from warehouse import look
+from warehouse import look, registry
 from warehouse.export import is_held_out
 from warehouse.lake import Lake
 from warehouse.records import is_in
@@ -32,7 +32,13 @@ def rows_of(view: str, columns: str = "*", source: str = "") -> str:
 
 def models(lake: Lake) -> list[Row]:
     """The models, oldest first: id, path, recipe, view, tag and its snapshot_id, base_id, base_path, seconds, run_id,
-    created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`."""
+    created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`.
+
+    `stands` says how it stands: current, promoted (and not in place any more), kept (the gate held it back), rolled
+    back, or None where nothing was decided; `why` gives the reasons.
+    """
+    told = {row["model"]: row for row in registry.decisions(lake)}
+    placed = {row["model"] for alias in {r["alias"] for r in told.values()} if (row := registry.current(lake, alias))}
     at = {row["name"]: row["snapshot_id"] for row in look.tags(lake)}
     found = lake.rows(
         "SELECT id, path, recipe, view, tag, base_id, base_path, seconds, run_id, created_at FROM models"
@@ -42,6 +48,9 @@ def models(lake: Lake) -> list[Row]:
         row["view"] = row["view"] or _READ.get(row["recipe"])
         row["snapshot_id"] = at.get(row["tag"])
         row["rows"] = rows_of(row["view"]) if row["view"] else None
+        decision = told.get(row["id"])
+        row["stands"] = "current" if row["id"] in placed else decision and decision["state"]
+        row["why"] = decision and decision["reasons"]
     return found
 
 

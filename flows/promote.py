@@ -1,0 +1,174 @@
+"""`promote`: trained models go through the gate, one after the other; what passes is the model from then on.
+
+`flows.follow` says what a promotion changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows.evaluate import answered, oracle
+from flows.factory import Factory, TaskRunner, plainly
+from flows.follow import ALIAS
+from flows.presets import Preset, PresetError, load
+from flows.progress import StepProgress
+from flows.refresh import in_prefect
+from flows.retrain import base_spec
+from flows.run import Run, alone
+from prompts import digest
+from tasks.engines import TransformersSpec, VllmSpec
+from tasks.evaluate.gate import Decision, Policy, decide, per_prompt
+from tasks.step import Row
+from warehouse import Lake, look, registry
+
+# The recipes whose models answer instructions, and so may stand where the base stood.
+ANSWERS = ("sft", "dpo", "engrave", "verbose", "constitutional_sft")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A model and what was decided on it, now or (`new` is false) before."""
+
+    model: str | None
+    path: str | None
+    state: str  # promoted | kept | rolled back
+    reasons: list[str]
+    new: bool
+
+
+@flow(name="promote")
+async def promote(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> list[Decided]:
+    """Put every trained model that no gate has seen yet through the gate, the oldest first.
+
+    Args:
+        preset: says the policy, the held-out prompts, the oracle and the model to beat at first.
+        home: the folder of the lake.
+        wait: if another promotion is at work on this lake, until it is done; else LakeFault names it.
+    """
+    made = load(preset)
+    async with alone(made.place(home), "promote", wait=wait) as lake:
+        return await through_the_gate(made, lake, runner=in_prefect)
+
+
+async def through_the_gate(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> list[Decided]:
+    """The gate itself, with or without Prefect. A decision that was made is not made again.
+
+    Raises:
+        PresetError: the preset has no `evaluate` section, or its generator has no weights.
+    """
+    if preset.evaluate is None:
+        raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
+    policy, base = preset.gate, base_spec(preset)
+    scored = digest(policy.model_dump(mode="json"), preset.evaluate.model_dump(mode="json"))
+    decided = []
+    with Run(lake, "promote", preset) as run:
+        for model in list(_candidates(lake, base)):
+            placed = registry.current(lake, ALIAS)
+            incumbent = base.model_copy(update={"model": placed["model_path"]}) if placed else base
+            id = digest(ALIAS, model["id"], incumbent.identity(), scored)
+            if model["id"] == incumbent.identity() or id in {row["id"] for row in registry.decisions(lake)}:
+                continue
+            candidate = base.model_copy(update={"model": model["path"]})
+            decision = await _judged(preset, lake, run, runner, policy, incumbent, candidate)
+            row = _row(id, model, incumbent.identity(), decision, policy)
+            await asyncio.to_thread(_record, lake, run, row)
+            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], new=True))
+        run.end("finished", {str(one.path): one.state for one in decided})
+    return decided
+
+
+def _candidates(lake: Lake, base: TransformersSpec | VllmSpec) -> Iterator[Row]:
+    """The models that were trained from the base or from one of these, and that are there, the oldest first."""
+    family = {base.identity()}
+    for model in look.models(lake):
+        if model["base_id"] in family:
+            family.add(model["id"])
+            if model["recipe"] in ANSWERS and Path(model["path"]).is_dir():
+                yield model
+
+
+async def _judged(
+    preset: Preset,
+    lake: Lake,
+    run: Run,
+    runner: TaskRunner,
+    policy: Policy,
+    incumbent: TransformersSpec | VllmSpec,
+    candidate: TransformersSpec | VllmSpec,
+) -> Decision:
+    assert preset.evaluate is not None
+    score, _ = oracle(preset.evaluate.oracle)
+    sides = []
+    for spec in (incumbent, candidate):
+        with StepProgress() as progress:
+            factory = Factory(lake, run, progress, runner, reject_limit=1.0)
+            found = await answered(preset, preset.evaluate, factory, spec)
+        sides.append(per_prompt(policy, found.prompts, found.answers, score))
+    return decide(policy, *sides)
+
+
+def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy) -> Row:
+    return {
+        "id": id,
+        "alias": ALIAS,
+        "state": "promoted" if decision.promoted else "kept",
+        "model": model["id"],
+        "model_path": model["path"],
+        "against": against,
+        "by": "gate",
+        "reasons": list(decision.reasons),
+        "figures": json.dumps([asdict(axis) for axis in decision.axes]),
+        "policy": policy.model_dump_json(),
+    }
+
+
+def by_hand(lake: Lake, run: Run, id: str, why: str) -> Decided:
+    """Put a trained model in place, whatever a gate says of it.
+
+    Raises:
+        LakeError: there is no such model.
+    """
+    model = registry.find(lake, id)
+    return _placed(lake, run, "promoted", model["id"], model["path"], why)
+
+
+def roll_back(lake: Lake, run: Run, why: str) -> Decided:
+    """Put back in place what stood there before the current model.
+
+    Raises:
+        LakeError: the preset's own model stands there.
+    """
+    before = registry.before(lake, ALIAS)
+    return _placed(
+        lake, run, "rolled back", before["model"] if before else None, before["model_path"] if before else None, why
+    )
+
+
+def _placed(lake: Lake, run: Run, state: str, model: str | None, path: str | None, why: str) -> Decided:
+    placed = registry.current(lake, ALIAS)
+    row = {
+        "id": digest(ALIAS, state, model, datetime.now(UTC).isoformat()),
+        "alias": ALIAS,
+        "state": state,
+        "model": model,
+        "model_path": path,
+        "against": placed["model"] if placed else None,
+        "by": "hand",
+        "reasons": [why],
+    }
+    _record(lake, run, row)
+    return Decided(model, path, state, [why], new=True)
+
+
+def _record(lake: Lake, run: Run, row: dict[str, Any]) -> None:
+    run.start()
+    what = f"{row['state']} {Path(row['model_path']).name if row['model_path'] else 'to the preset’s own model'}"
+    lake.write("decisions", [row], run_id=run.id, message=f"{row['alias']}: {what}")

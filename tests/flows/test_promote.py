@@ -1,0 +1,114 @@
+"""The gate in a flow, on real models: nano, and a nano whose weights were spoilt."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from flows.follow import following
+from flows.presets import Preset, PresetError, load
+from warehouse import Lake, registry
+
+CHECKPOINT = Path(__file__).parents[2] / "nano" / "checkpoint"
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
+    """The shipped preset with fewer held-out prompts."""
+    made = load("nano")
+    assert made.evaluate is not None
+    folder = tmp_path_factory.mktemp("held")
+    lines = made.evaluate.prompts.read_text().splitlines()
+    (folder / "held_out.jsonl").write_text("\n".join(lines[::10]) + "\n")
+    few = made.evaluate.model_copy(update={"prompts": folder / "held_out.jsonl"})
+    policy = made.gate.model_copy(update={"prompts": 3})
+    return made.model_copy(update={"evaluate": few, "gate": policy, "follow": ("generator",)})
+
+
+@pytest.fixture(scope="module")
+def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A nano that can only mumble: its last layer's norm is turned to noise."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("spoilt") / "sft-spoilt"
+    shutil.copytree(CHECKPOINT, folder)
+    weights = load_file(folder / "model.safetensors")
+    noise = torch.Generator().manual_seed(0)
+    weights["model.norm.weight"] = torch.randn(weights["model.norm.weight"].shape, generator=noise).to(
+        weights["model.norm.weight"].dtype
+    )
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+@pytest.fixture
+def lake(preset: Preset, spoilt: Path, empty: Path, tmp_path: Path) -> Iterator[Lake]:
+    """A lake that has the spoilt model as one trained from the base."""
+    base = preset.spec("generator")
+    row = {
+        "id": base.model_copy(update={"model": str(spoilt)}).identity(),
+        "path": str(spoilt),
+        "recipe": "sft",
+        "base_id": base.identity(),
+    }
+    with Lake.open(shutil.copytree(empty, tmp_path / "home")) as lake:
+        lake.write("models", [row], run_id="r", message="trained")
+        yield lake
+
+
+def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, preset: Preset) -> None:
+    from flows.promote import through_the_gate
+
+    (decided,) = asyncio.run(through_the_gate(preset, lake))
+    assert decided.state == "kept"
+    assert decided.reasons[0] == "not promoted: worse on helpful, honest"
+    assert registry.current(lake, "generator") is None
+    (row,) = registry.decisions(lake)
+    assert (row["by"], row["against"]) == ("gate", preset.spec("generator").identity())
+    figures = {axis["axis"]: axis for axis in json.loads(row["figures"])}
+    assert figures["helpful"]["high"] < 0
+    before = lake.snapshot()
+    assert asyncio.run(through_the_gate(preset, lake)) == []
+    assert lake.snapshot() == before
+    assert following(preset, lake).models == preset.models
+
+
+def test_by_hand_it_is_put_in_place_and_rolled_back(lake: Lake, preset: Preset, spoilt: Path) -> None:
+    path = lake.home.parent / "nano.yaml"
+    path.write_text(
+        (Path(__file__).parents[2] / "presets/nano.yaml").read_text().replace("../nano", str(CHECKPOINT.parent))
+    )
+    from flows.cli import app
+
+    def ask(*words: str) -> object:
+        done = CliRunner().invoke(app, [*words, "--home", str(lake.home), "--preset", str(path), "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    ask("promote", "sft-spoilt", "--why", "to see it fail")
+    assert following(preset, lake).spec("generator").model == str(spoilt)  # type: ignore[union-attr]
+    assert preset.model_copy(update={"follow": ()}) == following(preset.model_copy(update={"follow": ()}), lake)
+    (model,) = ask("models")  # type: ignore[misc]
+    assert (model["stands"], model["why"]) == ("current", ["to see it fail"])
+    ask("rollback", "--why", "it failed")
+    assert following(preset, lake).models == preset.models
+    states = [(row["state"], row["reasons"]) for row in registry.decisions(lake)]
+    assert states == [("promoted", ["to see it fail"]), ("rolled back", ["it failed"])]
+    refused = CliRunner().invoke(app, ["rollback", "--why", "x", "--home", str(lake.home), "--preset", str(path)])
+    assert refused.exit_code == 2
+    assert CliRunner().invoke(app, ["rollback", "--home", str(lake.home), "--preset", str(path)]).exit_code == 2
+
+
+def test_an_alias_of_a_server_cannot_follow(lake: Lake, preset: Preset) -> None:
+    from tasks.engines.spec import parse_spec
+
+    server = parse_spec({"engine": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m"})
+    with pytest.raises(PresetError, match="follow: got generator, whose engine 'openai' serves weights of its own"):
+        following(preset.model_copy(update={"models": {"generator": server}}), lake)
