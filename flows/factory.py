@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from flows.lookup import Lookup
+from flows.lookup import Found, Lookup
 from flows.progress import StepProgress
 from flows.run import Run
 from flows.writer import Writer, uninterrupted, unjudged
@@ -185,10 +185,12 @@ class Factory:
         if found.records is not None:
             self.tally.saved += 1
             return found.records
-        if self.spent:
-            return []
+        return [] if self.spent else await self._asked(ask, found, keep)
+
+    async def _asked(self, ask: Ask, found: Found, keep: Callable[[Outcome], None]) -> list[Row]:
+        """Ask for one row for real; what comes of it is kept, whatever ends it."""
         await self._begin()
-        heard = Outcome(step, ask.fingerprint)
+        heard = Outcome(ask.step, ask.fingerprint)
         try:
             await attend(ask, found.replies, heard)
         except BudgetSpent as spent:
@@ -201,8 +203,8 @@ class Factory:
             if heard.attempts:
                 self._count(heard)
                 keep(heard)
-        self.progress.tick(step.name)
-        self._check(step.name)
+        self.progress.tick(ask.step.name)
+        self._check(ask.step.name)
         return heard.records
 
     async def _begin(self) -> None:

@@ -70,7 +70,7 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"lines": {}}, r"mine.yaml: lines: no such key; expected one of \['about', 'evaluate', 'lake', 'licences'"),
+        ({"lines": {}}, r"mine.yaml: lines: no such key; expected one of \['about', 'evaluate', 'follow', 'gate'"),
         ({"line": {"self_instruct": {"accept": 0}}}, "line.self_instruct.accept: .* greater than or equal to 1"),
         ({"words": {"overlay": "./gone"}}, "words.overlay: got .*gone, which is not a folder"),
         (
