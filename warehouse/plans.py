@@ -8,7 +8,7 @@ from warehouse.lake import Lake
 from warehouse.schema import Row, quoted
 
 _REQUESTS = 1000  # the newest of a model, from which its pace is told
-_OWN = ("id", "run_id", "created_at")
+_OWN = ("id", "run_id", "created_at", "source")  # what the probe measured is then in the lake
 
 
 def measured(lake: Lake, fingerprints: Iterable[str]) -> dict[str, Row]:
