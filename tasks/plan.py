@@ -308,5 +308,5 @@ def compared(planned: Mapping[str, Any], took: Mapping[str, Any]) -> str:
     """A plan's calls and minutes beside what was taken, in half a sentence."""
     return (
         f"planned {planned['calls']:,} calls, {planned['minutes']:.3g} min; "
-        f"took {took['calls']:,}, {took['minutes']:.3g} min"
+        f"took {took['calls']:,.0f}, {took['minutes']:.3g} min"
     )

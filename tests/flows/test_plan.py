@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,10 +14,13 @@ from works import ACCEPT, Works, speak
 
 from flows.cli import app
 from flows.factory import StageStopped
-from flows.plan import ROWS, Foresight
+from flows.plan import ROWS, Foresight, foretell
+from flows.presets import load
+from flows.refresh import walk_line
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.prices import PriceError
+from warehouse import Lake, plans
 
 ROUNDS = 2
 WIDER = {"accept": 30, "max_candidates": 200}
@@ -193,7 +197,8 @@ def test_the_command_prints_the_plan_and_how_it_held(works: Works) -> None:
     assert "No plan was made" in told(works, "plan", "--compare")
     printed = told(works, "plan")
     assert "respond.answer" in printed
-    assert "The probe sent 9 requests" in printed
+    (sent,) = works.rows("SELECT count(*) AS n FROM attempts")
+    assert f"The probe sent {sent['n']} requests" in printed
     assert "Prices" not in printed
     assert "No refresh has run since" in told(works, "plan", "--compare")
     rows = json.loads(told(works, "plan", "--json"))["rows"]
@@ -201,3 +206,23 @@ def test_the_command_prints_the_plan_and_how_it_held(works: Works) -> None:
     found = json.loads(told(works, "plan", "--compare", "--json"))
     assert {row["figure"] for row in found} == {"calls", "tokens_in", "tokens_out", "minutes"}
     assert {row["actual"] for row in found} == {None}
+
+
+@pytest.mark.flow
+def test_nano_is_foretold_and_the_refresh_says_how_it_held(tmp_path: Path) -> None:
+    whole = load("nano")
+    fewer = whole.line.self_instruct.model_copy(update={"accept": 60, "max_candidates": 400, "requests_per_round": 12})
+    preset = whole.model_copy(update={"line": whole.line.model_copy(update={"self_instruct": fewer})})
+
+    with Lake.open(tmp_path) as lake:
+        foresight = asyncio.run(foretell(preset, lake))
+        assert foresight.sent == 50
+        summary = asyncio.run(walk_line(preset, lake))
+        calls, minutes = foresight.rows[-1]["calls"], foresight.rows[-1]["minutes"]
+        assert summary.plan is not None
+        assert summary.plan.startswith(f"planned {calls:,} calls, {minutes:.3g} min; took {summary.sent:,}, ")
+        (total,) = [row for row in plans.held(lake, foresight.plan_id)
+                    if (row["step"], row["figure"]) == ("total", "calls")]  # fmt: skip
+        assert total["actual"] == summary.sent
+        assert 0.8 < total["ratio"] < 1.25
+        assert asyncio.run(walk_line(preset, lake)).plan is None, "nothing was sent, so nothing is said of the plan"
