@@ -77,7 +77,7 @@ class Probe(Factory):
         first = 1 if judge else 0
         for rows in (todo[:count][:first], todo[:count][first:]):
             if rows:
-                outcome = await run(step, rows, engine, lambda: self.progress.tick(step.name))
+                outcome = await run(step, rows, engine, lambda: self.progress.tick(step.name), self._recall)
                 records += await uninterrupted(self._commit(outcome, judge))
                 if outcome.fault:
                     raise outcome.fault
