@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -87,8 +87,10 @@ class Probe(Factory):
         seen.settled += 1
         self.progress.expect(ask.step.name, 1)
         # The first one of all alone: how an engine answers one tells what each further request costs.
-        async with self._alone if self.tally.sent == 0 else nullcontext():
-            return await self._asked(ask, found, keep)
+        async with self._alone:
+            if self.tally.sent == 0:
+                return await self._asked(ask, found, keep)
+        return await self._asked(ask, found, keep)
 
     def _silent(self, engine: Engine) -> Engine:
         """An engine of the same identity that answers nobody."""
