@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 
-from load import MAX_TOKENS, MODEL, Job, job, report
+from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
 from prefect import flow
 
 from flows.factory import Factory
@@ -39,7 +39,7 @@ def preset(job: Job) -> Preset:
     line = {"self_instruct": {"accept": job.rows, "max_candidates": job.rows}, "respond": {"sampling": sampling}}
     if job.steps == 3:  # answer, critique, revision
         line |= {"constitutional": {"rounds": 1, "sampling": sampling}}
-    engine = {"engine": "openai", "base_url": job.url, "model": MODEL, "in_flight": job.in_flight}
+    engine = {"engine": "openai", "base_url": job.url, "model": MODEL, "in_flight": IN_FLIGHT}
     return Preset.model_validate({"name": "peers", "about": "the bench", "models": {"generator": engine}, "line": line})
 
 

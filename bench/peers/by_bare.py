@@ -10,7 +10,7 @@ import asyncio
 import json
 
 import httpx
-from load import FIELDS, MAX_TOKENS, MODEL, Job, job, prompt, report
+from load import FIELDS, IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, prompt, report
 
 
 async def main(job: Job) -> None:
@@ -44,7 +44,7 @@ async def main(job: Job) -> None:
                     results[row] = known[words]
 
     with path.open("a", buffering=1) as file:
-        await asyncio.gather(*(worker() for _ in range(job.in_flight)))
+        await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
     (job.folder / "refused.txt").write_text("\n".join(reasons))
     report(job, "httpx", results, reasons=len(reasons))
 

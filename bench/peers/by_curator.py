@@ -11,12 +11,12 @@ import json
 import os
 from importlib.metadata import distribution
 
-from load import FIELDS, MAX_TOKENS, MODEL, Job, job, prompt, report
+from load import FIELDS, IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, prompt, report
 
 # It counts tokens with an encoding that it would fetch from the network; litellm, which it needs, brings a copy.
 os.environ["TIKTOKEN_CACHE_DIR"] = str(distribution("litellm").locate_file("litellm/litellm_core_utils/tokenizers"))
 
-from bespokelabs import curator  # noqa: E402
+from bespokelabs import curator
 
 UNLIMITED = 10**9
 
@@ -32,7 +32,7 @@ class Step(curator.LLM):
 
 
 def step(job: Job, number: int) -> Step:
-    limits = {"max_concurrent_requests": job.in_flight, "max_requests_per_minute": UNLIMITED}
+    limits = {"max_concurrent_requests": IN_FLIGHT, "max_requests_per_minute": UNLIMITED}
     backend = limits | {"base_url": job.url, "max_tokens_per_minute": UNLIMITED, "require_all_responses": False}
     sampling = {"temperature": 1.0, "max_tokens": MAX_TOKENS}
     made = Step(model_name=MODEL, backend="openai", backend_params=backend, generation_params=sampling)

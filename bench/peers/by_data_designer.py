@@ -9,12 +9,12 @@ from __future__ import annotations
 import data_designer.config as dd
 import pandas as pd
 from data_designer.interface import DataDesigner
-from load import FIELDS, MAX_TOKENS, MODEL, Job, job, report, template
+from load import FIELDS, IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report, template
 
 
 def config(job: Job) -> dd.DataDesignerConfigBuilder:
     inference = dd.ChatCompletionInferenceParams(
-        temperature=1.0, max_tokens=MAX_TOKENS, max_parallel_requests=job.in_flight, timeout=600
+        temperature=1.0, max_tokens=MAX_TOKENS, max_parallel_requests=IN_FLIGHT, timeout=600
     )
     model = dd.ModelConfig(alias="writer", model=MODEL, provider="bench", inference_parameters=inference)
     builder = dd.DataDesignerConfigBuilder(model_configs=[model])

@@ -6,15 +6,15 @@ processes (`StepResources`), each with batches of its part: found by trying, see
 
 from __future__ import annotations
 
-import os
+import itertools
 
 from distilabel.models import OpenAILLM
 from distilabel.pipeline import Pipeline
 from distilabel.steps import StepResources
 from distilabel.steps.tasks import TextGeneration
-from load import FIELDS, MAX_TOKENS, MODEL, Job, job, report, template
+from load import FIELDS, IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report, template
 
-REPLICAS = int(os.environ.get("REPLICAS", "1"))
+REPLICAS = 4
 
 
 def pipeline(job: Job) -> Pipeline:
@@ -30,18 +30,18 @@ def pipeline(job: Job) -> Pipeline:
                     template=template(number),
                     columns=list(FIELDS[: number + 1]),
                     output_mappings={"generation": FIELDS[number + 1], "model_name": f"model_{number}"},
-                    input_batch_size=job.in_flight // REPLICAS,
+                    input_batch_size=IN_FLIGHT // REPLICAS,
                     resources=StepResources(replicas=REPLICAS),
                 )
             )
-        for one, following in zip(steps, steps[1:], strict=False):
+        for one, following in itertools.pairwise(steps):
             one >> following
     return made
 
 
 def main(job: Job) -> None:
     rows = [{"instruction": text} for text in job.instructions()]
-    made = pipeline(job).run(dataset=rows, dataset_batch_size=job.in_flight)["default"]["train"]
+    made = pipeline(job).run(dataset=rows, dataset_batch_size=IN_FLIGHT)["default"]["train"]
     report(job, "distilabel", dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pandas as pd
 import yaml
-from load import FIELDS, MAX_TOKENS, MODEL, Job, job, report, template
+from load import FIELDS, IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report, template
 from sdg_hub import Flow, FlowMetadata
 from sdg_hub.core.blocks import LLMChatBlock, LLMResponseExtractorBlock, PromptBuilderBlock, RenameColumnsBlock
 
@@ -39,9 +39,9 @@ def main(job: Job) -> None:
     blocks = [block for number in range(job.steps) for block in blocks_of(job, number)]
     flow = Flow(blocks=blocks, metadata=FlowMetadata(name="peers"))
     flow.set_model_config(model=f"hosted_vllm/{MODEL}", api_base=job.url, api_key="none")
-    saved = {"checkpoint_dir": str(job.folder / "checkpoints"), "save_freq": job.in_flight} if job.resumable else {}
+    saved = {"checkpoint_dir": str(job.folder / "checkpoints"), "save_freq": IN_FLIGHT} if job.resumable else {}
     rows = pd.DataFrame({"instruction": job.instructions()})
-    made = flow.generate(rows, max_concurrency=job.in_flight, **saved)
+    made = flow.generate(rows, max_concurrency=IN_FLIGHT, **saved)
     made.to_json(job.folder / "rows.jsonl", orient="records", lines=True)
     report(job, "sdg-hub", dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
 

@@ -28,6 +28,7 @@ PROMPTS = (
 )
 TAIL_S = (*[0.3] * 10, *[0.7] * 6, *[2.0] * 3, 5.2)  # seconds: 50 %, 30 %, 15 %, 5 %
 MAX_TOKENS = 256
+IN_FLIGHT = 64
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ class Job:
     folder: Path
     rows: int
     steps: int
-    in_flight: int
     resumable: bool  # a peer that must give up speed for checkpoints does so only where it will be killed
 
     def instructions(self) -> list[str]:
