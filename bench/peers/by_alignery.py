@@ -6,6 +6,7 @@ Nothing is tuned: the chunk, the chunks in flight and the engine are those of th
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
 
 from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
@@ -55,11 +56,12 @@ async def walk(job: Job) -> None:
             with unwrapped():
                 await line.walk()
             run.end("finished", {})
+        written_at = time.time()
         table = "responses" if job.steps == 1 else "revisions"
         texts = {row["instruction_id"]: row["text"] for row in lake.rows(f"SELECT instruction_id, text FROM {table}")}
         reasons = lake.rows("SELECT count(*) AS n FROM attempts WHERE state = 'failed' AND reason LIKE '%I refuse%'")
     results = {text: texts[digest(text)] for text in line.instructions if digest(text) in texts}
-    report(job, "alignery", results, reasons[0]["n"])
+    report(job, "alignery", written_at, results, reasons[0]["n"])
 
 
 if __name__ == "__main__":

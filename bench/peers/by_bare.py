@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 
 import httpx
 from load import FIELDS, IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, prompt, report
@@ -46,7 +47,7 @@ async def main(job: Job) -> None:
     with path.open("a", buffering=1) as file:
         await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
     (job.folder / "refused.txt").write_text("\n".join(reasons))
-    report(job, "httpx", results, reasons=len(reasons))
+    report(job, "httpx", time.time(), results, len(reasons))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from importlib.metadata import distribution
 
 from load import FIELDS, IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, prompt, report
@@ -48,7 +49,10 @@ def main(job: Job) -> None:
         failed = response.get_failed_requests()
         reasons += sum("I refuse" in json.dumps(one) for one in failed)
         rows = [dict(row) for row in response.dataset]
-    report(job, "bespokelabs-curator", {row["instruction"]: row[FIELDS[job.steps]] for row in rows}, reasons)
+    written_at = time.time()
+    report(
+        job, "bespokelabs-curator", written_at, {row["instruction"]: row[FIELDS[job.steps]] for row in rows}, reasons
+    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ a sixth of the rows where it will be killed. Its guard that stops early is off: 
 
 from __future__ import annotations
 
+import time
+
 import data_designer.config as dd
 import pandas as pd
 from data_designer.interface import DataDesigner
@@ -35,7 +37,7 @@ def main(job: Job) -> None:
     designer.set_run_config(dd.RunConfig(disable_early_shutdown=True, otel_metrics_port=None, **buffer))
     resume = dd.ResumeMode.IF_POSSIBLE if job.resumable else dd.ResumeMode.NEVER
     made = designer.create(config(job), num_records=job.rows, resume=resume).load_dataset()
-    report(job, "data-designer", dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
+    report(job, "data-designer", time.time(), dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
 
 
 if __name__ == "__main__":

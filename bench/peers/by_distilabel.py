@@ -7,6 +7,7 @@ processes (`StepResources`), each with batches of its part: found by trying, see
 from __future__ import annotations
 
 import itertools
+import time
 
 from distilabel.models import OpenAILLM
 from distilabel.pipeline import Pipeline
@@ -42,7 +43,7 @@ def pipeline(job: Job) -> Pipeline:
 def main(job: Job) -> None:
     rows = [{"instruction": text} for text in job.instructions()]
     made = pipeline(job).run(dataset=rows, dataset_batch_size=IN_FLIGHT)["default"]["train"]
-    report(job, "distilabel", dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
+    report(job, "distilabel", time.time(), dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,8 @@ be killed, and a lot is what fits in flight.
 
 from __future__ import annotations
 
+import time
+
 import pandas as pd
 import yaml
 from load import FIELDS, IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report, template
@@ -43,7 +45,7 @@ def main(job: Job) -> None:
     rows = pd.DataFrame({"instruction": job.instructions()})
     made = flow.generate(rows, max_concurrency=IN_FLIGHT, **saved)
     made.to_json(job.folder / "rows.jsonl", orient="records", lines=True)
-    report(job, "sdg-hub", dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
+    report(job, "sdg-hub", time.time(), dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import time
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,15 +85,16 @@ def job() -> Job:
     return Job(**given | {"folder": Path(given["folder"])})
 
 
-def report(job: Job, package: str, results: Mapping[str, str | None], reasons: int = 0) -> None:
-    """Tell the runner what came out, now that it is written: instruction → the last step's text.
+def report(job: Job, package: str, written_at: float, results: Mapping[str, str | None], reasons: int = 0) -> None:
+    """Tell the runner what came out: instruction → the last step's text.
 
-    `reasons`: the rows that failed for which the side's own output holds the server's words.
+    `written_at` is the time.time() at which that was written, `reasons` the number of failed rows for which the side's
+    own output holds the server's words.
     """
     whole = 0
     for asked, text in results.items():
         row = MARK.match(asked)
         whole += bool(row and text and text.startswith(f"#{row[1]}.{job.steps} "))
     blank = len(results) - whole
-    told = {"written_at": time.time(), "rows": whole, "blank": blank, "reasons": reasons, "version": version(package)}
+    told = {"written_at": written_at, "rows": whole, "blank": blank, "reasons": reasons, "version": version(package)}
     (job.folder / "report.json").write_text(json.dumps(told))

@@ -51,7 +51,9 @@ def _columns(kind: str, rows: int) -> dict[str, Column]:
         }
     if kind == "d":
         return {
-            f"requests beyond {rows}": lambda runs: f"{median(run.seen - rows for run in runs):g}",
+            f"requests beyond {rows}": lambda runs: (
+                f"{median(run.seen - rows for run in runs):g}" if _worst(runs) == "yes" else "–"
+            ),
             "of them answered before": _of("asked_again"),
         }
     return {"mean in flight": _of("in_flight", 1)}
