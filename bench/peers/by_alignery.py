@@ -10,7 +10,6 @@ import time
 from collections.abc import AsyncGenerator
 
 from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
-from prefect import flow
 
 from flows.factory import Factory
 from flows.line import Line, unwrapped
@@ -44,7 +43,6 @@ def preset(job: Job) -> Preset:
     return Preset.model_validate({"name": "peers", "about": "the bench", "models": {"generator": engine}, "line": line})
 
 
-@flow(name="peers")
 async def walk(job: Job) -> None:
     made = preset(job)
     async with alone(made.place(job.folder / "lake"), "refresh") as lake, open_lazily(made.spec("generator")) as engine:
@@ -65,4 +63,6 @@ async def walk(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(walk(job()))
+    from prefect import flow  # after `flows`, which has settings for it
+
+    asyncio.run(flow(name="peers")(walk)(job()))

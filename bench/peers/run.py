@@ -31,16 +31,17 @@ from bench.stand_in import serving
 TAIL = Weather()
 HERE = Path(__file__).parent
 ROOT, ENVS = HERE.parent.parent, HERE / ".envs"
+HOME = ENVS / "home"
 # Nothing leaves the machine: what a peer would fetch or tell is refused at once by a port that nobody listens to.
 APART = {
     "HTTPS_PROXY": "http://127.0.0.1:9",
+    "NO_PROXY": "127.0.0.1,localhost",
     "HF_HUB_OFFLINE": "1",
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "TELEMETRY_ENABLED": "0",
     "NEMO_TELEMETRY_ENABLED": "false",
     "OPENAI_API_KEY": "none",
     "OMP_NUM_THREADS": "1",
-    "PREFECT_HOME": str(ENVS / "prefect"),
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
 }
 
@@ -134,12 +135,15 @@ def process(side: Side, job: Job) -> Iterator[subprocess.Popen[bytes]]:
     """A run of a side; on the way out it is killed (SIGKILL), with all that it started."""
     given = json.dumps(asdict(job) | {"folder": str(job.folder)})
     script = HERE / f"by_{side.name.replace('-', '_')}.py"
-    own = APART | {"HOME": str(job.folder), "PYTHONPATH": str(ROOT) if side is OURS else ""}
+    # Peers keep caches in the home folder, which must be as new as the job; Prefect keeps its server's database there,
+    # which is made once and not before each run.
+    own = {"HOME": str(HOME), "PYTHONPATH": str(ROOT)} if side is OURS else {"HOME": str(job.folder), "PYTHONPATH": ""}
+    HOME.mkdir(parents=True, exist_ok=True)
     with (job.folder / "log.txt").open("ab") as log:
         running = subprocess.Popen(
             [side.python, script, given],
             cwd=job.folder,
-            env=os.environ | own,
+            env=os.environ | APART | own,
             stdout=log,
             stderr=log,
             start_new_session=True,

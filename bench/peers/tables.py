@@ -51,9 +51,7 @@ def _columns(kind: str, rows: int) -> dict[str, Column]:
         }
     if kind == "d":
         return {
-            f"requests beyond {rows}": lambda runs: (
-                f"{median(run.seen - rows for run in runs):g}" if _worst(runs) == "yes" else "–"
-            ),
+            f"requests beyond {rows}": lambda runs: _beyond(runs, rows),
             "of them answered before": _of("asked_again"),
         }
     return {"mean in flight": _of("in_flight", 1)}
@@ -65,6 +63,10 @@ def _of(name: str, digits: int = 0) -> Column:
         return f"{median(values):.{digits}f}" if values else "–"
 
     return column
+
+
+def _beyond(runs: Sequence[Result], rows: int) -> str:
+    return f"{median(run.seen - rows for run in runs):g}" if _worst(runs) == "yes" else "–"
 
 
 def _worst(runs: Sequence[Result]) -> str:
