@@ -7,10 +7,10 @@ working directory, to which it writes each answer as it comes.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from importlib.metadata import distribution
+from pathlib import Path
 
 from load import FIELDS, IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, prompt, report
 
@@ -46,8 +46,9 @@ def main(job: Job) -> None:
     reasons = 0
     for number in range(job.steps):
         response = step(job, number)(rows, working_dir=str(job.folder / f"step-{number}"))
-        failed = response.get_failed_requests()
-        reasons += sum("I refuse" in json.dumps(one) for one in failed)
+        # Its list of failed requests has no reasons; the file of responses in its cache does.
+        cached = Path(response.cache_dir).glob("responses_*.jsonl")
+        reasons += sum("I refuse" in line for path in cached for line in path.read_text().splitlines())
         rows = [dict(row) for row in response.dataset]
     written_at = time.time()
     report(
