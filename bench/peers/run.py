@@ -30,7 +30,8 @@ from bench.stand_in import serving
 
 TAIL = Weather()
 HERE = Path(__file__).parent
-ROOT, ENVS = HERE.parent.parent, HERE / ".envs"
+ROOT = HERE.parent.parent
+ENVS = ROOT / ".venv-peers"
 HOME = ENVS / "home"
 # Nothing leaves the machine: what a peer would fetch or tell is refused at once by a port that nobody listens to.
 APART = {
