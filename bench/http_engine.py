@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
-import multiprocessing
 import statistics
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 import httpx
 
+from bench.stand_in import StandIn, completion, response, serving
 from tasks.engines import Sampling, open_engine
 
 TAIL = (*[0.06] * 10, *[0.14] * 6, *[0.4] * 3, 1.04)  # seconds: a fifth of 0.3, 0.7, 2.0 and 5.2
@@ -29,52 +29,20 @@ LATENCIES: dict[str, Callable[[int], float]] = {
     "heavy tail": lambda number: TAIL[number * 7 % len(TAIL)],
 }
 REPLY = "word " * 120
-ANSWER = json.dumps(
-    {
-        "id": "x",
-        "object": "chat.completion",
-        "model": "stand-in",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": REPLY}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 120, "completion_tokens": 120, "total_tokens": 240},
-    }
-).encode()
-WHOLE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(ANSWER) + ANSWER
+WHOLE = response(completion(REPLY))
 
 
-class _StandIn(asyncio.Protocol):
-    """Reads no more of a request than where it ends and its seed, which is its number."""
+class _BySeed(StandIn):
+    """Reads of a request no more than its seed, which is its number."""
 
-    latency: Callable[[int], float]
+    def __init__(self, latency: str) -> None:
+        self.latency = LATENCIES[latency]
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport, self.buffer = transport, b""
-
-    def data_received(self, data: bytes) -> None:
-        self.buffer += data
-        head, end, body = self.buffer.partition(b"\r\n\r\n")
-        if not end or len(body) < int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]):
-            return
-        self.buffer = b""
-        delay = self.latency(int(body.rpartition(b'"seed":')[2].strip(b" }")))
-        if delay:
-            asyncio.get_running_loop().call_later(delay, self.answer)
+    def asked(self, head: bytes, body: bytes) -> None:
+        if delay := self.latency(int(body.rpartition(b'"seed":')[2].strip(b" }"))):
+            asyncio.get_running_loop().call_later(delay, self.answer, WHOLE)
         else:
-            self.answer()
-
-    def answer(self) -> None:
-        if not self.transport.is_closing():
-            self.transport.write(WHOLE)
-
-
-def serve(name: str, ports: multiprocessing.Queue[int]) -> None:
-    async def main() -> None:
-        _StandIn.latency = staticmethod(LATENCIES[name])
-        server = await asyncio.get_running_loop().create_server(_StandIn, "127.0.0.1", 0, backlog=1024)
-        ports.put(server.sockets[0].getsockname()[1])
-        await server.serve_forever()
-
-    asyncio.run(main())
+            self.answer(WHOLE)
 
 
 @dataclass(frozen=True)
@@ -177,14 +145,10 @@ def main() -> None:
     print("| latency | engine, requests/s | one client | ratio (range) | a client each | ratio (range) | ceiling |")
     print("|---|---|---|---|---|---|---|")
     for name in LATENCIES:
-        ports: multiprocessing.Queue[int] = multiprocessing.Queue()
-        process = multiprocessing.Process(target=serve, args=(name, ports), daemon=True)
-        process.start()
-        load = Load(ports.get(), given.requests, given.in_flight)
-        ceiling = measure(by_sockets, load)
-        rounds = [[measure(side, load) for side in (by_engine, by_httpx, by_clients)] for _ in range(given.rounds)]
-        process.terminate()
-        process.join()
+        with serving(partial(_BySeed, name)) as port:
+            load = Load(port, given.requests, given.in_flight)
+            ceiling = measure(by_sockets, load)
+            rounds = [[measure(side, load) for side in (by_engine, by_httpx, by_clients)] for _ in range(given.rounds)]
         ours, shared, each = (f"{statistics.median(side):.0f}" for side in zip(*rounds, strict=True))
         of_shared, of_each = (_ratio([row[0] / row[side] for row in rounds]) for side in (1, 2))
         print(f"| {name} | {ours} | {shared} | {of_shared} | {each} | {of_each} | {ceiling:.0f} |", flush=True)

@@ -1,0 +1,68 @@
+"""Alignery: the line of `refresh` over given instructions, in a Prefect flow, with an engine, a lake and a run.
+
+Nothing is tuned: the chunk, the chunks in flight and the engine are those of the preset `server`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+
+from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
+
+from flows.factory import Factory
+from flows.line import Line, unwrapped
+from flows.presets import Preset
+from flows.progress import StepProgress
+from flows.refresh import in_prefect
+from flows.run import Run, alone
+from prompts import digest
+from tasks.engines import Sampling
+from tasks.engines.lazy import open_lazily
+from tasks.step import Row
+
+
+class Given(Line):
+    """A line whose instructions are given."""
+
+    instructions: list[str]
+
+    async def _instructions(self) -> AsyncGenerator[list[Row], None]:
+        rows = [{"instruction_id": digest(text), "instruction": text, "topic": None} for text in self.instructions]
+        for start in range(0, len(rows), self.preset.line.chunk):
+            yield rows[start : start + self.preset.line.chunk]
+
+
+def preset(job: Job) -> Preset:
+    sampling = Sampling(temperature=1.0, max_tokens=MAX_TOKENS)
+    line = {"self_instruct": {"accept": job.rows, "max_candidates": job.rows}, "respond": {"sampling": sampling}}
+    if job.steps == 3:  # answer, critique, revision
+        line |= {"constitutional": {"rounds": 1, "sampling": sampling}}
+    engine = {"engine": "openai", "base_url": job.url, "model": MODEL, "in_flight": IN_FLIGHT}
+    return Preset.model_validate({"name": "peers", "about": "the bench", "models": {"generator": engine}, "line": line})
+
+
+async def walk(job: Job) -> None:
+    made = preset(job)
+    async with alone(made.place(job.folder / "lake"), "refresh") as lake, open_lazily(made.spec("generator")) as engine:
+        with StepProgress() as progress, Run(lake, "refresh", made) as run:
+            factory = Factory(lake, run, progress, in_prefect, made.line.reject_limit)
+            line = Given(made, factory, {"generator": engine})
+            line.instructions = job.instructions()
+            run.words = line.words()
+            with unwrapped():
+                await line.walk()
+            run.end("finished", {})
+        written_at = time.time()
+        table = "responses" if job.steps == 1 else "revisions"
+        texts = {row["instruction_id"]: row["text"] for row in lake.rows(f"SELECT instruction_id, text FROM {table}")}
+        reasons = lake.rows("SELECT count(*) AS n FROM attempts WHERE state = 'failed' AND reason LIKE '%I refuse%'")
+    results = {text: texts[digest(text)] for text in line.instructions if digest(text) in texts}
+    report(job, "alignery", written_at, results, reasons[0]["n"])
+
+
+if __name__ == "__main__":
+    from prefect import flow  # after `flows`, which has settings for it
+
+    asyncio.run(flow(name="peers")(walk)(job()))
