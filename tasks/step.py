@@ -48,6 +48,7 @@ class Step:
         carry: (row, one of its records) → the row that the next step of a chain gets.
         config: further settings that the outcome depends on; part of the fingerprint.
         retries: how many more seeds an unparsed reply is given.
+        first_line: `read` needs the first line alone, so a reply that was cut short after it is read.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Step:
     carry: Callable[[Row, Row], Row] = lambda row, record: row
     config: Mapping[str, Any] = field(default_factory=dict)
     retries: int = 2
+    first_line: bool = False
 
     def fingerprint(self, engine: Engine) -> str:
         """What all of this step's work has in common: prompt, model, sampling, settings."""
@@ -207,7 +209,7 @@ async def _attend(ask: _Ask, replies: Replies, heard: _Heard, done: Callable[[],
 
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
     """The records in a reply; what no step wants (a reply cut short, an empty one) is rejected here."""
-    if completion.finish_reason == "length":
+    if completion.finish_reason == "length" and not (step.first_line and "\n" in completion.text.strip()):
         raise Rejected("truncated: the reply reached max_tokens")
     if not completion.text.strip():
         raise Rejected("empty reply")
