@@ -100,7 +100,7 @@ def cited(thought: str, rules: Sequence[Rule]) -> list[str]:
 def _reader(rules: Sequence[Rule], exemplars: Sequence[Exemplar], config: Config) -> Callable[[str, Row], list[Row]]:
     own_words = [rule.text for rule in rules] + [text for e in exemplars for text in (e.query, e.answer)]
     # The same test keeps evaluation prompts out of data and the prompt's words out of answers.
-    leaks = Contamination(own_words, n=config.leak_words)
+    leaks = Contamination(own_words, n=config.leak_words, shortest=config.leak_words)
 
     def read(reply: str, row: Row) -> list[Row]:
         thought, text = parse(reply)
