@@ -224,7 +224,7 @@ class Lake:
         return ledger.append(self, records, attempts, run_id=run_id, step=step, fingerprint=fingerprint)
 
     def write(self, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
-        """Commit rows of runs, prompts, models, evals or tags: see `ledger.write`."""
+        """Commit rows of runs, prompts, models, evals, tags or plans: see `ledger.write`."""
         ledger.write(self, table, rows, run_id=run_id, message=message)
 
     def commit(self, who: str, body: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:

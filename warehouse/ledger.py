@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 # What makes a row of a table the same row again; the others are logs, in which every row is new.
 _IDENTITY = {"prompts": "hash", "models": "id", "evals": "id"}
-_WRITTEN = ("runs", "prompts", "models", "evals", "tags")
+_WRITTEN = ("runs", "prompts", "models", "evals", "tags", "plans")
 _log = logging.getLogger(__name__)
 
 
@@ -119,7 +119,7 @@ def append(
 
 
 def write(lake: Lake, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
-    """Commit rows that no call made: runs, prompts, models, evals, tags.
+    """Commit rows that no call made: runs, prompts, models, evals, tags, plans.
 
     A prompt whose hash is there, and a model or figure whose id is there, is left out; if nothing
     remains, nothing is committed. `run_id` and `created_at` are filled in where a row leaves them out.

@@ -52,7 +52,9 @@ def bring_up(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
         return
     check(place, found)
     for number in range(found + 1, SCHEMA_VERSION + 1):
-        _land(cursor, number, [*_statements(number), *schema.comments(LAKE)])
+        # Comments come with the last one: before it there may be tables and columns that are still missing.
+        comments = schema.comments(LAKE) if number == SCHEMA_VERSION else ()
+        _land(cursor, number, [*_statements(number), *comments])
 
 
 def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:

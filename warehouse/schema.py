@@ -14,7 +14,7 @@ import pyarrow as pa
 Row = dict[str, Any]
 # Many rows at once come as Arrow, without a Python object for each value.
 Rows: TypeAlias = "Sequence[Mapping[str, Any]] | pa.Table"
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 TEXT, FLAG, INT, LONG, REAL = pa.string(), pa.bool_(), pa.int32(), pa.int64(), pa.float64()
 TEXTS, WHEN = pa.list_(TEXT), pa.timestamp("us", tz="UTC")
@@ -66,6 +66,14 @@ _PRINCIPLE = (
     _need("principle_id", TEXT, "the constitutional principle"),
     _need("principle_hash", TEXT, "content hash of the principle's words in this step (prompts.hash)"),
 )
+
+
+def _foreseen(name: str, type: pa.DataType, comment: str, unit: str = "") -> Iterator[pa.Field]:
+    """A figure of a plan, with the interval that it is expected in."""
+    yield _may(name, type, f"{comment}, foreseen", unit)
+    for side, word in (("low", "lower"), ("high", "upper")):
+        yield _may(f"{name}_{side}", type, f"{word} end of the interval of {name}", unit)
+
 
 RECORDS: dict[str, pa.Schema] = {
     "instructions": _record(
@@ -238,6 +246,30 @@ LEDGER: dict[str, pa.Schema] = {
         _need("rows", TEXT, "rows of each view", "JSON"),
         _may("message", TEXT, "why it was named"),
         _may("export_path", TEXT, "where it was exported to; null where it was only tagged"),
+        _RUN,
+        _CREATED,
+    ),
+    "plans": _table(
+        "Plans: what a refresh was foreseen to take; one row a step, and one for all of them, whose step is 'total'",
+        _need("id", TEXT, "the plan, shared by its rows: content hash of what it foresees"),
+        _need("config_hash", TEXT, "content hash of the configuration that it is for (runs.config_hash)"),
+        _may("preset", TEXT, "the preset it was made for"),
+        _need("step", TEXT, "method.step, or total"),
+        _may("model", TEXT, "identity of the model that will be asked; null in the total of several"),
+        _need("source", TEXT, "what it was measured on: probe, or lake where that held enough before"),
+        _need("rows", INT, "finished work that it was measured on", "rows"),
+        _need("saved", LONG, "finished work of this refresh that the lake has, so that it is not asked", "rows"),
+        _need("level", REAL, "probability of the intervals", "0 to 1"),
+        *_foreseen("calls", LONG, "requests to send", "requests"),
+        *_foreseen("tokens_in", LONG, "prompt tokens", "tokens"),
+        *_foreseen("tokens_out", LONG, "reply tokens", "tokens"),
+        *_foreseen("minutes", REAL, "time; a step's is its share of the engine's", "minutes"),
+        *_foreseen("money", REAL, "price; null without a price file", "currency"),
+        _may("currency", TEXT, "what money is counted in"),
+        _may("priced_on", TEXT, "the date that the price file names", "YYYY-MM-DD"),
+        _may("price_in", REAL, "price of prompt tokens", "currency per million"),
+        _may("price_out", REAL, "price of reply tokens", "currency per million"),
+        _may("price_cached", REAL, "price of prompt tokens that the engine had in its cache", "currency per million"),
         _RUN,
         _CREATED,
     ),

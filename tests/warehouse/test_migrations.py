@@ -1,7 +1,7 @@
 """A lake of any version opens: an older one is migrated by a writer and read as it is by a reader.
 
-`lake_v1.zip` is a lake that version 0.1.0's first schema made: four instructions with answers and revisions, a tag,
-a model.
+`lake_v1.zip` and `lake_v2.zip` are lakes that those versions of the schema made: four instructions with answers and
+revisions, a tag, a model; in the second one also a reply that was read again.
 """
 
 from __future__ import annotations
@@ -17,14 +17,19 @@ from warehouse import Lake, LakeError, migrate
 from warehouse.schema import SCHEMA_VERSION
 
 HERE = Path(__file__).parent
+PLAN = {"id": "p", "config_hash": "c", "step": "total", "source": "probe", "rows": 5, "saved": 0, "level": 0.9}
+PLAN |= {"calls": 10, "calls_low": 9, "calls_high": 12}
 MIGRATIONS = Path(migrate.__file__).parent / "migrations"
+
+
+def unpacked(version: int, home: Path) -> Path:
+    shutil.unpack_archive(HERE / f"lake_v{version}.zip", home)
+    return home
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
-    home = tmp_path / "old"
-    shutil.unpack_archive(HERE / "lake_v1.zip", home)
-    return home
+    return unpacked(1, tmp_path / "old")
 
 
 def columns(lake: Lake) -> list[dict[str, object]]:
@@ -53,6 +58,24 @@ def test_an_older_lake_is_migrated_by_a_writer_and_keeps_its_rows(old, unwritten
         newest = lake.snapshot()
     with Lake.open(old) as lake:
         assert lake.snapshot() == newest, "a lake is migrated once"
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
+def test_a_lake_of_any_version_becomes_the_newest(version, tmp_path, unwritten):
+    home = unpacked(version, tmp_path / "old")
+    with Lake.open(home, read_only=True) as lake:
+        before = lake.rows("SELECT id, raw_text, request_key FROM attempts ORDER BY id")
+        assert max(versions(lake)) == version
+        assert lake.rows("SELECT * FROM plans") == [], "a stand-in has no rows"
+    with Lake.open(home) as lake:
+        assert versions(lake)[-1] == SCHEMA_VERSION
+        assert columns(lake) == columns(unwritten)
+        assert lake.rows("SELECT id, raw_text, request_key FROM attempts ORDER BY id") == before
+        (tag,) = lake.rows("SELECT * FROM tags")
+        lake.write("plans", [PLAN], run_id="run-9", message="a test")
+        assert lake.rows("SELECT calls_high, run_id FROM plans") == [{"calls_high": 12, "run_id": "run-9"}]
+    with Lake.open(home, snapshot=tag["snapshot_id"]) as pinned:
+        assert pinned.rows("SELECT * FROM plans") == []
 
 
 def test_a_snapshot_from_before_a_migration_reads_as_it_stood(old):
