@@ -9,9 +9,37 @@ from __future__ import annotations
 
 import logging
 import os
+from typing import Annotated
 
-from flows import show
+import typer
+
+from flows import show, show_plan
 from flows.command import HOME, HomeOption, JsonOption, PresetOption, TagOption, WaitOption, app, fail, reading, run
+
+
+@app.command()
+def plan(
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show how the newest plan held; nothing is asked.")
+    ] = False,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask five rows of each step, and foretell what the refresh will take: calls, tokens, minutes, and money.
+
+    What the lake has is counted as saved, and a step that was run before is not asked. What is answered is kept, so
+    the refresh does not ask for it again. Money is foretold where the preset names a price file (`prices:`).
+    """
+    if compare:
+        from flows.presets import load
+        from warehouse import plans
+
+        with reading(home, preset) as lake:
+            newest = plans.newest(lake, load(preset).hash)
+            return show_plan.compared(plans.held(lake, newest[0]["id"]) if newest else [], as_json)
+    return show_plan.planned(run("plan", preset, home, wait), as_json)
 
 
 @app.command()

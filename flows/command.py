@@ -167,9 +167,10 @@ def sentences() -> Iterator[None]:
         from prompts import PromptError
         from tasks.engines import SpecError
         from tasks.evaluate.held_out import HeldOutError
+        from tasks.prices import PriceError
         from warehouse import LakeError
 
-        if not isinstance(error, PresetError | PromptError | SpecError | HeldOutError | LakeError):
+        if not isinstance(error, PresetError | PromptError | SpecError | HeldOutError | PriceError | LakeError):
             raise
         fail(error, 2)
 

@@ -9,20 +9,32 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 
 from flows.factory import Factory, Judge
 from flows.presets import Alias, Preset
 from prompts import Library, digest
+from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine
+from tasks.engines.lazy import open_lazily
+from tasks.evaluate import held_out
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
 from tasks.generate import aligner, constitutional, respond, self_align, self_instruct
 from tasks.step import Row, Step
 from warehouse import look
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of the line, the place (in `Line.stages`) of the one whose accepted rows it gets, and who is asked."""
+
+    step: Step
+    after: int | None = None
+    alias: Alias = "generator"
 
 
 @dataclass
@@ -56,15 +68,21 @@ class Line:
         ]
 
     @property
-    def steps(self) -> Iterator[Step]:
-        """Every step of this line, in order."""
-        yield from (self.write, self.respond)
-        yield from (step for pair in self.rounds for step in pair)
-        yield from (step for step in (self.principled, self.correct) if step)
+    def stages(self) -> list[Stage]:
+        """Every step of this line; one stands after the one that it gets its rows from."""
+        found = [Stage(self.write), Stage(self.respond, 0)]
+        for step in chain.from_iterable(self.rounds):
+            found.append(Stage(step, len(found) - 1))
+        if self.principled:
+            found.append(Stage(self.principled, 0))
+        if self.correct:
+            found.append(Stage(self.correct, 1, "aligner"))
+        return found
 
     def words(self) -> list[Row]:
         """What this line may say, for the `prompts` table: each prompt, principle, rule and exemplar."""
-        rows = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source} for step in self.steps]
+        prompts = [stage.step.prompt for stage in self.stages]
+        rows = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
         if self.rounds:
             for p in self.library.principles():
                 rows.append({"hash": p.critique_hash, "id": f"principle:{p.id}", "source": p.critique})
@@ -139,6 +157,23 @@ class Line:
             for critique, revise in self.rounds:
                 answered = await self.factory.advance(critique, answered, generator)
                 answered = await self.factory.advance(revise, answered, generator)
+
+
+def held_out_of(preset: Preset) -> list[str]:
+    """The evaluation prompts, which no instruction may repeat."""
+    return [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
+
+
+@asynccontextmanager
+async def engines_of(preset: Preset, budget: Budget) -> AsyncIterator[dict[Alias, Engine]]:
+    """The preset's engines by alias, under one budget; each is loaded when it is first asked."""
+    async with AsyncExitStack() as stack:
+        engines: dict[Alias, Engine] = {}
+        for alias, spec in preset.models.items():
+            engine = await stack.enter_async_context(open_lazily(spec))
+            engines[alias] = MeteredEngine(engine, budget, spec.places) if budget.limited else engine
+        engines.setdefault("aligner", engines["generator"])
+        yield engines
 
 
 @contextmanager

@@ -18,13 +18,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from prompts import Library, digest
 from tasks.engines import Sampling
-from tasks.engines.spec import EngineSpec
+from tasks.engines.spec import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out
 from tasks.generate.aligner import Config as Aligner
 from tasks.generate.constitutional import Config as Constitutional
 from tasks.generate.respond import Config as Respond
 from tasks.generate.self_align import Config as SelfAlign
 from tasks.generate.self_instruct import Config as SelfInstruct
+from tasks.prices import Price, Prices
+from tasks.prices import load as load_prices
 from tasks.train.dpo import Config as Dpo
 from tasks.train.sft import Config as Sft
 from warehouse import Place
@@ -122,6 +124,7 @@ class Preset(_Strict):
     lake: LakePlace = LakePlace()
     models: dict[Alias, EngineSpec]
     licences: dict[Alias, str] = Field(default={}, description="alias → licence of the model, for the dataset card")
+    prices: ExistingFile | None = Field(default=None, description="what tokens cost, for `alignery plan`")
     line: Line
     retrain: Retrain | None = None
     evaluate: Evaluate | None = None
@@ -152,6 +155,12 @@ class Preset(_Strict):
         """The engine bound to an alias; `aligner` falls to the generator when it has none of its own."""
         return self.models.get(alias, self.models["generator"])
 
+    def price(self, alias: Alias, listed: Prices) -> Price:
+        """What the model bound to an alias costs. Raises PriceError where the price file does not say it."""
+        spec = self.spec(alias)
+        name = alias if alias in self.models else "generator"
+        return listed.of(name, name if isinstance(spec, ScriptedSpec) else spec.model, self.prices or Path())
+
     def by_model(self) -> dict[str, str]:
         """Identity of each model → the licence that is stated for it."""
         return {spec.identity(): self.licences[alias] for alias, spec in self.models.items() if alias in self.licences}
@@ -164,7 +173,7 @@ class Preset(_Strict):
         """Find now what would be found under way: a model that is not there, a bad word file.
 
         Raises:
-            SpecError, PromptError, HeldOutError: which one, and the fix.
+            SpecError, PromptError, HeldOutError, PriceError: which one, and the fix.
         """
         for spec in self.models.values():
             spec.identity()
@@ -177,6 +186,10 @@ class Preset(_Strict):
             library.rules()
         if self.evaluate:
             held_out.load(self.evaluate.prompts)
+        if self.prices:
+            listed = load_prices(self.prices)
+            for alias in self.models:
+                self.price(alias, listed)
 
 
 def load(name: str) -> Preset:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,16 +18,14 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows.factory import ChunkWork, Factory, TaskRunner, plainly
-from flows.line import Line, unwrapped
-from flows.presets import Alias, Preset, load
+from flows.line import Line, engines_of, held_out_of, unwrapped
+from flows.presets import Preset, load
 from flows.progress import StepProgress
 from flows.run import Run, alone
-from tasks.budget import Budget, MeteredEngine
-from tasks.engines import Engine, EngineDown
-from tasks.engines.lazy import open_lazily
-from tasks.engines.spec import EngineSpec
-from tasks.evaluate import held_out
-from warehouse import Lake, look
+from tasks.budget import Budget
+from tasks.engines import EngineDown
+from tasks.plan import TOTAL, compared
+from warehouse import Lake, look, plans
 
 RETRY_AFTER_S = 5
 
@@ -45,6 +42,7 @@ class Summary:
     saved: int
     seconds: float
     message: str | None  # why it stopped short
+    plan: str | None  # how the plan held that was made for it
 
 
 @flow(name="refresh")
@@ -59,8 +57,9 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
     made = load(preset)
     async with alone(made.place(home), "refresh", wait=wait) as lake:
         summary = await walk_line(made, lake, runner=in_prefect)
-        funnel = _plain(look.funnel(lake, summary.run_id))
-        await acreate_table_artifact(key="funnel", table=funnel, description=f"Run {summary.run_id}: {summary.state}")
+        for name, rows in (("funnel", look.funnel), ("usage", look.usage)):
+            told = f"Run {summary.run_id}: {summary.state}"
+            await acreate_table_artifact(key=name, table=_plain(rows(lake, summary.run_id)), description=told)
     return summary
 
 
@@ -95,36 +94,35 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
     """
     begun = time.monotonic()
     budget = Budget(preset.line.max_tokens, preset.line.max_minutes)
-    async with AsyncExitStack() as stack:
-        engines: dict[Alias, Engine] = {
-            alias: _metered(await stack.enter_async_context(open_lazily(spec)), budget, spec)
-            for alias, spec in preset.models.items()
-        }
-        engines.setdefault("aligner", engines["generator"])
-        run = stack.enter_context(Run(lake, "refresh", preset))
-        factory = Factory(lake, run, stack.enter_context(StepProgress()), runner, preset.line.reject_limit)
-        held = [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
-        line = Line(preset, factory, engines, held)
-        run.words = line.words()
-        with unwrapped():
-            short = await line.walk()
-        target = preset.line.self_instruct.accept
-        summary = Summary(
-            run_id=run.id,
-            state="short" if short else "finished",
-            accepted=min(len(line.accepted), target),
-            target=target,
-            sent=factory.tally.sent,
-            saved=factory.tally.saved,
-            seconds=round(time.monotonic() - begun, 1),
-            message=short,
-        )
-        run.end(summary.state, asdict(summary), short)
+    async with engines_of(preset, budget) as engines:
+        with Run(lake, "refresh", preset) as run, StepProgress() as progress:
+            factory = Factory(lake, run, progress, runner, preset.line.reject_limit)
+            line = Line(preset, factory, engines, held_out_of(preset))
+            run.words = line.words()
+            with unwrapped():
+                short = await line.walk()
+            target = preset.line.self_instruct.accept
+            summary = Summary(
+                run_id=run.id,
+                state="short" if short else "finished",
+                accepted=min(len(line.accepted), target),
+                target=target,
+                sent=factory.tally.sent,
+                saved=factory.tally.saved,
+                seconds=round(time.monotonic() - begun, 1),
+                message=short,
+                plan=_held(preset, lake) if factory.tally.sent else None,
+            )
+            run.end(summary.state, asdict(summary), short)
     return summary
 
 
-def _metered(engine: Engine, budget: Budget, spec: EngineSpec) -> Engine:
-    return MeteredEngine(engine, budget, spec.places) if budget.limited else engine
+def _held(preset: Preset, lake: Lake) -> str | None:
+    """The newest plan of this configuration beside what was taken since, in half a sentence."""
+    if not (planned := plans.newest(lake, preset.hash)):
+        return None
+    total = [row for row in plans.held(lake, planned[0]["id"]) if row["step"] == TOTAL]
+    return compared(planned[-1], {row["figure"]: row["actual"] for row in total})
 
 
 def _plain(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

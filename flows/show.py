@@ -64,6 +64,8 @@ def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bo
     text = f"{summary.accepted} of {summary.target} instructions accepted; sent {summary.sent} requests"
     text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
     console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
+    if summary.plan:
+        console().print(f"{summary.plan[0].upper()}{summary.plan[1:]}. By step: alignery plan --compare")
     return console().print("Why rows were rejected: alignery rejects · next: alignery publish")
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from flows import show_plan
 from flows.terminal import as_json, cell, console, line, short, table
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def status(found: Mapping[str, Any], json: bool) -> None:
     out = console()
     for title, rows in (("runs", runs), ("tags", tags), ("models", models)):
         out.print(table(rows, title) if rows else f"no {title}")
+    if spent := found["usage"]:
+        out.print(table(show_plan.usage(spent), f"what run {short(spent[0]['run_id'])} cost"))
     for row in found["runs"]:
         if row["message"]:
             out.print(f"{row['flow']} {short(row['id'])} {row['state']}: {cell(row['message'], SAMPLE)}")

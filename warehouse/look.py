@@ -11,7 +11,7 @@ from warehouse.migrate import VIEWS
 from warehouse.schema import TABLES, LakeError, Row, quoted
 
 _BATCH = 8192  # rows of a streamed result at a time
-_SUMMARIES = ("funnel", "usage", "principles", "retention", "scores")  # they have an order of their own
+_SUMMARIES = ("funnel", "usage", "principles", "retention", "scores", "plan_vs_actual")  # they have an order of their own
 
 
 def tables(lake: Lake) -> list[Row]:
@@ -51,13 +51,15 @@ def runs(lake: Lake, limit: int = 10) -> list[Row]:
 
 
 def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
-    """The newest runs, the newest one's funnel, the tags, the models, and the snapshot the lake stands at."""
+    """The newest runs, the newest one's funnel and the newest usage, the tags, the models, and the lake's snapshot."""
     newest = runs(lake, limit)
+    spenders = lake.rows("SELECT run_id FROM attempts WHERE replayed_from IS NULL ORDER BY snapshot_id DESC LIMIT 1")
     return {
         "home": str(lake.home),
         "snapshot_id": lake.snapshot(),
         "runs": newest,
         "funnel": lake.rows(f"SELECT * FROM funnel WHERE run_id = {quoted(newest[0]['id'])}") if newest else [],
+        "usage": usage(lake, spenders[0]["run_id"]) if spenders else [],
         "tags": tags(lake)[: -limit - 1 : -1],
         "models": lake.rows(f"SELECT * FROM models ORDER BY snapshot_id DESC LIMIT {int(limit)}"),
     }
@@ -66,6 +68,11 @@ def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
 def funnel(lake: Lake, run_id: str | None = None) -> list[Row]:
     """What became of each step's work, in one run or in all."""
     return lake.rows("SELECT * FROM funnel WHERE run_id = coalesce(?, run_id)", [run_id])
+
+
+def usage(lake: Lake, run_id: str | None = None) -> list[Row]:
+    """What requests cost, by step and in all (its step is 'total'), in one run or in each."""
+    return lake.rows("SELECT * FROM usage" + (f" WHERE run_id = {quoted(run_id)}" if run_id else ""))
 
 
 def tags(lake: Lake) -> list[Row]:

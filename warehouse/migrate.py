@@ -30,6 +30,7 @@ VIEWS = (
     "rated",
     "retention",
     "scores",
+    "plan_vs_actual",
 )
 _OPTIONS = {
     "data_inlining_row_limit": "0",

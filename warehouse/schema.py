@@ -263,7 +263,7 @@ LEDGER: dict[str, pa.Schema] = {
     ),
     "plans": _table(
         "Plans: what a refresh was foreseen to take; one row a step, and one for all of them, whose step is 'total'",
-        _need("id", TEXT, "the plan, shared by its rows: content hash of what it foresees"),
+        _need("id", TEXT, "the plan; its rows share it"),
         _need("config_hash", TEXT, "content hash of the configuration that it is for (runs.config_hash)"),
         _may("preset", TEXT, "the preset it was made for"),
         _need("step", TEXT, "method.step, or total"),

@@ -1,10 +1,13 @@
--- What each step's requests cost in each run: tokens, latency percentiles, tokens a second, requests in flight.
+-- What each step's requests cost in each run, and a run's in all: tokens, latency percentiles, tokens a second,
+-- requests in flight.
 --
--- Only requests that were sent count, not replies that were read again. `wall_s` is from the first one sent to the
--- last one answered, `in_flight` the mean number of requests on their way in that time, and `cache_rate` the share
--- of prompt tokens that the engine had in its cache, among the requests for which it says so.
+-- A whole run has a row of its own, whose step is 'total'. Only requests that were sent count, not replies that were
+-- read again. `wall_s` is from the first one sent to the last one answered, `in_flight` the mean number of requests on
+-- their way in that time, and `cache_rate` the share of prompt tokens that the engine had in its cache, among the
+-- requests for which it says so.
 SELECT
-    run_id, step, any_value(model) AS model,
+    run_id, coalesce(step, 'total') AS step,
+    CASE WHEN count(DISTINCT model) = 1 THEN any_value(model) END AS model,
     count(*) AS requests,
     coalesce(sum(tokens_in), 0)::BIGINT AS tokens_in,
     coalesce(sum(tokens_out), 0)::BIGINT AS tokens_out,
@@ -22,5 +25,5 @@ FROM (
     FROM attempts
     WHERE replayed_from IS NULL
 )
-GROUP BY run_id, step
-ORDER BY started_at, step
+GROUP BY GROUPING SETS ((run_id, step), (run_id))
+ORDER BY min(min(sent_at)) OVER (PARTITION BY run_id), run_id, step = 'total', started_at, step

@@ -1,0 +1,215 @@
+"""`plan`: ask a few rows of each step, and foretell what the refresh will take.
+
+It walks the line over what the lake has, and where that ends asks five rows a step for real. What was answered is
+committed as any refresh would, so the refresh goes on from there. Some dozens of requests need no orchestrator: it runs
+without Prefect, and so begins at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from flows.factory import Factory, Judge, StageStopped, uninterrupted
+from flows.line import Line, Stage, engines_of, held_out_of, unwrapped
+from flows.presets import Alias, Preset, load
+from flows.progress import StepProgress
+from flows.run import Run, alone
+from prompts import digest
+from tasks import prices
+from tasks.budget import Budget, MeteredEngine
+from tasks.engines import Engine
+from tasks.plan import Measure, Pace, Station, Unmeasured, Writing, foresee
+from tasks.step import Row, Step, run
+from warehouse import Lake, plans
+
+ROWS = 5  # of each step
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """A plan: `rows` as the table `plans` has them, and what its probe sent."""
+
+    plan_id: str
+    run_id: str | None  # of the probe; None where the very same plan was there
+    sent: int
+    rows: list[Row]
+    message: str | None  # why the target will not be reached
+
+
+@dataclass
+class Seen:
+    """What a walk met at one step."""
+
+    pending: int = 0
+    settled: int = 0
+
+
+@dataclass
+class Probe(Factory):
+    """Walks a line over what the lake has, and asks only a few rows of those steps that it is told to.
+
+    Replies to the very same requests count as settled: they would be read again and not asked for.
+    """
+
+    wanted: frozenset[int] = frozenset()  # id() of each step that may be asked
+    seen: dict[int, Seen] = field(default_factory=dict)
+
+    async def _settle(self, step: Step, by_key: Mapping[str, Row], engine: Engine, judge: Judge | None) -> list[Row]:
+        seen = self.seen.setdefault(id(step), Seen())
+        pending = await asyncio.to_thread(self.lake.pending, list(by_key))
+        records = await asyncio.to_thread(self.lake.records, step.table, [key for key in by_key if key not in pending])
+        seen.settled += len(by_key) - len(pending)
+        # In the records' own order, so that the instructions that are answered here are the refresh's first ones.
+        todo = [by_key[key] for key in sorted(pending)]
+        silent = MeteredEngine(engine, Budget(max_tokens=0), 1)
+        heard = await run(step, todo, silent, recall=self._recall)
+        again = {attempt["work_key"] for attempt in heard.attempts if attempt["final"]}
+        todo = [by_key[key] for key in sorted(pending - again)]
+        count = max(0, ROWS - seen.settled - len(again)) if id(step) in self.wanted else 0
+        self.progress.expect(step.name, len(todo[:count]))
+        # The first one of all alone: how an engine answers one tells what each further request costs.
+        first = 1 if judge else 0
+        for rows in (todo[:count][:first], todo[:count][first:]):
+            if rows:
+                outcome = await run(step, rows, engine, lambda: self.progress.tick(step.name))
+                records += await uninterrupted(self._commit(outcome, judge))
+                if outcome.fault:
+                    raise outcome.fault
+        seen.settled += len(again) + len(todo[:count])
+        seen.pending += len(todo[count:])
+        records += judge(heard.records) if judge else heard.records
+        if judge and todo[count:]:
+            self.spent = "the probe's requests"  # no further round is known before this one is written
+        return sorted(records, key=lambda record: (record["work_key"], record["id"]))
+
+
+async def plan(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> Foresight:
+    """Foretell the refresh of a preset, and keep what was foretold.
+
+    Args:
+        preset: a shipped preset's name, or the path of a .yaml file.
+        home: the folder of the lake.
+        wait: if a refresh is at work on this lake, until it is done; else LakeFault names it.
+    """
+    made = load(preset)
+    async with alone(made.place(home), "refresh", wait=wait) as lake:
+        return await foretell(made, lake)
+
+
+async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] | None = None) -> Foresight:
+    """The plan itself, asking the preset's own engines unless others are given.
+
+    Raises:
+        EngineDown, StageStopped: the probe failed; what was answered is committed.
+        PriceError: the price file is wrong.
+    """
+    with Run(lake, "plan", preset) as run, StepProgress() as progress:
+        async with engines_of(preset, Budget()) as opened:
+            factory = Probe(lake, run, progress)
+            line = Line(preset, factory, engines or opened, held_out_of(preset))
+            run.words = line.words()
+            prints = [stage.step.fingerprint(line.engines[stage.alias]) for stage in line.stages]
+            before = plans.measured(lake, prints)
+            known = [fingerprint in before and before[fingerprint]["rows"] >= ROWS for fingerprint in prints]
+            factory.wanted = _wanted(line.stages, known)
+            with unwrapped():
+                await line.walk()
+        listed = prices.load(preset.prices) if preset.prices else None
+        writing = _writing(line, *plans.gated(lake, prints[0]))
+        stations = _stations(line, factory.seen, prints, plans.measured(lake, prints), known, listed)
+        models = {engine.identity: preset.spec(alias).places for alias, engine in line.engines.items()}
+        paces = {model: Pace(places, plans.requests(lake, model)) for model, places in models.items()}
+        try:
+            rows = foresee(stations, writing, paces, listed)
+        except Unmeasured as error:
+            raise StageStopped(f"{error}: {_why(factory)}") from error
+        return _keep(run, rows, factory.tally.sent, _short(writing))
+
+
+def _writing(line: Line, written: int, kept: int) -> Writing:
+    config = line.preset.line.self_instruct
+    return Writing(
+        wanted=max(0, config.accept - len(line.accepted)),
+        requests=config.requests_per_round,
+        left=config.max_candidates - line.candidates,
+        candidates=written,
+        kept=kept,
+    )
+
+
+def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Foresight:
+    """Commit a plan; the very same one again leaves no trace."""
+    rows = [{"config_hash": run.preset.hash, "preset": run.preset.name} | row for row in rows]
+    there = plans.newest(run.lake, run.preset.hash)
+    if plans.same(there, rows):
+        return Foresight(there[0]["id"], None, sent, rows, message)
+    id = digest(run.id, rows)
+    run.start()
+    plans.keep(run.lake, [{"id": id} | row for row in rows], run.id)
+    run.end("finished", {"plan": id, "sent": sent, "saved": rows[-1]["saved"]}, message)
+    return Foresight(id, run.id, sent, rows, message)
+
+
+def _short(writing: Writing) -> str | None:
+    """Whether the candidates that may still be written will not do."""
+    likely = writing.left * writing.kept // max(1, writing.candidates)
+    if likely >= writing.wanted:
+        return None
+    return (
+        f"the refresh will stop short: {writing.wanted} instructions are missing, and the gate took {writing.kept} of "
+        f"{writing.candidates}, so {writing.left} more candidates (line.self_instruct.max_candidates) give {likely}"
+    )
+
+
+def _why(factory: Probe) -> str:
+    refused = [
+        f"{step}: {count} × {why}" for step, whys in factory.tally.rejects.items() for why, count in whys.items()
+    ]
+    return f"the probe's rows were not accepted ({'; '.join(refused) or 'by the gate'}); see the view 'rejects'"
+
+
+def _wanted(stages: Sequence[Stage], known: Sequence[bool]) -> frozenset[int]:
+    """The steps that were not measured, and those before them, whose rows they need."""
+    found = set()
+    for place, measured in enumerate(known):
+        at: int | None = None if measured else place
+        while at is not None:
+            found.add(id(stages[at].step))
+            at = stages[at].after
+    return frozenset(found)
+
+
+def _stations(
+    line: Line,
+    met: Mapping[int, Seen],
+    prints: Sequence[str],
+    measured: Mapping[str, Row],
+    known: Sequence[bool],
+    listed: prices.Prices | None,
+) -> list[Station]:
+    stations = []
+    for stage, fingerprint, before in zip(line.stages, prints, known, strict=True):
+        seen, found = met.get(id(stage.step), Seen()), measured.get(fingerprint)
+        stations.append(
+            Station(
+                name=stage.step.name,
+                model=line.engines[stage.alias].identity,
+                after=stage.after,
+                pending=seen.pending,
+                saved=seen.settled,
+                measure=_measure(found) if found else None,
+                source="lake" if before else "probe",
+                price=line.preset.price(stage.alias, listed) if listed else None,
+            )
+        )
+    return stations
+
+
+def _measure(found: Row) -> Measure:
+    calls, tokens_in, tokens_out = (
+        (found[f"{name}_mean"], found[f"{name}_sd"]) for name in ("calls", "tokens_in", "tokens_out")
+    )
+    return Measure(found["rows"], found["accepted"], calls, tokens_in, tokens_out, found["cached"])

@@ -1,0 +1,304 @@
+"""What a refresh will take, from what some of its rows took: calls, tokens, minutes and money, each with an interval.
+
+The model, in four sentences. Work goes down the line as water does: what a step accepts is what the next one is asked,
+and instructions are written, in whole rounds, until the gate has accepted as many as are wanted. A piece of work takes
+what it took on average where it was measured: calls (retries among them), prompt and reply tokens. A reply of n tokens
+takes n · (a + c · load) seconds where `load` requests are on their way (a: what a token takes an idle engine, c: what
+each further request adds), fitted to what was measured and carried to as many as the engine has places. The whole
+takes as long as its busiest engine works, and once through the line on an idle one (Brent's bound).
+
+The interval is a prediction's, by simulation (2,000 draws, a fixed seed): acceptance rates from their beta posterior
+(Jeffreys' prior), the gate's among them, and binomial counts under these; means from Student's t, widened by the rows
+to come; the pace from a bootstrap of the requests measured. What it does not know: that the gate accepts less as its
+pool grows, how long a model takes to load, and what else the machine does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks.prices import Price, Prices
+from tasks.step import Row
+
+LEVEL = 0.9  # probability of the intervals
+FIGURES = ("calls", "tokens_in", "tokens_out", "minutes", "money")
+TOTAL = "total"
+_DRAWS, _FITS = 2000, 200
+_MILLION = 1e6
+Array: TypeAlias = NDArray[np.float64] | np.float64  # draws, or the one value that is likely
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What finished work of a step took: mean and standard deviation by piece of work."""
+
+    rows: int
+    accepted: int
+    calls: tuple[float, float]
+    tokens_in: tuple[float, float]
+    tokens_out: tuple[float, float]
+    cached: float = 0.0  # share of prompt tokens that the engine had in its cache, 0 to 1
+
+
+@dataclass(frozen=True)
+class Station:
+    """A step of the line as a plan sees it. Stations of one name (the rounds of a step) share their measure."""
+
+    name: str
+    model: str
+    after: int | None  # the place of the station whose accepted rows it gets; None for the one that writes
+    pending: int  # rows that are known, and not asked yet
+    saved: int  # rows that are known and done
+    measure: Measure | None  # None where nothing of it was ever done
+    source: str = "probe"  # or "lake"
+    price: Price | None = None
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How many instructions are missing, and what the gate made of those that were written."""
+
+    wanted: int  # accepted instructions that are not there yet
+    requests: int  # to a round
+    left: int  # candidates that may still be written
+    candidates: int  # that the gate judged
+    kept: int  # of these
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast an engine answers.
+
+    `requests` are rows of (reply tokens, requests on their way meanwhile, seconds).
+    """
+
+    places: int
+    requests: Sequence[tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class _Guess:
+    """One value of everything that is uncertain, or an array of draws of each."""
+
+    accept: Mapping[str, Array]
+    gate: Array
+    spread: Mapping[str, Mapping[str, Array]]  # standard errors' worth by which each mean is off
+    pace: Mapping[str, tuple[Array, Array]]
+    rng: np.random.Generator | None = None  # None: counts are their own means
+
+    def through(self, works: Array, rate: Array) -> Array:
+        """How many of the works are accepted."""
+        if self.rng is None:
+            return works * rate
+        return self.rng.binomial(np.rint(works).astype(np.int64), rate).astype(np.float64)
+
+
+class Unmeasured(ValueError):
+    """A step that is to be asked was never measured, so nothing can be said; the message names it."""
+
+
+def foresee(
+    stations: Sequence[Station],
+    writing: Writing,
+    paces: Mapping[str, Pace],
+    prices: Prices | None = None,
+) -> list[Row]:
+    """One row a step and one for the total, as the table `plans` holds them, without whose plan it is.
+
+    Args:
+        stations: the steps, each after the one that it gets its rows from; the first one writes.
+        paces: model → how fast it answers.
+        prices: the file that the stations' prices are from.
+
+    Raises:
+        Unmeasured: rows will come to a step of which nothing is known.
+    """
+    rng = np.random.default_rng(0)
+    point, drawn = _observed(stations, writing, paces), _drawn(stations, writing, paces, rng)
+    likely, spread = (_walk(stations, writing, paces, guess) for guess in (point, drawn))
+    stated: Row = {"currency": prices and prices.currency, "priced_on": prices and prices.date.isoformat()}
+    rows = []
+    for name in [*dict.fromkeys(station.name for station in stations), TOTAL]:
+        own = [station for station in stations if name in (station.name, TOTAL)]
+        row: Row = {
+            "step": name,
+            "model": own[0].model if len({station.model for station in own}) == 1 else None,
+            "source": "lake" if all(station.source == "lake" for station in own) else "probe",
+            "rows": sum({s.name: s.measure.rows if s.measure else 0 for s in own}.values()),
+            "saved": sum(station.saved for station in own),
+            "level": LEVEL,
+        }
+        for figure in FIGURES:
+            value, draws = likely[name].get(figure), spread[name].get(figure)
+            row |= _interval(figure, value, draws)
+        rows.append(row | stated | _prices(own if name != TOTAL else []))
+    return rows
+
+
+def _interval(figure: str, value: Array | None, draws: Array | None) -> Row:
+    if value is None or draws is None:
+        return {figure: None, f"{figure}_low": None, f"{figure}_high": None}
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    found = {figure: float(value), f"{figure}_low": float(min(low, value)), f"{figure}_high": float(max(high, value))}
+    counted = figure in ("calls", "tokens_in", "tokens_out")
+    return {name: round(number) if counted else number for name, number in found.items()}
+
+
+def _prices(own: Sequence[Station]) -> Row:
+    price = own[0].price if own else None
+    names = ("price_in", "tokens_in"), ("price_out", "tokens_out"), ("price_cached", "tokens_cached")
+    return {name: getattr(price, field, None) for name, field in names}
+
+
+def _observed(stations: Sequence[Station], writing: Writing, paces: Mapping[str, Pace]) -> _Guess:
+    """Everything as it was measured."""
+    known = {s.name: s.measure for s in stations if s.measure}
+    still = dict.fromkeys(("calls", "tokens_in", "tokens_out"), np.float64(0))
+    return _Guess(
+        accept={name: np.float64(m.accepted / m.rows) for name, m in known.items()},
+        gate=np.float64(writing.kept / max(1, writing.candidates)),
+        spread=dict.fromkeys(known, still),
+        pace={model: fit(np.asarray(pace.requests)) for model, pace in paces.items()},
+    )
+
+
+def _drawn(
+    stations: Sequence[Station], writing: Writing, paces: Mapping[str, Pace], rng: np.random.Generator
+) -> _Guess:
+    """Everything as it may be, in view of how little was measured."""
+    known = {s.name: s.measure for s in stations if s.measure}
+    names = ("calls", "tokens_in", "tokens_out")
+    return _Guess(
+        accept={name: rng.beta(m.accepted + 0.5, m.rows - m.accepted + 0.5, _DRAWS) for name, m in known.items()},
+        gate=rng.beta(writing.kept + 0.5, writing.candidates - writing.kept + 0.5, _DRAWS),
+        spread={
+            name: {figure: rng.standard_t(max(1, m.rows - 1), _DRAWS) for figure in names} for name, m in known.items()
+        },
+        pace={model: _bootstrapped(np.asarray(pace.requests), rng) for model, pace in paces.items()},
+        rng=rng,
+    )
+
+
+def _bootstrapped(requests: NDArray[np.float64], rng: np.random.Generator) -> tuple[Array, Array]:
+    picks = rng.integers(0, len(requests), (_FITS, len(requests)))
+    fits = np.asarray([fit(requests[pick]) for pick in picks])
+    chosen = fits[rng.integers(0, _FITS, _DRAWS)]
+    return chosen[:, 0], chosen[:, 1]
+
+
+def fit(requests: NDArray[np.float64]) -> tuple[Array, Array]:
+    """The seconds that a token takes, (a, c) of a + c · load, both 0 or more, by least squares.
+
+    Args:
+        requests: rows of (reply tokens, load, seconds), one at least.
+    """
+    tokens, load, seconds = requests.T
+    design = np.stack([tokens, tokens * load], axis=1)
+    (a, c), *_ = np.linalg.lstsq(design, seconds, rcond=None)
+    alone, each = (float(x @ seconds / (x @ x)) for x in design.T)
+    if c < 0:
+        a, c = alone, 0.0
+    elif a < 0:
+        a, c = 0.0, each
+    return np.float64(a), np.float64(c)
+
+
+def _walk(
+    stations: Sequence[Station], writing: Writing, paces: Mapping[str, Pace], guess: _Guess
+) -> dict[str, dict[str, Array]]:
+    """Figures by step name, and of all steps under TOTAL."""
+    works, rounds = _works(stations, writing, guess)
+    found: dict[str, dict[str, Array]] = {}
+    replies = []
+    for station, count in zip(stations, works, strict=True):
+        taken, reply = _taken(station, count, guess)
+        replies.append(reply)
+        into = found.setdefault(station.name, {})
+        for figure, value in taken.items():
+            into[figure] = into.get(figure, np.float64(0)) + value
+    models = {station.name: station.model for station in stations}
+    everything: Array = sum((figures["calls"] for figures in found.values()), np.float64(0))
+    busy: dict[str, Array] = {}
+    for name, figures in found.items():
+        a, c = guess.pace[models[name]]
+        load = np.clip(everything, 1, paces[models[name]].places)
+        figures["minutes"] = figures["tokens_out"] * (a / load + c) / 60
+        busy[models[name]] = busy.get(models[name], np.float64(0)) + figures["minutes"]
+    whole = {figure: sum(f[figure] for f in found.values()) for figure in FIGURES if figure in found[stations[0].name]}
+    way = _way(stations, works, rounds, replies, guess)
+    return found | {TOTAL: whole | {"minutes": np.maximum.reduce(list(busy.values())) + way}}
+
+
+def _works(stations: Sequence[Station], writing: Writing, guess: _Guess) -> tuple[list[Array], Array]:
+    """How much each station is asked, and how many rounds are written."""
+    writer = stations[0]
+    zero: Array = np.zeros_like(guess.gate)
+    if not writing.wanted:
+        asked, rounds, new = zero, zero, zero
+    else:
+        if not (measure := writer.measure) or not writing.candidates:
+            raise Unmeasured(f"{writer.name}: no request was answered with an instruction")
+        each = writing.candidates / max(1, measure.accepted) * guess.accept[writer.name]
+        yielded = np.maximum(each * guess.gate, 1e-9)
+        most = np.ceil(writing.left / np.maximum(each * writing.requests, writing.requests))
+        further = np.ceil((writing.wanted / yielded - writer.pending) / writing.requests)
+        rounds = np.clip(further, 0, np.maximum(most, 0))
+        asked = writer.pending + rounds * writing.requests
+        new = np.minimum(writing.wanted, guess.through(asked * each, guess.gate))
+    works: list[Array] = [asked]
+    for station in stations[1:]:
+        if station.after == 0:
+            arriving = new
+        else:
+            before = stations[station.after or 0]
+            arriving = guess.through(works[station.after or 0], guess.accept.get(before.name, zero))
+        works.append(station.pending + arriving)
+    return works, rounds
+
+
+def _taken(station: Station, works: Array, guess: _Guess) -> tuple[dict[str, Array], Array]:
+    """Calls, tokens and money of so much work; and the tokens of one reply."""
+    measure = station.measure
+    if measure is None:
+        if np.any(works > 0):
+            raise Unmeasured(f"{station.name}: nothing of it was answered yet")
+        zero = np.zeros_like(works)
+        return dict.fromkeys(FIGURES[:3] + FIGURES[4:] if station.price else FIGURES[:3], zero), zero
+    taken = {}
+    for figure in FIGURES[:3]:
+        mean, deviation = getattr(measure, figure)
+        error = deviation * np.sqrt(1 / measure.rows + 1 / np.maximum(works, 1))
+        taken[figure] = works * np.maximum(0, mean + error * guess.spread[station.name][figure])
+    if price := station.price:
+        cached = price.tokens_in if price.tokens_cached is None else price.tokens_cached
+        each_in = (1 - measure.cached) * price.tokens_in + measure.cached * cached
+        taken["money"] = (taken["tokens_in"] * each_in + taken["tokens_out"] * price.tokens_out) / _MILLION
+    return taken, taken["tokens_out"] / np.maximum(works, 1)
+
+
+def _way(
+    stations: Sequence[Station], works: Sequence[Array], rounds: Array, replies: Sequence[Array], guess: _Guess
+) -> Array:
+    """Minutes of the longest way through the line on an idle engine: rounds wait for each other, steps too."""
+    ends: list[Array] = []
+    for station, work, reply in zip(stations, works, replies, strict=True):
+        a, c = guess.pace[station.model]
+        seconds = np.where(work > 0, reply * (a + c), 0.0)
+        if station.after is None:
+            ends.append(seconds * (rounds + (station.pending > 0)))
+        else:
+            ends.append(ends[station.after] + seconds)
+    return np.maximum.reduce(ends) / 60
+
+
+def compared(planned: Mapping[str, Any], took: Mapping[str, Any]) -> str:
+    """A plan's calls and minutes beside what was taken, in half a sentence."""
+    return (
+        f"planned {planned['calls']:,} calls, {planned['minutes']:.3g} min; "
+        f"took {took['calls']:,}, {took['minutes']:.3g} min"
+    )
