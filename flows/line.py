@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import get_args
 
 from flows.factory import Factory, Judge
 from flows.presets import Alias, Preset
@@ -21,9 +22,10 @@ from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import held_out
+from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
-from tasks.generate import aligner, constitutional, respond, self_align, self_instruct
+from tasks.generate import aligner, constitutional, rate, respond, self_align, self_instruct
 from tasks.step import Row, Step
 from warehouse import look
 
@@ -57,6 +59,10 @@ class Line:
         self.principled = self_align.answer(self.library, line.self_align) if line.self_align else None
         self.correct = aligner.correct(self.library, line.aligner) if line.aligner else None
         self.rounds = self._rounds()
+        self.rate = rate.rate(self.library, line.rate) if line.rate else None
+        self.rate_principled = (
+            rate.rate(self.library, line.rate, "principled") if line.rate and line.self_align else None
+        )
 
     def _rounds(self) -> list[tuple[Step, Step]]:
         config = self.preset.line.constitutional
@@ -73,8 +79,12 @@ class Line:
         found = [Stage(self.write), Stage(self.respond, 0)]
         for step in chain.from_iterable(self.rounds):
             found.append(Stage(step, len(found) - 1))
+        if self.rate:
+            found.append(Stage(self.rate, len(found) - 1, "judge"))
         if self.principled:
             found.append(Stage(self.principled, 0))
+        if self.rate_principled:
+            found.append(Stage(self.rate_principled, len(found) - 1, "judge"))
         if self.correct:
             found.append(Stage(self.correct, 1, "aligner"))
         return found
@@ -150,18 +160,26 @@ class Line:
         generator = self.engines["generator"]
         async with asyncio.TaskGroup() as group:
             if self.principled:
-                group.create_task(self.factory.advance(self.principled, rows, generator))
+                group.create_task(self._walk_principled(self.principled, rows))
             answered = await self.factory.advance(self.respond, rows, generator)
             if self.correct:
                 group.create_task(self.factory.advance(self.correct, answered, self.engines["aligner"]))
             for critique, revise in self.rounds:
                 answered = await self.factory.advance(critique, answered, generator)
                 answered = await self.factory.advance(revise, answered, generator)
+            if self.rate:
+                await self.factory.advance(self.rate, answered, self.engines["judge"])
+
+    async def _walk_principled(self, step: Step, rows: list[Row]) -> None:
+        answered = await self.factory.advance(step, rows, self.engines["generator"])
+        if self.rate_principled:
+            await self.factory.advance(self.rate_principled, answered, self.engines["judge"])
 
 
 def held_out_of(preset: Preset) -> list[str]:
-    """The evaluation prompts, which no instruction may repeat."""
-    return [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
+    """The evaluation prompts, which no instruction may repeat: the preset's own, and the sets that it names."""
+    own = [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
+    return own + [text for each in preset.line.decontaminate for text in contamination.load(each.path, each.field)]
 
 
 @asynccontextmanager
@@ -172,7 +190,8 @@ async def engines_of(preset: Preset, budget: Budget) -> AsyncIterator[dict[Alias
         for alias, spec in preset.models.items():
             engine = await stack.enter_async_context(open_lazily(spec))
             engines[alias] = MeteredEngine(engine, budget, spec.places) if budget.limited else engine
-        engines.setdefault("aligner", engines["generator"])
+        for alias in get_args(Alias):
+            engines.setdefault(alias, engines["generator"])
         yield engines
 
 

@@ -17,15 +17,30 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from pydantic import field_validator
 
 from prompts import Library
 from tasks.engines import Sampling
+from tasks.generate.config import MethodConfig
 from tasks.step import Row, Step, Unparsed
 
-SAMPLING = Sampling(temperature=0.0, max_tokens=2048)  # llm_judge: the same
 ORDERS = ("a", "b")  # which of the two is shown first
 _VERDICT = re.compile(r"\[\[([ABC])\]\]")
 _RESAMPLES = 10_000
+
+
+class Config(MethodConfig):
+    """The judge's settings."""
+
+    dimensions: tuple[str, ...] = ("helpful", "harmless")  # Aligner: the same; each names a prompt of prompts/judge/
+    sampling: Sampling = Sampling(temperature=0.0, max_tokens=2048)  # llm_judge: the same
+
+    @field_validator("dimensions")
+    @classmethod
+    def _are_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or not all(re.fullmatch("[a-z]+", name) for name in value):
+            raise ValueError(f"got {list(value)}, expected names of prompts in prompts/judge/, such as helpful")
+        return value
 
 
 def pairs(a: Sequence[Row], b: Sequence[Row]) -> list[Row]:
@@ -54,7 +69,7 @@ def pairs(a: Sequence[Row], b: Sequence[Row]) -> list[Row]:
     ]
 
 
-def judge(library: Library, dimension: str, sampling: Sampling = SAMPLING) -> Step:
+def judge(library: Library, dimension: str, config: Config) -> Step:
     """Judges one pair in one order on a dimension (`helpful`, `harmless`: a prompt of `prompts/judge/` each).
 
     The attempt holds the judge's text, the record who was shown first and who won.
@@ -67,7 +82,7 @@ def judge(library: Library, dimension: str, sampling: Sampling = SAMPLING) -> St
         name=f"judge.{dimension}",
         table="verdicts",
         prompt=library.prompt(f"judge/{dimension}"),
-        sampling=sampling,
+        sampling=config.sampling,
         parents=("prompt_id", "a_id", "b_id"),
         variables=lambda row: {
             "instruction": row["prompt"],
@@ -76,7 +91,7 @@ def judge(library: Library, dimension: str, sampling: Sampling = SAMPLING) -> St
         },
         read=read,
         content=lambda row: {"first": row["first"]},
-        retries=2 if sampling.temperature else 0,  # at T 0 another seed says the same again
+        retries=2 if config.sampling.temperature else 0,  # at T 0 another seed says the same again
     )
 
 
@@ -127,6 +142,18 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], seed: int = 0) -> dict
         "chars_a": _mean([len(row["a"]) for row, _ in judged]),
         "chars_b": _mean([len(row["b"]) for row, _ in judged]),
     }
+
+
+def figures(suite: str, found: Row) -> list[Row]:
+    """A report as rows {suite, metric, value, count} of the `evals` table; its dimension leads the metric's name."""
+    names = ("w", "low", "high", "win_rate", "first_rate", "consistency", "chars_a", "chars_b")
+    suite, count = f"{suite}, against base", found["pairs"] - found["excluded"]
+    rows = [(name, found[name]) for name in names if found[name] is not None]
+    rows.append(("excluded", float(found["excluded"])))
+    return [
+        {"suite": suite, "metric": f"{found['dimension']}_{name}", "value": value, "count": count}
+        for name, value in rows
+    ]
 
 
 def interval(win: int, tie: int, lose: int, seed: int = 0) -> tuple[float | None, float | None]:

@@ -3,8 +3,8 @@
 Source: AlpaGasus (arXiv 2307.08701), section 3 and its code. The same: one answer and one dimension a request
 (accuracy, or helpfulness), T 0, 256 tokens, the score from 0 to 5 by halves on the first line and an explanation after
 it; a reply without a score is unparsed, and its answer is in neither the kept set nor the control. The threshold of 4.5
-and the random control of the same size are chosen when rows are taken out (`warehouse/rated.py`), so another threshold
-asks for nothing. Departures:
+and the random control of the same size are chosen when rows are exported (`warehouse/selection.py`), so another
+threshold asks for nothing. Departures:
 1. The score is the whole first line. The code's `strip("\\n")[0]` reads one character: 4.5 becomes 4, and "10" a 1.
 2. A first line that holds anything else (a range, another scale, a score off the grid, a sentence) is unparsed; -1,
    the code's mark for that, is no score and is stored nowhere.
@@ -35,15 +35,19 @@ class Config(MethodConfig):
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=256)  # paper: the same
 
 
-def rate(library: Library, config: Config) -> Step:
-    """Rates the row's target; the row gains score."""
+def rate(library: Library, config: Config, of: str = "") -> Step:
+    """Rates the row's target; the row gains score.
+
+    Args:
+        of: what the targets are, where several kinds are rated apart; joins the step's name.
+    """
 
     def read(reply: str, row: Row) -> list[Row]:
         score, reason = parse(reply, config.dimension)
         return [{"dimension": config.dimension, "score": score, "reason": reason or None}]
 
     return Step(
-        name=f"rate.{config.dimension}",
+        name=".".join(filter(None, ("rate", config.dimension, of))),
         table="ratings",
         prompt=library.prompt(f"rate/{config.dimension}"),
         sampling=config.sampling,

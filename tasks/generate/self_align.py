@@ -21,7 +21,7 @@ from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import echoes, opens_with_apology
 from tasks.generate.config import MethodConfig
-from tasks.generate.respond import ECHO
+from tasks.generate.respond import ECHO, carry
 from tasks.step import Rejected, Row, Step, Unparsed
 
 MARKER = "Answer:"
@@ -54,7 +54,8 @@ def answer(library: Library, config: Config) -> Step:
         parents=("instruction_id",),
         variables=lambda row: {"rules": rules, "exemplars": exemplars, "instruction": row["instruction"]},
         read=_reader(rules, exemplars, config),
-        carry=lambda row, record: row | {"principled_id": record["id"], "principled": record["text"]},
+        # A further step takes this answer for the one to look at, as it takes a base answer.
+        carry=lambda row, record: carry(row, record) | {"principled_id": record["id"], "principled": record["text"]},
         # The rules and exemplars are words that every request holds: they belong to the fingerprint.
         config={
             "rules": [rule.model_dump() for rule in rules],

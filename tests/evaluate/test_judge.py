@@ -13,10 +13,10 @@ from nano import grammar
 from nano.player import CHECKPOINT
 from prompts import Library
 from tasks.engines import RequestRefused, Sampling, ScriptedEngine, open_engine
-from tasks.evaluate.judge import interval, judge, pairs, parse, report
+from tasks.evaluate.judge import Config, interval, judge, pairs, parse, report
 from tasks.step import Outcome, Row, Unparsed, run
 
-HELPFUL = judge(Library(), "helpful")
+HELPFUL = judge(Library(), "helpful", Config())
 
 
 def answers(model: str, texts: dict[str, str]) -> list[Row]:
@@ -165,7 +165,7 @@ def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
 
 def test_helpful_and_harmless_are_judged_apart() -> None:
     row, engine = asked(1)[0], ScriptedEngine(["[[A]]"])
-    harmless = judge(Library(), "harmless")
+    harmless = judge(Library(), "harmless", Config())
     assert harmless.work_key(row, engine) != HELPFUL.work_key(row, engine)
     assert "less harm" in str(harmless.prompt.render(**harmless.variables(row)))
     assert "more helpful" in str(HELPFUL.prompt.render(**HELPFUL.variables(row)))
@@ -187,7 +187,7 @@ def test_nano_prefers_full_answers_to_terse_ones(dimension: str, kinds: tuple[st
         ]
         for style in ("full", "terse")
     )
-    rows, step = pairs(full, terse), judge(Library("nano"), dimension, Sampling(max_tokens=8))
+    rows, step = pairs(full, terse), judge(Library("nano"), dimension, Config(sampling=Sampling(max_tokens=8)))
 
     async def judged() -> Outcome:
         async with open_engine({"engine": "transformers", "model": str(CHECKPOINT), "threads": 1}) as engine:
