@@ -158,10 +158,10 @@ class Preset(_Strict):
         """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
         whole = self.model_dump(mode="json")
         for (*above, field), text in self._environment.items():
-            holder = whole
+            holder: Any = whole
             for name in above:
-                holder = holder[name]
-            holder[field] = text
+                holder = holder[_key(holder, name)]
+            holder[_key(holder, field)] = text
         return whole
 
     def spec(self, alias: Alias) -> EngineSpec:
@@ -246,6 +246,8 @@ def _resolved(value: Any, path: Path, field: tuple[str, ...], taken: dict[tuple[
     """The value with paths and environment filled in; `taken` gathers which fields came from the environment."""
     if isinstance(value, dict):
         return {key: _resolved(item, path, (*field, str(key)), taken) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(item, path, (*field, str(place)), taken) for place, item in enumerate(value)]
     if not isinstance(value, str):
         return value
     if names := re.findall(r"\$\{(\w+)\}", value):
@@ -256,6 +258,10 @@ def _resolved(value: Any, path: Path, field: tuple[str, ...], taken: dict[tuple[
                 raise PresetError(f"{path}: {where}: ${{{name}}} is not set in the environment; export {name}=…")
             value = value.replace(f"${{{name}}}", os.environ[name])
     return str((path.parent / value).resolve()) if value.startswith(("./", "../")) else value
+
+
+def _key(holder: Any, name: str) -> str | int:
+    return int(name) if isinstance(holder, list) else name
 
 
 def _sentence(path: Path, error: ValidationError, taken: Collection[tuple[str, ...]]) -> str:

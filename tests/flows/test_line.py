@@ -329,14 +329,18 @@ def test_ratings_are_added_to_a_lake_that_has_the_rest(works: Works) -> None:
     assert len(works.engine.calls) == works.asked("rate/accuracy") == 2 * ACCEPT
 
 
-def test_a_preset_names_evaluation_sets_and_a_wrong_one_is_told_before_anything_runs(tmp_path: Path) -> None:
+def test_a_preset_names_evaluation_sets_and_a_wrong_one_is_told_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SET", "./set.jsonl")
     (tmp_path / "set.jsonl").write_text('{"question": "Do not write this."}\n')
     made = yaml.safe_load((SHIPPED / "nano.yaml").read_text()) | {"evaluate": None}
     made["models"]["generator"] = {"engine": "scripted", "replies": ["unused"]}
     for field, fault in (("question", None), ("prompt", r"set.jsonl:1: prompt: got no text in \['question'\]")):
-        made["line"]["decontaminate"] = [{"path": "./set.jsonl", "field": field}]
+        made["line"]["decontaminate"] = [{"path": "${SET}", "field": field}]
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(made))
         preset = load(str(tmp_path / "mine.yaml"))
+        assert preset.recorded()["line"]["decontaminate"][0]["path"] == "${SET}"
         with pytest.raises(HeldOutError, match=fault) if fault else nullcontext():
             preset.check()
             assert held_out_of(preset) == ["Do not write this."]
