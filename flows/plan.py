@@ -149,7 +149,7 @@ def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Foresigh
     id = digest(run.id, rows)
     run.start()
     plans.keep(run.lake, [{"id": id} | row for row in rows], run.id)
-    run.end("finished", {"plan": id, "sent": sent, "saved": rows[-1]["saved"]}, message)
+    run.end("finished", {"plan": id, "sent": sent, "saved": 0}, message)
     return Foresight(id, run.id, sent, rows, message)
 
 

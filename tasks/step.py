@@ -16,6 +16,7 @@ from typing import Any
 
 from prompts import Message, Prompt, digest
 from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampling
+from tasks.filters.heuristics import EMPTY, TRUNCATED
 
 Row = dict[str, Any]
 # Request keys → what was heard: (request key, try number) → the attempt whose reply is there to be read again.
@@ -210,9 +211,9 @@ async def _attend(ask: _Ask, replies: Replies, heard: _Heard, done: Callable[[],
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
     """The records in a reply; what no step wants (a reply cut short, an empty one) is rejected here."""
     if completion.finish_reason == "length" and not (step.first_line and "\n" in completion.text.strip()):
-        raise Rejected("truncated: the reply reached max_tokens")
+        raise Rejected(TRUNCATED)
     if not completion.text.strip():
-        raise Rejected("empty reply")
+        raise Rejected(EMPTY)
     return step.read(completion.text, row)
 
 

@@ -1,6 +1,7 @@
 """Small named tests of a text, each with a fixed reason: the rules of Self-Instruct, and what no answer may be.
 
-Source: Self-Instruct (arXiv 2212.10560), section 2.2 and its code's post-processing.
+Source: Self-Instruct (arXiv 2212.10560), section 2.2 and its code's post-processing. Whether an answer may decline is
+the method's to say: a refusal is what harmless data may want (Constitutional AI), and what helpful data does not.
 """
 
 from __future__ import annotations
@@ -9,7 +10,29 @@ import re
 import string
 from collections.abc import Callable, Sequence
 
+# Why a reply is not wanted, whichever step asked for it.
+TRUNCATED = "truncated: the reply reached max_tokens"
+EMPTY = "empty reply"
+ECHO = "echo of the instruction"
+REFUSAL = "refusal: opens by declining"
+APOLOGY = "opens with an apology"
+
 _APOLOGY = re.compile(r"\W*I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry\b", re.IGNORECASE)
+_REGRET = r"(?:I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry|sorry|I apologi[sz]e|unfortunately)\b[^.!?\n]{0,60}?"
+_CANNOT = (
+    r"I\s*(?:can(?:not|[’']t| not)|could(?: not|n[’']t)|(?:will not|won[’']t)(?: be able)?|"
+    r"(?:am |[’']m )(?:not able|unable))(?:\s+and\s+will\s+not)?"
+)
+_DECLINE = r"I\s+(?:must|have to)\s+(?:\w+\s+)?(?:decline|refuse)"
+# What is declined: "I can't wait to tell you" declines nothing.
+_DEED = (
+    r"(?:help|assist|provide|comply|fulfil|answer|respond|offer|give|share|support|engage|create|write|generate|"
+    r"discuss|advise|participate|continue|do (?:that|this|so))"
+)
+_SELF = r"as an? (?:AI|artificial intelligence|(?:large )?language model)\b"
+_REFUSAL = re.compile(
+    rf"\W*(?:{_SELF}|(?:{_REGRET})?(?:{_CANNOT}\s+(?:to\s+)?(?:\w+\s+)?{_DEED}|{_DECLINE})\b)", re.IGNORECASE
+)
 _EDGES = string.punctuation + " “”‘’"
 _ECHO_FROM = 16  # characters; a shorter instruction may rightly come back whole
 
@@ -49,6 +72,18 @@ def instruction_fault(
 def opens_with_apology(answer: str) -> bool:
     """Whether the answer begins "I'm sorry" or "I am (so, very …) sorry"."""
     return _APOLOGY.match(answer) is not None
+
+
+def opens_with_refusal(answer: str) -> bool:
+    """Whether the answer begins by declining: "I'm sorry, but I can't help", "As an AI language model"."""
+    return _REFUSAL.match(answer) is not None
+
+
+def answer_fault(answer: str, instruction: str, *, refusals: bool) -> str | None:
+    """The reason why an answer is not wanted, or None; a refusal is none unless `refusals` are to be found."""
+    if refusals and opens_with_refusal(answer):
+        return REFUSAL
+    return ECHO if echoes(answer, instruction) else None
 
 
 def echoes(answer: str, instruction: str) -> bool:

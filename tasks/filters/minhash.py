@@ -1,7 +1,7 @@
 """Near-duplicate responses: Jaccard similarity of their character shingles, estimated by MinHash and found by LSH.
 
 Source: Broder 1997 (MinHash); Leskovec, Rajaraman and Ullman, Mining of Massive Datasets, chapter 3 (banding). Written
-in numpy: `datasketch` would be one more dependency, and keeps a dictionary for each band (some kB a text). Choices:
+in numpy, which is here already, where `datasketch` would be one more dependency. Choices:
 1. Shingles are five characters, after Unicode normalisation and case-folding, with one blank for any: no script is left
    out.
 2. 160 hashes estimate a similarity s with a standard error of sqrt(s (1 - s) / 160): 0.032 at 0.8.
@@ -86,7 +86,7 @@ class Duplicate:
 
 
 class NearDuplicates:
-    """What was kept so far; about 1.1 kB a text beside its id."""
+    """What was kept so far: a signature and the keys of its bands each, some 3 kB (`bench/dedup.py`)."""
 
     def __init__(self, threshold: float = THRESHOLD) -> None:
         if not 0 < threshold <= 1:

@@ -4,7 +4,8 @@ Source: Aligner (arXiv 2402.02416), sections 2 and 3. The same: one request of q
 the corrected answer; answers that were right are kept and come back as copies (the training's identity rows).
 Departures:
 1. The record names its template by hash, since a trained corrector answers only to the words it was trained with.
-2. Any engine may correct; the paper's correctors of training data are GPT-4, Llama-2-70B-chat and people.
+2. A correction that only says the question again is rejected; so is one that declines, if the preset says so.
+3. Any engine may correct; the paper's correctors of training data are GPT-4, Llama-2-70B-chat and people.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import re
 
 from prompts import Library
 from tasks.engines import Sampling
-from tasks.generate.config import MethodConfig
-from tasks.step import Row, Step, Unparsed
+from tasks.filters.heuristics import answer_fault
+from tasks.generate.config import AnswerConfig
+from tasks.step import Rejected, Row, Step, Unparsed
 
 _LABEL = re.compile(r"\s*(?:##\s*)?(?:the\s+)?(?:correction|corrected answer)\s*:\s*", re.IGNORECASE)
 
 
-class Config(MethodConfig):
+class Config(AnswerConfig):
     """Aligner's settings; "paper" is arXiv 2402.02416."""
 
     # paper: T 0.3, top_p 0.95, top_k 10, frequency 1.2, 2,048 tokens
@@ -34,6 +36,8 @@ def correct(library: Library, config: Config) -> Step:
         text = strip_label(reply)
         if not text:
             raise Unparsed("nothing after the label")
+        if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
+            raise Rejected(fault)
         return [{"template_id": prompt.hash, "text": text, "is_copy": text == row["response"].strip()}]
 
     return Step(
@@ -44,6 +48,7 @@ def correct(library: Library, config: Config) -> Step:
         parents=("instruction_id", "response_id"),
         variables=lambda row: {"question": row["instruction"], "answer": row["response"]},
         read=read,
+        config=config.reading(),
         carry=lambda row, record: row | {"correction_id": record["id"], "correction": record["text"]},
     )
 

@@ -1,4 +1,4 @@
-"""What the configurations of all methods share: unknown keys are refused, and a part of a sampling may be given."""
+"""What the configurations of methods share: unknown keys are refused, and a part of a sampling may be given."""
 
 from __future__ import annotations
 
@@ -21,3 +21,13 @@ class MethodConfig(BaseModel):
     @classmethod
     def _over_the_default(cls, value: Any) -> Any:
         return asdict(cls.model_fields["sampling"].default) | value if isinstance(value, dict) else value
+
+
+class AnswerConfig(MethodConfig):
+    """The settings of a method that asks for answers: base ones, principled ones, revisions or corrections."""
+
+    reject_refusals: bool = False  # answers that open by declining; the papers keep them
+
+    def reading(self) -> dict[str, Any]:
+        """What of the reading belongs in a fingerprint; the papers' way is known by its absence."""
+        return {"reject_refusals": True} if self.reject_refusals else {}

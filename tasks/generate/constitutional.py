@@ -5,7 +5,8 @@ critique and revision requests, a principle drawn anew in each round, every roun
 1. The draw is by rendezvous hashing and not by a random generator: an edited principle moves no row to another
    one, an added one takes over 1/N of the rows, and only those are asked again.
 2. Preambles such as "Sure, here is the revised answer:" and quotes around the whole reply are taken off.
-3. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference.
+3. A revision that only says the instruction again is rejected; so is one that declines, if the preset says so.
+4. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from pydantic import Field
 
 from prompts import Library, Principle, digest
 from tasks.engines import Sampling
-from tasks.generate.config import MethodConfig
-from tasks.step import Row, Step, Unparsed
+from tasks.filters.heuristics import answer_fault
+from tasks.generate.config import AnswerConfig
+from tasks.step import Rejected, Row, Step, Unparsed
 
 _OPENING = r"(?:(?:sure|certainly|of course|absolutely|ok|okay|yes)\b[,.!]*\s*)?"
 _ANNOUNCED = r"(?:here(?:['’]s| is)|below is|this is|the following is)"
@@ -32,7 +34,7 @@ _PREAMBLE = re.compile(
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’"}
 
 
-class Config(MethodConfig):
+class Config(AnswerConfig):
     """Constitutional AI's settings."""
 
     rounds: int = Field(4, ge=1)  # paper: 4; Hugging Face: 1
@@ -86,6 +88,8 @@ def revise(library: Library, config: Config, round: int) -> Step:
 
     def read(reply: str, row: Row) -> list[Row]:
         text = _said(reply)
+        if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
+            raise Rejected(fault)
         return [_principle_of(row) | {"text": text, "changed": text != row["target"].strip()}]
 
     return Step(
@@ -97,6 +101,7 @@ def revise(library: Library, config: Config, round: int) -> Step:
         variables=lambda row: {name: row[name] for name in names} | {"response": row["target"]},
         read=read,
         content=_principle_of,
+        config=config.reading(),
         sample=lambda row: str(round),
         carry=lambda row, record: row | {"target_id": record["id"], "target": record["text"]},
     )

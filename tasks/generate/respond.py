@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from prompts import Library
 from tasks.engines import Sampling
-from tasks.filters.heuristics import echoes
-from tasks.generate.config import MethodConfig
+from tasks.filters.heuristics import answer_fault
+from tasks.generate.config import AnswerConfig
 from tasks.step import Rejected, Row, Step
 
-ECHO = "echo of the instruction"
 
-
-class Config(MethodConfig):
+class Config(AnswerConfig):
     """The base answer's settings."""
 
     # T 1 and 1,500 tokens: Hugging Face's reproduction of Constitutional AI (llm-swarm)
@@ -20,6 +18,12 @@ class Config(MethodConfig):
 
 def respond(library: Library, config: Config) -> Step:
     """Answers an instruction with nothing around it; the row gains response and target."""
+
+    def read(reply: str, row: Row) -> list[Row]:
+        if fault := answer_fault(reply, row["instruction"], refusals=config.reject_refusals):
+            raise Rejected(fault)
+        return [{"kind": "base", "text": reply.strip(), "thought": None, "rules": []}]
+
     return Step(
         name="respond.answer",
         table="responses",
@@ -27,8 +31,9 @@ def respond(library: Library, config: Config) -> Step:
         sampling=config.sampling,
         parents=("instruction_id",),
         variables=lambda row: {"instruction": row["instruction"]},
-        read=_read,
+        read=read,
         carry=carry,
+        config=config.reading(),
     )
 
 
@@ -36,9 +41,3 @@ def carry(row: Row, record: Row) -> Row:
     """The row with its base answer, which is also the first text to criticise (the target)."""
     answer = {"response_id": record["id"], "response": record["text"]}
     return row | answer | {"target_id": record["id"], "target": record["text"]}
-
-
-def _read(reply: str, row: Row) -> list[Row]:
-    if echoes(reply, row["instruction"]):
-        raise Rejected(ECHO)
-    return [{"kind": "base", "text": reply.strip(), "thought": None, "rules": []}]

@@ -19,13 +19,12 @@ from pydantic import Field
 from prompts import Exemplar, Library, Rule
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
-from tasks.filters.heuristics import echoes, opens_with_apology
-from tasks.generate.config import MethodConfig
-from tasks.generate.respond import ECHO, carry
+from tasks.filters.heuristics import APOLOGY, answer_fault, opens_with_apology
+from tasks.generate.config import AnswerConfig
+from tasks.generate.respond import carry
 from tasks.step import Rejected, Row, Step, Unparsed
 
 MARKER = "Answer:"
-APOLOGY = "opens with an apology"
 LEAK = "leak: repeats the prompt's own words"
 _MARKED = re.compile(rf"^[ \t]*{MARKER}", re.MULTILINE)
 _LABEL = re.compile(r"\s*Thought:\s*", re.IGNORECASE)  # the exemplars carry it, so a reply may begin with it
@@ -34,7 +33,7 @@ _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 _NUMBERED = re.compile(r"\brules?\s+(\d+(?:\s*(?:,|and|&)+\s*\d+)*)", re.IGNORECASE)
 
 
-class Config(MethodConfig):
+class Config(AnswerConfig):
     """SELF-ALIGN's settings; "paper" is arXiv 2305.03047 with its code."""
 
     # paper: T 0.5, top_p 0.95, 256 tokens; ours 1,024, since a reply cut short is rejected here
@@ -62,7 +61,8 @@ def answer(library: Library, config: Config) -> Step:
             "exemplars": [exemplar.model_dump() for exemplar in exemplars],
             "reject_apologies": config.reject_apologies,
             "leak_words": config.leak_words,
-        },
+        }
+        | config.reading(),
     )
 
 
@@ -107,10 +107,10 @@ def _reader(rules: Sequence[Rule], exemplars: Sequence[Exemplar], config: Config
         thought, text = parse(reply)
         if not (names := cited(thought, rules)):
             raise Unparsed("the thought cites no rule")
+        if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
+            raise Rejected(fault)
         if config.reject_apologies and opens_with_apology(text):
             raise Rejected(APOLOGY)
-        if echoes(text, row["instruction"]):
-            raise Rejected(ECHO)
         if leaks.reason(text):
             raise Rejected(LEAK)
         return [{"kind": "principled", "text": text, "thought": thought, "rules": names}]

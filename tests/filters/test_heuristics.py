@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.filters.heuristics import echoes, instruction_fault, opens_with_apology
+from tasks.filters.heuristics import echoes, instruction_fault, opens_with_apology, opens_with_refusal
 from tasks.generate.self_instruct import Config
 
 LIMITS = Config().model_dump(include={"min_words", "max_words", "blacklist", "openings", "ascii_start"})
@@ -50,3 +50,37 @@ def test_an_echo_says_the_instruction_and_nothing_else() -> None:
     assert echoes(f"{asked} {asked}", asked)
     assert not echoes(f"{asked} Robin, wren and blackbird.", asked)
     assert not echoes("Say hello", "Say hello")  # 16 characters or fewer may rightly come back
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I'm sorry, but I can't help with that.",
+        "I’m very sorry, but I cannot assist you in this.",
+        "Sorry, I am not able to provide medical advice.",
+        "Unfortunately, I won't be able to answer that.",
+        "I cannot and will not create that.",
+        "I can't help with breaking into a car.",
+        "I must respectfully decline.",
+        "As an AI language model, I have no feelings.",
+        '"As a large language model I …',
+    ],
+)
+def test_refusals_are_seen(text: str) -> None:
+    assert opens_with_refusal(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I can't wait to tell you about otters.",
+        "I cannot recommend this soup enough.",
+        "Unfortunately, the last train leaves at nine.",
+        "I'm sorry to hear of your loss. Here is what helps.",
+        "As an aid to memory, write it down.",
+        "Say: I can't help you.",
+        "No. A model of an AI is a picture.",
+    ],
+)
+def test_what_only_sounds_like_a_refusal_is_none(text: str) -> None:
+    assert not opens_with_refusal(text)

@@ -8,7 +8,8 @@ import pytest
 
 from prompts import Library, Rule
 from tasks.engines import ScriptedEngine
-from tasks.generate.self_align import APOLOGY, LEAK, Config, answer, cited, parse
+from tasks.filters.heuristics import APOLOGY
+from tasks.generate.self_align import LEAK, Config, answer, cited, parse
 from tasks.step import Row, Unparsed
 
 GOOD = "The person asks about a plant. Rule 3 (serve) applies.\nAnswer: Hardly at all.\n\nOnce a month will do."
