@@ -69,17 +69,18 @@ class Probe(Factory):
         again = {attempt["work_key"] for attempt in heard.attempts if attempt["final"]}
         todo = [by_key[key] for key in sorted(pending - again)]
         count = max(0, ROWS - seen.settled - len(again)) if id(step) in self.wanted else 0
+        # Taken before anything is asked: another chunk may be at this step meanwhile.
+        seen.settled += len(again) + len(todo[:count])
+        seen.pending += len(todo[count:])
         self.progress.expect(step.name, len(todo[:count]))
         # The first one of all alone: how an engine answers one tells what each further request costs.
         first = 1 if judge else 0
         for rows in (todo[:count][:first], todo[:count][first:]):
             if rows:
-                outcome = await run(step, rows, engine, lambda: self.progress.tick(step.name))
+                outcome = await run(step, rows, engine, lambda: self.progress.tick(step.name), self._recall)
                 records += await uninterrupted(self._commit(outcome, judge))
                 if outcome.fault:
                     raise outcome.fault
-        seen.settled += len(again) + len(todo[:count])
-        seen.pending += len(todo[count:])
         records += judge(heard.records) if judge else heard.records
         if judge and todo[count:]:
             self.spent = "the probe's requests"  # no further round is known before this one is written

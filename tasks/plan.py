@@ -163,7 +163,7 @@ def _observed(stations: Sequence[Station], writing: Writing, paces: Mapping[str,
         accept={name: np.float64(m.accepted / m.rows) for name, m in known.items()},
         gate=np.float64(writing.kept / max(1, writing.candidates)),
         spread=dict.fromkeys(known, still),
-        pace={model: fit(np.asarray(pace.requests)) for model, pace in paces.items()},
+        pace={model: fit(_rows(pace)) for model, pace in paces.items()},
     )
 
 
@@ -179,12 +179,18 @@ def _drawn(
         spread={
             name: {figure: rng.standard_t(max(1, m.rows - 1), _DRAWS) for figure in names} for name, m in known.items()
         },
-        pace={model: _bootstrapped(np.asarray(pace.requests), rng) for model, pace in paces.items()},
+        pace={model: _bootstrapped(_rows(pace), rng) for model, pace in paces.items()},
         rng=rng,
     )
 
 
+def _rows(pace: Pace) -> NDArray[np.float64]:
+    return np.asarray(pace.requests, np.float64).reshape(-1, 3)
+
+
 def _bootstrapped(requests: NDArray[np.float64], rng: np.random.Generator) -> tuple[Array, Array]:
+    if not len(requests):
+        return np.zeros(_DRAWS), np.zeros(_DRAWS)
     picks = rng.integers(0, len(requests), (_FITS, len(requests)))
     fits = np.asarray([fit(requests[pick]) for pick in picks])
     chosen = fits[rng.integers(0, _FITS, _DRAWS)]
@@ -195,8 +201,10 @@ def fit(requests: NDArray[np.float64]) -> tuple[Array, Array]:
     """The seconds that a token takes, (a, c) of a + c · load, both 0 or more, by least squares.
 
     Args:
-        requests: rows of (reply tokens, load, seconds), one at least.
+        requests: rows of (reply tokens, load, seconds); without any, a reply takes no time.
     """
+    if not len(requests):
+        return np.float64(0), np.float64(0)
     tokens, load, seconds = requests.T
     design = np.stack([tokens, tokens * load], axis=1)
     (a, c), *_ = np.linalg.lstsq(design, seconds, rcond=None)
@@ -300,5 +308,5 @@ def compared(planned: Mapping[str, Any], took: Mapping[str, Any]) -> str:
     """A plan's calls and minutes beside what was taken, in half a sentence."""
     return (
         f"planned {planned['calls']:,} calls, {planned['minutes']:.3g} min; "
-        f"took {took['calls']:,}, {took['minutes']:.3g} min"
+        f"took {took['calls']:,.0f}, {took['minutes']:.3g} min"
     )

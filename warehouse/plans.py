@@ -8,7 +8,7 @@ from warehouse.lake import Lake
 from warehouse.schema import Row, quoted
 
 _REQUESTS = 1000  # the newest of a model, from which its pace is told
-_OWN = ("id", "run_id", "created_at")
+_OWN = ("id", "run_id", "created_at", "source")  # what the probe measured is then in the lake
 
 
 def measured(lake: Lake, fingerprints: Iterable[str]) -> dict[str, Row]:
@@ -62,10 +62,10 @@ def requests(lake: Lake, model: str) -> list[tuple[float, float, float]]:
 
 
 def newest(lake: Lake, config_hash: str) -> list[Row]:
-    """The rows of the newest plan for a configuration, in the line's order; none where there is no plan."""
+    """The rows of the newest plan for a configuration, the total last; none where there is no plan."""
     return lake.rows(
         f"SELECT * FROM plans WHERE config_hash = {quoted(config_hash)}"
-        " QUALIFY snapshot_id = max(snapshot_id) OVER () ORDER BY rowid"
+        " QUALIFY snapshot_id = max(snapshot_id) OVER () ORDER BY step = 'total', step"
     )
 
 
@@ -76,9 +76,8 @@ def keep(lake: Lake, rows: list[Row], run_id: str) -> None:
 
 def same(plan: list[Row], rows: list[Row]) -> bool:
     """Whether a kept plan foresees what these rows do."""
-    return [{name: row[name] for name in row if name not in _OWN} for row in plan] == [
-        {name: row[name] for name in row if name not in _OWN} for row in rows
-    ]
+    one, other = ({row["step"]: {k: row[k] for k in row if k not in _OWN} for row in side} for side in (plan, rows))
+    return one == other
 
 
 def held(lake: Lake, plan_id: str) -> list[Row]:

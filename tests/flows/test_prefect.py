@@ -25,25 +25,28 @@ LINE = {
 
 
 @pytest.mark.flow
-def test_chunks_are_task_runs_and_the_funnel_is_an_artifact(tmp_path: Path, speaker: Speaker) -> None:
+def test_chunks_are_task_runs_and_funnel_and_usage_are_artifacts(tmp_path: Path, speaker: Speaker) -> None:
     from prefect.client.orchestration import get_client
 
     from flows.refresh import refresh
 
     preset = write_preset(tmp_path, speaker.server_port, LINE)
 
-    async def once() -> tuple[object, dict[str, str], list[object]]:
+    async def once() -> tuple[object, dict[str, str], dict[str, object]]:
         summary = await refresh(str(preset), tmp_path / "lake")
         async with get_client() as client:
             runs = {run.name: str(run.state_name) for run in await client.read_task_runs()}
             artifacts = await client.read_latest_artifacts()
-        return summary, runs, [artifact.data for artifact in artifacts if artifact.key == "funnel"]
+        return summary, runs, {str(artifact.key): artifact.data for artifact in artifacts}
 
-    summary, runs, funnels = asyncio.run(once())
+    summary, runs, tables = asyncio.run(once())
     assert summary.accepted == 12  # type: ignore[attr-defined]
     assert {"respond.answer × 6", "constitutional.revise × 6", "aligner.correct × 6"} <= set(runs)
     assert set(runs.values()) == {"Completed"}
-    assert json.loads(str(funnels[0]))[0]["step"].startswith("self_instruct")
+    assert json.loads(str(tables["funnel"]))[0]["step"].startswith("self_instruct")
+    *steps, total = json.loads(str(tables["usage"]))
+    assert total["step"] == "total"
+    assert total["requests"] == sum(row["requests"] for row in steps) == speaker.served
     with Lake.open(tmp_path / "lake", read_only=True) as lake:
         assert lake.rows("SELECT count(*) AS n FROM attempts")[0]["n"] == speaker.served
 

@@ -14,6 +14,7 @@ import yaml
 
 from flows.factory import Factory, TaskRunner, plainly
 from flows.line import Line, unwrapped
+from flows.plan import Foresight, foretell
 from flows.presets import Preset, load
 from flows.progress import StepProgress
 from flows.run import Run
@@ -93,9 +94,7 @@ class Works:
     ) -> Line:
         """Walk the whole line once; `changes` go to its `self_instruct` settings."""
         engine = MeteredEngine(self.engine, budget, places) if budget else self.engine
-        line = self.preset.line
-        update = {"chunk": chunk, "self_instruct": line.self_instruct.model_copy(update=changes)}
-        preset = self.preset.model_copy(update={"line": line.model_copy(update=update)})
+        preset = self.changed(chunk, **changes)
         self.engine.calls.clear()
         with Lake.open(self.home) as lake, StepProgress(StringIO()) as progress, Run(lake, "refresh", preset) as run:
             factory = Factory(lake, run, progress, runner, preset.line.reject_limit)
@@ -105,6 +104,18 @@ class Works:
                 await line.walk()
             run.end("finished", {})
         return line
+
+    def changed(self, chunk: int = ACCEPT, **changes: object) -> Preset:
+        line = self.preset.line
+        update = {"chunk": chunk, "self_instruct": line.self_instruct.model_copy(update=changes)}
+        return self.preset.model_copy(update={"line": line.model_copy(update=update)})
+
+    async def plan(self, **changes: object) -> Foresight:
+        """Foretell what `walk` with the same changes will take."""
+        self.engine.calls.clear()
+        with Lake.open(self.home) as lake:
+            engines = {"generator": self.engine, "aligner": self.engine}
+            return await foretell(self.changed(**changes), lake, engines)
 
     def asked(self, id: str) -> int:
         """How many of the last walk's requests had that prompt."""

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from lake_rows import START, attempt, commit, correction, critique, half, instruction, on, response, revision
 
+from warehouse import look
 from warehouse.migrate import VIEWS, view_comment, view_sql
 from warehouse.schema import RECORDS
 
@@ -142,10 +143,29 @@ def test_usage_sums_what_was_sent_and_leaves_out_what_was_read_again(lake):
             call("d", 9, 0.0, tokens_in=0, tokens_out=0, replayed_from="a-try0"),
         ],
     )
-    (row,) = lake.rows("SELECT * FROM usage")
+    row, total = lake.rows("SELECT * FROM usage")
     expected = {"requests": 3, "tokens_in": 30, "tokens_out": 60, "tokens_cached": 15, "cache_rate": 0.75}
     expected |= {"latency_p50_s": 2.0, "wall_s": 4.0, "tokens_out_per_s": 15.0, "in_flight": 7 / 4}
     assert {name: row[name] for name in expected} == expected
+    assert (row["step"], total["step"]) == ("respond.answer", "total")
+    assert total | {"step": row["step"]} == row
+
+
+def test_usage_of_a_run_is_that_of_its_steps_together(lake):
+    for run, first in (("run-1", 10), ("run-2", 20)):
+        calls = [
+            attempt(f"{run}-{n}", step=step, latency_s=2.0, created_at=START + timedelta(seconds=first + n))
+            for n, step in enumerate(("a.one", "b.two", "b.two"))
+        ]
+        commit(lake, run, attempts=calls)
+    found = lake.rows("SELECT run_id, step, requests, tokens_out, wall_s, in_flight FROM usage")
+    assert [(row["run_id"], row["step"], row["requests"]) for row in found] == [
+        (run, step, count) for run in ("run-1", "run-2") for step, count in (("a.one", 1), ("b.two", 2), ("total", 3))
+    ]
+    # Sent at 8 s, 9 s and 10 s, answered two seconds later: six seconds of requests in four.
+    assert [row["in_flight"] for row in found if row["step"] == "total"] == [1.5, 1.5]
+    assert look.usage(lake, "run-2") == [row for row in look.usage(lake) if row["run_id"] == "run-2"]
+    assert [row["run_id"] for row in look.status(lake)["usage"]] == ["run-2"] * 3
 
 
 def test_rejects_name_every_row_that_was_not_accepted(mixed):

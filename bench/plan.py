@@ -1,0 +1,52 @@
+"""A plan and how it held: `python bench/plan.py [--preset nano] [--accept 800]`.
+
+Foretells a refresh of a new lake, walks it, and prints what was foreseen, the interval, and what came of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+from pathlib import Path
+
+from flows.plan import Foresight, foretell
+from flows.presets import Preset, load
+from flows.refresh import Summary, walk_line
+from warehouse import Lake, plans
+
+FIGURES = ("calls", "tokens_in", "tokens_out", "minutes")
+
+
+async def once(preset: Preset, lake: Lake) -> tuple[Foresight, Summary]:
+    return await foretell(preset, lake), await walk_line(preset, lake)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="nano")
+    parser.add_argument("--accept", type=int, default=800)
+    given = parser.parse_args()
+    preset = load(given.preset)
+    fewer = preset.line.self_instruct.model_copy(update={"accept": given.accept})
+    preset = preset.model_copy(update={"line": preset.line.model_copy(update={"self_instruct": fewer})})
+    with tempfile.TemporaryDirectory() as home, Lake.open(Path(home)) as lake:
+        foresight, summary = asyncio.run(once(preset, lake))
+        held = plans.held(lake, foresight.plan_id)
+    print(f"The probe sent {foresight.sent} requests. {summary.plan}.\n")
+    print("| step | " + " | ".join(f"{name.replace('_', ' ')}: foreseen | took" for name in FIGURES) + " |")
+    print("|" + "---|" * (1 + 2 * len(FIGURES)))
+    for step in dict.fromkeys(row["step"] for row in held):
+        found = {row["figure"]: row for row in held if row["step"] == step}
+        cells = [cell(found[name]) for name in FIGURES]
+        print(f"| {step} | " + " | ".join(cells) + " |")
+
+
+def cell(row: dict[str, float]) -> str:
+    form = "{:,.0f}" if row["high"] >= 10 else "{:.2f}"
+    foreseen, low, high, actual = (form.format(row[name]) for name in ("foreseen", "low", "high", "actual"))
+    return (foreseen if low == high else f"{foreseen} ({low}–{high})") + f" | {actual}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""A price file is strict, and bears a date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.prices import PriceError, load
+
+GOOD = (
+    "date: 2026-05-01\ncurrency: USD\nmodels:\n  generator: {in: 0.15, out: 0.6}\n  big: {in: 1, out: 2, cached: 0}\n"
+)
+
+
+def test_a_price_is_found_by_alias_before_name(tmp_path: Path) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(GOOD)
+    prices = load(path)
+    assert (prices.date.isoformat(), prices.currency) == ("2026-05-01", "USD")
+    assert prices.of("generator", "big", path).tokens_out == 0.6
+    assert prices.of("aligner", "big", path).tokens_cached == 0
+    with pytest.raises(PriceError, match=r"prices.yaml: models: got \['big', 'generator'\], expected 'aligner' or 'x'"):
+        prices.of("aligner", "x", path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("date: 2026-05-01\n", "", "date: Field required"),
+        ("2026-05-01", "soon", "date: .*soon"),
+        ("out: 0.6", "put: 0.6", "models.generator.out: Field required"),
+        ("in: 0.15", "in: -1", "models.generator.in: .*greater than or equal to 0"),
+        ("currency: USD", "currency: USD\nper: 1000", "per: Extra inputs"),
+        ("models:", "models: [", "not a YAML file"),
+        (GOOD, "7", "the file: "),
+    ],
+)
+def test_what_is_wrong_is_one_sentence(tmp_path: Path, old: str, new: str, told: str) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(GOOD.replace(old, new))
+    with pytest.raises(PriceError, match=told) as raised:
+        load(path)
+    assert len(str(raised.value).splitlines()) == 1
+    assert str(path) in str(raised.value)
