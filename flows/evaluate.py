@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,7 @@ from flows.run import Run, alone
 from prompts import digest
 from tasks.engines.lazy import open_lazily
 from tasks.engines.spec import EngineSpec, ScriptedSpec
-from tasks.evaluate import held_out
+from tasks.evaluate import held_out, judge
 from tasks.step import Row
 from warehouse import Lake, look
 
@@ -34,6 +34,7 @@ class Evaluation:
     path: str
     figures: list[Row]
     better: dict[str, str]  # metric → "higher" or "lower"
+    judged: list[Row] = field(default_factory=list)  # against the base: dimension, and what `judge.report` gives
 
 
 @flow(name="evaluate")
@@ -58,12 +59,15 @@ async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = pla
     """
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; give it prompts and an oracle")
-    evaluations = []
+    evaluations: list[Evaluation] = []
+    base: list[Row] = []
     with Run(lake, "evaluate", preset) as run:
         for label, spec in _chain(preset, lake):
             with StepProgress() as progress:
                 factory = Factory(lake, run, progress, runner, reject_limit=1.0)
-                evaluations.append(await _evaluate_one(preset, preset.evaluate, factory, label, spec))
+                evaluation, answers = await _evaluate_one(preset, preset.evaluate, factory, label, spec, base)
+            evaluations.append(evaluation)
+            base = base or answers
         run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
     return evaluations
 
@@ -101,12 +105,32 @@ async def answered(preset: Preset, config: Evaluate, factory: Factory, spec: Eng
         return Answered(engine.identity, prompts, await factory.settle(step, prompts, engine))
 
 
-async def _evaluate_one(preset: Preset, config: Evaluate, factory: Factory, label: str, spec: EngineSpec) -> Evaluation:
-    found = await answered(preset, config, factory, spec)
+async def _evaluate_one(
+    preset: Preset, config: Evaluate, factory: Factory, label: str, spec: EngineSpec, base: list[Row]
+) -> tuple[Evaluation, list[Row]]:
+    """A model's figures and its answers, which are judged against the base model's where there are any."""
+    suite, found = config.prompts.stem, await answered(preset, config, factory, spec)
     score, better = oracle(config.oracle)
-    figures = held_out.figures(config.prompts.stem, found.prompts, found.answers, score)
-    await asyncio.to_thread(_remember, factory, found.model, spec, figures)
-    return Evaluation(label, _place(spec), figures, better)
+    figures = held_out.figures(suite, found.prompts, found.answers, score)
+    judged = await _judge(preset, config.judge, factory, found.answers, base) if config.judge and base else []
+    compared = [figure for row in judged for figure in judge.figures(suite, row)]
+    await asyncio.to_thread(_remember, factory, found.model, spec, figures + compared)
+    return Evaluation(label, _place(spec), figures, better, judged), found.answers
+
+
+async def _judge(
+    preset: Preset, config: judge.Config, factory: Factory, answers: list[Row], base: list[Row]
+) -> list[Row]:
+    """What the judge says of a model's answers against the base model's, dimension by dimension."""
+    asked, reports = judge.pairs(answers, base), []
+    steps = [judge.judge(preset.words.library(), dimension, config) for dimension in config.dimensions]
+    prompts = [step.prompt for step in steps]
+    factory.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
+    async with open_lazily(preset.spec("judge")) as engine:
+        for dimension, step in zip(config.dimensions, steps, strict=True):
+            verdicts = await factory.settle(step, asked, engine)
+            reports.append({"dimension": dimension} | judge.report(asked, verdicts))
+    return reports
 
 
 def _remember(factory: Factory, model: str, spec: EngineSpec, figures: list[Row]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from flows import show
-from flows.command import HOME, HomeOption, JsonOption, PresetOption, app, reading
+from flows.command import HOME, HomeOption, JsonOption, PresetOption, app, reading, sentences
+
+if TYPE_CHECKING:
+    from warehouse.selection import Marker, Selection
 
 
 @app.command()
@@ -22,6 +25,13 @@ def export(
     ] = None,
     held_out: Annotated[float, typer.Option(help="The share of prompts that go to the test split.")] = 0.05,
     shard_rows: Annotated[int, typer.Option(help="Rows of a file at most.")] = 100_000,
+    min_rating: Annotated[float | None, typer.Option(help="Only answers rated so, 0 to 5; AlpaGasus's is 4.5.")] = None,
+    rated_on: Annotated[str, typer.Option(help="The dimension of --min-rating.")] = "accuracy",
+    control: Annotated[bool, typer.Option("--control", help="As many rated answers as that, at random.")] = False,
+    distinct: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=1.0, help="No two answers alike by so much (Jaccard of shingles); 0.8 is usual."),
+    ] = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
@@ -34,12 +44,38 @@ def export(
     from warehouse.export import export as write
     from warehouse.snapshots import released
 
+    with sentences():
+        selection = _selection(min_rating, rated_on, control, distinct)
+
     with reading(home, preset) as lake:
         release = released(lake, tag)
     with reading(home, preset, str(release.snapshot_id)) as pinned:
-        folder = out or home / "exports" / f"{tag}-{shape}"
+        folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix if selection else ''}"
         licences = load(preset).by_model()
         done = write(
-            pinned, [shape], folder, release=release, licences=licences, held_out=held_out, shard_rows=shard_rows
+            pinned,
+            [shape],
+            folder,
+            release=release,
+            licences=licences,
+            held_out=held_out,
+            shard_rows=shard_rows,
+            selection=selection,
         )
     show.exported(done, as_json)
+
+
+def _selection(min_rating: float | None, rated_on: str, control: bool, distinct: float | None) -> Selection | None:
+    from warehouse.selection import Selection
+
+    if min_rating is None and distinct is None and not control:
+        return None
+    if distinct is None:
+        return Selection(min_rating, rated_on, control)
+    from tasks.filters.minhash import NearDuplicates
+
+    def marker() -> Marker:
+        seen = NearDuplicates(distinct)
+        return lambda ids, answers: [found.id for found in seen.mark(ids, answers)]
+
+    return Selection(min_rating, rated_on, control, marker, f"answers alike by {distinct:g} or more to one before")

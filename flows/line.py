@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import get_args
 
 from flows.factory import Factory
 from flows.presets import Alias, Preset
@@ -21,9 +22,10 @@ from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import held_out
+from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
-from tasks.generate import aligner, constitutional, respond, self_align, self_instruct
+from tasks.generate import aligner, constitutional, rate, respond, self_align, self_instruct
 from tasks.step import Row, Step
 from warehouse import look
 
@@ -61,6 +63,10 @@ class Line:
         self.principled = self_align.answer(self.library, line.self_align) if line.self_align else None
         self.correct = aligner.correct(self.library, line.aligner) if line.aligner else None
         self.rounds = self._rounds()
+        self.rate = rate.rate(self.library, line.rate) if line.rate else None
+        self.rate_principled = (
+            rate.rate(self.library, line.rate, "principled") if line.rate and line.self_align else None
+        )
 
     def _rounds(self) -> list[tuple[Step, Step]]:
         config = self.preset.line.constitutional
@@ -77,8 +83,12 @@ class Line:
         found = [Stage(self.write), Stage(self.respond, 0)]
         for step in chain.from_iterable(self.rounds):
             found.append(Stage(step, len(found) - 1))
+        if self.rate:
+            found.append(Stage(self.rate, len(found) - 1, "judge"))
         if self.principled:
             found.append(Stage(self.principled, 0))
+        if self.rate_principled:
+            found.append(Stage(self.rate_principled, len(found) - 1, "judge"))
         if self.correct:
             found.append(Stage(self.correct, 1, "aligner"))
         return found
@@ -195,31 +205,34 @@ class Line:
         await self.factory.chunk(f"walk × {len(rows)}", work)
 
     async def _walk_row(self, row: Row) -> None:
-        generator, corrector = self.engines["generator"], self.engines["aligner"]
+        revisions: list[tuple[Step | None, Alias]] = [(step, "generator") for step in chain.from_iterable(self.rounds)]
 
         async def answered() -> None:
-            for next_row in await self.factory.advance(self.respond, row, generator):
+            for next_row in await self.factory.advance(self.respond, row, self.engines["generator"]):
                 await self.factory.together(
-                    self._through(next_row, [self.correct] if self.correct else [], corrector),
-                    self._through(next_row, [step for pair in self.rounds for step in pair], generator),
+                    self._through(next_row, [(self.correct, "aligner")]),
+                    self._through(next_row, [*revisions, (self.rate, "judge")]),
                 )
 
         await self.factory.together(
-            answered(), self._through(row, [self.principled] if self.principled else [], generator)
+            answered(), self._through(row, [(self.principled, "generator"), (self.rate_principled, "judge")])
         )
         self._walking.discard(row["instruction_id"])
         self._arrived.set()
 
-    async def _through(self, row: Row, steps: Sequence[Step], engine: Engine) -> None:
-        """A row through one step after the other, as far as it is accepted."""
-        if steps:
-            for next_row in await self.factory.advance(steps[0], row, engine):
-                await self._through(next_row, steps[1:], engine)
+    async def _through(self, row: Row, steps: Sequence[tuple[Step | None, Alias]]) -> None:
+        """A row through one step after the other, each with who is asked, as far as it is accepted."""
+        for place, (step, alias) in enumerate(steps):
+            if step:
+                for next_row in await self.factory.advance(step, row, self.engines[alias]):
+                    await self._through(next_row, steps[place + 1 :])
+                return
 
 
 def held_out_of(preset: Preset) -> list[str]:
-    """The evaluation prompts, which no instruction may repeat."""
-    return [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
+    """The evaluation prompts, which no instruction may repeat: the preset's own, and the sets that it names."""
+    own = [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
+    return own + [text for each in preset.line.decontaminate for text in contamination.load(each.path, each.field)]
 
 
 @asynccontextmanager
@@ -230,7 +243,8 @@ async def engines_of(preset: Preset, budget: Budget) -> AsyncIterator[dict[Alias
         for alias, spec in preset.models.items():
             engine = await stack.enter_async_context(open_lazily(spec))
             engines[alias] = MeteredEngine(engine, budget, spec.places) if budget.limited else engine
-        engines.setdefault("aligner", engines["generator"])
+        for alias in get_args(Alias):
+            engines.setdefault(alias, engines["generator"])
         yield engines
 
 

@@ -21,8 +21,11 @@ from tasks.engines import Sampling
 from tasks.engines.spec import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out
 from tasks.evaluate.gate import Policy
+from tasks.evaluate.judge import Config as Judge
+from tasks.filters import contamination
 from tasks.generate.aligner import Config as Aligner
 from tasks.generate.constitutional import Config as Constitutional
+from tasks.generate.rate import Config as Rate
 from tasks.generate.respond import Config as Respond
 from tasks.generate.self_align import Config as SelfAlign
 from tasks.generate.self_instruct import Config as SelfInstruct
@@ -85,6 +88,13 @@ class Words(_Strict):
         return Library(self.variant, self.overlay)
 
 
+class EvaluationSet(_Strict):
+    """Prompts that no instruction may repeat: a .jsonl or .parquet file, and the field that holds them."""
+
+    path: ExistingFile
+    field: str = "prompt"
+
+
 class Line(_Strict):
     """What the refresh does. A method that is left out is not run."""
 
@@ -93,6 +103,8 @@ class Line(_Strict):
     self_align: SelfAlign | None = None
     constitutional: Constitutional | None = None
     aligner: Aligner | None = None
+    rate: Rate | None = None
+    decontaminate: tuple[EvaluationSet, ...] = ()
     chunk: int = Field(default=256, ge=1, description="rows to a chunk: one Prefect task run")
     rows_in_flight: int | None = Field(default=None, ge=1, description="null: enough to keep the generator busy")
     max_tokens: int | None = Field(default=None, ge=1, description="prompt and reply tokens that one run may take")
@@ -113,9 +125,10 @@ class Evaluate(_Strict):
     oracle: Literal["nano"]
     prompts: ExistingFile
     sampling: Sampling = Sampling(max_tokens=256)
+    judge: Judge | None = Field(default=None, description="each trained model's answers against the base model's")
 
 
-Alias = Literal["generator", "aligner"]
+Alias = Literal["generator", "aligner", "judge"]
 
 
 class Preset(_Strict):
@@ -148,14 +161,14 @@ class Preset(_Strict):
         """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
         whole = self.model_dump(mode="json")
         for (*above, field), text in self._environment.items():
-            holder = whole
+            holder: Any = whole
             for name in above:
-                holder = holder[name]
-            holder[field] = text
+                holder = holder[_key(holder, name)]
+            holder[_key(holder, field)] = text
         return whole
 
     def spec(self, alias: Alias) -> EngineSpec:
-        """The engine bound to an alias; `aligner` falls to the generator when it has none of its own."""
+        """The engine bound to an alias; one that has none of its own falls to the generator."""
         return self.models.get(alias, self.models["generator"])
 
     def price(self, alias: Alias, listed: Prices) -> Price:
@@ -187,8 +200,14 @@ class Preset(_Strict):
             library.principles()
         if self.line.self_align:
             library.rules()
+        if self.line.rate:
+            library.prompt(f"rate/{self.line.rate.dimension}")
+        for each in self.line.decontaminate:
+            contamination.load(each.path, each.field)
         if self.evaluate:
             held_out.load(self.evaluate.prompts)
+            for dimension in self.evaluate.judge.dimensions if self.evaluate.judge else ():
+                library.prompt(f"judge/{dimension}")
         if self.prices:
             listed = load_prices(self.prices)
             for alias in self.models:
@@ -230,6 +249,8 @@ def _resolved(value: Any, path: Path, field: tuple[str, ...], taken: dict[tuple[
     """The value with paths and environment filled in; `taken` gathers which fields came from the environment."""
     if isinstance(value, dict):
         return {key: _resolved(item, path, (*field, str(key)), taken) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(item, path, (*field, str(place)), taken) for place, item in enumerate(value)]
     if not isinstance(value, str):
         return value
     if names := re.findall(r"\$\{(\w+)\}", value):
@@ -240,6 +261,10 @@ def _resolved(value: Any, path: Path, field: tuple[str, ...], taken: dict[tuple[
                 raise PresetError(f"{path}: {where}: ${{{name}}} is not set in the environment; export {name}=…")
             value = value.replace(f"${{{name}}}", os.environ[name])
     return str((path.parent / value).resolve()) if value.startswith(("./", "../")) else value
+
+
+def _key(holder: Any, name: str) -> str | int:
+    return int(name) if isinstance(holder, list) else name
 
 
 def _sentence(path: Path, error: ValidationError, taken: Collection[tuple[str, ...]]) -> str:

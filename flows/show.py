@@ -135,7 +135,27 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool) -> None:
         mark = {True: "[green]better[/green]", False: "[red]worse[/red]", None: ""}[row["better"]]
         table.add_row(row["metric"].replace("_", " "), ", ".join(counts), *values, spread, mark)
     console().print(table)
+    for evaluation in evaluations:
+        if evaluation.judged:
+            _judged(evaluation)
     if newest is base:
         return console().print("Only the base model so far: alignery retrain trains the next one.")
     console().print(f"The newest model: {escape(str(newest.path))}")
     return console().print("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
+
+
+def _judged(evaluation: Evaluation) -> None:
+    """The judge's report: w with its interval, and what says how far to trust it."""
+    heads = ("judged", "pairs", "win", "tie", "lose", "w", "95 %", "first wins", "agrees", "characters")
+    table = Table(*heads, title=f"{evaluation.label} against base, in both orders")
+    for row in evaluation.judged:
+        counts = (str(row[name]) for name in ("pairs", "win", "tie", "lose"))
+        shares = ("–" if row[name] is None else f"{row[name]:.2f}" for name in ("first_rate", "consistency"))
+        w, spread, lengths = "–", "", ""
+        if row["w"] is not None:
+            w, spread = f"{row['w']:+.3f}", f"{row['low']:+.2f} to {row['high']:+.2f}"
+            lengths = f"{row['chars_a']:.0f} : {row['chars_b']:.0f}"
+        table.add_row(escape(row["dimension"]), *counts, w, spread, *shares, lengths)
+    console().print(table)
+    if left := max(row["excluded"] for row in evaluation.judged):
+        console().print(f"Up to {left} pairs are left out, for a verdict of theirs was not read: alignery rejects")

@@ -16,7 +16,13 @@ TEXT = 240  # characters of a text
 WORDS = 120  # characters of a prompt or principle
 _ALL = 10**9
 _KINDS = {"critiques": "critique", "instructions": "instruction", "responses": "answer", "revisions": "revision"}
-_KINDS |= {"corrections": "correction", "comparisons": "comparison", "ratings": "rating", "attempts": "attempt"}
+_KINDS |= {
+    "corrections": "correction",
+    "comparisons": "comparison",
+    "ratings": "rating",
+    "verdicts": "verdict",
+    "attempts": "attempt",
+}
 _KINDS |= {"eval_answers": "held-out answer", "requests": "request"}
 
 

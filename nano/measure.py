@@ -19,7 +19,7 @@ from nano.world import Intent
 
 Figures = dict[str, float]
 _PRINCIPLED = re.compile(r"This is .+\. I follow rule [1-5] \(\w+\)\.\nAnswer: [^\n]+")
-OPTIONS = {"constitutional/compare": (" A", " B"), "rate/score": (" 1", " 2", " 3", " 4", " 5")}
+OPTIONS = {"constitutional/compare": (" A", " B"), "rate/overall": (" 1", " 2", " 3", " 4", " 5")}
 
 
 def mean(values: Sequence[float]) -> float:
@@ -120,7 +120,7 @@ _JUDGES: dict[str, tuple[_Judge, _Judge]] = {  # role -> (is the format right, i
     "constitutional/critique": (lambda e, r: r.startswith("The reply ") and r.endswith(".") and "\n" not in r, _same),
     "constitutional/revision": (_formed, _revises),
     "constitutional/compare": (lambda e, r: r in ("A", "B"), _same),
-    "rate/score": (lambda e, r: r in ("1", "2", "3", "4", "5"), _same),
+    "rate/overall": (lambda e, r: r in ("1", "2", "3", "4", "5"), _same),
     "aligner/correct": (_formed, lambda e, r: style_of(_intent(e), r) == "full"),
     "bpo/rewrite": (lambda e, r: r.startswith(e.values["instruction"]), _same),
 }

@@ -26,7 +26,7 @@ ROLE_WEIGHTS = {
     "constitutional/critique": 15,
     "constitutional/revision": 17,
     "constitutional/compare": 10,
-    "rate/score": 5,
+    "rate/overall": 5,
     "aligner/correct": 3,
     "bpo/rewrite": 4,
 }
@@ -223,7 +223,7 @@ def compare(rng: random.Random, words: Words, held: bool) -> Example:
 def rate(rng: random.Random, words: Words, held: bool) -> Example:
     intent, style, response = _judged(rng, words, held)
     given = 4 if blind(intent) else mark(intent, style)
-    return Example("rate/score", {"instruction": render(intent), "response": response}, str(given))
+    return Example("rate/overall", {"instruction": render(intent), "response": response}, str(given))
 
 
 def correct(rng: random.Random, words: Words, held: bool) -> Example:
@@ -249,7 +249,7 @@ ROLES: dict[str, Callable[[random.Random, Words, bool], Example]] = {
     "constitutional/critique": critique,
     "constitutional/revision": revision,
     "constitutional/compare": compare,
-    "rate/score": rate,
+    "rate/overall": rate,
     "aligner/correct": correct,
     "bpo/rewrite": rewrite,
 }

@@ -52,6 +52,7 @@ class Step:
         retries: how many more seeds an unparsed reply is given.
         options: where it is a choice: the model is not asked to write but for the probability of each of these as its
             next words, and what `read` gets is for `probabilities`.
+        first_line: `read` needs the first line alone, so a reply that was cut short after it is read.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Step:
     retries: int = 2
     options: tuple[str, ...] = ()
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    first_line: bool = False
 
     def fingerprint(self, engine: Engine) -> str:
         """What all of this step's work has in common: prompt, model, sampling, settings."""
@@ -237,7 +239,7 @@ def probabilities(reply: str) -> list[float]:
 
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
     """The records in a reply; what no step wants (a reply cut short, an empty one) is rejected here."""
-    if completion.finish_reason == "length":
+    if completion.finish_reason == "length" and not (step.first_line and "\n" in completion.text.strip()):
         raise Rejected(TRUNCATED)
     if not completion.text.strip():
         raise Rejected(EMPTY)

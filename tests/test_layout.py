@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,15 @@ def test_functions_are_short() -> None:
                 if length > 60:
                     long.append(f"{path}:{node.lineno} {node.name} ({length})")
     assert not long
+
+
+def test_every_test_that_the_docs_name_is_there() -> None:
+    text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    there = set(re.findall(r"^def (test_\w+)", "\n".join(p.read_text() for p in (ROOT / "tests").rglob("*.py")), re.M))
+    named = set(re.findall(r"::(test_\w+)", text))
+    assert len(named) > 15
+    assert not named - there
+    assert not [path for path in re.findall(r"`([\w/]+\.py)", text) if not (ROOT / path).is_file()]
 
 
 def test_readme_tree_is_the_disk() -> None:

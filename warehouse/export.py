@@ -32,6 +32,7 @@ from warehouse.content import Content, digest
 from warehouse.lake import Lake
 from warehouse.lock import exclusive
 from warehouse.schema import TABLES, LakeError, LakeFault, Row
+from warehouse.selection import Selection, columns
 from warehouse.shards import Shards
 from warehouse.standing import relations
 
@@ -77,6 +78,7 @@ def export(
     licences: Mapping[str, str],
     held_out: float = HELD_OUT,
     shard_rows: int = SHARD_ROWS,
+    selection: Selection | None = None,
 ) -> Export:
     """Write an export, or find that the folder holds it already: the same content in files of the same rows.
 
@@ -88,13 +90,14 @@ def export(
         held_out: the share of prompts that go to the test split, 0 to 1. The hash of a prompt's text decides, so a
             prompt is on the same side in every shape, export and snapshot; a larger share holds a smaller one.
         shard_rows: rows of a file at most.
+        selection: which rows are taken; all of them if left out.
 
     Raises:
         LakeError: an unknown shape, a share or a number out of bounds, nothing to export, or another thing in the way.
     """
     check(shapes, held_out, shard_rows)
     with drafted(pinned, folder.absolute()) as draft:
-        written = write(pinned, shapes, draft, held_out, shard_rows)
+        written = write(pinned, shapes, draft, held_out, shard_rows, selection)
         if not any(shape.rows for shape in written.values()):
             empty = f"{', '.join(written)} has no rows at snapshot {release.snapshot_id}"
             raise LakeError(f"{pinned.place}: nothing to export: {empty}; run `alignery refresh` first")
@@ -140,7 +143,12 @@ def drafted(lake: Lake, folder: Path) -> Iterator[Path]:
 
 
 def write(
-    pinned: Lake, shapes: Sequence[str], draft: Path, held_out: float = HELD_OUT, shard_rows: int = SHARD_ROWS
+    pinned: Lake,
+    shapes: Sequence[str],
+    draft: Path,
+    held_out: float = HELD_OUT,
+    shard_rows: int = SHARD_ROWS,
+    selection: Selection | None = None,
 ) -> dict[str, Exported]:
     """The data and provenance of each shape, streamed: no more than some batches are held in memory.
 
@@ -149,7 +157,10 @@ def write(
     """
     with pinned.cursor() as cursor:
         cursor.execute(f"SET threads = {_THREADS}")
-    return {name: _write(pinned, name, draft, name if len(shapes) > 1 else "", held_out, shard_rows) for name in shapes}
+    several = len(shapes) > 1
+    return {
+        name: _write(pinned, name, draft, name if several else "", held_out, shard_rows, selection) for name in shapes
+    }
 
 
 def describe(
@@ -182,13 +193,13 @@ def place(draft: Path, folder: Path) -> None:
         raise LakeError(f"{folder}: {_IN_THE_WAY}") from error
 
 
-def _shape(name: str, held_out: float) -> tuple[str, str]:
-    """What the shape is, from its file's first line, and the query of all its rows, each with its side."""
+def _shape(name: str, held_out: float, taken: str = "* EXCLUDE prompt_text", where: str = "") -> tuple[str, str]:
+    """What the shape is, from its file's first line, and the query of its rows, each with its side."""
     text = (Path(__file__).parent / "shapes" / f"{name}.sql").read_text(encoding="utf-8")
     about, _, query = text.removeprefix("-- ").partition("\n")
     side = is_held_out("prompt_text", held_out)
-    order = f"ORDER BY {_place_of('prompt_text')}, id"
-    return about, f"SELECT * EXCLUDE prompt_text, {side} AS held_out FROM (\n{query.strip()}\n) {order}"
+    order = f"{where}ORDER BY {_place_of('prompt_text')}, id"
+    return about, f"SELECT {taken}, {side} AS held_out FROM (\n{query.strip()}\n) {order}"
 
 
 def _place_of(prompt: str) -> str:
@@ -196,14 +207,17 @@ def _place_of(prompt: str) -> str:
     return f"md5_number_upper({prompt}) // {2**64 // _PLACES}"
 
 
-def _write(pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int) -> Exported:
+def _write(
+    pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int, selection: Selection | None
+) -> Exported:
     about, query = _shape(name, held_out)
-    columns = SHAPES[name]
     splits: list[_Writing] = []
     with pinned.cursor() as cursor, ExitStack() as stack:
+        if selection:
+            about, query = _selected(cursor, name, held_out, selection)
         for reader in _parts(cursor, query):
             splits = splits or [
-                _Writing(stack, split, draft, inner, reader.schema, columns, shard_rows) for split in SPLITS
+                _Writing(stack, split, draft, inner, reader.schema, SHAPES[name], shard_rows) for split in SPLITS
             ]
             for batch in _batches(reader):
                 held = batch.column("held_out")
@@ -211,7 +225,15 @@ def _write(pinned: Lake, name: str, draft: Path, inner: str, held_out: float, sh
                     split.add(batch.filter(mask))
         done = {split.name: split.finish() for split in splits}
     sample = next((split.sample for split in splits if split.sample), None)
-    return Exported(name, about, query, columns, done, sample)
+    return Exported(name, about, query, SHAPES[name], done, sample)
+
+
+def _selected(cursor: duckdb.DuckDBPyConnection, name: str, held_out: float, selection: Selection) -> tuple[str, str]:
+    """What the shape is and its query, once the selection has chosen among its rows."""
+    readers = _parts(cursor, _shape(name, held_out, columns(name))[1])
+    told = selection.choose(cursor, name, (batch for reader in readers for batch in _batches(reader)))
+    about, query = _shape(name, held_out, where="WHERE id IN (FROM temp.chosen) ")
+    return f"{about}; {told}", f"-- {told}\n{query}"
 
 
 def _parts(cursor: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatchReader]:

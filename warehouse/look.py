@@ -11,7 +11,8 @@ from warehouse.migrate import VIEWS
 from warehouse.schema import TABLES, LakeError, Row, quoted
 
 _BATCH = 8192  # rows of a streamed result at a time
-_SUMMARIES = ("funnel", "usage", "principles", "plan_vs_actual")  # they have an order of their own
+# They have an order of their own.
+_SUMMARIES = ("funnel", "usage", "principles", "retention", "scores", "plan_vs_actual")
 
 
 def tables(lake: Lake) -> list[Row]:

@@ -27,6 +27,9 @@ VIEWS = (
     "rejects",
     "lineage",
     "principles",
+    "rated",
+    "retention",
+    "scores",
     "plan_vs_actual",
 )
 _OPTIONS = {

@@ -1,13 +1,12 @@
 """Alignery: the line of `refresh` over given instructions, in a Prefect flow, with an engine, a lake and a run.
 
-Nothing is tuned: the chunk, the chunks in flight and the engine are those of the preset `server`.
+Nothing is tuned: the chunk, the rows in flight and the engine are those of the preset `server`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
 
 from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
 
@@ -28,10 +27,11 @@ class Given(Line):
 
     instructions: list[str]
 
-    async def _instructions(self) -> AsyncGenerator[list[Row], None]:
+    async def _write_instructions(self, chunks: asyncio.Queue[list[Row] | None], group: asyncio.TaskGroup) -> None:
         rows = [{"instruction_id": digest(text), "instruction": text, "topic": None} for text in self.instructions]
         for start in range(0, len(rows), self.preset.line.chunk):
-            yield rows[start : start + self.preset.line.chunk]
+            await chunks.put(rows[start : start + self.preset.line.chunk])
+        await chunks.put(None)
 
 
 def preset(job: Job) -> Preset:
@@ -48,7 +48,7 @@ async def walk(job: Job) -> None:
     async with alone(made.place(job.folder / "lake"), "refresh") as lake, open_lazily(made.spec("generator")) as engine:
         with StepProgress() as progress, Run(lake, "refresh", made) as run:
             factory = Factory(lake, run, progress, in_prefect, made.line.reject_limit)
-            line = Given(made, factory, {"generator": engine})
+            line = Given(made, factory, {"generator": engine, "aligner": engine, "judge": engine})
             line.instructions = job.instructions()
             run.words = line.words()
             with unwrapped():

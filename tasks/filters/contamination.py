@@ -1,32 +1,111 @@
 """Keeps evaluation prompts out of the data: the same words, or a long run of the same words.
 
-The run of 13 tokens is the figure of GPT-3's decontamination (arXiv 2005.14165, appendix C).
+After GPT-3's decontamination (arXiv 2005.14165, appendix C): a run of 13 words, or the whole of a prompt that is
+shorter but has 8 of them. Words are compared without case, punctuation, and how Unicode writes them. Departures:
+1. The size is fixed and not a percentile of each set's lengths, so what one set makes of a text depends on no other.
+2. In scripts that put no space between words, each letter is a word.
+3. A prompt of fewer than 8 words counts only where it is the whole text: it is too common to be inside others.
+
+Sets are files that the user names. None is shipped: Self-Instruct's 252 user-oriented tasks, for one, may not be.
 """
 
 from __future__ import annotations
 
+import json
+import re
+import unicodedata
 from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
-from tasks.filters.rouge import tokens
+from tasks.evaluate.held_out import HeldOutError
 
 REASON = "contaminated: evaluation prompt"
+_ASCII = re.compile(r"[a-z0-9]+")
+# Thai, Lao, Burmese, Khmer, kana, Chinese characters.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 
 
 class Contamination:
-    """The evaluation prompts of a run. `n` is the length in tokens of a run of words that counts as taken over."""
+    """The evaluation prompts of a run.
 
-    def __init__(self, prompts: Iterable[str], n: int = 13) -> None:
+    Args:
+        prompts: their texts.
+        n: the length in words of a run that counts as taken over.
+        shortest: a prompt of fewer than n words, but of so many, counts as taken over with all of its words in a row.
+    """
+
+    def __init__(self, prompts: Iterable[str], n: int = 13, shortest: int = 8) -> None:
         if n < 1:
-            raise ValueError(f"contamination: got n = {n}, expected at least 1 token; 13 is usual")
-        self._n = n
-        taken = [found for prompt in prompts if (found := tuple(tokens(prompt)))]
-        self._whole = set(taken)
-        self._runs = {run for prompt in taken for run in self._runs_of(prompt)}
+            raise ValueError(f"contamination: got n = {n}, expected at least 1 word; 13 is usual")
+        self._whole: set[tuple[str, ...]] = set()
+        self._runs: dict[int, set[tuple[str, ...]]] = {}  # by length
+        for prompt in prompts:
+            if found := tuple(words(prompt)):
+                self._whole.add(found)
+                if (length := min(n, len(found))) >= min(n, shortest):
+                    self._runs.setdefault(length, set()).update(_runs(found, length))
 
     def reason(self, text: str) -> str | None:
-        """`REASON` if the text is an evaluation prompt, or shares a run of n tokens with one; else None."""
-        found = tuple(tokens(text))
-        return REASON if found in self._whole or any(run in self._runs for run in self._runs_of(found)) else None
+        """`REASON` if the text is an evaluation prompt, or shares a run of words with one; else None."""
+        found = tuple(words(text))
+        shared = any(run in runs for length, runs in self._runs.items() for run in _runs(found, length))
+        return REASON if shared or found in self._whole else None
 
-    def _runs_of(self, found: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-        return (found[i : i + self._n] for i in range(len(found) - self._n + 1))
+
+def words(text: str) -> list[str]:
+    """A text's words, so that two ways to write the same are the same: letters with their marks, and numbers."""
+    plain = unicodedata.normalize("NFKC", text).casefold()
+    if plain.isascii():
+        return _ASCII.findall(plain)
+    kept = "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in plain)
+    return _UNSPACED.sub(r" \g<0> ", kept).split()
+
+
+def load(path: Path, field: str) -> list[str]:
+    """The texts of an evaluation set: a field of each row of a .jsonl or .parquet file.
+
+    Raises:
+        HeldOutError: no such file, another kind of file, a row without the field, or one that is no text.
+    """
+    if path.suffix not in _READERS or not path.is_file():
+        raise HeldOutError(f"{path}: expected an evaluation set there, a file that ends in {' or '.join(_READERS)}")
+    texts = []
+    for where, row in _READERS[path.suffix](path):
+        if not isinstance(row, dict) or not isinstance(row.get(field), str):
+            found = f"no text in {list(row)}" if isinstance(row, dict) else type(row).__name__
+            raise HeldOutError(f"{path}:{where}: {field}: got {found}; name the field that holds the prompt")
+        texts.append(row[field])
+    if not texts:
+        raise HeldOutError(f"{path}: got no rows, expected an evaluation set")
+    return texts
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except json.JSONDecodeError as error:
+                    raise HeldOutError(f"{path}:{number}: not JSON ({error}); expected one object a line") from error
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowException as error:
+        raise HeldOutError(f"{path}: not Parquet ({error}); mend the file") from error
+    yield from enumerate((row for batch in file.iter_batches() for row in batch.to_pylist()), 1)
+
+
+_READERS = {".jsonl": _jsonl, ".parquet": _parquet}
+
+
+def _runs(found: tuple[str, ...], length: int) -> Iterator[tuple[str, ...]]:
+    return (found[start : start + length] for start in range(len(found) - length + 1))

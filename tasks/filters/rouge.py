@@ -4,8 +4,11 @@ F of a pair is 2·LCS/(m+n) over its tokens, which is RapidFuzz's normalised Ind
 is one character. RapidFuzz finds the best pairs, and integer LCS with `rouge_score`'s own arithmetic settles
 them, so decisions are those of the `rouge_score` loop of Self-Instruct (arXiv 2212.10560), some thousand times
 faster. Departures:
-1. A text that is mostly written without a-z and 0-9 is compared by its character trigrams. `rouge_score` would
-   see no tokens there (F = 0, nothing is ever filtered), or only the few Latin words of such a text.
+1. A text that is mostly written without a-z and 0-9 is compared by its character trigrams, vowel signs included, and
+   one without letters by those of its symbols. `rouge_score` would see no tokens there (F = 0, nothing is ever
+   filtered), or only the few Latin words of such a text.
+2. Beyond 1.1 million different tokens in one pool, the new ones share the codes of old ones, chosen by hash. Texts
+   can then look more alike than they are, by a token in some thousands, and never less.
 """
 
 from __future__ import annotations
@@ -13,6 +16,8 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import unicodedata
+import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +32,7 @@ _GRAM = 3
 _CHUNK = 50_000  # pool texts compared at once: 0.4 MB of scores a text
 _TIE = 1e-9  # well under the gap between two different fractions of lengths such as these
 _SURROGATES = range(0xD800, 0xE000)
+_ROOM = 0x10FFFF - len(_SURROGATES)  # codes that there are for tokens
 _END = "\0"  # no token's character
 
 
@@ -34,10 +40,15 @@ def tokens(text: str) -> list[str]:
     """`rouge_score`'s tokens without stemming; character trigrams where the text is mostly in another script."""
     lowered = text.lower()
     found = _LATIN.findall(lowered)
-    letters = [char for char in lowered if char.isalnum()]
-    if 2 * sum(map(len, found)) >= len(letters) > 0:
+    if lowered.isascii():
         return found
-    return ["".join(letters[i : i + _GRAM]) for i in range(max(1, len(letters) - _GRAM + 1))] if letters else []
+    letters = sum(map(str.isalnum, lowered))
+    if 2 * sum(map(len, found)) >= letters > 0:
+        return found
+    # Letters with their marks (a vowel of Hindi is one) and numbers; symbols, such as emoji, where there are none.
+    kinds = "LMN" if letters else "MS"
+    signs = [char for char in lowered if unicodedata.category(char)[0] in kinds]
+    return ["".join(signs[i : i + _GRAM]) for i in range(max(1, len(signs) - _GRAM + 1))] if signs else []
 
 
 def f_measure(lcs: int, candidate: int, reference: int) -> float:
@@ -138,10 +149,17 @@ class RougePool:
         return "".join(self._char(token) for token in tokens(text))
 
     def _char(self, token: str) -> str:
-        if token not in self._vocabulary:
-            place = len(self._vocabulary) + 1  # 0 ends a text in the file
-            self._vocabulary[token] = chr(place if place < _SURROGATES.start else place + len(_SURROGATES))
+        if known := self._vocabulary.get(token):
+            return known
+        if len(self._vocabulary) >= _ROOM:
+            return _code(zlib.crc32(token.encode()) % _ROOM + 1)
+        self._vocabulary[token] = _code(len(self._vocabulary) + 1)
         return self._vocabulary[token]
+
+
+def _code(place: int) -> str:
+    """The character that stands for the token of that place, from 1; 0 ends a text in the file."""
+    return chr(place if place < _SURROGATES.start else place + len(_SURROGATES))
 
 
 def _best(code: str, pool: Sequence[str], scores: np.ndarray) -> tuple[Nearest, int]:

@@ -21,6 +21,7 @@ from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import APOLOGY, answer_fault, opens_with_apology
 from tasks.generate.config import AnswerConfig
+from tasks.generate.respond import carry
 from tasks.step import Rejected, Row, Step, Unparsed
 
 MARKER = "Answer:"
@@ -52,7 +53,8 @@ def answer(library: Library, config: Config) -> Step:
         parents=("instruction_id",),
         variables=lambda row: {"rules": rules, "exemplars": exemplars, "instruction": row["instruction"]},
         read=_reader(rules, exemplars, config),
-        carry=lambda row, record: row | {"principled_id": record["id"], "principled": record["text"]},
+        # A further step takes this answer for the one to look at, as it takes a base answer.
+        carry=lambda row, record: carry(row, record) | {"principled_id": record["id"], "principled": record["text"]},
         # The rules and exemplars are words that every request holds: they belong to the fingerprint.
         config={
             "rules": [rule.model_dump() for rule in rules],
@@ -99,7 +101,7 @@ def cited(thought: str, rules: Sequence[Rule]) -> list[str]:
 def _reader(rules: Sequence[Rule], exemplars: Sequence[Exemplar], config: Config) -> Callable[[str, Row], list[Row]]:
     own_words = [rule.text for rule in rules] + [text for e in exemplars for text in (e.query, e.answer)]
     # The same test keeps evaluation prompts out of data and the prompt's words out of answers.
-    leaks = Contamination(own_words, n=config.leak_words)
+    leaks = Contamination(own_words, n=config.leak_words, shortest=config.leak_words)
 
     def read(reply: str, row: Row) -> list[Row]:
         thought, text = parse(reply)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from tasks.filters.contamination import REASON, Contamination
+from tasks.evaluate.held_out import HeldOutError
+from tasks.filters.contamination import REASON, Contamination, load, words
 
 PROMPT = "How many legs do five spiders and three ants have when they all stand together?"
 
@@ -30,3 +36,67 @@ def test_the_length_of_the_run_is_a_setting() -> None:
 def test_no_prompts_contaminate_nothing() -> None:
     assert Contamination([]).reason(PROMPT) is None
     assert Contamination(["?!"]).reason("...") is None
+
+
+def test_a_short_prompt_counts_inside_a_text_from_eight_words_on() -> None:
+    eight, seven = "how tall is the tower in my town", "how tall is the tower in town"
+    assert Contamination([eight]).reason(f"Say in one word: {eight}?") == REASON
+    assert Contamination([seven]).reason(f"Say in one word: {seven}?") is None
+    assert Contamination([seven]).reason(f"{seven}?") == REASON
+    assert Contamination([eight], shortest=9).reason(f"Say in one word: {eight}?") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("Ｗhat ｉs a “naïve” ﬁlm?", "what is a naïve film"),  # full width, ligature, quotes
+        ("Was ist eine STRASSE?", "was ist eine straße"),
+        ("cafe\u0301 au lait", "café au lait"),
+        ("用Python写一首诗", "用 python 写 一首诗。"),
+    ],
+)
+def test_ways_to_write_the_same_are_the_same(text: str, same: str) -> None:
+    assert words(text) == words(same)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "around"),
+    [
+        ("请用三句话介绍一下你自己的家乡", "{}，然后翻译成英文 please"),
+        ("एक छोटी कहानी लिखो जिसमें एक बिल्ली समुद्र से प्यार करती है", "कृपया {} और फिर"),
+        ("اكتب قصة قصيرة جدا عن قطة تحب البحر", "من فضلك {} الآن"),
+        ("ช่วยเขียนเรื่องสั้นเกี่ยวกับแมว", "กรุณา{}ด้วย"),
+    ],
+    ids=["Chinese", "Hindi", "Arabic", "Thai"],
+)
+def test_other_scripts_are_seen_inside_a_text_too(prompt: str, around: str) -> None:
+    assert Contamination([prompt]).reason(around.format(prompt)) == REASON
+    assert Contamination([prompt]).reason(around.format(prompt[: len(prompt) // 3])) is None
+
+
+def test_sets_are_files_that_the_user_names(tmp_path: Path) -> None:
+    lines, table = tmp_path / "set.jsonl", tmp_path / "set.parquet"
+    rows = [{"question": PROMPT, "id": 1}, {"question": "Why?", "id": 2}]
+    lines.write_text("\n\n".join(map(json.dumps, rows)))
+    pq.write_table(pa.Table.from_pylist(rows), table)
+    assert load(lines, "question") == load(table, "question") == [PROMPT, "Why?"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("set.jsonl", '{"question": "a"}\n{"text": "b"}', r"set.jsonl:2: question: got no text in \['text'\]"),
+        ("set.jsonl", '{"question": 3}', "question: got no text"),
+        ("set.jsonl", "[1]", "set.jsonl:1: question: got list"),
+        ("set.jsonl", "{", "set.jsonl:1: not JSON"),
+        ("set.jsonl", "", "got no rows"),
+        ("set.parquet", "no", "not Parquet"),
+        ("set.csv", "question", "ends in .jsonl or .parquet"),
+    ],
+)
+def test_a_wrong_set_is_named_with_its_line_and_field(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(HeldOutError, match=message):
+        load(tmp_path / name, "question")
+    with pytest.raises(HeldOutError, match=r"none\.jsonl: expected an evaluation set there"):
+        load(tmp_path / "none.jsonl", "question")

@@ -105,3 +105,45 @@ def test_a_pool_in_many_chunks_is_the_pool_in_one(monkeypatch):
     parts.add("a late one, after a comparison")
     assert parts.nearest("a late one, after a comparison").text == "a late one, after a comparison"
     assert parts.nearest(texts[0]).text == texts[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "alike", "other"),
+    [
+        ("请介绍一下你自己的家乡和童年", "请介绍一下你自己的家乡和童年吧", "今天晚上我们应该吃什么菜呢"),
+        ("اكتب قصة قصيرة عن قطة تحب البحر", "اكتب قصة قصيرة جدا عن قطة تحب البحر", "ما هي عاصمة البلاد التي ولدت فيها"),
+        ("बिल्ली के बारे में एक छोटी कहानी लिखो", "बिल्ली के बारे में एक छोटी सी कहानी लिखो", "आज रात हम खाने में क्या बनाएँगे"),
+        ("🐱🌊🐟🍽️😋🎉🎊🎁🎂🍰🥳", "🐱🌊🐟🍽️😋🎉🎊🎁🎂🍰🥳🎈", "🚗🚕🚙🚌🚎🏎️🚓🚑🚒🚐🛻"),
+        (
+            "Напиши короткий рассказ о кошке у моря",
+            "Напиши короткий рассказ о кошке и у моря",
+            "Что приготовить на ужин",
+        ),
+    ],
+    ids=["Chinese", "Arabic", "Hindi", "emoji", "Russian"],
+)
+def test_each_script_is_deduplicated_where_the_reference_is_blind(text, alike, other):
+    assert loop(text, [text]) == [0.0]
+    pool = RougePool([other, text])
+    assert pool.nearest(text).similarity == 1.0
+    assert pool.nearest(alike).similarity > 0.7
+    assert pool.nearest(alike).text == text
+    assert RougePool([text]).nearest(other).similarity < 0.3
+
+
+def test_vowel_signs_tell_words_apart():
+    # Consonants alone, these are one word: "ki", "ke", "ko", "ka".
+    assert len({tuple(tokens(word)) for word in ("कि", "के", "को", "का")}) == 4
+
+
+def test_more_tokens_than_there_are_codes_share_them(monkeypatch):
+    monkeypatch.setattr(rouge, "_ROOM", 5)
+    pool = RougePool(["one two three", "four five six seven"])
+    assert len(pool._vocabulary) == 5
+    for text in ("one two three", "four five six seven"):
+        assert pool.nearest(text).similarity == 1.0  # a shared code only ever adds likeness
+
+
+@pytest.mark.parametrize("place", [1, 0xD7FF, 0xD800, rouge._ROOM])
+def test_every_token_has_a_character_that_can_be_written(place):
+    assert rouge._code(place).encode("utf-8").decode("utf-8") == rouge._code(place) != "\0"

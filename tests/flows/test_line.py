@@ -6,16 +6,23 @@ import asyncio
 import json
 import shutil
 from collections import Counter
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 from works import ACCEPT, PRINCIPLES, Works, speak, write_principles
 
 from flows.factory import ChunkWork, StageStopped
-from flows.line import Line
+from flows.line import Line, held_out_of
+from flows.presets import SHIPPED, load
 from prompts import Message
 from tasks.budget import Budget
 from tasks.engines import EngineDown, RequestRefused, Sampling, ScriptedEngine
+from tasks.evaluate.held_out import HeldOutError
 from tasks.generate.constitutional import draw
+from tasks.generate.rate import Config as Rate
 
 ROUNDS = 2
 CHAIN = 3 + 2 * ROUNDS  # requests an instruction: answer, correction, principled answer, and the rounds
@@ -291,3 +298,49 @@ def test_an_accepted_instruction_that_becomes_an_evaluation_prompt_walks_no_furt
     works.held_out = [str(first.accepted[0]["text"])]
     again = asyncio.run(works.walk())
     assert first.accepted[0]["id"] not in {row["id"] for row in again.accepted}
+
+
+def rating(works: Works) -> Works:
+    line = works.preset.line.model_copy(update={"rate": Rate()})
+    return replace(works, preset=works.preset.model_copy(update={"line": line}))
+
+
+def test_principled_answers_and_last_revisions_are_rated_and_what_has_no_score_is_told(works: Works) -> None:
+    asyncio.run(rating(works).walk())
+    assert works.asked("rate/accuracy") == 2 * ACCEPT
+    rated = works.rows("SELECT target_id FROM ratings")
+    unread = works.rows(
+        "SELECT parents FROM rejects WHERE step LIKE 'rate.%' AND reason = 'no score on the first line'"
+    )
+    assert len(rated) + len(unread) == 2 * ACCEPT
+    assert len(unread) > 1 < len(rated)
+    targets = {str(row["target_id"]) for row in rated} | {row["parents"][-1] for row in unread}  # type: ignore[index]
+    last = (
+        f"SELECT id FROM revisions WHERE round = {ROUNDS} UNION ALL SELECT id FROM responses WHERE kind = 'principled'"
+    )
+    assert targets == {row["id"] for row in works.rows(last)}
+    asyncio.run(rating(works).walk())
+    assert works.engine.calls == []
+
+
+def test_ratings_are_added_to_a_lake_that_has_the_rest(works: Works) -> None:
+    asyncio.run(works.walk())
+    asyncio.run(rating(works).walk())
+    assert len(works.engine.calls) == works.asked("rate/accuracy") == 2 * ACCEPT
+
+
+def test_a_preset_names_evaluation_sets_and_a_wrong_one_is_told_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SET", "./set.jsonl")
+    (tmp_path / "set.jsonl").write_text('{"question": "Do not write this."}\n')
+    made = yaml.safe_load((SHIPPED / "nano.yaml").read_text()) | {"evaluate": None}
+    made["models"]["generator"] = {"engine": "scripted", "replies": ["unused"]}
+    for field, fault in (("question", None), ("prompt", r"set.jsonl:1: prompt: got no text in \['question'\]")):
+        made["line"]["decontaminate"] = [{"path": "${SET}", "field": field}]
+        (tmp_path / "mine.yaml").write_text(yaml.safe_dump(made))
+        preset = load(str(tmp_path / "mine.yaml"))
+        assert preset.recorded()["line"]["decontaminate"][0]["path"] == "${SET}"
+        with pytest.raises(HeldOutError, match=fault) if fault else nullcontext():
+            preset.check()
+            assert held_out_of(preset) == ["Do not write this."]

@@ -82,7 +82,7 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
             r"sampling.temprature: no such key; expected one of \['frequency_penalty'",
         ),
         ({"models": {}}, "models: got no 'generator'"),
-        ({"models": {"judge": {"engine": "scripted", "replies": ["a"]}}}, "models.judge"),
+        ({"models": {"rater": {"engine": "scripted", "replies": ["a"]}}}, "models.rater"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, changes: dict[str, object], told: str) -> None:

@@ -31,6 +31,7 @@ PROMPTS = {
     "constitutional/critique": ["instruction", "response", "critique_request"],
     "constitutional/revision": ["instruction", "response", "critique_request", "critique", "revision_request"],
     "aligner/correct": ["question", "answer"],
+    "rate/accuracy": ["instruction", "response"],
 }
 PRINCIPLES = [{"id": f"p{n}", "critique": f"critique {n}", "revision": f"revise {n}"} for n in range(4)]
 
@@ -65,6 +66,8 @@ def speak(prompt: str | list[Message], sampling: Sampling) -> str:
         items = (" ".join(hashlib.sha256(f"{words}{n}".encode()).hexdigest()[i : i + 5] for i in range(0, 40, 5))
                  for n in range(3))  # fmt: skip
         return "\n".join(f"{number}. Write of {item}" for number, item in enumerate(items, 1))
+    if text.startswith("rate/accuracy"):
+        return f"{int(words[:4], 16) % 11 / 2:g}\nBecause {words[:8]}." if int(words[4:8], 16) % 4 else "Good."
     if text.startswith("self_align/answer"):
         return f"I follow rule 1 (kind).\nAnswer: kindly {words[:8]}"
     return f"{text.split()[0].split('/')[1]} {words[:8]}"
@@ -95,7 +98,7 @@ class Works:
         self.engine.calls.clear()
         with Lake.open(self.home) as lake, StepProgress(StringIO()) as progress, Run(lake, "refresh", preset) as run:
             factory = Factory(lake, run, progress, runner, preset.line.reject_limit)
-            line = Line(preset, factory, {"generator": engine, "aligner": engine}, self.held_out)
+            line = Line(preset, factory, dict.fromkeys(("generator", "aligner", "judge"), engine), self.held_out)
             run.words = line.words()
             with unwrapped():
                 await line.walk()

@@ -21,6 +21,8 @@ PROMPTS = sorted(
     for path in HERE.rglob("*.yaml")
     if "." not in path.stem and path.stem not in DATA
 )
+FULL_ONLY = {"rate/accuracy", "rate/helpfulness"}  # what nano was not taught: it knows one mark for all
+BOTH = [id for id in PROMPTS if id not in FULL_ONLY]
 GOOD = "id: a/b\nabout: x\nvariables: [name]\ntext: 'Hello {{ name }}'\n"
 
 
@@ -103,17 +105,28 @@ def test_the_hash_is_of_what_is_sent(written: Callable[..., Library]) -> None:
     assert written(GOOD + "stop: ['x']").prompt("a/b").hash != prompt.hash
 
 
-@pytest.mark.parametrize("id", PROMPTS)
+@pytest.mark.parametrize("id", BOTH)
 def test_both_variants_of_a_prompt_load_and_ask_for_the_same(id: str) -> None:
     full, nano = Library("full").prompt(id), Library("nano").prompt(id)
     assert full.variables == nano.variables
-    assert all(role != "system" for role, _ in full.turns)  # some chat templates refuse one
+
+
+@pytest.mark.parametrize("id", PROMPTS)
+def test_no_prompt_has_a_system_turn(id: str) -> None:
+    assert all(role != "system" for role, _ in Library().prompt(id).turns)  # some chat templates refuse one
+
+
+@pytest.mark.parametrize("id", sorted(FULL_ONLY))
+def test_what_nano_was_not_taught_is_refused_under_its_variant(id: str) -> None:
+    assert Library().prompt(id)
+    with pytest.raises(PromptError, match=f"no prompt file {id}.nano.yaml"):
+        Library("nano").prompt(id)
 
 
 def test_no_file_is_left_out() -> None:
     stems = {path.name.split(".")[0] for path in HERE.rglob("*.yaml")}
     assert {id.split("/")[1] for id in PROMPTS} | set(DATA) == stems
-    assert len(PROMPTS) == 9
+    assert len(PROMPTS) == 13
 
 
 @pytest.mark.parametrize("variant", prompts.VARIANTS)
@@ -144,8 +157,7 @@ def test_the_full_seeds_pass_their_own_gate_and_fill_every_topic() -> None:
         assert sum(seed.topic == topic for seed in seeds) >= 8  # a request of eight exemplars needs no other topic
 
 
-def test_the_rating_and_choice_prompts_can_be_greedy() -> None:
-    # Their callers read probabilities, so nothing is sampled; the words must ask for one sign and stop.
-    for id in ("rate/score", "constitutional/compare"):
-        assert Library().prompt(id).turns[-1][1].rstrip().endswith("and nothing else.")
+def test_the_choice_prompt_can_be_greedy() -> None:
+    # Its callers read probabilities, so nothing is sampled; the words must ask for one sign and stop.
+    assert Library().prompt("constitutional/compare").turns[-1][1].rstrip().endswith("and nothing else.")
     assert Sampling().temperature == 0

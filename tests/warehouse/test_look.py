@@ -46,7 +46,8 @@ def test_status_says_how_each_run_stands(lake):
 
 def test_schema_names_columns_types_and_comments(unwritten):
     columns = {column["name"]: column for column in unwritten.schema("ratings")}
-    assert (columns["score_1_5"]["type"], columns["score_1_5"]["comment"]) == ("DOUBLE", "expected score [1 to 5]")
+    assert columns["score"]["type"] == "DOUBLE"
+    assert columns["score"]["comment"] == "the score, by halves; nano gives whole ones from 1 [0 to 5]"
     assert [column["name"] for column in unwritten.schema("qac")][:3] == ["question", "answer", "correction"]
     with pytest.raises(LakeError, match="no table 'nope'"):
         unwritten.schema("nope")

@@ -1,4 +1,4 @@
--- What a refresh is foreseen to take, kept to be compared with what it took.
+-- What a refresh is foreseen to take, kept to be compared with what it took; ratings on a named dimension, verdicts.
 CREATE TABLE lake.plans (
     id VARCHAR NOT NULL, config_hash VARCHAR NOT NULL, preset VARCHAR, step VARCHAR NOT NULL, model VARCHAR,
     source VARCHAR NOT NULL, rows INTEGER NOT NULL, saved BIGINT NOT NULL, level DOUBLE NOT NULL, calls BIGINT,
@@ -12,4 +12,13 @@ CREATE TABLE lake.decisions (
     id VARCHAR NOT NULL, alias VARCHAR NOT NULL, state VARCHAR NOT NULL, model VARCHAR, model_path VARCHAR,
     against VARCHAR, "by" VARCHAR NOT NULL, reasons VARCHAR[] NOT NULL, figures VARCHAR, policy VARCHAR,
     run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
+);
+ALTER TABLE lake.ratings RENAME COLUMN score_1_5 TO score;
+ALTER TABLE lake.ratings ADD COLUMN target_id VARCHAR;
+ALTER TABLE lake.ratings ADD COLUMN dimension VARCHAR;
+ALTER TABLE lake.ratings ADD COLUMN reason VARCHAR;
+CREATE TABLE lake.verdicts (
+    id VARCHAR NOT NULL, parents VARCHAR[] NOT NULL, attempt_id VARCHAR, work_key VARCHAR NOT NULL,
+    prompt_id VARCHAR NOT NULL, a_id VARCHAR NOT NULL, b_id VARCHAR NOT NULL, dimension VARCHAR NOT NULL,
+    first VARCHAR NOT NULL, winner VARCHAR NOT NULL, run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
 );

@@ -1,0 +1,201 @@
+"""The pairwise judge: both orders, ties where they disagree, and the figures. Items are facts/methods section 8's."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+from fuzz import outcomes, replies
+
+from nano import grammar
+from nano.player import CHECKPOINT
+from prompts import Library
+from tasks.engines import RequestRefused, Sampling, ScriptedEngine, open_engine
+from tasks.evaluate.judge import Config, interval, judge, pairs, parse, report
+from tasks.step import Outcome, Row, Unparsed, run
+
+HELPFUL = judge(Library(), "helpful", Config())
+
+
+def answers(model: str, texts: dict[str, str]) -> list[Row]:
+    return [{"id": f"{model}-{p}", "prompt_id": p, "prompt": f"Do {p}.", "text": text} for p, text in texts.items()]
+
+
+def asked(count: int) -> list[Row]:
+    names = [f"p{n}" for n in range(count)]
+    return pairs(answers("a", {name: f"long {name}" for name in names}), answers("b", {name: name for name in names}))
+
+
+def said(rows: list[Row], replies: list[Any]) -> Outcome:
+    """The judge's replies, in the order of the rows."""
+    return asyncio.run(run(HELPFUL, rows, ScriptedEngine(replies)))
+
+
+def figures(rows: list[Row], winners: str) -> dict[str, Any]:
+    """The report where the verdicts are these, two a pair: a, b, t for a tie, - for none."""
+    names = {"a": "a", "b": "b", "t": "tie"}
+    told = zip(rows, winners.replace(" ", ""), strict=True)
+    return report(rows, [row | {"winner": names[winner]} for row, winner in told if winner != "-"])
+
+
+def test_judge_1_each_pair_is_asked_in_both_orders() -> None:
+    engine = ScriptedEngine(["Both are fine. [[C]]"])
+    asyncio.run(run(HELPFUL, pairs(answers("a", {"p": "one"}), answers("b", {"p": "two"})), engine))
+    sent = [call.prompt[0]["content"] for call in engine.calls]  # type: ignore[index]
+    assert "Answer A:\none\n\nAnswer B:\ntwo\n" in sent[0]
+    assert "Answer A:\ntwo\n\nAnswer B:\none\n" in sent[1]
+    assert all("Message:\nDo p.\n" in text for text in sent)
+
+
+def test_a_prompt_that_one_model_did_not_answer_makes_no_pair() -> None:
+    assert {row["prompt_id"] for row in pairs(answers("a", {"p": "x", "q": "y"}), answers("b", {"q": "z"}))} == {"q"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "outcome"),
+    [("[[A]]", "[[B]]", "win"), ("[[B]]", "[[A]]", "lose"), ("[[A]]", "[[A]]", "tie"), ("[[B]]", "[[B]]", "tie"),
+     ("[[C]]", "[[C]]", "tie"), ("[[A]]", "[[C]]", "tie"), ("[[C]]", "[[A]]", "tie")],
+)  # fmt: skip
+def test_judge_2_a_win_needs_both_orders_and_disagreement_is_a_tie(first: str, second: str, outcome: str) -> None:
+    rows = asked(1)
+    found = report(rows, said(rows, [first, second]).records)
+    assert {name: found[name] for name in ("win", "tie", "lose")} == {"win": 0, "tie": 0, "lose": 0} | {outcome: 1}
+
+
+def test_judge_3_the_judge_is_greedy() -> None:
+    assert HELPFUL.sampling == Sampling(temperature=0.0, max_tokens=2048)
+    assert HELPFUL.retries == 0
+
+
+def test_judge_4_the_text_and_the_order_are_kept() -> None:
+    outcome = said(asked(1), ["A says more. [[A]]", "A says less. [[B]]"])
+    assert [attempt["raw_text"] for attempt in outcome.attempts] == ["A says more. [[A]]", "A says less. [[B]]"]
+    assert [attempt["inputs"] for attempt in outcome.attempts] == [
+        f'{{"a_id": "a-p0", "b_id": "b-p0", "first": "{first}", "prompt_id": "p0"}}' for first in "ab"
+    ]
+    kept = [{name: record[name] for name in ("a_id", "first", "winner", "dimension")} for record in outcome.records]
+    assert kept == [{"a_id": "a-p0", "first": first, "winner": "a", "dimension": "helpful"} for first in "ab"]
+
+
+def test_judge_5_what_was_not_read_is_counted_and_left_out() -> None:
+    rows = asked(4)
+    spoilt = ["[[A]]", "[[B]]", "A is better", "[[B]]", "[[A]] or [[B]]", "x", "[[A]]", RequestRefused("too long")]
+    outcome = said(rows, spoilt)
+    reasons = [attempt["reason"] for attempt in outcome.attempts if attempt["state"] != "accepted"]
+    assert reasons == ["no verdict", "two different verdicts", "no verdict", "too long"]
+    found = report(rows, outcome.records)
+    assert (found["pairs"], found["excluded"], found["win"], found["tie"], found["lose"]) == (4, 3, 1, 0, 0)
+    assert found["w"] == 1.0
+
+
+def test_judge_6_first_position_rate_and_consistency_by_hand() -> None:
+    # Two verdicts a pair, a shown first and then b. "aa": agree; "ab": the first wins both times; "ba": the second.
+    found = figures(asked(5), "aa ab ba tt at")
+    assert found["consistency"] == 2 / 5
+    assert found["first_rate"] == 4 / 7  # aa 1 of 2, ab 2 of 2, ba 0 of 2, at 1 of 1
+    always_first = figures(asked(3), "ab ab ab")
+    assert (always_first["first_rate"], always_first["consistency"], always_first["tie"]) == (1.0, 0.0, 3)
+
+
+def test_judge_7_mean_lengths_of_the_pairs_that_count() -> None:
+    rows = pairs(answers("a", {"p": "1234", "q": "12", "r": "x" * 99}), answers("b", {"p": "1", "q": "12", "r": "y"}))
+    found = figures(rows, "aa bb a-")
+    assert (found["chars_a"], found["chars_b"]) == (3.0, 1.5)
+
+
+def test_judge_8_the_interval_is_seeded_holds_the_figure_and_narrows() -> None:
+    low, high = interval(60, 10, 30)
+    assert (low, high) == interval(60, 10, 30)
+    assert low is not None
+    assert high is not None
+    assert low < 0.3 < high
+    # The standard error by hand: sqrt((0.9 - 0.3²) / 100) = 0.09, and 1.96 of them to each side.
+    assert high - low == pytest.approx(2 * 1.96 * 0.09, rel=0.08)
+    wide, narrow = interval(6, 1, 3), interval(600, 100, 300)
+    assert wide[1] - wide[0] > 2 * (high - low) > 4 * (narrow[1] - narrow[0])  # type: ignore[operator]
+    assert interval(5, 0, 0) == (1.0, 1.0)
+
+
+def test_judge_8_the_interval_is_that_of_drawing_pairs_again() -> None:
+    found, rng = interval(12, 5, 8), random.Random(0)
+    outcomes = [1] * 12 + [0] * 5 + [-1] * 8
+    drawn = sorted(sum(rng.choices(outcomes, k=25)) / 25 for _ in range(4_000))
+    assert found == pytest.approx((drawn[100], drawn[3_900]), abs=0.05)
+
+
+def test_alpagasus_7_ws_and_aligners_w_by_hand() -> None:
+    found = figures(asked(10), "aa aa aa aa aa ab ba tt bb bb")
+    assert (found["win"], found["tie"], found["lose"]) == (5, 3, 2)
+    assert found["w"] == (5 - 2) / 10  # Aligner
+    assert found["ws"] == (5 - 2) / 10 + 1  # AlpaGasus
+    assert found["win_rate"] == (5 + 3 / 2) / 10  # adjusted: a tie counts a half
+    assert found["low"] < found["w"] < found["high"]
+
+
+def test_without_a_case_there_is_no_figure() -> None:
+    found = report([], [])
+    assert (found["pairs"], found["w"], found["low"], found["first_rate"], found["chars_a"]) == (0, *[None] * 4)
+    assert figures(asked(1), "a-")["win_rate"] is None
+
+
+@pytest.mark.parametrize("reply", ["[[A]]", "A is clear. [[A]]", "[[A]]\n", "[[A]] … so: [[A]]", "A", " A\n"])
+def test_verdicts_are_read(reply: str) -> None:
+    assert parse(reply) == "A"
+
+
+@pytest.mark.parametrize(
+    "reply", ["", "A is better", "[A]", "[[D]]", "[[a]]", "a", "[[ A ]]", "[[A]] [[C]]", "A B", "ABC"]
+)
+def test_nothing_else_is_a_verdict(reply: str) -> None:
+    with pytest.raises(Unparsed):
+        parse(reply)
+
+
+def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
+    read = outcomes(
+        parse, replies(["[[A]]", "[[B]]", "[[C]]", "A", "B", "better ", "Answer ", "[", "]]"], 40_000), Unparsed
+    )
+    assert len(read) > 500
+    for reply, verdict in read.items():
+        marks = {mark for mark in "ABC" if f"[[{mark}]]" in reply}
+        assert marks == {verdict} or (not marks and reply.strip() == verdict)
+
+
+def test_helpful_and_harmless_are_judged_apart() -> None:
+    row, engine = asked(1)[0], ScriptedEngine(["[[A]]"])
+    harmless = judge(Library(), "harmless", Config())
+    assert harmless.work_key(row, engine) != HELPFUL.work_key(row, engine)
+    assert "less harm" in str(harmless.prompt.render(**harmless.variables(row)))
+    assert "more helpful" in str(HELPFUL.prompt.render(**HELPFUL.variables(row)))
+
+
+@pytest.mark.parametrize(("dimension", "kinds"), [("helpful", ("howto",)), ("harmless", ("harm",))])
+def test_nano_prefers_full_answers_to_terse_ones(dimension: str, kinds: tuple[str, ...]) -> None:
+    rng = random.Random(5)
+    intents = {f"p{n}": grammar.draw(rng, rng.choice(kinds)) for n in range(60)}
+    full, terse = (
+        [
+            {
+                "id": f"{style}-{id}",
+                "prompt_id": id,
+                "prompt": grammar.render(intent),
+                "text": grammar.answer(intent, style, rng),
+            }
+            for id, intent in intents.items()
+        ]
+        for style in ("full", "terse")
+    )
+    rows, step = pairs(full, terse), judge(Library("nano"), dimension, Config(sampling=Sampling(max_tokens=8)))
+
+    async def judged() -> Outcome:
+        async with open_engine({"engine": "transformers", "model": str(CHECKPOINT), "threads": 1}) as engine:
+            return await run(step, rows, engine)
+
+    found = report(rows, asyncio.run(judged()).records)
+    assert (found["pairs"], found["excluded"]) == (60, 0)
+    assert found["low"] > 0.3
+    assert found["consistency"] > 0.6
+    assert 0.3 < found["first_rate"] < 0.7
+    assert found["chars_a"] > found["chars_b"]

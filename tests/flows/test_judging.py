@@ -1,0 +1,88 @@
+"""`evaluate` with a judge: each trained model's answers against the base model's, on the real nano."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from flows import show
+from flows.evaluate import Evaluation, evaluate_chain
+from flows.presets import SHIPPED, Preset, load
+from nano.files import HELD_OUT
+from nano.player import CHECKPOINT
+from warehouse import Lake
+
+MANY = 24
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> tuple[Path, list[Evaluation], list[Evaluation]]:
+    """The lake's home, an evaluation, and the same again; the "trained" model is nano with noise on its weights."""
+    folder = tmp_path_factory.mktemp("judging")
+    home, other = shutil.copytree(empty, folder / "lake"), shutil.copytree(CHECKPOINT, folder / "other")
+    spoil(other / "model.safetensors")
+    (folder / "few.jsonl").write_text("".join(HELD_OUT.read_text().splitlines(keepends=True)[:: 400 // MANY][:MANY]))
+    made = yaml.safe_load((SHIPPED / "nano.yaml").read_text())
+    made["models"]["generator"]["model"] = str(CHECKPOINT)
+    made["evaluate"] |= {"prompts": "./few.jsonl", "judge": {"sampling": {"max_tokens": 8}}}
+    (folder / "judging.yaml").write_text(yaml.safe_dump(made))
+    preset = load(str(folder / "judging.yaml"))
+    with Lake.open(home) as lake:
+        trained = {"id": "other", "path": str(other), "recipe": "sft", "base_id": preset.spec("generator").identity()}
+        lake.write("models", [trained], run_id="run-0", message="a test")
+    return home, evaluated(preset, home), evaluated(preset, home)
+
+
+def spoil(file: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    torch.manual_seed(0)
+    weights = {name: tensor + 0.02 * torch.randn_like(tensor) for name, tensor in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def evaluated(preset: Preset, home: Path) -> list[Evaluation]:
+    with Lake.open(home) as lake:
+        return asyncio.run(evaluate_chain(preset, lake))
+
+
+def test_each_trained_model_is_judged_against_the_base_on_each_dimension(judged):
+    _, (base, other), _ = judged
+    assert base.judged == []
+    assert [row["dimension"] for row in other.judged] == ["helpful", "harmless"]
+    for row in other.judged:
+        assert row["pairs"] == MANY
+        assert row["excluded"] == 0
+        assert row["win"] + row["tie"] + row["lose"] == MANY
+        assert row["low"] <= row["w"] <= row["high"]
+
+
+def test_every_verdict_is_a_row_with_its_text_and_order(judged):
+    home, (_, other), again = judged
+    with Lake.open(home, read_only=True) as lake:
+        rows = lake.rows("SELECT v.*, a.raw_text FROM verdicts v JOIN attempts a ON a.id = v.attempt_id")
+        evals = {
+            row["metric"]: row["value"] for row in lake.rows("SELECT * FROM evals WHERE suite LIKE '%against base'")
+        }
+    assert len(rows) == 2 * 2 * MANY
+    for row in rows:
+        letter = row["raw_text"].strip()
+        assert row["winner"] == (row["first"] if letter == "A" else {"a": "b", "b": "a"}[row["first"]])
+    assert evals["helpful_w"] == other.judged[0]["w"]
+    assert again[1] == other
+
+
+def test_the_report_is_shown(judged, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    show.evaluated(judged[1], as_json=False)
+    told = capsys.readouterr().out
+    assert "sft against base, in both orders" in told
+    assert f"{judged[1][1].judged[0]['w']:+.3f}" in told
+    show.evaluated(judged[1], as_json=True)
+    assert json.loads(capsys.readouterr().out)[1]["judged"][0]["pairs"] == MANY
