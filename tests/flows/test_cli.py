@@ -109,7 +109,7 @@ def test_tables_lists_tables_and_views_as_json(empty: Path) -> None:
 def test_help_names_every_verb() -> None:
     code = "from flows.cli import main; main()"
     told = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True).stdout
-    verbs = ("refresh", "publish", "retrain", "evaluate", "tables", "show", "sql", "status")
+    verbs = ("plan", "refresh", "publish", "retrain", "evaluate", "tables", "show", "sql", "status")
     verbs += ("export", "rejects", "trace", "models", "snapshots", "diff", "tag", "maintain", "doctor")
     assert [verb for verb in verbs if verb not in told] == []
 
