@@ -70,7 +70,9 @@ def locate_adapter(lora: str, where: str = "engine.lora") -> Adapter:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise SpecError(f"{where}: {config} is no adapter's configuration ({error!r}); save it again") from error
     if kind != "LORA" or not all(isinstance(rank, int) and rank > 0 for rank in ranks):
-        raise SpecError(f"{where}: {config}: got peft_type {kind!r} of rank {ranks}, expected LORA; give a LoRA adapter")
+        raise SpecError(
+            f"{where}: {config}: got peft_type {kind!r} of rank {ranks}, expected LORA; give a LoRA adapter"
+        )
     return Adapter(folder, max(ranks))
 
 

@@ -40,7 +40,11 @@ class VllmEngine:
 
     def __init__(self, spec: VllmSpec) -> None:
         self.identity = spec.identity()
-        self._spec, self._llm, self._lora, self._deaths = spec, None, None, 0
+        self._spec, self._deaths = spec, 0
+        self._llm: Any = None
+        self._lora: Any = None
+        self._tokenizer: Any = None
+        self._context = 0
         self._slots, self._starting = asyncio.Semaphore(spec.places), asyncio.Lock()
         self._numbers = count()
 
@@ -110,7 +114,9 @@ class VllmEngine:
         self._lora = LoRARequest("adapter", 1, str(locate_adapter(lora).folder.resolve()))
         try:
             await self._llm.add_lora(self._lora)
-        except Exception as error:  # vLLM hands on whatever its own process raised as a bare Exception
+        except Exception as error:
+            if type(error) is not Exception:  # vLLM hands on whatever its own process raised as a bare one
+                raise
             raise SpecError(f"engine.lora: vLLM cannot use {lora!r}: {error}; give an adapter of the model") from error
 
     async def _restart(self, dead: Any) -> None:
@@ -172,12 +178,12 @@ def _arguments(spec: VllmSpec) -> dict[str, Any]:
     from vllm.platforms import current_platform
 
     place, is_folder = locate(spec.model)
-    given = {
+    given: dict[str, Any] = {
         "revision": None if is_folder else spec.revision,
         "max_model_len": spec.max_model_len,
         "gpu_memory_utilization": spec.gpu_memory_utilization,
     }
-    arguments = {"model": place, "dtype": spec.dtype}
+    arguments: dict[str, Any] = {"model": place, "dtype": spec.dtype}
     arguments |= {name: value for name, value in given.items() if value is not None}
     arguments |= {"tensor_parallel_size": spec.tensor_parallel_size, "data_parallel_size": spec.data_parallel_size}
     arguments |= {"enable_prefix_caching": True, "disable_log_stats": True}

@@ -20,8 +20,10 @@ pytestmark = pytest.mark.engine
 
 NANO = str(Path(__file__).parents[2] / "nano/checkpoint")
 VLLM = {"engine": "vllm", "model": NANO, "dtype": "float32"}
-SEEDED = [(f"Human: Say something of {n} cups of tea.\nAssistant:", Sampling(0.9, max_tokens=24, seed=n)) for n in range(64)]  # fmt: skip
-GREEDY = [(f"Human: Say something of {thing}.\nAssistant:", Sampling(max_tokens=24)) for thing in ("tea", "rain", "a cup")]  # fmt: skip
+TEA = [f"Human: Say something of {n} cups of tea.\nAssistant:" for n in range(64)]
+SEEDED = [(prompt, Sampling(0.9, max_tokens=24, seed=seed)) for seed, prompt in enumerate(TEA)]
+THINGS = ("tea", "rain", "a cup")
+GREEDY = [(f"Human: Say something of {thing}.\nAssistant:", Sampling(max_tokens=24)) for thing in THINGS]
 RULES = "Human: " + "Say something of tea and rain. " * 20
 CHOICES = ("Yes", "No")
 PATTERN = r"[0-9]{1,2}: .{5,20}"
@@ -33,6 +35,10 @@ async def ask(engine, asked):
 
 async def texts(engine, asked):
     return [reply.text for reply in await ask(engine, asked)]
+
+
+def held_to(**form):
+    return [(prompt, Sampling(1.0, max_tokens=48, seed=seed, **form)) for seed, prompt in enumerate(TEA)]
 
 
 def kill_core():
@@ -51,11 +57,11 @@ def wide():
                 "together": await texts(engine, SEEDED),
                 "reversed": (await texts(engine, SEEDED[::-1]))[::-1],
                 "alike": [await engine.generate(f"{RULES}{end}\nAssistant:", Sampling(max_tokens=4)) for end in "AB"],
-                "choices": await ask(engine, [(p, Sampling(1.0, max_tokens=8, seed=n, choices=CHOICES)) for n, (p, _) in enumerate(SEEDED)]),
-                "pattern": await ask(engine, [(p, Sampling(1.0, max_tokens=48, seed=n, pattern=PATTERN)) for n, (p, _) in enumerate(SEEDED)]),
-                "odd": await ask(engine, [(SEEDED[0][0], Sampling(pattern=r"(?<!a)b"))]),
+                "choices": await ask(engine, held_to(choices=CHOICES)),
+                "pattern": await ask(engine, held_to(pattern=PATTERN)),
+                "odd": await ask(engine, [(TEA[0], Sampling(pattern=r"(?<!a)b"))]),
                 "after": await texts(engine, SEEDED[:1]),
-            }  # fmt: skip
+            }
 
     return asyncio.run(main())
 
@@ -136,7 +142,8 @@ def adapter(tmp_path_factory):
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("adapter")
     model = AutoModelForCausalLM.from_pretrained(NANO, dtype=torch.float32)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj", "down_proj"], rank_pattern={"down_proj": 12})  # fmt: skip
+    modules = ["q_proj", "v_proj", "down_proj"]
+    config = LoraConfig(r=4, lora_alpha=8, target_modules=modules, rank_pattern={"down_proj": 12})
     adapted = get_peft_model(model, config)
     for name, weight in adapted.named_parameters():
         if "lora_B" in name:
@@ -158,9 +165,10 @@ def test_an_adapter_says_what_peft_says(adapter):
 
     def said(prompt):
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
-        return tokenizer.decode(model.generate(input_ids=ids, max_new_tokens=24, do_sample=False)[0, ids.shape[1] :], skip_special_tokens=True)  # fmt: skip
+        written = model.generate(input_ids=ids, max_new_tokens=24, do_sample=False)[0, ids.shape[1] :]
+        return tokenizer.decode(written, skip_special_tokens=True).removeprefix(" ")
 
-    expected = [said(prompt).removeprefix(" ") for prompt, _ in GREEDY]
+    expected = [said(prompt) for prompt, _ in GREEDY]
     embedded = {"engine": "transformers", "model": NANO, "threads": 1}
     assert asyncio.run(main(embedded)) != expected
     assert asyncio.run(main(embedded | {"lora": adapter})) == expected
