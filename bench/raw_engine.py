@@ -28,7 +28,6 @@ from typing import Any
 
 import yaml
 
-import flows.refresh
 from flows.factory import Factory
 from flows.line import Line
 from flows.presets import Preset, load
@@ -90,16 +89,17 @@ class Shared:
 @contextmanager
 def served_by(engine: Engine) -> Iterator[None]:
     """Flows in here open this engine, which stays open."""
+    from flows import refresh as flow
 
     @asynccontextmanager
     async def shared(spec: Any) -> AsyncIterator[Engine]:
         yield engine
 
-    own, flows.refresh.open_lazily = flows.refresh.open_lazily, shared  # type: ignore[assignment]
+    own, flow.open_lazily = flow.open_lazily, shared  # type: ignore[assignment]
     try:
         yield
     finally:
-        flows.refresh.open_lazily = own
+        flow.open_lazily = own
 
 
 def preset(folder: Path, spec: dict[str, Any], requests: int, longest: int, chunk: int) -> Path:
@@ -146,16 +146,19 @@ async def waiting(made: Preset, home: Path) -> None:
 
 async def by_factory(path: Path, lake: Path, engine: Engine) -> Turn:
     """The flow `refresh` on a copy of the lake."""
+    from flows.refresh import refresh  # Prefect reads its settings when it is imported: after `quiet`
+
     with tempfile.TemporaryDirectory() as folder:
         home = Path(shutil.copytree(lake, Path(folder) / "home"))
         with served_by(engine):
             began, cpu = time.perf_counter(), time.process_time()
-            summary = await flows.refresh.refresh(str(path), home)
+            summary = await refresh(str(path), home)
             flow_s, cpu_s = time.perf_counter() - began, time.process_time() - cpu
         with Lake.open(load(str(path)).place(home)) as opened:
             (row,) = opened.rows(SECONDS)
         assert (summary.sent, row["requests"]) == (summary.target, summary.target), summary
-    return Turn(row["tokens"], row["seconds"], flow_s, cpu_s, f"{row['cached']:.0%} of prompt tokens cached")
+    cached = "" if row["cached"] is None else f"{row['cached']:.0%} of prompt tokens cached"
+    return Turn(row["tokens"], row["seconds"], flow_s, cpu_s, cached)
 
 
 class Bare:
