@@ -99,6 +99,11 @@ def base_spec(preset: Preset) -> TransformersSpec | VllmSpec:
             f"preset {preset.name}: models.generator: got engine {spec.engine!r}, which has no weights here; "
             "retraining needs 'transformers' or 'vllm' and a model folder"
         )
+    if spec.lora:
+        raise PresetError(
+            f"preset {preset.name}: models.generator.lora: got {spec.lora}, but retraining starts from a model's own "
+            "weights; merge the adapter (PEFT's merge_and_unload) and give the merged folder as model"
+        )
     return spec
 
 

@@ -29,8 +29,8 @@ class Row:
 
     prompt: list[int]
     sampling: Sampling
-    asked: float
     future: Future[Completion]
+    joined: float = 0.0  # when it came into the batch; time.perf_counter()
     dice: Dice | None = None
     written: list[int] = field(default_factory=list)
     done: bool = False
@@ -79,10 +79,11 @@ class Decoder:
 
     def admit(self, rows: Sequence[Row]) -> None:
         """Read the prompts of new rows, write each one's first token, and let them join the batch."""
+        now = time.perf_counter()
         cache = Cache(layer_class_to_replicate=_Layer)
         logits = self._forward([row.prompt for row in rows], [len(row.prompt) for row in rows], cache)
         for row in rows:
-            row.dice = Dice.of(row.sampling, logits.shape[-1], logits.device)
+            row.joined, row.dice = now, Dice.of(row.sampling, logits.shape[-1], logits.device)
         self._write(rows, logits)
         self._merge(rows, cache)
 
@@ -133,7 +134,7 @@ class Decoder:
             if row.done and row.future.set_running_or_notify_cancel():
                 reason: Literal["stop", "length"] = "stop" if ended or found else "length"
                 tokens = len(row.prompt), len(row.written)
-                row.future.set_result(Completion(tidy(text), reason, *tokens, time.perf_counter() - row.asked))
+                row.future.set_result(Completion(tidy(text), reason, *tokens, time.perf_counter() - row.joined))
 
     def _may_close(self, stop: str, token: int) -> bool:
         """Whether a token may complete a stop string: if it holds its last character. Decoding is slow, this is not."""

@@ -1,9 +1,12 @@
-"""Where a model is, and what it is: a folder is known by its content, a hub model by its name and revision."""
+"""Where a model or its adapter is, and what it is: a folder is known by its content, a hub model by its name."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.engines.protocol import SpecError
@@ -15,6 +18,7 @@ FILES = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt"),
     *("chat_template*", "*.model"),
 )
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 WHOLE = 64 << 20  # bytes; a longer file is sampled
 SLICE = 1 << 20
 
@@ -40,20 +44,56 @@ def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
     )
 
 
-def identity_of(engine: str, model: str, revision: str, dtype: str) -> str:
-    """`engine:dtype:<hash of the folder>` or `engine:dtype:owner/name@revision`. Moving a folder changes nothing."""
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter as PEFT saves it; `rank` is the largest of its matrices."""
+
+    folder: Path
+    rank: int
+
+
+def locate_adapter(lora: str, where: str = "engine.lora") -> Adapter:
+    """The adapter in a folder here; none is ever looked up on a hub.
+
+    Raises:
+        SpecError: there is none, or it is no LoRA adapter.
+    """
+    folder = Path(lora).expanduser()
+    config, *weights = (folder / name for name in ADAPTER)
+    if not (config.is_file() and any(path.is_file() for path in weights)):
+        raise SpecError(
+            f"{where}: {folder} holds no {ADAPTER[0]} beside {ADAPTER[1]}; give a folder that PEFT saved an adapter to"
+        )
+    try:
+        told = json.loads(config.read_text(encoding="utf-8"))
+        kind, ranks = told["peft_type"], [told["r"], *(told.get("rank_pattern") or {}).values()]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise SpecError(f"{where}: {config} is no adapter's configuration ({error!r}); save it again") from error
+    if kind != "LORA" or not all(isinstance(rank, int) and rank > 0 for rank in ranks):
+        raise SpecError(
+            f"{where}: {config}: got peft_type {kind!r} of rank {ranks}, expected LORA; give a LoRA adapter"
+        )
+    return Adapter(folder, max(ranks))
+
+
+def identity_of(engine: str, model: str, revision: str, dtype: str, lora: str | None = None) -> str:
+    """`engine:dtype:<hash of the folder>` or `engine:dtype:owner/name@revision`, and `+lora:<hash>` of an adapter.
+
+    Moving a folder changes nothing.
+    """
     place, is_folder = locate(model)
-    return f"{engine}:{dtype}:{folder_hash(Path(place)) if is_folder else f'{place}@{revision}'}"
+    adapted = f"+lora:{folder_hash(locate_adapter(lora).folder, ADAPTER)}" if lora else ""
+    return f"{engine}:{dtype}:{folder_hash(Path(place)) if is_folder else f'{place}@{revision}'}{adapted}"
 
 
-def folder_hash(folder: Path) -> str:
-    """32 hex digits over the names and contents of `FILES`.
+def folder_hash(folder: Path, files: Sequence[str] = FILES) -> str:
+    """32 hex digits over the names and contents of these files (patterns).
 
     A file longer than 64 MiB counts with its size and 64 slices of 1 MiB spread from its head to its tail, so that a
     big model opens in a second; weights that differ only between the slices would look the same.
     """
     total = hashlib.blake2b(digest_size=16)
-    for path in sorted({path for pattern in FILES for path in folder.glob(pattern) if path.is_file()}):
+    for path in sorted({path for pattern in files for path in folder.glob(pattern) if path.is_file()}):
         total.update(f"{path.name}:{path.stat().st_size}:".encode())
         total.update(_content(path))
     return total.hexdigest()

@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from prompts import Message
 from tasks.engines.decode import Decoder, Row, score
-from tasks.engines.identity import locate
+from tasks.engines.identity import locate, locate_adapter
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
 from tasks.engines.spec import TransformersSpec
 from tasks.engines.tokens import check_length, encode, encode_options
@@ -36,7 +36,6 @@ PATIENCE = 8  # steps that a newcomer waits for company before it joins the runn
 class _Ask:
     prompt: str | list[Message]
     wanted: Sampling | Sequence[str]  # a Sampling asks for a reply, options ask for a choice
-    asked: float
     future: Future[Any]
 
 
@@ -82,7 +81,7 @@ class TransformersEngine:
                 raise self._fault
             self._open.add(future)
         future.add_done_callback(self._open.discard)
-        self._inbox.put(_Ask(prompt, wanted, time.perf_counter(), future))
+        self._inbox.put(_Ask(prompt, wanted, future))
         return await asyncio.wrap_future(future)
 
     # Below: the worker's thread.
@@ -137,7 +136,7 @@ class TransformersEngine:
             ids = encode(self._tokenizer, ask.prompt)
             if isinstance(ask.wanted, Sampling):
                 check_length(len(ids), ask.wanted.max_tokens, self._context)
-                self._rows.append(Row(ids, ask.wanted, ask.asked, ask.future))
+                self._rows.append(Row(ids, ask.wanted, ask.future))
             else:
                 options = encode_options(self._tokenizer, ask.wanted)
                 check_length(len(ids), max(map(len, options)), self._context)
@@ -198,6 +197,8 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise SpecError(f"engine.model: cannot load {spec.model!r}: {reason}; give another folder or name") from error
+    if spec.lora:
+        model = _merged(model, spec.lora)
     context = spec.context or getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if context is None or model._is_stateful:
         raise SpecError(
@@ -205,6 +206,20 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
             "set engine.context, or use engine: vllm"
         )
     return TransformersEngine(spec, model.to(device).eval(), tokenizer, context)
+
+
+def _merged(model: Any, lora: str) -> Any:
+    """The model with an adapter added to its weights."""
+    adapter = locate_adapter(lora)
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise SpecError(f"engine.lora: peft cannot be imported ({error}); pip install 'alignery[train]'") from error
+    try:
+        return PeftModel.from_pretrained(model, adapter.folder).merge_and_unload()
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpecError(f"engine.lora: {lora!r} does not fit the model: {reason}; give an adapter of it") from error
 
 
 @asynccontextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
@@ -14,7 +15,12 @@ from prompts import Message
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a reply is drawn. `top_k` 0 means off; `temperature` 0 means greedy; `max_tokens` counts new tokens."""
+    """How a reply is drawn. `top_k` 0 means off; `temperature` 0 means greedy; `max_tokens` counts new tokens.
+
+    `choices` (one of these texts) or `pattern` (a regular expression) hold the whole reply to a form. vLLM keeps to it,
+    in process and behind a server; the embedded engine has no grammar and replies freely. So it saves tries and is no
+    promise: what a reply is worth is for the step's parser to say, with every engine, and the same line runs on all.
+    """
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -24,6 +30,8 @@ class Sampling:
     presence_penalty: float = 0.0
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    choices: tuple[str, ...] = ()
+    pattern: str | None = None
 
     # Read by pydantic where a preset holds a Sampling: a mistyped key is refused.
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -35,14 +43,29 @@ class Sampling:
             "top_k": (self.top_k >= 0, "0 (off) or more"),
             "max_tokens": (self.max_tokens >= 1, "1 or more"),
             "stop": (all(self.stop), "no empty string"),
+            "choices": (all(self.choices), "no empty string"),
+            "pattern": (self.pattern is None or _compiles(self.pattern), "a regular expression"),
         }
         for name, (is_sound, expected) in sound.items():
             if not is_sound:
                 raise ValueError(f"sampling.{name}: got {getattr(self, name)!r}, expected {expected}; mend the setting")
+        if self.choices and self.pattern is not None:
+            raise ValueError("sampling.pattern: got choices too, expected one of the two; drop one")
 
     def identity(self) -> dict[str, Any]:
-        """What of it belongs in a work key: all but the seed, which is derived from that key."""
-        return {name: value for name, value in asdict(self).items() if name != "seed"}
+        """What of it belongs in a work key: all but the seed, which is derived from that key.
+
+        A form that is not asked for is left out, so that keys from before there were forms still hold.
+        """
+        free = {"seed"} | {name for name in ("choices", "pattern") if not getattr(self, name)}
+        return {name: value for name, value in asdict(self).items() if name not in free}
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        return bool(re.compile(pattern)) and pattern != ""
+    except re.error:
+        return False
 
 
 @dataclass(frozen=True)
@@ -51,8 +74,10 @@ class Completion:
 
     `text` excludes the prompt, special tokens, any stop string, and the one space that a reply opens with when the
     prompt ended without one; all else is as the model wrote it. `tokens_out` counts the closing end-of-text token.
-    `latency_s` is seconds from ask to reply. `tokens_cached` of `tokens_in` were read from the engine's cache; None
-    where it does not say.
+    `latency_s` is seconds on its way: from when it had its place (in vLLM's queue, on the wire, in the embedded
+    engine's running batch; of several tries the one that was answered) to the reply. Waiting for a place is not in it,
+    so that latencies over wall time give the requests in flight. `tokens_cached` of `tokens_in` were read from the
+    engine's cache; None where it does not say.
     """
 
     text: str

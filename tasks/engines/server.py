@@ -31,7 +31,7 @@ from tasks.engines import choices
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling
 from tasks.engines.replicas import SUSPECT, Replica, Replicas
 from tasks.engines.spec import OpenAISpec
-from tasks.engines.tokens import cut, tidy
+from tasks.engines.tokens import cut, form, tidy
 from tasks.engines.wire import WORDS, Busy, Doubtful, Failed, Slow, Trouble, Unreachable, Wire
 
 REASONS: dict[str, Literal["stop", "length"]] = {"stop": "stop", "length": "length"}
@@ -64,14 +64,12 @@ class ServerEngine:
         self._looking, self._suspects = asyncio.Lock(), asyncio.Lock()
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
-        asked = time.perf_counter()
-        text, told, tokens = await self._complete(prompt, _fields(sampling), _reply)
+        (text, told, tokens), latency_s = await self._complete(prompt, _fields(sampling), _reply)
         reason = REASONS.get(str(told))
         if reason is None:
             raise RequestRefused(f"the server ended the reply with finish_reason {told!r}")
         text, found = cut(text, sampling.stop)
         tokens_in, tokens_out, cached = tokens
-        latency_s = time.perf_counter() - asked
         return Completion(tidy(text), "stop" if found else reason, tokens_in, tokens_out, latency_s, cached)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
@@ -100,7 +98,8 @@ class ServerEngine:
             {"logprobs": choices.TOP} if isinstance(prompt, str) else {"logprobs": True, "top_logprobs": choices.TOP}
         )
         try:
-            return await self._complete(prompt, asked | {"max_tokens": 1, "temperature": 1.0}, choices.top_of)
+            top, _ = await self._complete(prompt, asked | {"max_tokens": 1, "temperature": 1.0}, choices.top_of)
+            return top
         except RequestRefused:  # of the fields, or of the prompt: then the draws are refused too, and say so
             return None
 
@@ -147,9 +146,9 @@ class ServerEngine:
 
     async def _complete(
         self, prompt: str | list[Message], fields: dict[str, Any], read: Callable[[dict[str, Any]], _T]
-    ) -> _T:
+    ) -> tuple[_T, float]:
         self._path, key = (TEXT, "prompt") if isinstance(prompt, str) else (CHAT, "messages")
-        return await self._send(self._path, self._body({key: prompt, **fields}), read)
+        return await self._send_timed(self._path, self._body({key: prompt, **fields}), read)
 
     def _body(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {"model": self._spec.model, **fields, **self._spec.options}
@@ -163,18 +162,28 @@ class ServerEngine:
         await _ask(wire, self._path, content, self._spec.probe_timeout_s, _reply)
 
     async def _send(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], _T]) -> _T:
-        """What `read` makes of the answer, from whichever server gives one. What it cannot read is no answer."""
+        found, _ = await self._send_timed(path, body, read)
+        return found
+
+    async def _send_timed(
+        self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], _T]
+    ) -> tuple[_T, float]:
+        """What `read` makes of the answer, from whichever server gives one, and the seconds that this one took.
+
+        What it cannot read is no answer.
+        """
         content, woes = None if body is None else json.dumps(body).encode(), _Woes()
         while True:
             # One that kills the server takes all others under way with it. So those that broke twice go one at a time:
             # the guilty one then fails without them.
             async with self._suspects if woes.breaks >= 2 else nullcontext():
                 replica = await self.replicas.enter(woes.last)
+                sent = time.perf_counter()
                 try:
                     found = await _ask(replica.wire, path, content, self._spec.timeout_s, read)
                     if path in (CHAT, TEXT):  # another answer does not prove that the model lives
                         self.replicas.answered(replica)
-                    return found
+                    return found, time.perf_counter() - sent
                 except Trouble as trouble:
                     await self._bear(replica, trouble, woes)
                 finally:
@@ -253,6 +262,7 @@ def _fields(sampling: Sampling) -> dict[str, Any]:
         "presence_penalty": (sampling.presence_penalty, 0.0),
         "stop": (list(sampling.stop), []),
         "seed": (sampling.seed, None),
+        "structured_outputs": (form(sampling), None),
     }
     return fields | {name: value for name, (value, default) in said.items() if value != default}
 

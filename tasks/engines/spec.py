@@ -24,6 +24,7 @@ class _Weights(_Spec):
 
     model: str = Field(min_length=1)
     revision: str = "main"  # of a hub model
+    lora: str | None = Field(default=None, min_length=1)  # folder of an adapter of the model, as PEFT saves it
 
 
 class TransformersSpec(_Weights):
@@ -44,7 +45,7 @@ class TransformersSpec(_Weights):
 
     def identity(self) -> str:
         """What its engine is known by in a work key, without loading it. Raises SpecError where there is no model."""
-        return identity_of("transformers", self.model, self.revision, self.dtype)
+        return identity_of("transformers", self.model, self.revision, self.dtype, self.lora)
 
 
 class VllmSpec(_Weights):
@@ -54,17 +55,18 @@ class VllmSpec(_Weights):
     dtype: str = "auto"
     max_model_len: int | None = Field(default=None, ge=2)
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
-    tensor_parallel_size: int = Field(default=1, ge=1)
-    in_flight: int = Field(default=512, ge=1)
+    tensor_parallel_size: int = Field(default=1, ge=1)  # GPUs that hold one model together
+    data_parallel_size: int = Field(default=1, ge=1)  # such models, between which the requests are shared out
+    in_flight: int = Field(default=512, ge=1)  # requests at once, for each of them; more than vLLM batches, as a queue
     options: dict[str, Any] = {}
 
     @property
     def places(self) -> int:
         """How many requests may be on their way at once."""
-        return self.in_flight
+        return self.in_flight * self.data_parallel_size
 
     def identity(self) -> str:
-        return identity_of("vllm", self.model, self.revision, self.dtype)
+        return identity_of("vllm", self.model, self.revision, self.dtype, self.lora)
 
 
 def _base_urls(given: Any) -> Any:

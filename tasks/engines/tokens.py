@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from prompts import Message
-from tasks.engines.protocol import RequestRefused
+from tasks.engines.protocol import RequestRefused, Sampling
 
 
 def encode(tokenizer: Any, prompt: str | list[Message]) -> list[int]:
@@ -50,6 +50,13 @@ def check_length(tokens_in: int, max_tokens: int, context: int) -> None:
             f"prompt too long: {tokens_in} tokens and max_tokens {max_tokens} exceed the context of {context}; "
             "shorten the prompt or lower max_tokens"
         )
+
+
+def form(sampling: Sampling) -> dict[str, Any] | None:
+    """The form that a reply is held to, as vLLM names it (its StructuredOutputsParams)."""
+    if sampling.choices:
+        return {"choice": list(sampling.choices)}
+    return None if sampling.pattern is None else {"regex": sampling.pattern}
 
 
 def cut(text: str, stops: Sequence[str]) -> tuple[str, bool]:

@@ -96,6 +96,17 @@ def test_greedy_replies_equal_plain_generate_while_rows_join_and_leave(tiny, ref
         assert reply.latency_s > 0
 
 
+def test_latency_is_time_in_the_batch_and_not_in_the_queue_before_it(tiny):
+    async def main():
+        async with open_engine(spec(tiny, batch_size=2)) as engine:
+            begun = time.perf_counter()
+            replies = await asyncio.gather(*(engine.generate(text, Sampling(max_tokens=12)) for text in PROMPTS[:16]))
+            return replies, time.perf_counter() - begun
+
+    replies, seconds = asyncio.run(main())
+    assert sum(reply.latency_s for reply in replies) <= 2 * seconds
+
+
 def test_messages_go_through_the_chat_template_with_one_bos(tiny):
     async def main():
         async with open_engine(spec(tiny)) as engine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -42,6 +43,29 @@ def test_messages_and_texts_go_to_their_own_paths_with_what_was_set():
         "/v1/chat/completions": common | {"messages": CHAT},
         "/v1/completions": common | {"prompt": "raw"},
     }
+
+
+def test_the_form_of_a_reply_is_asked_as_vllm_names_it():
+    for sampling, sent in (
+        (Sampling(choices=("Yes", "No")), {"choice": ["Yes", "No"]}),
+        (Sampling(pattern="[0-9]+: .*"), {"regex": "[0-9]+: .*"}),
+    ):
+        _, server = asked(lambda words, number: ok("Yes"), "x", sampling=sampling)
+        assert server.seen[0][1]["structured_outputs"] == sent
+
+
+def test_latency_is_time_on_the_wire_and_not_in_the_queue_before_it():
+    async def main():
+        async with (
+            Faulty(lambda words, number: ok(words)) as server,
+            open_engine(spec(server.url, in_flight=2)) as engine,
+        ):
+            begun = time.perf_counter()
+            replies = await asyncio.gather(*(engine.generate(f"{n}", Sampling()) for n in range(60)))
+            return replies, time.perf_counter() - begun
+
+    replies, seconds = asyncio.run(main())
+    assert sum(reply.latency_s for reply in replies) <= 2 * seconds
 
 
 def test_the_key_is_sent_but_stands_in_no_identity_and_in_no_error(monkeypatch):

@@ -127,7 +127,7 @@ def test_429_waits_as_long_as_the_server_says():
     (reply,), server = asked(lambda words, number: answers[number], CHAT)
     assert reply.text == "now"
     assert server.seen[1][3] - server.seen[0][3] >= 0.3
-    assert reply.latency_s >= 0.3
+    assert reply.latency_s < 0.3  # of the try that was answered
 
 
 def test_a_server_that_asks_for_more_than_our_patience_is_down_and_is_left_alone():

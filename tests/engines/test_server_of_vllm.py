@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -96,6 +97,18 @@ def test_a_seed_draws_the_same_alone_and_among_others_and_the_prompt_is_cached(u
     assert crowd[5].text == alone.text
     assert len({reply.text for reply in crowd}) > 20
     assert crowd[5].tokens_cached > 0.5 * crowd[5].tokens_in > 0
+
+
+def test_replies_are_held_to_a_choice_and_to_a_pattern(url):
+    async def work(engine):
+        forms = [{"choices": ("Yes", "No")}, {"pattern": "[0-9]{1,2}: .{5,20}"}]
+        asked = [Sampling(1.0, max_tokens=48, seed=seed, **form) for form in forms for seed in range(16)]
+        replies = await asyncio.gather(*(engine.generate(CHAT, sampling) for sampling in asked))
+        return [reply.text for reply in replies[:16]], [reply.text for reply in replies[16:]]
+
+    chosen, numbered = ask(url, work)
+    assert set(chosen) == {"Yes", "No"}
+    assert all(re.fullmatch("[0-9]{1,2}: .{5,20}", text) for text in numbered)
 
 
 @pytest.mark.parametrize("prompt", ["Which is it?", CHAT])

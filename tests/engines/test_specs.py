@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
 import sys
 
 import pytest
 
+from prompts import digest
 from tasks.engines import (
     Completion,
     EngineDown,
@@ -20,7 +22,7 @@ from tasks.engines import (
     open_engine,
     parse_spec,
 )
-from tasks.engines.identity import folder_hash, identity_of, locate
+from tasks.engines.identity import ADAPTER, folder_hash, identity_of, locate, locate_adapter
 
 
 def test_importing_the_package_loads_neither_torch_nor_vllm():
@@ -46,11 +48,33 @@ def test_a_wrong_spec_names_the_field(data, word):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("temperature", -1.0), ("top_p", 0.0), ("top_k", -1), ("max_tokens", 0), ("stop", ("a", ""))]
+    ("name", "value"),
+    [
+        *[("temperature", -1.0), ("top_p", 0.0), ("top_k", -1), ("max_tokens", 0), ("stop", ("a", ""))],
+        *[("choices", ("Yes", "")), ("pattern", "(open"), ("pattern", "")],
+    ],
 )
 def test_a_sampling_that_no_engine_could_follow_names_its_setting(name, value):
     with pytest.raises(ValueError, match=rf"sampling\.{name}: got"):
         Sampling(**{name: value})
+
+
+def test_a_form_is_one_of_two_and_leaves_older_work_keys_alone():
+    with pytest.raises(ValueError, match=r"sampling\.pattern: got choices too"):
+        Sampling(choices=("Yes", "No"), pattern="Yes|No")
+    free = Sampling(0.7, max_tokens=9, stop=("END",), seed=3).identity()
+    assert free == {
+        "temperature": 0.7,
+        "top_p": 1.0,
+        "top_k": 0,
+        "max_tokens": 9,
+        "frequency_penalty": 0.0,
+        "presence_penalty": 0.0,
+        "stop": ("END",),
+    }
+    assert digest(free) == "63bb7a7b4a3f2f9af3dfd494c91ce429"  # as before there were forms
+    assert Sampling(choices=("Yes", "No")).identity() == Sampling().identity() | {"choices": ("Yes", "No")}
+    assert Sampling(pattern="[0-9]+").identity() == Sampling().identity() | {"pattern": "[0-9]+"}
 
 
 def test_a_right_spec_is_its_type():
@@ -135,6 +159,49 @@ def test_identity_follows_content_and_dtype_but_not_the_place(tiny, tmp_path):
         content[-2] ^= 1
         (copy / file).write_bytes(bytes(content))
         assert folder_hash(copy) != before, file
+
+
+def save_adapter(folder, weights=b"weights", **config):
+    folder.mkdir(exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 4} | config))
+    (folder / "adapter_model.safetensors").write_bytes(weights)
+    return str(folder)
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_an_adapter_is_part_of_the_identity_by_its_content(tiny, tmp_path, engine):
+    def name(lora):
+        return parse_spec({"engine": engine, "model": str(tiny), "lora": lora}).identity()
+
+    one, moved = save_adapter(tmp_path / "one"), save_adapter(tmp_path / "moved")
+    assert name(one) == name(moved) == f"{name(None)}+lora:{folder_hash(tmp_path / 'one', ADAPTER)}"
+    others = [save_adapter(tmp_path / "other", b"others"), save_adapter(tmp_path / "alpha", lora_alpha=32)]
+    assert len({name(None), name(one), *map(name, others)}) == 4
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_a_folder_that_is_no_adapter_is_named_before_anything_is_loaded(tiny, tmp_path, engine):
+    (tmp_path / "bare").mkdir()
+    broken = save_adapter(tmp_path / "broken")
+    (tmp_path / "broken/adapter_config.json").write_text("{")
+    prompt = save_adapter(tmp_path / "prompt", peft_type="PROMPT_TUNING", r=None)
+    for folder, words in (
+        (str(tmp_path / "gone"), "gone holds no adapter_config.json"),
+        (str(tmp_path / "bare"), "bare holds no adapter_config.json"),
+        (broken, "is no adapter's configuration"),
+        (prompt, "got peft_type 'PROMPT_TUNING'"),
+    ):
+        with pytest.raises(SpecError, match=rf"engine\.lora: .*{words}"):
+            parse_spec({"engine": engine, "model": str(tiny), "lora": folder}).identity()
+
+
+def test_an_adapters_rank_is_its_largest(tmp_path):
+    assert locate_adapter(save_adapter(tmp_path / "a")).rank == 4
+    assert locate_adapter(save_adapter(tmp_path / "b", rank_pattern={"down_proj": 12})).rank == 12
+
+
+def test_a_vllm_of_several_models_has_places_for_each():
+    assert parse_spec({"engine": "vllm", "model": "m", "in_flight": 100, "data_parallel_size": 4}).places == 400
 
 
 def test_a_big_file_is_sampled_from_head_to_tail(tmp_path, monkeypatch):

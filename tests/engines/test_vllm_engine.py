@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from tasks.engines import EngineDown, RequestRefused, Sampling, open_engine
+from tasks.engines import EngineDown, RequestRefused, Sampling, open_engine, parse_spec
+from tasks.engines.vllm_engine import _arguments
 
 pytestmark = pytest.mark.engine
 PROMPTS = ["hello there", "a", "some more words to read", [{"role": "user", "content": "hi"}]]
@@ -79,6 +80,28 @@ def test_requests_that_cannot_be_answered_are_refused(answers):
     assert "exceed the context of 256" in str(long)
     assert isinstance(odd, RequestRefused)
     assert "presence_penalty" in str(odd)
+
+
+def test_what_the_spec_says_reaches_vllm_and_its_options_have_the_last_word(tiny, tmp_path):
+    from vllm.engine.arg_utils import AsyncEngineArgs
+
+    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 12}')
+    (tmp_path / "adapter_model.safetensors").touch()
+    given = {
+        "tensor_parallel_size": 2,
+        "data_parallel_size": 4,
+        "gpu_memory_utilization": 0.5,
+        "max_model_len": 128,
+        "dtype": "float32",
+    }
+    more = {"kv_cache_dtype": "fp8", "cpu_offload_gb": 1.5, "enable_prefix_caching": False}
+    spec = parse_spec({"engine": "vllm", "model": str(tiny), "lora": str(tmp_path), **given, "options": more})
+    asked = _arguments(spec)
+    assert asked.items() >= (given | more | {"model": str(tiny), "enable_lora": True, "max_lora_rank": 16}).items()
+    made = AsyncEngineArgs(**asked)  # so that each is a name that vLLM knows
+    assert (made.tensor_parallel_size, made.data_parallel_size, made.max_lora_rank) == (2, 4, 16)
+    bare = _arguments(parse_spec({"engine": "vllm", "model": str(tiny)}))
+    assert not {"enable_lora", "max_model_len", "gpu_memory_utilization", "revision"} & bare.keys()
 
 
 def test_a_closed_engine_is_down(answers):
