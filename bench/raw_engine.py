@@ -89,7 +89,7 @@ class Shared:
 @contextmanager
 def served_by(engine: Engine) -> Iterator[None]:
     """Flows in here open this engine, which stays open."""
-    from flows import refresh as flow
+    from flows import line as flow  # whose engines are opened there
 
     @asynccontextmanager
     async def shared(spec: Any) -> AsyncIterator[Engine]:
