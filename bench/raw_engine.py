@@ -139,8 +139,8 @@ async def waiting(made: Preset, home: Path) -> None:
     with Lake.open(made.place(home)) as lake, Run(lake, "refresh", made) as run:
         line = Line(made, Factory(lake, run, StepProgress(io.StringIO())), {"generator": engine, "aligner": engine})
         run.words = line.words()
-        async for _ in line._instructions():
-            pass
+        async with asyncio.TaskGroup() as group:
+            await line._write_instructions(asyncio.Queue(), group)
         run.end("finished", {})
 
 
