@@ -1,8 +1,8 @@
 """The line: the way of a row from a topic to a training example, each row by itself.
 
 Instructions are written round by round; as soon as they are accepted each walks on alone, answer → critique ⇄
-revision, answer → correction, and the principled answer beside them. So every step overlaps with every other, and one
-long answer holds up nobody but its own row.
+revision, answer → correction, and the principled answer beside them (`flows/walk.py`). So every step overlaps with
+every other, and one long answer holds up nobody but its own row.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from itertools import chain
 
 from flows.factory import Factory
 from flows.presets import Alias, Preset
-from prompts import Library, digest
+from flows.walk import Walk
+from prompts import Library
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
-from tasks.generate import aligner, constitutional, respond, self_align, self_instruct
+from tasks.generate import self_instruct
 from tasks.step import Row, Step
 from warehouse import look
 
@@ -45,40 +46,18 @@ class Line:
         self.library: Library = self.preset.words.library()
         self.contamination = Contamination(self.held_out)
         self.write = self_instruct.generate(self.library, line.self_instruct)
-        self.respond = respond.respond(self.library, line.respond)
-        self.principled = self_align.answer(self.library, line.self_align) if line.self_align else None
-        self.correct = aligner.correct(self.library, line.aligner) if line.aligner else None
-        self.rounds = self._rounds()
-
-    def _rounds(self) -> list[tuple[Step, Step]]:
-        config = self.preset.line.constitutional
-        if config is None:
-            return []
-        return [
-            (constitutional.critique(self.library, config, n), constitutional.revise(self.library, config, n))
-            for n in range(1, config.rounds + 1)
-        ]
+        self.walking = Walk(line, self.library, self.factory, self.engines)
 
     @property
     def steps(self) -> Iterator[Step]:
         """Every step of this line, in order."""
-        yield from (self.write, self.respond)
-        yield from (step for pair in self.rounds for step in pair)
-        yield from (step for step in (self.principled, self.correct) if step)
+        yield self.write
+        yield from (stage.step for stage in self.walking.stages)
 
     def words(self) -> list[Row]:
         """What this line may say, for the `prompts` table: each prompt, principle, rule and exemplar."""
-        rows = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source} for step in self.steps]
-        if self.rounds:
-            for p in self.library.principles():
-                rows.append({"hash": p.critique_hash, "id": f"principle:{p.id}", "source": p.critique})
-                rows.append({"hash": p.revision_hash, "id": f"principle:{p.id}:revision", "source": p.revision})
-        if self.principled:
-            rules, exemplars = self.library.rules()
-            said = [(f"rule:{rule.name}", f"{rule.name}: {rule.text}") for rule in rules]
-            said += [(f"exemplar:{n}", f"{e.query}\n{e.thought}\n{e.answer}") for n, e in enumerate(exemplars, 1)]
-            rows += [{"hash": digest(id, text), "id": id, "source": text} for id, text in said]
-        return rows
+        prompt = self.write.prompt
+        return [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source}, *self.walking.words()]
 
     async def walk(self) -> str | None:
         """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
@@ -177,26 +156,9 @@ class Line:
         await self.factory.chunk(f"walk × {len(rows)}", work)
 
     async def _walk_row(self, row: Row) -> None:
-        generator, corrector = self.engines["generator"], self.engines["aligner"]
-
-        async def answered() -> None:
-            for next_row in await self.factory.advance(self.respond, row, generator):
-                await self.factory.together(
-                    self._through(next_row, [self.correct] if self.correct else [], corrector),
-                    self._through(next_row, [step for pair in self.rounds for step in pair], generator),
-                )
-
-        await self.factory.together(
-            answered(), self._through(row, [self.principled] if self.principled else [], generator)
-        )
+        await self.walking.row(row)
         self._walking.discard(row["instruction_id"])
         self._arrived.set()
-
-    async def _through(self, row: Row, steps: Sequence[Step], engine: Engine) -> None:
-        """A row through one step after the other, as far as it is accepted."""
-        if steps:
-            for next_row in await self.factory.advance(steps[0], row, engine):
-                await self._through(next_row, steps[1:], engine)
 
 
 @contextmanager

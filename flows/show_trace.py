@@ -17,6 +17,7 @@ WORDS = 120  # characters of a prompt or principle
 _ALL = 10**9
 _KINDS = {"critiques": "critique", "instructions": "instruction", "responses": "answer", "revisions": "revision"}
 _KINDS |= {"corrections": "correction", "comparisons": "comparison", "ratings": "rating", "attempts": "attempt"}
+_KINDS |= {"thoughts": "thought", "inspections": "inspection"}
 _KINDS |= {"eval_answers": "held-out answer", "requests": "request"}
 
 

@@ -49,6 +49,7 @@ class Step:
         carry: (row, one of its records) → the row that the next step of a chain gets.
         config: further settings that the outcome depends on; part of the fingerprint.
         retries: how many more seeds an unparsed reply is given.
+        read_cut: how a reply is read that reached max_tokens; without it, such a reply is rejected.
         options: where it is a choice: the model is not asked to write but for the probability of each of these as its
             next words, and what `read` gets is for `probabilities`.
     """
@@ -65,6 +66,7 @@ class Step:
     carry: Callable[[Row, Row], Row] = lambda row, record: row
     config: Mapping[str, Any] = field(default_factory=dict)
     retries: int = 2
+    read_cut: Callable[[str, Row], Sequence[Row]] | None = None
     options: tuple[str, ...] = ()
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -235,12 +237,13 @@ def probabilities(reply: str) -> list[float]:
 
 
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
-    """The records in a reply; what no step wants (a reply cut short, an empty one) is rejected here."""
-    if completion.finish_reason == "length":
+    """The records in a reply; what hardly a step wants (a reply cut short, an empty one) is rejected here."""
+    read = step.read_cut if completion.finish_reason == "length" else step.read
+    if read is None:
         raise Rejected("truncated: the reply reached max_tokens")
     if not completion.text.strip():
         raise Rejected("empty reply")
-    return step.read(completion.text, row)
+    return read(completion.text, row)
 
 
 def _attempt(ask: Ask, number: int, sampling: Sampling) -> Row:

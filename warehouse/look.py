@@ -11,7 +11,7 @@ from warehouse.migrate import VIEWS
 from warehouse.schema import TABLES, LakeError, Row, quoted
 
 _BATCH = 8192  # rows of a streamed result at a time
-_SUMMARIES = ("funnel", "usage", "principles")  # they have an order of their own
+_SUMMARIES = ("funnel", "usage", "principles", "inspectors")  # they have an order of their own
 
 
 def tables(lake: Lake) -> list[Row]:

@@ -19,7 +19,7 @@ _FEW = 2000  # characters
 # What is told of a record beside who it is, where its table says it.
 _FACTS = (
     *("instruction_id", "topic", "origin", "kind", "round", "principle_id", "principle_hash", "changed", "is_copy"),
-    *("state", "reason", "score_1_5", "p_a"),
+    *("state", "reason", "score_1_5", "first", "p_a", "inspector", "score", "complete", "upstream", "aligner"),
 )
 _TYPES = {field.name: sql_type(field) for columns in TABLES.values() for field in columns}
 

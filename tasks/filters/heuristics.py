@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 import string
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 _APOLOGY = re.compile(r"\W*I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry\b", re.IGNORECASE)
 _EDGES = string.punctuation + " “”‘’"
+_SENTENCES = re.compile(r"(?<=[.!?;:])\s+|\n+")
+_LOOP_WORDS, _LOOP_TIMES = 4, 4  # a sentence of so many words that stands so often is a loop; our choice
 _ECHO_FROM = 16  # characters; a shorter instruction may rightly come back whole
 
 
@@ -49,6 +52,12 @@ def instruction_fault(
 def opens_with_apology(answer: str) -> bool:
     """Whether the answer begins "I'm sorry" or "I am (so, very …) sorry"."""
     return _APOLOGY.match(answer) is not None
+
+
+def loops(answer: str) -> bool:
+    """Whether the answer says one sentence, or one line, again and again."""
+    said = Counter(plain for text in _SENTENCES.split(answer) if words(plain := _plain(text)) >= _LOOP_WORDS)
+    return any(times >= _LOOP_TIMES for times in said.values())
 
 
 def echoes(answer: str, instruction: str) -> bool:

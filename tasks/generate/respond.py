@@ -41,4 +41,4 @@ def carry(row: Row, record: Row) -> Row:
 def _read(reply: str, row: Row) -> list[Row]:
     if echoes(reply, row["instruction"]):
         raise Rejected(ECHO)
-    return [{"kind": "base", "text": reply.strip(), "thought": None, "rules": []}]
+    return [{"kind": "base", "text": reply.strip(), "thought": None, "rules": [], "complete": True}]
