@@ -21,6 +21,9 @@ PROMPTS = sorted(
     for path in HERE.rglob("*.yaml")
     if "." not in path.stem and path.stem not in DATA
 )
+# What nano was not taught: thoughts before a choice, and inspectors of one subject each.
+FULL_ONLY = {"constitutional/weigh", "constitutional/decide", "squad/ethical", "squad/factual", "squad/helpful"}
+BOTH = [id for id in PROMPTS if id not in FULL_ONLY]
 GOOD = "id: a/b\nabout: x\nvariables: [name]\ntext: 'Hello {{ name }}'\n"
 
 
@@ -103,17 +106,29 @@ def test_the_hash_is_of_what_is_sent(written: Callable[..., Library]) -> None:
     assert written(GOOD + "stop: ['x']").prompt("a/b").hash != prompt.hash
 
 
-@pytest.mark.parametrize("id", PROMPTS)
+@pytest.mark.parametrize("id", BOTH)
 def test_both_variants_of_a_prompt_load_and_ask_for_the_same(id: str) -> None:
     full, nano = Library("full").prompt(id), Library("nano").prompt(id)
     assert full.variables == nano.variables
+
+
+@pytest.mark.parametrize("id", sorted(FULL_ONLY))
+def test_what_nano_was_not_taught_is_refused_under_its_variant(id: str) -> None:
+    assert Library().prompt(id)
+    with pytest.raises(PromptError, match=f"no prompt file {id}.nano.yaml"):
+        Library("nano").prompt(id)
+
+
+@pytest.mark.parametrize("id", PROMPTS)
+def test_no_prompt_has_a_system_turn(id: str) -> None:
+    full = Library().prompt(id)
     assert all(role != "system" for role, _ in full.turns)  # some chat templates refuse one
 
 
 def test_no_file_is_left_out() -> None:
     stems = {path.name.split(".")[0] for path in HERE.rglob("*.yaml")}
     assert {id.split("/")[1] for id in PROMPTS} | set(DATA) == stems
-    assert len(PROMPTS) == 9
+    assert len(PROMPTS) == 16
 
 
 @pytest.mark.parametrize("variant", prompts.VARIANTS)
@@ -131,8 +146,8 @@ def test_the_full_data_have_the_papers_counts() -> None:
     rules, exemplars = library.rules()
     assert (len(library.principles()), len(rules), len(exemplars)) == (16, 16, 5)
     assert (len(library.topics()), len(library.seeds())) == (20, 175)
-    requests = [text for p in library.principles() for text in (p.critique, p.revision)]
-    assert len(set(requests)) == 32
+    requests = [text for p in library.principles() for text in (p.critique, p.revision, p.comparison)]
+    assert len(set(requests)) == 48
 
 
 def test_the_full_seeds_pass_their_own_gate_and_fill_every_topic() -> None:
@@ -146,6 +161,7 @@ def test_the_full_seeds_pass_their_own_gate_and_fill_every_topic() -> None:
 
 def test_the_rating_and_choice_prompts_can_be_greedy() -> None:
     # Their callers read probabilities, so nothing is sampled; the words must ask for one sign and stop.
-    for id in ("rate/score", "constitutional/compare"):
+    squads = [id for id in PROMPTS if id.startswith("squad/")]
+    for id in ("rate/score", "constitutional/compare", "constitutional/decide", *squads):
         assert Library().prompt(id).turns[-1][1].rstrip().endswith("and nothing else.")
     assert Sampling().temperature == 0
