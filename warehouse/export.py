@@ -43,7 +43,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "qac": ("question", "answer", "correction"),
     "qac_warmup": ("question", "answer", "correction"),
     "corrected": ("prompt", "chosen", "rejected"),
-    "verbose": ("messages",),
+    "verbose_cloning": ("messages",),
     "constitutional": ("messages",),
     "soft_preferences": ("prompt", "chosen", "rejected", "p"),
     "alpaca": ("instruction", "input", "output"),

@@ -24,7 +24,7 @@ VIEWS = (
     "qac",
     "qac_warmup",
     "corrected",
-    "verbose",
+    "verbose_cloning",
     "constitutional",
     "compared",
     "soft_preferences",

@@ -3,7 +3,8 @@
 Source: SELF-ALIGN (arXiv 2305.03047), its last stage (context distillation), and its code. The same: one request of the
 verbose words and the instruction; T 0.3, top_p 0.7, 512 tokens; a list is cut before its 13th item; what has no end and
 fewer than 128 characters is dropped, and so is a text with an encyclopaedia's boilerplate. Training sees the
-instruction without the verbose words (the view `verbose`), once a prompt, and begins from the base model. Departures:
+instruction without the verbose words (the view `verbose_cloning`), once a prompt, and begins from the base model.
+Departures:
 1. No engine here knows the paper's frequency penalties on runs of three and four words (1.0 and 2.0): an answer that
    says one sentence again and again is rejected instead.
 2. An answer that reached 512 tokens, or whose list was cut, is kept as in the paper, without its last, partial word; it
