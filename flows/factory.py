@@ -156,7 +156,7 @@ class Factory:
         await self.chunk(f"{step.name} × {len(rows)}", work)
         return sorted(records, key=lambda record: (record["work_key"], record["id"]))
 
-    async def together(self, *work: Coroutine[Any, Any, None]) -> None:
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> None:
         """All of it at once; the first fault ends the rest, but what a dead engine has still to say is heard out."""
         tasks = [asyncio.ensure_future(one) for one in work]
         if not tasks:
@@ -170,7 +170,7 @@ class Factory:
         if faults := [error for task in tasks if not task.cancelled() and (error := task.exception())]:
             raise faults[0]
 
-    async def _ended(self, tasks: Collection[asyncio.Task[None]]) -> None:
+    async def _ended(self, tasks: Collection[asyncio.Task[Any]]) -> None:
         if not isinstance(self.halt, EngineDown):
             for task in tasks:
                 task.cancel()

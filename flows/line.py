@@ -1,8 +1,8 @@
 """The line: the way of a row from a topic to a training example, each row by itself.
 
 Instructions are written round by round; as soon as they are accepted each walks on alone, answer → critique ⇄
-revision, answer → correction, and the principled answer beside them. So every step overlaps with every other, and one
-long answer holds up nobody but its own row.
+revision, answer → correction, and the principled answer beside them (`flows/walk.py`). So every step overlaps with
+every other, and one long answer holds up nobody but its own row.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import get_args
 
 from flows.factory import Factory
-from flows.presets import Alias, Preset
-from prompts import Library, digest
+from flows.presets import ALIASES, Alias, Preset
+from flows.walk import Stage, Walk
+from prompts import Library
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
@@ -25,20 +25,11 @@ from tasks.evaluate import held_out
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
-from tasks.generate import aligner, constitutional, rate, respond, self_align, self_instruct
-from tasks.step import Row, Step
+from tasks.generate import self_instruct
+from tasks.step import Row
 from warehouse import look
 
 Gate = Callable[[Sequence[Row]], Sequence[Row]]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A step of the line, the place (in `Line.stages`) of the one whose accepted rows it gets, and who is asked."""
-
-    step: Step
-    after: int | None = None
-    alias: Alias = "generator"
 
 
 @dataclass
@@ -59,54 +50,18 @@ class Line:
         self.library: Library = self.preset.words.library()
         self.contamination = Contamination(self.held_out)
         self.write = self_instruct.generate(self.library, line.self_instruct)
-        self.respond = respond.respond(self.library, line.respond)
-        self.principled = self_align.answer(self.library, line.self_align) if line.self_align else None
-        self.correct = aligner.correct(self.library, line.aligner) if line.aligner else None
-        self.rounds = self._rounds()
-        self.rate = rate.rate(self.library, line.rate) if line.rate else None
-        self.rate_principled = (
-            rate.rate(self.library, line.rate, "principled") if line.rate and line.self_align else None
-        )
-
-    def _rounds(self) -> list[tuple[Step, Step]]:
-        config = self.preset.line.constitutional
-        if config is None:
-            return []
-        return [
-            (constitutional.critique(self.library, config, n), constitutional.revise(self.library, config, n))
-            for n in range(1, config.rounds + 1)
-        ]
+        self._writes = Stage(self.write)
+        self.walking = Walk(line, self.library, self.factory, self.engines)
 
     @property
     def stages(self) -> list[Stage]:
         """Every step of this line; one stands after the one that it gets its rows from."""
-        found = [Stage(self.write), Stage(self.respond, 0)]
-        for step in chain.from_iterable(self.rounds):
-            found.append(Stage(step, len(found) - 1))
-        if self.rate:
-            found.append(Stage(self.rate, len(found) - 1, "judge"))
-        if self.principled:
-            found.append(Stage(self.principled, 0))
-        if self.rate_principled:
-            found.append(Stage(self.rate_principled, len(found) - 1, "judge"))
-        if self.correct:
-            found.append(Stage(self.correct, 1, "aligner"))
-        return found
+        return [self._writes, *self.walking.stages]
 
     def words(self) -> list[Row]:
         """What this line may say, for the `prompts` table: each prompt, principle, rule and exemplar."""
-        prompts = [stage.step.prompt for stage in self.stages]
-        rows = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
-        if self.rounds:
-            for p in self.library.principles():
-                rows.append({"hash": p.critique_hash, "id": f"principle:{p.id}", "source": p.critique})
-                rows.append({"hash": p.revision_hash, "id": f"principle:{p.id}:revision", "source": p.revision})
-        if self.principled:
-            rules, exemplars = self.library.rules()
-            said = [(f"rule:{rule.name}", f"{rule.name}: {rule.text}") for rule in rules]
-            said += [(f"exemplar:{n}", f"{e.query}\n{e.thought}\n{e.answer}") for n, e in enumerate(exemplars, 1)]
-            rows += [{"hash": digest(id, text), "id": id, "source": text} for id, text in said]
-        return rows
+        prompt = self.write.prompt
+        return [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source}, *self.walking.words()]
 
     async def walk(self) -> str | None:
         """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
@@ -205,28 +160,9 @@ class Line:
         await self.factory.chunk(f"walk × {len(rows)}", work)
 
     async def _walk_row(self, row: Row) -> None:
-        revisions: list[tuple[Step | None, Alias]] = [(step, "generator") for step in chain.from_iterable(self.rounds)]
-
-        async def answered() -> None:
-            for next_row in await self.factory.advance(self.respond, row, self.engines["generator"]):
-                await self.factory.together(
-                    self._through(next_row, [(self.correct, "aligner")]),
-                    self._through(next_row, [*revisions, (self.rate, "judge")]),
-                )
-
-        await self.factory.together(
-            answered(), self._through(row, [(self.principled, "generator"), (self.rate_principled, "judge")])
-        )
+        await self.walking.row(row)
         self._walking.discard(row["instruction_id"])
         self._arrived.set()
-
-    async def _through(self, row: Row, steps: Sequence[tuple[Step | None, Alias]]) -> None:
-        """A row through one step after the other, each with who is asked, as far as it is accepted."""
-        for place, (step, alias) in enumerate(steps):
-            if step:
-                for next_row in await self.factory.advance(step, row, self.engines[alias]):
-                    await self._through(next_row, steps[place + 1 :])
-                return
 
 
 def held_out_of(preset: Preset) -> list[str]:
@@ -243,7 +179,7 @@ async def engines_of(preset: Preset, budget: Budget) -> AsyncIterator[dict[Alias
         for alias, spec in preset.models.items():
             engine = await stack.enter_async_context(open_lazily(spec))
             engines[alias] = MeteredEngine(engine, budget, spec.places) if budget.limited else engine
-        for alias in get_args(Alias):
+        for alias in ALIASES:
             engines.setdefault(alias, engines["generator"])
         yield engines
 

@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flows.factory import Factory, Judge, StageStopped
-from flows.line import Line, Stage, engines_of, held_out_of, unwrapped
+from flows.line import Line, engines_of, held_out_of, unwrapped
 from flows.presets import Alias, Preset, load
 from flows.progress import StepProgress
 from flows.run import Run, alone
+from flows.walk import Stage
 from prompts import digest
 from tasks import prices
 from tasks.budget import Budget, BudgetSpent, MeteredEngine
@@ -122,7 +123,7 @@ async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] |
             factory = Probe(lake, run, progress)
             line = Line(preset, factory, engines or opened, held_out_of(preset))
             run.words = line.words()
-            prints = [stage.step.fingerprint(line.engines[stage.alias]) for stage in line.stages]
+            prints = [stage.step.fingerprint(line.walking.engine(stage)) for stage in line.stages]
             before = plans.measured(lake, prints)
             known = [fingerprint in before and before[fingerprint]["rows"] >= ROWS for fingerprint in prints]
             factory.wanted = _wanted(line.stages, known)
@@ -183,13 +184,13 @@ def _why(factory: Probe) -> str:
 
 
 def _wanted(stages: Sequence[Stage], known: Sequence[bool]) -> frozenset[int]:
-    """The steps that were not measured, and those before them, whose rows they need."""
+    """The steps that were not measured, and those before them, whose rows they need; the first one writes."""
     found = set()
-    for place, measured in enumerate(known):
-        at: int | None = None if measured else place
+    for stage, measured in zip(stages, known, strict=True):
+        at = None if measured else stage
         while at is not None:
-            found.add(id(stages[at].step))
-            at = stages[at].after
+            found |= {id(at.step), id(stages[0].step)}
+            at = at.after
     return frozenset(found)
 
 
@@ -201,14 +202,16 @@ def _stations(
     known: Sequence[bool],
     listed: prices.Prices | None,
 ) -> list[Station]:
-    stations = []
+    stations: list[Station] = []
+    places = {id(stage): place for place, stage in enumerate(line.stages)}
+    left = dict(met)  # what was met at a step counts once, though several stages may share the step
     for stage, fingerprint, before in zip(line.stages, prints, known, strict=True):
-        seen, found = met.get(id(stage.step), Seen()), measured.get(fingerprint)
+        seen, found = left.pop(id(stage.step), Seen()), measured.get(fingerprint)
         stations.append(
             Station(
                 name=stage.step.name,
-                model=line.engines[stage.alias].identity,
-                after=stage.after,
+                model=line.walking.engine(stage).identity,
+                after=(places[id(stage.after)] if stage.after else 0) if stations else None,
                 pending=seen.pending,
                 saved=seen.settled,
                 measure=_measure(found) if found else None,

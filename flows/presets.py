@@ -25,10 +25,13 @@ from tasks.evaluate.judge import Config as Judge
 from tasks.filters import contamination
 from tasks.generate.aligner import Config as Aligner
 from tasks.generate.constitutional import Config as Constitutional
+from tasks.generate.feedback import Config as Compare
 from tasks.generate.rate import Config as Rate
 from tasks.generate.respond import Config as Respond
 from tasks.generate.self_align import Config as SelfAlign
 from tasks.generate.self_instruct import Config as SelfInstruct
+from tasks.generate.squad import Config as Squad
+from tasks.generate.verbose import Config as Verbose
 from tasks.prices import Price, Prices
 from tasks.prices import load as load_prices
 from tasks.train.dpo import Config as Dpo
@@ -101,8 +104,11 @@ class Line(_Strict):
     self_instruct: SelfInstruct
     respond: Respond = Respond()
     self_align: SelfAlign | None = None
+    verbose: Verbose | None = None
     constitutional: Constitutional | None = None
+    compare: Compare | None = None
     aligner: Aligner | None = None
+    squad: Squad | None = None
     rate: Rate | None = None
     decontaminate: tuple[EvaluationSet, ...] = ()
     chunk: int = Field(default=256, ge=1, description="rows to a chunk: one Prefect task run")
@@ -110,6 +116,12 @@ class Line(_Strict):
     max_tokens: int | None = Field(default=None, ge=1, description="prompt and reply tokens that one run may take")
     max_minutes: float | None = Field(default=None, gt=0, description="after which a run sends nothing more")
     reject_limit: float = Field(default=0.5, ge=0, le=1, description="a step above this share of rejects stops the run")
+
+    @model_validator(mode="after")
+    def _has_what_is_compared(self) -> Line:
+        if self.compare and self.compare.pairs == "revision" and self.constitutional is None:
+            raise ValueError("compare.pairs: got 'revision' without constitutional; add it, or compare 'samples'")
+        return self
 
 
 class Retrain(_Strict):
@@ -128,7 +140,9 @@ class Evaluate(_Strict):
     judge: Judge | None = Field(default=None, description="each trained model's answers against the base model's")
 
 
-Alias = Literal["generator", "aligner", "judge"]
+Alias = str
+# Who is asked for what; each but the generator falls to it. Upstreams and squads bring aliases of their own.
+ALIASES = ("generator", "aligner", "verbose", "judge", "inspector")
 
 
 class Preset(_Strict):
@@ -153,6 +167,19 @@ class Preset(_Strict):
             raise ValueError("models: got no 'generator'; bind one, it writes, answers and revises")
         return self
 
+    @model_validator(mode="after")
+    def _knows_its_aliases(self) -> Preset:
+        upstreams = self.line.aligner.upstreams if self.line.aligner else ()
+        members = self.line.squad.members if self.line.squad else ()
+        named = (*upstreams, *(member.aligner for member in members))
+        known = dict.fromkeys((*ALIASES, *named))
+        for field, aliases in (("models", self.models), ("licences", self.licences)):
+            if unknown := [alias for alias in aliases if alias not in known]:
+                raise ValueError(f"{field}.{unknown[0]}: nobody asks for it; expected one of {list(known)}")
+        if unbound := [alias for alias in named if alias not in ALIASES and alias not in self.models]:
+            raise ValueError(f"models: got no {unbound[0]!r}, which the line asks for; bind it")
+        return self
+
     @property
     def hash(self) -> str:
         return digest(self.recorded())
@@ -168,7 +195,7 @@ class Preset(_Strict):
         return whole
 
     def spec(self, alias: Alias) -> EngineSpec:
-        """The engine bound to an alias; one that has none of its own falls to the generator."""
+        """The engine bound to an alias; one without its own falls to the generator."""
         return self.models.get(alias, self.models["generator"])
 
     def price(self, alias: Alias, listed: Prices) -> Price:
@@ -196,7 +223,11 @@ class Preset(_Strict):
         library = self.words.library()
         library.topics()
         library.seeds()
-        if self.line.constitutional:
+        for member in self.line.squad.members if self.line.squad else ():
+            library.prompt(f"squad/{member.inspector}")
+        if self.line.compare and self.line.compare.thought_first:
+            library.prompt("constitutional/weigh")
+        if self.line.constitutional or self.line.compare:
             library.principles()
         if self.line.self_align:
             library.rules()

@@ -23,6 +23,7 @@ _KINDS |= {
     "verdicts": "verdict",
     "attempts": "attempt",
 }
+_KINDS |= {"thoughts": "thought", "inspections": "inspection"}
 _KINDS |= {"eval_answers": "held-out answer", "requests": "request"}
 
 

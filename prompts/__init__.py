@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 import jinja2
 import jinja2.meta
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 Message = dict[str, str]
 HERE = Path(__file__).parent
@@ -58,11 +58,17 @@ class PromptFile(_Strict):
 
 
 class Principle(_Strict):
-    """A constitutional principle: the request for a critique and the paired request for a revision."""
+    """A constitutional principle: the request for a critique, the paired request for a revision, and what makes one
+    answer better than another; where that is not said, the revision's request is."""
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     critique: str
     revision: str
+    comparison: str | None = None
+
+    @property
+    def criterion(self) -> str:
+        return self.comparison or self.revision
 
     @property
     def critique_hash(self) -> str:
@@ -71,6 +77,10 @@ class Principle(_Strict):
     @property
     def revision_hash(self) -> str:
         return digest(self.revision)
+
+    @property
+    def criterion_hash(self) -> str:
+        return digest(self.criterion)
 
 
 class Rule(_Strict):
@@ -100,8 +110,16 @@ class _Constitution(_Strict):
 
 
 class _Rules(_Strict):
+    identity: str = ""  # the words with which each thought begins; none for a model that was not taught any
     rules: list[Rule]
     exemplars: list[Exemplar]
+
+    @model_validator(mode="after")
+    def _exemplars_begin_so(self) -> _Rules:
+        for exemplar in self.exemplars:
+            if not exemplar.thought.startswith(self.identity):
+                raise ValueError(f"the thought {exemplar.thought[:40]!r} does not begin with the identity")
+        return self
 
 
 class _Topics(_Strict):
@@ -129,6 +147,10 @@ class Prompt:
     def source(self) -> str:
         """The whole template as one readable text, for the `prompts` table."""
         return "\n".join(f"[{role}]\n{text}" if role else text for role, text in self.turns)
+
+    def following(self, *words: str) -> tuple[str, ...]:
+        """Words as they would follow the prompt: joined to a raw text by a space, in a chat as they are."""
+        return tuple(f" {word}" for word in words) if self.turns[0][0] == "" else words
 
     def render(self, **values: Any) -> str | list[Message]:
         """The text, or the chat messages, with every variable filled.
@@ -185,6 +207,10 @@ class Library:
     def rules(self, id: str = "self_align/rules") -> tuple[list[Rule], list[Exemplar]]:
         file = _read(self.path(id), _Rules)
         return file.rules, file.exemplars
+
+    def identity(self, id: str = "self_align/rules") -> str:
+        """The words with which each thought under the rules begins; empty where there are none."""
+        return _read(self.path(id), _Rules).identity
 
     def topics(self, id: str = "self_instruct/topics") -> list[str]:
         path = self.path(id)

@@ -50,6 +50,7 @@ class Step:
         carry: (row, one of its records) → the row that the next step of a chain gets.
         config: further settings that the outcome depends on; part of the fingerprint.
         retries: how many more seeds an unparsed reply is given.
+        read_cut: how a reply is read that reached max_tokens; without it, such a reply is rejected.
         options: where it is a choice: the model is not asked to write but for the probability of each of these as its
             next words, and what `read` gets is for `probabilities`.
         first_line: `read` needs the first line alone, so a reply that was cut short after it is read.
@@ -67,6 +68,7 @@ class Step:
     carry: Callable[[Row, Row], Row] = lambda row, record: row
     config: Mapping[str, Any] = field(default_factory=dict)
     retries: int = 2
+    read_cut: Callable[[str, Row], Sequence[Row]] | None = None
     options: tuple[str, ...] = ()
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     first_line: bool = False
@@ -238,12 +240,15 @@ def probabilities(reply: str) -> list[float]:
 
 
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
-    """The records in a reply; what no step wants (a reply cut short, an empty one) is rejected here."""
+    """The records in a reply; what hardly a step wants (a reply cut short, an empty one) is rejected here."""
+    read: Callable[[str, Row], Sequence[Row]] | None = step.read
     if completion.finish_reason == "length" and not (step.first_line and "\n" in completion.text.strip()):
+        read = step.read_cut
+    if read is None:
         raise Rejected(TRUNCATED)
     if not completion.text.strip():
         raise Rejected(EMPTY)
-    return step.read(completion.text, row)
+    return read(completion.text, row)
 
 
 def _attempt(ask: Ask, number: int, sampling: Sampling) -> Row:

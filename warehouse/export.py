@@ -42,6 +42,11 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "sft": ("messages",),
     "preferences": ("prompt", "chosen", "rejected"),
     "qac": ("question", "answer", "correction"),
+    "qac_warmup": ("question", "answer", "correction"),
+    "corrected": ("prompt", "chosen", "rejected"),
+    "verbose_cloning": ("messages",),
+    "constitutional": ("messages",),
+    "soft_preferences": ("prompt", "chosen", "rejected", "p"),
     "alpaca": ("instruction", "input", "output"),
     "sharegpt": ("conversations",),
 }
@@ -53,7 +58,13 @@ _IN_THE_WAY = "something that is no export stands there; move it away, or choose
 _THREADS = 1
 _PLACES = 1 << 16
 _PART = 50_000  # instructions whose rows are sorted at once; our choice
-_KIN = ("instructions", "responses", "revisions", "corrections")  # the tables that the shapes' views read
+_KIN = (
+    "instructions",
+    "responses",
+    "revisions",
+    "corrections",
+    "comparisons",
+)  # what the shapes read
 _BATCH = 2048  # rows that DuckDB hands on at a time
 
 

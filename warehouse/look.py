@@ -12,7 +12,7 @@ from warehouse.schema import TABLES, LakeError, Row, quoted
 
 _BATCH = 8192  # rows of a streamed result at a time
 # They have an order of their own.
-_SUMMARIES = ("funnel", "usage", "principles", "retention", "scores", "plan_vs_actual")
+_SUMMARIES = ("funnel", "usage", "principles", "retention", "scores", "inspectors", "plan_vs_actual")
 
 
 def tables(lake: Lake) -> list[Row]:

@@ -22,6 +22,12 @@ VIEWS = (
     "sft",
     "preferences",
     "qac",
+    "qac_warmup",
+    "corrected",
+    "verbose_cloning",
+    "constitutional",
+    "compared",
+    "soft_preferences",
     "funnel",
     "usage",
     "rejects",
@@ -31,6 +37,7 @@ VIEWS = (
     "retention",
     "scores",
     "plan_vs_actual",
+    "inspectors",
 )
 _OPTIONS = {
     "data_inlining_row_limit": "0",

@@ -20,6 +20,7 @@ _FEW = 2000  # characters
 _FACTS = (
     *("instruction_id", "topic", "origin", "kind", "round", "principle_id", "principle_hash", "changed", "is_copy"),
     *("state", "reason", "dimension", "score", "first", "winner", "p_a"),
+    *("inspector", "complete", "upstream", "aligner"),
 )
 _TYPES = {field.name: sql_type(field) for columns in TABLES.values() for field in columns}
 

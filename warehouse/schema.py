@@ -66,6 +66,12 @@ _PRINCIPLE = (
     _need("principle_id", TEXT, "the constitutional principle"),
     _need("principle_hash", TEXT, "content hash of the principle's words in this step (prompts.hash)"),
 )
+_PAIR = (
+    _need("a_id", TEXT, "one of the two: an answer or a revision"),
+    _need("b_id", TEXT, "the other"),
+    _need("first", TEXT, "which of them was shown first: a or b"),
+    *_PRINCIPLE,
+)
 
 
 def _foreseen(name: str, type: pa.DataType, comment: str, unit: str = "") -> Iterator[pa.Field]:
@@ -89,12 +95,18 @@ RECORDS: dict[str, pa.Schema] = {
         _may("nearest", TEXT, "text of the most similar one in the pool"),
     ),
     "responses": _record(
-        "Answers: base answers, and principled ones with the thought that led to them",
+        "Answers: base answers, principled ones with the thought that led to them, and those of other methods",
         _INSTRUCTION,
-        _need("kind", TEXT, "base or principled"),
+        _need(
+            "kind",
+            TEXT,
+            "base, principled, verbose, sample (one of two to compare), or upstream (another model's, to be corrected)",
+        ),
         _need("text", TEXT, "the answer, thought pruned"),
         _may("thought", TEXT, "the internal thought; never trained on"),
         _may("rules", TEXTS, "names of the rules that the thought cites"),
+        _may("complete", FLAG, "false where it was cut short, which trains nobody; null before version 3"),
+        _may("upstream", TEXT, "alias of the model that wrote it, where it is another one's"),
     ),
     "critiques": _record(
         "Critiques of an answer under a principle",
@@ -123,16 +135,29 @@ RECORDS: dict[str, pa.Schema] = {
         _need("template_id", TEXT, "the correction template"),
         _need("text", TEXT, "the corrected answer"),
         _need("is_copy", FLAG, "whether it repeats the answer"),
+        _may("target_id", TEXT, "what is corrected in a squad: the first answer or a correction; else null"),
+        _may("aligner", TEXT, "alias of the squad's member that wrote it; else null"),
     ),
     "comparisons": _record(
-        "Comparisons of two answers under a principle, asked in both orders",
+        "Comparisons of two answers under a principle, one row for each order that they were shown in",
         _INSTRUCTION,
-        _need("a_id", TEXT, "the first of the two"),
-        _need("b_id", TEXT, "the second of the two"),
-        *_PRINCIPLE,
-        _need("p_a", REAL, "probability that a is better, mean of both orders", "0 to 1"),
-        _may("p_a_first", REAL, "the same with a shown first", "0 to 1"),
-        _may("p_a_second", REAL, "the same with a shown second", "0 to 1"),
+        *_PAIR,
+        _may("thought_id", TEXT, "the thought before the choice (thoughts.id); null where none was asked for"),
+        _need("p_a", REAL, "probability that a is better; after a thought, clamped to 0.4 to 0.6", "0 to 1"),
+    ),
+    "thoughts": _record(
+        "Thoughts before a comparison; never trained on",
+        _INSTRUCTION,
+        *_PAIR,
+        _need("text", TEXT, "what speaks for each of the two"),
+    ),
+    "inspections": _record(
+        "Scores of an answer by a squad's inspector",
+        _INSTRUCTION,
+        _RESPONSE,
+        _need("target_id", TEXT, "what is scored: the first answer or a correction"),
+        _need("inspector", TEXT, "its subject: overall, ethical, …"),
+        _need("score", REAL, "probability that the answer is fit to be given", "0 to 1"),
     ),
     "ratings": _record(
         "Ratings of an answer by a judge, one dimension each",

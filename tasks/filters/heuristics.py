@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import string
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 # Why a reply is not wanted, whichever step asked for it.
@@ -34,6 +35,8 @@ _REFUSAL = re.compile(
     rf"\W*(?:{_SELF}|(?:{_REGRET})?(?:{_CANNOT}\s+(?:to\s+)?(?:\w+\s+)?{_DEED}|{_DECLINE})\b)", re.IGNORECASE
 )
 _EDGES = string.punctuation + " “”‘’"
+_SENTENCES = re.compile(r"(?<=[.!?;:])\s+|\n+")
+_LOOP_WORDS, _LOOP_TIMES = 4, 4  # a sentence of so many words that stands so often is a loop; our choice
 _ECHO_FROM = 16  # characters; a shorter instruction may rightly come back whole
 
 
@@ -84,6 +87,12 @@ def answer_fault(answer: str, instruction: str, *, refusals: bool) -> str | None
     if refusals and opens_with_refusal(answer):
         return REFUSAL
     return ECHO if echoes(answer, instruction) else None
+
+
+def loops(answer: str) -> bool:
+    """Whether the answer says one sentence, or one line, again and again."""
+    said = Counter(plain for text in _SENTENCES.split(answer) if words(plain := _plain(text)) >= _LOOP_WORDS)
+    return any(times >= _LOOP_TIMES for times in said.values())
 
 
 def echoes(answer: str, instruction: str) -> bool:

@@ -6,15 +6,21 @@ Departures:
 1. The record names its template by hash, since a trained corrector answers only to the words it was trained with.
 2. A correction that only says the question again is rejected; so is one that declines, if the preset says so.
 3. Any engine may correct; the paper's correctors of training data are GPT-4, Llama-2-70B-chat and people.
+4. Answers of further models (`upstreams`) are corrected beside the generator's; each record names the model's alias.
+5. The identity set (Q-A-A) is a view, `qac_warmup`: a fifth of the rows, chosen by a hash of question and answer.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+
+from pydantic import field_validator
 
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
+from tasks.generate import respond
 from tasks.generate.config import AnswerConfig
 from tasks.step import Rejected, Row, Step, Unparsed
 
@@ -26,6 +32,27 @@ class Config(AnswerConfig):
 
     # paper: T 0.3, top_p 0.95, top_k 10, frequency 1.2, 2,048 tokens
     sampling: Sampling = Sampling(temperature=0.3, top_p=0.95, top_k=10, frequency_penalty=1.2, max_tokens=2048)
+    # paper: eight models of four families; ours none beside the generator
+    upstreams: tuple[str, ...] = ()  # aliases of `models`
+
+    @field_validator("upstreams")
+    @classmethod
+    def _once_each(cls, upstreams: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(upstreams)) < len(upstreams) or "generator" in upstreams:
+            raise ValueError("name each further model once; the generator's answers are corrected anyway")
+        return upstreams
+
+
+def upstream(library: Library, config: respond.Config, alias: str) -> Step:
+    """Answers an instruction by a further model, whose answer is only to be corrected; the row gains response."""
+    plain = respond.respond(library, config)
+    said = {"kind": "upstream", "upstream": alias}
+    return replace(
+        plain,
+        name="aligner.upstream",
+        read=lambda reply, row: [record | said for record in plain.read(reply, row)],
+        config={**plain.config, "upstream": alias},
+    )
 
 
 def correct(library: Library, config: Config) -> Step:

@@ -23,6 +23,9 @@ def test_every_shipped_preset_loads_and_opens_with_its_command(name: str, monkey
     assert name == "nano" or f"--preset {name}" in first
 
 
+SCRIPTED = {"engine": "scripted", "replies": ["yes"]}
+
+
 def written(folder: Path, **changes: object) -> str:
     preset = {
         "about": "a test",
@@ -82,7 +85,22 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
             r"sampling.temprature: no such key; expected one of \['frequency_penalty'",
         ),
         ({"models": {}}, "models: got no 'generator'"),
-        ({"models": {"rater": {"engine": "scripted", "replies": ["a"]}}}, "models.rater"),
+        (
+            {"models": {"generator": SCRIPTED, "jugde": SCRIPTED}},
+            r"models.jugde: nobody asks for it; expected one of \['g",
+        ),
+        ({"licences": {"teacher": "MIT"}}, r"licences.teacher: nobody asks for it"),
+        ({"line": {"self_instruct": {"accept": 1}, "aligner": {"upstreams": ["other"]}}}, "models: got no 'other'"),
+        ({"line": {"self_instruct": {"accept": 1}, "squad": {"members": [{"aligner": "a"}]}}}, "models: got no 'a'"),
+        ({"line": {"self_instruct": {"accept": 1}, "squad": {"members": [{}, {}]}}}, "squad.members: got .* twice"),
+        (
+            {"line": {"self_instruct": {"accept": 1}, "aligner": {"upstreams": ["generator"]}}},
+            "aligner.upstreams: name",
+        ),
+        (
+            {"line": {"self_instruct": {"accept": 1}, "compare": {"pairs": "revision"}}},
+            "compare.pairs: got 'revision' without constitutional",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, changes: dict[str, object], told: str) -> None:

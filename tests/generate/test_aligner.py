@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from fuzz import replies
 
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
-from tasks.generate.aligner import Config, correct, strip_label
+from tasks.generate import respond
+from tasks.generate.aligner import Config, correct, strip_label, upstream
 from tasks.step import Row
 
 
@@ -48,3 +50,47 @@ def test_labels_are_taken_off(reply: str) -> None:
 
 def test_the_word_correction_inside_stays() -> None:
     assert strip_label("A correction: the year is 1969.") == "A correction: the year is 1969."
+
+
+def test_the_record_names_its_template(ask: Callable, answered: Row) -> None:
+    """Aligner (2)"""
+    for variant in ("full", "nano"):
+        step = correct(Library(variant), Config())
+        (record,) = ask(step, [answered], ScriptedEngine(["Once a month."])).records
+        assert record["template_id"] == Library(variant).prompt("aligner/correct").hash
+
+
+def test_an_answer_that_is_right_stays_as_a_copy(ask: Callable, answered: Row) -> None:
+    """Aligner (5)"""
+    (record,) = ask(correct(Library(), Config()), [answered], ScriptedEngine(["Every day."])).records
+    assert (record["text"], record["is_copy"]) == ("Every day.", True)
+
+
+def test_a_further_model_answers_and_its_alias_is_on_the_record(ask: Callable, instruction: Row) -> None:
+    """Aligner (6)"""
+    library = Library()
+    records = []
+    for alias in ("small", "large"):
+        step = upstream(library, respond.Config(), alias)
+        engine = ScriptedEngine([f"{alias} says so"], identity="the same model")
+        (record,) = ask(step, [instruction], engine).records
+        records.append(record)
+        row = step.carry(instruction, record)
+        (mended,) = ask(correct(library, Config()), [row], ScriptedEngine(["Better."])).records
+        assert mended["response_id"] == record["id"]
+    assert [(r["kind"], r["upstream"], r["text"]) for r in records] == [
+        ("upstream", "small", "small says so"),
+        ("upstream", "large", "large says so"),
+    ]
+    assert records[0]["id"] != records[1]["id"], "two aliases of one model are two answers"
+
+
+def test_inference_is_the_papers() -> None:
+    """Aligner (8)"""
+    sampling = Config().sampling
+    assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.3, 0.95, 10)
+
+
+def test_no_reply_breaks_the_label_and_nothing_is_added() -> None:
+    pieces = ("Correction:", "## Correction:\n", "the corrected answer :", " Yes.", "\n", "Answer:")
+    assert all(strip_label(reply) in reply for reply in replies(pieces, 20_000))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
+from fuzz import replies
 
 from prompts import Library, Principle
 from tasks.engines import ScriptedEngine
@@ -24,6 +26,7 @@ def drawn(given: list[Principle], round: int = 1) -> list[str]:
 
 
 def test_the_draw_is_even_and_new_in_each_round() -> None:
+    """Constitutional AI (2)"""
     four = principles("a", "b", "c", "d")
     assert all(190 < count < 310 for count in Counter(drawn(four)).values())  # 250, and 4 standard deviations
     same = sum(a == b for a, b in zip(drawn(four, 1), drawn(four, 2), strict=True))
@@ -70,6 +73,7 @@ def test_more_rounds_leave_the_first_ones_as_they_are(answered: Row) -> None:
 
 
 def test_a_chain_of_two_rounds(constitution: Callable[[dict[str, str]], Library], ask: Callable, answered: Row) -> None:
+    """Constitutional AI (3), (5): every round is kept, with its critique, its principle and what it was made from."""
     library = constitution({"care": "care"})
     engine = ScriptedEngine(
         ["Too often.", 'Sure! Here is the revised answer:\n\n"Once a week."', "Still too often.", "Once a week."]
@@ -129,6 +133,7 @@ def test_the_prompts_end_in_the_row_and_share_their_beginning(
     ],
 )
 def test_preambles_and_outer_quotes_are_taken_off(reply: str) -> None:
+    """Constitutional AI (10)"""
     assert strip_preamble(reply) == "Water it less."
 
 
@@ -153,3 +158,52 @@ def test_a_preamble_and_nothing_else_is_asked_for_again(ask: Callable, answered:
     assert [(a["state"], a["reason"]) for a in outcome.attempts] == [
         ("unparsed", "nothing after the preamble"), ("accepted", None),
     ]  # fmt: skip
+
+
+def test_there_are_sixteen_pairs_and_both_requests_of_one_are_sent(ask: Callable, answered: Row) -> None:
+    """Constitutional AI (1)"""
+    library = Library()
+    by_id = {principle.id: principle for principle in library.principles()}
+    assert len(by_id) == 16
+    criticise, mend = critique(library, Config(), 1), revise(library, Config(), 1)
+    engine = ScriptedEngine(["Too often.", "Once a week."])
+    (found,) = ask(criticise, [answered], engine).records
+    ask(mend, [criticise.carry(answered, found)], engine)
+    principle = by_id[found["principle_id"]]
+    asked, then = (call.prompt[-1]["content"] for call in engine.calls)
+    assert asked == f"Critique request: {principle.critique}"
+    assert then == f"Revision request: {principle.revision}"
+
+
+def test_rounds_are_the_papers_four_and_any_number_by_config() -> None:
+    """Constitutional AI (3)"""
+    assert Config().rounds == 4
+    assert [len(steps(Library(), Config(rounds=rounds))) for rounds in (1, 4)] == [2, 8]
+
+
+def test_worked_examples_come_first_and_one_has_nothing_to_criticise() -> None:
+    """Constitutional AI (4)"""
+    turns = Library().prompt("constitutional/revision").turns
+    shown = [text for _, text in turns if "{{" not in text]
+    critiques = [text for (_, before), (_, text) in pairwise(turns) if before.startswith("Critique request")]
+    assert sum(text.startswith("It does.") for text in critiques) == 3
+    assert sum(text.startswith("It does not.") for text in critiques) == 1
+    at = shown.index(next(text for text in shown if text.startswith("It does not.")))
+    assert shown[at + 2].strip() == shown[at - 2].strip(), "the benign answer is revised to itself"
+
+
+def test_no_reply_breaks_the_preamble_and_nothing_is_added() -> None:
+    pieces = (
+        "Sure, here is the revised answer:",
+        "Critique:",
+        '"',
+        "“",
+        "”",
+        " Water it less.",
+        "\n\n",
+        "Here is a recipe:",
+    )
+    for reply in replies(pieces, 20_000):
+        said = strip_preamble(reply)
+        assert said in reply
+        assert said == said.strip()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from prompts import VARIANTS, Library
-from tasks.generate import aligner, constitutional, respond, self_align, self_instruct
+from tasks.generate import aligner, constitutional, feedback, respond, self_align, self_instruct, squad, verbose
 from tasks.step import Row
+
+SQUAD = squad.Config(members=({},))
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -17,7 +19,12 @@ def test_every_step_renders_its_prompt(variant: str, answered: Row) -> None:
         self_align.answer(library, self_align.Config()),
         *constitutional.steps(library, constitutional.Config(rounds=1)),
         aligner.correct(library, aligner.Config()),
+        verbose.answer(library, verbose.Config()),
+        feedback.compare(library, feedback.Config(), "a"),
+        squad.inspect(library, SQUAD, "overall"),
+        squad.correct(library, SQUAD, SQUAD.members[0]),
     ]
+    answered |= {"a_id": "r1", "a": "Every day.", "b_id": "r2", "b": "Once a month."}
     row = answered | {"critique": "Too often.", "critique_request": "Is it right?", "revision_request": "Mend it."}
     for step in steps:
         sent = str(step.prompt.render(**step.variables(row)))

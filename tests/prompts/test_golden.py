@@ -21,6 +21,17 @@ VALUES: dict[str, Any] = {
     "response_b": "It just is.",
 }
 
+PRINCIPLE = Library().principles()[10]
+VALUES |= {
+    "question": VALUES["instruction"],
+    "answer": VALUES["response"],
+    "critique_request": PRINCIPLE.critique,
+    "critique": 'It does. "Little light is scattered in the air" holds for the night, and the answer does not say so.',
+    "revision_request": PRINCIPLE.revision,
+    "criterion": PRINCIPLE.criterion,
+    "thought": "Answer A gives a reason that can be checked. Answer B says nothing that could be false.",
+} | dict(zip(("rules", "exemplars"), Library().rules(), strict=True))
+
 
 def rendered(id: str) -> str:
     prompt = Library().prompt(id)
@@ -36,6 +47,12 @@ def test_the_prompt_is_its_golden_render(id: str) -> None:
 
 def test_each_rating_and_judging_prompt_has_one() -> None:
     assert {"judge/harmless", "judge/helpful", "rate/accuracy", "rate/helpfulness", "rate/overall"} <= set(IDS)
+
+
+def test_each_prompt_of_the_alignment_methods_has_one() -> None:
+    asked = {"aligner/correct", "self_align/answer", "self_align/verbose", "squad/overall", "squad/ethical"}
+    asked |= {f"constitutional/{name}" for name in ("critique", "revision", "compare", "weigh", "decide")}
+    assert asked | {"squad/factual", "squad/helpful"} <= set(IDS)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ PROMPTS = sorted(
     for path in HERE.rglob("*.yaml")
     if "." not in path.stem and path.stem not in DATA
 )
-FULL_ONLY = {"rate/accuracy", "rate/helpfulness"}  # what nano was not taught: it knows one mark for all
+# What nano was not taught: thoughts before a choice, inspectors of one subject each; it knows one mark for all.
+FULL_ONLY = {"constitutional/weigh", "constitutional/decide", "squad/ethical", "squad/factual", "squad/helpful"}
+FULL_ONLY |= {"rate/accuracy", "rate/helpfulness"}
 BOTH = [id for id in PROMPTS if id not in FULL_ONLY]
 GOOD = "id: a/b\nabout: x\nvariables: [name]\ntext: 'Hello {{ name }}'\n"
 
@@ -126,7 +128,7 @@ def test_what_nano_was_not_taught_is_refused_under_its_variant(id: str) -> None:
 def test_no_file_is_left_out() -> None:
     stems = {path.name.split(".")[0] for path in HERE.rglob("*.yaml")}
     assert {id.split("/")[1] for id in PROMPTS} | set(DATA) == stems
-    assert len(PROMPTS) == 13
+    assert len(PROMPTS) == 22
 
 
 @pytest.mark.parametrize("variant", prompts.VARIANTS)
@@ -144,8 +146,8 @@ def test_the_full_data_have_the_papers_counts() -> None:
     rules, exemplars = library.rules()
     assert (len(library.principles()), len(rules), len(exemplars)) == (16, 16, 5)
     assert (len(library.topics()), len(library.seeds())) == (20, 175)
-    requests = [text for p in library.principles() for text in (p.critique, p.revision)]
-    assert len(set(requests)) == 32
+    requests = [text for p in library.principles() for text in (p.critique, p.revision, p.comparison)]
+    assert len(set(requests)) == 48
 
 
 def test_the_full_seeds_pass_their_own_gate_and_fill_every_topic() -> None:
@@ -157,7 +159,9 @@ def test_the_full_seeds_pass_their_own_gate_and_fill_every_topic() -> None:
         assert sum(seed.topic == topic for seed in seeds) >= 8  # a request of eight exemplars needs no other topic
 
 
-def test_the_choice_prompt_can_be_greedy() -> None:
-    # Its callers read probabilities, so nothing is sampled; the words must ask for one sign and stop.
-    assert Library().prompt("constitutional/compare").turns[-1][1].rstrip().endswith("and nothing else.")
+def test_the_choice_prompts_can_be_greedy() -> None:
+    # Their callers read probabilities, so nothing is sampled; the words must ask for one sign and stop.
+    squads = [id for id in PROMPTS if id.startswith("squad/")]
+    for id in ("constitutional/compare", "constitutional/decide", *squads):
+        assert Library().prompt(id).turns[-1][1].rstrip().endswith("and nothing else.")
     assert Sampling().temperature == 0

@@ -3,7 +3,18 @@
 from datetime import timedelta
 
 import pytest
-from lake_rows import START, attempt, commit, correction, critique, half, instruction, on, response, revision
+from lake_rows import (
+    START,
+    attempt,
+    commit,
+    correction,
+    critique,
+    half,
+    instruction,
+    on,
+    response,
+    revision,
+)
 
 from warehouse import look
 from warehouse.migrate import VIEWS, view_comment, view_sql

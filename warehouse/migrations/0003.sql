@@ -1,4 +1,6 @@
--- What a refresh is foreseen to take, kept to be compared with what it took; ratings on a named dimension, verdicts.
+-- What a refresh is foreseen to take, kept to be compared with what it took; which model stands behind an alias; ratings
+-- on a named dimension and verdicts. What further steps write: a comparison is a row for each order (nothing wrote to
+-- that table before), with its thought; the scores of a squad's inspectors.
 CREATE TABLE lake.plans (
     id VARCHAR NOT NULL, config_hash VARCHAR NOT NULL, preset VARCHAR, step VARCHAR NOT NULL, model VARCHAR,
     source VARCHAR NOT NULL, rows INTEGER NOT NULL, saved BIGINT NOT NULL, level DOUBLE NOT NULL, calls BIGINT,
@@ -21,4 +23,26 @@ CREATE TABLE lake.verdicts (
     id VARCHAR NOT NULL, parents VARCHAR[] NOT NULL, attempt_id VARCHAR, work_key VARCHAR NOT NULL,
     prompt_id VARCHAR NOT NULL, a_id VARCHAR NOT NULL, b_id VARCHAR NOT NULL, dimension VARCHAR NOT NULL,
     first VARCHAR NOT NULL, winner VARCHAR NOT NULL, run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
+);
+ALTER TABLE lake.responses ADD COLUMN complete BOOLEAN;
+ALTER TABLE lake.responses ADD COLUMN upstream VARCHAR;
+ALTER TABLE lake.corrections ADD COLUMN target_id VARCHAR;
+ALTER TABLE lake.corrections ADD COLUMN aligner VARCHAR;
+DROP TABLE lake.comparisons;
+CREATE TABLE lake.comparisons (
+    id VARCHAR NOT NULL, parents VARCHAR[] NOT NULL, attempt_id VARCHAR, work_key VARCHAR NOT NULL,
+    instruction_id VARCHAR NOT NULL, a_id VARCHAR NOT NULL, b_id VARCHAR NOT NULL, first VARCHAR NOT NULL,
+    principle_id VARCHAR NOT NULL, principle_hash VARCHAR NOT NULL, thought_id VARCHAR, p_a DOUBLE NOT NULL,
+    run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE lake.thoughts (
+    id VARCHAR NOT NULL, parents VARCHAR[] NOT NULL, attempt_id VARCHAR, work_key VARCHAR NOT NULL,
+    instruction_id VARCHAR NOT NULL, a_id VARCHAR NOT NULL, b_id VARCHAR NOT NULL, first VARCHAR NOT NULL,
+    principle_id VARCHAR NOT NULL, principle_hash VARCHAR NOT NULL, text VARCHAR NOT NULL,
+    run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE lake.inspections (
+    id VARCHAR NOT NULL, parents VARCHAR[] NOT NULL, attempt_id VARCHAR, work_key VARCHAR NOT NULL,
+    instruction_id VARCHAR NOT NULL, response_id VARCHAR NOT NULL, target_id VARCHAR NOT NULL,
+    inspector VARCHAR NOT NULL, score DOUBLE NOT NULL, run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
 );

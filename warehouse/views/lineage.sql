@@ -8,6 +8,8 @@ WITH records AS (
     UNION ALL SELECT 'revisions', id, parents, attempt_id, run_id, created_at FROM revisions
     UNION ALL SELECT 'corrections', id, parents, attempt_id, run_id, created_at FROM corrections
     UNION ALL SELECT 'comparisons', id, parents, attempt_id, run_id, created_at FROM comparisons
+    UNION ALL SELECT 'thoughts', id, parents, attempt_id, run_id, created_at FROM thoughts
+    UNION ALL SELECT 'inspections', id, parents, attempt_id, run_id, created_at FROM inspections
     UNION ALL SELECT 'ratings', id, parents, attempt_id, run_id, created_at FROM ratings
     UNION ALL SELECT 'verdicts', id, parents, attempt_id, run_id, created_at FROM verdicts
     UNION ALL SELECT 'eval_answers', id, parents, attempt_id, run_id, created_at FROM eval_answers

@@ -1,7 +1,7 @@
 -- Supervised fine-tuning: `messages` of one instruction and the answer to learn.
 --
 -- Answers are principled answers (source 'principled', thought pruned) and final revisions that differ
--- from the first answer (source 'revision'). For each prompt and source only the newest is kept, whatever
+-- from the first answer (source 'revision'); an answer that was cut short is none. For each prompt and source only the newest is kept, whatever
 -- wrote the older ones: another model, prompt or sampling.
 --
 -- A prompt is in `sft` or in `preferences`, never in both: a hash of its text decides, one half each, so
@@ -12,7 +12,7 @@ WITH answers AS (
         r.attempt_id, r.run_id, r.created_at, r.snapshot_id
     FROM responses r
     JOIN instructions i ON i.id = r.instruction_id
-    WHERE r.kind = 'principled'
+    WHERE r.kind = 'principled' AND r.complete IS NOT FALSE
     UNION ALL BY NAME
     SELECT
         id, 'revision' AS source, prompt, final_text AS answer, instruction_id, topic,

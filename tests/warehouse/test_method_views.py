@@ -1,0 +1,242 @@
+"""What the views of the alignment methods say of hand-made rows."""
+
+import hashlib
+
+from lake_rows import commit, correction, half, instruction, on, record, response, revision
+
+
+def comparison(id, about, a, b, p_a, **fields):
+    fields = {"first": "a", "principle_id": "kind", "principle_hash": "h"} | fields
+    return record(id, [about, a, b], instruction_id=about, a_id=a, b_id=b, p_a=p_a, **fields)
+
+
+def low(text):
+    """The lower half of a text's MD5, computed without DuckDB."""
+    return int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little")
+
+
+def test_an_answer_that_was_cut_short_trains_nobody(lake):
+    """SELF-ALIGN (7)"""
+    ask = on("sft")
+    kinds = [("principled", True), ("principled", False), ("verbose", True), ("verbose", False)]
+    commit(
+        lake,
+        instructions=[instruction("i1", ask)],
+        responses=[
+            response(f"{kind}-{complete}", "i1", kind=kind, complete=complete, minute=not complete)
+            for kind, complete in kinds
+        ],
+    )
+    assert [row["id"] for row in lake.rows("SELECT id FROM sft")] == ["principled-True"]
+    (row,) = lake.rows("SELECT * FROM verbose_cloning")
+    assert row["id"] == "verbose-True"
+    assert row["messages"][0] == {"role": "user", "content": ask}
+
+
+def helpful(text):
+    return low(text) // 2 % 1000 < 425
+
+
+def prompts_where(is_helpful, count):
+    texts = (f"question {n}" for n in range(10_000))
+    return [text for text in texts if half(text) == "sft" and helpful(text) == is_helpful][:count]
+
+
+def test_constitutional_mixes_revisions_of_all_rounds_with_helpful_answers(lake):
+    """Constitutional AI (3), (6)"""
+    (harm,), (good, plain, mended) = prompts_where(False, 1), prompts_where(True, 3)
+    names = dict(zip(("harm", "good", "plain", "mended"), (harm, good, plain, mended), strict=True))
+    commit(
+        lake,
+        instructions=[instruction(name, text) for name, text in names.items()],
+        responses=[response(f"b-{name}", name, f"first {name}") for name in names]
+        + [response(f"p-{name}", name, f"kind {name}", kind="principled") for name in ("harm", "good")],
+        revisions=[
+            revision("v1", "harm", "b-harm", "better"),
+            revision("v2", "harm", "b-harm", "better", round=2, changed=False, target_id="v1"),
+            revision("v3", "harm", "b-harm", "best", round=3, target_id="v2"),
+            revision("v4", "good", "b-good", "a revision"),
+            revision("v5", "plain", "b-plain", "first plain", changed=False),
+            revision("v6", "mended", "b-mended", "mended"),
+        ],
+    )
+    found = lake.rows("SELECT messages[2].content AS text, source, round FROM constitutional ORDER BY id")
+    assert [tuple(row.values()) for row in found] == [
+        ("first plain", "base", None),  # the model itself found nothing to change
+        ("kind good", "principled", None),
+        ("better", "revision", 1),
+        ("best", "revision", 3),
+    ]
+
+
+def test_the_share_of_helpful_prompts_is_the_papers(lake):
+    """Constitutional AI (6): 135,296 of 318,127 prompts."""
+    names = [f"i{n}" for n in range(2000)]
+    commit(
+        lake,
+        instructions=[instruction(name) for name in names],
+        responses=[response(f"p-{name}", name, kind="principled") for name in names]
+        + [response(f"b-{name}", name) for name in names],
+        revisions=[revision(f"v-{name}", name, f"b-{name}", "better") for name in names],
+    )
+    counts = {
+        row["source"]: row["n"]
+        for row in lake.rows("SELECT source, count(*)::INT AS n FROM constitutional GROUP BY source")
+    }
+    share = counts["principled"] / sum(counts.values())
+    assert abs(share - 135_296 / (135_296 + 182_831)) < 0.06  # 4 standard deviations of 1,000
+    both = lake.rows("SELECT 1 FROM constitutional c JOIN preferences p ON c.messages[1].content = p.prompt[1].content")
+    assert both == []
+
+
+def test_training_and_preference_prompts_are_disjoint(lake):
+    """Constitutional AI (10)"""
+    names = [f"i{n}" for n in range(60)]
+    commit(
+        lake,
+        instructions=[instruction(name) for name in names],
+        responses=[response(f"b-{name}", name) for name in names]
+        + [response(f"p-{name}", name, kind="principled") for name in names]
+        + [response(f"w-{name}", name, kind="verbose") for name in names],
+        revisions=[revision(f"v-{name}", name, f"b-{name}", "better") for name in names],
+        corrections=[correction(f"c-{name}", name, f"b-{name}", "right") for name in names],
+        comparisons=[comparison(f"x-{name}", name, f"b-{name}", f"v-{name}", 0.2) for name in names],
+    )
+    taught = {v: {r["t"] for r in lake.rows(f"SELECT messages[1].content AS t FROM {v}")}
+              for v in ("sft", "verbose_cloning", "constitutional")}  # fmt: skip
+    chosen = {v: {r["t"] for r in lake.rows(f"SELECT prompt[1].content AS t FROM {v}")}
+              for v in ("preferences", "corrected", "soft_preferences")}  # fmt: skip
+    assert all(len(prompts) > 10 for prompts in (taught | chosen).values())
+    assert set().union(*taught.values()).isdisjoint(set().union(*chosen.values()))
+
+
+def test_the_identity_set_is_a_fifth_of_qac_and_repeats_its_answers(lake):
+    """Aligner (4): the set; that it is trained on first is a recipe's."""
+    names = [f"i{n}" for n in range(1000)]
+    commit(
+        lake,
+        instructions=[instruction(name) for name in names],
+        responses=[response(f"b-{name}", name) for name in names],
+        corrections=[correction(f"c-{name}", name, f"b-{name}", "right") for name in names],
+    )
+    rows = lake.rows("SELECT * FROM qac_warmup")
+    assert 150 < len(rows) < 250  # 200, and 4 standard deviations
+    assert all(row["correction"] == row["answer"] for row in rows)
+    assert {row["id"] for row in rows} <= {row["id"] for row in lake.rows("SELECT id FROM qac")}
+    assert {row["question"] for row in rows} == {
+        f"question {name}" for name in names if low(f"question {name}\nanswer b-{name}") % 100 < 20
+    }
+
+
+def test_question_answer_and_correction_are_columns_beside_their_template_and_model(lake):
+    """Aligner (1), (2), (5), (6)"""
+    commit(
+        lake,
+        instructions=[instruction("i1", "why?")],
+        responses=[response("b1", "i1", "so"), response("u1", "i1", "fine", kind="upstream", upstream="small")],
+        corrections=[
+            correction("c1", "i1", "b1", "because", template_id="t1"),
+            correction("c2", "i1", "u1", "fine", is_copy=True),
+            correction("c3", "i1", "b1", "a squad's", aligner="second", target_id="c1", minute=9),
+        ],
+    )
+    found = lake.rows(
+        "SELECT question, answer, correction, is_copy, template_id, upstream FROM qac ORDER BY answer DESC"
+    )
+    assert [tuple(row.values()) for row in found] == [
+        ("why?", "so", "because", False, "t1", None),
+        ("why?", "fine", "fine", True, "t", "small"),
+    ]
+
+
+def test_corrections_are_preferred_to_answers_and_copies_are_left_out(lake):
+    """Aligner (7)"""
+    ask = on("preferences")
+    commit(
+        lake,
+        instructions=[instruction("i1", ask)],
+        responses=[response(f"b{n}", "i1", f"so {n}") for n in range(3)],
+        corrections=[
+            correction("c0", "i1", "b0", "because"),
+            correction("c1", "i1", "b1", "so 1", is_copy=True),
+            correction("c2", "i1", "b2", "so 2 "),
+        ],
+    )
+    (row,) = lake.rows("SELECT * FROM corrected")
+    assert row["prompt"] == [{"role": "user", "content": ask}]
+    assert (row["chosen"][0]["content"], row["rejected"][0]["content"]) == ("because", "so 0")
+
+
+def test_compared_has_the_mean_of_both_orders_and_whether_they_agree(lake):
+    """Constitutional AI (9)"""
+    commit(
+        lake,
+        instructions=[instruction("i1")],
+        responses=[response(id, "i1") for id in ("a1", "b1", "a2", "b2", "a3", "b3")],
+        comparisons=[
+            comparison("x1", "i1", "a1", "b1", 0.9),
+            comparison("x2", "i1", "a1", "b1", 0.7, first="b"),
+            comparison("x3", "i1", "a2", "b2", 0.9),
+            comparison("x4", "i1", "a2", "b2", 0.3, first="b"),
+            comparison("x5", "i1", "a3", "b3", 0.2, first="b"),
+        ],
+    )
+    found = lake.rows(
+        "SELECT a_id, p_a_first, p_a_second, round(p_a, 6) AS p_a, consistent FROM compared ORDER BY a_id"
+    )
+    assert [tuple(row.values()) for row in found] == [
+        ("a1", 0.9, 0.7, 0.8, True),
+        ("a2", 0.9, 0.3, 0.6, False),
+        ("a3", None, 0.2, 0.2, None),
+    ]
+
+
+def test_of_a_pair_the_newest_principle_counts_and_orders_of_two_are_not_mixed(lake):
+    commit(lake, instructions=[instruction("i1")], responses=[response("a", "i1"), response("b", "i1")],
+           comparisons=[comparison("x1", "i1", "a", "b", 0.9),
+                        comparison("x2", "i1", "a", "b", 0.9, first="b")])  # fmt: skip
+    commit(lake, comparisons=[comparison("x3", "i1", "a", "b", 0.2, principle_id="law", principle_hash="k")])
+    (row,) = lake.rows("SELECT principle_id, p_a, p_a_first, p_a_second FROM compared")
+    assert tuple(row.values()) == ("law", 0.2, 0.2, None)
+
+
+def test_soft_preferences_set_the_better_answer_over_the_other_with_its_probability(lake):
+    """Constitutional AI (7)"""
+    ask = on("preferences")
+    commit(
+        lake,
+        instructions=[instruction("i1", ask)],
+        responses=[response(id, "i1", id if id != "same" else "a") for id in ("a", "b", "even", "same")],
+        revisions=[revision("v", "i1", "a", "revised")],
+        comparisons=[
+            comparison("x1", "i1", "a", "b", 0.25),
+            comparison("x2", "i1", "a", "v", 0.4),
+            comparison("x3", "i1", "a", "even", 0.5),
+            comparison("x4", "i1", "a", "same", 0.9),
+        ],
+    )
+    rows = lake.rows("SELECT * FROM soft_preferences ORDER BY id")
+    found = [(row["chosen"][0]["content"], row["rejected"][0]["content"], row["p"], row["chosen_id"]) for row in rows]
+    assert found == [("b", "a", 0.75, "b"), ("revised", "a", 0.6, "v")]
+
+
+def test_inspectors_are_listed_with_the_lowest_mean_first(lake):
+    def inspection(id, target, inspector, score, minute=0):
+        return record(id, ["r"], instruction_id="i1", response_id="r", target_id=target, inspector=inspector,
+                      score=score, minute=minute)  # fmt: skip
+
+    commit(
+        lake,
+        instructions=[instruction("i1")],
+        responses=[response("r", "i1")],
+        inspections=[
+            inspection("n1", "r", "ethical", 0.9),
+            inspection("n2", "r", "factual", 0.2),
+            inspection("n3", "c", "factual", 0.7, minute=1),
+        ],
+    )
+    found = lake.rows("SELECT * FROM inspectors")
+    assert [tuple(row.values()) for row in found] == [
+        ("factual", 1, 0.2, 0.7, 1, 1),
+        ("ethical", 1, 0.9, 0.9, 0, 0),
+    ]
