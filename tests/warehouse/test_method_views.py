@@ -2,12 +2,7 @@
 
 import hashlib
 
-from lake_rows import commit, correction, half, instruction, on, record, response, revision
-
-
-def comparison(id, about, a, b, p_a, **fields):
-    fields = {"first": "a", "principle_id": "kind", "principle_hash": "h"} | fields
-    return record(id, [about, a, b], instruction_id=about, a_id=a, b_id=b, p_a=p_a, **fields)
+from lake_rows import commit, comparison, correction, half, instruction, on, record, response, revision
 
 
 def low(text):
