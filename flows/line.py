@@ -51,17 +51,17 @@ class Line:
         self.contamination = Contamination(self.held_out)
         self.write = self_instruct.generate(self.library, line.self_instruct)
         self._writes = Stage(self.write)
-        self.walking = Walk(line, self.library, self.factory, self.engines)
+        self.way = Walk(line, self.library, self.factory, self.engines)
 
     @property
     def stages(self) -> list[Stage]:
         """Every step of this line; one stands after the one that it gets its rows from."""
-        return [self._writes, *self.walking.stages]
+        return [self._writes, *self.way.stages]
 
     def words(self) -> list[Row]:
         """What this line may say, for the `prompts` table: each prompt, principle, rule and exemplar."""
         prompt = self.write.prompt
-        return [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source}, *self.walking.words()]
+        return [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source}, *self.way.words()]
 
     async def walk(self) -> str | None:
         """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
@@ -160,7 +160,7 @@ class Line:
         await self.factory.chunk(f"walk × {len(rows)}", work)
 
     async def _walk_row(self, row: Row) -> None:
-        await self.walking.row(row)
+        await self.way.row(row)
         self._walking.discard(row["instruction_id"])
         self._arrived.set()
 

@@ -123,7 +123,7 @@ async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] |
             factory = Probe(lake, run, progress)
             line = Line(preset, factory, engines or opened, held_out_of(preset))
             run.words = line.words()
-            prints = [stage.step.fingerprint(line.walking.engine(stage)) for stage in line.stages]
+            prints = [stage.step.fingerprint(line.way.engine(stage)) for stage in line.stages]
             before = plans.measured(lake, prints)
             known = [fingerprint in before and before[fingerprint]["rows"] >= ROWS for fingerprint in prints]
             factory.wanted = _wanted(line.stages, known)
@@ -210,7 +210,7 @@ def _stations(
         stations.append(
             Station(
                 name=stage.step.name,
-                model=line.walking.engine(stage).identity,
+                model=line.way.engine(stage).identity,
                 after=(places[id(stage.after)] if stage.after else 0) if stations else None,
                 pending=seen.pending,
                 saved=seen.settled,

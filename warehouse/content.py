@@ -1,8 +1,9 @@
 """What rows are, as one hash: it depends on their values and their order, and on nothing else.
 
 A column of texts is two streams of bytes, the lengths (eight bytes each, little-endian, -1 for null) and the texts
-themselves; a list adds its own lengths, a struct whether it is null. Each stream has a sha256 of its own, so where one
-batch ends and the next begins leaves no trace, nor does how Arrow or Parquet lay the values out.
+themselves; one of doubles is which of them are there, and their eight bytes each; a list adds its own lengths, a struct
+whether it is null. Each stream has a sha256 of its own, so where one batch ends and the next begins leaves no trace,
+nor does how Arrow or Parquet lay the values out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _LISTS = (pa.types.is_list, pa.types.is_large_list)
 
 
 class Content:
-    """The hash of a table that comes batch by batch; columns of text, and lists and structs of them."""
+    """The hash of a table that comes batch by batch; columns of texts or doubles, and lists and structs of them."""
 
     def __init__(self) -> None:
         self._streams: dict[str, Any] = defaultdict(hashlib.sha256)
@@ -52,12 +53,15 @@ def _streams(name: str, array: pa.Array) -> Iterator[tuple[str, Any]]:
     elif any(matches(array.type) for matches in _LISTS):
         yield f"{name} lengths", _lengths(pc.list_value_length(array))
         yield from _streams(f"{name}[]", array.flatten())
+    elif pa.types.is_float64(array.type):
+        yield f"{name} there", _lengths(array.is_valid().cast(pa.int64()))
+        yield f"{name} values", array.fill_null(0.0).to_numpy(zero_copy_only=False).astype("<f8")
     elif pa.types.is_struct(array.type):
         yield f"{name} there", _lengths(array.is_valid().cast(pa.int64()))
         for field, values in zip(array.type, array.flatten(), strict=True):
             yield from _streams(f"{name}.{field.name}", values)
     else:
-        raise TypeError(f"{name}: got {array.type}, expected texts, or lists and structs of texts")
+        raise TypeError(f"{name}: got {array.type}, expected texts, doubles, or lists and structs of these")
 
 
 def _lengths(array: pa.Array) -> np.ndarray:

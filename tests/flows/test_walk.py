@@ -160,8 +160,7 @@ def test_a_squad_mends_what_scores_low_scores_it_anew_and_then_leaves_it(works: 
     assert works.rows("SELECT * FROM qac") == [], "a squad's corrections are no Q-A-C"
     chains = works.rows(
         "SELECT count(*)::INT AS n FROM inspections i JOIN corrections c ON c.id = i.target_id"
-        " WHERE list_contains(i.parents, c.id) AND list_contains(c.parents, c.target_id)"
-        " AND c.target_id = c.response_id"
+        " WHERE list_has(i.parents, c.id) AND list_has(c.parents, c.target_id) AND c.target_id = c.response_id"
     )
     assert chains == [{"n": 2 * ACCEPT}]
     assert works.rows("SELECT inspector, below, mended FROM inspectors ORDER BY inspector") == [

@@ -65,6 +65,11 @@ def correction(id, about, first, text, **fields):
     return record(id, [first], instruction_id=about, response_id=first, text=text, **fields)
 
 
+def comparison(id, about, a, b, p_a, **fields):
+    fields = {"first": "a", "principle_id": "kind", "principle_hash": "h"} | fields
+    return record(id, [about, a, b], instruction_id=about, a_id=a, b_id=b, p_a=p_a, **fields)
+
+
 def half(text):
     """The split computed without DuckDB: the last eight bytes of the text's MD5 decide."""
     low = int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little")
@@ -97,4 +102,18 @@ def fill(lake, count=12, start=0, revised=NASTY):
         revisions=[revision(f"v-{name}", name, f"b-{name}", revised) for name in names],
         critiques=[record(f"q-{name}", instruction_id=name, response_id=f"b-{name}", **CRITIQUE) for name in names],
         corrections=[correction(f"c-{name}", name, f"b-{name}", "x" * 3000) for name in names],
+    )
+
+
+def fill_further(lake, count=12, start=0):
+    """What further methods make of the instructions of `fill`: a long answer, and a comparison in both orders."""
+    names = [f"i{n}" for n in range(start, start + count)]
+    commit(
+        lake,
+        responses=[response(f"w-{name}", name, kind="verbose", complete=True) for name in names],
+        comparisons=[
+            comparison(f"x-{first}-{name}", name, f"b-{name}", f"v-{name}", 0.2, first=first)
+            for name in names
+            for first in ("a", "b")
+        ],
     )

@@ -80,3 +80,13 @@ def test_names_are_seen_and_other_kinds_refused():
     assert content(batch) != content(batch.rename_columns(["words"]))
     with pytest.raises(TypeError, match="n: got int64"):
         content(*pa.table({"n": [1]}).to_batches())
+
+
+def test_doubles_are_seen_with_their_nulls_however_they_are_cut():
+    def of(*values):
+        return pa.table({"p": pa.array(values, pa.float64())})
+
+    base = content(*of(0.5, None, 0.0).to_batches())
+    assert base == content(*of(0.5).to_batches(), *of(None, 0.0).to_batches())
+    for other in ((0.5, 0.0, None), (0.5, 0.0, 0.0), (0.6, None, 0.0), (0.5, None)):
+        assert content(*of(*other).to_batches()) != base

@@ -2,12 +2,7 @@
 
 import hashlib
 
-from lake_rows import commit, correction, half, instruction, on, record, response, revision
-
-
-def comparison(id, about, a, b, p_a, **fields):
-    fields = {"first": "a", "principle_id": "kind", "principle_hash": "h"} | fields
-    return record(id, [about, a, b], instruction_id=about, a_id=a, b_id=b, p_a=p_a, **fields)
+from lake_rows import commit, comparison, correction, half, instruction, on, record, response, revision
 
 
 def low(text):
@@ -192,9 +187,12 @@ def test_compared_has_the_mean_of_both_orders_and_whether_they_agree(lake):
 
 
 def test_of_a_pair_the_newest_principle_counts_and_orders_of_two_are_not_mixed(lake):
-    commit(lake, instructions=[instruction("i1")], responses=[response("a", "i1"), response("b", "i1")],
-           comparisons=[comparison("x1", "i1", "a", "b", 0.9),
-                        comparison("x2", "i1", "a", "b", 0.9, first="b")])  # fmt: skip
+    commit(
+        lake,
+        instructions=[instruction("i1")],
+        responses=[response("a", "i1"), response("b", "i1")],
+        comparisons=[comparison(f"x-{first}", "i1", "a", "b", 0.9, first=first) for first in ("a", "b")],
+    )
     commit(lake, comparisons=[comparison("x3", "i1", "a", "b", 0.2, principle_id="law", principle_hash="k")])
     (row,) = lake.rows("SELECT principle_id, p_a, p_a_first, p_a_second FROM compared")
     assert tuple(row.values()) == ("law", 0.2, 0.2, None)
