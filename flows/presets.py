@@ -20,8 +20,11 @@ from prompts import Library, digest
 from tasks.engines import Sampling
 from tasks.engines.spec import EngineSpec
 from tasks.evaluate import held_out
+from tasks.generate import instances
 from tasks.generate.aligner import Config as Aligner
 from tasks.generate.constitutional import Config as Constitutional
+from tasks.generate.instances import Config as Instances
+from tasks.generate.red_team import Config as RedTeam
 from tasks.generate.respond import Config as Respond
 from tasks.generate.self_align import Config as SelfAlign
 from tasks.generate.self_instruct import Config as SelfInstruct
@@ -86,6 +89,8 @@ class Line(_Strict):
     """What the refresh does. A method that is left out is not run."""
 
     self_instruct: SelfInstruct
+    red_team: RedTeam | None = None
+    instances: Instances | None = None
     respond: Respond = Respond()
     self_align: SelfAlign | None = None
     constitutional: Constitutional | None = None
@@ -171,6 +176,10 @@ class Preset(_Strict):
         library = self.words.library()
         library.topics()
         library.seeds()
+        if self.line.red_team:
+            library.question_types()
+        if self.line.instances:
+            instances.check(library, self.line.instances)
         if self.line.constitutional:
             library.principles()
         if self.line.self_align:

@@ -44,6 +44,7 @@ class Step:
         parents: the fields of a row that hold the ids of the records it is made from; copied to each record.
         variables: row → the prompt's variables.
         read: (reply, row) → the fields of each record it yields. Raises Unparsed or Rejected.
+        read_cut: the same of a reply that reached max_tokens; without it such a reply is rejected.
         content: row → what else makes the work (a principle and its hash); part of the work key.
         sample: row → what tells apart requests of the same words that want replies of their own.
         carry: (row, one of its records) → the row that the next step of a chain gets.
@@ -60,6 +61,7 @@ class Step:
     parents: tuple[str, ...]
     variables: Callable[[Row], Mapping[str, Any]]
     read: Callable[[str, Row], Sequence[Row]]
+    read_cut: Callable[[str, Row], Sequence[Row]] | None = None
     content: Callable[[Row], Mapping[str, Any]] = lambda row: {}
     sample: Callable[[Row], str | None] = lambda row: None
     carry: Callable[[Row, Row], Row] = lambda row, record: row
@@ -235,12 +237,13 @@ def probabilities(reply: str) -> list[float]:
 
 
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
-    """The records in a reply; what no step wants (a reply cut short, an empty one) is rejected here."""
-    if completion.finish_reason == "length":
+    """The records in a reply; what no step wants (an empty one), or this one does not (cut short), is rejected here."""
+    read = step.read_cut if completion.finish_reason == "length" else step.read
+    if read is None:
         raise Rejected("truncated: the reply reached max_tokens")
     if not completion.text.strip():
         raise Rejected("empty reply")
-    return step.read(completion.text, row)
+    return read(completion.text, row)
 
 
 def _attempt(ask: Ask, number: int, sampling: Sampling) -> Row:
