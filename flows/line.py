@@ -83,8 +83,8 @@ class Line:
                 rows.append({"hash": p.critique_hash, "id": f"principle:{p.id}", "source": p.critique})
                 rows.append({"hash": p.revision_hash, "id": f"principle:{p.id}:revision", "source": p.revision})
         for type in self.writing.types:
-            said = f"{type.name}: {type.hint}"
-            rows.append({"hash": digest(said), "id": f"type:{type.name}", "source": said})
+            source = f"{type.name}: {type.hint}"
+            rows.append({"hash": digest(source), "id": f"type:{type.name}", "source": source})
         if self.principled:
             rules, exemplars = self.library.rules()
             said = [(f"rule:{rule.name}", f"{rule.name}: {rule.text}") for rule in rules]

@@ -140,7 +140,7 @@ def output_first(reply: str) -> list[_Pair]:
         raise Unparsed("no line starts with 'Label:'")
     pairs = []
     for piece in pieces:
-        label, *given = _INPUT.split(_EXAMPLE.sub("", piece), maxsplit=1)
+        label, *given = _INPUT.split(_EXAMPLE.split(piece)[0], maxsplit=1)
         pairs.append((_input("".join(given)), label.strip()))
     return pairs
 

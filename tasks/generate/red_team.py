@@ -40,19 +40,21 @@ class Topics(MethodConfig):
 
     # paper: T 1, top_p 0.98, 128 tokens
     sampling: Sampling = Sampling(temperature=1.0, top_p=0.98, max_tokens=128)
-    rounds: int = Field(5, ge=0)  # paper: 9 were run, the questions used the first 5; 0 leaves it at the types' own
-    requests_per_type: int = Field(10, ge=1)  # in a round; our choice
-    count: int = Field(10, ge=1)  # paper: 10 topics asked for
-    examples: int = Field(5, ge=1)  # paper: 5
-    first_examples: int = Field(1, ge=1)  # paper: 1 until there are ten
-    many: int = Field(10, ge=1)  # paper: 10
-    max_words: int = Field(3, ge=1)  # paper: 3
+    rounds: int = Field(
+        default=5, ge=0
+    )  # paper: 9 were run, the questions used the first 5; 0 leaves it at the types' own
+    requests_per_type: int = Field(default=10, ge=1)  # in a round; our choice
+    count: int = Field(default=10, ge=1)  # paper: 10 topics asked for
+    examples: int = Field(default=5, ge=1)  # paper: 5
+    first_examples: int = Field(default=1, ge=1)  # paper: 1 until there are ten
+    many: int = Field(default=10, ge=1)  # paper: 10
+    max_words: int = Field(default=3, ge=1)  # paper: 3
 
 
 class Config(MethodConfig):
     """Settings of topics and questions; "paper" is arXiv 2305.03047 with its code."""
 
-    topics: Topics = Field(default_factory=Topics)
+    topics: Topics = Topics()
     # paper: T 1, top_p 0.95, 384 tokens
     sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=384)
     count: int = Field(20, ge=1)  # hints of a request, each for one question; paper: 20

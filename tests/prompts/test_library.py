@@ -15,11 +15,11 @@ from tasks.filters.rouge import RougePool
 from tasks.generate.self_align import cited
 from tasks.generate.self_instruct import Config, gate
 
-DATA = ("constitution", "rules", "topics")
+DATA = ("constitution", "rules", "self_instruct/topics", "types")
 PROMPTS = sorted(
     str(path.relative_to(HERE)).removesuffix(".yaml")
     for path in HERE.rglob("*.yaml")
-    if "." not in path.stem and path.stem not in DATA
+    if "." not in path.stem and not str(path.with_suffix("")).endswith(DATA)
 )
 GOOD = "id: a/b\nabout: x\nvariables: [name]\ntext: 'Hello {{ name }}'\n"
 
@@ -111,9 +111,10 @@ def test_both_variants_of_a_prompt_load_and_ask_for_the_same(id: str) -> None:
 
 
 def test_no_file_is_left_out() -> None:
-    stems = {path.name.split(".")[0] for path in HERE.rglob("*.yaml")}
-    assert {id.split("/")[1] for id in PROMPTS} | set(DATA) == stems
-    assert len(PROMPTS) == 9
+    ids = {str(path.relative_to(HERE)).split(".")[0] for path in HERE.rglob("*.yaml")}
+    data = {id for id in ids if id.endswith(DATA)}
+    assert set(PROMPTS) | data == ids
+    assert (len(PROMPTS), len(data)) == (15, 4)
 
 
 @pytest.mark.parametrize("variant", prompts.VARIANTS)
