@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from works import ACCEPT, Works, speak
 
 from flows.line import Line
+from flows.presets import load
+from nano.grammar import parse
 from prompts import Message
 from tasks.engines import EngineDown, Sampling, ScriptedEngine
 from tasks.generate.instances import Config as Instances
 from tasks.generate.red_team import Config as RedTeam
+from warehouse import Lake
 
 QUESTIONS = 10
 TOPICS = {"rounds": 2, "requests_per_type": 3, "count": 5}
@@ -90,7 +94,7 @@ def test_the_same_again_sends_nothing(works: Works, methods: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("down_after", [1, 4, 13, 40])
-def test_after_a_fall_it_comes_to_what_a_straight_run_comes_to(tested: Works, tmp_path: Any, down_after: int) -> None:
+def test_after_a_fall_it_comes_to_what_a_straight_run_comes_to(tested: Works, tmp_path: Path, down_after: int) -> None:
     with_methods(tested, instances=INSTANCES)
     straight = Works(tmp_path / "straight", tested.words, tested.preset, ScriptedEngine(speak))
     tested.home.rename(tmp_path / "kept")
@@ -165,3 +169,27 @@ def test_held_out_prompts_are_kept_out_of_questions_too(tested: Works) -> None:
     tested.held_out = [str(asked[0])]
     again = asyncio.run(tested.walk())
     assert asked[0] not in {row["text"] for row in again.accepted}
+
+
+@pytest.mark.flow
+def test_nano_writes_questions_on_their_topics(tmp_path: Path) -> None:
+    from flows.refresh import walk_line
+
+    small = {"sampling": {"top_p": 1.0, "max_tokens": 96}, "topics": {"rounds": 0}, "requests_per_round": 5}
+    config = RedTeam.model_validate(small | {"accept": 20, "count": 4, "seed_exemplars": 2, "new_exemplars": 1})
+    nano = load("nano")
+    line = nano.line.model_copy(
+        update={"self_instruct": nano.line.self_instruct.model_copy(update={"accept": 40}), "red_team": config}
+    )
+    with Lake.open(tmp_path) as lake:
+        summary = asyncio.run(walk_line(nano.model_copy(update={"line": line}), lake))
+        assert (summary.state, summary.accepted) == ("finished", 60)
+        rows = lake.rows("SELECT question_type, topic, text FROM instructions WHERE origin = 'red_team'")
+        answered = lake.rows("SELECT count(DISTINCT i.id) AS n FROM responses r JOIN instructions i"
+                             " ON i.id = r.instruction_id WHERE i.origin = 'red_team'")  # fmt: skip
+        again = asyncio.run(walk_line(nano.model_copy(update={"line": line}), lake))
+    assert {row["question_type"] for row in rows} == {"harm", "unknown", "upset", "howto"}
+    assert answered == [{"n": 20}]
+    assert again.sent == 0
+    known = [intent for row in rows if (intent := parse(row["text"]))]
+    assert len(known) > len(rows) / 2, "most of them are sentences of its world"

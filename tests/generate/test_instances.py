@@ -105,7 +105,7 @@ def test_replies_are_read_in_both_forms() -> None:
 
 @pytest.mark.parametrize("parse", [input_first, output_first])
 def test_no_reply_makes_a_parser_fall_or_invent(parse: Callable[[str], list[tuple[str, str]]]) -> None:
-    read = outcomes(lambda reply: parse(reply), replies(PIECES, 3000), Unparsed)
+    read = outcomes(parse, replies(PIECES, 3000), Unparsed)
     assert len(read) > 300
     for reply, pairs in read.items():
         assert all(text in reply for pair in pairs for text in pair)  # type: ignore[attr-defined]

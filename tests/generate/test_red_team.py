@@ -102,8 +102,8 @@ def test_a_type_has_each_topic_once_however_it_is_written() -> None:
 def test_every_type_is_cut_to_the_number_of_topics_of_the_smallest() -> None:
     """SELF-ALIGN (2): balanced topics."""
     hints = red_team.balanced(KNOWN_TOPICS)
-    assert [(hint["question_type"], hint["topic"]) for hint in hints] == [
-        ("law", "Law"), ("art", "Art"), ("sea", "Sea"), ("law", "Wills"), ("art", "Fresco"), ("sea", "Tides")]  # fmt: skip
+    assert [hint["topic"] for hint in hints] == ["Law", "Art", "Sea", "Wills", "Fresco", "Tides"]
+    assert [hint["question_type"] for hint in hints] == ["law", "art", "sea"] * 2
 
 
 def test_a_request_has_twenty_hints_and_five_exemplars_of_either_kind() -> None:
