@@ -37,24 +37,23 @@ class Line:
     def __post_init__(self) -> None:
         line = self.preset.line
         self.library: Library = self.preset.words.library()
-        self.writing = Writing(
-            line, self.library, self.factory, self.engines["generator"], Contamination(self.held_out)
-        )
+        contamination = Contamination(self.held_out)
+        self.writing = Writing(line, self.library, self.factory, self.engines["generator"], contamination)
         self.classify = instances.classify(self.library, line.instances) if line.instances else None
-        self.instances = self._instances()
+        self.instances = self._instances(contamination)
         self.respond = respond.respond(self.library, line.respond)
         self.principled = self_align.answer(self.library, line.self_align) if line.self_align else None
         self.correct = aligner.correct(self.library, line.aligner) if line.aligner else None
         self.rounds = self._rounds()
 
-    def _instances(self) -> dict[bool, Step]:
+    def _instances(self, contamination: Contamination) -> dict[bool, Step]:
         """The steps that write instances, by whether the instruction is a classification task."""
         config = self.preset.line.instances
         if config is None:
             return {}
         return {
-            False: instances.instances(self.library, config, "input_first"),
-            True: instances.instances(self.library, config, "output_first"),
+            False: instances.instances(self.library, config, "input_first", contamination),
+            True: instances.instances(self.library, config, "output_first", contamination),
         }
 
     def _rounds(self) -> list[tuple[Step, Step]]:
@@ -76,7 +75,7 @@ class Line:
         yield from (step for step in (self.principled, self.correct) if step)
 
     def words(self) -> list[Row]:
-        """What this line may say, for the `prompts` table: each prompt, principle, rule and exemplar."""
+        """What this line may say, for the `prompts` table: each prompt, principle, type, demonstration, rule, exemplar."""
         rows = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source} for step in self.steps]
         if self.rounds:
             for p in self.library.principles():
@@ -85,6 +84,10 @@ class Line:
         for type in self.writing.types:
             source = f"{type.name}: {type.hint}"
             rows.append({"hash": digest(source), "id": f"type:{type.name}", "source": source})
+        if self.classify:
+            for seed in self.library.seeds():
+                source = f"{seed.instruction}\nInput: {seed.input}\nOutput: {seed.output}"
+                rows.append({"hash": digest(source), "id": f"seed:{seed.topic}", "source": source})
         if self.principled:
             rules, exemplars = self.library.rules()
             said = [(f"rule:{rule.name}", f"{rule.name}: {rule.text}") for rule in rules]

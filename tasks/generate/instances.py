@@ -20,6 +20,7 @@ from pydantic import Field
 
 from prompts import Library, PromptError, Seed, digest
 from tasks.engines import Sampling
+from tasks.filters.contamination import Contamination
 from tasks.generate.config import MethodConfig
 from tasks.step import Row, Step, Unparsed
 
@@ -75,8 +76,11 @@ def classify(library: Library, config: Config) -> Step:
     )
 
 
-def instances(library: Library, config: Config, form: Form) -> Step:
-    """Writes instances of an instruction; the row gains instance_id, input, output and instance_state, for each one."""
+def instances(library: Library, config: Config, form: Form, contamination: Contamination) -> Step:
+    """Writes instances of an instruction; the row gains instance_id, input, output and instance_state, for each one.
+
+    An instance that makes an evaluation prompt of its instruction is rejected.
+    """
     label_first = form == "output_first"
     demos = _demos(library, config.demos, label_first)
     sampling = replace(config.sampling, max_tokens=config.label_tokens) if label_first else config.sampling
@@ -87,8 +91,8 @@ def instances(library: Library, config: Config, form: Form) -> Step:
         sampling=sampling,
         parents=("instruction_id",),
         variables=lambda row: {"demos": demos, "instruction": row["instruction"]},
-        read=_reader(form, config.instances, cut=False),
-        read_cut=_reader(form, config.instances, cut=True),
+        read=_reader(form, config.instances, contamination, cut=False),
+        read_cut=_reader(form, config.instances, contamination, cut=True),
         carry=lambda row, record: (
             row
             | {"instance_id": record["id"], "instance_state": record["state"]}
@@ -102,8 +106,8 @@ def instances(library: Library, config: Config, form: Form) -> Step:
 def check(library: Library, config: Config) -> None:
     """Look for everything that the steps will say. Raises PromptError if the seeds are too few, or have no outputs."""
     classify(library, config)
-    instances(library, config, "input_first")
-    instances(library, config, "output_first")
+    instances(library, config, "input_first", Contamination([]))
+    instances(library, config, "output_first", Contamination([]))
 
 
 def stands_alone(rows: Sequence[Row]) -> bool:
@@ -179,24 +183,17 @@ def _fault(given: str, output: str) -> str | None:
     return COLON if given.endswith(":") or output.endswith(":") else None
 
 
-def _reader(form: Form, limit: int, *, cut: bool) -> Callable[[str, Row], list[Row]]:
+def _reader(form: Form, limit: int, contamination: Contamination, *, cut: bool) -> Callable[[str, Row], list[Row]]:
     parse = output_first if form == "output_first" else input_first
 
     def read(reply: str, row: Row) -> list[Row]:
         pairs = parse(reply)
-        return [
-            {
-                "place": place,
-                "form": form,
-                "input": given,
-                "output": output,
-                "state": "rejected" if reason else "accepted",
-                "reason": reason,
-            }
-            for place, ((given, output), reason) in enumerate(
-                zip(pairs, judged(pairs, limit, cut=cut), strict=True), start=1
-            )
-        ]
+        records = []
+        for place, (pair, fault) in enumerate(zip(pairs, judged(pairs, limit, cut=cut), strict=True), start=1):
+            reason = fault or contamination.reason(f"{row['instruction']}\n{pair[0]}")
+            verdict = {"state": "rejected" if reason else "accepted", "reason": reason}
+            records.append({"place": place, "form": form, "input": pair[0], "output": pair[1]} | verdict)
+        return records
 
     return read
 

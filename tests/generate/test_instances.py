@@ -10,6 +10,7 @@ from fuzz import outcomes, replies
 
 from prompts import Library, PromptError
 from tasks.engines import Completion, ScriptedEngine
+from tasks.filters.contamination import REASON, Contamination
 from tasks.generate.instances import (
     COLON,
     CONFLICT,
@@ -30,6 +31,7 @@ from tasks.generate.instances import (
 )
 from tasks.step import Row, Unparsed
 
+FREE = Contamination([])
 PIECES = ("Example 1\n", "Example 2:\n", "Input: a\n", "Output: b\n", "Label: c\n", "Input: none\n", "Class label: d\n")
 
 
@@ -73,13 +75,13 @@ def test_a_verdict_cut_at_its_third_token_counts_and_a_bad_one_is_not_asked_agai
 def test_a_classification_task_is_given_labels_first_and_another_inputs_first(ask: Callable, instruction: Row) -> None:
     """Self-Instruct (7): output first for classification, 300 tokens against 350; greedy, presence penalty 1.5."""
     engine = ScriptedEngine(["Label: wet\nInput: rain\n\nLabel: dry\nInput: dust"])
-    outcome = ask(instances(Library(), Config(), "output_first"), [instruction], engine)
+    outcome = ask(instances(Library(), Config(), "output_first", FREE), [instruction], engine)
     assert [(r["input"], r["output"], r["form"]) for r in outcome.records] == [
-        ("rain", "wet", "output_first"), ("dust", "dry", "output_first")]  # fmt: skip
+        ("rain", "wet", "output_first", FREE), ("dust", "dry", "output_first", FREE)]  # fmt: skip
     first = engine.calls[0]
     assert first.prompt[0]["content"].count("\nLabel: ") == Config().demos
     engine = ScriptedEngine(["Example 1\nInput: rain\nOutput: It is wet."])
-    outcome = ask(instances(Library(), Config(), "input_first"), [instruction], engine)
+    outcome = ask(instances(Library(), Config(), "input_first", FREE), [instruction], engine)
     assert [(r["input"], r["output"], r["place"]) for r in outcome.records] == [("rain", "It is wet.", 1)]
     second = engine.calls[0]
     assert (first.sampling.max_tokens, second.sampling.max_tokens) == (300, 350)
@@ -137,12 +139,20 @@ def test_a_reply_cut_short_loses_its_last_instance_and_no_other(ask: Callable, i
     """Self-Instruct (5), of instances: the last one is dropped."""
     text = "Example 1\nInput: x\nOutput: y\n\nExample 2\nInput: z\nOutput: half of"
     outcome = ask(
-        instances(Library(), Config(), "input_first"),
+        instances(Library(), Config(), "input_first", FREE),
         [instruction],
         ScriptedEngine([Completion(text, "length", 1, 350, 0.0)]),
     )
     assert [(record["output"], record["state"], record["reason"]) for record in outcome.records] == [
         ("y", "accepted", None), ("half of", "rejected", CUT)]  # fmt: skip
+
+
+def test_an_instance_that_makes_an_evaluation_prompt_is_rejected(ask: Callable, instruction: Row) -> None:
+    """Self-Instruct (10), of instances."""
+    held_out = Contamination([f"{instruction['instruction']} It lives in a cold room."])
+    reply = "Example 1\nInput: It lives in a cold room.\nOutput: Hardly.\n\nExample 2\nInput: It blooms.\nOutput: More."
+    outcome = ask(instances(Library(), Config(), "input_first", held_out), [instruction], ScriptedEngine([reply]))
+    assert [record["reason"] for record in outcome.records] == [REASON, None]
 
 
 def test_a_task_stands_alone_if_none_of_its_instances_has_an_input() -> None:
