@@ -75,7 +75,7 @@ class Line:
         yield from (step for step in (self.principled, self.correct) if step)
 
     def words(self) -> list[Row]:
-        """What this line may say, for the `prompts` table: each prompt, principle, type, demonstration, rule, exemplar."""
+        """What this line may say, for the `prompts` table: each prompt, principle, type, seed, rule and exemplar."""
         rows = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source} for step in self.steps]
         if self.rounds:
             for p in self.library.principles():

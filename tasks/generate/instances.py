@@ -191,8 +191,8 @@ def _reader(form: Form, limit: int, contamination: Contamination, *, cut: bool) 
         records = []
         for place, (pair, fault) in enumerate(zip(pairs, judged(pairs, limit, cut=cut), strict=True), start=1):
             reason = fault or contamination.reason(f"{row['instruction']}\n{pair[0]}")
-            verdict = {"state": "rejected" if reason else "accepted", "reason": reason}
-            records.append({"place": place, "form": form, "input": pair[0], "output": pair[1]} | verdict)
+            state: Row = {"state": "rejected" if reason else "accepted", "reason": reason}
+            records.append({"place": place, "form": form, "input": pair[0], "output": pair[1]} | state)
         return records
 
     return read

@@ -82,7 +82,7 @@ def topics(library: Library, config: Topics) -> Step:
         sampling=config.sampling,
         parents=("request_id",),
         variables=lambda row: {"type": row["type"], "examples": row["examples"], "count": config.count},
-        content=lambda row: {"type": row["type"], "examples": row["examples"]},
+        content=lambda row: {"type": row["type"], "exemplars": row["examples"]},
         # Two requests that happened to draw the same examples are to be answered each for itself.
         sample=lambda row: row["request_id"],
         read=read,

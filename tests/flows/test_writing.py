@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from works import ACCEPT, Works, speak
 
+from flows import show_trace
 from flows.line import Line
 from flows.presets import load
 from nano.grammar import parse
@@ -17,6 +18,7 @@ from tasks.engines import EngineDown, Sampling, ScriptedEngine
 from tasks.generate.instances import Config as Instances
 from tasks.generate.red_team import Config as RedTeam
 from warehouse import Lake
+from warehouse.trace import trace
 
 QUESTIONS = 10
 TOPICS = {"rounds": 2, "requests_per_type": 3, "count": 5}
@@ -169,6 +171,20 @@ def test_held_out_prompts_are_kept_out_of_questions_too(tested: Works) -> None:
     tested.held_out = [str(asked[0])]
     again = asyncio.run(tested.walk())
     assert asked[0] not in {row["text"] for row in again.accepted}
+
+
+def test_a_question_and_a_topic_can_be_traced_to_what_they_were_asked_with(
+    tested: Works, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = asyncio.run(tested.walk())
+    question = next(row["id"] for row in line.accepted if row["question_type"])
+    topic = tested.rows("SELECT id FROM topics LIMIT 1")[0]["id"]
+    with Lake.open(tested.home, read_only=True) as lake:
+        for id in (question, topic):
+            show_trace.trace(trace(lake, str(id)), full=True, json=False)
+    told = capsys.readouterr().out
+    assert all(f"“{text}”" in told for text in ("What is law made of today?", "Law"))
+    assert "red_team · art" in told or "red_team · law" in told
 
 
 @pytest.mark.flow
