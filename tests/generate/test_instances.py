@@ -77,7 +77,7 @@ def test_a_classification_task_is_given_labels_first_and_another_inputs_first(as
     engine = ScriptedEngine(["Label: wet\nInput: rain\n\nLabel: dry\nInput: dust"])
     outcome = ask(instances(Library(), Config(), "output_first", FREE), [instruction], engine)
     assert [(r["input"], r["output"], r["form"]) for r in outcome.records] == [
-        ("rain", "wet", "output_first", FREE), ("dust", "dry", "output_first", FREE)]  # fmt: skip
+        ("rain", "wet", "output_first"), ("dust", "dry", "output_first")]  # fmt: skip
     first = engine.calls[0]
     assert first.prompt[0]["content"].count("\nLabel: ") == Config().demos
     engine = ScriptedEngine(["Example 1\nInput: rain\nOutput: It is wet."])
