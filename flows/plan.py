@@ -144,9 +144,9 @@ async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] |
 def _writing(line: Line, skipped: int, written: int, kept: int) -> Writing:
     config = line.preset.line.self_instruct
     return Writing(
-        wanted=max(0, config.accept - len(line.accepted)),
+        wanted=max(0, config.accept - len(line.writing.rounds[0].accepted)),
         requests=config.requests_per_round,
-        left=config.max_candidates - line.candidates + skipped,
+        left=config.max_candidates - line.writing.rounds[0].candidates + skipped,
         candidates=written,
         kept=kept,
     )

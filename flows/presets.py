@@ -23,10 +23,13 @@ from tasks.evaluate import held_out
 from tasks.evaluate.gate import Policy
 from tasks.evaluate.judge import Config as Judge
 from tasks.filters import contamination
+from tasks.generate import instances
 from tasks.generate.aligner import Config as Aligner
 from tasks.generate.constitutional import Config as Constitutional
 from tasks.generate.feedback import Config as Compare
+from tasks.generate.instances import Config as Instances
 from tasks.generate.rate import Config as Rate
+from tasks.generate.red_team import Config as RedTeam
 from tasks.generate.respond import Config as Respond
 from tasks.generate.self_align import Config as SelfAlign
 from tasks.generate.self_instruct import Config as SelfInstruct
@@ -102,6 +105,8 @@ class Line(_Strict):
     """What the refresh does. A method that is left out is not run."""
 
     self_instruct: SelfInstruct
+    red_team: RedTeam | None = None
+    instances: Instances | None = None
     respond: Respond = Respond()
     self_align: SelfAlign | None = None
     verbose: Verbose | None = None
@@ -220,29 +225,36 @@ class Preset(_Strict):
         """
         for spec in self.models.values():
             spec.identity()
-        library = self.words.library()
-        library.topics()
-        library.seeds()
-        for member in self.line.squad.members if self.line.squad else ():
-            library.prompt(f"squad/{member.inspector}")
-        if self.line.compare and self.line.compare.thought_first:
-            library.prompt("constitutional/weigh")
-        if self.line.constitutional or self.line.compare:
-            library.principles()
-        if self.line.self_align:
-            library.rules()
-        if self.line.rate:
-            library.prompt(f"rate/{self.line.rate.dimension}")
+        self._check_words()
         for each in self.line.decontaminate:
             contamination.load(each.path, each.field)
         if self.evaluate:
             held_out.load(self.evaluate.prompts)
-            for dimension in self.evaluate.judge.dimensions if self.evaluate.judge else ():
-                library.prompt(f"judge/{dimension}")
         if self.prices:
             listed = load_prices(self.prices)
             for alias in self.models:
                 self.price(alias, listed)
+
+    def _check_words(self) -> None:
+        """Every word file that the line and the judge will ask for."""
+        line, library = self.line, self.words.library()
+        asked = [f"squad/{member.inspector}" for member in (line.squad.members if line.squad else ())]
+        asked += ["constitutional/weigh"] if line.compare and line.compare.thought_first else []
+        asked += [f"rate/{line.rate.dimension}"] if line.rate else []
+        judge = self.evaluate.judge if self.evaluate else None
+        asked += [f"judge/{dimension}" for dimension in (judge.dimensions if judge else ())]
+        for id in asked:
+            library.prompt(id)
+        library.topics()
+        library.seeds()
+        if line.red_team:
+            library.question_types()
+        if line.instances:
+            instances.check(library, line.instances)
+        if line.constitutional or line.compare:
+            library.principles()
+        if line.self_align:
+            library.rules()
 
 
 def load(name: str) -> Preset:

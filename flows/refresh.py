@@ -103,12 +103,11 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
             run.words = line.words()
             with unwrapped():
                 short = await line.walk()
-            target = preset.line.self_instruct.accept
             summary = Summary(
                 run_id=run.id,
                 state="short" if short else "finished",
-                accepted=min(len(line.accepted), target),
-                target=target,
+                accepted=line.reached,
+                target=line.target,
                 sent=factory.tally.sent,
                 saved=factory.tally.saved,
                 seconds=round(time.monotonic() - begun, 1),

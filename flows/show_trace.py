@@ -24,7 +24,8 @@ _KINDS |= {
     "attempts": "attempt",
 }
 _KINDS |= {"thoughts": "thought", "inspections": "inspection"}
-_KINDS |= {"eval_answers": "held-out answer", "requests": "request"}
+_KINDS |= {"eval_answers": "held-out answer", "requests": "request", "topics": "topic", "instances": "instance"}
+_KINDS |= {"classifications": "classification"}
 
 
 def trace(found: Mapping[str, Any], full: bool, json: bool) -> None:
@@ -107,7 +108,8 @@ def _facts(node: Mapping[str, Any]) -> list[str]:
     copy = {True: "a copy", False: None, None: None}[node.get("is_copy")]
     of_round = f"round {node['round']}" if node.get("round") else None
     told = [node.get("state"), node.get("reason"), node.get("topic"), node.get("origin"), node.get("kind"), of_round]
-    told += [node.get("principle_id"), changed, copy]
+    of_type = {True: "a classification task", False: "no classification task", None: None}[node.get("classification")]
+    told += [node.get("question_type"), node.get("form"), of_type, node.get("principle_id"), changed, copy]
     return [str(fact) for fact in told if fact]
 
 

@@ -1,5 +1,8 @@
 """The walk of one instruction: which steps it goes through, in which order, and who is asked.
 
+Where instances are asked for, they come first, and only an instruction that needs no input is answered by itself: the
+others have their answers in their instances.
+
 Each branch goes on by itself as far as its rows are accepted: the first answer with its critiques, revisions,
 correction and squad, the principled answer, the long one, the answers of other models with their corrections, and two
 samples that are compared.
@@ -15,7 +18,8 @@ from flows.factory import Factory
 from flows.presets import Alias, Line
 from prompts import Library, digest
 from tasks.engines import Engine
-from tasks.generate import aligner, constitutional, feedback, rate, respond, self_align, squad, verbose
+from tasks.filters.contamination import Contamination
+from tasks.generate import aligner, constitutional, feedback, instances, rate, respond, self_align, squad, verbose
 from tasks.step import Row, Step
 
 
@@ -42,8 +46,17 @@ class Post:
 class Walk:
     """Walks instructions, each by itself: `await walk.row(row)`."""
 
-    def __init__(self, line: Line, library: Library, factory: Factory, engines: Mapping[Alias, Engine]) -> None:
+    def __init__(
+        self,
+        line: Line,
+        library: Library,
+        factory: Factory,
+        engines: Mapping[Alias, Engine],
+        contamination: Contamination,
+    ) -> None:
         self._line, self._library, self._factory, self._engines = line, library, factory, engines
+        self.classify = Stage(instances.classify(library, line.instances)) if line.instances else None
+        self.instances = _instances(library, line.instances, self.classify, contamination)
         self.first = Stage(respond.respond(library, line.respond))
         rounds = constitutional.steps(library, line.constitutional) if line.constitutional else []
         self.rounds = _chained(rounds, self.first)
@@ -66,6 +79,7 @@ class Walk:
     @property
     def stages(self) -> Iterator[Stage]:
         """Every stage, once."""
+        yield from (stage for stage in (self.classify, *self.instances.values()) if stage)
         yield from (self.first, *self.rounds, *self.rated, *self.principled, *self.long, *self.correct)
         yield from chain.from_iterable(self.upstreams)
         yield from chain.from_iterable((post.inspect, post.correct) for post in self.posts)
@@ -80,6 +94,9 @@ class Walk:
             rows.append({"hash": p.revision_hash, "id": f"principle:{p.id}:revision", "source": p.revision})
         for p in self._library.principles() if self.orders else ():
             rows.append({"hash": p.criterion_hash, "id": f"principle:{p.id}:comparison", "source": p.criterion})
+        for seed in self._library.seeds() if self.classify else ():
+            source = f"{seed.instruction}\nInput: {seed.input}\nOutput: {seed.output}"
+            rows.append({"hash": digest(source), "id": f"seed:{seed.topic}", "source": source})
         if self.principled:
             rules, exemplars = self._library.rules()
             said = [(f"rule:{rule.name}", f"{rule.name}: {rule.text}") for rule in rules]
@@ -89,10 +106,19 @@ class Walk:
 
     async def row(self, row: Row) -> None:
         """Walk one instruction through every branch."""
+        if self.classify and not await self._needs_no_input(self.classify, row):
+            return
         branches = [self.principled, self.long, *self.upstreams]
         await self._factory.together(
             self._answered(row), self._sampled(row), *(self._through(row, branch) for branch in branches)
         )
+
+    async def _needs_no_input(self, classify: Stage, row: Row) -> bool:
+        """Write the instances of a row, and tell by them whether its instruction says all that is needed."""
+        for classified in await self._advance(classify, row):
+            stage = self.instances[classified["classification"]]
+            return instances.stands_alone(await self._advance(stage, classified))
+        return False
 
     async def _answered(self, row: Row) -> None:
         for answered in await self._advance(self.first, row):
@@ -152,6 +178,18 @@ class Walk:
 
     async def _advance(self, stage: Stage, row: Row) -> list[Row]:
         return await self._factory.advance(stage.step, row, self.engine(stage))
+
+
+def _instances(
+    library: Library, config: instances.Config | None, classify: Stage | None, contamination: Contamination
+) -> dict[bool, Stage]:
+    """What writes instances, by whether the instruction is a classification task."""
+    if config is None:
+        return {}
+    input_first, output_first = (
+        instances.instances(library, config, form, contamination) for form in ("input_first", "output_first")
+    )
+    return {False: Stage(input_first, after=classify), True: Stage(output_first, after=classify)}
 
 
 def _chained(steps: Sequence[Step], first: Stage) -> list[Stage]:

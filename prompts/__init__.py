@@ -99,10 +99,33 @@ class Exemplar(_Strict):
 
 
 class Seed(_Strict):
-    """A seed instruction written by a person."""
+    """A seed task written by a person; `input` is empty where the instruction says all of it.
+
+    Who only writes instructions after it needs neither `output` nor `classification` (its output is one of few labels).
+    """
 
     topic: str
     instruction: str
+    input: str = ""
+    output: str = ""
+    classification: bool = False
+
+    @property
+    def whole(self) -> str:
+        """Instruction and input in one line: a task that can be done from its own words alone."""
+        if not self.input:
+            return self.instruction
+        asked = self.instruction if self.instruction.endswith("?") else self.instruction.rstrip(".:") + ":"
+        return f"{asked} {' '.join(self.input.split())}"
+
+
+class QuestionType(_Strict):
+    """A kind of question that models fail at: what it is, topics it has from the start, a question on the first."""
+
+    name: str
+    hint: str
+    topics: list[str] = Field(min_length=1)
+    question: str
 
 
 class _Constitution(_Strict):
@@ -124,6 +147,10 @@ class _Rules(_Strict):
 
 class _Topics(_Strict):
     topics: list[str]
+
+
+class _Types(_Strict):
+    types: list[QuestionType] = Field(min_length=1)
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -218,8 +245,14 @@ class Library:
         _unique(path, "topic", topics)
         return topics
 
+    def question_types(self, id: str = "red_team/types") -> list[QuestionType]:
+        path = self.path(id)
+        types = _read(path, _Types).types
+        _unique(path, "type", [type.name for type in types])
+        return types
+
     def seeds(self, id: str = "self_instruct/seeds") -> list[Seed]:
-        """The seed instructions, one JSON object a line. A bad line is named by its number."""
+        """The seed tasks, one JSON object a line. A bad line is named by its number."""
         path = self.path(id, "jsonl")
         seeds = []
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):

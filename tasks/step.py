@@ -45,6 +45,7 @@ class Step:
         parents: the fields of a row that hold the ids of the records it is made from; copied to each record.
         variables: row → the prompt's variables.
         read: (reply, row) → the fields of each record it yields. Raises Unparsed or Rejected.
+        read_cut: the same of a reply that reached max_tokens; without it such a reply is rejected.
         content: row → what else makes the work (a principle and its hash); part of the work key.
         sample: row → what tells apart requests of the same words that want replies of their own.
         carry: (row, one of its records) → the row that the next step of a chain gets.
@@ -63,12 +64,12 @@ class Step:
     parents: tuple[str, ...]
     variables: Callable[[Row], Mapping[str, Any]]
     read: Callable[[str, Row], Sequence[Row]]
+    read_cut: Callable[[str, Row], Sequence[Row]] | None = None
     content: Callable[[Row], Mapping[str, Any]] = lambda row: {}
     sample: Callable[[Row], str | None] = lambda row: None
     carry: Callable[[Row, Row], Row] = lambda row, record: row
     config: Mapping[str, Any] = field(default_factory=dict)
     retries: int = 2
-    read_cut: Callable[[str, Row], Sequence[Row]] | None = None
     options: tuple[str, ...] = ()
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     first_line: bool = False

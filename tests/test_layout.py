@@ -74,7 +74,7 @@ def test_functions_are_short() -> None:
 
 
 def test_every_test_that_the_docs_name_is_there() -> None:
-    text = (ROOT / "docs/methods.md").read_text(encoding="utf-8")
+    text = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md"))
     there = set(re.findall(r"^def (test_\w+)", "\n".join(p.read_text() for p in (ROOT / "tests").rglob("*.py")), re.M))
     named = set(re.findall(r"::(test_\w+)", text))
     assert len(named) > 15

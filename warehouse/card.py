@@ -102,8 +102,8 @@ def manifest(
             "SELECT * EXCLUDE began FROM (SELECT step, count(*) AS attempts,"
             " count(*) FILTER (state = 'accepted') AS accepted, coalesce(sum(tokens_out), 0)::BIGINT AS tokens_out,"
             f" min(created_at) AS began FROM attempts WHERE {_MADE_IT} GROUP BY step UNION ALL"
-            " SELECT 'self_instruct.gate', 0, count(*) FILTER (state = 'accepted'), 0, min(created_at)"
-            " FROM instructions WHERE origin = 'self_instruct' HAVING count(*) > 0) ORDER BY began, step"
+            " SELECT step, 0, count(*) FILTER (state = 'accepted'), 0, min(created_at) FROM candidates GROUP BY step)"
+            " ORDER BY began, step"
         ),
         "prompts": pinned.rows(
             "SELECT DISTINCT prompt_id AS id, prompt_hash AS hash FROM attempts WHERE state = 'accepted'"

@@ -28,6 +28,8 @@ VIEWS = (
     "constitutional",
     "compared",
     "soft_preferences",
+    "instructed",
+    "candidates",
     "funnel",
     "usage",
     "rejects",

@@ -20,7 +20,7 @@ _FEW = 2000  # characters
 _FACTS = (
     *("instruction_id", "topic", "origin", "kind", "round", "principle_id", "principle_hash", "changed", "is_copy"),
     *("state", "reason", "dimension", "score", "first", "winner", "p_a"),
-    *("inspector", "complete", "upstream", "aligner"),
+    *("inspector", "complete", "upstream", "aligner", "question_type", "form", "classification"),
 )
 _TYPES = {field.name: sql_type(field) for columns in TABLES.values() for field in columns}
 
@@ -102,7 +102,7 @@ def _select(table: str, bound: int | None) -> str:
     # An instruction belongs to itself, an attempt is its own.
     own = {"instruction_id": "id"} if table == "instructions" else {}
     own |= {"attempt_id": "id"} if table == "attempts" else {}
-    text = next((name for name in ("text", "raw_text") if name in columns), None)
+    text = next((name for name in ("text", "output", "raw_text") if name in columns), None)
     names = [
         f"{own.get(name, name)} AS {name}" if name in columns | own.keys() else f"NULL::{_TYPES[name]} AS {name}"
         for name in ("id", "parents", "attempt_id", "run_id", "created_at", *_FACTS)

@@ -11,8 +11,6 @@ from warehouse.records import is_in, shortened
 from warehouse.schema import LakeError, Row, quoted
 from warehouse.standing import asked, scratch
 
-GATE = "self_instruct.gate"
-
 
 def rejects(
     lake: Lake, *, step: str | None = None, reason: str | None = None, run: str | None = None, samples: int = 3
@@ -28,17 +26,14 @@ def rejects(
     Returns:
         step, reason, state, times (calls, or candidates of the gate), lost (those that settled their work: the
         others were mended by another seed), share (lost / all work of the step that was settled, 0 to 1), and
-        samples: id, text, about (the instruction asked about), nearest and similarity (of the gate's), model, seed,
-        run_id, created_at.
+        samples: id, text, about (the instruction asked about), nearest and similarity (of an instruction's), model,
+        seed, run_id, created_at.
 
     Raises:
         LakeError: no such step or run.
     """
-    # What is settled: work of a step, and candidates of the gate.
-    settled = (
-        f"(SELECT step, run_id FROM attempts WHERE final UNION ALL SELECT '{GATE}', run_id FROM instructions"
-        " WHERE origin = 'self_instruct')"
-    )
+    # What is settled: work of a step, and candidates of a gate.
+    settled = "(SELECT step, run_id FROM attempts WHERE final UNION ALL SELECT step, run_id FROM candidates)"
     ran = f"starts_with(run_id, {quoted(run)})" if run else "true"
     with scratch(lake) as cursor:
         wanted = [ran]
@@ -72,7 +67,8 @@ def _samples(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str,
         cursor,
         f"SELECT id, {shortened('raw_text')} AS text, NULL AS similarity, NULL AS nearest, model, seed, run_id,"
         f" created_at, parents FROM attempts WHERE {these} UNION ALL SELECT id, {shortened('text')}, similarity,"
-        f" {shortened('nearest')}, NULL, NULL, run_id, created_at, [] FROM instructions WHERE {these}",
+        f" {shortened('nearest')}, NULL, NULL, run_id, created_at, CASE WHEN"
+        f" step = 'self_instruct.instances_gate' THEN parents ELSE [] END FROM candidates WHERE {these}",
     )
     parents = is_in("id", {parent for row in rows for parent in row["parents"]})
     found = asked(cursor, f"SELECT id, {shortened('text')} AS text FROM instructions WHERE {parents}")
@@ -83,7 +79,8 @@ def _samples(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str,
 
 
 def _check_step(cursor: duckdb.DuckDBPyConnection, step: str) -> None:
-    known = [row["step"] for row in asked(cursor, "SELECT DISTINCT step FROM attempts ORDER BY step")] + [GATE]
+    steps = "(SELECT step FROM attempts UNION SELECT step FROM candidates)"
+    known = [row["step"] for row in asked(cursor, f"SELECT step FROM {steps} ORDER BY step")]
     if step not in known:
         raise LakeError(f"no step {step!r}; there are {', '.join(known)}")
 

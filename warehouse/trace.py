@@ -24,7 +24,7 @@ from warehouse.training import uses
 
 SHORTEST = 6  # characters of an id that may stand for the whole of it
 NODES = 40  # ancestors, and as many descendants, that are told where not all are wanted
-_FAMILY = [name for name in RECORDS if name not in ("instructions", "eval_answers")]
+_FAMILY = [name for name in RECORDS if name not in ("instructions", "topics", "eval_answers")]
 _Pool = dict[str, Row]
 
 
@@ -168,9 +168,14 @@ def _requests(found: list[Row]) -> list[Row]:
             given |= {id: inputs for id in inputs.values() if isinstance(id, str) and id in asked}
     return [
         {"relation": "ancestor", "record_table": "requests", "id": id, "parents": [], "text": None}
-        | {"instruction_id": None, "topic": inputs.get("topic"), "exemplars": inputs.get("exemplars", [])}
+        | {"instruction_id": None, "topic": inputs.get("topic"), "exemplars": _texts(inputs.get("exemplars", []))}
         for id, inputs in given.items()
     ]
+
+
+def _texts(exemplars: Iterable[str | Row]) -> list[str]:
+    """What a request's exemplars say; those of a question have a type and a topic beside it."""
+    return [one if isinstance(one, str) else one["text"] for one in exemplars]
 
 
 def _ordered(found: list[Row]) -> list[Row]:

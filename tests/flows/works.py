@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +33,21 @@ PROMPTS = {
     "constitutional/revision": ["instruction", "response", "critique_request", "critique", "revision_request"],
     "aligner/correct": ["question", "answer"],
     "rate/accuracy": ["instruction", "response"],
+    "self_instruct/generate_bare": ["topic", "exemplars", "count"],
+    "self_instruct/classify": ["demos", "instruction"],
+    "self_instruct/input_first": ["demos", "instruction"],
+    "self_instruct/output_first": ["demos", "instruction"],
+    "red_team/topics": ["type", "examples", "count"],
+    "red_team/questions": ["types", "exemplars", "hints"],
 }
+TYPES = [
+    {"name": name, "hint": f"is about {name}", "topics": [name.title()], "question": f"What is {name} made of today?"}
+    for name in ("law", "art")
+]
+SEEDS = [
+    {"topic": "tea", "instruction": "Say something of tea.", "output": "green", "classification": True},
+    {"topic": "rain", "instruction": "Say something of rain.", "output": "It is wet."},
+]
 PRINCIPLES = [{"id": f"p{n}", "critique": f"critique {n}", "revision": f"revise {n}"} for n in range(4)]
 
 
@@ -45,9 +60,8 @@ def write_words(folder: Path) -> None:
         messages = [{"role": "user", "content": content}]
         path.write_text(yaml.safe_dump({"id": id, "about": "a test", "variables": variables, "messages": messages}))
     (folder / "self_instruct/topics.yaml").write_text(yaml.safe_dump({"topics": ["tea", "rain"]}))
-    (folder / "self_instruct/seeds.jsonl").write_text(
-        "".join(f'{{"topic": "{topic}", "instruction": "Say something of {topic}."}}\n' for topic in ("tea", "rain"))
-    )
+    (folder / "self_instruct/seeds.jsonl").write_text("".join(json.dumps(seed) + "\n" for seed in SEEDS))
+    (folder / "red_team/types.yaml").write_text(yaml.safe_dump({"types": TYPES}))
     rules = {"rules": [{"name": "kind", "text": "be kind"}], "exemplars": []}
     (folder / "self_align/rules.yaml").write_text(yaml.safe_dump(rules))
     write_principles(folder, PRINCIPLES)
@@ -68,6 +82,22 @@ def speak(prompt: str | list[Message], sampling: Sampling) -> str:
         return "\n".join(f"{number}. Write of {item}" for number, item in enumerate(items, 1))
     if text.startswith("rate/accuracy"):
         return f"{int(words[:4], 16) % 11 / 2:g}\nBecause {words[:8]}." if int(words[4:8], 16) % 4 else "Good."
+    if text.startswith("red_team/topics"):
+        return "\n".join(f"{number}. T{words[number : number + 3]}" for number in range(1, 6))
+    if text.startswith("red_team/questions"):  # the hints' numbers go on from the exemplars'
+        first, hints = (
+            text.split(f"\n{name}:")[1].split("\n")[0].count("question_type") for name in ("exemplars", "hints")
+        )
+        return "\n".join(
+            f"{first + n}. Who {words[n : n + 9]} of {words[n + 9 : n + 20]} by {n}?" for n in range(1, hints + 1)
+        )
+    if text.startswith("self_instruct/classify"):
+        return "Yes" if int(words, 16) % 2 else "No"
+    if text.startswith("self_instruct/output_first"):
+        return f"Label: good\nInput: {words[:9]}\n\nLabel: bad\nInput: {words[9:18]}"
+    if text.startswith("self_instruct/input_first"):
+        given = f"Input: {words[:9]}\n" if int(words, 16) % 3 == 0 else ""
+        return f"Example 1\n{given}Output: done {words[:5]}"
     if text.startswith("self_align/answer"):
         return f"I follow rule 1 (kind).\nAnswer: kindly {words[:8]}"
     return f"{text.split()[0].split('/')[1]} {words[:8]}"

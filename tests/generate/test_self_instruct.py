@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def machine(topic: str, count: int) -> list[Row]:
 
 
 def test_a_first_round_has_eight_human_exemplars_of_its_topic(library: Library) -> None:
+    """Self-Instruct (2): eight human exemplars while there are no others."""
     rows = requests(library, Config(requests_per_round=4), 0, [])
     assert [row["topic"] for row in rows] == ["tea", "ink", "tea", "ink"]
     assert all(len(set(row["exemplars"])) == 8 for row in rows)
@@ -41,6 +43,7 @@ def test_a_first_round_has_eight_human_exemplars_of_its_topic(library: Library) 
 
 
 def test_later_rounds_have_six_human_and_two_machine_exemplars(library: Library) -> None:
+    """Self-Instruct (2): six human and two machine ones."""
     row = requests(library, Config(requests_per_round=1), 2, machine("tea", 5) + machine("ink", 5))[0]
     texts = [text for text in row["exemplars"] if text.startswith("Machine")]
     assert len(row["exemplars"]) == 8
@@ -52,7 +55,9 @@ def test_requests_are_the_same_again_and_others_in_the_next_round(library: Libra
     config = Config(requests_per_round=3)
     first = requests(library, config, 0, machine("tea", 3))
     assert first == requests(library, config, 0, machine("tea", 3))
-    second = requests(library, config, 1, machine("tea", 3))
+    asked = [row["topic"] for row in first]
+    assert asked == ["ink", "tea", "ink"]  # tea has three already
+    second = requests(library, config, 1, [], ["tea", "ink", "tea"])
     assert second[0]["topic"] == "ink"  # the topics go on where the first round stopped
     assert not {row["request_id"] for row in first} & {row["request_id"] for row in second}
 
@@ -82,6 +87,7 @@ def test_a_raw_prompt_is_continued_and_a_chat_is_not() -> None:
 
 
 def test_a_reply_without_a_list_is_asked_for_again_and_one_cut_short_is_not(library: Library, ask: Callable) -> None:
+    """Self-Instruct (5): a truncated reply is dropped as a whole."""
     row = {"request_id": "q", "topic": "tea", "exemplars": ["a"], "exemplar_ids": []}
     engine = ScriptedEngine(["nothing", "2. A task about tea"])
     outcome = ask(generate(library, Config()), [row], engine)
@@ -97,6 +103,7 @@ def test_a_reply_without_a_list_is_asked_for_again_and_one_cut_short_is_not(libr
 
 
 def test_the_gate_gives_a_reason_and_its_figures() -> None:
+    """Self-Instruct (3), (9), (10): nearest of all, a reason each, mean and largest similarity, evaluation prompts."""
     texts = [
         "Explain how black tea is made at home",
         "Explain how green tea is made at home",  # 7 of 8 words: 0.875
@@ -119,6 +126,7 @@ def test_the_gate_gives_a_reason_and_its_figures() -> None:
 
 
 def test_batches_decide_as_one_by_one() -> None:
+    """Self-Instruct (3): what is accepted joins the pool at once."""
     texts = [f"Name {n % 40} things to do with {word} and {n % 7} cups" for n in range(150) for word in ("tea", "ink")]
     whole = gate([{"text": text} for text in texts], RougePool(), Config(), Contamination([]))
     pool, single = RougePool(), []
@@ -131,9 +139,76 @@ def test_batches_decide_as_one_by_one() -> None:
 
 
 def test_exactly_the_threshold_is_accepted_and_more_is_not() -> None:
+    """Self-Instruct (3): above 0.7 is rejected."""
     texts = [{"text": "a b c d e f g x y z"}, {"text": "a b c d e f g h u v"}]
     judged = gate(texts, RougePool(["a b c d e f g h i j"]), Config(), Contamination([]))
     assert [(row["state"], round(row["similarity"], 9)) for row in judged] == [("accepted", 0.7), ("rejected", 0.8)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("Why is tea", "too short"),
+        ("Why is tea green", None),
+        ("w " * 150, None),
+        ("w " * 151, "too long"),
+        ("Describe the image of a cat", "blacklisted word"),
+        ("Describe the imagery of a cat", None),
+        ("Draw a cat on a mat", "blacklisted word"),
+        ("Tell me when to go to bed", "blacklisted word"),
+        ("Write a program that sorts numbers", "asks for a program"),
+        ("Write a programme for the choir", "asks for a program"),
+        ("- Say what tea is made of", "starts with punctuation"),
+        ("Éclairs are made of what dough?", "starts outside ASCII"),
+    ],
+)
+def test_every_heuristic_has_its_own_reason(text: str, reason: str | None) -> None:
+    """Self-Instruct (4), (9): 4 to 150 words, whole words of the blacklist, openings, punctuation, ASCII."""
+    assert gate([{"text": text.strip()}], RougePool(), Config(), Contamination([]))[0]["reason"] == reason
+
+
+def walked(library: Library, config: Config, rounds: int, kept: dict[str, int]) -> tuple[Counter[str], Counter[str]]:
+    """Requests and accepted instructions by topic, where so many of each request's candidates are accepted."""
+    asked: list[str] = []
+    accepted: list[list[Row]] = []  # of each round
+    for round in range(rounds):
+        pool = [row for done in accepted[: max(0, round + 1 - config.rounds_in_flight)] for row in done]
+        rows = requests(library, config, round, pool, asked)
+        asked += [row["topic"] for row in rows]
+        accepted.append(
+            [{"id": f"{row['request_id']}{n}", "topic": row["topic"], "text": f"Say {n} of {row['request_id']}"}
+             for row in rows for n in range(kept[row["topic"]])]
+        )  # fmt: skip
+    return Counter(asked), Counter(row["topic"] for done in accepted for row in done)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3])
+def test_a_topic_that_is_rejected_more_often_is_asked_more_often(library: Library, in_flight: int) -> None:
+    """Self-Instruct, balance: accepted instructions stay even over the topics."""
+    config = Config(requests_per_round=12, rounds_in_flight=in_flight)
+    asked, accepted = walked(library, config, 10, {"tea": 6, "ink": 3})
+    assert asked["ink"] > 1.6 * asked["tea"]
+    assert abs(accepted["ink"] - accepted["tea"]) <= 2 * 6 * in_flight  # what may be on its way
+    even, _ = walked(library, config, 10, {"tea": 6, "ink": 6})
+    assert even["tea"] == even["ink"]
+
+
+def test_a_topic_that_brings_nothing_takes_no_more_than_twice_its_share(tmp_path: Path) -> None:
+    (tmp_path / "self_instruct").mkdir()
+    (tmp_path / "self_instruct/topics.yaml").write_text("topics: [a, b, c, d]")
+    (tmp_path / "self_instruct/seeds.jsonl").write_text('{"topic": "a", "instruction": "x"}')
+    asked, _ = walked(Library(overlay=tmp_path), Config(requests_per_round=8), 10, {"a": 0, "b": 5, "c": 5, "d": 5})
+    assert 20 < asked["a"] <= 2 * 80 / 4
+    assert all(asked[topic] > 10 for topic in "bcd")
+
+
+def test_exemplars_hold_their_inputs_unless_instances_follow(library: Library) -> None:
+    path = library.path("self_instruct/seeds", "jsonl")
+    path.write_text('{"topic": "tea", "instruction": "Shorten the note.", "input": "Tea is\\nat four."}')
+    config = Config(requests_per_round=1)
+    assert requests(library, config, 0, [])[0]["exemplars"] == ["Shorten the note: Tea is at four."]
+    assert requests(library, config, 0, [], bare=True)[0]["exemplars"] == ["Shorten the note."]
+    assert "and never the text" in generate(Library(), config, bare=True).prompt.source
 
 
 def test_settings_refuse_a_mistyped_key_and_keep_the_figures_that_are_not_given() -> None:

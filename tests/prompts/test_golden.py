@@ -10,15 +10,33 @@ from typing import Any
 
 import pytest
 
-from prompts import Library
+from prompts import HERE, Library
 
 GOLDEN = Path(__file__).parent / "golden"
-IDS = sorted(str(path.relative_to(GOLDEN)).removesuffix(".txt") for path in GOLDEN.rglob("*.txt"))
+IDS = sorted(
+    str(path.relative_to(HERE).with_suffix(""))
+    for path in HERE.rglob("*.yaml")
+    if "." not in path.stem and "variables:" in path.read_text(encoding="utf-8")
+)
 VALUES: dict[str, Any] = {
     "instruction": "Why is the sky dark at night?",
     "response": "Because the sun is below the horizon, and little light is scattered in the air.",
     "response_a": "Because the sun is below the horizon, and little light is scattered in the air.",
     "response_b": "It just is.",
+    "topic": "nature and science",
+    "count": 7,
+    "exemplars": ["Name three things that float.", "Is a whale a fish? Say why."],
+    "demos": [
+        {"instruction": "Is the word a noun or a verb?", "input": "run", "output": "verb", "classification": True},
+        {"instruction": "Why is ice slippery?", "input": "", "output": "A film of water.", "classification": False},
+    ],
+    "type": {"name": "science", "hint": "needs an exact law"},
+    "types": [
+        {"name": "science", "hint": "needs an exact law"},
+        {"name": "things to come", "hint": "asks what will be"},
+    ],
+    "examples": ["Melting ice"],
+    "hints": [{"question_type": "science", "topic": "Tides"}, {"question_type": "things to come", "topic": "Mars"}],
 }
 
 PRINCIPLE = Library().principles()[10]
@@ -30,12 +48,18 @@ VALUES |= {
     "revision_request": PRINCIPLE.revision,
     "criterion": PRINCIPLE.criterion,
     "thought": "Answer A gives a reason that can be checked. Answer B says nothing that could be false.",
-} | dict(zip(("rules", "exemplars"), Library().rules(), strict=True))
+}
+OTHER = {  # where a prompt means another thing by a variable's name
+    "red_team/questions": {
+        "exemplars": [{"question_type": "science", "topic": "Melting ice", "text": "Does the glass run over?"}]
+    },
+    "self_align/answer": dict(zip(("rules", "exemplars"), Library().rules(), strict=True)),
+}
 
 
 def rendered(id: str) -> str:
-    prompt = Library().prompt(id)
-    sent = prompt.render(**{name: VALUES[name] for name in prompt.variables})
+    prompt, values = Library().prompt(id), VALUES | OTHER.get(id, {})
+    sent = prompt.render(**{name: values[name] for name in prompt.variables})
     texts = [sent] if isinstance(sent, str) else [f"[{turn['role']}]\n{turn['content']}" for turn in sent]
     return "\n".join(texts) + "\n"
 
@@ -45,16 +69,11 @@ def test_the_prompt_is_its_golden_render(id: str) -> None:
     assert rendered(id) == (GOLDEN / f"{id}.txt").read_text(encoding="utf-8")
 
 
-def test_each_rating_and_judging_prompt_has_one() -> None:
-    assert {"judge/harmless", "judge/helpful", "rate/accuracy", "rate/helpfulness", "rate/overall"} <= set(IDS)
-
-
-def test_each_prompt_of_the_alignment_methods_has_one() -> None:
-    asked = {"aligner/correct", "self_align/answer", "self_align/verbose", "squad/overall", "squad/ethical"}
-    asked |= {f"constitutional/{name}" for name in ("critique", "revision", "compare", "weigh", "decide")}
-    assert asked | {"squad/factual", "squad/helpful"} <= set(IDS)
+def test_every_prompt_has_one() -> None:
+    assert sorted(str(path.relative_to(GOLDEN).with_suffix("")) for path in GOLDEN.rglob("*.txt")) == IDS
 
 
 if __name__ == "__main__":
     for each in IDS:
+        (GOLDEN / each).parent.mkdir(exist_ok=True)
         (GOLDEN / f"{each}.txt").write_text(rendered(each), encoding="utf-8")

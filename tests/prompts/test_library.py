@@ -15,11 +15,11 @@ from tasks.filters.rouge import RougePool
 from tasks.generate.self_align import cited
 from tasks.generate.self_instruct import Config, gate
 
-DATA = ("constitution", "rules", "topics")
+DATA = ("constitution", "rules", "self_instruct/topics", "types")
 PROMPTS = sorted(
     str(path.relative_to(HERE)).removesuffix(".yaml")
     for path in HERE.rglob("*.yaml")
-    if "." not in path.stem and path.stem not in DATA
+    if "." not in path.stem and not str(path.with_suffix("")).endswith(DATA)
 )
 # What nano was not taught: thoughts before a choice, inspectors of one subject each; it knows one mark for all.
 FULL_ONLY = {"constitutional/weigh", "constitutional/decide", "squad/ethical", "squad/factual", "squad/helpful"}
@@ -126,9 +126,10 @@ def test_what_nano_was_not_taught_is_refused_under_its_variant(id: str) -> None:
 
 
 def test_no_file_is_left_out() -> None:
-    stems = {path.name.split(".")[0] for path in HERE.rglob("*.yaml")}
-    assert {id.split("/")[1] for id in PROMPTS} | set(DATA) == stems
-    assert len(PROMPTS) == 22
+    ids = {str(path.relative_to(HERE)).split(".")[0] for path in HERE.rglob("*.yaml")}
+    data = {id for id in ids if id.endswith(DATA)}
+    assert set(PROMPTS) | data == ids
+    assert (len(PROMPTS), len(data)) == (28, 4)
 
 
 @pytest.mark.parametrize("variant", prompts.VARIANTS)

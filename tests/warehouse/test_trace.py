@@ -173,3 +173,20 @@ def test_a_long_trace_is_cut_and_says_so(walked):
     assert (len(told(whole, "descendant")), whole["cut"]) == (NODES + 16, [])
     lengths = [max(len(node["text"] or "") for node in found["nodes"]) for found in (cut, whole)]
     assert lengths == [2001, 5000]
+
+
+def test_topics_and_instances_can_be_traced(lake):
+    asked = {"attempt_id": None, "state": "accepted"}
+    commit(
+        lake,
+        topics=[record("t1", question_type="law", text="Wills", **asked)],
+        instructions=[instruction("i1", "Who inherits?", origin="red_team", question_type="law", attempt_id=None)],
+        classifications=[record("c1", ["i1"], instruction_id="i1", classification=True, attempt_id=None)],
+        instances=[
+            record("n1", ["i1"], instruction_id="i1", place=1, form="output_first", input="a", output="b", **asked)
+        ],
+    )
+    assert [node["text"] for node in trace(lake, "t1")["nodes"]] == ["Wills"]
+    nodes = {node["id"]: node for node in trace(lake, "i1")["nodes"]}
+    assert set(nodes) == {"i1", "c1", "n1"}
+    assert (nodes["n1"]["text"], nodes["n1"]["form"], nodes["i1"]["question_type"]) == ("b", "output_first", "law")

@@ -46,3 +46,21 @@ CREATE TABLE lake.inspections (
     instruction_id VARCHAR NOT NULL, response_id VARCHAR NOT NULL, target_id VARCHAR NOT NULL,
     inspector VARCHAR NOT NULL, score DOUBLE NOT NULL, run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
 );
+-- Topics and questions by type, and instances of instructions.
+ALTER TABLE lake.instructions ADD COLUMN question_type VARCHAR;
+CREATE TABLE lake.topics (
+    id VARCHAR NOT NULL, parents VARCHAR[] NOT NULL, attempt_id VARCHAR, work_key VARCHAR NOT NULL, request_id VARCHAR,
+    question_type VARCHAR NOT NULL, text VARCHAR NOT NULL, state VARCHAR NOT NULL, reason VARCHAR,
+    run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE lake.classifications (
+    id VARCHAR NOT NULL, parents VARCHAR[] NOT NULL, attempt_id VARCHAR, work_key VARCHAR NOT NULL,
+    instruction_id VARCHAR NOT NULL, classification BOOLEAN NOT NULL, run_id VARCHAR NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL
+);
+CREATE TABLE lake.instances (
+    id VARCHAR NOT NULL, parents VARCHAR[] NOT NULL, attempt_id VARCHAR, work_key VARCHAR NOT NULL,
+    instruction_id VARCHAR NOT NULL, place INTEGER NOT NULL, form VARCHAR NOT NULL, input VARCHAR NOT NULL,
+    output VARCHAR NOT NULL, state VARCHAR NOT NULL, reason VARCHAR, run_id VARCHAR NOT NULL,
+    created_at TIMESTAMPTZ NOT NULL
+);

@@ -1,13 +1,12 @@
 -- What became of each step's work in each run: rows in, attempts by state, the top reason, tokens, seconds.
 --
--- `rows_in` counts work keys and `attempts` counts calls, so a retry adds to the second alone. The row
+-- `rows_in` counts work keys and `attempts` counts calls, so a retry adds to the second alone. A row such as
 -- 'self_instruct.gate' counts the candidates that the gate judged; it makes no calls. `seconds` is the sum
 -- of the calls' latencies, which overlap.
 WITH gate AS (
-    SELECT run_id, 'self_instruct.gate' AS step, id AS work, state, reason, 0 AS calls,
+    SELECT run_id, step, id AS work, state, reason, 0 AS calls,
         0 AS tokens_in, 0 AS tokens_out, 0.0 AS latency_s, created_at
-    FROM instructions
-    WHERE origin = 'self_instruct'
+    FROM candidates
 ),
 judged AS (
     SELECT run_id, step, work_key AS work, state, reason, 1 AS calls,

@@ -3,6 +3,9 @@
 -- A record without parents has one row whose `parent_id` is null.
 WITH records AS (
     SELECT 'instructions' AS record_table, id, parents, attempt_id, run_id, created_at FROM instructions
+    UNION ALL SELECT 'topics', id, parents, attempt_id, run_id, created_at FROM topics
+    UNION ALL SELECT 'classifications', id, parents, attempt_id, run_id, created_at FROM classifications
+    UNION ALL SELECT 'instances', id, parents, attempt_id, run_id, created_at FROM instances
     UNION ALL SELECT 'responses', id, parents, attempt_id, run_id, created_at FROM responses
     UNION ALL SELECT 'critiques', id, parents, attempt_id, run_id, created_at FROM critiques
     UNION ALL SELECT 'revisions', id, parents, attempt_id, run_id, created_at FROM revisions

@@ -9,8 +9,8 @@ FROM attempts
 WHERE state <> 'accepted'
 UNION ALL BY NAME
 SELECT
-    'self_instruct.gate' AS step, i.state, i.reason, i.id, i.text, i.parents, i.attempt_id, a.prompt_id, a.model,
-    a.seed, true AS final, i.similarity, i.nearest, i.run_id, i.created_at
-FROM instructions i
-LEFT JOIN attempts a ON a.id = i.attempt_id
-WHERE i.state = 'rejected'
+    c.step, c.state, c.reason, c.id, c.text, c.parents, c.attempt_id, a.prompt_id, a.model,
+    a.seed, true AS final, c.similarity, c.nearest, c.run_id, c.created_at
+FROM candidates c
+LEFT JOIN attempts a ON a.id = c.attempt_id
+WHERE c.state = 'rejected'
