@@ -13,6 +13,6 @@ TESTS = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "methods").glob("*.md")), ids=lambda page: page.stem)
 def test_every_test_that_a_page_names_is_there(page: Path) -> None:
-    named = re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))
+    named = re.findall(r"[`:](test_\w+)`", page.read_text(encoding="utf-8"))
     assert len(named) > 5
     assert not [name for name in named if f"def {name}(" not in TESTS]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from warehouse.schema import FLAG, INT, LONG, REAL, TEXT, TEXTS, WHEN, LakeError, Rows, note, sql_type, table
+from warehouse.columns import FLAG, INT, LONG, REAL, TEXT, TEXTS, WHEN
+from warehouse.schema import LakeError, Rows, note, sql_type, table
 
 _PYTHON: dict[pa.DataType, tuple[type, ...]] = {TEXT: (str,), FLAG: (bool,), INT: (int,), LONG: (int,)}
 _PYTHON |= {REAL: (float, int), TEXTS: (list, tuple), WHEN: (datetime,)}

@@ -294,7 +294,12 @@ class _Writing:
         self.sample: Row | None = None
         others = [column for column in schema.names if column not in (*columns, "held_out")]
         self._shards = [
-            (names, stack.enter_context(Shards(draft / top / inner, name, _pick(schema, names), shard_rows)))
+            (
+                names,
+                stack.enter_context(
+                    Shards(draft / top / inner, name, pa.schema([schema.field(n) for n in names]), shard_rows)
+                ),
+            )
             for top, names in (("data", list(columns)), ("provenance", others))
         ]
 
@@ -342,10 +347,6 @@ def _same(folder: Path, facts: Mapping[str, Any]) -> bool:
 
 def _layout(facts: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
     return facts["content_hash"], {name: file["rows"] for name, file in facts["files"].items()}
-
-
-def _pick(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
-    return pa.schema([schema.field(name) for name in names])
 
 
 def _sha256(path: Path) -> str:

@@ -16,9 +16,10 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
+from warehouse.columns import WHEN
 from warehouse.lake import Lake
 from warehouse.ledger import Batch
-from warehouse.schema import TABLES, WHEN, LakeError, LakeFault, Row
+from warehouse.schema import TABLES, LakeError, LakeFault, Row
 
 FOLDER = "journal"
 _NUMBERS = count()  # of this process' files, so that no two have one name

@@ -15,13 +15,14 @@ from tasks.generate.config import AnswerConfig
 from tasks.step import Row, Step
 
 LIBRARY = Library()
+ME = LIBRARY.identity()
 CRITICISED = {"critique_id": "q1", "critique": "Too wet.", "critique_request": "?", "revision_request": "!"}
 CRITICISED |= {"principle_id": "p", "principle_hash": "h", "round": 1}
 REFUSES = "As an AI language model, I cannot say how to water a cactus."
 # Each step that asks for an answer, and the form in which its prompt asks for it.
 ANSWERS: dict[str, tuple[type[AnswerConfig], Callable[..., Step], str]] = {
     "respond": (respond.Config, lambda config: respond.respond(LIBRARY, config), "{}"),
-    "self_align": (self_align.Config, lambda config: self_align.answer(LIBRARY, config), "Rule 3 (serve).\nAnswer: {}"),
+    "self_align": (self_align.Config, lambda config: self_align.answer(LIBRARY, config), f"{ME} Rule 3.\nAnswer: {{}}"),
     "revise": (constitutional.Config, lambda config: constitutional.revise(LIBRARY, config, 1), "Revised answer: {}"),
     "aligner": (aligner.Config, lambda config: aligner.correct(LIBRARY, config), "Correction: {}"),
 }
