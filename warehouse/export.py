@@ -39,8 +39,9 @@ from warehouse.standing import relations
 # on which side a row falls, then all that its view knows beside, which is its provenance.
 SHAPES: dict[str, tuple[str, ...]] = {
     "sft": ("messages",),
+    "engrave": ("messages",),
     "preferences": ("prompt", "chosen", "rejected"),
-    "qac": ("question", "answer", "correction"),
+    "qac": ("question", "answer", "correction", "template_id"),
     "alpaca": ("instruction", "input", "output"),
     "sharegpt": ("conversations",),
 }

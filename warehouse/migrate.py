@@ -17,7 +17,7 @@ from warehouse.place import Place
 from warehouse.schema import SCHEMA_VERSION, LakeError, quoted
 
 # In this order: a later view may read an earlier one.
-VIEWS = ("revised", "sft", "preferences", "qac", "funnel", "usage", "rejects", "lineage", "principles")
+VIEWS = ("revised", "sft", "engrave", "preferences", "qac", "funnel", "usage", "rejects", "lineage", "principles")
 _OPTIONS = {
     "data_inlining_row_limit": "0",
     "parquet_compression": "'zstd'",

@@ -14,7 +14,9 @@ from warehouse.schema import Row
 from warehouse.standing import asked, move, stand
 
 # The text whose hash says whether a row is held out of training; as in shapes/*.sql.
-_PROMPT = {"sft": "messages[1].content", "preferences": "prompt[1].content", "qac": "question"}
+_PROMPT = {"preferences": "prompt[1].content", "qac": "question"}
+_PROMPT |= dict.fromkeys(("sft", "engrave"), "messages[1].content")
+_PUBLISHED = ("sft", "preferences", "qac")
 # What a model of before version 2 read, which its row does not say.
 _READ = {"sft": "sft", "dpo": "preferences"}
 # The tables that the trainers' views are made from, and the column that names the instruction.
@@ -69,9 +71,10 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
     """
     _gather(cursor, instructions)
     trained, found = models(lake), []
+    views = dict.fromkeys((*_PUBLISHED, *(row["view"] for row in trained if row["view"])))
     for tag in look.tags(lake):
         move(cursor, "held", tag["snapshot_id"])
-        for view in ("sft", "preferences", "qac"):
+        for view in views:
             held = _among(cursor, f"SELECT id FROM held.{view}", ids)
             readers = [row for row in trained if (row["tag"], row["view"]) == (tag["name"], view)]
             read = in_training(cursor, view, held) if held and readers else []

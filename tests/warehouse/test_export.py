@@ -227,7 +227,9 @@ def test_what_cannot_be_exported_is_a_sentence(filled, unwritten, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(LakeError, match="something that is no export"):
         out(filled, folder=tmp_path / "file")
-    with pytest.raises(LakeError, match="no shape 'chatml': there are sft, preferences, qac, alpaca, sharegpt"):
+    with pytest.raises(
+        LakeError, match="no shape 'chatml': there are sft, engrave, preferences, qac, alpaca, sharegpt"
+    ):
         out(filled, "chatml")
     with pytest.raises(LakeError, match=r"held out: got 1\.5"):
         out(filled, held_out=1.5)
