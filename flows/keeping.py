@@ -15,7 +15,8 @@ from flows.command import HOME, HomeOption, JsonOption, PresetOption, app, readi
 def export(
     tag: Annotated[str, typer.Argument(help="A tag, a snapshot's number, a date or time (UTC), or an age: 7d.")],
     shape: Annotated[
-        str, typer.Option("--format", help="sft, preferences, qac; or sft in the shapes of alpaca and sharegpt.")
+        str,
+        typer.Option("--format", help="sft, engrave, preferences, qac; or sft in the shapes of alpaca and sharegpt."),
     ] = "sft",
     out: Annotated[
         Path | None, typer.Option(help="The folder to make; <home>/exports/<tag>-<format> if left out.")

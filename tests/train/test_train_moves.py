@@ -71,7 +71,7 @@ def test_a_batch_of_8_is_8_batches_of_1(case, views, words, base, tmp_path):
 
 @answering
 def test_the_loss_falls_on_the_reply_and_its_end_alone(case, views, words, base, tmp_path):
-    # By the loss's slope at what each token is foretold from: not zero before the reply's tokens, exactly zero elsewhere.
+    # By the loss's slope at what foretells each token: not zero before the reply's tokens, exactly zero elsewhere.
     import torch
 
     trainer, tokenizer, _ = case.trainer(views, base, tmp_path, case.config(words))
