@@ -207,6 +207,7 @@ class _Job:
         # -P: a folder `tasks` where the user stands is not ours. Its words go to standard error, results to ours.
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments, "--config", self.config),
+            "--with-parent",
             stdout=sys.stderr.fileno(),
         )
         try:

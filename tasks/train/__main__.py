@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from prompts import PromptError
 from tasks.train.common import Settings, TrainError, TrainingFailed
 from tasks.train.data import training_files
-from tasks.train.launch import become, processes
+from tasks.train.launch import become, end_with_parent, processes
 from tasks.train.recipes import RECIPES
 from tasks.train.work_folder import check_folders
 
@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     given = _parser().parse_args(arguments)
     recipe = RECIPES[given.recipe]
+    if given.with_parent or "WORLD_SIZE" in os.environ:
+        end_with_parent()
     try:
         config = _config(recipe.config, given.config)
         if "WORLD_SIZE" not in os.environ:
@@ -68,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, required=True, help="folder of the model to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder to make for the new model")
     parser.add_argument("--config", default="{}", help="the recipe's settings, as JSON")
+    parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
     return parser
 
 

@@ -12,7 +12,15 @@ from typing import Any
 
 from tasks.train.common import Report, Row, Settings, TrainError, TrainingFailed
 from tasks.train.picture import loss_curve
-from tasks.train.work_folder import CHECKPOINTS, check_folders, job_of, marks_whole, processes_state, work_folder
+from tasks.train.work_folder import (
+    CHECKPOINTS,
+    WorkFolder,
+    check_folders,
+    job_of,
+    marks_whole,
+    processes_state,
+    work_folder,
+)
 
 Build = Callable[[dict[str, Any], dict[str, Any]], Any]  # (the trainer's keywords, its arguments') → a TRL trainer
 
@@ -42,19 +50,16 @@ def fine_tune(
     Run again after a kill, it goes on from the last checkpoint, to the same weights.
 
     Args:
-        recipe: its name, for the report and the progress lines.
         rows: the trainer's own columns; `prompt`, and the answer under `completion` or `chosen`.
-        model: a folder in the transformers format, with a tokenizer that has a chat template.
+        model: a folder with a tokenizer that has a chat template.
         out: the folder to make; weights (safetensors), tokenizer, `report.json`, `history.json` (step, loss,
             learning_rate), `loss.svg`, and `adapter/` under LoRA.
-        build: makes the TRL trainer.
-        length: tokens in a prepared row.
+        build, length: the TRL trainer; tokens in a row that it prepared.
         scores: whether the new model scores answers (a head with one label) and does not write them.
-        left_out: rows that the recipe did not take, for the report.
-        base: the model that the report names, where `model` is but a stage on the way.
+        left_out, base: for the report: rows that the recipe did not take; the base, where `model` is but a stage.
 
     Raises:
-        TrainError: model or `out` is not usable, the chat template cannot be trained on, or no prompt is short enough.
+        TrainError: model or `out` is not usable, the template cannot be trained on, or no prompt is short enough.
         TrainingFailed: the loss was not finite, or no weight moved.
     """
     began = time.perf_counter()
@@ -69,32 +74,38 @@ def fine_tune(
     with work_folder(out, job) as folder:
         trainer = build(_shared(recipe, tokenizer, rows, policy, config, scores), _arguments(folder.path, config))
         kept = _kept(trainer, length, config)
-        trained = sum(weight.numel() for weight in trainer.model.parameters() if weight.requires_grad)
+        trained = trainer.model.num_parameters(only_trainable=True)
         resumed = folder.checkpoint
         trainer.train(resume_from_checkpoint=resumed)
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         new = trainer.accelerator.unwrap_model(trainer.model)
-        moved = save(new, tokenizer, model, folder.path, config, before) if folder.is_main else []
+        moved = save(new, tokenizer, model, folder, config, before)
         report = Report(
             recipe=recipe,
             base_model=str(base or model),
-            config=config.model_dump(mode="json"),
-            seed=config.seed,
-            rows=len(kept),
             dropped=len(rows) - len(kept) + left_out,
-            truncated=sum(tokens >= config.max_length for tokens in kept),
             trained_parameters=trained,
             moved=len(moved),
             tensors=len(before),
             processes=trainer.accelerator.num_processes,
             resumed_at=int(resumed.rpartition("-")[2]) if resumed else 0,
             seconds=round(time.perf_counter() - began, 2),
-            versions={name: version(name) for name in ("torch", "transformers", "trl", "peft")},
+            **_read(kept, config),
             **summary(history),
         )
-        if folder.is_main:
-            _write(report, history, folder.path)
+        _write(report, history, folder)
     return report
+
+
+def _read(kept: Sequence[int], config: Settings) -> Row:
+    """What a report says of the settings, the rows of these lengths, and the libraries."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "seed": config.seed,
+        "rows": len(kept),
+        "truncated": sum(tokens >= config.max_length for tokens in kept),
+        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
+    }
 
 
 def _kept(trainer: Any, length: Callable[[Row], int], config: Settings) -> list[int]:
@@ -108,16 +119,20 @@ def _kept(trainer: Any, length: Callable[[Row], int], config: Settings) -> list[
     return kept
 
 
-def _write(report: Report, history: Sequence[Row], folder: Path) -> None:
+def _write(report: Report, history: Sequence[Row], folder: WorkFolder) -> None:
+    if not folder.is_main:
+        return
     if not report.moved:
         raise TrainingFailed(
             f"{report.recipe}: none of {report.tensors} tensors moved in {report.steps} steps (as saved, in "
             f"{report.config['dtype']}), so that this would be the base model again; raise learning_rate or epochs"
         )
     curve = [{name: entry[name] for name in ("step", "loss", "learning_rate")} for entry in history]
-    (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder / "history.json").write_text(json.dumps(curve) + "\n", encoding="utf-8")
-    (folder / "loss.svg").write_text(loss_curve(report.recipe, [entry["loss"] for entry in curve]), encoding="utf-8")
+    (folder.path / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder.path / "history.json").write_text(json.dumps(curve) + "\n", encoding="utf-8")
+    (folder.path / "loss.svg").write_text(
+        loss_curve(report.recipe, [entry["loss"] for entry in curve]), encoding="utf-8"
+    )
 
 
 def quiet(threads: int | None) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -34,3 +36,10 @@ def become(count: int, arguments: Sequence[str]) -> None:
         os.environ["ACCELERATE_USE_CPU"] = "true"
     line = command(count, arguments)
     os.execv(line[0], line)
+
+
+def end_with_parent() -> None:
+    """Have the kernel end this process when the one that started it ends, killed or not (Linux; elsewhere it stays)."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

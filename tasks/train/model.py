@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.train.common import Lora, Row, Settings, TrainError
+from tasks.train.work_folder import WorkFolder, processes_state
 
 Marks = dict[str, tuple[float, float]]
 
@@ -68,8 +69,6 @@ def _four_bits(config: Settings) -> dict[str, Any]:
     if find_spec("bitsandbytes") is None:
         raise TrainError("lora.four_bit: got true, but bitsandbytes is not installed; pip install bitsandbytes")
     from transformers import BitsAndBytesConfig
-
-    from tasks.train.work_folder import processes_state
 
     quantised = BitsAndBytesConfig(
         load_in_4bit=True,
@@ -137,7 +136,7 @@ def marks(policy: Any, config: Settings) -> Marks:
     }
 
 
-def save(policy: Any, tokenizer: Any, base: Path, folder: Path, config: Settings, before: Marks) -> list[str]:
+def save(policy: Any, tokenizer: Any, base: Path, place: WorkFolder, config: Settings, before: Marks) -> list[str]:
     """Weights and tokenizer; an adapter is kept in `adapter/` and merged, so that any engine loads the folder.
 
     Args:
@@ -145,8 +144,11 @@ def save(policy: Any, tokenizer: Any, base: Path, folder: Path, config: Settings
         before: the marks that the model had then.
 
     Returns:
-        The tensors that moved.
+        The tensors that moved; of several processes, only the main one saves and knows.
     """
+    if not place.is_main:
+        return []
+    folder = place.path
     if config.lora:
         policy.save_pretrained(folder / "adapter")
         if config.lora.four_bit:  # merged into the base as it was, not into what 4 bits left of it

@@ -6,8 +6,10 @@ weights) goes on from the last of them; another job, or one that failed of itsel
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -57,28 +59,38 @@ def work_folder(out: Path, job: str) -> Iterator[WorkFolder]:
     """The folder to work in, which is `out` afterwards; of several processes, only the main one touches it."""
     state = processes_state()
     folder = WorkFolder(out.with_name(f".{out.name}.partial"), state.is_main_process)
-    if folder.is_main:
-        _prepare(folder.path, job)
+    lock = _prepare(folder.path, job) if folder.is_main else None
     state.wait_for_everyone()
     try:
         yield folder
+        if folder.is_main:
+            shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
+            (folder.path / "job.json").unlink()
+            folder.path.rename(out)
     except (TrainError, TrainingFailed):
         if folder.is_main:
             shutil.rmtree(folder.path, ignore_errors=True)
         raise
-    if folder.is_main:
-        shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
-        (folder.path / "job.json").unlink()
-        folder.path.rename(out)
+    finally:
+        if lock is not None:
+            os.close(lock)
 
 
-def _prepare(path: Path, job: str) -> None:
-    told = path / "job.json"
-    mine = json.dumps({"job": job})
+def _prepare(path: Path, job: str) -> int:
+    """The folder, empty but for what this job left there, and locked until the file that is returned is closed."""
+    path.mkdir(parents=True, exist_ok=True)
+    lock = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise TrainError(f"out: another process is at work in {path}; wait until it is done, or end it") from error
+    told, mine = path / "job.json", json.dumps({"job": job})
     if not (told.is_file() and told.read_text(encoding="utf-8") == mine):
-        shutil.rmtree(path, ignore_errors=True)
-        path.mkdir(parents=True)
+        for left in path.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
         told.write_text(mine, encoding="utf-8")
+    return lock
 
 
 def processes_state() -> Any:

@@ -11,7 +11,7 @@ import pytest
 from train_cases import ALL, CASES
 from train_views import PAIRS, conversation, write_view
 
-from tasks.train.common import Lora
+from tasks.train.common import Lora, TrainError
 from tasks.train.launch import command
 from tasks.train.recipes import RECIPES
 
@@ -135,6 +135,31 @@ def test_two_processes_killed_go_on_to_the_same(views, words, base, tmp_path):
         subprocess.run([word.replace("/out", f"/{name}") for word in line], check=True, capture_output=True)
     assert json.loads((tmp_path / "out" / "report.json").read_text())["resumed_at"] > 0
     assert same(tmp_path / "out", tmp_path / "straight")
+
+
+def test_a_folder_that_another_process_works_in_is_left_to_it(views, words, base, tmp_path):
+    case = CASES["engrave"]
+    config = case.config(words, epochs=2000.0)
+    with subprocess.Popen(
+        arguments(case, views, base, tmp_path / "out", config), stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline().startswith("engrave step 1/")
+        with pytest.raises(TrainError, match=r"another process is at work in .*\.out\.partial"):
+            case.train(views, base, tmp_path / "out", config)
+        assert process.poll() is None
+        assert (tmp_path / ".out.partial" / "job.json").is_file()
+        process.kill()
+
+
+def test_a_training_ends_with_the_process_that_started_it(views, words, base, tmp_path):
+    case = CASES["engrave"]
+    line = [*arguments(case, views, base, tmp_path / "out", case.config(words, epochs=2000.0)), "--with-parent"]
+    code = f"import subprocess; subprocess.run({line!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline().startswith("engrave step 1/")
+        parent.kill()
+        parent.stdout.read()  # to its end: nobody holds it any more
+    assert case.train(views, base, tmp_path / "out", case.config(words)).resumed_at == 0
 
 
 def test_passes_that_cannot_be_shared_evenly_are_refused(views, words, base, tmp_path):
