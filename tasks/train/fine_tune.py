@@ -51,12 +51,10 @@ def fine_tune(
 
     Args:
         rows: the trainer's own columns; `prompt`, and the answer under `completion` or `chosen`.
-        model: a folder with a tokenizer that has a chat template.
-        out: the folder to make; weights (safetensors), tokenizer, `report.json`, `history.json` (step, loss,
-            learning_rate), `loss.svg`, and `adapter/` under LoRA.
+        out: gets weights, tokenizer, `report.json`, `history.json`, `loss.svg`, and `adapter/` under LoRA.
         build, length: the TRL trainer; tokens in a row that it prepared.
         scores: whether the new model scores answers (a head with one label) and does not write them.
-        left_out, base: for the report: rows that the recipe did not take; the base, where `model` is but a stage.
+        left_out, base: for the report: rows not taken by the recipe; the base, where `model` is but a stage.
 
     Raises:
         TrainError: model or `out` is not usable, the template cannot be trained on, or no prompt is short enough.
@@ -78,8 +76,7 @@ def fine_tune(
         resumed = folder.checkpoint
         trainer.train(resume_from_checkpoint=resumed)
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
-        new = trainer.accelerator.unwrap_model(trainer.model)
-        moved = save(new, tokenizer, model, folder, config, before)
+        moved = save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, model, folder, config, before)
         report = Report(
             recipe=recipe,
             base_model=str(base or model),
