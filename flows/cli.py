@@ -95,7 +95,7 @@ def retrain(
     wait: WaitOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Fine-tune on a published tag (the newest by default): SFT, then DPO, each in a process of its own."""
+    """Fine-tune on a published tag (the newest by default) by the preset's recipes, each in a process of its own."""
     show.trained(run("retrain", preset, home, tag, wait), as_json)
 
 

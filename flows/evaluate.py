@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from tasks.engines.lazy import open_lazily
 from tasks.engines.spec import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out, judge
 from tasks.step import Row
+from tasks.train.recipes import RECIPES
 from warehouse import Lake, look
 
 Score = Callable[[str, str], dict[str, float]]
@@ -39,7 +40,7 @@ class Evaluation:
 
 @flow(name="evaluate")
 async def evaluate(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> list[Evaluation]:
-    """Score the base model and the newest models trained from it, in that order.
+    """Score the base model and each recipe's newest model trained from it, in that order.
 
     Args:
         preset: says the held-out prompts, the oracle and the base model.
@@ -73,18 +74,23 @@ async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = pla
 
 
 def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
-    """The base model, then each model on the way to the newest one trained from it."""
+    """The base model, then of each recipe that makes a model which answers the newest one made from that base."""
     base = preset.spec("generator")
-    models = {row["id"]: row for row in look.models(lake) if Path(row["path"]).is_dir()}
-    for newest in reversed(list(models.values())):
-        chain: list[tuple[str, EngineSpec]] = []
-        row: Row | None = newest
-        while row is not None:
-            chain.insert(0, (row["recipe"], base.model_copy(update={"model": row["path"]})))
-            if row["base_id"] == base.identity():
-                return [("base", base), *chain]
-            row = models.get(row["base_id"])
-    return [("base", base)]
+    there = [row for row in look.models(lake) if Path(row["path"]).is_dir()]
+    identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
+    newest = {row["recipe"]: row for row in there if identity in _ancestors(row["id"], below)}
+    order = preset.retrain.order() if preset.retrain else list(newest)
+    answering = [recipe for recipe in order if recipe in newest and RECIPES[recipe].answers]
+    models = [(recipe, base.model_copy(update={"model": newest[recipe]["path"]})) for recipe in answering]
+    return [("base", base), *models]
+
+
+def _ancestors(model: str, below: Mapping[str, str]) -> list[str]:
+    """The models that one was trained from, its own base first."""
+    found: list[str] = []
+    while (above := below.get(found[-1] if found else model)) and above not in found:
+        found.append(above)
+    return found
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Collection, Sequence
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -37,8 +38,15 @@ from tasks.generate.squad import Config as Squad
 from tasks.generate.verbose import Config as Verbose
 from tasks.prices import Price, Prices
 from tasks.prices import load as load_prices
+from tasks.train.aligner import Config as TrainAligner
+from tasks.train.common import Settings
+from tasks.train.constitutional_sft import Config as ConstitutionalSft
 from tasks.train.dpo import Config as Dpo
+from tasks.train.engrave import Config as Engrave
+from tasks.train.recipes import RECIPES
+from tasks.train.reward import Config as Reward
 from tasks.train.sft import Config as Sft
+from tasks.train.verbose import Config as TrainVerbose
 from warehouse import Place
 
 SHIPPED = Path(__file__).parent.parent / "presets"
@@ -129,11 +137,50 @@ class Line(_Strict):
         return self
 
 
-class Retrain(_Strict):
-    """The recipes of one retraining, each started from the one before. One left out is not run."""
+RecipeName = Literal["sft", "engrave", "verbose", "constitutional_sft", "dpo", "aligner", "reward"]
 
+
+class Retrain(_Strict):
+    """The recipes of one retraining, each with its settings. One left out is not run."""
+
+    start_from: dict[RecipeName, RecipeName] = Field(
+        default={}, description="recipe → the recipe whose model it starts from; all others start from the base model"
+    )
     sft: Sft | None = None
+    engrave: Engrave | None = None
+    verbose: TrainVerbose | None = None
+    constitutional_sft: ConstitutionalSft | None = None
     dpo: Dpo | None = None
+    aligner: TrainAligner | None = None
+    reward: Reward | None = None
+
+    @model_validator(mode="after")
+    def _can_be_run(self) -> Retrain:
+        given = self.given()
+        for recipe, start in self.start_from.items():
+            if missing := sorted({recipe, start} - given.keys()):
+                raise ValueError(
+                    f"start_from: {recipe}: {start}: got no recipe {missing[0]!r} here; add it, or drop that"
+                )
+            if not RECIPES[start].answers:
+                raise ValueError(f"start_from: {recipe}: {start}: its model answers no instructions; choose another")
+        try:
+            self.order()
+        except CycleError as error:
+            raise ValueError(
+                f"start_from: got a circle, {' from '.join(error.args[1])}; start one from base"
+            ) from error
+        return self
+
+    def given(self) -> dict[str, Settings]:
+        """The recipes that are run, and their settings."""
+        found = {name: getattr(self, name) for name in RECIPES}
+        return {name: config for name, config in found.items() if config is not None}
+
+    def order(self) -> list[str]:
+        """The recipes that are run, each after the one that it starts from."""
+        starts = {name: [self.start_from[name]] if name in self.start_from else [] for name in self.given()}
+        return list(TopologicalSorter(starts).static_order())
 
 
 class Evaluate(_Strict):

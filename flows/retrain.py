@@ -1,4 +1,4 @@
-"""`retrain`: fine-tune on a published tag, each recipe in a process of its own, each from the one before."""
+"""`retrain`: fine-tune on a published tag, each recipe in a process of its own, from the base or another's model."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from prefect import flow
 
 from flows.factory import TaskRunner, plainly
-from flows.presets import Preset, PresetError, load
+from flows.presets import Preset, PresetError, Words, load
 from flows.refresh import in_prefect
 from flows.run import Run, alone
 from prompts import digest
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
+from tasks.train.common import Settings
+from tasks.train.recipes import RECIPES
 from warehouse import Lake, LakeError, look
+from warehouse.export import export
+from warehouse.snapshots import released
 
-# The view that each recipe reads, in the order in which they are run.
-RECIPES: dict[Literal["sft", "dpo"], str] = {"sft": "sft", "dpo": "preferences"}
-
-
+Spec = TransformersSpec | VllmSpec  # of a model that has weights here
 USER_MISTAKE = 2  # exit code of `tasks.train`
 
 
@@ -74,25 +75,43 @@ async def train_on(
     if preset.retrain is None:
         raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
     published = _publication(lake, tag)
-    base = base_spec(preset)
+    specs: dict[str | None, Spec] = {None: base_spec(preset)}
     trained = []
     with Run(lake, "retrain", preset) as run:
-        for recipe, view in RECIPES.items():
-            config = getattr(preset.retrain, recipe)
-            if config is None:
-                continue
-            settings = config.model_dump(mode="json")
-            job = _Job(recipe, view, base, settings, published)
+        for recipe in preset.retrain.order():
+            job = _Job(
+                recipe,
+                specs[preset.retrain.start_from.get(recipe)],  # type: ignore[call-overload]  # a name of the preset's
+                _settings(recipe, preset.retrain.given()[recipe], preset.words),
+                await asyncio.to_thread(_data, preset, lake, home, published, RECIPES[recipe].view),
+                published,
+            )
             done = job.known(look.models(lake))
             model = done or await job.train(lake, run, home, runner)
             trained.append(Trained(recipe, Path(model["path"]), model["seconds"], new=done is None))
-            base = base.model_copy(update={"model": model["path"]})
+            specs[recipe] = job.base.model_copy(update={"model": model["path"]})
         run.end("finished", {t.recipe: str(t.path) for t in trained})
     return trained
 
 
-def base_spec(preset: Preset) -> TransformersSpec | VllmSpec:
-    """The generator, whose weights the first recipe starts from."""
+def _settings(recipe: str, config: Settings, words: Words) -> dict[str, Any]:
+    """What the training process is told; an Aligner is trained in the words of the preset."""
+    told = config.model_dump(mode="json")
+    return told | words.model_dump(mode="json") if recipe == "aligner" else told
+
+
+def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str) -> Path:
+    """The folder of the view's files, from the publication or, where that left the view out, from its snapshot."""
+    if (folder := Path(published["export_path"]) / "data" / view).is_dir():
+        return folder
+    release = released(lake, published["name"])
+    with Lake.open(lake.place, snapshot=release.snapshot_id) as pinned:
+        place = home / "exports" / f"{release.tag}-{view}"
+        return export(pinned, [view], place, release=release, licences=preset.by_model()).path / "data"
+
+
+def base_spec(preset: Preset) -> Spec:
+    """The generator, whose weights the recipes start from."""
     spec = preset.spec("generator")
     if not isinstance(spec, TransformersSpec | VllmSpec):
         raise PresetError(
@@ -107,7 +126,7 @@ def base_spec(preset: Preset) -> TransformersSpec | VllmSpec:
     return spec
 
 
-def _weights(spec: TransformersSpec | VllmSpec) -> str:
+def _weights(spec: Spec) -> str:
     """The folder of the model's weights; a hub model that the user named is taken from the hub's cache, or fetched."""
     place, is_folder = locate(spec.model)
     if is_folder:
@@ -138,14 +157,10 @@ def _publication(lake: Lake, tag: str | None) -> Row:
 @dataclass(frozen=True)
 class _Job:
     recipe: str
-    view: str
-    base: TransformersSpec | VllmSpec
+    base: Spec
     settings: Mapping[str, Any]
+    data: Path
     published: Row
-
-    @property
-    def data(self) -> Path:
-        return Path(self.published["export_path"]) / "data" / self.view
 
     @property
     def config(self) -> str:
@@ -173,7 +188,7 @@ class _Job:
             "base_id": self.base.identity(),
             "base_path": str(self.base.model),
             "recipe": self.recipe,
-            "view": self.view,
+            "view": RECIPES[self.recipe].view,
             "tag": self.published["name"],
             "export_hash": self.published["content_hash"],
             "config": self.config,
@@ -197,6 +212,7 @@ class _Job:
         # -P: a folder `tasks` where the user stands is not ours. Its words go to standard error, results to ours.
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments, "--config", self.config),
+            "--with-parent",
             stdout=sys.stderr.fileno(),
         )
         try:

@@ -27,6 +27,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from warehouse import formats
 from warehouse.card import Exported, Release, Split, manifest, render
 from warehouse.content import Content, digest
 from warehouse.lake import Lake
@@ -36,20 +37,7 @@ from warehouse.selection import Selection, columns
 from warehouse.shards import Shards
 from warehouse.standing import relations
 
-# Each shape is a query, shapes/<name>.sql: the trainer's own columns, named here, then `prompt_text`, whose hash says
-# on which side a row falls, then all that its view knows beside, which is its provenance.
-SHAPES: dict[str, tuple[str, ...]] = {
-    "sft": ("messages",),
-    "preferences": ("prompt", "chosen", "rejected"),
-    "qac": ("question", "answer", "correction"),
-    "qac_warmup": ("question", "answer", "correction"),
-    "corrected": ("prompt", "chosen", "rejected"),
-    "verbose_cloning": ("messages",),
-    "constitutional": ("messages",),
-    "soft_preferences": ("prompt", "chosen", "rejected", "p"),
-    "alpaca": ("instruction", "input", "output"),
-    "sharegpt": ("conversations",),
-}
+SHAPES = formats.SHAPES
 SPLITS = ("train", "test")
 HELD_OUT = 0.05  # of the prompts; our choice
 SHARD_ROWS = 100_000  # of a file at most; our choice

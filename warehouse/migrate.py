@@ -20,6 +20,7 @@ from warehouse.schema import SCHEMA_VERSION, LakeError, quoted
 VIEWS = (
     "revised",
     "sft",
+    "engrave",
     "preferences",
     "qac",
     "qac_warmup",

@@ -1,49 +1,59 @@
-"""`python -m tasks.train sft|dpo --data DIR --model DIR --out DIR [--config JSON]`: one training, one process.
+"""`python -m tasks.train RECIPE --data DIR --model DIR --out DIR [--config JSON]`: one training.
 
-Exit codes: 0 trained, 1 the training failed, 2 what was given cannot be used.
+With several GPUs, or `processes` in the settings, it becomes `accelerate launch` with one process each. A run that was
+killed goes on from its last checkpoint when the same command is given again.
+
+Exit codes: 0 trained, 1 the training failed, 2 what was given cannot be used (1, where several processes found it).
 """
 
 from __future__ import annotations
 
 import argparse
-import signal
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 from pydantic import ValidationError
 
-from tasks.train import dpo, sft
-from tasks.train.common import Report, Settings, TrainError, TrainingFailed
+from prompts import PromptError
+from tasks.train.common import Settings, TrainError, TrainingFailed
+from tasks.train.data import training_files
+from tasks.train.launch import become, end_with_parent, processes
+from tasks.train.recipes import RECIPES
+from tasks.train.work_folder import check_folders
 
-_Config = TypeVar("_Config", bound=Settings)
 
-
-def main(argv: list[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Train as told by the arguments. Returns the exit code; an error is one sentence on stderr."""
-    given = _parser().parse_args(argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    given = _parser().parse_args(arguments)
+    recipe = RECIPES[given.recipe]
+    if given.with_parent or "WORLD_SIZE" in os.environ:
+        end_with_parent()
     try:
-        report = _train(given.recipe, given.data, given.model, given.out, given.config)
-    except TrainError as error:
+        config = _config(recipe.config, given.config)
+        if "WORLD_SIZE" not in os.environ:
+            training_files(given.data)  # a mistake is told before torch is imported
+            check_folders(given.model, given.out)
+            if (count := processes(config)) > 1:
+                become(count, arguments)
+        report = recipe.train(given.data, given.model, given.out, config)
+    except (TrainError, PromptError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except TrainingFailed as error:
         print(f"failed: {error}", file=sys.stderr)
         return 1
-    print(
-        f"{report.recipe}: {report.rows} rows, {report.steps} steps, loss {report.loss_first:.3g} → "
-        f"{report.loss_last:.3g}, {report.seconds:.0f} s → {given.out}"
-    )
+    if os.environ.get("RANK", "0") == "0":
+        print(
+            f"{report.recipe}: {report.rows} rows, {report.steps} steps, loss {report.loss_first:.3g} → "
+            f"{report.loss_last:.3g}, {report.seconds:.0f} s → {given.out}"
+        )
     return 0
 
 
-def _train(recipe: str, data: Path, model: Path, out: Path, config: str) -> Report:
-    if recipe == "sft":
-        return sft.train(data, model, out, _config(sft.Config, config))
-    return dpo.train(data, model, out, _config(dpo.Config, config))
-
-
-def _config(kind: type[_Config], text: str) -> _Config:
+def _config(kind: type[Settings], text: str) -> Settings:
     try:
         return kind.model_validate_json(text)
     except ValidationError as error:
@@ -55,14 +65,14 @@ def _config(kind: type[_Config], text: str) -> _Config:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tasks.train", description="Fine-tune a model on one view.")
-    parser.add_argument("recipe", choices=["sft", "dpo"])
+    parser.add_argument("recipe", choices=list(RECIPES))
     parser.add_argument("--data", type=Path, required=True, help="folder of train-*.parquet: one shape of an export")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder to make for the new model")
     parser.add_argument("--config", default="{}", help="the recipe's settings, as JSON")
+    parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
     return parser
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a half-made folder is cleared away
     sys.exit(main())

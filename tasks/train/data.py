@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prompts import Message
-from tasks.train.common import TrainError
-
-Row = dict[str, Any]
+from tasks.train.common import Row, TrainError
 
 
 def read_sft(folder: Path) -> list[Row]:
@@ -30,6 +28,33 @@ def read_sft(folder: Path) -> list[Row]:
     return rows
 
 
+def read_corrections(folder: Path) -> list[Row]:
+    """Corrections: `question`, `answer`, `correction` (texts), and `template_id`, the words they were made under.
+
+    Args:
+        folder: holds `train-*.parquet` with these columns.
+
+    Raises:
+        TrainError: no files, no rows, or a field that is no text or is empty.
+    """
+    fields = ["question", "answer", "correction", "template_id"]
+    return [{name: _text(f"{where}: {name}", row[name]) for name in fields} for where, row in _rows(folder, fields)]
+
+
+def read_soft_preferences(folder: Path) -> list[Row]:
+    """Preference pairs as `read_preferences` gives them, and `p`: how probable it is that `chosen` is the better one.
+
+    Raises:
+        TrainError: as there, or a p that is not between 0 and 1.
+    """
+    rows = []
+    for where, row in _rows(folder, ["prompt", "chosen", "rejected", "p"]):
+        if not isinstance(row["p"], float) or not 0 <= row["p"] <= 1:
+            raise TrainError(f"{where}: p: got {row['p']!r}, expected a probability from 0 to 1; mend the view")
+        rows.append(_pair(where, row) | {"p": row["p"]})
+    return rows
+
+
 def read_preferences(folder: Path) -> list[Row]:
     """Preference pairs: a prompt ending with the user, and two different answers of one turn each.
 
@@ -40,14 +65,23 @@ def read_preferences(folder: Path) -> list[Row]:
     Raises:
         TrainError: no files, no rows, a malformed conversation, or two equal answers.
     """
-    rows = []
-    for where, row in _rows(folder, ["prompt", "chosen", "rejected"]):
-        prompt = _turns(f"{where}: prompt", row["prompt"], last="user")
-        chosen, rejected = (_answer(f"{where}: {field}", row[field]) for field in ("chosen", "rejected"))
-        if chosen == rejected:
-            raise TrainError(f"{where}: rejected: got the same answer as chosen; drop the pair, it teaches nothing")
-        rows.append({"prompt": prompt, "chosen": chosen, "rejected": rejected})
-    return rows
+    return [_pair(where, row) for where, row in _rows(folder, ["prompt", "chosen", "rejected"])]
+
+
+def _pair(where: str, row: Row) -> Row:
+    prompt = _turns(f"{where}: prompt", row["prompt"], last="user")
+    chosen, rejected = (_answer(f"{where}: {field}", row[field]) for field in ("chosen", "rejected"))
+    if chosen == rejected:
+        raise TrainError(f"{where}: rejected: got the same answer as chosen; drop the pair, it teaches nothing")
+    return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+
+
+def training_files(folder: Path) -> list[Path]:
+    """The files of the training split. Raises TrainError where there are none."""
+    # Not test-*.parquet: those are the prompts that are held out.
+    if found := sorted(folder.glob("train-*.parquet")):
+        return found
+    raise TrainError(f"{folder}: got no train-*.parquet there; give the data folder of one shape of an export")
 
 
 def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -55,10 +89,7 @@ def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # Not test-*.parquet: those are the prompts that are held out.
-    files = sorted(folder.glob("train-*.parquet"))
-    if not files:
-        raise TrainError(f"{folder}: got no train-*.parquet there; give the data folder of one shape of an export")
+    files = training_files(folder)
     count = 0
     for file in files:
         try:
@@ -103,7 +134,10 @@ def _listed(where: str, messages: Any) -> list[Any]:
 def _message(where: str, place: int, message: Any) -> Message:
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
         raise TrainError(f"{where}[{place}]: got {message!r}, expected {{role, content}}")
-    content = message.get("content")
-    if not isinstance(content, str) or not content.strip():
-        raise TrainError(f"{where}[{place}].content: got {content!r}, expected a text that is not empty")
-    return {"role": message["role"], "content": content}
+    return {"role": message["role"], "content": _text(f"{where}[{place}].content", message.get("content"))}
+
+
+def _text(where: str, text: Any) -> str:
+    if not isinstance(text, str) or not text.strip():
+        raise TrainError(f"{where}: got {text!r}, expected a text that is not empty")
+    return text

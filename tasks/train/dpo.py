@@ -1,7 +1,7 @@
 """Direct preference optimisation (arXiv 2305.18290): the reference is the model that the training starts from.
 
 Source: the paper, and the handbook's `recipes/constitutional-ai/dpo/config_anthropic.yaml`. It should start from a
-model fine-tuned on the same distribution (§4 of the paper), as `sft` makes it.
+model fine-tuned on the same distribution (§4 of the paper), as `constitutional_sft` makes it.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from tasks.train.common import Report, Settings, fine_tune
+from tasks.train.common import Report, Settings
 from tasks.train.data import read_preferences
+from tasks.train.fine_tune import fine_tune
 
 
 class Config(Settings):
@@ -32,17 +33,22 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
 
     Raises:
         TrainError: data, model or `out` cannot be used.
-        TrainingFailed: the loss was not finite.
+        TrainingFailed: the loss was not finite, or no weight moved.
     """
 
     def build(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
-        from trl import DPOConfig, DPOTrainer
+        return trainer(shared, arguments, config)
 
-        # Without a ref_model TRL reads the same folder again (or, under LoRA, turns the adapter off).
-        return DPOTrainer(args=DPOConfig(beta=config.beta, **arguments), **shared)
-
-    return fine_tune("dpo", read_preferences(data), Path(model), out, config, build, _length)
+    return fine_tune("dpo", read_preferences(data), Path(model), out, config, build, length)
 
 
-def _length(row: dict[str, Any]) -> int:
+def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config) -> Any:
+    """TRL's trainer. Without a ref_model it reads the same folder again (or, under LoRA, turns the adapter off)."""
+    from trl import DPOConfig, DPOTrainer
+
+    return DPOTrainer(args=DPOConfig(beta=config.beta, **arguments), **shared)
+
+
+def length(row: dict[str, Any]) -> int:
+    """Tokens of a prepared row, with the longer of its answers."""
     return len(row["prompt_ids"]) + max(len(row["chosen_ids"]), len(row["rejected_ids"]))

@@ -6,57 +6,112 @@ from pathlib import Path
 from typing import Any
 
 from tasks.train.common import Lora, Row, Settings, TrainError
+from tasks.train.work_folder import WorkFolder, processes_state
+
+Marks = dict[str, tuple[float, float]]
 
 
-def load(folder: Path, config: Settings) -> tuple[Any, Any]:
-    """The causal language model and its tokenizer.
+def load(folder: Path, config: Settings, scores: bool = False) -> tuple[Any, Any]:
+    """The causal language model, or with `scores` the same with a new head of one label, and its tokenizer.
 
-    Weights that are trained are float32; only a frozen base under LoRA is kept in `dtype`.
+    Weights that are trained are float32; only a frozen base under LoRA is kept in `dtype`, or in 4 bits.
 
     Raises:
-        TrainError: the folder cannot be read, lacks weights, or its tokenizer has no chat template.
+        TrainError: the folder cannot be read, lacks weights, its tokenizer has no chat template, or 4 bits are asked
+            for where they cannot be had.
     """
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    dtype = getattr(torch, config.dtype) if config.lora else torch.float32
+    options = _four_bits(config) if config.lora and config.lora.four_bit else {"dtype": _dtype(config, config.lora)}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        policy, info = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        policy = _weights(folder, scores, config.seed, **options)
     except (OSError, ValueError) as error:
+        if isinstance(error, TrainError):
+            raise
         raise TrainError(f"model: {folder} cannot be read ({error}); give a causal language model's folder") from error
-    if missing := sorted(info["missing_keys"]):
-        raise TrainError(f"model: {folder} lacks {len(missing)} weights, {missing[0]} first; save the whole model")
     if not tokenizer.chat_template:
         raise TrainError(f"model: the tokenizer in {folder} has no chat template; save one with it")
     return policy, tokenizer
 
 
+def _weights(folder: Path, scores: bool, seed: int, **options: Any) -> Any:
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, set_seed
+
+    if not scores:
+        policy, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
+        new: set[str] = set()
+    else:
+        set_seed(seed)  # the new head is drawn at random
+        policy, info = AutoModelForSequenceClassification.from_pretrained(
+            folder, num_labels=1, output_loading_info=True, **options
+        )
+        new = {"score.weight"}
+    if missing := sorted(set(info["missing_keys"]) - new):
+        raise TrainError(f"model: {folder} lacks {len(missing)} weights, {missing[0]} first; save the whole model")
+    return policy
+
+
+def _dtype(config: Settings, frozen: Any) -> Any:
+    import torch
+
+    return getattr(torch, config.dtype) if frozen else torch.float32
+
+
+def _four_bits(config: Settings) -> dict[str, Any]:
+    """QLoRA (arXiv 2305.14314): normal-float 4 bits, their scales quantised too, arithmetic in `dtype`."""
+    from importlib.util import find_spec
+
+    import torch
+
+    if not torch.cuda.is_available():
+        raise TrainError("lora.four_bit: got true, but there is no CUDA GPU here; set it to false, or train on one")
+    if find_spec("bitsandbytes") is None:
+        raise TrainError("lora.four_bit: got true, but bitsandbytes is not installed; pip install bitsandbytes")
+    from transformers import BitsAndBytesConfig
+
+    quantised = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, config.dtype),
+    )
+    return {"quantization_config": quantised, "device_map": {"": processes_state().local_process_index}}
+
+
 def check_template(folder: Path, policy: Any, tokenizer: Any, row: Row) -> None:
     """A template must render the prompt as it will be asked, and end an answer with a token that stops generation.
+
+    A prompt that is a text and no conversation is asked as it is, and ends with the tokenizer's own end token.
 
     Raises:
         TrainError: the model would be trained on another context than it is asked in, or never learn to stop.
     """
     prompt, answer = row["prompt"], row["completion"] if "completion" in row else row["chosen"]
-    asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
-    whole = tokenizer.apply_chat_template(prompt + answer, return_dict=True)["input_ids"]
+    if isinstance(prompt, str):
+        asked, whole = (tokenizer(text)["input_ids"] for text in (prompt, prompt + answer + tokenizer.eos_token))
+        renders = "tokenizer"
+    else:
+        asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+        whole = tokenizer.apply_chat_template(prompt + answer, return_dict=True)["input_ids"]
+        renders = "chat template"
     if whole[: len(asked)] != asked:
         raise TrainError(
-            f"model: the chat template in {folder} renders the prompt alone as {tokenizer.decode(asked)!r}, "
+            f"model: the {renders} in {folder} renders the prompt alone as {tokenizer.decode(asked)!r}, "
             f"but before an answer as {tokenizer.decode(whole[: len(asked)])!r}; make the two alike"
         )
-    ends = policy.generation_config.eos_token_id
+    generation = getattr(policy, "generation_config", None)
+    ends = generation.eos_token_id if generation else policy.config.eos_token_id
     stops = {tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
     if not stops & set(whole[len(asked) :]):
         raise TrainError(
-            f"model: the chat template in {folder} ends an answer with {tokenizer.decode(whole[-1:])!r}, "
+            f"model: the {renders} in {folder} ends an answer with {tokenizer.decode(whole[-1:])!r}, "
             f"expected one of {tokenizer.convert_ids_to_tokens(sorted(stops))}; put eos_token after it"
         )
 
 
-def adapter(lora: Lora | None) -> Any:
-    """PEFT's own settings for an adapter, or None."""
+def adapter(lora: Lora | None, scores: bool = False) -> Any:
+    """PEFT's own settings for an adapter, or None. A new head is trained whole, beside the adapter."""
     if lora is None:
         return None
     from peft import LoraConfig
@@ -66,17 +121,50 @@ def adapter(lora: Lora | None) -> Any:
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
         target_modules=list(lora.target_modules),
-        task_type="CAUSAL_LM",
+        task_type="SEQ_CLS" if scores else "CAUSAL_LM",
+        modules_to_save=["score"] if scores else None,
     )
 
 
-def save(policy: Any, tokenizer: Any, folder: Path, config: Settings) -> None:
-    """Weights and tokenizer; an adapter is kept in `adapter/` and merged, so that any engine loads the folder."""
-    import torch
+def marks(policy: Any, config: Settings) -> Marks:
+    """By tensor, two sums over its values as they are saved: what has other marks has moved."""
+    dtype = _dtype(config, True)
+    return {
+        name: (value.sum().item(), value.square().sum().item())
+        for name, weight in policy.named_parameters()
+        for value in [weight.detach().to(dtype).double()]
+    }
 
+
+def save(policy: Any, tokenizer: Any, base: Path, place: WorkFolder, config: Settings, before: Marks) -> list[str]:
+    """Weights and tokenizer; an adapter is kept in `adapter/` and merged, so that any engine loads the folder.
+
+    Args:
+        base: the folder that the training started from.
+        before: the marks that the model had then.
+
+    Returns:
+        The tensors that moved; of several processes, only the main one saves and knows.
+    """
+    if not place.is_main:
+        return []
+    folder = place.path
     if config.lora:
         policy.save_pretrained(folder / "adapter")
+        if config.lora.four_bit:  # merged into the base as it was, not into what 4 bits left of it
+            policy, before = _upon_the_whole(base, folder / "adapter", policy, config)
         policy = policy.merge_and_unload()
     policy.config.use_cache = True  # trainers turn it off, and generation without it is slow
-    policy.to(getattr(torch, config.dtype)).save_pretrained(folder)
+    policy = policy.to(_dtype(config, True))
+    policy.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return [name for name, mark in marks(policy, config).items() if before[name] != mark]
+
+
+def _upon_the_whole(base: Path, adapter: Path, policy: Any, config: Settings) -> tuple[Any, Marks]:
+    from peft import PeftModel, TaskType
+
+    scores = policy.active_peft_config.task_type == TaskType.SEQ_CLS
+    whole = _weights(base, scores, config.seed, dtype=_dtype(config, True))
+    before = marks(whole, config)
+    return PeftModel.from_pretrained(whole, adapter), before

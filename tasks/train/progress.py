@@ -21,6 +21,8 @@ def progress(recipe: str, every: float = 2.0) -> Any:
 
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             self.began = time.monotonic()
+            if state.global_step and state.is_world_process_zero:
+                print(f"{recipe} goes on after step {state.global_step}/{state.max_steps}", flush=True)
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
             if "loss" not in logs:  # the trainer's closing summary
@@ -28,7 +30,7 @@ def progress(recipe: str, every: float = 2.0) -> Any:
             step, loss, now = state.global_step, logs["loss"], time.monotonic()
             if not math.isfinite(loss):
                 raise TrainingFailed(f"{recipe}: the loss was {loss} at step {step}; lower learning_rate")
-            if step in (1, state.max_steps) or now - self.printed >= every:
+            if state.is_world_process_zero and (step in (1, state.max_steps) or now - self.printed >= every):
                 self.printed = now
                 print(f"{recipe} step {step}/{state.max_steps} loss {loss:.3g} {now - self.began:.0f} s", flush=True)
 

@@ -115,3 +115,29 @@ def test_not_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(PresetError, match=r"broken.yaml: not YAML") as raised:
         load(str(path))
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_recipes_are_run_after_those_they_start_from(tmp_path: Path) -> None:
+    starts = {"engrave": "dpo", "dpo": "verbose", "reward": "constitutional_sft"}
+    recipes = ("engrave", "verbose", "constitutional_sft", "dpo", "aligner", "reward")
+    retrain = load(written(tmp_path, retrain={"start_from": starts} | {key: {} for key in recipes})).retrain
+    assert retrain is not None
+    order = retrain.order()
+    assert sorted(order) == sorted(recipes)
+    assert all(order.index(start) < order.index(recipe) for recipe, start in starts.items())
+
+
+@pytest.mark.parametrize(
+    ("retrain", "complaint"),
+    [
+        ({"start_from": {"dpo": "sft"}, "dpo": {}}, "start_from: dpo: sft: got no recipe 'sft' here"),
+        ({"start_from": {"dpo": "sft"}, "sft": {}}, "start_from: dpo: sft: got no recipe 'dpo' here"),
+        ({"start_from": {"dpo": "reward"}, "dpo": {}, "reward": {}}, "its model answers no instructions"),
+        ({"start_from": {"dpo": "sft", "sft": "dpo"}, "dpo": {}, "sft": {}}, "start_from: got a circle"),
+        ({"start_from": {"dpo": "base"}, "dpo": {}}, "retrain.start_from.dpo"),
+        ({"dpo": {"betta": 1}}, "retrain.dpo.betta: no such key; expected one of .*beta"),
+    ],
+)
+def test_a_retraining_that_cannot_be_run_is_refused(tmp_path: Path, retrain: object, complaint: str) -> None:
+    with pytest.raises(PresetError, match=complaint):
+        load(written(tmp_path, retrain=retrain))

@@ -48,7 +48,8 @@ def figures(evaluation: Evaluation) -> dict[str, float]:
 @pytest.mark.flow
 def test_a_model_trained_on_its_own_data_is_better(home: Path) -> None:
     sent, models, evaluations = whole_line(home)
-    assert [model.recipe for model in models] == ["sft", "dpo"]
+    assert [model.recipe for model in models] == ["engrave", "dpo"]
+    assert [evaluation.label for evaluation in evaluations] == ["base", "engrave", "dpo"]
     before, after = figures(evaluations[0]), figures(evaluations[-1])
     assert before["harmless"] <= 0.1
     assert after["harmless"] >= 0.9
@@ -59,7 +60,10 @@ def test_a_model_trained_on_its_own_data_is_better(home: Path) -> None:
 
     with Lake.open(home, read_only=True) as lake:
         trained = {row["recipe"]: row["view"] for row in lake.rows("SELECT recipe, view FROM models")}
-        assert trained == {"sft": "sft", "dpo": "preferences"}
+        assert trained == {"engrave": "engrave", "dpo": "preferences"}
+        first, second = lake.rows("SELECT id, base_id FROM models ORDER BY snapshot_id")
+        assert first["base_id"] == load("nano").spec("generator").identity()
+        assert second["base_id"] == first["id"]
         answers = lake.rows("SELECT count(*) AS n FROM attempts WHERE step = 'evaluate.answer'")[0]["n"]
         assert lake.rows("SELECT count(*) AS n FROM attempts")[0]["n"] == sent + answers
         snapshot = lake.snapshot()

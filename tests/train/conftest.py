@@ -1,7 +1,12 @@
-"""Two views of 32 rows, and a random Llama of 0.1M parameters whose tokens are the views' words."""
+"""Views of 32 rows, and a random Llama of 0.1M parameters whose tokens are the views' words."""
+
+import json
 
 import pytest
+from train_cases import CASES
 from train_views import NOUNS, NUMBERS, PAIRS, conversation, preference, write_view
+
+from prompts import Library
 
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}{{ '<' + m['role'] + '>' + m['content'] }}"
@@ -19,6 +24,26 @@ def sft_view(tmp_path_factory):
 @pytest.fixture(scope="session")
 def preference_view(tmp_path_factory):
     return write_view(tmp_path_factory.mktemp("export") / "preferences", [preference(pair) for pair in PAIRS])
+
+
+@pytest.fixture(scope="session")
+def words(tmp_path_factory):
+    """A folder of words that the random model knows, in which it is asked to correct."""
+    folder = tmp_path_factory.mktemp("words")
+    (folder / "aligner").mkdir()
+    said = {"id": "aligner/correct", "about": "for tests", "variables": ["question", "answer"]}
+    (folder / "aligner" / "correct.yaml").write_text(json.dumps(said | {"text": "{{ question }} No {{ answer }} see"}))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def views(words, tmp_path_factory):
+    """Recipe → the folder that it reads."""
+    template = Library("full", words).prompt("aligner/correct").hash
+    folder = tmp_path_factory.mktemp("views")
+    return {
+        name: write_view(folder / name, [case.row(pair, template) for pair in PAIRS]) for name, case in CASES.items()
+    }
 
 
 @pytest.fixture(scope="session")

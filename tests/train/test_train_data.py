@@ -2,10 +2,10 @@
 
 import pyarrow.parquet as pq
 import pytest
-from train_views import PAIRS, assistant, conversation, preference, user, write_view
+from train_views import PAIRS, assistant, conversation, correction, preference, soft_preference, user, write_view
 
 from tasks.train.common import TrainError
-from tasks.train.data import read_preferences, read_sft
+from tasks.train.data import read_corrections, read_preferences, read_sft, read_soft_preferences
 
 
 def test_a_conversation_is_split_before_the_last_answer(tmp_path):
@@ -89,3 +89,26 @@ def test_folders_without_rows_are_refused(tmp_path):
     file.write_bytes(b"not parquet at all")
     with pytest.raises(TrainError, match="not a Parquet file"):
         read_preferences(tmp_path)
+
+
+def test_corrections_and_soft_labels_keep_what_is_learnt_from(tmp_path):
+    write_view(tmp_path / "qac", [correction(PAIRS[0], "t")])
+    asked = {"question": "Show one cats.", "answer": "No cats for you.", "correction": "I see one cats here."}
+    assert read_corrections(tmp_path / "qac") == [asked | {"template_id": "t"}]
+    write_view(tmp_path / "soft", [soft_preference(PAIRS[1])])
+    (row,) = read_soft_preferences(tmp_path / "soft")
+    assert row == {name: row[name] for name in ("prompt", "chosen", "rejected")} | {"p": 0.85}
+
+
+@pytest.mark.parametrize("p", [-0.01, 1.01, None, float("nan")])
+def test_a_soft_label_that_is_no_probability_is_named(tmp_path, p):
+    write_view(tmp_path, [soft_preference(PAIRS[0]), soft_preference(PAIRS[1]) | {"p": p}])
+    with pytest.raises(TrainError, match=r"row 1: p: got .*expected a probability from 0 to 1"):
+        read_soft_preferences(tmp_path)
+
+
+@pytest.mark.parametrize("field", ["question", "answer", "correction", "template_id"])
+def test_an_empty_field_of_a_correction_is_named(tmp_path, field):
+    write_view(tmp_path, [correction(PAIRS[0], "t") | {field: " "}])
+    with pytest.raises(TrainError, match=f"row 0: {field}: got ' '"):
+        read_corrections(tmp_path)

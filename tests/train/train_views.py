@@ -44,6 +44,21 @@ def preference(pair):
     }
 
 
+def soft_preference(pair):
+    """A judge who is the less sure, the later the noun stands in the list."""
+    return preference(pair) | {"p": 0.95 - 0.1 * NOUNS.index(pair[1])}
+
+
+def correction(pair, template):
+    return {
+        "question": question(*pair),
+        "answer": bad(*pair),
+        "correction": good(*pair),
+        "template_id": template,
+        "id": " ".join(pair),
+    }
+
+
 def write_view(folder: Path, rows, name="train-00000-of-00001.parquet"):
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), folder / name)

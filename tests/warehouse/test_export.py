@@ -67,11 +67,22 @@ def sides(done):
     return {split: {asked(r) for p in paths for r in pq.read_table(p).to_pylist()} for split, paths in read.items()}
 
 
+def answered(lake, count, start=0):
+    """As `fill`, and each prompt has a principled answer as well."""
+    fill(lake, count, start)
+    names = [row["id"] for row in lake.rows("SELECT id FROM instructions")]
+    there = {
+        row["instruction_id"] for row in lake.rows("SELECT instruction_id FROM responses WHERE kind = 'principled'")
+    }
+    new = [response(f"p-{name}", name, f"principled {name}", kind="principled") for name in names if name not in there]
+    commit(lake, responses=new)
+
+
 @pytest.fixture(scope="module")
 def filled(empty, tmp_path_factory):
     """A lake of 60 lines; tests only read it."""
     with Lake.open(shutil.copytree(empty, tmp_path_factory.mktemp("exports") / "home")) as lake:
-        fill(lake, MANY)
+        answered(lake, MANY)
         fill_further(lake, MANY)
         yield lake
 
@@ -132,10 +143,10 @@ def test_shards_are_numbered_bounded_and_mirrored_by_their_provenance(filled, tm
 
 
 def test_a_prompt_is_on_one_side_in_every_shape_and_stays_there(lake, tmp_path):
-    fill(lake, MANY)
+    answered(lake, MANY)
     fill_further(lake, MANY)
     before = {shape: sides(out(lake, shape, tmp_path / "before" / shape)) for shape in SHAPES}
-    fill(lake, MANY, start=MANY)
+    answered(lake, MANY, start=MANY)
     fill_further(lake, MANY, start=MANY)
     after = {shape: sides(out(lake, shape, tmp_path / "after" / shape)) for shape in SHAPES}
     less = sides(out(lake, "qac", tmp_path / "less", held_out=0.1))
@@ -231,7 +242,7 @@ def test_what_cannot_be_exported_is_a_sentence(filled, unwritten, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(LakeError, match="something that is no export"):
         out(filled, folder=tmp_path / "file")
-    with pytest.raises(LakeError, match="no shape 'chatml': there are sft, preferences, qac, alpaca, sharegpt"):
+    with pytest.raises(LakeError, match="no shape 'chatml': there are sft, engrave, preferences, qac, "):
         out(filled, "chatml")
     with pytest.raises(LakeError, match=r"held out: got 1\.5"):
         out(filled, held_out=1.5)
@@ -303,7 +314,7 @@ def test_a_card_is_broken_by_no_text(lake, tmp_path):
     sample = json.loads(body.split("```json\n")[1].split("\n```")[0])
     assert sample["question"] == ask
     (row,) = (row for split in load(done.path, tmp_path / "cache").values() for row in split)
-    assert row == {"question": ask, "answer": long, "correction": NASTY}
+    assert row == {"question": ask, "answer": long, "correction": NASTY, "template_id": "t"}
 
 
 def test_the_manifest_names_every_file_with_rows_and_hash(filled, tmp_path):

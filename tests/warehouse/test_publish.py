@@ -38,7 +38,7 @@ def test_datasets_and_pyarrow_open_the_trainers_columns(done, tmp_path):
     preferences = pq.read_table(publication.data("preferences"))
     assert preferences.column_names == ["prompt", "chosen", "rejected"]
     assert preferences.num_rows == publication.rows["preferences"] > 0
-    assert pq.read_table(publication.data("qac")).column_names == ["question", "answer", "correction"]
+    assert pq.read_table(publication.data("qac")).column_names == ["question", "answer", "correction", "template_id"]
 
 
 def test_provenance_stands_beside_each_row_in_the_same_order(done):

@@ -87,6 +87,20 @@ def test_sft_and_preferences_share_no_prompt_and_lose_none(lake):
     assert len(sft) > 8 < len(preferences)
 
 
+def test_engrave_has_principled_answers_only(lake):
+    commit(
+        lake,
+        instructions=[instruction("i1", on("sft")), instruction("i2", on("preferences"))],
+        responses=[response("b1", "i1", "so"), response("b2", "i2", "so")]
+        + [response(f"p{n}", f"i{n}", "good", kind="principled") for n in (1, 2)],
+        revisions=[revision("v1", "i1", "b1", "better")],
+    )
+    assert {row["id"] for row in lake.rows("SELECT id FROM sft")} == {"p1", "v1"}
+    (row,) = lake.rows("SELECT * FROM engrave")
+    assert row["id"] == "p1"
+    assert [turn["content"] for turn in row["messages"]] == [on("sft"), "good"]
+
+
 def test_qac_keeps_copies_and_the_newest_correction(lake):
     commit(
         lake,

@@ -1,3 +1,5 @@
--- question, answer and its correction, for an Aligner; unchanged answers are kept
-SELECT question, answer, correction, question AS prompt_text, * EXCLUDE (question, answer, correction)
+-- question, answer, its correction and the hash of the words it was asked under; unchanged answers are kept
+SELECT
+    question, answer, correction, template_id,
+    question AS prompt_text, * EXCLUDE (question, answer, correction, template_id)
 FROM qac

@@ -1,0 +1,228 @@
+"""The way from one model folder to the next, which all recipes go."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tasks.train.common import Report, Row, Settings, TrainError, TrainingFailed
+from tasks.train.picture import loss_curve
+from tasks.train.work_folder import (
+    CHECKPOINTS,
+    WorkFolder,
+    check_folders,
+    job_of,
+    marks_whole,
+    processes_state,
+    work_folder,
+)
+
+Build = Callable[[dict[str, Any], dict[str, Any]], Any]  # (the trainer's keywords, its arguments') → a TRL trainer
+
+SILENT = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def fine_tune(
+    recipe: str,
+    rows: Sequence[Row],
+    model: Path,
+    out: Path,
+    config: Settings,
+    build: Build,
+    length: Callable[[Row], int],
+    *,
+    scores: bool = False,
+    left_out: int = 0,
+    base: Path | None = None,
+) -> Report:
+    """Train a copy of `model` on rows and put it at `out`, all at once: a killed run leaves nothing there.
+
+    Run again after a kill, it goes on from the last checkpoint, to the same weights.
+
+    Args:
+        rows: the trainer's own columns; `prompt`, and the answer under `completion` or `chosen`.
+        out: gets weights, tokenizer, `report.json`, `history.json`, `loss.svg`, and `adapter/` under LoRA.
+        build, length: the TRL trainer; tokens in a row that it prepared.
+        scores: whether the new model scores answers (a head with one label) and does not write them.
+        left_out, base: for the report: rows not taken by the recipe; the base, where `model` is but a stage.
+
+    Raises:
+        TrainError: model or `out` is not usable, the template cannot be trained on, or no prompt is short enough.
+        TrainingFailed: the loss was not finite, or no weight moved.
+    """
+    began = time.perf_counter()
+    check_folders(model, out)
+    quiet(config.threads)
+    from tasks.train.model import check_template, load, marks, save
+
+    job = job_of(recipe, rows, model, config)
+    policy, tokenizer = load(model, config, scores)
+    check_template(model, policy, tokenizer, rows[0])
+    before = marks(policy, config)
+    with work_folder(out, job) as folder:
+        trainer = build(_shared(recipe, tokenizer, rows, policy, config, scores), _arguments(folder.path, config))
+        kept = _kept(trainer, length, config)
+        trained = trainer.model.num_parameters(only_trainable=True)
+        resumed = folder.checkpoint
+        trainer.train(resume_from_checkpoint=resumed)
+        history = [entry for entry in trainer.state.log_history if "loss" in entry]
+        moved = save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, model, folder, config, before)
+        report = Report(
+            recipe=recipe,
+            base_model=str(base or model),
+            dropped=len(rows) - len(kept) + left_out,
+            trained_parameters=trained,
+            moved=len(moved),
+            tensors=len(before),
+            processes=trainer.accelerator.num_processes,
+            resumed_at=int(resumed.rpartition("-")[2]) if resumed else 0,
+            seconds=round(time.perf_counter() - began, 2),
+            **_read(kept, config),
+            **summary(history),
+        )
+        _write(report, history, folder)
+    return report
+
+
+def _read(kept: Sequence[int], config: Settings) -> Row:
+    """What a report says of the settings, the rows of these lengths, and the libraries."""
+    return {
+        "config": config.model_dump(mode="json"),
+        "seed": config.seed,
+        "rows": len(kept),
+        "truncated": sum(tokens >= config.max_length for tokens in kept),
+        "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
+    }
+
+
+def _kept(trainer: Any, length: Callable[[Row], int], config: Settings) -> list[int]:
+    """Lengths of the rows that the trainer took."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)  # `progress` speaks instead
+    kept = [length(row) for row in trainer.train_dataset]
+    if not kept:
+        raise TrainError(f"max_length: got {config.max_length}, but every prompt alone is that long; raise it")
+    return kept
+
+
+def _write(report: Report, history: Sequence[Row], folder: WorkFolder) -> None:
+    if not folder.is_main:
+        return
+    if not report.moved:
+        raise TrainingFailed(
+            f"{report.recipe}: none of {report.tensors} tensors moved in {report.steps} steps (as saved, in "
+            f"{report.config['dtype']}), so that this would be the base model again; raise learning_rate or epochs"
+        )
+    curve = [{name: entry[name] for name in ("step", "loss", "learning_rate")} for entry in history]
+    (folder.path / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder.path / "history.json").write_text(json.dumps(curve) + "\n", encoding="utf-8")
+    (folder.path / "loss.svg").write_text(
+        loss_curve(report.recipe, [entry["loss"] for entry in curve]), encoding="utf-8"
+    )
+
+
+def quiet(threads: int | None) -> None:
+    """No network, no telemetry, no bars: the only output is a recipe's own progress line."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in SILENT.items()})
+    import datasets
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if torch.cuda.device_count() > 1 and "WORLD_SIZE" not in os.environ:
+        raise TrainError(
+            f"got {torch.cuda.device_count()} GPUs in one process; run `python -m tasks.train`, which starts one for "
+            "each, or set CUDA_VISIBLE_DEVICES to one of them"
+        )
+
+
+def summary(history: Sequence[Row]) -> Row:
+    """Steps, tokens, losses and metrics from the trainer's log, one entry a step."""
+    tenth = max(1, len(history) // 10)
+    first, last = history[:tenth], history[-tenth:]
+    names = sorted(last[-1].keys() - {"loss", "epoch", "step", "learning_rate", "grad_norm", "num_tokens"})
+    return {
+        "steps": len(history),
+        "tokens": _tokens([int(entry["num_tokens"]) for entry in history]),
+        "loss_first": _mean(first, "loss"),
+        "loss_last": _mean(last, "loss"),
+        "metrics": {name: _mean(last, name) for name in names},
+    }
+
+
+def _tokens(counts: Sequence[int]) -> int:
+    """The last of a count that grows with each step, and that a trainer begins anew where it goes on after a kill."""
+    ends = [now for now, then in zip(counts, [*counts[1:], 0], strict=True) if then <= now]
+    return sum(ends)
+
+
+def _mean(entries: Sequence[Row], name: str) -> float:
+    return sum(entry[name] for entry in entries) / len(entries)
+
+
+def _shared(
+    recipe: str, tokenizer: Any, rows: Sequence[Row], policy: Any, config: Settings, scores: bool = False
+) -> dict[str, Any]:
+    from datasets import Dataset
+
+    from tasks.train.model import adapter
+    from tasks.train.progress import progress
+
+    return {
+        "model": policy,
+        "processing_class": tokenizer,
+        "train_dataset": Dataset.from_list(list(rows)),
+        "peft_config": adapter(config.lora, scores),
+        "callbacks": [progress(recipe), marks_whole()],
+    }
+
+
+def _arguments(folder: Path, config: Settings) -> dict[str, Any]:
+    """The settings in the words of `transformers.TrainingArguments`."""
+    import torch
+
+    processes = processes_state().num_processes
+    if config.gradient_accumulation % processes:
+        raise TrainError(
+            f"gradient_accumulation: got {config.gradient_accumulation}, expected a multiple of the {processes} "
+            "processes that share a step's forward passes; change it, or set processes"
+        )
+    return {
+        "output_dir": str(folder / CHECKPOINTS),
+        "num_train_epochs": config.epochs,
+        "learning_rate": config.learning_rate,
+        "per_device_train_batch_size": config.batch_size,
+        "gradient_accumulation_steps": config.gradient_accumulation // processes,
+        "max_length": config.max_length,
+        "lr_scheduler_type": config.scheduler,
+        "warmup_steps": config.warmup,  # below 1 it is a share
+        "seed": config.seed,
+        "bf16": config.dtype == "bfloat16",
+        "gradient_checkpointing": config.gradient_checkpointing,
+        "use_cpu": not torch.cuda.is_available(),
+        "ddp_find_unused_parameters": False,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        "logging_steps": 1,
+        "logging_nan_inf_filter": False,  # a loss that is not finite must be seen
+        "save_strategy": "steps",
+        "save_steps": 1 / config.checkpoints,  # below 1 it is a share
+        "save_total_limit": 2,  # the one before stays until the next is whole
+        "report_to": "none",
+        "disable_tqdm": True,
+        "log_level": "error",
+    }
