@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from tasks.leash import leash
 from tasks.train import dpo, sft
 from tasks.train.common import Report, Settings, TrainError, TrainingFailed
 
@@ -65,4 +66,5 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a half-made folder is cleared away
+    leash()
     sys.exit(main())
