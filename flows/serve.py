@@ -94,11 +94,7 @@ async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeplo
             parameters={"tag": "{{ event.payload.tag }}"},
         )
         limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-        made.append(
-            await retrain_published.ato_deployment(
-                triggers=[trigger], parameters=given, concurrency_limit=limit, **common
-            )
-        )
+        made.append(await retrain_published.ato_deployment(triggers=[trigger], concurrency_limit=limit, **common))
     if schedule.maintain:
         cron = [_cron(preset, "maintain", schedule)]
         common["parameters"] = given | {"apply": True}

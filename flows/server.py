@@ -9,12 +9,18 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from tasks.leash import leash
 
 PATIENCE_S = 180
-# It says nothing to anybody, and its log is its own.
-_SILENT = {"PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1", "PREFECT_LOGGING_LEVEL": "CRITICAL"}
+_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # On a busy machine a SQLite database is locked for longer than the five seconds that it is given by itself.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+}
 
 
 class ServerFault(RuntimeError):
@@ -22,25 +28,32 @@ class ServerFault(RuntimeError):
 
 
 @contextmanager
-def own_server(patience_s: float = PATIENCE_S) -> Iterator[str]:
-    """A server, healthy; the address of its API. It ends with the block, or with this process.
+def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
+    """A server, healthy; the address of its API. It ends with the block, or with this process, however that ends.
+
+    Args:
+        home: the folder of its database and its log (PREFECT_HOME).
 
     Raises:
         ServerFault: it ended, or is not healthy in time.
     """
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "server.log"
     # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "flows.server"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | _SILENT,
-        start_new_session=True,
-    )
+    with log.open("ab") as told:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "flows.server"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            text=True,
+            env=os.environ | _SETTINGS | {"PREFECT_HOME": str(home)},
+            start_new_session=True,
+        )
     assert child.stdout is not None
     try:
         api = child.stdout.readline().strip()
-        _await(child, api, patience_s)
+        _await(child, api, patience_s, log)
         yield api
     finally:
         child.terminate()
@@ -52,7 +65,7 @@ def own_server(patience_s: float = PATIENCE_S) -> Iterator[str]:
         child.stdout.close()
 
 
-def _await(child: subprocess.Popen[str], api: str, patience_s: float) -> None:
+def _await(child: subprocess.Popen[str], api: str, patience_s: float, log: Path) -> None:
     import httpx
 
     until = time.monotonic() + patience_s
@@ -65,8 +78,8 @@ def _await(child: subprocess.Popen[str], api: str, patience_s: float) -> None:
         time.sleep(0.2)
     how = f"ended with exit code {child.returncode}" if child.poll() is not None else f"is not healthy at {api}"
     raise ServerFault(
-        f"the Prefect server {how} after {patience_s:.0f} s at most; start one yourself, `prefect server start`, and "
-        "name it in PREFECT_API_URL"
+        f"the Prefect server {how} within {patience_s:.0f} s; see {log}, or start one yourself, `prefect server start`, "
+        "and name it in PREFECT_API_URL"
     )
 
 

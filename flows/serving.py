@@ -76,9 +76,9 @@ def _prefect(home: Path) -> Iterator[str]:
         yield api
         return
     # Beside the lake, so that each lake's server has a record of its own.
-    os.environ.setdefault("PREFECT_HOME", str(home.absolute() / "prefect"))
+    own = Path(os.environ.setdefault("PREFECT_HOME", str(home.absolute() / "prefect")))
     try:
-        with own_server() as api:
+        with own_server(own) as api:
             os.environ["PREFECT_API_URL"] = api  # before Prefect is imported, which reads it then
             yield api
     except ServerFault as fault:
