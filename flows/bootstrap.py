@@ -86,8 +86,10 @@ async def go_round(
             if summary.message:
                 return Bootstrapped(done, "short", f"round {number} has no data yet: {summary.message}")
             tag_and_export(preset, lake, home, tag)
-        await train_on(preset, lake, home, tag, runner=runner)
-        await through_the_gate(preset, lake, runner=runner)
+        # A round that another one followed had been judged.
+        if not _is_published(lake, f"{name}-{number + 1}"):
+            await train_on(preset, lake, home, tag, runner=runner)
+            await through_the_gate(preset, lake, runner=runner)
         verdicts = _verdicts(lake, tag)
         promoted = [row["model_path"] for row in verdicts if row["state"] == "promoted"]
         reasons = [f"{Path(row['model_path']).name}: {row['reasons'][0]}" for row in verdicts]

@@ -78,8 +78,8 @@ def _await(child: subprocess.Popen[str], api: str, patience_s: float, log: Path)
         time.sleep(0.2)
     how = f"ended with exit code {child.returncode}" if child.poll() is not None else f"is not healthy at {api}"
     raise ServerFault(
-        f"the Prefect server {how} within {patience_s:.0f} s; see {log}, or start one yourself, `prefect server start`, "
-        "and name it in PREFECT_API_URL"
+        f"the Prefect server {how} within {patience_s:.0f} s; see {log}, or start one, `prefect server start`, and "
+        "name it in PREFECT_API_URL"
     )
 
 

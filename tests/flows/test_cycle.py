@@ -149,7 +149,8 @@ def test_each_round_is_written_by_the_model_of_the_last_and_the_first_that_does_
     assert done.why == "round 3 did not help: the gate promoted none of its models"  # type: ignore[attr-defined]
     wrote = works.rows(
         "SELECT a.model, count(DISTINCT i.id) >= 12 AS enough FROM instructions i"
-        " JOIN attempts a ON a.id = i.attempt_id WHERE i.state = 'accepted' GROUP BY a.model ORDER BY min(i.snapshot_id)"
+        " JOIN attempts a ON a.id = i.attempt_id WHERE i.state = 'accepted'"
+        " GROUP BY a.model ORDER BY min(i.snapshot_id)"
     )
     assert wrote == [{"model": name, "enough": True} for name in ("base", "model of boot-1", "model of boot-2")]
     doubled = works.rows("SELECT text FROM instructions WHERE state = 'accepted' GROUP BY text HAVING count(*) > 1")
