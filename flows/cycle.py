@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -92,6 +94,9 @@ async def _at_work(preset: Preset, home: Path) -> AsyncIterator[Lake]:
     """One of these flows at a time; it ends with the `alignery serve` that started it, however that ends."""
     if "PREFECT__FLOW_RUN_ID" in os.environ:  # in a process that Prefect started for it
         leash()
+        # A terminal's Ctrl-C is for `serve`, which stops this process by SIGTERM; Prefect dies of that on fifty lines.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
+        logging.getLogger("asyncio").addFilter(lambda record: "asyncio.run() shutdown" not in record.getMessage())
     async with alone(preset.place(home), WORK) as lake:
         yield lake
 

@@ -38,6 +38,7 @@ from flows.maintain import maintain
 from flows.presets import Preset, PresetError, Schedule, named
 from flows.publish import PUBLISHED, resource
 from flows.run import WORK
+from flows.server import ServerFault
 from warehouse import Lake, Place, look
 from warehouse.lock import holder
 
@@ -62,16 +63,14 @@ async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeplo
     """The preset's flows with their schedules and triggers, of this lake alone.
 
     Args:
+        preset: one with a schedule.
         name: the preset's name or path, as the flows take it.
 
     Raises:
-        PresetError: there is no schedule, or a cron line is none.
+        PresetError: a cron line is none.
     """
     schedule, place = preset.schedule, preset.place(home.absolute())
-    if schedule is None:
-        raise PresetError(
-            f"preset {preset.name}: got no 'schedule' section; say when, as in: schedule: {{refresh: '0 3 * * *'}}"
-        )
+    assert schedule is not None
     given = {"preset": named(name), "home": str(place.home)}
     common: dict[str, Any] = {
         "name": f"{preset.name}-{resource(place).rsplit('.', 1)[-1]}",
@@ -119,6 +118,10 @@ async def serve(
     """Run the deployments until SIGINT or SIGTERM, which is returned; what is at work then is stopped, and told so.
 
     The caller holds the lake's lock `serve`, and PREFECT_API_URL names a server that is healthy.
+
+    Raises:
+        PresetError: a cron line is none.
+        ServerFault: that server is gone.
     """
     made = await deployments(preset, name, home)
     runner = Runner(name=f"alignery-{made[0].name}", query_seconds=LOOK_S, pause_on_shutdown=False)
@@ -151,8 +154,10 @@ async def _until_told(runner: Runner) -> signal.Signals:
     both: list[asyncio.Future[Any]] = [running, told]
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
-        running.result()
-        raise RuntimeError("Prefect's runner ended by itself")
+        error = running.exception()
+        raise ServerFault(
+            f"Prefect's runner gave up ({error}): is its server gone? Start `alignery serve` again"
+        ) from error
     while not runner.started:  # a signal that came while it began
         await asyncio.sleep(0.1)
     await runner.astop()

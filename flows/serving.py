@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,7 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
     One process does it all. A Prefect server is started for it, unless PREFECT_API_URL names one.
     """
     from flows.presets import PresetError, load
+    from flows.server import ServerFault
     from warehouse import Lake
     from warehouse.lock import exclusive
 
@@ -50,12 +52,14 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
         Lake.open(place).close()
         # SIGTERM ends it as Ctrl-C does, until the loop below takes both.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as api:
-            from flows.serve import serve as serving
+        try:
+            with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as api:
+                from flows.serve import serve as serving
 
-            told = asyncio.run(
-                serving(made, preset, home, _tell, lambda served: show_serving.started(served, api, as_json))
-            )
+                started = partial(show_serving.started, api=api, as_json=as_json)
+                told = asyncio.run(serving(made, preset, home, _tell, started))
+        except ServerFault as fault:
+            fail(fault, 1)
     if told == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
 
@@ -67,7 +71,7 @@ def _tell(text: str) -> None:
 @contextmanager
 def _prefect(home: Path) -> Iterator[str]:
     """The API of the server that was named, or of one that lives as long as this block."""
-    from flows.server import ServerFault, own_server
+    from flows.server import own_server
 
     # The flows' processes are started in a folder of the user's, whose `tasks` or `flows` are not ours.
     os.environ["PYTHONSAFEPATH"] = "1"
@@ -77,12 +81,9 @@ def _prefect(home: Path) -> Iterator[str]:
         return
     # Beside the lake, so that each lake's server has a record of its own.
     own = Path(os.environ.setdefault("PREFECT_HOME", str(home.absolute() / "prefect")))
-    try:
-        with own_server(own) as api:
-            os.environ["PREFECT_API_URL"] = api  # before Prefect is imported, which reads it then
-            yield api
-    except ServerFault as fault:
-        fail(fault, 1)
+    with own_server(own) as api:
+        os.environ["PREFECT_API_URL"] = api  # before Prefect is imported, which reads it then
+        yield api
 
 
 @app.command()
