@@ -187,7 +187,7 @@ async def _sweep(client: PrefectClient, place: Place, ids: dict[str, UUID], tell
     below = await _runs(client, _LIVE, parent_flow_run_id=parents)
     for run in (*below, *died):
         await client.set_flow_run_state(run.id, Crashed(message="Its process died."))
-    tell(f"{len(died)} runs of a process that died are marked as crashed: {', '.join(run.name for run in died)}")
+    tell(f"marked as crashed, for their process died: {', '.join(run.name for run in died)}")
     return {run.deployment_id for run in died if run.deployment_id}
 
 

@@ -168,13 +168,14 @@ def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serv
         return any("tasks.train" in command for command in served.processes())
 
     def judging(lake: Lake) -> Any:
-        return look.models(lake) and lake.rows("SELECT 1 FROM attempts WHERE step = 'evaluate.answer'")
+        return look.unfinished(lake, "promote")
 
-    for what, seen in (("it trained", training), ("it judged", judging)):
+    # First it alone is killed, and what it had started must end with it; then all of them at once.
+    for what, seen, kill in (("it trained", training, os.kill), ("it judged", judging, os.killpg)):
         served = serve(preset)
         served.started()
         served.until(what, seen)
-        served.process.kill()
+        kill(served.process.pid, signal.SIGKILL)
         served.process.wait()
         served.gone(within_s=60)
         with Lake.open(served.home, read_only=True) as lake:
@@ -187,8 +188,9 @@ def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serv
     with Lake.open(served.home, read_only=True) as lake:
         assert len(look.models(lake)) == 1, "trained once"
         assert [row["state"] for row in registry.decisions(lake)] == ["retrain", "promoted"], "decided once"
-        died = {row["flow"] for row in look.runs(lake, 50) if row["message"] == "its process died"}
-        assert {"retrain", "promote"} <= died
+        failed = {row["flow"]: row["message"] for row in look.runs(lake, 50) if row["state"] == "failed"}
+        assert failed.keys() == {"retrain", "promote"}
+        assert failed["promote"] == "its process died"
     states = [run["state_type"] for run in _post(f"{api}/flow_runs/filter") if run["deployment_id"]]
     assert states.count("CRASHED") == 2, "what the kills left as running"
 
