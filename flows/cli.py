@@ -1,8 +1,8 @@
 """The command `alignery`. Each verb reads values, calls a flow or the lake, and shows what came of it.
 
 Here stand the verbs that run a flow; `keeping` has those that take something from the lake, `looking` those that look
-into it, `upkeep` those that keep it well. Heavy imports stand inside the verbs that need them, so that `--help` and
-`tables` answer at once.
+into it, `upkeep` those that keep it well, `serving` those that run the whole loop. Heavy imports stand inside the verbs
+that need them, so that `--help` and `tables` answer at once.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _by_hand(what: str, preset: str, home: Path, *values: str) -> Decided:
 
 
 # After the verbs that run, so that the help lists those first.
-from flows import keeping, looking, upkeep  # noqa: E402, F401
+from flows import keeping, looking, serving, upkeep  # noqa: E402, F401
 
 
 def _speak() -> None:

@@ -105,7 +105,7 @@ def run(name: str, preset: str, *values: Any) -> Any:
         from flows.retrain import TrainingStopped
         from tasks.engines import EngineDown
 
-        _check_prefect()
+        check_prefect()
         flow = getattr(import_module(f"flows.{name}"), name)
         try:
             return asyncio.run(_interruptible(flow(preset, *values)))
@@ -135,7 +135,7 @@ async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
         os._exit(INTERRUPTED)
 
 
-def _check_prefect() -> None:
+def check_prefect() -> None:
     """A server that was named must answer; found out here, before Prefect tells it on four hundred lines."""
     from flows.presets import PresetError
 

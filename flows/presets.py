@@ -13,6 +13,7 @@ from collections.abc import Collection, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
@@ -43,6 +44,7 @@ from tasks.train.common import Settings
 from tasks.train.constitutional_sft import Config as ConstitutionalSft
 from tasks.train.dpo import Config as Dpo
 from tasks.train.engrave import Config as Engrave
+from tasks.train.policy import Policy as RetrainWhen
 from tasks.train.recipes import RECIPES
 from tasks.train.reward import Config as Reward
 from tasks.train.sft import Config as Sft
@@ -192,6 +194,23 @@ class Evaluate(_Strict):
     judge: Judge | None = Field(default=None, description="each trained model's answers against the base model's")
 
 
+class Schedule(_Strict):
+    """When `alignery serve` runs what: lines of cron, and what becomes of the times that were missed."""
+
+    refresh: str = Field(description="cron line: refresh, and publish what came of it")
+    maintain: str | None = Field(default=None, description="cron line: merge, expire and delete, as maintain --apply")
+    timezone: str = Field(default="UTC", description="what the cron lines are read in, such as Europe/Vienna")
+    catch_up: Literal["latest", "none", "all"] = Field(default="latest", description="missed refreshes that are run")
+
+    @model_validator(mode="after")
+    def _has_a_zone(self) -> Schedule:
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"timezone: got {self.timezone!r}, expected a name such as Europe/Vienna") from error
+        return self
+
+
 Alias = str
 # Who is asked for what; each but the generator falls to it. Upstreams and squads bring aliases of their own.
 ALIASES = ("generator", "aligner", "verbose", "judge", "inspector")
@@ -208,8 +227,10 @@ class Preset(_Strict):
     line: Line
     retrain: Retrain | None = None
     evaluate: Evaluate | None = None
+    retrain_when: RetrainWhen = RetrainWhen()
     gate: Policy = Policy()
     follow: tuple[Alias, ...] = Field(default=(), description="aliases that the newest promoted model stands behind")
+    schedule: Schedule | None = None
     # Where the file says ${NAME}, and what it says there: (field, field, …) → text.
     _environment: dict[tuple[str, ...], str] = PrivateAttr(default={})
 
@@ -333,6 +354,11 @@ def load(name: str) -> Preset:
             "whole URL from the environment: catalog: ${ALIGNERY_CATALOG}"
         )
     return preset
+
+
+def named(name: str) -> str:
+    """A preset's name or path as any process may use it, wherever it stands."""
+    return str(Path(name).absolute()) if name.endswith((".yaml", ".yml")) else name
 
 
 def _resolved(value: Any, path: Path, field: tuple[str, ...], taken: dict[tuple[str, ...], str]) -> Any:

@@ -30,7 +30,6 @@ from tasks.step import Row
 from tasks.train.recipes import RECIPES
 from warehouse import Lake, look, registry
 
-
 # The recipes whose models answer instructions, and so may stand where the base stood.
 ANSWERING = {name for name, recipe in RECIPES.items() if recipe.answers}
 
@@ -75,7 +74,8 @@ async def through_the_gate(preset: Preset, lake: Lake, *, runner: TaskRunner = p
         for model in list(_candidates(lake, base)):
             placed = registry.current(lake, ALIAS)
             incumbent = base.model_copy(update={"model": placed["model_path"]}) if placed else base
-            id = digest(ALIAS, model["id"], incumbent.identity(), scored)
+            # Whatever stood there then: what was kept, or rolled back, does not come again with every promotion.
+            id = digest(ALIAS, model["id"], scored)
             if model["id"] == incumbent.identity() or id in {row["id"] for row in registry.decisions(lake)}:
                 continue
             candidate = base.model_copy(update={"model": model["path"]})

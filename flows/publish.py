@@ -1,21 +1,27 @@
-"""`publish`: pin the lake's snapshot under a tag and write the export that trainers open."""
+"""`publish`: pin the lake's snapshot under a tag and write the export that trainers open; tell Prefect of it."""
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from prefect import flow
+from prefect.events import emit_event
 
-from flows.presets import Preset, load
+from flows.presets import Preset, load, named
 from flows.run import Run
-from warehouse import Lake
+from prompts import digest
+from warehouse import Lake, Place
+from warehouse.fresh import fresh
 from warehouse.publish import Publication
 from warehouse.publish import publish as publish_snapshot
+
+PUBLISHED = "alignery.snapshot.published"  # the event; `flows.cycle.retrain_published` answers it
 
 
 @flow(name="publish")
 async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None) -> Publication:
-    """Tag and export what the lake holds now.
+    """Tag and export what the lake holds now. Where that is new, Prefect's event says so.
 
     Args:
         preset: names the models whose licences the card states.
@@ -24,7 +30,10 @@ async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str
     """
     made = load(preset)
     with Lake.open(made.place(home)) as lake:
-        return tag_and_export(made, lake, home, tag)
+        publication = await asyncio.to_thread(tag_and_export, made, lake, home, tag)
+        if publication.created:
+            _emit(preset, lake, home, publication)
+    return publication
 
 
 def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> Publication:
@@ -38,3 +47,25 @@ def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> P
             run.start()
             run.end("finished", publication.rows)
     return publication
+
+
+def resource(place: Place) -> str:
+    """The lake's name in Prefect's events, the same from every process."""
+    return f"alignery.lake.{digest(str(place))[:12]}"
+
+
+def _emit(preset: str, lake: Lake, home: Path, publication: Publication) -> None:
+    found = fresh(lake, publication.tag)
+    emit_event(
+        PUBLISHED,
+        resource={"prefect.resource.id": resource(lake.place), "prefect.resource.name": str(lake.place)},
+        payload={
+            "tag": publication.tag,
+            "preset": named(preset),
+            "home": str(home.absolute()),
+            "since": found.since,
+            "new_accepted": found.accepted,
+            "reject_rate": round(found.reject_rate, 4),
+            "duplicate_rate": round(found.duplicate_rate, 4),
+        },
+    )

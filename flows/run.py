@@ -16,8 +16,11 @@ from typing import Any
 from flows.presets import Preset
 from prompts import digest
 from tasks.step import Row
-from warehouse import Lake, Place, journal
+from warehouse import Lake, Place, journal, look
 from warehouse.lock import exclusive
+
+# The lock of whichever flow of the loop is at work: generating and training fight for one GPU.
+WORK = "work"
 
 
 @asynccontextmanager
@@ -35,7 +38,15 @@ async def alone(place: Place, flow: str, *, wait: bool = True) -> AsyncIterator[
         # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
         await asyncio.to_thread(stack.enter_context, exclusive(lake.place, flow, f"alignery {flow}", wait=wait))
         await asyncio.to_thread(journal.recover, lake)
+        await asyncio.to_thread(_bury, lake, flow)
         yield lake
+
+
+def _bury(lake: Lake, flow: str) -> None:
+    """Record as failed what a killed process left as started: whoever holds the flow's lock knows that it is dead."""
+    for row in look.unfinished(lake, flow):
+        dead = {**row, "state": "failed", "message": "its process died", "created_at": datetime.now(UTC)}
+        lake.write("runs", [dead], run_id=row["id"], message=f"{flow}: failed")
 
 
 @dataclass

@@ -46,8 +46,13 @@ def status(found: Mapping[str, Any], json: bool) -> None:
         | {"made (UTC)": _minute(row["created_at"])}
         for row in found["models"]
     ]
+    decisions = [
+        {"decided (UTC)": _minute(row["created_at"]), "on": row["tag"] or Path(row["model_path"] or "").name}
+        | {"alias": row["alias"], "state": row["state"], "why": row["reasons"][0]}
+        for row in found["decisions"]
+    ]
     out = console()
-    for title, rows in (("runs", runs), ("tags", tags), ("models", models)):
+    for title, rows in (("runs", runs), ("tags", tags), ("models", models), ("decisions", decisions)):
         out.print(table(rows, title) if rows else f"no {title}")
     if spent := found["usage"]:
         out.print(table(show_plan.usage(spent), f"what run {short(spent[0]['run_id'])} cost"))

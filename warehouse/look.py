@@ -51,8 +51,18 @@ def runs(lake: Lake, limit: int = 10) -> list[Row]:
     return found
 
 
+def unfinished(lake: Lake, flow: str) -> list[Row]:
+    """The last row of each run of a flow that was started and has not ended."""
+    return lake.rows(
+        "SELECT * FROM runs WHERE flow = ? QUALIFY"
+        " row_number() OVER (PARTITION BY id ORDER BY rowid DESC) = 1 AND state = 'started'",
+        [flow],
+    )
+
+
 def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
-    """The newest runs, the newest one's funnel and the newest usage, the tags, the models, and the lake's snapshot."""
+    """The newest runs, the newest one's funnel and the newest usage, the tags, the models, the decisions on tags and
+    models, and the lake's snapshot."""
     newest = runs(lake, limit)
     spenders = lake.rows("SELECT run_id FROM attempts WHERE replayed_from IS NULL ORDER BY snapshot_id DESC LIMIT 1")
     return {
@@ -63,6 +73,7 @@ def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
         "usage": usage(lake, spenders[0]["run_id"]) if spenders else [],
         "tags": tags(lake)[: -limit - 1 : -1],
         "models": lake.rows(f"SELECT * FROM models ORDER BY snapshot_id DESC LIMIT {int(limit)}"),
+        "decisions": lake.rows(f"SELECT * FROM decisions ORDER BY rowid DESC LIMIT {int(limit)}"),
     }
 
 

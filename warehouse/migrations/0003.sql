@@ -9,11 +9,11 @@ CREATE TABLE lake.plans (
     minutes_high DOUBLE, money DOUBLE, money_low DOUBLE, money_high DOUBLE, currency VARCHAR, priced_on VARCHAR,
     price_in DOUBLE, price_out DOUBLE, price_cached DOUBLE, run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
 );
--- Which model stands behind an alias, and why.
+-- Which model stands behind an alias, whether a tag trains one, and why.
 CREATE TABLE lake.decisions (
     id VARCHAR NOT NULL, alias VARCHAR NOT NULL, state VARCHAR NOT NULL, model VARCHAR, model_path VARCHAR,
     against VARCHAR, "by" VARCHAR NOT NULL, reasons VARCHAR[] NOT NULL, figures VARCHAR, policy VARCHAR,
-    run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
+    run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL, tag VARCHAR
 );
 ALTER TABLE lake.ratings RENAME COLUMN score_1_5 TO score;
 ALTER TABLE lake.ratings ADD COLUMN target_id VARCHAR;

@@ -1,0 +1,111 @@
+"""`bootstrap`: rounds in which the model that earned its place writes the data of the next one.
+
+Aligner's promise (arXiv 2402.02416, section 5), with the gate in it: refresh (correction is a part of it), publish,
+retrain, judge; a model that is promoted writes the next round, and a round that promotes none is the last.
+1. Each round accepts `line.self_instruct.accept` new instructions, which no earlier round has near-duplicates of.
+2. Each round trains from the preset's own model, on the newest of all that the lake holds, as a retraining does.
+A round is known by its tag, so that what was killed goes on in the round that it was in.
+"""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+
+from flows.factory import TaskRunner, plainly
+from flows.presets import Preset, load
+from flows.promote import through_the_gate
+from flows.publish import tag_and_export
+from flows.refresh import in_prefect, walk_line
+from flows.retrain import train_on
+from flows.run import WORK, alone
+from tasks.step import Row
+from warehouse import Lake, look, registry
+from warehouse.snapshots import check_name
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round: which one's model wrote it (None: the one that stood there at first), and what the gate said."""
+
+    tag: str
+    writer: str | None
+    promoted: str | None  # the folder of the model that it put in place
+    reasons: list[str]  # the gate's, a sentence a model
+    new: bool  # False where an earlier bootstrap had done it
+
+
+@dataclass(frozen=True)
+class Bootstrapped:
+    """The rounds so far; `why` says why there is no further one, `state` whether that is well."""
+
+    rounds: list[Round]
+    state: str  # finished | short
+    why: str
+
+
+@flow(name="bootstrap")
+async def bootstrap(
+    preset: str = "nano", home: Path = Path(".alignery"), rounds: int = 3, name: str = "boot", wait: bool = True
+) -> Bootstrapped:
+    """Refresh, publish, retrain and judge, round after round, each written by the model that the last one promoted.
+
+    Args:
+        preset: the line, the recipes and the gate of every round.
+        home: the folder of the lake.
+        rounds: how many at most.
+        name: the rounds' tags are <name>-1, <name>-2, …
+        wait: if another bootstrap is at work on this lake, until it is done; else LakeFault names it.
+    """
+    made = load(preset)
+    async with AsyncExitStack() as stack:
+        # Nobody else does a part of a round meanwhile. The flows of `cycle` take the first of these first, too.
+        for part in (WORK, "bootstrap", "refresh", "retrain", "promote"):
+            lake = await stack.enter_async_context(alone(made.place(home), part, wait=wait))
+        return await go_round(made, lake, home, rounds, name, runner=in_prefect)
+
+
+async def go_round(
+    preset: Preset, lake: Lake, home: Path, rounds: int, name: str = "boot", *, runner: TaskRunner = plainly
+) -> Bootstrapped:
+    """The bootstrap itself, with or without Prefect. Rounds that are done are not done again.
+
+    Raises:
+        LakeError, PresetError, EngineDown, StageStopped, TrainingStopped: as each part of a round does.
+    """
+    check_name(lake, f"{name}-1")
+    preset = preset.model_copy(update={"follow": tuple({*preset.follow, "generator"})})
+    done: list[Round] = []
+    for number in range(1, rounds + 1):
+        tag, before = f"{name}-{number}", lake.snapshot()
+        if not _is_published(lake, tag):
+            summary = await walk_line(preset, lake, runner=runner)
+            if summary.message:
+                return Bootstrapped(done, "short", f"round {number} has no data yet: {summary.message}")
+            tag_and_export(preset, lake, home, tag)
+        # A round that another one followed had been judged.
+        if not _is_published(lake, f"{name}-{number + 1}"):
+            await train_on(preset, lake, home, tag, runner=runner)
+            await through_the_gate(preset, lake, runner=runner)
+        verdicts = _verdicts(lake, tag)
+        promoted = [row["model_path"] for row in verdicts if row["state"] == "promoted"]
+        reasons = [f"{Path(row['model_path']).name}: {row['reasons'][0]}" for row in verdicts]
+        writer = done[-1].promoted if done else None
+        placed = promoted[-1] if promoted else None
+        done.append(Round(tag, writer, placed, reasons, new=lake.snapshot() != before))
+        if not promoted:
+            return Bootstrapped(done, "finished", f"round {number} did not help: the gate promoted none of its models")
+    return Bootstrapped(done, "finished", f"all {rounds} rounds helped")
+
+
+def _is_published(lake: Lake, tag: str) -> bool:
+    return any(row["name"] == tag and row["export_path"] for row in look.tags(lake))
+
+
+def _verdicts(lake: Lake, tag: str) -> list[Row]:
+    """The gate's decisions on the models that a round trained, the oldest first."""
+    own = {row["id"] for row in look.models(lake) if row["tag"] == tag}
+    return [row for row in registry.decisions(lake, "generator") if row["model"] in own and row["by"] == "gate"]

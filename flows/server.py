@@ -1,0 +1,102 @@
+"""A Prefect server of one's own, as a child on a free port of this machine. `python -m flows.server` is the child."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tasks.leash import leash
+
+PATIENCE_S = 180
+_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    # On a busy machine a SQLite database is locked for longer than the five seconds that it is given by itself.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+}
+
+
+class ServerFault(RuntimeError):
+    """The Prefect server did not start."""
+
+
+@contextmanager
+def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
+    """A server, healthy; the address of its API. It ends with the block, or with this process, however that ends.
+
+    Args:
+        home: the folder of its database and its log (PREFECT_HOME).
+
+    Raises:
+        ServerFault: it ended, or is not healthy in time.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "server.log"
+    # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
+    with log.open("ab") as told:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "flows.server"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            text=True,
+            env=os.environ | _SETTINGS | {"PREFECT_HOME": str(home)},
+            start_new_session=True,
+        )
+    assert child.stdout is not None
+    try:
+        api = child.stdout.readline().strip()
+        _await(child, api, patience_s, log)
+        yield api
+    finally:
+        child.terminate()
+        try:
+            child.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        child.stdout.close()
+
+
+def _await(child: subprocess.Popen[str], api: str, patience_s: float, log: Path) -> None:
+    import httpx
+
+    until = time.monotonic() + patience_s
+    while child.poll() is None and time.monotonic() < until:
+        try:
+            if httpx.get(f"{api}/health", timeout=5).is_success:
+                return
+        except httpx.HTTPError:
+            pass  # not there yet
+        time.sleep(0.2)
+    how = f"ended with exit code {child.returncode}" if child.poll() is not None else f"is not healthy at {api}"
+    raise ServerFault(
+        f"the Prefect server {how} within {patience_s:.0f} s; see {log}, or start one, `prefect server start`, and "
+        "name it in PREFECT_API_URL"
+    )
+
+
+def main() -> None:
+    leash()
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    os.environ["PREFECT_UI_API_URL"] = f"{address}/api"  # read when Prefect is imported
+    print(f"{address}/api", flush=True)
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on there
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    config = uvicorn.Config(create_app(final=True), log_level="critical", timeout_graceful_shutdown=3)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

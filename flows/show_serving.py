@@ -1,0 +1,42 @@
+"""What the verbs of the loop print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flows import terminal
+from flows.terminal import cell, console
+
+if TYPE_CHECKING:
+    from flows.bootstrap import Bootstrapped
+    from flows.serve import Served
+
+
+def started(served: Sequence[Served], api: str, as_json: bool) -> None:
+    """What is served from now on, and when it is due."""
+    if as_json:
+        terminal.as_json({"api": api, "served": served})
+        sys.stdout.flush()
+        return
+    out = console()
+    out.print(f"Serving; Prefect shows the runs at {cell(api.removesuffix('/api'), 400)}. Ctrl-C ends it.")
+    for one in served:
+        due = f"next at {one.next:%Y-%m-%d %H:%M:%S %Z}" if one.next else "whenever that happens"
+        out.print(f"  {one.flow}: {cell(one.when)}, {due}")
+    sys.stdout.flush()
+
+
+def bootstrapped(done: Bootstrapped, as_json: bool) -> None:
+    """The rounds, the gate's words on each, and why there is no further one."""
+    if as_json:
+        return terminal.as_json(done)
+    out = console()
+    for one in done.rounds:
+        writer = Path(one.writer).name if one.writer else "the model that stood there"
+        out.print(f"[bold]{cell(one.tag)}[/bold], written by {cell(writer)}{'' if one.new else ' (done before)'}")
+        for reason in one.reasons:
+            out.print(f"  {cell(reason, 400)}")
+    return out.print(f"{cell(done.why, 400)}. Look next: alignery models · alignery show decisions")
