@@ -12,10 +12,11 @@ from typing import Any, Literal
 from prefect import flow
 
 from flows.factory import Factory, TaskRunner, plainly
-from flows.presets import Evaluate, Preset, PresetError, load
+from flows.presets import Preset, PresetError, load
 from flows.progress import StepProgress
 from flows.refresh import in_prefect
 from flows.run import Run, alone
+from flows.sections import Evaluate
 from prompts import digest
 from tasks.engines.lazy import open_lazily
 from tasks.engines.spec import EngineSpec, ScriptedSpec

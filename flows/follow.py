@@ -6,7 +6,8 @@ begins. Without that the preset's own model stays, whatever is promoted.
 
 from __future__ import annotations
 
-from flows.presets import Alias, Preset, PresetError
+from flows.presets import Preset, PresetError
+from flows.sections import Alias
 from tasks.engines import TransformersSpec, VllmSpec
 from warehouse import Lake, registry
 

@@ -13,7 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from flows.factory import Factory
-from flows.presets import ALIASES, Alias, Preset
+from flows.presets import Preset
+from flows.sections import ALIASES, Alias
 from flows.walk import Stage, Walk
 from flows.writing import Chunks, Writing
 from prompts import Library

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from flows.factory import Factory, Judge, StageStopped
 from flows.line import Line, engines_of, held_out_of, unwrapped
-from flows.presets import Alias, Preset, load
+from flows.presets import Preset, load
 from flows.progress import StepProgress
 from flows.run import Run, alone
+from flows.sections import Alias
 from flows.walk import Stage
 from prompts import digest
 from tasks import prices

@@ -31,7 +31,7 @@ from tasks.train.recipes import RECIPES
 from warehouse import Lake, look, registry
 
 # The recipes whose models answer instructions, and so may stand where the base stood.
-ANSWERING = {name for name, recipe in RECIPES.items() if recipe.answers}
+ANSWERS = {name for name, recipe in RECIPES.items() if recipe.answers}
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _candidates(lake: Lake, base: TransformersSpec | VllmSpec) -> Iterator[Row]:
     for model in look.models(lake):
         if model["base_id"] in family:
             family.add(model["id"])
-            if model["recipe"] in ANSWERING and Path(model["path"]).is_dir():
+            if model["recipe"] in ANSWERS and Path(model["path"]).is_dir():
                 yield model
 
 

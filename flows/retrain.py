@@ -14,9 +14,10 @@ from typing import Any
 from prefect import flow
 
 from flows.factory import TaskRunner, plainly
-from flows.presets import Preset, PresetError, Words, load
+from flows.presets import Preset, PresetError, load
 from flows.refresh import in_prefect
 from flows.run import Run, alone
+from flows.sections import Words
 from prompts import digest
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate

@@ -35,9 +35,10 @@ from prefect.types.entrypoint import EntrypointType
 
 from flows.cycle import cycle, retrain_published
 from flows.maintain import maintain
-from flows.presets import Preset, PresetError, Schedule, named
+from flows.presets import Preset, PresetError, named
 from flows.publish import PUBLISHED, resource
 from flows.run import WORK
+from flows.sections import Schedule
 from flows.server import ServerFault
 from warehouse import Lake, Place, look
 from warehouse.lock import holder

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from flows.factory import Factory
-from flows.presets import Alias, Line
+from flows.sections import Alias, Line
 from prompts import Library, digest
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 
 from flows.factory import Factory
-from flows.presets import Line
+from flows.sections import Line
 from prompts import Library, QuestionType, digest
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination

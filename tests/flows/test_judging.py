@@ -33,7 +33,12 @@ def judged(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> tuple[Path,
     (folder / "judging.yaml").write_text(yaml.safe_dump(made))
     preset = load(str(folder / "judging.yaml"))
     with Lake.open(home) as lake:
-        trained = {"id": "other", "path": str(other), "recipe": "sft", "base_id": preset.spec("generator").identity()}
+        trained = {
+            "id": "other",
+            "path": str(other),
+            "recipe": "engrave",
+            "base_id": preset.spec("generator").identity(),
+        }
         lake.write("models", [trained], run_id="run-0", message="a test")
     return home, evaluated(preset, home), evaluated(preset, home)
 
@@ -82,7 +87,7 @@ def test_the_report_is_shown(judged, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     show.evaluated(judged[1], as_json=False)
     told = capsys.readouterr().out
-    assert "sft against base, in both orders" in told
+    assert "engrave against base, in both orders" in told
     assert f"{judged[1][1].judged[0]['w']:+.3f}" in told
     show.evaluated(judged[1], as_json=True)
     assert json.loads(capsys.readouterr().out)[1]["judged"][0]["pairs"] == MANY

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flows.presets import Line
+from flows.sections import Line
 from prompts import Library
 from tasks.engines import Completion, ScriptedEngine
 from tasks.filters.heuristics import ECHO, EMPTY, REFUSAL, TRUNCATED
