@@ -98,7 +98,7 @@ async def step_by_step(line: Line, rows: list[Row]) -> None:
 
     async def work() -> None:
         going = rows
-        for step in [line.respond, *(step for pair in line.rounds for step in pair)]:
+        for step in (stage.step for stage in (line.way.first, *line.way.rounds)):
             found = await asyncio.gather(*(line.factory.advance(step, row, line.engines["generator"]) for row in going))
             going = [row for some in found for row in some]
 

@@ -140,7 +140,7 @@ async def waiting(made: Preset, home: Path) -> None:
         line = Line(made, Factory(lake, run, StepProgress(io.StringIO())), {"generator": engine, "aligner": engine})
         run.words = line.words()
         async with asyncio.TaskGroup() as group:
-            await line._write_instructions(asyncio.Queue(), group)
+            await line.writing.write(asyncio.Queue(), group)
         run.end("finished", {})
 
 

@@ -22,16 +22,22 @@ from tasks.engines.lazy import open_lazily
 from tasks.step import Row
 
 
-class Given(Line):
-    """A line whose instructions are given."""
+class Given:
+    """Instructions that are given, in the place of those that a line writes."""
 
-    instructions: list[str]
+    rounds = ()
 
-    async def _write_instructions(self, chunks: asyncio.Queue[list[Row] | None], group: asyncio.TaskGroup) -> None:
-        rows = [{"instruction_id": digest(text), "instruction": text, "topic": None} for text in self.instructions]
-        for start in range(0, len(rows), self.preset.line.chunk):
-            await chunks.put(rows[start : start + self.preset.line.chunk])
+    def __init__(self, texts: list[str], chunk: int) -> None:
+        self.texts, self.chunk = texts, chunk
+
+    async def write(self, chunks: asyncio.Queue[list[Row] | None], group: asyncio.TaskGroup) -> None:
+        rows = [{"instruction_id": digest(text), "instruction": text, "topic": None} for text in self.texts]
+        for start in range(0, len(rows), self.chunk):
+            await chunks.put(rows[start : start + self.chunk])
         await chunks.put(None)
+
+    def words(self) -> list[Row]:
+        return []
 
 
 def preset(job: Job) -> Preset:
@@ -48,8 +54,8 @@ async def walk(job: Job) -> None:
     async with alone(made.place(job.folder / "lake"), "refresh") as lake, open_lazily(made.spec("generator")) as engine:
         with StepProgress() as progress, Run(lake, "refresh", made) as run:
             factory = Factory(lake, run, progress, in_prefect, made.line.reject_limit)
-            line = Given(made, factory, {"generator": engine, "aligner": engine, "judge": engine})
-            line.instructions = job.instructions()
+            line = Line(made, factory, {"generator": engine})
+            line.writing = Given(job.instructions(), made.line.chunk)  # type: ignore[assignment]
             run.words = line.words()
             with unwrapped():
                 await line.walk()
@@ -58,7 +64,7 @@ async def walk(job: Job) -> None:
         table = "responses" if job.steps == 1 else "revisions"
         texts = {row["instruction_id"]: row["text"] for row in lake.rows(f"SELECT instruction_id, text FROM {table}")}
         reasons = lake.rows("SELECT count(*) AS n FROM attempts WHERE state = 'failed' AND reason LIKE '%I refuse%'")
-    results = {text: texts[digest(text)] for text in line.instructions if digest(text) in texts}
+    results = {text: texts[digest(text)] for text in job.instructions() if digest(text) in texts}
     report(job, "alignery", written_at, results, reasons[0]["n"])
 
 

@@ -21,6 +21,7 @@ class Speaker(ThreadingHTTPServer):
     """Answers chat completions as `speak` does, and counts them."""
 
     daemon_threads = True
+    request_queue_size = 128  # connections that wait to be taken; of more, some are cut, and sent again
     served = 0
     lock = threading.Lock()
 
