@@ -33,7 +33,7 @@ def write_preset(folder: Path, cron: str) -> Path:
     preset = yaml.safe_load(text.replace("../nano", str(ROOT / "nano")))
     preset["line"]["self_instruct"] |= {"accept": 60, "requests_per_round": 16}
     preset["line"]["constitutional"]["rounds"] = 1
-    del preset["retrain"]["dpo"], preset["retrain"]["start_from"]
+    preset["retrain"] = {"sft": preset["retrain"]["engrave"]}  # on every answer, for sixty are few
     preset |= {
         "gate": {"prompts": 5},
         "follow": ["generator"],
