@@ -82,7 +82,7 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
         ),
         (
             {"line": {"self_instruct": {"accept": 1}, "respond": {"sampling": {"temprature": 1}}}},
-            r"sampling.temprature: no such key; expected one of \['frequency_penalty'",
+            r"sampling.temprature: no such key; expected one of \['choices'",
         ),
         ({"models": {}}, "models: got no 'generator'"),
         (
