@@ -37,7 +37,7 @@ from nano.grammar import draw, render
 from prompts import Message
 from tasks.engines import Completion, Engine, Sampling, ScriptedEngine, VllmSpec, open_engine
 from tasks.engines.tokens import encode
-from tasks.engines.vllm_engine import _arguments
+from tasks.engines.vllm_engine import _arguments, parameters
 from warehouse import Lake
 
 NANO = Path(__file__).parent.parent / "nano/checkpoint"
@@ -177,19 +177,7 @@ class Bare:
 
         tokenizer = self.llm.get_tokenizer()
         self.texts = [_text(tokenizer, prompt) for prompt, _, _ in heard]
-        self.wanted = [
-            SamplingParams(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                top_k=sampling.top_k,
-                max_tokens=sampling.max_tokens,
-                frequency_penalty=sampling.frequency_penalty,
-                presence_penalty=sampling.presence_penalty,
-                stop=list(sampling.stop),
-                seed=sampling.seed,
-            )
-            for _, sampling, _ in heard
-        ]
+        self.wanted = [SamplingParams(**parameters(sampling)) for _, sampling, _ in heard]
         for output, (prompt, _, reply) in zip(self.generate(), heard, strict=True):
             assert output.prompt_token_ids == encode(tokenizer, prompt)
             assert not same_texts or output.outputs[0].text.removeprefix(" ") == reply.text

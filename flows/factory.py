@@ -1,7 +1,7 @@
 """The helper around a step: the one place that knows the step, the engine and the lake.
 
-It finds what is pending, asks only for that, commits what came of it once, and hands back the records
-of all rows, old and new. Prefect is not needed: a `TaskRunner` says how a chunk's work is run.
+It finds what is pending, asks only for that, keeps what came of it to be committed once, and hands back the records,
+old and new. Prefect is not needed: a `TaskRunner` says how a chunk's work is run.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Tally:
     samples: dict[str, deque[str]] = field(default_factory=dict)  # of refused replies, by step, the newest
 
 
-class Bench:
+class Hearing:
     """Replies of many rows that are judged together, in the rows' order, whoever answered first."""
 
     def __init__(self, writer: Writer, judge: Judge) -> None:
@@ -62,7 +62,7 @@ class Bench:
         self._heard[place] = outcome
         self._notes.write(unjudged(outcome))
 
-    async def rise(self) -> dict[int, list[Row]]:
+    async def judged(self) -> dict[int, list[Row]]:
         """Judge what was heard, and put it on its way into the lake; the records by place."""
         heard = [self._heard[place] for place in sorted(self._heard)]
         judged: dict[str, list[Row]] = {}
@@ -83,7 +83,7 @@ class Factory:
         lake: where everything is remembered.
         run: the run in whose name it is committed.
         progress: told of every row.
-        runner: runs one chunk of one step; under Prefect, as a task run.
+        runner: runs a chunk of rows through all their steps, or a round of instructions; under Prefect, as a task run.
         reject_limit: the share of a step's rows that may fail to be accepted, 0 to 1.
     """
 
@@ -138,17 +138,17 @@ class Factory:
         records: list[Row] = []
 
         async def work() -> None:
-            bench = Bench(self._writer, judge) if judge else None
+            hearing = Hearing(self._writer, judge) if judge else None
             found: list[list[Row]] = [[] for _ in rows]
 
             async def one(place: int, row: Row) -> None:
-                keep = partial(bench.hear, place) if bench else self._writer.put
+                keep = partial(hearing.hear, place) if hearing else self._writer.put
                 found[place] = await self._records(Ask(step, row, engine), keep)
 
             try:
                 await self.together(*(one(place, row) for place, row in enumerate(rows)))
             finally:
-                judged = await uninterrupted(bench.rise()) if bench else {}
+                judged = await uninterrupted(hearing.judged()) if hearing else {}
             for place, some in judged.items():
                 found[place] = some
             records[:] = [record for some in found for record in some]

@@ -19,6 +19,7 @@ class Found:
 
 
 NOTHING = Found(None, {})
+Known = tuple[set[str], set[tuple[str, str]]]  # fingerprints that were committed; (prompt hash, model) that were asked
 
 
 @dataclass
@@ -34,7 +35,7 @@ class Lookup:
         self._lake = lake
         self._open: _Batch | None = None
         self._turn = asyncio.Lock()
-        self._known: tuple[set[str], set[tuple[str, str]]] | None = None
+        self._known: Known | None = None
 
     def forget(self) -> None:
         """The lake has more by now than it had at first: look again."""
@@ -42,7 +43,7 @@ class Lookup:
 
     async def find(self, ask: Ask) -> Found:
         """What the lake has of this work."""
-        if self._known is not None and not self._maybe(ask):
+        if self._known is not None and not _maybe(self._known, ask):
             return NOTHING
         batch = self._open = self._open or _Batch()
         batch.asks.append(ask)
@@ -51,20 +52,16 @@ class Lookup:
         # Shared by many rows, of which one may be cancelled.
         return (await asyncio.shield(batch.answer)).get(ask.key, NOTHING)
 
-    def _maybe(self, ask: Ask) -> bool:
-        assert self._known is not None
-        fingerprints, asked = self._known
-        return ask.fingerprint in fingerprints or (ask.step.prompt.hash, ask.engine.identity) in asked
-
     async def _answer(self, batch: _Batch) -> dict[str, Found]:
         async with self._turn:
             self._open = None
             return await asyncio.to_thread(self._query, batch.asks)
 
     def _query(self, asks: list[Ask]) -> dict[str, Found]:
-        if self._known is None:
-            self._known = self._lake.known()
-        by_key = {ask.key: ask for ask in asks if self._maybe(ask)}
+        # One reading for the whole query, which runs in a thread while `forget` may be called.
+        if (known := self._known) is None:
+            known = self._known = self._lake.known()
+        by_key = {ask.key: ask for ask in asks if _maybe(known, ask)}
         if not by_key:
             return {}
         pending = self._lake.pending(list(by_key))
@@ -76,10 +73,15 @@ class Lookup:
         for table, keys in tables.items():
             for record in self._lake.records(table, keys):
                 records[record["work_key"]].append(record)
-        replies = self._replies([by_key[key] for key in pending])
+        heard = [ask for key, ask in by_key.items() if key in pending and _request(ask) in known[1]]
+        replies = self._lake.replies([ask.request_key for ask in heard]) if heard else {}
         return {key: Found(records.get(key), replies if key in pending else {}) for key in by_key}
 
-    def _replies(self, asks: list[Ask]) -> Replies:
-        assert self._known is not None
-        keys = [ask.request_key for ask in asks if (ask.step.prompt.hash, ask.engine.identity) in self._known[1]]
-        return self._lake.replies(keys) if keys else {}
+
+def _maybe(known: Known, ask: Ask) -> bool:
+    """Whether the lake may have something of this work."""
+    return ask.fingerprint in known[0] or _request(ask) in known[1]
+
+
+def _request(ask: Ask) -> tuple[str, str]:
+    return ask.step.prompt.hash, ask.engine.identity

@@ -36,13 +36,12 @@ ANSWERS = {name for name, recipe in RECIPES.items() if recipe.answers}
 
 @dataclass(frozen=True)
 class Decided:
-    """A model and what was decided on it, now or (`new` is false) before."""
+    """A model and what was decided on it."""
 
     model: str | None
     path: str | None
     state: str  # promoted | kept | rolled back
     reasons: list[str]
-    new: bool
 
 
 @flow(name="promote")
@@ -82,7 +81,7 @@ async def through_the_gate(preset: Preset, lake: Lake, *, runner: TaskRunner = p
             decision = await _judged(preset, lake, run, runner, policy, incumbent, candidate)
             row = _row(id, model, incumbent.identity(), decision, policy)
             await asyncio.to_thread(_record, lake, run, row)
-            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], new=True))
+            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"]))
         run.end("finished", {str(one.path): one.state for one in decided})
     return decided
 
@@ -167,7 +166,7 @@ def _placed(lake: Lake, run: Run, state: str, model: str | None, path: str | Non
         "reasons": [why],
     }
     _record(lake, run, row)
-    return Decided(model, path, state, [why], new=True)
+    return Decided(model, path, state, [why])
 
 
 def _record(lake: Lake, run: Run, row: dict[str, Any]) -> None:

@@ -192,11 +192,11 @@ def _instances(
     return {False: Stage(input_first, after=classify), True: Stage(output_first, after=classify)}
 
 
-def _chained(steps: Sequence[Step], first: Stage) -> list[Stage]:
+def _chained(steps: Sequence[Step], first: Stage, alias: Alias = "generator") -> list[Stage]:
     """One stage after the other, the first of them after `first`."""
     stages = [first]
     for step in steps:
-        stages.append(Stage(step, after=stages[-1]))
+        stages.append(Stage(step, alias, stages[-1]))
     return stages[1:]
 
 
@@ -217,7 +217,5 @@ def _pairs(
     weighed = {p: [feedback.weigh(library, config, p)] if config.thought_first else [] for p in places}
     samples = [Stage(feedback.sample(library, config, place)) for place in drawn]
     pair = samples[-1] if samples else revised
-    orders = {
-        p: [Stage(step, "judge", pair) for step in (*weighed[p], feedback.compare(library, config, p))] for p in places
-    }
+    orders = {p: _chained([*weighed[p], feedback.compare(library, config, p)], pair, "judge") for p in places}
     return samples, orders

@@ -51,10 +51,8 @@ class Step:
         carry: (row, one of its records) → the row that the next step of a chain gets.
         config: further settings that the outcome depends on; part of the fingerprint.
         retries: how many more seeds an unparsed reply is given.
-        read_cut: how a reply is read that reached max_tokens; without it, such a reply is rejected.
         options: where it is a choice: the model is not asked to write but for the probability of each of these as its
             next words, and what `read` gets is for `probabilities`.
-        first_line: `read` needs the first line alone, so a reply that was cut short after it is read.
     """
 
     name: str
@@ -72,7 +70,6 @@ class Step:
     retries: int = 2
     options: tuple[str, ...] = ()
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
-    first_line: bool = False
 
     def fingerprint(self, engine: Engine) -> str:
         """What all of this step's work has in common: prompt, model, sampling, settings."""
@@ -242,9 +239,7 @@ def probabilities(reply: str) -> list[float]:
 
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
     """The records in a reply; what hardly a step wants (a reply cut short, an empty one) is rejected here."""
-    read: Callable[[str, Row], Sequence[Row]] | None = step.read
-    if completion.finish_reason == "length" and not (step.first_line and "\n" in completion.text.strip()):
-        read = step.read_cut
+    read = step.read_cut if completion.finish_reason == "length" else step.read
     if read is None:
         raise Rejected(TRUNCATED)
     if not completion.text.strip():

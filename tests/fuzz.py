@@ -1,12 +1,16 @@
-"""Replies as no model should write them: pieces of good ones, cut, mixed and spoilt; the same for the same seed.
+"""Replies as no model should write them, by `hypothesis`: pieces of good ones, junk, and cuts anywhere.
 
-A generator of our own: `hypothesis` would say which piece is to blame, but is no dependency of the tests.
+They are the same each time (derandomised); where a parser falls, the shortest reply that fells it is shown.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 _JUNK = (
     "",
@@ -31,25 +35,51 @@ _JUNK = (
 _JUNK += ("[[", "]]", "**", "```", "<score>", "{{ 1 }}", "nan", "inf", "1e3", "0x5", "NaN/5", "\ud800", "a" * 3000)
 
 
-def replies(pieces: Sequence[str], count: int, seed: int = 0) -> Iterator[str]:
-    """Replies of up to eight pieces or junk, some cut at a random place, some with characters swapped."""
-    rng = random.Random(seed)
-    for _ in range(count):
-        text = "".join(rng.choice(pieces if rng.random() < 0.6 else _JUNK) for _ in range(rng.randint(0, 8)))
-        if text and rng.random() < 0.3:
-            text = text[: rng.randrange(len(text))]
-        if len(text) > 1 and rng.random() < 0.2:
-            place = rng.randrange(len(text))
-            text = text[:place] + rng.choice(_JUNK) + text[place + 1 :]
-        yield text
+@dataclass(frozen=True)
+class Replies:
+    """So many replies, for a loop, or for `outcomes`."""
+
+    pieces: tuple[str, ...]
+    count: int
+
+    def each(self, see: Callable[[str], None]) -> None:
+        """Show each reply; what `see` raises is told with the shortest reply that makes it do so."""
+        good, junk = st.sampled_from(self.pieces), st.sampled_from(_JUNK)
+        text = (st.lists(good, max_size=6) | st.lists(good | junk | st.text(max_size=12), max_size=8)).map("".join)
+        cut = st.tuples(text, st.none() | st.none() | st.integers(0, 400)).map(lambda pair: pair[0][: pair[1]])
+
+        @settings(
+            max_examples=self.count,
+            derandomize=True,
+            database=None,
+            deadline=None,
+            phases=(Phase.generate, Phase.shrink),
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(cut)
+        def shown(reply: str) -> None:
+            see(reply)
+
+        shown()
+
+    def __iter__(self) -> Iterator[str]:
+        found: list[str] = []
+        self.each(found.append)
+        return iter(found)
 
 
-def outcomes(parse: Callable[[str], object], texts: Iterator[str], allowed: type[Exception]) -> dict[str, object]:
+def replies(pieces: Sequence[str], count: int) -> Replies:
+    """Replies of up to eight pieces, junk or any text, a third of them cut."""
+    return Replies(tuple(pieces), count)
+
+
+def outcomes(parse: Callable[[str], object], texts: Replies, allowed: type[Exception]) -> dict[str, object]:
     """Reply → what was read, for those that were; any other fault than the allowed one is raised."""
     read: dict[str, object] = {}
-    for text in texts:
-        try:
-            read[text] = parse(text)
-        except allowed:
-            continue
+
+    def see(reply: str) -> None:
+        with suppress(allowed):
+            read[reply] = parse(reply)
+
+    texts.each(see)
     return read

@@ -103,12 +103,16 @@ def waiting(home: Path) -> int:
 def _left(home: Path) -> Iterator[IO[bytes]]:
     """The journals whose process is dead, open and locked."""
     for path in sorted((home / FOLDER).glob("*.jsonl")):
-        with path.open("rb") as file:
+        try:
+            file = path.open("rb")
+        except FileNotFoundError:  # its owner, or another run that took it in, has dropped it meanwhile
+            continue
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
-            if path.exists():  # its owner may have dropped it just now
+            if path.exists():  # or it did between the opening and the lock
                 yield file
 
 

@@ -51,18 +51,7 @@ class VllmEngine:
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
         ids = encode(self._tokenizer, prompt)
         check_length(len(ids), sampling.max_tokens, self._context)
-        output, latency_s = await self._send(
-            ids,
-            form(sampling),
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            top_k=sampling.top_k,
-            max_tokens=sampling.max_tokens,
-            frequency_penalty=sampling.frequency_penalty,
-            presence_penalty=sampling.presence_penalty,
-            stop=list(sampling.stop),
-            seed=sampling.seed,
-        )
+        output, latency_s = await self._send(ids, form(sampling), **parameters(sampling))
         reply = output.outputs[0]
         if reply.finish_reason not in ("stop", "length"):
             raise RequestRefused(f"vLLM ended the reply with finish_reason {reply.finish_reason!r}")
@@ -172,6 +161,20 @@ class VllmEngine:
                     raise RequestRefused(f"vLLM failed on the request: {error.__cause__!r}") from error
                 except EngineDeadError:
                     await self._restart(llm)
+
+
+def parameters(sampling: Sampling) -> dict[str, Any]:
+    """A sampling in the words of vLLM's SamplingParams, all but the form that replies are held to."""
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "max_tokens": sampling.max_tokens,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "stop": list(sampling.stop),
+        "seed": sampling.seed,
+    }
 
 
 def _arguments(spec: VllmSpec) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from pydantic import Field
 
 from prompts import Library
 from tasks.engines import Sampling
+from tasks.filters.heuristics import TRUNCATED
 from tasks.generate.config import MethodConfig
-from tasks.step import Row, Step, Unparsed
+from tasks.step import Rejected, Row, Step, Unparsed
 
 NO_SCORE = "no score on the first line"
 _MARKS = re.compile(r"[\s*_`]+")
@@ -46,6 +47,12 @@ def rate(library: Library, config: Config, of: str = "") -> Step:
         score, reason = parse(reply, config.dimension)
         return [{"dimension": config.dimension, "score": score, "reason": reason or None}]
 
+    def read_cut(reply: str, row: Row) -> list[Row]:
+        """An explanation may be cut short; of the first line the end must be there."""
+        if "\n" not in reply.strip():
+            raise Rejected(TRUNCATED)
+        return read(reply, row)
+
     return Step(
         name=".".join(filter(None, ("rate", config.dimension, of))),
         table="ratings",
@@ -55,7 +62,7 @@ def rate(library: Library, config: Config, of: str = "") -> Step:
         variables=lambda row: {"instruction": row["instruction"], "response": row["target"]},
         read=read,
         carry=lambda row, record: row | {"score": record["score"]},
-        first_line=True,
+        read_cut=read_cut,
         # At T 0 another seed says the same again.
         retries=2 if config.sampling.temperature else 0,
     )

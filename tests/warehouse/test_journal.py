@@ -98,3 +98,17 @@ def test_a_journal_whose_rows_landed_is_dropped(lake: Lake) -> None:
     drop(file)
     assert list((lake.home / journal.FOLDER).iterdir()) == []
     assert made.turn() is None
+
+
+def test_a_journal_that_another_run_took_in_meanwhile_is_no_fault(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    killed(lake.home, batch("k1"))
+    gone = killed(lake.home, batch("k2"))
+    there = Path.open
+
+    def opened(path: Path, *args: object, **named: object) -> object:
+        if path == gone:
+            gone.unlink(missing_ok=True)  # between the listing and the opening
+        return there(path, *args, **named)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "open", opened)
+    assert journal.recover(lake) == 1
