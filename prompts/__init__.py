@@ -189,7 +189,7 @@ class Prompt:
             raise PromptError(f"{self.path}: missing {missing}; give every one of {sorted(self.variables)}")
         if unused := sorted(values.keys() - self.variables):
             raise PromptError(f"{self.path}: got {unused}, which the prompt does not use; drop them")
-        texts = [(role, _template(text).render(values)) for role, text in self.turns]
+        texts = [(role, _fixed(text) or _template(text).render(values)) for role, text in self.turns]
         if self.turns[0][0] == "":
             return texts[0][1]
         return [{"role": role, "content": text} for role, text in texts]
@@ -266,6 +266,12 @@ class Library:
 @lru_cache(maxsize=256)
 def _template(text: str) -> jinja2.Template:
     return _JINJA.from_string(text)
+
+
+@lru_cache(maxsize=256)
+def _fixed(text: str) -> str | None:
+    """A turn without variables (a worked example), rendered once for all requests; None for any other."""
+    return None if jinja2.meta.find_undeclared_variables(_JINJA.parse(text)) else _template(text).render()
 
 
 def _read(path: Path, model: type[_Model]) -> _Model:

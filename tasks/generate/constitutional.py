@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import Field
@@ -47,7 +48,12 @@ def draw(principles: Sequence[Principle], instruction: str, round: int) -> Princ
 
     It depends on the principles' ids and not on their texts or order, and on the instruction's words and not its id.
     """
-    return max(principles, key=lambda principle: digest(principle.id, instruction, round))
+    return principles[_drawn(tuple(principle.id for principle in principles), instruction, round)]
+
+
+@lru_cache(maxsize=1 << 13)  # for the rows on their way: each asks for its principle several times over
+def _drawn(ids: tuple[str, ...], instruction: str, round: int) -> int:
+    return max(range(len(ids)), key=lambda place: digest(ids[place], instruction, round))
 
 
 def critique(library: Library, config: Config, round: int) -> Step:
