@@ -79,7 +79,7 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
         ),
         (
             {"line": {"self_instruct": {"accept": 1}, "respond": {"sampling": {"temprature": 1}}}},
-            r"sampling.temprature: no such key; expected one of \['frequency_penalty'",
+            r"sampling.temprature: no such key; expected one of \['choices', 'frequency_penalty'",
         ),
         ({"models": {}}, "models: got no 'generator'"),
         ({"models": {"judge": {"engine": "scripted", "replies": ["a"]}}}, "models.judge"),
@@ -97,3 +97,13 @@ def test_not_yaml_is_named(tmp_path: Path) -> None:
     with pytest.raises(PresetError, match=r"broken.yaml: not YAML") as raised:
         load(str(path))
     assert len(str(raised.value).splitlines()) == 1
+
+
+def test_an_adapter_is_the_presets_own_path_and_is_not_left_out_of_a_retraining(tmp_path: Path) -> None:
+    from flows.retrain import base_spec
+
+    path = written(tmp_path, models={"generator": {"engine": "transformers", "model": "./m", "lora": "./adapter"}})
+    preset = load(path)
+    assert preset.models["generator"].lora == str(tmp_path / "adapter")
+    with pytest.raises(PresetError, match=r"models\.generator\.lora: got .*merge the adapter"):
+        base_spec(preset)
