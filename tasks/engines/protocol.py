@@ -18,9 +18,9 @@ class Sampling:
     """How a reply is drawn. `top_k` 0 means off; `temperature` 0 means greedy; `max_tokens` counts new tokens.
 
     `choices` (one of these texts) or `pattern` (a regular expression, whose `.` takes line breaks too) hold the whole
-    reply to a form. vLLM keeps to it,
-    in process and behind a server; the embedded engine has no grammar and replies freely. So it saves tries and is no
-    promise: what a reply is worth is for the step's parser to say, with every engine, and the same line runs on all.
+    reply to a form. vLLM keeps to it, in process and behind a server; the embedded engine has no grammar and replies
+    freely. So it saves tries and is no promise: what a reply is worth is for the step's parser to say, with every
+    engine, and the same line runs on all.
     """
 
     temperature: float = 0.0
