@@ -1,12 +1,15 @@
 """The factory's generation step against bare `LLM.generate`: vLLM on the CPU, nano, the very same requests.
 
-    python bench/raw_engine.py [--requests 2000] [--rounds 5]
+    python bench/raw_engine.py [--requests 2000] [--rounds 5] [--random]
 
 A lake holds instructions that wait for their answers. `factory` is the flow `refresh` on a copy of it, whole: Prefect,
 prompts, ledger, commits. `bare` is one call of `LLM.generate` with the same texts, sampling and seeds. Both engines are
 vLLM with its own settings for offline work, in processes of their own that were started before, and the sides take
 turns. A step's seconds are from its first request to its last commit, a flow's from call to return. In float32 the
 replies must be the same.
+
+nano answers in a dozen tokens, so what a request costs beside its tokens weighs more than with any larger model. With
+`--random` nano's weights are drawn: nearly every reply then has `--longest` tokens, and is rejected as cut short.
 """
 
 from __future__ import annotations
@@ -259,9 +262,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--longest", type=int, default=64, help="new tokens of a reply")
     parser.add_argument("--chunk", type=int, default=256)
+    parser.add_argument("--random", action="store_true", help="random weights, and so long replies")
     given = parser.parse_args()
     quiet()
-    spec = {"engine": "vllm", "model": str(NANO), "dtype": "float32"}
+    spec: dict[str, Any] = {"engine": "vllm", "model": str(NANO), "dtype": "float32"}
+    spec |= {"options": {"load_format": "dummy"}} if given.random else {}
     table(asyncio.run(compare(spec, given.requests, given.rounds, given.longest, given.chunk)))
 
 

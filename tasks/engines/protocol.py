@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pydantic import ConfigDict
@@ -17,9 +17,10 @@ from prompts import Message
 class Sampling:
     """How a reply is drawn. `top_k` 0 means off; `temperature` 0 means greedy; `max_tokens` counts new tokens.
 
-    `choices` (one of these texts) or `pattern` (a regular expression) hold the whole reply to a form. vLLM keeps to it,
-    in process and behind a server; the embedded engine has no grammar and replies freely. So it saves tries and is no
-    promise: what a reply is worth is for the step's parser to say, with every engine, and the same line runs on all.
+    `choices` (one of these texts) or `pattern` (a regular expression, whose `.` takes line breaks too) hold the whole
+    reply to a form. vLLM keeps to it, in process and behind a server; the embedded engine has no grammar and replies
+    freely. So it saves tries and is no promise: what a reply is worth is for the step's parser to say, with every
+    engine, and the same line runs on all.
     """
 
     temperature: float = 0.0
@@ -58,7 +59,8 @@ class Sampling:
         A form that is not asked for is left out, so that keys from before there were forms still hold.
         """
         free = {"seed"} | {name for name in ("choices", "pattern") if not getattr(self, name)}
-        return {name: value for name, value in asdict(self).items() if name not in free}
+        # vars and not asdict, which copies deeply: two are made for every request.
+        return {name: value for name, value in vars(self).items() if name not in free}
 
 
 def _compiles(pattern: str) -> bool:

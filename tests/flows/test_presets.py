@@ -82,7 +82,7 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
         ),
         (
             {"line": {"self_instruct": {"accept": 1}, "respond": {"sampling": {"temprature": 1}}}},
-            r"sampling.temprature: no such key; expected one of \['choices'",
+            r"sampling.temprature: no such key; expected one of \['choices', 'frequency_penalty'",
         ),
         ({"models": {}}, "models: got no 'generator'"),
         (
@@ -141,3 +141,13 @@ def test_recipes_are_run_after_those_they_start_from(tmp_path: Path) -> None:
 def test_a_retraining_that_cannot_be_run_is_refused(tmp_path: Path, retrain: object, complaint: str) -> None:
     with pytest.raises(PresetError, match=complaint):
         load(written(tmp_path, retrain=retrain))
+
+
+def test_an_adapter_is_the_presets_own_path_and_is_not_left_out_of_a_retraining(tmp_path: Path) -> None:
+    from flows.retrain import base_spec
+
+    path = written(tmp_path, models={"generator": {"engine": "transformers", "model": "./m", "lora": "./adapter"}})
+    preset = load(path)
+    assert preset.models["generator"].lora == str(tmp_path / "adapter")
+    with pytest.raises(PresetError, match=r"models\.generator\.lora: got .*merge the adapter"):
+        base_spec(preset)
