@@ -28,6 +28,7 @@ from flows.command import (
     run,
     writing,
 )
+from tasks.evaluate.picture import PICTURES
 
 if TYPE_CHECKING:
     from flows.promote import Decided
@@ -103,8 +104,11 @@ def retrain(
 def evaluate(
     preset: PresetOption = "nano", home: HomeOption = HOME, wait: WaitOption = True, as_json: JsonOption = False
 ) -> None:
-    """Score the base model and the models trained from it on held-out prompts, and print before and after."""
-    show.evaluated(run("evaluate", preset, home, wait), as_json)
+    """Score the base model and the models trained from it on held-out prompts, and print before and after.
+
+    The pictures of it lie in HOME/pictures.
+    """
+    show.evaluated(run("evaluate", preset, home, wait), as_json, home / PICTURES)
 
 
 @app.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,8 @@ from prompts import digest
 from tasks.engines.lazy import open_lazily
 from tasks.engines.spec import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out, judge
+from tasks.evaluate.gate import Policy, per_prompt
+from tasks.evaluate.picture import PICTURES, Figure, dots
 from tasks.step import Row
 from tasks.train.recipes import RECIPES
 from warehouse import Lake, look
@@ -37,6 +39,7 @@ class Evaluation:
     figures: list[Row]
     better: dict[str, str]  # metric → "higher" or "lower"
     judged: list[Row] = field(default_factory=list)  # against the base: dimension, and what `judge.report` gives
+    axes: dict[str, Figure] = field(default_factory=dict)  # of the gate: axis → value (0 to 1) and its 95 % interval
 
 
 @flow(name="evaluate")
@@ -50,7 +53,28 @@ async def evaluate(preset: str = "nano", home: Path = Path(".alignery"), wait: b
     """
     made = load(preset)
     async with alone(made.place(home), "evaluate", wait=wait) as lake:
-        return await evaluate_chain(made, lake, runner=in_prefect)
+        evaluations = await evaluate_chain(made, lake, runner=in_prefect)
+    draw(evaluations, home / PICTURES)
+    return evaluations
+
+
+def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
+    """The pictures of an evaluation: `evaluation.svg` has the axes by the oracle, `judged.svg` Aligner's w."""
+    judged = {e.label: {row["dimension"]: row for row in e.judged if row["w"] is not None} for e in evaluations}
+    shown = {
+        label: {name: (row["w"], row["low"], row["high"]) for name, row in rows.items()}
+        for label, rows in judged.items()
+        if rows
+    }
+    drawn = {}
+    if any(e.axes for e in evaluations):
+        drawn["evaluation.svg"] = dots("Held-out prompts, 95 % intervals", {e.label: e.axes for e in evaluations})
+    if shown:
+        drawn["judged.svg"] = dots("(wins - losses) / all against the base model", shown, (-1.0, 1.0))
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, picture in drawn.items():
+        (folder / name).write_text(picture, encoding="utf-8")
+    return [folder / name for name in drawn]
 
 
 async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> list[Evaluation]:
@@ -119,25 +143,33 @@ async def _evaluate_one(
     suite, found = config.prompts.stem, await answered(preset, config, factory, spec)
     score, better = oracle(config.oracle)
     figures = held_out.figures(suite, found.prompts, found.answers, score)
-    judged = await _judge(preset, config.judge, factory, found.answers, base) if config.judge and base else []
+    judged = []
+    if config.judge and base:
+        asked, heard = await verdicts(preset, config.judge, factory, found.answers, base)
+        judged = [{"dimension": name} | judge.report(asked, said) for name, said in heard.items()]
     compared = [figure for row in judged for figure in judge.figures(suite, row)]
     await asyncio.to_thread(_remember, factory, found.model, spec, figures + compared)
-    return Evaluation(label, _place(spec), figures, better, judged), found.answers
+    return Evaluation(label, _place(spec), figures, better, judged, _axes(preset.gate, found, score)), found.answers
 
 
-async def _judge(
-    preset: Preset, config: judge.Config, factory: Factory, answers: list[Row], base: list[Row]
-) -> list[Row]:
-    """What the judge says of a model's answers against the base model's, dimension by dimension."""
-    asked, reports = judge.pairs(answers, base), []
+def _axes(policy: Policy, found: Answered, score: Score) -> dict[str, Figure]:
+    axes = per_prompt(policy, found.prompts, found.answers, score)
+    means = {axis: (sum(values.values()) / len(values), len(values)) for axis, values in axes.items() if values}
+    return {axis: (mean, *held_out.interval(mean, count)) for axis, (mean, count) in means.items()}
+
+
+async def verdicts(
+    preset: Preset, config: judge.Config, factory: Factory, answers: list[Row], others: list[Row]
+) -> tuple[list[Row], dict[str, list[Row]]]:
+    """What a judge is asked of a model's answers against another's, and its verdicts by dimension."""
+    asked, heard = judge.pairs(answers, others), {}
     steps = [judge.judge(preset.words.library(), dimension, config) for dimension in config.dimensions]
     prompts = [step.prompt for step in steps]
     factory.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
     async with open_lazily(preset.spec("judge")) as engine:
         for dimension, step in zip(config.dimensions, steps, strict=True):
-            verdicts = await factory.settle(step, asked, engine)
-            reports.append({"dimension": dimension} | judge.report(asked, verdicts))
-    return reports
+            heard[dimension] = await factory.settle(step, asked, engine)
+    return asked, heard
 
 
 def _remember(factory: Factory, model: str, spec: EngineSpec, figures: list[Row]) -> None:
@@ -161,8 +193,13 @@ def _place(spec: EngineSpec) -> str:
     return spec.engine if isinstance(spec, ScriptedSpec) else spec.model
 
 
-def oracle(name: Literal["nano"]) -> tuple[Score, dict[str, str]]:
-    """An oracle and, in the order to show them, which way each of its metrics is better. There is one so far."""
+def oracle(name: Literal["nano"] | None) -> tuple[Score, dict[str, str]]:
+    """An oracle and, in the order to show them, which way each of its metrics is better. There is one so far.
+
+    Without one nothing is scored: a judge compares.
+    """
+    if name is None:
+        return (lambda prompt, answer: {}), {}
     from nano.oracle import METRICS, score
 
     return score, dict(METRICS)

@@ -15,7 +15,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.evaluate import answered, oracle
+from flows.evaluate import answered, oracle, verdicts
 from flows.factory import Factory, TaskRunner, plainly
 from flows.follow import ALIAS
 from flows.presets import Preset, PresetError, load
@@ -25,7 +25,8 @@ from flows.retrain import base_spec
 from flows.run import Run, alone
 from prompts import digest
 from tasks.engines import TransformersSpec, VllmSpec
-from tasks.evaluate.gate import Decision, Policy, decide, per_prompt
+from tasks.evaluate.gate import Decision, Policy, by_judge, decide, per_prompt
+from tasks.evaluate.judge import outcomes, walkovers
 from tasks.step import Row
 from tasks.train.recipes import RECIPES
 from warehouse import Lake, look, registry
@@ -106,14 +107,16 @@ async def _judged(
     candidate: TransformersSpec | VllmSpec,
 ) -> Decision:
     assert preset.evaluate is not None
-    score, _ = oracle(preset.evaluate.oracle)
-    sides = []
-    for spec in (incumbent, candidate):
-        with StepProgress() as progress:
-            factory = Factory(lake, run, progress, runner, reject_limit=1.0)
-            found = await answered(preset, preset.evaluate, factory, spec)
-        sides.append(per_prompt(policy, found.prompts, found.answers, score))
-    return decide(policy, *sides)
+    with StepProgress() as progress:
+        factory = Factory(lake, run, progress, runner, reject_limit=1.0)
+        old, new = [await answered(preset, preset.evaluate, factory, spec) for spec in (incumbent, candidate)]
+        if preset.evaluate.oracle:
+            score, _ = oracle(preset.evaluate.oracle)
+            return decide(policy, *(per_prompt(policy, side.prompts, side.answers, score) for side in (old, new)))
+        assert preset.evaluate.judge is not None
+        asked, heard = await verdicts(preset, preset.evaluate.judge, factory, new.answers, old.answers)
+        unheard = walkovers(new.prompts, new.answers, old.answers)
+        return decide(policy, *by_judge({axis: unheard | outcomes(asked, said) for axis, said in heard.items()}))
 
 
 def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy) -> Row:

@@ -23,7 +23,6 @@ from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
 from tasks.train.common import Settings
-from tasks.train.recipes import RECIPES
 from warehouse import Lake, LakeError, look
 from warehouse.export import export
 from warehouse.snapshots import released
@@ -80,11 +79,12 @@ async def train_on(
     trained = []
     with Run(lake, "retrain", preset) as run:
         for recipe in preset.retrain.order():
+            config = preset.retrain.given()[recipe]
             job = _Job(
                 recipe,
                 specs[preset.retrain.start_from.get(recipe)],  # type: ignore[call-overload]  # a name of the preset's
-                _settings(recipe, preset.retrain.given()[recipe], preset.words),
-                await asyncio.to_thread(_data, preset, lake, home, published, RECIPES[recipe].view),
+                _settings(recipe, config, preset.words),
+                await asyncio.to_thread(_data, preset, lake, home, published, config.view),
                 published,
             )
             done = job.known(look.models(lake))
@@ -189,7 +189,7 @@ class _Job:
             "base_id": self.base.identity(),
             "base_path": str(self.base.model),
             "recipe": self.recipe,
-            "view": RECIPES[self.recipe].view,
+            "view": self.settings["view"],
             "tag": self.published["name"],
             "export_hash": self.published["content_hash"],
             "config": self.config,

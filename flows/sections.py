@@ -33,6 +33,7 @@ from tasks.train.reward import Config as Reward
 from tasks.train.sft import Config as Sft
 from tasks.train.verbose import Config as TrainVerbose
 from warehouse import Place
+from warehouse.formats import SHAPES
 
 Alias = str
 # Who is asked for what; each but the generator falls to it. Upstreams and squads bring aliases of their own.
@@ -140,6 +141,9 @@ class Retrain(Strict):
     @model_validator(mode="after")
     def _can_be_run(self) -> Retrain:
         given = self.given()
+        for recipe, config in given.items():
+            if config.view not in SHAPES:
+                raise ValueError(f"{recipe}.view: got {config.view!r}, expected one of {list(SHAPES)}")
         for recipe, start in self.start_from.items():
             if missing := sorted({recipe, start} - given.keys()):
                 raise ValueError(
@@ -167,12 +171,18 @@ class Retrain(Strict):
 
 
 class Evaluate(Strict):
-    """The test on held-out prompts. The oracle `nano` scores the embedded model's micro-world."""
+    """The test on held-out prompts: an oracle scores, or a judge compares. `nano` is the embedded model's oracle."""
 
-    oracle: Literal["nano"]
+    oracle: Literal["nano"] | None = None
     prompts: ExistingFile
     sampling: Sampling = Sampling(max_tokens=256)
     judge: Judge | None = Field(default=None, description="each trained model's answers against the base model's")
+
+    @model_validator(mode="after")
+    def _can_tell(self) -> Evaluate:
+        if self.oracle is None and self.judge is None:
+            raise ValueError("got neither oracle nor judge; add `judge: {}`, whose model is the alias `judge`")
+        return self
 
 
 class Schedule(Strict):

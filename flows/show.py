@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -118,7 +119,7 @@ def decided(decisions: Sequence[Decided], as_json: bool) -> None:
     return None
 
 
-def evaluated(evaluations: Sequence[Evaluation], as_json: bool) -> None:
+def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path | None = None) -> None:
     """The figures side by side, the base first; the interval and the mark are the newest model's."""
     from tasks.evaluate import held_out
 
@@ -141,6 +142,8 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool) -> None:
     if newest is base:
         return console().print("Only the base model so far: alignery retrain trains the next one.")
     console().print(f"The newest model: {escape(str(newest.path))}")
+    if pictures:
+        console().print(f"As pictures: {escape(' · '.join(map(str, sorted(pictures.glob('*.svg')))))}")
     return console().print("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
 
 

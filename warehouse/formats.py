@@ -10,6 +10,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "preferences": ("prompt", "chosen", "rejected"),
     "qac": ("question", "answer", "correction", "template_id"),
     "qac_warmup": ("question", "answer", "correction"),
+    "qac_revised": ("question", "answer", "correction", "template_id"),
     "corrected": ("prompt", "chosen", "rejected"),
     "verbose_cloning": ("messages",),
     "constitutional": ("messages",),

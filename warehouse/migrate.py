@@ -24,6 +24,7 @@ VIEWS = (
     "preferences",
     "qac",
     "qac_warmup",
+    "qac_revised",
     "corrected",
     "verbose_cloning",
     "constitutional",

@@ -16,7 +16,7 @@ from warehouse.standing import asked, move, stand
 # The text whose hash says whether a row is held out of training; as in shapes/*.sql.
 _PROMPT = dict.fromkeys(("sft", "engrave", "verbose_cloning", "constitutional"), "messages[1].content")
 _PROMPT |= dict.fromkeys(("preferences", "corrected", "soft_preferences"), "prompt[1].content")
-_PROMPT |= dict.fromkeys(("qac", "qac_warmup"), "question")
+_PROMPT |= dict.fromkeys(("qac", "qac_warmup", "qac_revised"), "question")
 _PUBLISHED = ("sft", "preferences", "qac")
 # What a model of before version 2 read, which its row does not say.
 _READ = {"sft": "sft", "dpo": "preferences"}

@@ -2,7 +2,8 @@
 
 Both models answer the same held-out prompts, so each prompt gives a difference, candidate less incumbent, from -1 to 1;
 the mean of these and its bootstrap interval say whether an axis moved. Aligner's figure (arXiv 2402.02416, section 4),
-(wins - losses) / all, stands beside it.
+(wins - losses) / all, stands beside it. Where no oracle scores the answers, a pairwise judge's wins and losses do: then
+the two are one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    axes: dict[str, tuple[str, ...]] = Field(default=AXES, min_length=1)
+    axes: dict[str, tuple[str, ...]] = Field(default=AXES, min_length=1)  # of an oracle; a judge has its dimensions
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     resamples: int = Field(default=2000, ge=200)
     prompts: int = Field(default=30, ge=1)  # that an axis must rest on at least
@@ -87,6 +88,20 @@ def per_prompt(policy: Policy, prompts: Sequence[Row], answers: Sequence[Row], s
     return found
 
 
+def by_judge(won: Mapping[str, Mapping[str, str]]) -> tuple[dict[str, Row], dict[str, Row]]:
+    """What a judge said, as both models' figures: 1 for the winner of a prompt, 0 for the other, a half each for a tie.
+
+    Args:
+        won: axis → prompt_id → "a" (the candidate), "b" (the incumbent) or "tie".
+
+    Returns:
+        The incumbent's and the candidate's, as `per_prompt` gives them.
+    """
+    worth = {"a": 1.0, "tie": 0.5, "b": 0.0}
+    after = {axis: {id: worth[winner] for id, winner in outcomes.items()} for axis, outcomes in won.items()}
+    return {axis: {id: 1 - value for id, value in figures.items()} for axis, figures in after.items()}, after
+
+
 def _signed(metric: str, scored: Mapping[str, float]) -> float:
     value = scored[metric.lstrip("-")]
     return 1 - value if metric.startswith("-") else value
@@ -94,7 +109,7 @@ def _signed(metric: str, scored: Mapping[str, float]) -> float:
 
 def decide(policy: Policy, before: Mapping[str, Row], after: Mapping[str, Row]) -> Decision:
     """Compare two models' figures, as `per_prompt` gives them, prompt by prompt."""
-    axes = tuple(moved(policy, axis, before.get(axis, {}), after.get(axis, {})) for axis in policy.axes)
+    axes = tuple(moved(policy, axis, figures, after.get(axis, {})) for axis, figures in before.items())
     named = {verdict: [one.axis for one in axes if one.verdict == verdict] for verdict in ("worse", "too few prompts")}
     better = [one.axis for one in axes if one.verdict == "better"]
     if named["worse"]:

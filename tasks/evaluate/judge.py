@@ -122,13 +122,11 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], seed: int = 0) -> dict
         consistency (pairs whose two orders agree, ties included); chars_a and chars_b (mean length in characters).
         Figures without a case are None.
     """
-    heard = {(row["a_id"], row["b_id"], row["first"]): row["winner"] for row in verdicts}
-    pairs = {(row["a_id"], row["b_id"]): row for row in asked}
-    both = [(row, [heard.get((*pair, first)) for first in ORDERS]) for pair, row in pairs.items()]
+    both = _said(asked, verdicts)
     judged = [(row, said) for row, said in both if None not in said]
-    outcomes = [said[0] if said[0] == said[1] else "tie" for _, said in judged]
-    win, tie, lose = (outcomes.count(outcome) for outcome in ("a", "tie", "b"))
-    w = _mean([(outcome == "a") - (outcome == "b") for outcome in outcomes])
+    won = list(outcomes(asked, verdicts).values())
+    win, tie, lose = (won.count(outcome) for outcome in ("a", "tie", "b"))
+    w = _mean([(outcome == "a") - (outcome == "b") for outcome in won])
     low, high = interval(win, tie, lose, seed)
     led = [winner == first for _, said in judged for winner, first in zip(said, ORDERS, strict=True) if winner != "tie"]
     return {
@@ -142,6 +140,27 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], seed: int = 0) -> dict
         "chars_a": _mean([len(row["a"]) for row, _ in judged]),
         "chars_b": _mean([len(row["b"]) for row, _ in judged]),
     }
+
+
+def outcomes(asked: Sequence[Row], verdicts: Sequence[Row]) -> dict[str, str]:
+    """Who won each prompt: prompt_id → "a", "b" or "tie". A prompt with a verdict missing is left out."""
+    judged = [(row, said) for row, said in _said(asked, verdicts) if None not in said]
+    return {row["prompt_id"]: said[0] if said[0] == said[1] else "tie" for row, said in judged}
+
+
+def walkovers(prompts: Sequence[Row], a: Sequence[Row], b: Sequence[Row]) -> dict[str, str]:
+    """Who wins the prompts that no judge can be asked of, since one of the two gave no answer, or neither: a tie."""
+    both = [{row["prompt_id"] for row in answers} for answers in (a, b)]
+    names = {(True, False): "a", (False, True): "b", (False, False): "tie"}
+    answered = {row["prompt_id"]: tuple(row["prompt_id"] in ids for ids in both) for row in prompts}
+    return {id: names[sides] for id, sides in answered.items() if not all(sides)}
+
+
+def _said(asked: Sequence[Row], verdicts: Sequence[Row]) -> list[tuple[Row, list[str | None]]]:
+    """Each pair, and who won it in the two orders; None where no verdict was read."""
+    heard = {(row["a_id"], row["b_id"], row["first"]): row["winner"] for row in verdicts}
+    pairs = {(row["a_id"], row["b_id"]): row for row in asked}
+    return [(row, [heard.get((*pair, first)) for first in ORDERS]) for pair, row in pairs.items()]
 
 
 def figures(suite: str, found: Row) -> list[Row]:

@@ -5,7 +5,8 @@ its end token out, and the loss on these alone; first an identity warm-up, in wh
 own corrections, then all of it, from there.
 Departures:
 1. The words are `aligner/correct`; a row names the words it was corrected under (`template_id`), and those of other
-   words are left out and counted, since a corrector answers only to the words that it was trained with.
+   words are left out and counted, since a corrector answers only to the words that it was trained with. Revisions
+   (`view: qac_revised`) were made under none: they are taken.
 2. AdamW's betas are (.9, .999); the paper's (.9, .95).
 3. The warm-up is trained as long as the rest, as the paper does not say; `warm_up: 0` leaves it out, as it says that
    practice often does.
@@ -32,6 +33,7 @@ from tasks.train.work_folder import check_folders
 class Config(Settings):
     """The Aligner's settings; a comment gives the paper's figure."""
 
+    view: str = "qac"  # or qac_revised: what the constitution made of answers
     epochs: float = Field(3.0, gt=0)  # 3; 4 for 70B
     learning_rate: float = Field(2e-5, gt=0)  # 2e-5
     batch_size: int = Field(4, ge=1)  # 4 on each of 8 GPUs
@@ -56,7 +58,7 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
     check_folders(base, out)
     prompt = Library(config.variant, config.overlay).prompt("aligner/correct")
     found = read_corrections(data)
-    rows = [row for row in found if row["template_id"] == prompt.hash]
+    rows = [row for row in found if row["template_id"] in (None, prompt.hash)]
     if not rows:
         raise TrainError(
             f"{data}: template_id: got no row of {len(found)} that was corrected under {prompt.path} ({prompt.hash}); "

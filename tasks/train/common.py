@@ -41,6 +41,7 @@ class Lora(Strict):
 class Settings(Strict):
     """What every recipe can be told; a recipe's `Config` gives the missing defaults."""
 
+    view: str  # of the lake, whose rows it reads; a shape of its export
     epochs: float = Field(gt=0)
     learning_rate: float = Field(gt=0)
     batch_size: int = Field(ge=1)  # rows a forward pass

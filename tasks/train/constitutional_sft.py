@@ -18,6 +18,8 @@ from tasks.train.common import Report, Settings
 class Config(sft.Config):
     """The handbook's figures, as `sft` has them."""
 
+    view: str = "constitutional"
+
 
 def train(data: Path, model: Path | str, out: Path, config: Settings) -> Report:
     """Teach `model` the revisions and helpful answers (`messages`) of `data/train-*.parquet`; the new model is `out`.

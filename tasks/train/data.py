@@ -29,7 +29,8 @@ def read_sft(folder: Path) -> list[Row]:
 
 
 def read_corrections(folder: Path) -> list[Row]:
-    """Corrections: `question`, `answer`, `correction` (texts), and `template_id`, the words they were made under.
+    """Corrections: `question`, `answer`, `correction` (texts), and `template_id`, the words they were made under; None
+    where they are no reply to an Aligner's words.
 
     Args:
         folder: holds `train-*.parquet` with these columns.
@@ -37,8 +38,11 @@ def read_corrections(folder: Path) -> list[Row]:
     Raises:
         TrainError: no files, no rows, or a field that is no text or is empty.
     """
-    fields = ["question", "answer", "correction", "template_id"]
-    return [{name: _text(f"{where}: {name}", row[name]) for name in fields} for where, row in _rows(folder, fields)]
+    fields = ["question", "answer", "correction"]
+    return [
+        {name: _text(f"{where}: {name}", row[name]) for name in fields} | {"template_id": row["template_id"]}
+        for where, row in _rows(folder, [*fields, "template_id"])
+    ]
 
 
 def read_soft_preferences(folder: Path) -> list[Row]:

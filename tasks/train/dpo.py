@@ -19,6 +19,7 @@ from tasks.train.fine_tune import fine_tune
 class Config(Settings):
     """DPO's settings; a comment gives the handbook's figure, then the paper's where it differs."""
 
+    view: str = "preferences"  # or corrected: corrections in place of revisions over answers
     beta: float = Field(0.1, gt=0)  # 0.1; 0.1 to 0.5
     epochs: float = Field(3.0, gt=0)  # 3; 1
     learning_rate: float = Field(5e-7, gt=0)  # 5e-7

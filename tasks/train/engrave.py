@@ -22,6 +22,7 @@ from tasks.train.common import Lora, Report, Settings
 class Config(Settings):
     """Engraving's settings; a comment gives the paper's figure."""
 
+    view: str = "engrave"
     epochs: float = Field(1.0, gt=0)  # 1
     learning_rate: float = Field(4e-4, gt=0)  # 4e-4
     batch_size: int = Field(8, ge=1)  # 768 rows a step

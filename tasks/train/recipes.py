@@ -1,4 +1,4 @@
-"""The recipes: by name, the view that each reads, its settings, and what trains it."""
+"""The recipes: by name, the settings of each, which say the view that it reads, and what trains it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from tasks.train.common import Report, Settings
 
 @dataclass(frozen=True)
 class Recipe:
-    view: str  # of the lake, and shape of its export
     config: type[Settings]
     train: Callable[[Path, Path, Path, Any], Report]
     answers: bool = True  # whether its model answers instructions, and so can be evaluated, or be trained further
 
 
 RECIPES = {
-    "sft": Recipe("sft", sft.Config, sft.train),
-    "engrave": Recipe("engrave", engrave.Config, engrave.train),
-    "verbose": Recipe("verbose_cloning", verbose.Config, verbose.train),
-    "constitutional_sft": Recipe("constitutional", constitutional_sft.Config, constitutional_sft.train),
-    "dpo": Recipe("preferences", dpo.Config, dpo.train),
-    "aligner": Recipe("qac", aligner.Config, aligner.train, answers=False),
-    "reward": Recipe("soft_preferences", reward.Config, reward.train, answers=False),
+    "sft": Recipe(sft.Config, sft.train),
+    "engrave": Recipe(engrave.Config, engrave.train),
+    "verbose": Recipe(verbose.Config, verbose.train),
+    "constitutional_sft": Recipe(constitutional_sft.Config, constitutional_sft.train),
+    "dpo": Recipe(dpo.Config, dpo.train),
+    "aligner": Recipe(aligner.Config, aligner.train, answers=False),
+    "reward": Recipe(reward.Config, reward.train, answers=False),
 }

@@ -24,6 +24,7 @@ from tasks.train.losses import soft_bradley_terry
 class Config(Settings):
     """The reward model's settings; a comment gives SALMON's figure."""
 
+    view: str = "soft_preferences"
     epochs: float = Field(1.0, gt=0)  # 1
     learning_rate: float = Field(3e-5, gt=0)  # 3e-5
     batch_size: int = Field(8, ge=1)  # our choice

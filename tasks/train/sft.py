@@ -20,6 +20,7 @@ from tasks.train.fine_tune import fine_tune
 class Config(Settings):
     """SFT's settings; a comment gives the handbook's figure."""
 
+    view: str = "sft"
     epochs: float = Field(1.0, gt=0)  # 1
     learning_rate: float = Field(2e-5, gt=0)  # 2e-5
     batch_size: int = Field(8, ge=1)  # 8 on each of 8 GPUs

@@ -20,6 +20,7 @@ from tasks.train.common import Report, Settings
 class Config(engrave.Config):
     """Verbose cloning's settings; a comment gives the paper's figure."""
 
+    view: str = "verbose_cloning"
     max_length: int = Field(768, ge=8)  # 768
 
 

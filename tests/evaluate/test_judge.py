@@ -7,13 +7,15 @@ import random
 from typing import Any
 
 import pytest
-from fuzz import outcomes, replies
+from fuzz import outcomes as made_outcomes
+from fuzz import replies
 
 from nano import grammar
 from nano.player import CHECKPOINT
 from prompts import Library
 from tasks.engines import RequestRefused, Sampling, ScriptedEngine, open_engine
-from tasks.evaluate.judge import Config, interval, judge, pairs, parse, report
+from tasks.evaluate.gate import Policy, by_judge, decide
+from tasks.evaluate.judge import Config, interval, judge, outcomes, pairs, parse, report, walkovers
 from tasks.step import Outcome, Row, Unparsed, run
 
 HELPFUL = judge(Library(), "helpful", Config())
@@ -62,6 +64,28 @@ def test_judge_2_a_win_needs_both_orders_and_disagreement_is_a_tie(first: str, s
     rows = asked(1)
     found = report(rows, said(rows, [first, second]).records)
     assert {name: found[name] for name in ("win", "tie", "lose")} == {"win": 0, "tie": 0, "lose": 0} | {outcome: 1}
+
+
+def test_a_gates_figure_is_who_won_each_prompt() -> None:
+    """a is the candidate; two verdicts a pair, as in `figures`; the last pair was not read."""
+    rows = asked(40)
+    winners = "aa" * 24 + "bb" * 6 + "ab" * 9 + "a-"
+    names = {"a": "a", "b": "b"}
+    told = [row | {"winner": names[w]} for row, w in zip(rows, winners, strict=True) if w != "-"]
+    won = outcomes(rows, told)
+    assert sorted(won.values()) == ["a"] * 24 + ["b"] * 6 + ["tie"] * 9
+    decision = decide(Policy(), *by_judge({"helpful": won}))
+    (axis,) = decision.axes
+    assert decision.promoted
+    assert (axis.prompts, axis.w) == (39, pytest.approx(18 / 39))
+    assert axis.after - axis.before == pytest.approx(report(rows, told)["w"])
+    assert not decide(Policy(), *reversed(by_judge({"helpful": won}))).promoted
+
+
+def test_a_prompt_without_an_answer_is_lost_to_the_one_that_has_one() -> None:
+    a, b = answers("a", {"p": "x", "q": "y"}), answers("b", {"q": "z", "r": "w"})
+    prompts = [{"prompt_id": id} for id in "pqrs"]
+    assert walkovers(prompts, a, b) == {"p": "a", "r": "b", "s": "tie"}
 
 
 def test_judge_3_the_judge_is_greedy() -> None:
@@ -120,8 +144,8 @@ def test_judge_8_the_interval_is_seeded_holds_the_figure_and_narrows() -> None:
 
 def test_judge_8_the_interval_is_that_of_drawing_pairs_again() -> None:
     found, rng = interval(12, 5, 8), random.Random(0)
-    outcomes = [1] * 12 + [0] * 5 + [-1] * 8
-    drawn = sorted(sum(rng.choices(outcomes, k=25)) / 25 for _ in range(4_000))
+    drawn_from = [1] * 12 + [0] * 5 + [-1] * 8
+    drawn = sorted(sum(rng.choices(drawn_from, k=25)) / 25 for _ in range(4_000))
     assert found == pytest.approx((drawn[100], drawn[3_900]), abs=0.05)
 
 
@@ -154,7 +178,7 @@ def test_nothing_else_is_a_verdict(reply: str) -> None:
 
 
 def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
-    read = outcomes(
+    read = made_outcomes(
         parse, replies(["[[A]]", "[[B]]", "[[C]]", "A", "B", "better ", "Answer ", "[", "]]"], 4000), Unparsed
     )
     assert len(read) > 500

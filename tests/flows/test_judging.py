@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 import yaml
 
 from flows import show
-from flows.evaluate import Evaluation, evaluate_chain
+from flows.evaluate import Evaluation, draw, evaluate_chain
 from flows.presets import SHIPPED, Preset, load
 from nano.files import HELD_OUT
 from nano.player import CHECKPOINT
 from warehouse import Lake
 
 MANY = 24
+SVG_TEXT = "{http://www.w3.org/2000/svg}text"
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +85,17 @@ def test_every_verdict_is_a_row_with_its_text_and_order(judged):
     assert again[1] == other
 
 
-def test_the_report_is_shown(judged, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
-    show.evaluated(judged[1], as_json=False)
+def test_the_report_is_shown_and_drawn(judged, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "400")
+    drawn = draw(judged[1], tmp_path / "pictures")
+    assert [path.name for path in drawn] == ["evaluation.svg", "judged.svg"]
+    texts = [[text.text for text in ET.parse(path).getroot().iter(SVG_TEXT)] for path in drawn]
+    assert {"base", "engrave", "helpful", "harmless", "honest"} < set(texts[0])
+    assert {"engrave", "helpful", "harmless", "-1", "1"} < set(texts[1])
+    assert "base" not in texts[1]
+    show.evaluated(judged[1], False, tmp_path / "pictures")
     told = capsys.readouterr().out
+    assert "evaluation.svg · " in told
     assert "engrave against base, in both orders" in told
     assert f"{judged[1][1].judged[0]['w']:+.3f}" in told
     show.evaluated(judged[1], as_json=True)

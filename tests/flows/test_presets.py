@@ -135,6 +135,7 @@ def test_recipes_are_run_after_those_they_start_from(tmp_path: Path) -> None:
         ({"start_from": {"dpo": "reward"}, "dpo": {}, "reward": {}}, "its model answers no instructions"),
         ({"start_from": {"dpo": "sft", "sft": "dpo"}, "dpo": {}, "sft": {}}, "start_from: got a circle"),
         ({"start_from": {"dpo": "base"}, "dpo": {}}, "retrain.start_from.dpo"),
+        ({"dpo": {"view": "pairs"}}, "retrain: dpo.view: got 'pairs', expected one of .*'corrected'"),
         ({"dpo": {"betta": 1}}, "retrain.dpo.betta: no such key; expected one of .*beta"),
     ],
 )

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from flows.follow import following
 from flows.presets import Preset, PresetError, load
+from tasks.engines import Sampling
 from warehouse import Lake, registry
 
 CHECKPOINT = Path(__file__).parents[2] / "nano" / "checkpoint"
@@ -78,6 +79,23 @@ def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, pres
     assert asyncio.run(through_the_gate(preset, lake)) == []
     assert lake.snapshot() == before
     assert following(preset, lake).models == preset.models
+
+
+def test_without_an_oracle_a_judge_decides(lake: Lake, preset: Preset) -> None:
+    from flows.promote import through_the_gate
+    from tasks.evaluate.judge import Config
+
+    assert preset.evaluate is not None
+    by_judge = preset.evaluate.model_copy(update={"oracle": None, "judge": Config(sampling=Sampling(max_tokens=8))})
+    (decided,) = asyncio.run(through_the_gate(preset.model_copy(update={"evaluate": by_judge}), lake))
+    assert decided.state == "kept"
+    assert decided.reasons[0] == "not promoted: worse on helpful, harmless"
+    figures = {axis["axis"]: axis for axis in json.loads(registry.decisions(lake)[0]["figures"])}
+    assert {axis: row["prompts"] for axis, row in figures.items()} == {"helpful": 40, "harmless": 40}
+    # The spoilt model leaves most prompts without an answer, which are lost to the one that has one.
+    (asked,) = lake.rows("SELECT count(*) / 4 AS n FROM verdicts")
+    (lost,) = lake.rows("SELECT count(*) AS n FROM attempts WHERE step = 'evaluate.answer' AND state <> 'accepted'")
+    assert asked["n"] == 40 - lost["n"] < 20
 
 
 def test_by_hand_it_is_put_in_place_and_rolled_back(lake: Lake, preset: Preset, spoilt: Path) -> None:

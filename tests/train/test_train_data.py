@@ -107,7 +107,7 @@ def test_a_soft_label_that_is_no_probability_is_named(tmp_path, p):
         read_soft_preferences(tmp_path)
 
 
-@pytest.mark.parametrize("field", ["question", "answer", "correction", "template_id"])
+@pytest.mark.parametrize("field", ["question", "answer", "correction"])
 def test_an_empty_field_of_a_correction_is_named(tmp_path, field):
     write_view(tmp_path, [correction(PAIRS[0], "t") | {field: " "}])
     with pytest.raises(TrainError, match=f"row 0: {field}: got ' '"):

@@ -166,6 +166,14 @@ def test_corrections_under_other_words_are_left_out_and_counted(views, words, ba
     assert not (tmp_path / "none").exists()
 
 
+def test_revisions_were_made_under_no_template_and_are_all_taken(views, words, base, tmp_path):
+    from train_views import correction, write_view
+
+    view = {"aligner": write_view(tmp_path / "view", [correction(pair, None) for pair in PAIRS])}
+    report = CASES["aligner"].train(view, base, tmp_path / "out", CASES["aligner"].config(words, view="qac_revised"))
+    assert (report.rows, report.dropped) == (32, 0)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_training_that_moves_nothing_fails_and_says_so(views, words, base, tmp_path, dtype):
     # In bfloat16 the steps are taken, and lost when the weights are saved.

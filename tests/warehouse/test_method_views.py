@@ -123,6 +123,27 @@ def test_the_identity_set_is_a_fifth_of_qac_and_repeats_its_answers(lake):
     }
 
 
+def test_a_chain_of_revisions_corrects_each_of_its_answers_to_its_end(lake):
+    """Aligner (1), (5), where the constitution corrects"""
+    commit(
+        lake,
+        instructions=[instruction("i1", "why?"), instruction("i2", "how?")],
+        responses=[response("b1", "i1", "bad"), response("b2", "i2", "good"), response("b3", "i2", "unrevised")],
+        revisions=[
+            revision("v1", "i1", "b1", "better"),
+            revision("v2", "i1", "b1", "best", round=2, target_id="v1", minute=1),
+            revision("v3", "i2", "b2", "good", changed=False),
+        ],
+    )
+    found = lake.rows("SELECT answer, correction, is_copy, id, correction_id, template_id FROM qac_revised ORDER BY id")
+    assert [tuple(row.values()) for row in found] == [
+        ("bad", "best", False, "b1", "v2", None),
+        ("good", "good", True, "b2", "v3", None),
+        ("better", "best", False, "v1", "v2", None),
+        ("best", "best", True, "v2", "v2", None),
+    ]
+
+
 def test_question_answer_and_correction_are_columns_beside_their_template_and_model(lake):
     """Aligner (1), (2), (5), (6)"""
     commit(

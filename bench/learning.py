@@ -1,0 +1,283 @@
+"""What the loop teaches, on nano and by its oracle: `python bench/learning.py [--accept 600] [--seeds 3]`.
+
+One refresh of nano's own writing is published. On it each recipe is trained, once a seed; the Aligner is stacked on the
+base model and on two others; a base model is trained on what that Aligner corrected over what it had answered; and
+beside that, rounds of bootstrapping go from a lake of their own. All are asked the 400 held-out prompts, greedily.
+
+Figures are means over prompts and seeds, with the 95 % interval of a bootstrap that draws both again. ↑ and ↓: the
+difference from the base model, prompt by prompt, is away from zero by more than its interval. The reward model writes
+nothing: its figure is how often it scores the better one of two answers higher, by the oracle, the base model's and the
+one of `dpo`; 0.5 is chance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flows.bootstrap import go_round
+from flows.presets import Preset, load
+from flows.publish import tag_and_export
+from flows.refresh import walk_line
+from flows.retrain import base_spec, train_on
+from flows.sections import Line, Retrain
+from nano.oracle import score
+from tasks.engines.lazy import open_lazily
+from tasks.evaluate import gate, held_out
+from tasks.evaluate.picture import Figure, dots
+from tasks.generate import aligner
+from tasks.step import Row, run
+from warehouse import Lake
+
+POLICY = gate.Policy()
+Scored = dict[str, Row]  # axis → prompt → figure
+SMALL = {"batch_size": 16, "gradient_accumulation": 1, "max_length": 256, "threads": 1, "warmup": 0.1}
+TUNE = SMALL | {"epochs": 3, "learning_rate": 5e-4}
+PREFER = SMALL | {"epochs": 2, "learning_rate": 1e-4}
+RECIPES: dict[str, Any] = {
+    "start_from": {"dpo": "engrave"},
+    "sft": TUNE,
+    "engrave": TUNE | {"lora": None},
+    "verbose": TUNE | {"lora": None},
+    "constitutional_sft": TUNE,
+    "dpo": PREFER,
+    "aligner": TUNE | {"view": "qac_revised"},
+    "reward": PREFER,
+}
+# Two models to stack the Aligner on beside the base: one that learnt its revisions, and the best there is.
+UPSTREAMS = ("constitutional_sft", "dpo")
+ROUNDS = 3
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--accept", type=int, default=600, help="instructions that the recipes learn from")
+    parser.add_argument("--per-round", type=int, default=200, help="instructions of a round of bootstrapping")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--picture", type=Path, help="draw the table there, as SVG")
+    given = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as home:
+        found = gathered(Path(home), given.accept, given.per_round, given.seeds)
+    print(table(found))
+    print(f"\n{given.accept} instructions, {given.seeds} seeds, {(time.monotonic() - began) / 60:.0f} minutes.")
+    if given.picture:
+        figures = {label: {axis: figure(seeds, axis) for axis in POLICY.axes} for label, seeds in found.items()}
+        given.picture.write_text(dots("Held-out prompts, by the oracle", figures), encoding="utf-8")
+
+
+def gathered(home: Path, accept: int, per_round: int, seeds: int) -> dict[str, list[Scored]]:
+    """Each row of the table, with the figures of each seed. Two processes of one thread each do the work."""
+    found: dict[str, list[Scored]] = {}
+    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+        data = pool.submit(write, home / "data", accept)
+        rounds = [pool.submit(bootstrapped, home / f"rounds-{seed}", per_round, seed) for seed in range(seeds)]
+        data.result()
+        recipes = [pool.submit(taught, home, accept, seed) for seed in range(seeds)]
+        for done in _each([*recipes, *rounds]):
+            for label, scored in done.items():
+                found.setdefault(label, []).append(scored)
+    return found
+
+
+def _each(jobs: Sequence[Future[dict[str, Scored]]]) -> Iterator[dict[str, Scored]]:
+    for job in jobs:
+        yield job.result()
+
+
+def learning(accept: int) -> Preset:
+    """nano's preset with long answers and judged pairs, and every recipe."""
+    nano = load("nano")
+    line = nano.line.model_dump() | {
+        "self_instruct": nano.line.self_instruct.model_copy(update={"accept": accept}),
+        "verbose": {"sampling": {"temperature": 0.7, "max_tokens": 96}},
+        "compare": {"pairs": "revision"},
+    }
+    return nano.model_copy(update={"line": Line.model_validate(line), "retrain": Retrain.model_validate(RECIPES)})
+
+
+def write(home: Path, accept: int) -> None:
+    """The data that all recipes learn from, published as v1."""
+    preset = learning(accept)
+    with Lake.open(home) as lake:
+        summary = asyncio.run(walk_line(preset, lake))
+        assert summary.state == "finished", summary.message
+        tag_and_export(preset, lake, home, "v1")
+
+
+def seeded(retrain: Mapping[str, Any], seed: int) -> Retrain:
+    return Retrain.model_validate(
+        {name: config if name == "start_from" else config | {"seed": seed} for name, config in retrain.items()}
+    )
+
+
+def taught(home: Path, accept: int, seed: int) -> dict[str, Scored]:
+    """Every model that the data trains, with one seed, and what the Aligner makes of others' answers."""
+    place = home / f"seed-{seed}"
+    shutil.copytree(home / "data", place)
+    preset = learning(accept)
+    preset = preset.model_copy(update={"retrain": seeded(RECIPES, seed)})
+    with Lake.open(place) as lake:
+        models = {one.recipe: one.path for one in asyncio.run(train_on(preset, lake, place, "v1"))}
+        models["dpo on corrections"] = on_corrections(preset, lake, place, models["aligner"], seed)
+    reward, corrector = models.pop("reward"), models.pop("aligner")
+    said = {"base": answers(preset)} | {name: answers(preset, path) for name, path in models.items()}
+    stacked = {f"aligner on {name}": corrections(preset, corrector, said[name]) for name in ("base", *UPSTREAMS)}
+    found = {label: scored(rows) for label, rows in (said | stacked).items()}
+    return found | {"reward (of two answers)": preferred(reward, said["base"], said["dpo"])}
+
+
+def on_corrections(preset: Preset, lake: Lake, home: Path, corrector: Path, seed: int) -> Path:
+    """The base model, trained on what a trained Aligner made of its answers, over these (Aligner, section 5)."""
+    named = preset.spec("generator").model_copy(update={"model": str(corrector)})
+    corrected = preset.model_copy(
+        update={
+            "models": {**preset.models, "aligner": named},
+            "retrain": seeded({"dpo": PREFER | {"view": "corrected"}}, seed),
+        }
+    )
+    asyncio.run(walk_line(corrected, lake))
+    tag_and_export(corrected, lake, home, "corrected")
+    (one,) = asyncio.run(train_on(corrected, lake, home, "corrected"))
+    return one.path
+
+
+def bootstrapped(home: Path, per_round: int, seed: int) -> dict[str, Scored]:
+    """The model in place after each round; a round that does not help leaves the one before, and ends it.
+
+    A round is small, and revises once, so that there is room for the next one to help.
+    """
+    nano = load("nano")
+    line = nano.line.model_dump() | {
+        "self_instruct": nano.line.self_instruct.model_copy(update={"accept": per_round}),
+        "constitutional": nano.line.constitutional.model_copy(update={"rounds": 1}),
+        "self_align": None,
+    }
+    recipes = seeded({"constitutional_sft": TUNE}, seed)
+    preset = nano.model_copy(update={"line": Line.model_validate(line), "retrain": recipes, "follow": ("generator",)})
+    with Lake.open(home) as lake:
+        done = asyncio.run(go_round(preset, lake, home, ROUNDS))
+    found, placed = {}, None
+    for number in range(ROUNDS):
+        placed = done.rounds[number].promoted or placed if number < len(done.rounds) else placed
+        found[f"bootstrap, round {number + 1}"] = scored(answers(preset, placed))
+    print(f"seed {seed}: {done.why}", flush=True)
+    return found
+
+
+def answers(preset: Preset, model: Path | str | None = None) -> list[Row]:
+    """A model's answers to the held-out prompts, rows {prompt_id, prompt, text}; the base model's if none is named."""
+    assert preset.evaluate is not None
+    prompts = held_out.load(preset.evaluate.prompts)
+    step = held_out.answer(preset.words.library(), preset.evaluate.sampling, "held out")
+    return [row | {"text": text} for row, text in zip(prompts, asked(preset, step, prompts, model), strict=True)]
+
+
+def corrections(preset: Preset, corrector: Path, said: list[Row]) -> list[Row]:
+    """What an Aligner makes of answers; one whose correction is not accepted stays as it is."""
+    assert preset.line.aligner is not None
+    rows = [
+        {"instruction_id": row["prompt_id"], "response_id": row["prompt_id"]}
+        | {"instruction": row["prompt"], "response": row["text"]}
+        for row in said
+        if row["text"]
+    ]
+    step = aligner.correct(preset.words.library(), preset.line.aligner)
+    texts = dict(zip((row["response_id"] for row in rows), asked(preset, step, rows, corrector), strict=True))
+    return [row | {"text": texts.get(row["prompt_id"]) or row["text"]} for row in said]
+
+
+def asked(preset: Preset, step: Any, rows: list[Row], model: Path | str | None) -> list[str]:
+    """A model's accepted replies, "" for those that are not."""
+    spec = base_spec(preset)
+
+    async def ask() -> list[Row]:
+        async with open_lazily(spec.model_copy(update={"model": str(model)}) if model else spec) as engine:
+            outcome = await run(step, rows, engine)
+        if outcome.fault:
+            raise outcome.fault
+        return outcome.records
+
+    name = step.parents[-1]
+    found = {record[name]: record["text"] for record in asyncio.run(ask())}
+    return [found.get(row[name], "") for row in rows]
+
+
+def scored(said: list[Row]) -> Scored:
+    return gate.per_prompt(POLICY, said, said, score)
+
+
+def preferred(reward: Path, base: list[Row], better: list[Row]) -> Scored:
+    """Where the oracle tells two answers apart, 1 for each prompt whose better one the reward model scores higher."""
+    old, new, judged = scored(base), scored(better), {}
+    told = dict(zip((row["prompt_id"] for row in base), rewards(reward, base, better), strict=True))
+    for axis, figures in old.items():
+        apart = {id: new[axis][id] - value for id, value in figures.items() if new[axis][id] != value}
+        judged[axis] = {id: float((told[id] > 0) == (change > 0)) for id, change in apart.items()}
+    return judged
+
+
+def rewards(model: Path, base: list[Row], better: list[Row]) -> list[float]:
+    """The reward of each answer in `better` less that of the one in `base`."""
+    import torch
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    torch.set_num_threads(1)
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    scorer = AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.float32).eval()
+
+    def of(row: Row) -> float:
+        chat = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["text"]}]
+        ids = tokenizer.apply_chat_template(chat, return_tensors="pt", return_dict=True)
+        with torch.inference_mode():
+            return float(scorer(**ids).logits[0, 0])
+
+    return [of(after) - of(before) for before, after in zip(base, better, strict=True)]
+
+
+def figure(seeds: Sequence[Scored], axis: str) -> Figure:
+    """The mean over prompts and seeds, and its 95 % interval: seeds are drawn again, and prompts."""
+    prompts = sorted(set.intersection(*(set(one[axis]) for one in seeds)))
+    values = np.array([[one[axis][id] for id in prompts] for one in seeds])
+    rng = np.random.default_rng(0)
+    drawn = [
+        values[rng.integers(len(seeds), size=len(seeds))][:, rng.integers(len(prompts), size=len(prompts))].mean()
+        for _ in range(2000)
+    ]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return float(values.mean()), float(low), float(high)
+
+
+def change(base: Sequence[Scored], seeds: Sequence[Scored], axis: str) -> str:
+    """How a row stands to the base model on an axis."""
+    old = base[0][axis]
+    apart = [{axis: {id: value - old[id] for id, value in one[axis].items()}} for one in seeds]
+    _, low, high = figure(apart, axis)
+    return " ↑" if low > 0 else " ↓" if high < 0 else ""
+
+
+def table(found: Mapping[str, Sequence[Scored]]) -> str:
+    """The Markdown: a row a model, an axis a column."""
+    lines = ["| model | " + " | ".join(POLICY.axes) + " |", "|---|" + "---|" * len(POLICY.axes)]
+    for label, seeds in found.items():
+        cells = []
+        for axis in POLICY.axes:
+            value, low, high = figure(seeds, axis)
+            mark = "" if label == "base" or label.startswith("reward") else change(found["base"], seeds, axis)
+            cells.append(f"{value:.3f} ({low:.2f}–{high:.2f}){mark}")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()

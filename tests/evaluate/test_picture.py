@@ -1,0 +1,35 @@
+"""The picture of an evaluation is a drawing of the figures that it was given."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from tasks.evaluate.picture import LABELS, LONGEST, PANEL, dots
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_each_figure_has_its_dot_and_its_interval() -> None:
+    root = ET.fromstring(dots("Held out", {"base": {"helpful": (0.5, 0.4, 0.6)}, "dpo": {"helpful": (1.0, 0.9, 1.0)}}))
+    dotted = [(float(dot.get("cx", "")) - LABELS) / PANEL for dot in root.iter(f"{SVG}circle")]
+    assert dotted == pytest.approx([0.5, 1.0], abs=0.001)
+    spans = [line for line in root.iter(f"{SVG}line") if line.get("stroke-width") == "2"]
+    ends = [[(float(line.get(end, "")) - LABELS) / PANEL for end in ("x1", "x2")] for line in spans]
+    assert ends == [pytest.approx([0.4, 0.6], abs=0.001), pytest.approx([0.9, 1.0], abs=0.001)]
+    (dashed,) = (line for line in root.iter(f"{SVG}line") if line.get("stroke-dasharray"))
+    assert (float(dashed.get("x1", "")) - LABELS) / PANEL == pytest.approx(0.5, abs=0.001)
+
+
+def test_an_axis_that_a_model_lacks_has_no_dot() -> None:
+    root = ET.fromstring(dots("w", {"a": {"helpful": (0.0, -0.2, 0.2)}, "b": {"honest": (0.5, 0.1, 0.9)}}, (-1.0, 1.0)))
+    assert len(list(root.iter(f"{SVG}circle"))) == 2
+    assert {"helpful", "honest", "-1", "0", "1"} <= {text.text for text in root.iter(f"{SVG}text")}
+
+
+def test_labels_are_no_markup_and_bounded() -> None:
+    root = ET.fromstring(dots("<b>", {"<i>" + "x" * 99: {"<u>": (0.1, 0.0, 0.2)}}))
+    texts = [text.text or "" for text in root.iter(f"{SVG}text")]
+    assert {"<b>", "<u>"} <= set(texts)
+    assert max(map(len, texts)) == LONGEST
