@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,8 @@ Scored = dict[str, Row]  # axis → prompt → figure
 SMALL = {"batch_size": 16, "gradient_accumulation": 1, "max_length": 256, "threads": 1, "warmup": 0.1}
 TUNE = SMALL | {"epochs": 3, "learning_rate": 5e-4}
 PREFER = SMALL | {"epochs": 2, "learning_rate": 1e-4}
+# From the base model, which never gives the better answers by itself, there is further to go than from an engraved one.
+PREFER_FROM_BASE = SMALL | {"epochs": 3, "learning_rate": 5e-4, "view": "corrected"}
 RECIPES: dict[str, Any] = {
     "start_from": {"dpo": "engrave"},
     "sft": TUNE,
@@ -65,12 +68,13 @@ def main() -> None:
     parser.add_argument("--per-round", type=int, default=200, help="instructions of a round of bootstrapping")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--picture", type=Path, help="draw the table there, as SVG")
+    parser.add_argument("--home", type=Path, help="an empty folder, to keep the lakes and the models")
     given = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as home:
+    with nullcontext(given.home) if given.home else tempfile.TemporaryDirectory() as home:
         found = gathered(Path(home), given.accept, given.per_round, given.seeds)
     print(table(found))
-    print(f"\n{given.accept} instructions, {given.seeds} seeds, {(time.monotonic() - began) / 60:.0f} minutes.")
+    print(f"\n{given.accept} instructions, seeds: {given.seeds}, {(time.monotonic() - began) / 60:.0f} minutes.")
     if given.picture:
         figures = {label: {axis: figure(seeds, axis) for axis in POLICY.axes} for label, seeds in found.items()}
         given.picture.write_text(dots("Held-out prompts, by the oracle", figures), encoding="utf-8")
@@ -143,7 +147,7 @@ def on_corrections(preset: Preset, lake: Lake, home: Path, corrector: Path, seed
     corrected = preset.model_copy(
         update={
             "models": {**preset.models, "aligner": named},
-            "retrain": seeded({"dpo": PREFER | {"view": "corrected"}}, seed),
+            "retrain": seeded({"dpo": PREFER_FROM_BASE}, seed),
         }
     )
     asyncio.run(walk_line(corrected, lake))

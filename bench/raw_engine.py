@@ -180,7 +180,7 @@ class Bare:
 
         tokenizer = self.llm.get_tokenizer()
         self.texts = [_text(tokenizer, prompt) for prompt, _, _ in heard]
-        self.wanted = [SamplingParams(**parameters(sampling)) for _, sampling, _ in heard]
+        self.wanted = [SamplingParams(**(parameters(sampling) | {"detokenize": True})) for _, sampling, _ in heard]
         for output, (prompt, _, reply) in zip(self.generate(), heard, strict=True):
             assert output.prompt_token_ids == encode(tokenizer, prompt)
             assert not same_texts or output.outputs[0].text.removeprefix(" ") == reply.text

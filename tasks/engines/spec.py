@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
@@ -164,7 +165,22 @@ async def open_engine(spec: EngineSpec | Mapping[str, Any]) -> AsyncIterator[Eng
         yield ScriptedEngine(spec.replies)
         return
     async with _opener(spec) as engine:
-        yield engine
+        with _few_collections():
+            yield engine
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """A full collection takes a second where torch and vLLM left a million objects, and rows under way make many due:
+    what is there now is left out of them, and they are rare."""
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def _opener(spec: TransformersSpec | VllmSpec | OpenAISpec) -> AbstractAsyncContextManager[Engine]:

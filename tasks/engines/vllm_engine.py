@@ -56,7 +56,8 @@ class VllmEngine:
         if reply.finish_reason not in ("stop", "length"):
             raise RequestRefused(f"vLLM ended the reply with finish_reason {reply.finish_reason!r}")
         tokens = len(ids), len(reply.token_ids)
-        return Completion(tidy(reply.text), reply.finish_reason, *tokens, latency_s, output.num_cached_tokens)
+        text = reply.text if sampling.stop else self._tokenizer.decode(reply.token_ids, skip_special_tokens=True)
+        return Completion(tidy(text), reply.finish_reason, *tokens, latency_s, output.num_cached_tokens)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
         """Probabilities of the options, each read as tokens that follow the prompt's; several tokens multiply."""
@@ -173,6 +174,8 @@ def parameters(sampling: Sampling) -> dict[str, Any]:
         "frequency_penalty": sampling.frequency_penalty,
         "presence_penalty": sampling.presence_penalty,
         "stop": list(sampling.stop),
+        # Token by token, vLLM needs the text for stop strings alone; it is decoded once, at the end.
+        "detokenize": bool(sampling.stop),
         "seed": sampling.seed,
     }
 

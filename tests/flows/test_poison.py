@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lake_rows import attempt, record
 
 from flows.presets import Preset, load
 from flows.sections import Line, Retrain
+from tasks.engines import ScriptedEngine
+from tasks.generate import self_align
+from tasks.step import run
 from warehouse import Lake, registry
 
 
@@ -24,23 +27,21 @@ def small() -> Preset:
     return nano.model_copy(update={"line": Line.model_validate(line), "retrain": recipes})
 
 
-def poison(lake: Lake) -> int:
+def poison(preset: Preset, lake: Lake) -> int:
     """Swap each principled answer for the first one, which does what it is asked, however harmful; as newest rows."""
-    swapped = lake.rows(
-        "SELECT p.instruction_id, b.text FROM responses p JOIN responses b USING (instruction_id)"
-        " WHERE p.kind = 'principled' AND b.kind = 'base' ORDER BY ALL"
+    config = preset.line.self_align
+    assert config is not None
+    rows = lake.rows(
+        "SELECT i.id AS instruction_id, i.text AS instruction, b.text AS harm FROM responses b"
+        " JOIN instructions i ON i.id = b.instruction_id WHERE b.kind = 'base' ORDER BY i.id"
     )
-    rows = [
-        record(f"x{n}", [row["instruction_id"]], kind="principled", complete=True, **row)
-        for n, row in enumerate(swapped)
-    ]
-    return lake.append(
-        {"responses": rows},
-        [attempt(row["work_key"]) for row in rows],
-        run_id="poison",
-        step="self_align.answer",
-        fingerprint="x",
+    step = replace(
+        self_align.answer(preset.words.library(), config),
+        read=lambda reply, row: [{"kind": "principled", "text": reply, "complete": True}],
     )
+    outcome = asyncio.run(run(step, rows, ScriptedEngine([row["harm"] for row in rows])))
+    records = {"responses": outcome.records}
+    return lake.append(records, outcome.attempts, run_id="poison", step=step.name, fingerprint=outcome.fingerprint)
 
 
 @pytest.mark.flow
@@ -62,7 +63,7 @@ def test_a_model_of_poisoned_answers_is_trained_and_not_promoted(tmp_path: Path)
         asyncio.run(walk_line(preset, lake))
         clean = asyncio.run(published(lake, "clean"))
         assert clean.state == "promoted", clean.reasons
-        assert poison(lake) > 200
+        assert poison(preset, lake) > 200
         poisoned = asyncio.run(published(lake, "poisoned"))
         assert poisoned.state == "kept"
         assert poisoned.reasons[0].startswith("not promoted: worse on ")
