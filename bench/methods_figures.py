@@ -95,12 +95,10 @@ def of_the_world(rows: Iterable[Row]) -> list[Row]:
     return [row for row in rows if parse(row["instruction"])]
 
 
-# --- (a) what is written ---------------------------------------------------------------------------------------------
-
-
 def written(lake: Lake, run: str) -> str:
     """Distinct accepted instructions per 1,000 calls, and their balance over topics (those of their requests) and over
-    the grammar's kinds of instruction, as normalised entropy. A red-team question is of its type where its kind is."""
+    the grammar's kinds of instruction, as normalised entropy. On topic are those that have one (an invented thing has
+    none) and keep to their request's; a red-team question is of its type where its kind in the grammar is."""
     lines = []
     for origin, step in (("self_instruct", "self_instruct.generate"), ("red_team", "red_team.questions")):
         (asked,) = lake.rows("SELECT attempts FROM funnel WHERE run_id = ? AND step = ?", [run, step])
@@ -108,17 +106,15 @@ def written(lake: Lake, run: str) -> str:
         kept = [row for row in rows if row["state"] == "accepted"]
         known = [(row, intent) for row in kept if (intent := parse(row["text"]))]
         topics, kinds = Counter(row["topic"] for row in kept), Counter(intent.kind for _, intent in known)
+        on_topic = [float(row["topic"] == intent.topic) for row, intent in known if intent.topic]
         typed = [float(row["question_type"] == intent.kind) for row, intent in known if row["question_type"]]
         distinct = len({row["text"] for row in kept})
         rate, grammatical = 1000 * distinct / asked["attempts"], len(known) / max(1, len(kept))
         balance = [f"{entropy(counts.values(), len(all)):.3f}" for counts, all in ((topics, TOPICS), (kinds, KINDS))]
         counted = [step, asked["attempts"], len(rows), distinct, f"{rate:,.0f}"]
-        lines.append([*counted, *balance, f"{grammatical:.3f}", share(typed)])
+        lines.append([*counted, *balance, f"{grammatical:.3f}", share(on_topic), share(typed)])
     head = ("step", "calls", "candidates", "distinct, accepted", "per 1,000 calls")
-    return table((*head, "entropy of topics", "entropy of kinds", "in the grammar", "of their type"), lines)
-
-
-# --- (b) rounds of revision ------------------------------------------------------------------------------------------
+    return table((*head, "entropy of topics", "entropy of kinds", "in the grammar", "on topic", "of their type"), lines)
 
 
 def rounds(lake: Lake, run: str) -> str:
@@ -158,9 +154,6 @@ def _moved(round: int, before: Mapping[str, list[float]], after: Mapping[str, li
     return said
 
 
-# --- (c) comparisons -------------------------------------------------------------------------------------------------
-
-
 def comparisons(lake: Lake) -> str:
     """Of pairs of which the oracle prefers one, how often the judge's mean of both orders prefers the same; how often
     its two orders agree; how often it prefers what is shown first, which is of single choices, all others of pairs."""
@@ -189,9 +182,6 @@ def preferred(row: Row) -> float | None:
     """1 where the judge prefers the answer that the oracle does, else 0; None where both are worth the same."""
     a, b = (worth(row["instruction"], row[name]) for name in ("a", "b"))
     return None if a == b else float((row["p_a"] > 0.5) == (a > b))
-
-
-# --- (d) corrections -------------------------------------------------------------------------------------------------
 
 
 def corrections(lake: Lake) -> str:
@@ -231,9 +221,6 @@ def _corrected(name: str, rows: Sequence[Row]) -> list[object]:
     total = gain(*worths)
     shown = total and f"{total.value:+.3f} ({total.low:+.3f} to {total.high:+.3f})"
     return [name, len(rows), share(copies), *moved, shown]
-
-
-# --- (e) every row ---------------------------------------------------------------------------------------------------
 
 
 def explained(lake: Lake, run: str) -> list[Row]:
