@@ -111,7 +111,7 @@ def written(lake: Lake, run: str) -> str:
         distinct = len({row["text"] for row in kept})
         rate, grammatical = 1000 * distinct / asked["attempts"], len(known) / max(1, len(kept))
         balance = [f"{entropy(counts.values(), len(all)):.3f}" for counts, all in ((topics, TOPICS), (kinds, KINDS))]
-        counted = [step, asked["attempts"], len(rows), distinct, f"{rate:,.0f}"]
+        counted = [step, asked["attempts"], f"{len(rows):,}", f"{distinct:,}", f"{rate:,.0f}"]
         lines.append([*counted, *balance, f"{grammatical:.3f}", share(on_topic), share(typed)])
     head = ("step", "calls", "candidates", "distinct, accepted", "per 1,000 calls")
     return table((*head, "entropy of topics", "entropy of kinds", "in the grammar", "on topic", "of their type"), lines)
@@ -155,8 +155,9 @@ def _moved(round: int, before: Mapping[str, list[float]], after: Mapping[str, li
 
 
 def comparisons(lake: Lake) -> str:
-    """Of pairs of which the oracle prefers one, how often the judge's mean of both orders prefers the same; how often
-    its two orders agree; how often it prefers what is shown first, which is of single choices, all others of pairs."""
+    """Of pairs of which the oracle prefers one, how often the judge's mean of both orders prefers the same, and that
+    where its two orders agree; how often they agree, of these pairs and of those whose answers are worth the same; how
+    often it prefers what is shown first, of all choices."""
     rows = of_the_world(
         lake.rows(
             "WITH texts AS (SELECT id, text, kind FROM responses UNION ALL SELECT id, text, 'revision' FROM revisions)"
@@ -169,13 +170,15 @@ def comparisons(lake: Lake) -> str:
     for name, kind in (("first answer, last revision", "revision"), ("two samples", "sample")):
         pairs = [row for row in rows if row["kind"] == kind]
         judged = [(row, told) for row in pairs if (told := preferred(row)) is not None]
+        even = [float(row["consistent"]) for row in pairs if preferred(row) is None]
         agreeing = [told for row, told in judged if row["consistent"]]
         first = [float(won) for row in pairs for won in (row["p_a_first"] > 0.5, row["p_a_second"] < 0.5)]
-        lines.append([name, len(pairs), len(judged), share([told for _, told in judged]), share(agreeing),
-                      share([float(row["consistent"]) for row in pairs]), share(first)])  # fmt: skip
-    head = ("pairs of", "compared", "oracle prefers one", "precision", "where the orders agree", "orders agree",
-            "prefers the first")  # fmt: skip
-    return table(head, lines)
+        precision, agree = share([told for _, told in judged]), share([float(row["consistent"]) for row, _ in judged])
+        lines.append(
+            [name, f"{len(pairs):,}", f"{len(judged):,}", precision, share(agreeing), agree, share(even), share(first)]
+        )
+    head = ("pairs of", "compared", "oracle prefers one", "precision", "precision, orders agree")
+    return table((*head, "orders agree", "orders agree, of equals", "prefers the first"), lines)
 
 
 def preferred(row: Row) -> float | None:
@@ -220,7 +223,7 @@ def _corrected(name: str, rows: Sequence[Row]) -> list[object]:
     worths = [[worth(row["instruction"], row[field]) for row in rows] for field in ("before", "after")]
     total = gain(*worths)
     shown = total and f"{total.value:+.3f} ({total.low:+.3f} to {total.high:+.3f})"
-    return [name, len(rows), share(copies), *moved, shown]
+    return [name, f"{len(rows):,}", share(copies), *moved, shown]
 
 
 def explained(lake: Lake, run: str) -> list[Row]:
@@ -249,13 +252,21 @@ def explained(lake: Lake, run: str) -> list[Row]:
     return steps
 
 
-def funnel(lake: Lake, run: str) -> str:
-    lines = []
-    for row in explained(lake, run):
-        reasons = "; ".join(f"{count:,} {reason}" for reason, count in row["reasons"].items())
-        untaught = " (not taught)" if row["step"] in UNTAUGHT else ""
-        lines.append([f"{row['step']}{untaught}", f"{row['rows_in']:,}", f"{row['accepted']:,}", row["again"], reasons])
-    return table(("step", "rows in", "accepted", "asked again", "why not"), lines)
+def funnel(lake: Lake, runs: Sequence[str]) -> str:
+    """What became of every row of the walks; a step that nano was not taught is there even if nothing came to it."""
+    lines, told = [], set()
+    for walk, run in enumerate(runs, 1):
+        for row in explained(lake, run):
+            reasons = "; ".join(f"{count:,} {reason}" for reason, count in row["reasons"].items())
+            counts = [f"{row[name]:,}" for name in ("rows_in", "accepted", "again")]
+            lines.append([walk, _marked(row["step"]), *counts, reasons])
+            told.add(row["step"])
+    lines += [[len(runs), _marked(step), 0, 0, 0, "nothing came to it"] for step in UNTAUGHT if step not in told]
+    return table(("walk", "step", "rows in", "accepted", "asked again", "why not"), lines)
+
+
+def _marked(step: str) -> str:
+    return f"{step} (not taught)" if step in UNTAUGHT else step
 
 
 def owed(lake: Lake, run: str) -> dict[str, int]:
@@ -310,9 +321,9 @@ def report(lake: Lake) -> str:
             f"got walks {[one['state'] for one in walks]}, expected three that finished; take a new folder"
         )
     told = [json.loads(one["totals"]) for one in walks]
-    first, second, third = (one["id"] for one in walks)
+    first, *_ = runs = [one["id"] for one in walks]
     check_the_way(lake, first, told[0]["accepted"])
-    took = [[n, one["accepted"], f"{one['sent']:,}", one["saved"], f"{one['seconds'] / 60:.1f}"]
+    took = [[n, f"{one['accepted']:,}", f"{one['sent']:,}", f"{one['saved']:,}", f"{one['seconds'] / 60:.1f}"]
             for n, one in enumerate(told, 1)]  # fmt: skip
     parts = {
         "Three walks": table(("walk", "instructions", "requests sent", "saved", "minutes"), took),
@@ -320,8 +331,6 @@ def report(lake: Lake) -> str:
         "Rounds of revision": rounds(lake, first),
         "Comparisons": comparisons(lake),
         "Corrections": corrections(lake),
-        "Every row of the first walk": funnel(lake, first),
-        "Of the second": funnel(lake, second),
-        "Of the third": funnel(lake, third),
+        "Every row": funnel(lake, runs),
     }
     return "\n\n".join(f"{title}\n\n{text}" for title, text in parts.items())
