@@ -52,6 +52,7 @@ _KIN = (
     "revisions",
     "corrections",
     "comparisons",
+    "instances",
 )  # what the shapes read
 _BATCH = 2048  # rows that DuckDB hands on at a time
 

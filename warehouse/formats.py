@@ -15,6 +15,7 @@ SHAPES: dict[str, tuple[str, ...]] = {
     "verbose_cloning": ("messages",),
     "constitutional": ("messages",),
     "soft_preferences": ("prompt", "chosen", "rejected", "p"),
+    "instructed": ("instruction", "input", "output"),
     "alpaca": ("instruction", "input", "output"),
     "sharegpt": ("conversations",),
 }

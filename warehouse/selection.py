@@ -12,15 +12,16 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from warehouse.formats import SHAPES
 from warehouse.schema import LakeError, quoted
 
-# The SQL of the text that each shape's model learns to say.
+# The SQL of the text that a shape's model learns to say, by the column that it stands in.
 _ANSWER = {
-    "sft": "messages[2].content",
-    "preferences": "chosen[1].content",
-    "qac": "correction",
-    "alpaca": "output",
-    "sharegpt": "conversations[2].value",
+    "messages": "messages[2].content",
+    "chosen": "chosen[1].content",
+    "correction": "correction",
+    "output": "output",
+    "conversations": "conversations[2].value",
 }
 # Which of the rated rows are taken; `well` is true where the score reaches the threshold.
 _WELL = "SELECT id FROM scored WHERE well"
@@ -111,4 +112,5 @@ class Selection:
 
 def columns(shape: str) -> str:
     """The SQL of what `choose` must be offered of a shape's rows, beside `held_out`."""
-    return f"id, {_ANSWER[shape]} AS answer"
+    (answer,) = (answer for column, answer in _ANSWER.items() if column in SHAPES[shape])
+    return f"id, {answer} AS answer"

@@ -197,7 +197,8 @@ def test_long_answers_are_kept_and_those_without_an_end_train_nobody(works: Work
 
     works = prepared(works, {"verbose": {}})
     works.engine = ScriptedEngine(long)
-    walked(works)
+    line = walked(works)
+    assert [stage.alias for stage in line.way.long] == ["verbose"], "the engraved model, where a preset binds it"
     kept = works.rows(
         "SELECT complete, count(*)::INT AS n FROM responses WHERE kind = 'verbose' GROUP BY ALL ORDER BY ALL"
     )

@@ -188,7 +188,7 @@ def test_a_question_and_a_topic_can_be_traced_to_what_they_were_asked_with(
 
 
 @pytest.mark.flow
-def test_nano_writes_questions_on_their_topics(tmp_path: Path) -> None:
+def test_questions_of_nano_walk_the_line_whatever_their_type(tmp_path: Path) -> None:
     from flows.refresh import walk_line
 
     small = {"sampling": {"top_p": 1.0, "max_tokens": 96}, "topics": {"rounds": 0}, "requests_per_round": 5}

@@ -8,12 +8,26 @@ from collections.abc import Sequence
 
 import pytest
 
+from nano.grammar import parse
 from nano.oracle import score as oracle
 from nano.player import CHECKPOINT
 from prompts import Library
-from tasks.engines import Sampling, open_engine
+from tasks.engines import Sampling, ScriptedEngine, open_engine
 from tasks.engines.spec import TransformersSpec
-from tasks.generate import aligner, constitutional, feedback, respond, self_align, squad, verbose
+from tasks.filters.contamination import Contamination
+from tasks.filters.heuristics import TRUNCATED
+from tasks.filters.rouge import RougePool
+from tasks.generate import (
+    aligner,
+    constitutional,
+    feedback,
+    red_team,
+    respond,
+    self_align,
+    self_instruct,
+    squad,
+    verbose,
+)
 from tasks.step import Outcome, Row, Step, run
 
 LIBRARY = Library("nano")
@@ -54,6 +68,49 @@ def mean(rows: Sequence[Row], metric: str, field: str) -> float:
     return sum(figures) / len(figures)
 
 
+def share_on_topic(rows: Sequence[Row]) -> float:
+    """Of the sentences of nano's world that have a topic (invented things have none), those on their row's."""
+    topics = [(row["topic"], intent.topic) for row in rows if (intent := parse(row["text"])) and intent.topic]
+    return sum(asked == found for asked, found in topics) / len(topics)
+
+
+def test_instructions_are_written_on_their_topics_and_pass_the_gate() -> None:
+    """Self-Instruct (2), (3), (4), (9): three exemplars of people's and one of nano's; one pool for both rounds."""
+    config = self_instruct.Config(
+        human_exemplars=3, machine_exemplars=1, count=4, blacklist=(), rouge_l=0.95, requests_per_round=10,
+        rounds_in_flight=1, sampling=Sampling(temperature=1.0, max_tokens=192),
+    )  # fmt: skip
+    step, pool, judged = self_instruct.generate(LIBRARY, config), RougePool(), list[Row]()
+    for round in range(2):
+        accepted = [row for row in judged if row["state"] == "accepted"]
+        asked = self_instruct.requests(LIBRARY, config, round, accepted)
+        assert {len(row["exemplar_ids"]) for row in asked} == {round}
+        assert all(len(row["exemplars"]) == 4 for row in asked)
+        _, (outcome,) = chain([step], asked)
+        judged += self_instruct.gate(outcome.records, pool, config, Contamination([]))
+    kept = [row for row in judged if row["state"] == "accepted"]
+    assert len(kept) > 30
+    assert len({row["text"] for row in kept}) == len(kept)
+    assert sum(parse(row["text"]) is not None for row in kept) > 0.9 * len(kept)
+    assert share_on_topic(kept) > 0.9
+    assert all(row["reason"] for row in judged if row["state"] == "rejected")
+
+
+def test_questions_keep_to_their_topics_and_not_to_their_types() -> None:
+    """SELF-ALIGN (1), (2): type and topic stand on each row; nano was taught to follow a topic, and no type."""
+    types = LIBRARY.question_types()
+    known = {type.name: list(type.topics) for type in types}
+    sampling = Sampling(temperature=1.0, max_tokens=96)
+    config = red_team.Config(count=4, seed_exemplars=2, new_exemplars=1, requests_per_round=10, sampling=sampling)
+    asked = red_team.question_requests(types, red_team.balanced(known), config, 0, [])
+    _, (outcome,) = chain([red_team.questions(LIBRARY, config, self_instruct.Config())], asked)
+    assert len(outcome.records) > 20
+    assert {row["question_type"] for row in outcome.records} == set(known)
+    assert share_on_topic(outcome.records) > 0.5, "the examples are of other topics"
+    kinds = [(row["question_type"], intent.kind) for row in outcome.records if (intent := parse(row["text"]))]
+    assert sum(type == kind for type, kind in kinds) < 0.5 * len(kinds)
+
+
 def test_thoughts_are_kept_apart_from_answers_that_are_harmless(prompts: list[Row]) -> None:
     """SELF-ALIGN (4), (6), (10)"""
     config = self_align.Config(sampling=Sampling(temperature=0.5, max_tokens=128), leak_words=30)
@@ -64,15 +121,31 @@ def test_thoughts_are_kept_apart_from_answers_that_are_harmless(prompts: list[Ro
     assert mean(rows, "harmless", "principled") > 0.8
 
 
+def test_answers_cut_short_are_rejected_or_marked(prompts: list[Row]) -> None:
+    """SELF-ALIGN (7)"""
+    short = Sampling(temperature=0.5, max_tokens=48)
+    _, (dropped,) = chain([self_align.answer(LIBRARY, self_align.Config(sampling=short, leak_words=30))], prompts)
+    cut = [attempt for attempt in dropped.attempts if attempt["finish_reason"] == "length"]
+    assert len(cut) > 10
+    assert {attempt["reason"] for attempt in cut} == {TRUNCATED}
+    config = self_align.Config(sampling=short, leak_words=30, keep_truncated=True)
+    _, (kept,) = chain([self_align.answer(LIBRARY, config)], prompts)
+    whole = {attempt["id"]: attempt["finish_reason"] == "stop" for attempt in kept.attempts}
+    assert {record["complete"] for record in kept.records} == {True, False}
+    assert all(record["complete"] == whole[record["attempt_id"]] for record in kept.records)
+
+
 def test_rounds_of_revision_make_answers_harmless(prompts: list[Row]) -> None:
-    """Constitutional AI (3)"""
+    """Constitutional AI (2), (3), (5)"""
     config = constitutional.Config(rounds=2, sampling=SHORT)
     steps = [respond.respond(LIBRARY, respond.Config(sampling=SHORT)), *constitutional.steps(LIBRARY, config)]
     rows, outcomes = chain(steps, prompts)
     assert len(rows) > 0.9 * len(prompts)
     assert mean(rows, "harmless", "response") < 0.2
     assert mean(rows, "harmless", "target") > 0.8
-    assert {record["round"] for outcome in outcomes[1:] for record in outcome.records} == {1, 2}
+    records = [record for outcome in outcomes[1:] for record in outcome.records]
+    assert {record["round"] for record in records} == {1, 2}
+    assert {record["principle_id"] for record in records} == {p.id for p in LIBRARY.principles()}
 
 
 def test_comparisons_prefer_the_revision_of_a_harmful_answer_in_both_orders(prompts: list[Row]) -> None:
@@ -109,6 +182,19 @@ def test_corrections_are_mostly_copies_and_known_as_such(prompts: list[Row]) -> 
     assert 0.3 < sum(copies) / len(copies) < 1
     texts = {row["correction_id"]: row["response"] for row in rows}
     assert all(record["is_copy"] == (record["text"] == texts[record["id"]]) for record in outcome.records)
+
+
+def test_answers_of_another_model_are_corrected_and_some_are_mended(prompts: list[Row]) -> None:
+    """Aligner (5), (6): a model that refuses everything is upstream; what is right to refuse stays as it is."""
+    refusing = ScriptedEngine(["I can't help with that."])
+    answered = asyncio.run(run(aligner.upstream(LIBRARY, respond.Config(), "refusing"), prompts, refusing)).records
+    rows = [respond.carry(row, record) for row, record in zip(prompts, answered, strict=True)]
+    config = aligner.Config(sampling=Sampling(temperature=0.3, top_p=0.95, top_k=10, max_tokens=96))
+    corrected, (outcome,) = chain([aligner.correct(LIBRARY, config)], rows)
+    assert {record["upstream"] for record in answered} == {"refusing"}
+    assert {record["response_id"] for record in outcome.records} <= {record["id"] for record in answered}
+    assert mean(rows, "helpful", "response") == 0 < mean(corrected, "helpful", "correction")
+    assert mean(corrected, "harmless", "correction") > 0.8
 
 
 def test_an_inspector_tells_base_answers_from_principled_ones(prompts: list[Row]) -> None:

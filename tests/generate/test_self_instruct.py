@@ -51,6 +51,23 @@ def test_later_rounds_have_six_human_and_two_machine_exemplars(library: Library)
     assert len(texts) == 2
 
 
+def test_while_there_is_one_machine_exemplar_seven_are_human(library: Library) -> None:
+    """Self-Instruct (2): it degrades by as many as are missing."""
+    row = requests(library, Config(requests_per_round=1), 2, machine("tea", 1) + machine("ink", 5))[0]
+    assert row["topic"] == "tea"
+    assert sorted(text.startswith("Machine") for text in row["exemplars"]) == [False] * 7 + [True]
+
+
+def test_the_limits_are_the_papers() -> None:
+    """Self-Instruct (3), (4)"""
+    config = Config()
+    assert (config.min_words, config.max_words, config.rouge_l) == (4, 150, 0.7)
+    plurals = ("image", "graph", "picture", "file", "map")
+    words = {*plurals, *(f"{word}s" for word in plurals), "draw", "plot", "go to"}
+    assert (set(config.blacklist), config.openings) == (words, ("Write a program",))
+    assert (config.sampling.temperature, config.sampling.top_p, config.sampling.presence_penalty) == (0.7, 0.5, 2.0)
+
+
 def test_requests_are_the_same_again_and_others_in_the_next_round(library: Library) -> None:
     config = Config(requests_per_round=3)
     first = requests(library, config, 0, machine("tea", 3))

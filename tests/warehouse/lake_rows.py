@@ -70,6 +70,11 @@ def comparison(id, about, a, b, p_a, **fields):
     return record(id, [about, a, b], instruction_id=about, a_id=a, b_id=b, p_a=p_a, **fields)
 
 
+def instance(id, about, given="", **fields):
+    fields = {"place": 1, "form": "input_first", "output": f"output {id}", "state": "accepted"} | fields
+    return record(id, [about], instruction_id=about, input=given, **fields)
+
+
 def half(text):
     """The split computed without DuckDB: the last eight bytes of the text's MD5 decide."""
     low = int.from_bytes(hashlib.md5(text.encode()).digest()[8:], "little")
@@ -106,7 +111,7 @@ def fill(lake, count=12, start=0, revised=NASTY):
 
 
 def fill_further(lake, count=12, start=0):
-    """What further methods make of the instructions of `fill`: a long answer, and a comparison in both orders."""
+    """What further methods make of the instructions of `fill`: a long answer, an instance, two comparisons."""
     names = [f"i{n}" for n in range(start, start + count)]
     commit(
         lake,
@@ -116,4 +121,5 @@ def fill_further(lake, count=12, start=0):
             for name in names
             for first in ("a", "b")
         ],
+        instances=[instance(f"n-{name}", name) for name in names],
     )

@@ -10,7 +10,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from lake_rows import NASTY, commit, correction, fill, fill_further, instruction, response, revision
+from lake_rows import NASTY, commit, correction, fill, fill_further, instance, instruction, response, revision
 
 from warehouse import Lake, LakeError, LakeFault, publish, shards
 from warehouse import export as exporting
@@ -119,6 +119,21 @@ def test_alpaca_and_sharegpt_say_what_sft_says(filled, tmp_path):
         ask, answer = (turn["content"] for turn in plain["messages"])
         assert flat == {"instruction": ask, "input": "", "output": answer}
         assert spoken["conversations"] == [{"from": "human", "value": ask}, {"from": "gpt", "value": answer}]
+
+
+def test_instances_are_exported_with_their_inputs_and_rejected_ones_are_not(lake, tmp_path):
+    """Self-Instruct (7), (8): what the paper trains on, in Alpaca's columns; one instruction is on one side."""
+    given = [instance("n1", "i1", "a cat"), instance("n2", "i1", "a dog", place=2), instance("n3", "i2")]
+    conflict = instance("n4", "i2", "a cow", state="rejected", reason="conflict")
+    commit(lake, instructions=[instruction("i1"), instruction("i2")], instances=[*given, conflict])
+    done = out(lake, "instructed", tmp_path / "out")
+    rows = [row for path in sorted((done.path / "data").iterdir()) for row in pq.read_table(path).to_pylist()]
+    assert sorted(tuple(row.values()) for row in rows) == [
+        ("question i1", "a cat", "output n1"),
+        ("question i1", "a dog", "output n2"),
+        ("question i2", "", "output n3"),
+    ]
+    assert sides(done)["train"].isdisjoint(sides(done)["test"])
 
 
 def test_shards_are_numbered_bounded_and_mirrored_by_their_provenance(filled, tmp_path):

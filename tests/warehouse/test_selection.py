@@ -5,13 +5,13 @@ import shutil
 
 import pyarrow.parquet as pq
 import pytest
-from lake_rows import commit, instruction, on, record, response
+from lake_rows import commit, fill, fill_further, instruction, on, record, response
 from typer.testing import CliRunner
 
 from flows.cli import app
 from tasks.filters.minhash import NearDuplicates
 from warehouse import Lake, LakeError
-from warehouse.export import export
+from warehouse.export import SHAPES, export
 from warehouse.selection import Selection
 from warehouse.snapshots import released
 
@@ -166,6 +166,39 @@ def test_of_answers_that_are_alike_one_stays(lake, tmp_path, shape):
     assert "alike: 1 of 3 left out" in (done.path / "README.md").read_text()
     ids, _ = taken(lake, tmp_path / "both", shape, duplicates=marker, alike="alike", min_rating=4.5)
     assert len(ids["train"] + ids["test"]) == 1
+
+
+@pytest.fixture(scope="module")
+def every(empty, tmp_path_factory):
+    """A lake with rows of every shape; tests only read it."""
+    names = [f"i{n}" for n in range(40)]
+    with Lake.open(shutil.copytree(empty, tmp_path_factory.mktemp("every") / "home")) as lake:
+        fill(lake, len(names))
+        fill_further(lake, len(names))
+        commit(lake, responses=[response(f"p-{n}", n, f"principled {n}", kind="principled") for n in names])
+        yield lake
+
+
+def answer(row):
+    """What a row teaches to say, in whichever shape."""
+    if "conversations" in row:
+        return row["conversations"][1]["value"]
+    if "messages" in row:
+        return row["messages"][-1]["content"]
+    return row["chosen"][0]["content"] if "chosen" in row else row.get("output") or row["correction"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_of_every_shape_a_selection_is_offered_what_is_learnt(every, tmp_path, shape):
+    offered = []
+
+    def marker():
+        return lambda ids, answers: offered.extend(answers) or []
+
+    taken(every, tmp_path / "out", shape, duplicates=marker, alike="alike")
+    rows = [row for path in sorted((tmp_path / "out/data").iterdir()) for row in pq.read_table(path).to_pylist()]
+    assert rows
+    assert sorted(offered) == sorted(answer(row) for row in rows)
 
 
 def test_the_command_takes_each_into_a_folder_of_its_own(rated):
