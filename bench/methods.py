@@ -10,8 +10,8 @@
 3. Sixty instructions under words that ask nano for what it was not taught: topics for types of question, whether a task
    is a classification, and its instances. It mostly fails, and each failure has its reason.
 
-Prints the Markdown of the README (`bench/methods_figures.py` has the arithmetic). Raises where a row is lost without a
-reason, or on its way from one step to the next.
+Prints the Markdown of `docs/figures.md` (`bench/methods_figures.py` has the arithmetic). Raises where a row is lost
+without a reason, or on its way from one step to the next.
 """
 
 from __future__ import annotations

@@ -144,16 +144,19 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], seed: int = 0) -> dict
 
 def outcomes(asked: Sequence[Row], verdicts: Sequence[Row]) -> dict[str, str]:
     """Who won each prompt: prompt_id → "a", "b" or "tie". A prompt with a verdict missing is left out."""
-    judged = [(row, said) for row, said in _said(asked, verdicts) if None not in said]
-    return {row["prompt_id"]: said[0] if said[0] == said[1] else "tie" for row, said in judged}
+    return {
+        row["prompt_id"]: one if one == other else "tie"
+        for row, (one, other) in _said(asked, verdicts)
+        if one is not None and other is not None
+    }
 
 
 def walkovers(prompts: Sequence[Row], a: Sequence[Row], b: Sequence[Row]) -> dict[str, str]:
     """Who wins the prompts that no judge can be asked of, since one of the two gave no answer, or neither: a tie."""
     both = [{row["prompt_id"] for row in answers} for answers in (a, b)]
     names = {(True, False): "a", (False, True): "b", (False, False): "tie"}
-    answered = {row["prompt_id"]: tuple(row["prompt_id"] in ids for ids in both) for row in prompts}
-    return {id: names[sides] for id, sides in answered.items() if not all(sides)}
+    answered = {id: (id in both[0], id in both[1]) for id in (row["prompt_id"] for row in prompts)}
+    return {id: names[sides] for id, sides in answered.items() if sides in names}
 
 
 def _said(asked: Sequence[Row], verdicts: Sequence[Row]) -> list[tuple[Row, list[str | None]]]:
