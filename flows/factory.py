@@ -100,6 +100,10 @@ class Factory:
     def __post_init__(self) -> None:
         self._lookup, self._writer = Lookup(self.lake), Writer(self.lake, self.run)
 
+    def may_ask(self, step: Step) -> bool:
+        """Whether a further round of a step may be asked."""
+        return self.spent is None
+
     async def chunk(self, name: str, work: ChunkWork) -> None:
         """Run a chunk's work in the runner, which may try it again; what came of it is committed either way."""
         tries = 0

@@ -44,12 +44,12 @@ class Line:
         self.library: Library = library
         self.writing = Writing(line, library, self.factory, self.engines["generator"], held_out)
         self.way = Walk(line, library, self.factory, self.engines, held_out)
-        self._writes = Stage(self.writing.rounds[0].step)
+        self._writes = [Stage(step) for step in self.writing.steps]
 
     @property
     def stages(self) -> list[Stage]:
-        """Self-Instruct's writing, and every stage that an instruction may go through."""
-        return [self._writes, *self.way.stages]
+        """What writes instructions, Self-Instruct first, and every stage that an instruction may go through."""
+        return [*self._writes, *self.way.stages]
 
     def words(self) -> list[Row]:
         """What this line may say, for the `prompts` table: each prompt, principle, type, seed, rule and exemplar."""

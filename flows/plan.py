@@ -2,12 +2,14 @@
 
 It walks the line over what the lake has, and where that ends asks five rows a step for real. What was answered is
 committed as any refresh would, so the refresh goes on from there. Some dozens of requests need no orchestrator: it runs
-without Prefect, and so begins at once.
+without Prefect, and so begins at once. Questions of red-teaming are probed with the topics that are known by then, and
+every round of topics is taken to ask as much as the first.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -20,6 +22,7 @@ from flows.progress import StepProgress
 from flows.run import Run, alone
 from flows.sections import Alias
 from flows.walk import Stage
+from flows.writing import Rounds
 from prompts import digest
 from tasks import prices
 from tasks.budget import Budget, BudgetSpent, MeteredEngine
@@ -59,19 +62,23 @@ class Probe(Factory):
 
     wanted: frozenset[int] = frozenset()  # id() of each step that may be asked
     seen: dict[int, Seen] = field(default_factory=dict)
-    skipped: int = 0  # requests of rounds that were not looked at
+    skipped: Counter[int] = field(default_factory=Counter)  # by id() of its step, requests of rounds not looked at
+    _closed: set[int] = field(default_factory=set)  # id() of each step of which no further round is known
     _one_round: asyncio.Lock = field(default_factory=asyncio.Lock)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
         async with self._one_round:
-            if self.spent:
-                self.skipped += len(rows)
+            if not self.may_ask(step):
+                self.skipped[id(step)] += len(rows)
                 return []
             records = await super().settle(step, rows, engine, judge)
             if self.seen[id(step)].pending:
-                self.spent = "the probe's requests"  # no further round is known before this one is written
+                self._closed.add(id(step))  # no further round is known before this one is written
             return records
+
+    def may_ask(self, step: Step) -> bool:
+        return id(step) not in self._closed
 
     async def _records(self, ask: Ask, keep: Callable[[Outcome], None]) -> list[Row]:
         seen = self.seen.setdefault(id(ask.step), Seen())
@@ -131,23 +138,22 @@ async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] |
             with unwrapped():
                 await line.walk()
         listed = prices.load(preset.prices) if preset.prices else None
-        writing = _writing(line, factory.skipped, *plans.gated(lake, prints[0]))
-        stations = _stations(line, factory.seen, prints, plans.measured(lake, prints), known, listed)
+        stations = _stations(line, factory, prints, plans.measured(lake, prints), known, listed)
         models = {engine.identity: preset.spec(alias).places for alias, engine in line.engines.items()}
         paces = {model: Pace(places, plans.requests(lake, model)) for model, places in models.items()}
         try:
-            rows = foresee(stations, writing, paces, listed)
+            rows = foresee(stations, paces, listed)
         except Unmeasured as error:
             raise StageStopped(f"{error}: {_why(factory)}") from error
-        return _keep(run, rows, factory.tally.sent, _short(writing))
+        return _keep(run, rows, factory.tally.sent, _short(line, stations))
 
 
-def _writing(line: Line, skipped: int, written: int, kept: int) -> Writing:
-    config = line.preset.line.self_instruct
+def _writing(rounds: Rounds, skipped: int, written: int, kept: int) -> Writing:
+    config = rounds.config
     return Writing(
-        wanted=max(0, config.accept - len(line.writing.rounds[0].accepted)),
+        wanted=max(0, config.accept - len(rounds.accepted)),
         requests=config.requests_per_round,
-        left=config.max_candidates - line.writing.rounds[0].candidates + skipped,
+        left=config.max_candidates - rounds.candidates + skipped,
         candidates=written,
         kept=kept,
     )
@@ -166,15 +172,17 @@ def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Foresigh
     return Foresight(id, run.id, sent, rows, message)
 
 
-def _short(writing: Writing) -> str | None:
-    """Whether the candidates that may still be written will not do."""
-    likely = writing.left * writing.kept // max(1, writing.candidates)
-    if likely >= writing.wanted:
-        return None
-    return (
-        f"the refresh will stop short: {writing.wanted} instructions are missing, and the gate took {writing.kept} of "
-        f"{writing.candidates}, so {writing.left} more candidates (line.self_instruct.max_candidates) give {likely}"
-    )
+def _short(line: Line, stations: Sequence[Station]) -> str | None:
+    """Whether the candidates that a writer may still write will not do."""
+    told = []
+    for rounds, writing in zip(line.writing.rounds, (s.writing for s in stations if s.writing), strict=True):
+        likely = writing.left * writing.kept // max(1, writing.candidates)
+        if likely < writing.wanted:
+            told.append(
+                f"{writing.wanted} instructions are missing, and the gate took {writing.kept} of {writing.candidates}, "
+                f"so {writing.left} more candidates (line.{rounds.name}.max_candidates) give {likely}"
+            )
+    return f"the refresh will stop short: {'; '.join(told)}" if told else None
 
 
 def _why(factory: Probe) -> str:
@@ -197,7 +205,7 @@ def _wanted(stages: Sequence[Stage], known: Sequence[bool]) -> frozenset[int]:
 
 def _stations(
     line: Line,
-    met: Mapping[int, Seen],
+    probe: Probe,
     prints: Sequence[str],
     measured: Mapping[str, Row],
     known: Sequence[bool],
@@ -205,19 +213,25 @@ def _stations(
 ) -> list[Station]:
     stations: list[Station] = []
     places = {id(stage): place for place, stage in enumerate(line.stages)}
-    left = dict(met)  # what was met at a step counts once, though several stages may share the step
+    left = dict(probe.seen)  # what was met at a step counts once, though several stages may share the step
+    writers = {id(rounds.step): rounds for rounds in line.writing.rounds}
+    first = {id(step) for step in line.writing.steps}  # what writes is asked by nobody before it
     for stage, fingerprint, before in zip(line.stages, prints, known, strict=True):
-        seen, found = left.pop(id(stage.step), Seen()), measured.get(fingerprint)
+        at, rounds = id(stage.step), writers.get(id(stage.step))
+        seen, found = left.pop(at, Seen()), measured.get(fingerprint)
+        # A writer of topics is asked in so many rounds, whatever comes of them; those not looked at are pending too.
+        pending = seen.pending + (probe.skipped[at] if at in first and not rounds else 0)
         stations.append(
             Station(
                 name=stage.step.name,
                 model=line.way.engine(stage).identity,
-                after=(places[id(stage.after)] if stage.after else 0) if stations else None,
-                pending=seen.pending,
+                after=None if at in first else places[id(stage.after)] if stage.after else 0,
+                pending=pending,
                 saved=seen.settled,
                 measure=_measure(found) if found else None,
                 source="lake" if before else "probe",
                 price=line.preset.price(stage.alias, listed) if listed else None,
+                writing=_writing(rounds, probe.skipped[at], *plans.gated(probe.lake, fingerprint)) if rounds else None,
             )
         )
     return stations

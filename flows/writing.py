@@ -95,7 +95,7 @@ class Rounds:
         return (
             not self._exhausted
             and on_their_way < config.rounds_in_flight
-            and self.factory.spent is None
+            and self.factory.may_ask(self.step)
             and len(self.accepted) + brought < config.accept
             and self.candidates + brought < config.max_candidates
         )

@@ -1,11 +1,11 @@
 """What a refresh will take, from what some of its rows took: calls, tokens, minutes and money, each with an interval.
 
 The model, in four sentences. Work goes down the line as water does: what a step accepts is what the next one is asked,
-and instructions are written, in whole rounds, until the gate has accepted as many as are wanted. A piece of work takes
-what it took on average where it was measured: calls (retries among them), prompt and reply tokens. A reply of n tokens
-takes n · (a + c · load) seconds where `load` requests are on their way (a: what a token takes an idle engine, c: what
-each further request adds), fitted to what was measured and carried to as many as the engine has places. The whole
-takes as long as its busiest engine works, and once through the line on an idle one (Brent's bound).
+and each writer writes instructions, in whole rounds, until the gate has accepted as many as are wanted. A piece of
+work takes what it took on average where it was measured: calls (retries among them), prompt and reply tokens. A reply
+of n tokens takes n · (a + c · load) seconds where `load` requests are on their way (a: what a token takes an idle
+engine, c: what each further request adds), fitted to what was measured and carried to as many as the engine has
+places. The whole takes as long as its busiest engine works, and once through the line on an idle one (Brent's bound).
 
 The interval is a prediction's, by simulation (2,000 draws, a fixed seed): acceptance rates from their beta posterior
 (Jeffreys' prior), the gate's among them, and binomial counts under these; means from Student's t, widened by the rows
@@ -51,17 +51,18 @@ class Station:
 
     name: str
     model: str
-    after: int | None  # the place of the station whose accepted rows it gets; None for the one that writes
+    after: int | None  # the place of the station whose accepted rows it gets; 0: what is written; None: it writes
     pending: int  # rows that are known, and not asked yet
     saved: int  # rows that are known and done
     measure: Measure | None  # None where nothing of it was ever done
     source: str = "probe"  # or "lake"
     price: Price | None = None
+    writing: Writing | None = None  # of one that writes instructions
 
 
 @dataclass(frozen=True)
 class Writing:
-    """How many instructions are missing, and what the gate made of those that were written."""
+    """How many instructions of one writer are missing, and what the gate made of those that it wrote."""
 
     wanted: int  # accepted instructions that are not there yet
     requests: int  # to a round
@@ -86,7 +87,7 @@ class _Guess:
     """One value of everything that is uncertain, or an array of draws of each."""
 
     accept: Mapping[str, Array]
-    gate: Array
+    gate: Mapping[str, Array]  # by writer
     spread: Mapping[str, Mapping[str, Array]]  # standard errors' worth by which each mean is off
     pace: Mapping[str, tuple[Array, Array]]
     rng: np.random.Generator | None = None  # None: counts are their own means
@@ -104,14 +105,13 @@ class Unmeasured(ValueError):
 
 def foresee(
     stations: Sequence[Station],
-    writing: Writing,
     paces: Mapping[str, Pace],
     prices: Prices | None = None,
 ) -> list[Row]:
     """One row a step and one for the total, as the table `plans` holds them, without whose plan it is.
 
     Args:
-        stations: the steps, each after the one that it gets its rows from; the first one writes.
+        stations: the steps, each after the one that it gets its rows from; the first one writes, and others may.
         paces: model → how fast it answers.
         prices: the file that the stations' prices are from.
 
@@ -119,8 +119,8 @@ def foresee(
         Unmeasured: rows will come to a step of which nothing is known.
     """
     rng = np.random.default_rng(0)
-    point, drawn = _observed(stations, writing, paces), _drawn(stations, writing, paces, rng)
-    likely, spread = (_walk(stations, writing, paces, guess) for guess in (point, drawn))
+    point, drawn = _observed(stations, paces), _drawn(stations, paces, rng)
+    likely, spread = (_walk(stations, paces, guess) for guess in (point, drawn))
     stated: Row = {"currency": prices and prices.currency, "priced_on": prices and prices.date.isoformat()}
     rows = []
     for name in [*dict.fromkeys(station.name for station in stations), TOTAL]:
@@ -155,27 +155,29 @@ def _prices(own: Sequence[Station]) -> Row:
     return {name: getattr(price, field, None) for name, field in names}
 
 
-def _observed(stations: Sequence[Station], writing: Writing, paces: Mapping[str, Pace]) -> _Guess:
+def _observed(stations: Sequence[Station], paces: Mapping[str, Pace]) -> _Guess:
     """Everything as it was measured."""
     known = {s.name: s.measure for s in stations if s.measure}
     still = dict.fromkeys(("calls", "tokens_in", "tokens_out"), np.float64(0))
     return _Guess(
         accept={name: np.float64(m.accepted / m.rows) for name, m in known.items()},
-        gate=np.float64(writing.kept / max(1, writing.candidates)),
+        gate={s.name: np.float64(s.writing.kept / max(1, s.writing.candidates)) for s in stations if s.writing},
         spread=dict.fromkeys(known, still),
         pace={model: fit(_rows(pace)) for model, pace in paces.items()},
     )
 
 
-def _drawn(
-    stations: Sequence[Station], writing: Writing, paces: Mapping[str, Pace], rng: np.random.Generator
-) -> _Guess:
+def _drawn(stations: Sequence[Station], paces: Mapping[str, Pace], rng: np.random.Generator) -> _Guess:
     """Everything as it may be, in view of how little was measured."""
     known = {s.name: s.measure for s in stations if s.measure}
     names = ("calls", "tokens_in", "tokens_out")
     return _Guess(
         accept={name: rng.beta(m.accepted + 0.5, m.rows - m.accepted + 0.5, _DRAWS) for name, m in known.items()},
-        gate=rng.beta(writing.kept + 0.5, writing.candidates - writing.kept + 0.5, _DRAWS),
+        gate={
+            s.name: rng.beta(s.writing.kept + 0.5, s.writing.candidates - s.writing.kept + 0.5, _DRAWS)
+            for s in stations
+            if s.writing
+        },
         spread={
             name: {figure: rng.standard_t(max(1, m.rows - 1), _DRAWS) for figure in names} for name, m in known.items()
         },
@@ -216,11 +218,9 @@ def fit(requests: NDArray[np.float64]) -> tuple[Array, Array]:
     return np.float64(a), np.float64(c)
 
 
-def _walk(
-    stations: Sequence[Station], writing: Writing, paces: Mapping[str, Pace], guess: _Guess
-) -> dict[str, dict[str, Array]]:
+def _walk(stations: Sequence[Station], paces: Mapping[str, Pace], guess: _Guess) -> dict[str, dict[str, Array]]:
     """Figures by step name, and of all steps under TOTAL."""
-    works, rounds = _works(stations, writing, guess)
+    works, rounds = _works(stations, guess)
     found: dict[str, dict[str, Array]] = {}
     replies = []
     for station, count in zip(stations, works, strict=True):
@@ -242,31 +242,44 @@ def _walk(
     return found | {TOTAL: whole | {"minutes": np.maximum.reduce(list(busy.values())) + way}}
 
 
-def _works(stations: Sequence[Station], writing: Writing, guess: _Guess) -> tuple[list[Array], Array]:
-    """How much each station is asked, and how many rounds are written."""
-    writer = stations[0]
-    zero: Array = np.zeros_like(guess.gate)
-    if not writing.wanted:
-        asked, rounds, new = zero, zero, zero
-    else:
-        if not (measure := writer.measure) or not writing.candidates:
-            raise Unmeasured(f"{writer.name}: no request was answered with an instruction")
-        each = writing.candidates / max(1, measure.accepted) * guess.accept[writer.name]
-        yielded = np.maximum(each * guess.gate, 1e-9)
-        most = np.ceil(writing.left / np.maximum(each * writing.requests, writing.requests))
-        further = np.ceil((writing.wanted / yielded - writer.pending) / writing.requests)
-        rounds = np.clip(further, 0, np.maximum(most, 0))
-        asked = writer.pending + rounds * writing.requests
-        new = np.minimum(writing.wanted, guess.through(asked * each, guess.gate))
-    works: list[Array] = [asked]
-    for station in stations[1:]:
-        if station.after == 0:
-            arriving = new
+def _works(stations: Sequence[Station], guess: _Guess) -> tuple[list[Array], list[Array]]:
+    """How much each station is asked, and in how many rounds those that write are still asked."""
+    works: list[Array] = []
+    rounds: list[Array] = []
+    zero: Array = np.zeros_like(guess.pace[stations[0].model][0])
+    written = zero
+    for station in stations:
+        further = zero
+        if station.after is None:
+            asked, further, new = _written(station, guess, zero)
+            written = written + new
+        elif station.after == 0:
+            asked = station.pending + written
         else:
-            before = stations[station.after or 0]
-            arriving = guess.through(works[station.after or 0], guess.accept.get(before.name, zero))
-        works.append(station.pending + arriving)
+            before = stations[station.after]
+            asked = station.pending + guess.through(works[station.after], guess.accept.get(before.name, zero))
+        works.append(asked)
+        rounds.append(further)
     return works, rounds
+
+
+def _written(station: Station, guess: _Guess, zero: Array) -> tuple[Array, Array, Array]:
+    """A writer's requests, the rounds of these that are not known yet, and the instructions that come of them."""
+    writing = station.writing
+    if writing is None:  # it writes what others are asked with, in as many requests as are known
+        return zero + station.pending, zero, zero
+    if not writing.wanted:
+        return zero, zero, zero
+    if not (measure := station.measure) or not writing.candidates:
+        raise Unmeasured(f"{station.name}: no request was answered with an instruction")
+    gate = guess.gate[station.name]
+    each = writing.candidates / max(1, measure.accepted) * guess.accept[station.name]
+    yielded = np.maximum(each * gate, 1e-9)
+    most = np.ceil(writing.left / np.maximum(each * writing.requests, writing.requests))
+    further = np.ceil((writing.wanted / yielded - station.pending) / writing.requests)
+    rounds = np.clip(further, 0, np.maximum(most, 0))
+    asked = station.pending + rounds * writing.requests
+    return asked, rounds, np.minimum(writing.wanted, guess.through(asked * each, gate))
 
 
 def _taken(station: Station, works: Array, guess: _Guess) -> tuple[dict[str, Array], Array]:
@@ -290,15 +303,19 @@ def _taken(station: Station, works: Array, guess: _Guess) -> tuple[dict[str, Arr
 
 
 def _way(
-    stations: Sequence[Station], works: Sequence[Array], rounds: Array, replies: Sequence[Array], guess: _Guess
+    stations: Sequence[Station],
+    works: Sequence[Array],
+    rounds: Sequence[Array],
+    replies: Sequence[Array],
+    guess: _Guess,
 ) -> Array:
     """Minutes of the longest way through the line on an idle engine: rounds wait for each other, steps too."""
     ends: list[Array] = []
-    for station, work, reply in zip(stations, works, replies, strict=True):
+    for station, work, reply, further in zip(stations, works, replies, rounds, strict=True):
         a, c = guess.pace[station.model]
         seconds = np.where(work > 0, reply * (a + c), 0.0)
         if station.after is None:
-            ends.append(seconds * (rounds + (station.pending > 0)))
+            ends.append(seconds * (further + (station.pending > 0)))
         else:
             ends.append(ends[station.after] + seconds)
     return np.maximum.reduce(ends) / 60

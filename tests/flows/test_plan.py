@@ -19,6 +19,7 @@ from flows.presets import load
 from flows.refresh import walk_line
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine
+from tasks.generate.red_team import Config as RedTeam
 from tasks.prices import PriceError
 from warehouse import Lake, plans
 
@@ -67,6 +68,34 @@ def test_the_refresh_that_follows_asks_the_rest_and_nothing_twice(works: Works) 
     tokens = works.rows("SELECT sum(tokens_out)::DOUBLE AS n FROM attempts WHERE run_id ="
                         " (SELECT id FROM runs WHERE flow = 'refresh' LIMIT 1)")  # fmt: skip
     assert next(r["actual"] for r in held if (r["step"], r["figure"]) == ("total", "tokens_out")) == tokens[0]["n"]
+
+
+def test_questions_of_red_teaming_are_foreseen_with_their_topics(works: Works) -> None:
+    topics = {"rounds": 2, "requests_per_type": 3, "count": 5}
+    red_team = RedTeam.model_validate({"accept": 20, "count": 2, "requests_per_round": 2, "topics": topics})
+    line = works.preset.line.model_copy(update={"red_team": red_team})
+    works.preset = works.preset.model_copy(update={"line": line})
+    foresight = asyncio.run(works.plan(**WIDER))
+    assert (works.asked("red_team/topics"), works.asked("red_team/questions")) == (ROWS, ROWS)
+    calls = column(foresight, "calls")
+    # Of twelve requests for topics seven are left; each question was accepted, so that 20 take ten requests of two.
+    assert (calls["red_team.topics"], calls["red_team.questions"]) == (7, 5)
+    assert calls["respond.answer"] == 30 + 20 - ROWS
+    assert foresight.message is None
+
+    asyncio.run(works.walk(**WIDER))
+    held = works.rows(f"SELECT * FROM plan_vs_actual WHERE plan_id = '{foresight.plan_id}'")
+    took = {row["step"]: row for row in held if row["figure"] == "calls"}
+    assert {step: row["actual"] for step, row in took.items()} == calls
+
+
+def test_a_target_of_questions_out_of_reach_is_told(works: Works) -> None:
+    red_team = RedTeam.model_validate({"accept": 50, "max_candidates": 10, "count": 2, "requests_per_round": 2})
+    works.preset = works.preset.model_copy(update={"line": works.preset.line.model_copy(update={"red_team": red_team})})
+    foresight = asyncio.run(works.plan())
+    assert foresight.message is not None
+    assert "(line.red_team.max_candidates)" in foresight.message
+    assert "self_instruct" not in foresight.message
 
 
 def test_the_same_plan_again_asks_nothing_and_leaves_no_trace(works: Works) -> None:

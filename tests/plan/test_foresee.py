@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def station(name: str, after: int | None = 0, pending: int = 0, **fields: object
     return Station(name=name, after=after, pending=pending, **given)  # type: ignore[arg-type]
 
 
-WRITER = station("write", None)
+WRITER = station("write", None, writing=NONE)
 
 
 def test_rows_flow_down_the_line_as_they_are_accepted() -> None:
@@ -32,7 +34,7 @@ def test_rows_flow_down_the_line_as_they_are_accepted() -> None:
         station("revise", after=1, pending=3),
         station("revise", after=2),
     ]
-    rows = {row["step"]: row for row in foresee(stations, NONE, PACE)}
+    rows = {row["step"]: row for row in foresee(stations, PACE)}
     # 40 asked with half a retry each, half of them accepted: 20 and the 3 that wait, and all of these once more.
     assert [rows[step]["calls"] for step in ("write", "answer", "revise", "total")] == [0, 60, 46, 106]
     assert (rows["revise"]["tokens_in"], rows["revise"]["tokens_out"]) == (4600, 460)
@@ -45,19 +47,35 @@ def test_rows_flow_down_the_line_as_they_are_accepted() -> None:
 def test_whole_rounds_are_written_until_the_gate_has_accepted_enough() -> None:
     # Two candidates a request, half of them accepted: one instruction a request.
     writing = Writing(wanted=25, requests=10, left=1000, candidates=20, kept=10)
-    stations = [station("write", None, pending=4), station("answer")]
-    rows = {row["step"]: row for row in foresee(stations, writing, PACE)}
+    stations = [station("write", None, pending=4, writing=writing), station("answer")]
+    rows = {row["step"]: row for row in foresee(stations, PACE)}
     assert (rows["write"]["calls"], rows["answer"]["calls"]) == (34, 25)
     # Jeffreys' 90 % of 10 in 20 is 0.32 to 0.68: 25 instructions take 18 to 39 requests, in rounds of ten after four.
     assert (rows["write"]["calls_low"], rows["write"]["calls_high"]) == (24, 44)
-    short = foresee(stations, Writing(wanted=25, requests=10, left=20, candidates=20, kept=10), PACE)
+    few = replace(stations[0], writing=replace(writing, left=20))
+    short = foresee([few, stations[1]], PACE)
     assert (short[0]["calls"], short[1]["calls"]) == (14, 14)
+
+
+def test_what_each_writer_brings_goes_down_the_same_line() -> None:
+    first = Writing(wanted=25, requests=10, left=1000, candidates=20, kept=10)  # one instruction a request
+    second = Writing(wanted=8, requests=4, left=1000, candidates=20, kept=5)  # half of one
+    stations = [
+        station("write", None, writing=first),
+        station("topics", None, pending=7),
+        station("ask", None, writing=second),
+        station("answer", pending=2),
+    ]
+    rows = {row["step"]: row for row in foresee(stations, PACE)}
+    assert [rows[step]["calls"] for step in ("write", "topics", "ask", "answer")] == [30, 7, 16, 35]
+    spread = rows["answer"]
+    assert spread["calls_low"] <= 35 <= spread["calls_high"]
 
 
 def test_an_interval_narrows_as_rows_are_measured_and_holds_the_likely_value() -> None:
     widths = []
     for rows in (5, 50, 5000):
-        found = foresee([WRITER, station("answer", pending=200, measure=measure(rows, rows, sd=4.0))], NONE, PACE)[1]
+        found = foresee([WRITER, station("answer", pending=200, measure=measure(rows, rows, sd=4.0))], PACE)[1]
         assert found["tokens_out_low"] < found["tokens_out"] == 2000 < found["tokens_out_high"]
         widths.append(found["tokens_out_high"] - found["tokens_out_low"])
     assert widths == sorted(widths, reverse=True)
@@ -71,7 +89,7 @@ def test_nine_of_ten_intervals_hold_what_then_happens() -> None:
         tokens = rng.normal(100, 20, 205)
         seen, to_come = tokens[:5], tokens[5:]
         known = Measure(5, 5, (1.0, 0.0), (1.0, 0.0), (float(seen.mean()), float(seen.std(ddof=1))))
-        row = foresee([WRITER, station("answer", pending=200, measure=known)], NONE, PACE)[1]
+        row = foresee([WRITER, station("answer", pending=200, measure=known)], PACE)[1]
         within += row["tokens_out_low"] <= to_come.sum() <= row["tokens_out_high"]
     assert 0.84 < within / 200 < 0.96
 
@@ -86,8 +104,8 @@ def test_the_pace_is_found_from_requests_at_several_loads() -> None:
 
 def test_engines_work_side_by_side() -> None:
     paces = PACE | {"other": PACE["m"]}
-    alone = foresee([WRITER, station("a", pending=80), station("b", pending=40)], NONE, PACE)[-1]
-    apart = foresee([WRITER, station("a", pending=80), station("b", pending=40, model="other")], NONE, paces)[-1]
+    alone = foresee([WRITER, station("a", pending=80), station("b", pending=40)], PACE)[-1]
+    apart = foresee([WRITER, station("a", pending=80), station("b", pending=40, model="other")], paces)[-1]
     assert (alone["model"], apart["model"]) == ("m", None)
     assert alone["minutes"] - apart["minutes"] == pytest.approx(40 * 2 / 4 / 60)
 
@@ -97,13 +115,13 @@ def test_cached_tokens_have_a_price_of_their_own() -> None:
     for price, each in (({"in": 1, "out": 2, "cached": 0.5}, 60 + 20 + 20), ({"in": 1, "out": 2}, 100 + 20)):
         priced = station("answer", pending=1000, measure=known, price=Price.model_validate(price))
         write = station("write", None, price=Price.model_validate(price))
-        assert foresee([write, priced], NONE, PACE)[1]["money"] == pytest.approx(1000 * each / 1e6)
+        assert foresee([write, priced], PACE)[1]["money"] == pytest.approx(1000 * each / 1e6)
 
 
 def test_what_was_never_measured_cannot_be_foretold() -> None:
     with pytest.raises(Unmeasured, match="revise"):
-        foresee([WRITER, station("answer", pending=5), station("revise", after=1, measure=None)], NONE, PACE)
-    idle = foresee([WRITER, station("answer", measure=None)], NONE, PACE)
+        foresee([WRITER, station("answer", pending=5), station("revise", after=1, measure=None)], PACE)
+    idle = foresee([WRITER, station("answer", measure=None)], PACE)
     assert idle[-1]["calls"] == 0
 
 
