@@ -22,7 +22,7 @@ demo: setup  ## refresh → publish → retrain → evaluate on the embedded mod
 	@echo "So far: $$(( $$(date +%s) - $(BEGUN) )) s, set-up included."
 	$(BIN)/alignery evaluate
 
-test: setup postgres  ## the default tests: under a minute once installed
+test: setup postgres  ## the default tests: minutes
 	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
 
 test-flow: setup postgres  ## Prefect, kills and real training (minutes)
