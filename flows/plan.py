@@ -148,7 +148,7 @@ async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] |
             rows = foresee(stations, paces, listed)
         except Unmeasured as error:
             raise StageStopped(f"{error}: {_why(factory)}") from error
-        return _keep(run, rows, factory.tally.sent, _short(line, stations))
+        return _keep(run, rows, factory.tally.sent, _short(stations))
 
 
 def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Foresight:
@@ -164,22 +164,21 @@ def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Foresigh
     return Foresight(id, run.id, sent, rows, message)
 
 
-def _short(line: Line, stations: Sequence[Station]) -> str | None:
+def _short(stations: Sequence[Station]) -> str | None:
     """Whether what a writer may still ask for will not do."""
-    found = {station.name: station for station in stations}
     told = []
-    for rounds in line.writing.rounds:
-        station = found[rounds.step.name]
-        assert station.writing
-        writing = station.writing
-        left, more = writing.left, f"more candidates (line.{rounds.name}.max_candidates)"
+    for station in stations:
+        if not (writing := station.writing):
+            continue
+        section = station.name.partition(".")[0]
+        left, more = writing.left, f"candidates (line.{section}.max_candidates)"
         if writing.hints is not None and (hints := writing.hints + _to_come(stations[station.after or 0])) < left:
-            left, more = hints, f"more pairs of type and topic (line.{rounds.name}.topics.requests_per_type)"
+            left, more = hints, f"pairs of type and topic (line.{section}.topics.requests_per_type)"
         likely = left * writing.kept // max(1, writing.candidates)
         if likely < writing.wanted:
             told.append(
                 f"{writing.wanted} instructions are missing, and the gate took {writing.kept} of {writing.candidates}, "
-                f"so {left} {more} give {likely}"
+                f"so {left} more {more} give {likely}"
             )
     return f"the refresh will stop short: {'; '.join(told)}" if told else None
 
@@ -259,9 +258,8 @@ def _met(line: Line, probe: Probe, step: Step) -> Seen:
 def _writings(line: Line, probe: Probe, prints: Sequence[str], met: Mapping[int, Seen]) -> dict[int, Writing]:
     """What each step that writes has still to write, by its id()."""
     judged = {
-        id(stage.step): plans.gated(probe.lake, stage.step.table, fingerprint)
-        for stage, fingerprint in zip(line.stages, prints, strict=True)
-        if stage.step in line.writing.steps
+        id(step): plans.gated(probe.lake, step.table, fingerprint)
+        for step, fingerprint in zip(line.writing.steps, prints, strict=False)  # the first ones of all stages
     }
     found = {}
     for rounds in line.writing.rounds:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -79,10 +80,10 @@ def with_red_team(works: Works, topics: int, **fields: object) -> None:
     works.preset = works.preset.model_copy(update={"line": works.preset.line.model_copy(update={"red_team": config})})
 
 
-def check_that_it_holds(works: Works, foresight: Foresight, **changes: object) -> None:
+def check_that_it_holds(works: Works, foresight: Foresight, **changes: Any) -> None:
     """The refresh takes just the calls that were foreseen, and none that was sent before."""
     planned = {call.sampling.seed for call in works.engine.calls if call.sampling}
-    asyncio.run(works.walk(**changes))  # type: ignore[arg-type]
+    asyncio.run(works.walk(**changes))
     assert not planned & {call.sampling.seed for call in works.engine.calls if call.sampling}
     assert len(works.engine.calls) == column(foresight, "calls")["total"]
     held = works.rows(f"SELECT * FROM plan_vs_actual WHERE plan_id = '{foresight.plan_id}' AND figure = 'calls'")
