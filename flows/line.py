@@ -44,7 +44,10 @@ class Line:
         self.library: Library = library
         self.writing = Writing(line, library, self.factory, self.engines["generator"], held_out)
         self.way = Walk(line, library, self.factory, self.engines, held_out)
-        self._writes = [Stage(step) for step in self.writing.steps]
+        self._writes = [Stage(self.writing.rounds[0].step)]
+        if self.writing.topics:
+            topics = Stage(self.writing.topics)
+            self._writes += [topics, Stage(self.writing.rounds[1].step, after=topics)]
 
     @property
     def stages(self) -> list[Stage]:

@@ -2,8 +2,12 @@
 
 It walks the line over what the lake has, and where that ends asks five rows a step for real. What was answered is
 committed as any refresh would, so the refresh goes on from there. Some dozens of requests need no orchestrator: it runs
-without Prefect, and so begins at once. Questions of red-teaming are probed with the topics that are known by then, and
-every round of topics is taken to ask as much as the first.
+without Prefect, and so begins at once.
+
+Questions of red-teaming are asked for by topic, and five requests for topics leave most of them unknown. So their probe
+has the topics that types come with and those of rounds that are written whole, and asks as many of the five as these
+suffice for. (Where they do not make one whole request, one is asked that is not whole; it is taken for one that is, and
+the refresh does not use it.) One type is taken to get as many topics as another.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 
 from flows.factory import Factory, Judge, StageStopped
@@ -21,8 +26,6 @@ from flows.presets import Preset, load
 from flows.progress import StepProgress
 from flows.run import Run, alone
 from flows.sections import Alias
-from flows.walk import Stage
-from flows.writing import Rounds
 from prompts import digest
 from tasks import prices
 from tasks.budget import Budget, BudgetSpent, MeteredEngine
@@ -134,7 +137,7 @@ async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] |
             prints = [stage.step.fingerprint(line.way.engine(stage)) for stage in line.stages]
             before = plans.measured(lake, prints)
             known = [fingerprint in before and before[fingerprint]["rows"] >= ROWS for fingerprint in prints]
-            factory.wanted = _wanted(line.stages, known)
+            factory.wanted = _wanted(line, known)
             with unwrapped():
                 await line.walk()
         listed = prices.load(preset.prices) if preset.prices else None
@@ -145,18 +148,7 @@ async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] |
             rows = foresee(stations, paces, listed)
         except Unmeasured as error:
             raise StageStopped(f"{error}: {_why(factory)}") from error
-        return _keep(run, rows, factory.tally.sent, _short(line, stations))
-
-
-def _writing(rounds: Rounds, skipped: int, written: int, kept: int) -> Writing:
-    config = rounds.config
-    return Writing(
-        wanted=max(0, config.accept - len(rounds.accepted)),
-        requests=config.requests_per_round,
-        left=config.max_candidates - rounds.candidates + skipped,
-        candidates=written,
-        kept=kept,
-    )
+        return _keep(run, rows, factory.tally.sent, _short(stations))
 
 
 def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Foresight:
@@ -172,17 +164,30 @@ def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Foresigh
     return Foresight(id, run.id, sent, rows, message)
 
 
-def _short(line: Line, stations: Sequence[Station]) -> str | None:
-    """Whether the candidates that a writer may still write will not do."""
+def _short(stations: Sequence[Station]) -> str | None:
+    """Whether what a writer may still ask for will not do."""
     told = []
-    for rounds, writing in zip(line.writing.rounds, (s.writing for s in stations if s.writing), strict=True):
-        likely = writing.left * writing.kept // max(1, writing.candidates)
+    for station in stations:
+        if not (writing := station.writing):
+            continue
+        section = station.name.partition(".")[0]
+        left, more = writing.left, f"candidates (line.{section}.max_candidates)"
+        if writing.hints is not None and (hints := writing.hints + _to_come(stations[station.after or 0])) < left:
+            left, more = hints, f"pairs of type and topic (line.{section}.topics.requests_per_type)"
+        likely = left * writing.kept // max(1, writing.candidates)
         if likely < writing.wanted:
             told.append(
                 f"{writing.wanted} instructions are missing, and the gate took {writing.kept} of {writing.candidates}, "
-                f"so {writing.left} more candidates (line.{rounds.name}.max_candidates) give {likely}"
+                f"so {left} more {more} give {likely}"
             )
     return f"the refresh will stop short: {'; '.join(told)}" if told else None
+
+
+def _to_come(topics: Station) -> int:
+    """Topics that the requests which are left will bring."""
+    if not topics.writing or not topics.measure:
+        return 0
+    return topics.pending * topics.writing.kept // topics.measure.rows
 
 
 def _why(factory: Probe) -> str:
@@ -192,13 +197,14 @@ def _why(factory: Probe) -> str:
     return f"the probe's rows were not accepted ({'; '.join(refused) or 'by the gate'}); see the view 'rejects'"
 
 
-def _wanted(stages: Sequence[Stage], known: Sequence[bool]) -> frozenset[int]:
-    """The steps that were not measured, and those before them, whose rows they need; the first one writes."""
+def _wanted(line: Line, known: Sequence[bool]) -> frozenset[int]:
+    """The steps that were not measured, and those before them, whose rows they need, from Self-Instruct on."""
+    writers = [id(step) for step in line.writing.steps]
     found = set()
-    for stage, measured in zip(stages, known, strict=True):
+    for stage, measured in zip(line.stages, known, strict=True):
         at = None if measured else stage
         while at is not None:
-            found |= {id(at.step), id(stages[0].step)}
+            found |= {id(at.step)} if id(at.step) in writers else {id(at.step), writers[0]}
             at = at.after
     return frozenset(found)
 
@@ -211,30 +217,69 @@ def _stations(
     known: Sequence[bool],
     listed: prices.Prices | None,
 ) -> list[Station]:
-    stations: list[Station] = []
     places = {id(stage): place for place, stage in enumerate(line.stages)}
-    left = dict(probe.seen)  # what was met at a step counts once, though several stages may share the step
-    writers = {id(rounds.step): rounds for rounds in line.writing.rounds}
-    first = {id(step) for step in line.writing.steps}  # what writes is asked by nobody before it
+    left = {id(stage.step): _met(line, probe, stage.step) for stage in line.stages}
+    writings = _writings(line, probe, prints, left)
+    stations: list[Station] = []
     for stage, fingerprint, before in zip(line.stages, prints, known, strict=True):
-        at, rounds = id(stage.step), writers.get(id(stage.step))
-        seen, found = left.pop(at, Seen()), measured.get(fingerprint)
-        # A writer of topics is asked in so many rounds, whatever comes of them; those not looked at are pending too.
-        pending = seen.pending + (probe.skipped[at] if at in first and not rounds else 0)
+        writing, found = writings.get(id(stage.step)), measured.get(fingerprint)
+        seen = left.pop(id(stage.step), Seen())  # counts once, though several stages may share the step
         stations.append(
             Station(
                 name=stage.step.name,
                 model=line.way.engine(stage).identity,
-                after=None if at in first else places[id(stage.after)] if stage.after else 0,
-                pending=pending,
+                after=places[id(stage.after)] if stage.after else None if writing else 0,
+                pending=seen.pending,
                 saved=seen.settled,
                 measure=_measure(found) if found else None,
                 source="lake" if before else "probe",
                 price=line.preset.price(stage.alias, listed) if listed else None,
-                writing=_writing(rounds, probe.skipped[at], *plans.gated(probe.lake, fingerprint)) if rounds else None,
+                writing=writing,
             )
         )
     return stations
+
+
+def _met(line: Line, probe: Probe, step: Step) -> Seen:
+    """What was met at a step, and what is missing there of topics in all rounds, or of a round of questions."""
+    seen = probe.seen.get(id(step), Seen())
+    config, topics = line.preset.line.red_team, line.writing.topics
+    if not config or not topics or probe.may_ask(topics):
+        return seen
+    if step is topics:
+        return Seen(seen.pending + probe.skipped[id(step)], seen.settled)
+    if step is line.writing.rounds[1].step:
+        rounds = ceil((seen.settled + seen.pending) / config.requests_per_round)
+        whole = min(seen.settled, len(line.writing.hints) // config.count)
+        return Seen(rounds * config.requests_per_round - whole, whole)
+    return seen
+
+
+def _writings(line: Line, probe: Probe, prints: Sequence[str], met: Mapping[int, Seen]) -> dict[int, Writing]:
+    """What each step that writes has still to write, by its id()."""
+    judged = {
+        id(step): plans.gated(probe.lake, step.table, fingerprint)
+        for step, fingerprint in zip(line.writing.steps, prints, strict=False)  # the first ones of all stages
+    }
+    found = {}
+    for rounds in line.writing.rounds:
+        at, config = id(rounds.step), rounds.config
+        found[at] = Writing(
+            wanted=max(0, config.accept - len(rounds.accepted)),
+            requests=config.requests_per_round,
+            left=config.max_candidates - rounds.candidates + probe.skipped[at],
+            candidates=judged[at][0],
+            kept=judged[at][1],
+        )
+    if (red_team := line.preset.line.red_team) and (topics := line.writing.topics):
+        types, (candidates, kept) = line.writing.types, judged[id(topics)]
+        found[id(topics)] = Writing(0, len(types) * red_team.topics.requests_per_type, 0, candidates, kept)
+        hints = len(line.writing.hints)
+        if not probe.may_ask(topics):  # every type is taken to get as many topics as any other
+            hints = sum(len(type.topics) for type in types) + kept
+        hints = max(0, hints - met[at].settled * red_team.count)
+        found[at] = replace(found[at], hints=hints, count=red_team.count)
+    return found
 
 
 def _measure(found: Row) -> Measure:

@@ -128,7 +128,7 @@ class Writing:
         self._library, self._factory, self._engine = library, factory, engine
         self._line, self._contamination = line, contamination
         self._asked: list[str] = []  # topics of the requests of Self-Instruct so far
-        self._hints: list[Row] = []
+        self.hints: list[Row] = []
         self.types: list[QuestionType] = library.question_types() if line.red_team else []
         self.bare = line.instances is not None
         self._pool = RougePool()
@@ -156,7 +156,7 @@ class Writing:
         topics = group.create_task(self._write_topics())
         await asyncio.to_thread(self._fill_pool)
         await self.rounds[0].write(chunks, self._line.chunk, group)
-        self._hints = await topics
+        self.hints = await topics
         for rounds in self.rounds[1:]:
             await rounds.write(chunks, self._line.chunk, group)
         await chunks.put(None)
@@ -177,7 +177,7 @@ class Writing:
         step = red_team.questions(self._library, config, self._line.self_instruct)
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
-            return red_team.question_requests(self.types, self._hints, config, round, accepted)
+            return red_team.question_requests(self.types, self.hints, config, round, accepted)
 
         gates = self._line.self_instruct
         gate = partial(red_team.gate_questions, pool=self._pool, config=gates, contamination=self._contamination)
@@ -205,5 +205,12 @@ class Writing:
                 return red_team.gate_topics(records, known, config)
 
             requests = red_team.topic_requests(self.types, config, round, known)
-            known = red_team.joined(known, await self._factory.settle(self.topics, requests, self._engine, judge))
-        return red_team.balanced(known)
+            records = await self._factory.settle(self.topics, requests, self._engine, judge)
+            if self._factory.may_ask(self.topics):  # hints from a part of a round would not stay in their places
+                known = red_team.joined(known, records)
+        hints = red_team.balanced(known)
+        if self._factory.may_ask(self.topics):
+            return hints
+        # More are to come, and would be in the last request too.
+        size = self._line.red_team.count
+        return hints[: max(1, len(hints) // size) * size]

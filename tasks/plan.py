@@ -1,11 +1,12 @@
 """What a refresh will take, from what some of its rows took: calls, tokens, minutes and money, each with an interval.
 
 The model, in four sentences. Work goes down the line as water does: what a step accepts is what the next one is asked,
-and each writer writes instructions, in whole rounds, until the gate has accepted as many as are wanted. A piece of
-work takes what it took on average where it was measured: calls (retries among them), prompt and reply tokens. A reply
-of n tokens takes n · (a + c · load) seconds where `load` requests are on their way (a: what a token takes an idle
-engine, c: what each further request adds), fitted to what was measured and carried to as many as the engine has
-places. The whole takes as long as its busiest engine works, and once through the line on an idle one (Brent's bound).
+and each writer writes instructions, in whole rounds, until the gate has accepted as many as are wanted, or every hint
+(a pair of type and topic, for one question) was asked for. A piece of work takes what it took on average where it was
+measured: calls (retries among them), prompt and reply tokens. A reply of n tokens takes n · (a + c · load) seconds
+where `load` requests are on their way (a: what a token takes an idle engine, c: what each further request adds), fitted
+to what was measured and carried to as many as the engine has places. The whole takes as long as its busiest engine
+works, and once through the line on an idle one (Brent's bound).
 
 The interval is a prediction's, by simulation (2,000 draws, a fixed seed): acceptance rates from their beta posterior
 (Jeffreys' prior), the gate's among them, and binomial counts under these; means from Student's t, widened by the rows
@@ -29,6 +30,7 @@ LEVEL = 0.9  # probability of the intervals
 FIGURES = ("calls", "tokens_in", "tokens_out", "minutes", "money")
 TOTAL = "total"
 _DRAWS, _FITS = 2000, 200
+_ALONE = 0.25  # one row does not tell how rows differ: standard deviation by mean; our choice
 _MILLION = 1e6
 Array: TypeAlias = NDArray[np.float64] | np.float64  # draws, or the one value that is likely
 
@@ -51,24 +53,26 @@ class Station:
 
     name: str
     model: str
-    after: int | None  # the place of the station whose accepted rows it gets; 0: what is written; None: it writes
+    after: int | None  # the place of the station whose accepted rows it gets; 0: what is written; None: it begins
     pending: int  # rows that are known, and not asked yet
     saved: int  # rows that are known and done
     measure: Measure | None  # None where nothing of it was ever done
     source: str = "probe"  # or "lake"
     price: Price | None = None
-    writing: Writing | None = None  # of one that writes instructions
+    writing: Writing | None = None  # of one that writes; one that comes after another writer gets its hints there
 
 
 @dataclass(frozen=True)
 class Writing:
-    """How many instructions of one writer are missing, and what the gate made of those that it wrote."""
+    """How many instructions of one writer are missing, and what its gate made of those that it wrote."""
 
-    wanted: int  # accepted instructions that are not there yet
+    wanted: int  # accepted instructions that are not there yet; of topics none, for their requests are all known
     requests: int  # to a round
     left: int  # candidates that may still be written
     candidates: int  # that the gate judged
     kept: int  # of these
+    hints: int | None = None  # that are known and were not asked for yet; None: it needs none
+    count: int = 1  # hints to a request
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,7 @@ def fit(requests: NDArray[np.float64]) -> tuple[Array, Array]:
 
 def _walk(stations: Sequence[Station], paces: Mapping[str, Pace], guess: _Guess) -> dict[str, dict[str, Array]]:
     """Figures by step name, and of all steps under TOTAL."""
-    works, rounds = _works(stations, guess)
+    works = _works(stations, guess)
     found: dict[str, dict[str, Array]] = {}
     replies = []
     for station, count in zip(stations, works, strict=True):
@@ -238,48 +242,45 @@ def _walk(stations: Sequence[Station], paces: Mapping[str, Pace], guess: _Guess)
         figures["minutes"] = figures["tokens_out"] * (a / load + c) / 60
         busy[models[name]] = busy.get(models[name], np.float64(0)) + figures["minutes"]
     whole = {figure: sum(f[figure] for f in found.values()) for figure in FIGURES if figure in found[stations[0].name]}
-    way = _way(stations, works, rounds, replies, guess)
+    way = _way(stations, works, replies, guess)
     return found | {TOTAL: whole | {"minutes": np.maximum.reduce(list(busy.values())) + way}}
 
 
-def _works(stations: Sequence[Station], guess: _Guess) -> tuple[list[Array], list[Array]]:
-    """How much each station is asked, and in how many rounds those that write are still asked."""
+def _works(stations: Sequence[Station], guess: _Guess) -> list[Array]:
+    """How much each station is asked."""
     works: list[Array] = []
-    rounds: list[Array] = []
     zero: Array = np.zeros_like(guess.pace[stations[0].model][0])
     written = zero
-    for station in stations:
-        further = zero
-        if station.after is None:
-            asked, further, new = _written(station, guess, zero)
-            written = written + new
-        elif station.after == 0:
+    brought: dict[int | None, Array] = {}  # by the place of a writer, what its gate accepts
+    for place, station in enumerate(stations):
+        if station.writing:
+            asked, brought[place] = _written(station, station.writing, guess, brought.get(station.after, zero))
+            written = written + np.minimum(station.writing.wanted, brought[place])
+        elif not station.after:
             asked = station.pending + written
         else:
             before = stations[station.after]
             asked = station.pending + guess.through(works[station.after], guess.accept.get(before.name, zero))
         works.append(asked)
-        rounds.append(further)
-    return works, rounds
+    return works
 
 
-def _written(station: Station, guess: _Guess, zero: Array) -> tuple[Array, Array, Array]:
-    """A writer's requests, the rounds of these that are not known yet, and the instructions that come of them."""
-    writing = station.writing
-    if writing is None:  # it writes what others are asked with, in as many requests as are known
-        return zero + station.pending, zero, zero
-    if not writing.wanted:
-        return zero, zero, zero
-    if not (measure := station.measure) or not writing.candidates:
+def _written(station: Station, writing: Writing, guess: _Guess, hints: Array) -> tuple[Array, Array]:
+    """A writer's requests, given the hints that are still to come, and what its gate accepts of what comes of them."""
+    measure = station.measure
+    if writing.wanted and not (measure and writing.candidates):
         raise Unmeasured(f"{station.name}: no request was answered with an instruction")
+    if measure is None:
+        return station.pending + np.zeros_like(hints), np.zeros_like(hints)
     gate = guess.gate[station.name]
     each = writing.candidates / max(1, measure.accepted) * guess.accept[station.name]
     yielded = np.maximum(each * gate, 1e-9)
     most = np.ceil(writing.left / np.maximum(each * writing.requests, writing.requests))
     further = np.ceil((writing.wanted / yielded - station.pending) / writing.requests)
-    rounds = np.clip(further, 0, np.maximum(most, 0))
-    asked = station.pending + rounds * writing.requests
-    return asked, rounds, np.minimum(writing.wanted, guess.through(asked * each, gate))
+    asked = station.pending + np.clip(further, 0, np.maximum(most, 0)) * writing.requests
+    if writing.hints is not None:
+        asked = np.minimum(asked, np.ceil((writing.hints + hints) / writing.count))
+    return asked, guess.through(asked * each, gate)
 
 
 def _taken(station: Station, works: Array, guess: _Guess) -> tuple[dict[str, Array], Array]:
@@ -293,6 +294,8 @@ def _taken(station: Station, works: Array, guess: _Guess) -> tuple[dict[str, Arr
     taken = {}
     for figure in FIGURES[:3]:
         mean, deviation = getattr(measure, figure)
+        if measure.rows == 1 and figure != "calls":
+            deviation = mean * _ALONE
         error = deviation * np.sqrt(1 / measure.rows + 1 / np.maximum(works, 1))
         taken[figure] = works * np.maximum(0, mean + error * guess.spread[station.name][figure])
     if price := station.price:
@@ -302,22 +305,15 @@ def _taken(station: Station, works: Array, guess: _Guess) -> tuple[dict[str, Arr
     return taken, taken["tokens_out"] / np.maximum(works, 1)
 
 
-def _way(
-    stations: Sequence[Station],
-    works: Sequence[Array],
-    rounds: Sequence[Array],
-    replies: Sequence[Array],
-    guess: _Guess,
-) -> Array:
+def _way(stations: Sequence[Station], works: Sequence[Array], replies: Sequence[Array], guess: _Guess) -> Array:
     """Minutes of the longest way through the line on an idle engine: rounds wait for each other, steps too."""
     ends: list[Array] = []
-    for station, work, reply, further in zip(stations, works, replies, rounds, strict=True):
+    for station, work, reply in zip(stations, works, replies, strict=True):
         a, c = guess.pace[station.model]
         seconds = np.where(work > 0, reply * (a + c), 0.0)
-        if station.after is None:
-            ends.append(seconds * (further + (station.pending > 0)))
-        else:
-            ends.append(ends[station.after] + seconds)
+        if station.writing:
+            seconds = seconds * np.ceil(work / station.writing.requests)
+        ends.append(seconds if station.after is None else ends[station.after] + seconds)
     return np.maximum.reduce(ends) / 60
 
 

@@ -37,10 +37,10 @@ def measured(lake: Lake, fingerprints: Iterable[str]) -> dict[str, Row]:
     return {row.pop("fingerprint"): row for row in found}
 
 
-def gated(lake: Lake, fingerprint: str) -> tuple[int, int]:
-    """Candidates that were written under a fingerprint, and those of them that the gate accepted."""
+def gated(lake: Lake, table: str, fingerprint: str) -> tuple[int, int]:
+    """Candidates of a table that were written under a fingerprint, and those of them that their gate accepted."""
     (found,) = lake.rows(
-        "SELECT count(*) AS written, count(*) FILTER (state = 'accepted') AS kept FROM instructions"
+        f"SELECT count(*) AS written, count(*) FILTER (state = 'accepted') AS kept FROM {table}"
         f" SEMI JOIN (SELECT id FROM attempts WHERE fingerprint = {quoted(fingerprint)}) a ON a.id = attempt_id"
     )
     return found["written"], found["kept"]

@@ -6,11 +6,12 @@ import asyncio
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from typer.testing import CliRunner
-from works import ACCEPT, Works, speak
+from works import ACCEPT, TYPES, Works, speak
 
 from flows.cli import app
 from flows.factory import StageStopped
@@ -70,32 +71,89 @@ def test_the_refresh_that_follows_asks_the_rest_and_nothing_twice(works: Works) 
     assert next(r["actual"] for r in held if (r["step"], r["figure"]) == ("total", "tokens_out")) == tokens[0]["n"]
 
 
-def test_questions_of_red_teaming_are_foreseen_with_their_topics(works: Works) -> None:
-    topics = {"rounds": 2, "requests_per_type": 3, "count": 5}
-    red_team = RedTeam.model_validate({"accept": 20, "count": 2, "requests_per_round": 2, "topics": topics})
-    line = works.preset.line.model_copy(update={"red_team": red_team})
-    works.preset = works.preset.model_copy(update={"line": line})
-    foresight = asyncio.run(works.plan(**WIDER))
-    assert (works.asked("red_team/topics"), works.asked("red_team/questions")) == (ROWS, ROWS)
-    calls = column(foresight, "calls")
-    # Of twelve requests for topics seven are left; each question was accepted, so that 20 take ten requests of two.
-    assert (calls["red_team.topics"], calls["red_team.questions"]) == (7, 5)
-    assert calls["respond.answer"] == 30 + 20 - ROWS
-    assert foresight.message is None
+def with_red_team(works: Works, topics: int, **fields: object) -> None:
+    """Two types that come with so many topics each, and questions on two pairs of type and topic to a request."""
+    types = [type | {"topics": [f"{type['name'].title()} {n}" for n in range(topics)]} for type in TYPES]
+    (works.words / "red_team/types.yaml").write_text(yaml.safe_dump({"types": types}))
+    more = {"rounds": 2, "requests_per_type": 3, "count": 5}
+    config = RedTeam.model_validate({"accept": 20, "count": 2, "requests_per_round": 4, "topics": more} | fields)
+    works.preset = works.preset.model_copy(update={"line": works.preset.line.model_copy(update={"red_team": config})})
 
-    asyncio.run(works.walk(**WIDER))
-    held = works.rows(f"SELECT * FROM plan_vs_actual WHERE plan_id = '{foresight.plan_id}'")
-    took = {row["step"]: row for row in held if row["figure"] == "calls"}
-    assert {step: row["actual"] for step, row in took.items()} == calls
+
+def check_that_it_holds(works: Works, foresight: Foresight, **changes: Any) -> None:
+    """The refresh takes just the calls that were foreseen, and none that was sent before."""
+    planned = {call.sampling.seed for call in works.engine.calls if call.sampling}
+    asyncio.run(works.walk(**changes))
+    assert not planned & {call.sampling.seed for call in works.engine.calls if call.sampling}
+    assert len(works.engine.calls) == column(foresight, "calls")["total"]
+    held = works.rows(f"SELECT * FROM plan_vs_actual WHERE plan_id = '{foresight.plan_id}' AND figure = 'calls'")
+    assert {row["step"]: row["actual"] for row in held} == column(foresight, "calls")
+    assert {row["ratio"] for row in held if row["foreseen"]} == {1.0}
+    assert all(row["within"] for row in held)
+
+
+def test_questions_of_red_teaming_are_foreseen_with_their_topics(works: Works) -> None:
+    with_red_team(works, topics=8)
+    foresight = asyncio.run(works.plan(**WIDER))
+    asked = works.rows("SELECT step, count(*) AS n FROM attempts GROUP BY step")
+    steps = (STEPS[0], "red_team.topics", "red_team.questions", *STEPS[1:])
+    assert {row["step"]: row["n"] for row in asked} == dict(zip(steps, (5, 5, 5, 5, 10, 10, 5, 5), strict=True))
+    # Twelve requests for topics; ten of two questions give the 20 that are wanted, in rounds of four; 50 walk on.
+    expected = dict(zip(steps, (7, 7, 7, 45, 90, 90, 45, 45), strict=True)) | {"total": 336}
+    assert column(foresight, "calls") == expected
+    assert foresight.message is None
+    check_that_it_holds(works, foresight, **WIDER)
+
+
+def test_no_question_is_asked_that_the_refresh_would_ask_otherwise(works: Works) -> None:
+    with_red_team(works, topics=1)
+    foresight = asyncio.run(works.plan(**WIDER))
+    # Two topics are known, one to a type: enough for one request, and the round of four goes on with those to come.
+    assert (works.asked("red_team/topics"), works.asked("red_team/questions")) == (ROWS, 1)
+    assert (column(foresight, "calls")["red_team.questions"], column(foresight, "saved")["red_team.questions"]) == (
+        11,
+        1,
+    )
+    tokens = next(row for row in foresight.rows if row["step"] == "red_team.questions")
+    assert tokens["tokens_out_low"] < tokens["tokens_out"] / 2, "one row does not tell how rows differ"
+    assert asyncio.run(works.plan(**WIDER)).run_id is None, "the same plan again"
+    assert works.engine.calls == []
+    check_that_it_holds(works, foresight, **WIDER)
+
+
+def test_topics_that_will_not_do_are_told(works: Works) -> None:
+    with_red_team(works, topics=1, accept=200)
+    foresight = asyncio.run(works.plan())
+    assert foresight.message is not None
+    # Two types with 1 + 2 × 3 × 5 topics each.
+    assert "so 60 more pairs of type and topic (line.red_team.topics.requests_per_type) give 60" in foresight.message
+    assert column(foresight, "calls")["red_team.questions"] == 30
+    check_that_it_holds(works, foresight)
 
 
 def test_a_target_of_questions_out_of_reach_is_told(works: Works) -> None:
-    red_team = RedTeam.model_validate({"accept": 50, "max_candidates": 10, "count": 2, "requests_per_round": 2})
-    works.preset = works.preset.model_copy(update={"line": works.preset.line.model_copy(update={"red_team": red_team})})
+    with_red_team(works, topics=8, accept=50, max_candidates=10)
     foresight = asyncio.run(works.plan())
     assert foresight.message is not None
     assert "(line.red_team.max_candidates)" in foresight.message
     assert "self_instruct" not in foresight.message
+
+
+def test_red_teaming_that_comes_later_is_all_that_is_asked(works: Works) -> None:
+    asyncio.run(works.walk())
+    with_red_team(works, topics=8)
+    foresight = asyncio.run(works.plan())
+    assert (
+        (works.asked("red_team/topics"), works.asked("red_team/questions")) == (ROWS, ROWS) == (5, foresight.sent - 5)
+    )
+    check_that_it_holds(works, foresight)
+
+
+def test_a_round_is_asked_whole_though_the_probe_had_enough_of_it(works: Works) -> None:
+    foresight = asyncio.run(works.plan(requests_per_round=8))
+    assert column(foresight, "calls")["self_instruct.generate"] == 3
+    asyncio.run(works.walk(requests_per_round=8))
+    assert works.asked("self_instruct/generate") == 3
 
 
 def test_the_same_plan_again_asks_nothing_and_leaves_no_trace(works: Works) -> None:

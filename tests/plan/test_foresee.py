@@ -11,6 +11,7 @@ from tasks.plan import Measure, Pace, Station, Unmeasured, Writing, compared, fi
 from tasks.prices import Price
 
 NONE = Writing(wanted=0, requests=10, left=1000, candidates=20, kept=10)
+TOPICS = Writing(wanted=0, requests=7, left=0, candidates=20, kept=10)
 # Two seconds for ten tokens, whatever the load: 0.2 s a token.
 PACE = {"m": Pace(places=4, requests=[(10.0, 1.0, 2.0), (10.0, 5.0, 2.0), (20.0, 3.0, 4.0)])}
 
@@ -59,17 +60,35 @@ def test_whole_rounds_are_written_until_the_gate_has_accepted_enough() -> None:
 
 def test_what_each_writer_brings_goes_down_the_same_line() -> None:
     first = Writing(wanted=25, requests=10, left=1000, candidates=20, kept=10)  # one instruction a request
-    second = Writing(wanted=8, requests=4, left=1000, candidates=20, kept=5)  # half of one
+    second = Writing(wanted=8, requests=4, left=1000, candidates=20, kept=5, hints=50)  # half of one
     stations = [
         station("write", None, writing=first),
-        station("topics", None, pending=7),
-        station("ask", None, writing=second),
+        station("topics", None, pending=7, writing=TOPICS),
+        station("ask", 1, writing=second),
         station("answer", pending=2),
     ]
     rows = {row["step"]: row for row in foresee(stations, PACE)}
     assert [rows[step]["calls"] for step in ("write", "topics", "ask", "answer")] == [30, 7, 16, 35]
-    spread = rows["answer"]
-    assert spread["calls_low"] <= 35 <= spread["calls_high"]
+    assert rows["answer"]["calls_low"] <= 35 <= rows["answer"]["calls_high"]
+
+
+def test_no_more_is_asked_than_there_are_hints() -> None:
+    # Seven requests of two topics, half of them accepted: seven hints come to the five that are known, two a request.
+    asks = Writing(wanted=100, requests=4, left=1000, candidates=20, kept=10, hints=5, count=2)
+    stations = [
+        WRITER,
+        station("topics", None, pending=7, writing=TOPICS),
+        station("ask", 1, pending=3, writing=asks),
+        station("answer"),
+    ]
+    rows = {row["step"]: row for row in foresee(stations, PACE)}
+    assert [rows[step]["calls"] for step in ("topics", "ask", "answer")] == [7, 6, 6]
+    assert rows["ask"]["calls_low"] < 6 < rows["ask"]["calls_high"]
+
+
+def test_a_round_that_is_begun_is_asked_whole() -> None:
+    rows = foresee([station("write", None, pending=4, writing=NONE), station("answer")], PACE)
+    assert [row["calls"] for row in rows] == [4, 0, 4]
 
 
 def test_an_interval_narrows_as_rows_are_measured_and_holds_the_likely_value() -> None:
