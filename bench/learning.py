@@ -18,8 +18,8 @@ import multiprocessing
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from tasks.engines.lazy import open_lazily
 from tasks.evaluate import gate, held_out
 from tasks.evaluate.picture import Figure, dots
 from tasks.generate import aligner
-from tasks.step import Row, run
+from tasks.step import Row, Step, run
 from warehouse import Lake
 
 POLICY = gate.Policy()
@@ -88,15 +88,10 @@ def gathered(home: Path, accept: int, per_round: int, seeds: int) -> dict[str, l
         rounds = [pool.submit(bootstrapped, home / f"rounds-{seed}", per_round, seed) for seed in range(seeds)]
         data.result()
         recipes = [pool.submit(taught, home, accept, seed) for seed in range(seeds)]
-        for done in _each([*recipes, *rounds]):
-            for label, scored in done.items():
-                found.setdefault(label, []).append(scored)
+        for job in (*recipes, *rounds):
+            for label, figures in job.result().items():
+                found.setdefault(label, []).append(figures)
     return found
-
-
-def _each(jobs: Sequence[Future[dict[str, Scored]]]) -> Iterator[dict[str, Scored]]:
-    for job in jobs:
-        yield job.result()
 
 
 def learning(accept: int) -> Preset:
@@ -201,7 +196,7 @@ def corrections(preset: Preset, corrector: Path, said: list[Row]) -> list[Row]:
     return [row | {"text": texts.get(row["prompt_id"]) or row["text"]} for row in said]
 
 
-def asked(preset: Preset, step: Any, rows: list[Row], model: Path | str | None) -> list[str]:
+def asked(preset: Preset, step: Step, rows: list[Row], model: Path | str | None) -> list[str]:
     """A model's accepted replies, "" for those that are not."""
     spec = base_spec(preset)
 

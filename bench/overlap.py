@@ -59,7 +59,7 @@ class Sleeper:
             return Completion(f"Some words, {sampling.seed} of them.", "stop", 50, 8, wait)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
-        raise NotImplementedError("no step of this chain is a choice")
+        raise AssertionError("no step of this chain is a choice")
 
     def ideal(self, places: int) -> float:
         """Seconds, if no place were ever free."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,13 +21,11 @@ from prompts import digest
 from tasks.engines.lazy import open_lazily
 from tasks.engines.spec import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out, judge
-from tasks.evaluate.gate import Policy, per_prompt
+from tasks.evaluate.gate import Policy, Score, per_prompt
 from tasks.evaluate.picture import PICTURES, Figure, dots
 from tasks.step import Row
 from tasks.train.recipes import RECIPES
 from warehouse import Lake, look
-
-Score = Callable[[str, str], dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -60,21 +58,24 @@ async def evaluate(preset: str = "nano", home: Path = Path(".alignery"), wait: b
 
 def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
     """The pictures of an evaluation: `evaluation.svg` has the axes by the oracle, `judged.svg` Aligner's w."""
-    judged = {e.label: {row["dimension"]: row for row in e.judged if row["w"] is not None} for e in evaluations}
-    shown = {
-        label: {name: (row["w"], row["low"], row["high"]) for name, row in rows.items()}
-        for label, rows in judged.items()
-        if rows
-    }
-    drawn = {}
-    if any(e.axes for e in evaluations):
-        drawn["evaluation.svg"] = dots("Held-out prompts, 95 % intervals", {e.label: e.axes for e in evaluations})
-    if shown:
-        drawn["judged.svg"] = dots("(wins - losses) / all against the base model", shown, (-1.0, 1.0))
+    scored = {e.label: e.axes for e in evaluations if e.axes}
+    judged = {e.label: _w(e.judged) for e in evaluations if _w(e.judged)}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, picture in drawn.items():
-        (folder / name).write_text(picture, encoding="utf-8")
-    return [folder / name for name in drawn]
+    drawn = []
+    for name, title, models, span in (
+        ("evaluation.svg", "Held-out prompts, 95 % intervals", scored, (0.0, 1.0)),
+        ("judged.svg", "(wins - losses) / all against the base model", judged, (-1.0, 1.0)),
+    ):
+        # One of an evaluation before is none of this one.
+        (folder / name).unlink(missing_ok=True)
+        if models:
+            (folder / name).write_text(dots(title, models, span), encoding="utf-8")
+            drawn.append(folder / name)
+    return drawn
+
+
+def _w(judged: Sequence[Row]) -> dict[str, Figure]:
+    return {row["dimension"]: (row["w"], row["low"], row["high"]) for row in judged if row["w"] is not None}
 
 
 async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> list[Evaluation]:
@@ -84,7 +85,7 @@ async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = pla
         PresetError: the preset has no `evaluate` section.
     """
     if preset.evaluate is None:
-        raise PresetError(f"preset {preset.name}: got no 'evaluate' section; give it prompts and an oracle")
+        raise PresetError(f"preset {preset.name}: got no 'evaluate' section; give it prompts and a judge")
     evaluations: list[Evaluation] = []
     base: list[Row] = []
     with Run(lake, "evaluate", preset) as run:

@@ -18,7 +18,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from tasks.engines.draw import Dice, draw
 from tasks.engines.protocol import Completion, Sampling
-from tasks.engines.tokens import cut, tidy
+from tasks.engines.tokens import cut, decode, tidy
 
 SLACK = 64  # columns a cache grows by, so that a step seldom copies it
 
@@ -128,7 +128,7 @@ class Decoder:
             row.done = True
         elif ended or stopped or full:
             written = row.written[:-1] if ended else row.written
-            text = self.tokenizer.decode(written, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            text = decode(self.tokenizer, written)
             text, found = cut(text, row.sampling.stop)
             row.done = ended or found or full
             if row.done and row.future.set_running_or_notify_cancel():

@@ -15,6 +15,8 @@ from tasks.engines.identity import identity_of
 from tasks.engines.protocol import Engine, SpecError
 from tasks.engines.scripted import ScriptedEngine
 
+_THRESHOLD = gc.get_threshold()
+
 
 class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -173,13 +175,12 @@ async def open_engine(spec: EngineSpec | Mapping[str, Any]) -> AsyncIterator[Eng
 def _few_collections() -> Iterator[None]:
     """A full collection takes a second where torch and vLLM left a million objects, and rows under way make many due:
     what is there now is left out of them, and they are rare."""
-    before = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        gc.set_threshold(*_THRESHOLD)  # not what it was at first here: engines close in any order
         gc.unfreeze()
 
 

@@ -33,6 +33,11 @@ def encode(tokenizer: Any, prompt: str | list[Message]) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+def decode(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of new tokens as the model wrote it: without special tokens, and no space of it tidied away."""
+    return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
 def encode_options(tokenizer: Any, options: Sequence[str]) -> list[list[int]]:
     """Token ids of each option, as a continuation of a prompt. Raises RequestRefused where one has no token."""
     ids = [list(tokenizer(option, add_special_tokens=False)["input_ids"]) for option in options]

@@ -20,7 +20,7 @@ from prompts import Message
 from tasks.engines.identity import locate, locate_adapter
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
 from tasks.engines.spec import VllmSpec
-from tasks.engines.tokens import check_length, encode, encode_options, form, tidy
+from tasks.engines.tokens import check_length, decode, encode, encode_options, form, tidy
 
 # The CPU's key-value cache is in GiB, and our choice; left alone, vLLM takes a share of the machine's memory.
 QUIET = {
@@ -56,7 +56,7 @@ class VllmEngine:
         if reply.finish_reason not in ("stop", "length"):
             raise RequestRefused(f"vLLM ended the reply with finish_reason {reply.finish_reason!r}")
         tokens = len(ids), len(reply.token_ids)
-        text = reply.text if sampling.stop else self._tokenizer.decode(reply.token_ids, skip_special_tokens=True)
+        text = reply.text if sampling.stop else decode(self._tokenizer, reply.token_ids)
         return Completion(tidy(text), reply.finish_reason, *tokens, latency_s, output.num_cached_tokens)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:

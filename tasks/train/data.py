@@ -38,11 +38,12 @@ def read_corrections(folder: Path) -> list[Row]:
     Raises:
         TrainError: no files, no rows, or a field that is no text or is empty.
     """
-    fields = ["question", "answer", "correction"]
-    return [
-        {name: _text(f"{where}: {name}", row[name]) for name in fields} | {"template_id": row["template_id"]}
-        for where, row in _rows(folder, [*fields, "template_id"])
-    ]
+    fields, rows = ["question", "answer", "correction"], []
+    for where, row in _rows(folder, [*fields, "template_id"]):
+        template = row["template_id"]
+        texts: Row = {name: _text(f"{where}: {name}", row[name]) for name in fields}
+        rows.append(texts | {"template_id": None if template is None else _text(f"{where}: template_id", template)})
+    return rows
 
 
 def read_soft_preferences(folder: Path) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import shutil
 import subprocess
@@ -248,3 +249,20 @@ def test_scripted_mapping_callable_and_faults():
         return [*found, (await seeded.generate("s", Sampling(seed=4))).text, await seeded.choose("", ["a", "b"])]
 
     assert asyncio.run(main()) == [reply, [0.75, 0.25], "s4", [0.0, 1.0]]
+
+
+def test_engines_leave_the_collector_as_it_was_in_whichever_order_they_close():
+    spec = {"engine": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+
+    async def first_in_first_out() -> int:
+        first, second = open_engine(spec), open_engine(spec)
+        await first.__aenter__()
+        await second.__aenter__()
+        frozen = gc.get_freeze_count()
+        await first.__aexit__(None, None, None)
+        await second.__aexit__(None, None, None)
+        return frozen
+
+    before = gc.get_threshold()
+    assert asyncio.run(first_in_first_out()) > 0
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,11 @@ def test_the_report_is_shown_and_drawn(judged, capsys, monkeypatch, tmp_path):
     assert {"base", "engrave", "helpful", "harmless", "honest"} < set(texts[0])
     assert {"engrave", "helpful", "harmless", "-1", "1"} < set(texts[1])
     assert "base" not in texts[1]
+    unjudged = [replace(each, judged=[]) for each in judged[1]]
+    assert [path.name for path in draw(unjudged, tmp_path / "again")] == ["evaluation.svg"]
+    draw(judged[1], tmp_path / "again")
+    draw(unjudged, tmp_path / "again")
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["evaluation.svg"], "none of an earlier one stays"
     show.evaluated(judged[1], False, tmp_path / "pictures")
     told = capsys.readouterr().out
     assert "evaluation.svg · " in told

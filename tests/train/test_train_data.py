@@ -95,6 +95,8 @@ def test_corrections_and_soft_labels_keep_what_is_learnt_from(tmp_path):
     write_view(tmp_path / "qac", [correction(PAIRS[0], "t")])
     asked = {"question": "Show one cats.", "answer": "No cats for you.", "correction": "I see one cats here."}
     assert read_corrections(tmp_path / "qac") == [asked | {"template_id": "t"}]
+    write_view(tmp_path / "revised", [correction(PAIRS[0], None)])
+    assert read_corrections(tmp_path / "revised") == [asked | {"template_id": None}]
     write_view(tmp_path / "soft", [soft_preference(PAIRS[1])])
     (row,) = read_soft_preferences(tmp_path / "soft")
     assert row == {name: row[name] for name in ("prompt", "chosen", "rejected")} | {"p": 0.85}
@@ -107,7 +109,7 @@ def test_a_soft_label_that_is_no_probability_is_named(tmp_path, p):
         read_soft_preferences(tmp_path)
 
 
-@pytest.mark.parametrize("field", ["question", "answer", "correction"])
+@pytest.mark.parametrize("field", ["question", "answer", "correction", "template_id"])
 def test_an_empty_field_of_a_correction_is_named(tmp_path, field):
     write_view(tmp_path, [correction(PAIRS[0], "t") | {field: " "}])
     with pytest.raises(TrainError, match=f"row 0: {field}: got ' '"):
