@@ -95,6 +95,7 @@ class Factory:
     tally: Tally = field(default_factory=Tally)
     spent: str | None = None  # what of the budget was spent when it ran out; from then on nothing is sent
     halt: Exception | None = None  # what ended it: from then on no row goes on
+    _working: int = 0  # chunks whose rows are on their way
     _begun: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -104,8 +105,12 @@ class Factory:
         """Whether a further round of a step may be asked."""
         return self.spent is None
 
-    async def chunk(self, name: str, work: ChunkWork) -> None:
-        """Run a chunk's work in the runner, which may try it again; what came of it is committed either way."""
+    async def chunk(self, name: str, work: ChunkWork, at_once: bool = False) -> None:
+        """Run a chunk's work in the runner, which may try it again; what came of it is committed either way.
+
+        Each commit costs the same, however few its rows: unless it is wanted `at_once`, one waits for the rows of the
+        chunks that are at work beside it.
+        """
         tries = 0
 
         async def attempt() -> None:
@@ -115,10 +120,15 @@ class Factory:
                 # The engine may be back, and the lake has more by now than it had at first.
                 self._lookup.forget()
                 self.halt = None if isinstance(self.halt, EngineDown) else self.halt
+            self._working += 1
             try:
                 await work()
-            finally:
+            except BaseException:
                 await self._writer.flush()
+                raise
+            finally:
+                self._working -= 1
+            await (self._writer.landed() if self._working and not at_once else self._writer.flush())
 
         await self.runner(name, attempt)
 
@@ -157,7 +167,7 @@ class Factory:
                 found[place] = some
             records[:] = [record for some in found for record in some]
 
-        await self.chunk(f"{step.name} × {len(rows)}", work)
+        await self.chunk(f"{step.name} × {len(rows)}", work, at_once=True)
         return sorted(records, key=lambda record: (record["work_key"], record["id"]))
 
     async def together(self, *work: Coroutine[Any, Any, Any]) -> None:

@@ -10,9 +10,10 @@ samples that are compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 from flows.factory import Factory
 from flows.sections import Alias, Line
@@ -109,9 +110,19 @@ class Walk:
         if self.classify and not await self._needs_no_input(self.classify, row):
             return
         branches = [self.principled, self.long, *self.upstreams]
-        await self._factory.together(
-            self._answered(row), self._sampled(row), *(self._through(row, branch) for branch in branches)
+        await self._together(
+            self._answered(row),
+            self._sampled(row) if self.samples else None,
+            *(self._through(row, branch) for branch in branches if branch),
         )
+
+    async def _together(self, *branches: Coroutine[Any, Any, Any] | None) -> None:
+        """Those that the preset has, at once; one alone needs no task of its own."""
+        work = [branch for branch in branches if branch]
+        if len(work) == 1:
+            await work[0]
+        else:
+            await self._factory.together(*work)
 
     async def _needs_no_input(self, classify: Stage, row: Row) -> bool:
         """Write the instances of a row, and tell by them whether its instruction says all that is needed."""
@@ -122,29 +133,29 @@ class Walk:
 
     async def _answered(self, row: Row) -> None:
         for answered in await self._advance(self.first, row):
-            await self._factory.together(
-                self._through(answered, self.correct), self._revised(answered), self._mended(answered)
+            await self._together(
+                self._through(answered, self.correct) if self.correct else None,
+                self._revised(answered),
+                self._mended(answered) if self.posts else None,
             )
 
     async def _revised(self, row: Row) -> None:
         for last in await self._through(row, self.rounds):
-            await self._factory.together(self._through(last, self.rated), self._compared_with(last))
-
-    async def _compared_with(self, last: Row) -> None:
-        if self.rounds and self.orders and not self.samples:
-            await self._compared(feedback.revised(last))
+            await self._together(
+                self._through(last, self.rated) if self.rated else None,
+                self._compared(feedback.revised(last)) if self.rounds and self.orders and not self.samples else None,
+            )
 
     async def _sampled(self, row: Row) -> None:
-        if self.samples:
-            for pair in await self._through(row, self.samples):
-                await self._compared(pair)
+        for pair in await self._through(row, self.samples):
+            await self._compared(pair)
 
     async def _compared(self, row: Row) -> None:
         """The pair in each order that is asked for; two answers of the same words are no pair."""
         config = self._line.compare
         if config and row["a"].strip() != row["b"].strip():
             orders = feedback.orders(config, row)
-            await self._factory.together(*(self._through(row, self.orders[first]) for first in orders))
+            await self._together(*(self._through(row, self.orders[first]) for first in orders))
 
     async def _mended(self, row: Row) -> None:
         """The squad, one member after the other."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import IO, Any, TypeVar
 
 from flows.run import Run
@@ -42,7 +43,10 @@ class Writer:
         self._calls = 0
         self._turn = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        self._overdue = False
         self._due: asyncio.Task[None] | None = None
+        self._landing = asyncio.Event()  # set when what waits now has been committed, or has failed
+        self._fault: Exception | None = None
 
     def notes(self) -> Journal:
         """A journal apart, for calls whose replies are still to be judged."""
@@ -69,21 +73,45 @@ class Writer:
         await uninterrupted(self._flush())
         self._check()
 
+    async def landed(self) -> None:
+        """Wait until all that was put so far is committed, together with what others put meanwhile. Raises as `put`."""
+        if self._waiting:
+            await self._landing.wait()
+        else:
+            async with self._turn:  # a commit of it may be under way
+                pass
+        self._check()
+
     def _check(self) -> None:
-        if self._due and self._due.done() and (error := self._due.exception()):
-            raise error
+        if self._fault:
+            raise self._fault
 
     def _commit_soon(self) -> None:
+        self._overdue = True
         if self._due is None or self._due.done():
-            self._due = asyncio.create_task(self._flush())
+            self._due = asyncio.create_task(self._commit_due())
+
+    async def _commit_due(self) -> None:
+        """Commit until nothing is overdue; a fault is raised by whoever comes next."""
+        while self._overdue and not self._fault:
+            with suppress(Exception):
+                await self._flush()
 
     async def _flush(self) -> None:
         async with self._turn:
             if self._timer:
                 self._timer.cancel()
             outcomes, self._waiting, self._calls, self._timer = self._waiting, [], 0, None
-            if outcomes:
-                await asyncio.to_thread(self._commit, outcomes, self._journal.turn())
+            self._overdue = False
+            landing, self._landing = self._landing, asyncio.Event()
+            try:
+                if outcomes:
+                    await asyncio.to_thread(self._commit, outcomes, self._journal.turn())
+            except Exception as fault:
+                self._fault = fault
+                raise
+            finally:
+                landing.set()
 
     def _commit(self, outcomes: list[Outcome], journal: IO[bytes] | None) -> None:
         self._run.start()

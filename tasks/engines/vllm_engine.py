@@ -149,7 +149,10 @@ class VllmEngine:
                 try:
                     structured = StructuredOutputsParams(**held_to) if held_to else None
                     wanted = SamplingParams(
-                        output_kind=RequestOutputKind.FINAL_ONLY, structured_outputs=structured, **params
+                        output_kind=RequestOutputKind.FINAL_ONLY,
+                        structured_outputs=structured,
+                        skip_clone=True,  # it is this request's own
+                        **params,
                     )
                     name = f"r{next(self._numbers)}"
                     # Ready-made input: a raw prompt would go through a thread first.
