@@ -60,7 +60,7 @@ class VllmSpec(_Weights):
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
     tensor_parallel_size: int = Field(default=1, ge=1)  # GPUs that hold one model together
     data_parallel_size: int = Field(default=1, ge=1)  # such models, between which the requests are shared out
-    in_flight: int = Field(default=512, ge=1)  # requests at once, for each of them; more than vLLM batches, as a queue
+    in_flight: int = Field(default=1280, ge=1)  # requests at once, for each of them; vLLM batches up to 1024 of them
     options: dict[str, Any] = {}
 
     @property
