@@ -1,0 +1,90 @@
+"""When the rows of a chunk are committed: with those of the chunks beside it, and no later than is due."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+
+import pytest
+from works import ACCEPT, Works
+
+from flows import writer
+from flows.factory import ChunkWork
+from prompts import Message
+from tasks.engines import Completion, Sampling, ScriptedEngine
+from tasks.engines.scripted import Call
+from warehouse import Lake, LakeFault
+from warehouse.ledger import Batch
+
+
+@dataclass
+class Asked:
+    """The scripted engine, whose answer number n to an instruction comes when `said(n)` has ended."""
+
+    engine: ScriptedEngine
+    said: Callable[[int], Awaitable[object]]
+    numbers: Iterator[int] = field(default_factory=count)
+    identity: str = "scripted@asked"
+
+    @property
+    def calls(self) -> list[Call]:
+        return self.engine.calls
+
+    async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
+        if "respond/answer" in str(prompt):
+            await self.said(next(self.numbers))
+        return await self.engine.generate(prompt, sampling)
+
+    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
+        return await self.engine.choose(prompt, options)
+
+
+def test_more_chunks_are_not_more_commits(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "EVERY_S", 3600)
+    works.engine = Asked(works.engine, lambda number: asyncio.sleep(0.2 * number))  # type: ignore[assignment]
+    before = works.snapshot()
+    asyncio.run(works.walk(chunk=1))
+    assert len(works.rows("SELECT DISTINCT instruction_id FROM responses")) == ACCEPT
+    # The run and its rounds take theirs; all twelve chunks, of which each ends long after the last, take one.
+    assert works.snapshot() - before <= ACCEPT // 2
+
+
+def test_a_chunk_ends_when_its_rows_are_due_however_slow_another_is(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "EVERY_S", 0.05)
+    landed = []
+
+    async def walk() -> None:
+        ended = asyncio.Event()
+
+        async def wait_for_another(number: int) -> None:
+            if number == 0:
+                await ended.wait()
+
+        async def runner(name: str, work: ChunkWork) -> None:
+            await work()
+            if name.startswith("walk") and not ended.is_set():
+                landed.extend(works.rows("SELECT id FROM responses"))
+                ended.set()
+
+        works.engine = Asked(works.engine, wait_for_another)  # type: ignore[assignment]
+        await asyncio.wait_for(works.walk(chunk=1, runner=runner), 60)
+
+    asyncio.run(walk())
+    assert landed, "a chunk that has ended is in the lake"
+
+
+def test_a_commit_that_fails_leaves_no_chunk_waiting(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Lake.append_all
+
+    def full(lake: Lake, batches: Sequence[Batch], *, run_id: str) -> int:
+        if any(batch.step == "respond.answer" for batch in batches):
+            raise LakeFault("the disk is full")
+        return real(lake, batches, run_id=run_id)
+
+    monkeypatch.setattr(Lake, "append_all", full)
+    with pytest.raises(LakeFault, match="the disk is full"):
+        asyncio.run(asyncio.wait_for(works.walk(chunk=1), 60))
