@@ -108,8 +108,8 @@ class Factory:
     async def chunk(self, name: str, work: ChunkWork, at_once: bool = False) -> None:
         """Run a chunk's work in the runner, which may try it again; what came of it is committed either way.
 
-        Each commit costs the same, however few its rows: unless it is wanted `at_once`, one waits for the rows of the
-        chunks that are at work beside it.
+        A commit of few rows costs nearly what one of many does: unless it is wanted `at_once`, it waits for the rows of
+        the chunks that are at work beside this one.
         """
         tries = 0
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable
 from contextlib import suppress
-from typing import IO, Any, TypeVar
+from typing import IO, TypeVar
 
 from flows.run import Run
 from tasks.step import Outcome, Row
@@ -17,7 +17,7 @@ _T = TypeVar("_T")
 ROWS, EVERY_S = 1024, 5.0  # a commit is due at so many calls, or after so many seconds: our choice
 
 
-async def uninterrupted(work: Coroutine[Any, Any, _T]) -> _T:
+async def uninterrupted(work: Awaitable[_T]) -> _T:
     """Await work to its end, even when cancelled in the middle of it; the cancellation follows."""
     task = asyncio.ensure_future(work)
     try:
@@ -41,12 +41,9 @@ class Writer:
         self._journal = Journal(lake.home, run.id)
         self._waiting: list[Outcome] = []
         self._calls = 0
-        self._turn = asyncio.Lock()
-        self._timer: asyncio.TimerHandle | None = None
-        self._overdue = False
-        self._due: asyncio.Task[None] | None = None
-        self._landing = asyncio.Event()  # set when what waits now has been committed, or has failed
-        self._fault: Exception | None = None
+        self._due = asyncio.Event()  # what waits is to be committed now
+        self._next: asyncio.Task[None] | None = None  # will commit what waits
+        self._last: asyncio.Task[None] | None = None  # began before it; no two commit at once
 
     def notes(self) -> Journal:
         """A journal apart, for calls whose replies are still to be judged."""
@@ -58,60 +55,38 @@ class Writer:
         Raises:
             LakeFault: the disk is full, or an earlier commit failed.
         """
-        self._check()
+        if self._last and self._last.done():
+            self._last.result()
         step = outcome.step
         self._journal.write(Batch(step.name, outcome.fingerprint, {step.table: outcome.records}, outcome.attempts))
         self._waiting.append(outcome)
         self._calls += len(outcome.attempts)
+        if self._next is None:
+            self._next = asyncio.create_task(self._commit_when_due(self._last))
         if self._calls >= ROWS:
-            self._commit_soon()
-        elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(EVERY_S, self._commit_soon)
+            self._due.set()
 
     async def flush(self) -> None:
         """Commit all that was put so far; even when cancelled. Raises as `put` does."""
-        await uninterrupted(self._flush())
-        self._check()
+        if self._next:
+            self._due.set()
+        if task := self._next or self._last:
+            await uninterrupted(task)
 
     async def landed(self) -> None:
         """Wait until all that was put so far is committed, together with what others put meanwhile. Raises as `put`."""
-        if self._waiting:
-            await self._landing.wait()
-        else:
-            async with self._turn:  # a commit of it may be under way
-                pass
-        self._check()
+        if task := self._next or self._last:
+            await asyncio.shield(task)
 
-    def _check(self) -> None:
-        if self._fault:
-            raise self._fault
-
-    def _commit_soon(self) -> None:
-        self._overdue = True
-        if self._due is None or self._due.done():
-            self._due = asyncio.create_task(self._commit_due())
-
-    async def _commit_due(self) -> None:
-        """Commit until nothing is overdue; a fault is raised by whoever comes next."""
-        while self._overdue and not self._fault:
-            with suppress(Exception):
-                await self._flush()
-
-    async def _flush(self) -> None:
-        async with self._turn:
-            if self._timer:
-                self._timer.cancel()
-            outcomes, self._waiting, self._calls, self._timer = self._waiting, [], 0, None
-            self._overdue = False
-            landing, self._landing = self._landing, asyncio.Event()
-            try:
-                if outcomes:
-                    await asyncio.to_thread(self._commit, outcomes, self._journal.turn())
-            except Exception as fault:
-                self._fault = fault
-                raise
-            finally:
-                landing.set()
+    async def _commit_when_due(self, last: asyncio.Task[None] | None) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._due.wait(), EVERY_S)
+        if last:
+            await last  # whose fault is this one's too
+        self._last, self._next = self._next, None
+        outcomes, self._waiting, self._calls = self._waiting, [], 0
+        self._due.clear()
+        await asyncio.to_thread(self._commit, outcomes, self._journal.turn())
 
     def _commit(self, outcomes: list[Outcome], journal: IO[bytes] | None) -> None:
         self._run.start()
