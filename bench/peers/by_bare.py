@@ -1,4 +1,4 @@
-"""By hand: httpx, a client for each place in flight (the most that it gives), and each answer a line in a file.
+"""By hand: aiohttp, one session, as many workers as places in flight, and each answer a line in a file.
 
 It is what a careful engineer writes in an afternoon: a row that is refused is noted, and what the file holds is not
 asked for again.
@@ -10,7 +10,7 @@ import asyncio
 import json
 import time
 
-import httpx
+import aiohttp
 from load import FIELDS, IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, prompt, report
 
 
@@ -19,35 +19,41 @@ async def main(job: Job) -> None:
     known: dict[str, str] = {}
     if path.exists():
         known = dict(json.loads(line) for line in path.read_text().splitlines())
-    rows, tls = iter(job.instructions()), httpx.create_ssl_context()
+    rows = iter(job.instructions())
     results: dict[str, str | None] = {}
     reasons: list[str] = []
 
-    async def worker() -> None:
-        async with httpx.AsyncClient(timeout=600, verify=tls) as client:
-            for row in rows:
-                fields = {"instruction": row}
-                results[row] = None
-                for step in range(job.steps):
-                    words = prompt(step, fields)
-                    if words not in known:
-                        body = {"model": MODEL, "max_tokens": MAX_TOKENS, "temperature": 1.0}
-                        messages = [{"role": "user", "content": words}]
-                        response = await client.post(f"{job.url}/chat/completions", json=body | {"messages": messages})
-                        if response.status_code == 400:
-                            reasons.append(response.text)
-                            break
-                        response.raise_for_status()
-                        known[words] = response.json()["choices"][0]["message"]["content"]
-                        file.write(json.dumps([words, known[words]]) + "\n")
-                    fields[FIELDS[step + 1]] = known[words]
-                else:
-                    results[row] = known[words]
+    async def ask(session: aiohttp.ClientSession, words: str) -> str | None:
+        body = {"model": MODEL, "max_tokens": MAX_TOKENS, "temperature": 1.0}
+        messages = [{"role": "user", "content": words}]
+        async with session.post(f"{job.url}/chat/completions", json=body | {"messages": messages}) as response:
+            if response.status == 400:
+                reasons.append(await response.text())
+                return None
+            response.raise_for_status()
+            return str((await response.json())["choices"][0]["message"]["content"])
 
-    with path.open("a", buffering=1) as file:
-        await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
+    async def worker(session: aiohttp.ClientSession) -> None:
+        for row in rows:
+            fields = {"instruction": row}
+            results[row] = None
+            for step in range(job.steps):
+                words = prompt(step, fields)
+                if words not in known:
+                    if (answer := await ask(session, words)) is None:
+                        break
+                    known[words] = answer
+                    file.write(json.dumps([words, answer]) + "\n")
+                fields[FIELDS[step + 1]] = known[words]
+            else:
+                results[row] = known[words]
+
+    connector, patience = aiohttp.TCPConnector(limit=0), aiohttp.ClientTimeout(total=600)
+    async with aiohttp.ClientSession(connector=connector, timeout=patience) as session:
+        with path.open("a", buffering=1) as file:
+            await asyncio.gather(*(worker(session) for _ in range(IN_FLIGHT)))
     (job.folder / "refused.txt").write_text("\n".join(reasons))
-    report(job, "httpx", time.time(), results, len(reasons))
+    report(job, "aiohttp", time.time(), results, len(reasons))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
-import httpx
+import aiohttp
+from yarl import URL
 
 from tasks.engines.protocol import RequestRefused
 from tasks.engines.spec import OpenAISpec
@@ -56,11 +57,9 @@ class Slow(Failed):
 
 
 class Wire:
-    """The connections to one base URL.
+    """The connections to one base URL: one for each request in flight, kept for the next.
 
-    Each request in flight has a transport, and so a connection, of its own: a shared pool looks at all its connections
-    for each request, which with 64 of them takes several times as long as the request itself (bench/http_engine.py).
-    Of httpx its transports are used and not its client, whose redirects, cookies and log lines nobody wants here.
+    Of aiohttp's session nothing is wanted that a browser would do: no cookies, no redirects.
     """
 
     def __init__(self, base_url: str, spec: OpenAISpec) -> None:
@@ -68,11 +67,9 @@ class Wire:
         self._headers = {"Content-Type": "application/json"}
         if self._key:
             self._headers["Authorization"] = f"Bearer {self._key}"
-        silence = spec.timeout_s if spec.read_timeout_s is None else spec.read_timeout_s
-        self._timeouts = {"connect": spec.connect_timeout_s, "read": silence, "write": silence, "pool": None}
-        self._tls, self._proxy = httpx.create_ssl_context(), _proxy(urlsplit(base_url))
-        self._urls: dict[str, httpx.URL] = {}
-        self._idle: list[httpx.AsyncHTTPTransport] = []
+        self._silence = spec.timeout_s if spec.read_timeout_s is None else spec.read_timeout_s
+        self._urls: dict[str, URL] = {}
+        self._session: aiohttp.ClientSession | None = None
         self._clocks: set[asyncio.Timeout] = set()
 
     async def send(self, path: str, content: bytes | None, limit_s: float) -> dict[str, Any]:
@@ -86,53 +83,52 @@ class Wire:
         """
         if path not in self._urls:
             whole = self._url.removesuffix("/v1") + path if path.startswith("/") else f"{self._url}/{path}"
-            self._urls[path] = httpx.URL(whole)
-        method, timeouts = "GET" if content is None else "POST", {"timeout": self._timeouts}
-        request = httpx.Request(method, self._urls[path], headers=self._headers, content=content, extensions=timeouts)
-        return self._meaning(*await self._exchange(request, limit_s))
+            self._urls[path] = URL(whole)
+        return self._meaning(*await self._exchange(self._urls[path], content, limit_s))
 
-    async def _exchange(self, request: httpx.Request, limit_s: float) -> tuple[httpx.Response, bytes]:
-        transport, whole = self._idle.pop() if self._idle else self._transport(), False
+    async def _exchange(self, url: URL, content: bytes | None, limit_s: float) -> tuple[aiohttp.ClientResponse, bytes]:
+        session = self._session = self._session or self._opened()
+        method = "GET" if content is None else "POST"
         try:
             async with asyncio.timeout(limit_s) as clock:
                 self._clocks.add(clock)
                 try:
-                    response, body = await self._read(transport, request)
+                    async with session.request(method, url, data=content, allow_redirects=False) as response:
+                        return response, await self._body(response)
                 finally:
                     self._clocks.discard(clock)
-            whole = True
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
             raise Unreachable(_named(error)) from error
-        except httpx.TimeoutException as error:
-            raise Slow(f"nothing came for {self._timeouts['read']:g} s (read_timeout_s)") from error
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except aiohttp.SocketTimeoutError as error:
+            raise Slow(f"nothing came for {self._silence:g} s (read_timeout_s)") from error
+        except aiohttp.ClientError as error:
             raise Failed(_named(error)) from error
         except TimeoutError as error:
             raise Slow(f"no whole answer within {limit_s:g} s (see timeout_s)") from error
-        finally:
-            if whole:
-                self._idle.append(transport)
-            else:
-                await transport.aclose()
-        return response, body
 
-    async def _read(self, transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> tuple[httpx.Response, bytes]:
-        response = await transport.handle_async_request(request)
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         parts, size = [], 0
-        try:
-            async for part in response.aiter_bytes():
-                parts.append(part)
-                size += len(part)
-                if size > self._spec.max_answer_bytes:
-                    raise RequestRefused(
-                        f"the answer is longer than {self._spec.max_answer_bytes} bytes (max_answer_bytes)"
-                    )
-        finally:
-            await response.aclose()
-        return response, b"".join(parts)
+        async for part in response.content.iter_any():
+            parts.append(part)
+            size += len(part)
+            if size > self._spec.max_answer_bytes:
+                raise RequestRefused(
+                    f"the answer is longer than {self._spec.max_answer_bytes} bytes (max_answer_bytes)"
+                )
+        return b"".join(parts)
 
-    def _meaning(self, response: httpx.Response, body: bytes) -> dict[str, Any]:
-        status = response.status_code
+    def _opened(self) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            # How many may be open is the replica's to say. Servers close what was idle for 5 s (uvicorn): we do first.
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
+            timeout=aiohttp.ClientTimeout(connect=self._spec.connect_timeout_s, sock_read=self._silence),
+            headers=self._headers,
+            proxy=_proxy(urlsplit(self._url)),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+
+    def _meaning(self, response: aiohttp.ClientResponse, body: bytes) -> dict[str, Any]:
+        status = response.status
         if 200 <= status < 300:
             answer = _object(body)
             if answer is None:
@@ -154,9 +150,6 @@ class Wire:
         words = " ".join(str(said).split())
         return (words.replace(self._key, "***") if self._key else words)[:WORDS]
 
-    def _transport(self) -> httpx.AsyncHTTPTransport:
-        return httpx.AsyncHTTPTransport(verify=self._tls, limits=httpx.Limits(max_connections=1), proxy=self._proxy)
-
     def cut(self) -> None:
         """End what is under way now, as if its time were up."""
         for clock in self._clocks:
@@ -165,8 +158,8 @@ class Wire:
 
     async def close(self) -> None:
         """Close the connections that are at rest; what is under way must have been cut."""
-        while self._idle:
-            await self._idle.pop().aclose()
+        if self._session:
+            await self._session.close()
 
 
 def _proxy(url: SplitResult) -> str | None:

@@ -201,4 +201,4 @@ def test_a_connection_that_is_never_taken_has_a_limit():
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1"
         (fault,) = asyncio.run(ask(url, "x", connect_timeout_s=0.1, give_up_after_s=0.3))
     assert isinstance(fault, EngineDown)
-    assert "ConnectTimeout" in str(fault)
+    assert "ConnectionTimeoutError" in str(fault)
