@@ -1,4 +1,4 @@
-"""The openai engine against bare async clients, aiohttp and httpx, 64 in flight, on a stand-in server in a process of its own.
+"""The openai engine against bare async clients, 64 in flight, on a stand-in server in a process of its own.
 
     python bench/http_engine.py [--requests 2000] [--in-flight 64] [--rounds 5]
 
