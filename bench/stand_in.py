@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing import Queue, get_context
 
 
 def completion(text: str) -> bytes:
@@ -53,17 +53,18 @@ class StandIn(asyncio.Protocol, ABC):
 @contextmanager
 def serving(connection: Callable[[], StandIn]) -> Iterator[int]:
     """The port of a server that runs until the block is left; `connection` makes one for each client that connects."""
-    ports: multiprocessing.Queue[int] = multiprocessing.Queue()
-    process = multiprocessing.Process(target=_serve, args=(connection, ports), daemon=True)
+    fresh = get_context("spawn")  # a fork of a process that has threads may hang
+    ports: Queue[int] = fresh.Queue()
+    process = fresh.Process(target=_serve, args=(connection, ports), daemon=True)
     process.start()
     try:
-        yield ports.get(timeout=30)
+        yield ports.get(timeout=60)
     finally:
-        process.terminate()
+        process.kill()
         process.join()
 
 
-def _serve(connection: Callable[[], StandIn], ports: multiprocessing.Queue[int]) -> None:
+def _serve(connection: Callable[[], StandIn], ports: Queue[int]) -> None:
     async def main() -> None:
         server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0, backlog=1024)
         ports.put(server.sockets[0].getsockname()[1])

@@ -116,8 +116,11 @@ def measure(side: Side, scenario: Scenario) -> Result:
         folder = Path(name)
         job = Job(f"http://127.0.0.1:{port}/v1", folder, scenario.rows, scenario.steps, scenario.kill)
         if scenario.kill:
+            ends = time.monotonic() + scenario.limit_s
             with process(side, job) as first:
-                while first.poll() is None and told_by(port, "counts")["answered"] < scenario.rows // 2:
+                while told_by(port, "counts")["answered"] < scenario.rows // 2:
+                    if first.poll() is not None or time.monotonic() > ends:
+                        break
                     time.sleep(0.02)
             told_by(port, "again")
         begun = time.time()

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from bench.peers.load import is_bad, latency_s, place_of, reply
 from bench.stand_in import StandIn, completion, response
@@ -107,5 +108,4 @@ class Counting(StandIn):
 
 def connections(weather: Weather) -> Callable[[], StandIn]:
     """What makes a connection, all of them counted together."""
-    counts = Counts()
-    return lambda: Counting(weather, counts)
+    return partial(Counting, weather, Counts())

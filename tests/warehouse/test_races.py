@@ -91,9 +91,7 @@ def test_killed_writers_leave_no_torn_rows_and_lose_nothing_that_was_acknowledge
     for number in range(4):
         writer = PROCESSES.Process(target=work_until_killed, args=(lake.home, f"run-{number}", log))
         writer.start()
-        while f"run-{number}-0\n" not in log.read_text():
-            assert writer.is_alive()
-            time.sleep(0.01)
+        until(lambda begun=f"run-{number}-0\n": begun in log.read_text())
         time.sleep(pause.uniform(0.05, 0.4))
         os.kill(writer.pid, signal.SIGKILL)
         writer.join()
