@@ -23,10 +23,10 @@ demo: setup  ## refresh → publish → retrain → evaluate on the embedded mod
 	$(BIN)/alignery evaluate
 
 test: setup postgres  ## the default tests: minutes
-	$(BIN)/pytest -n auto --maxprocesses 4 --dist worksteal
+	$(BIN)/pytest -n auto --maxprocesses 4
 
 test-flow: setup postgres  ## Prefect, kills and real training (minutes)
-	$(BIN)/pytest -m flow
+	$(BIN)/pytest -m flow -n auto --maxprocesses 2 --dist loadfile
 
 test-engine: .venv-vllm/.ready  ## the real vLLM on this CPU, in its own environment
 	.venv-vllm/bin/pytest -m engine
