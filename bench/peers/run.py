@@ -118,8 +118,8 @@ def measure(side: Side, scenario: Scenario) -> Result:
         if scenario.kill:
             ends = time.monotonic() + scenario.limit_s
             with process(side, job) as first:
-                while told_by(port, "counts")["answered"] < scenario.rows // 2:
-                    if first.poll() is not None or time.monotonic() > ends:
+                while first.poll() is None and told_by(port, "counts")["answered"] < scenario.rows // 2:
+                    if time.monotonic() > ends:
                         break
                     time.sleep(0.02)
             told_by(port, "again")

@@ -27,7 +27,7 @@ from tasks.engines.identity import ADAPTER, folder_hash, identity_of, locate, lo
 
 
 def test_importing_the_package_loads_neither_torch_nor_vllm():
-    code = "import sys, tasks.engines; print({'torch', 'transformers', 'vllm', 'aiohttp'} & set(sys.modules))"
+    code = "import sys, tasks.engines; print({'torch', 'transformers', 'vllm', 'httpx', 'aiohttp'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

@@ -91,7 +91,9 @@ def test_killed_writers_leave_no_torn_rows_and_lose_nothing_that_was_acknowledge
     for number in range(4):
         writer = PROCESSES.Process(target=work_until_killed, args=(lake.home, f"run-{number}", log))
         writer.start()
-        until(lambda begun=f"run-{number}-0\n": begun in log.read_text())
+        begun = f"run-{number}-0\n"
+        until(lambda writer=writer, begun=begun: begun in log.read_text() or not writer.is_alive())
+        assert writer.is_alive()
         time.sleep(pause.uniform(0.05, 0.4))
         os.kill(writer.pid, signal.SIGKILL)
         writer.join()
