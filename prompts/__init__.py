@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar
 
 import jinja2
 import jinja2.meta
+import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -33,8 +34,7 @@ class PromptError(ValueError):
 
 def digest(*parts: Any) -> str:
     """The content hash used for every id and key: 32 hex digits (blake2b-128) of the canonical JSON."""
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
 class _Strict(BaseModel):
@@ -265,7 +265,9 @@ class Library:
 
 @lru_cache(maxsize=256)
 def _template(text: str) -> jinja2.Template:
-    return _JINJA.from_string(text)
+    template = _JINJA.from_string(text)
+    template.globals = dict(template.globals)  # a chain of maps, which each rendering would walk
+    return template
 
 
 @lru_cache(maxsize=256)

@@ -78,7 +78,7 @@ class Step:
                 self.name,
                 self.prompt.hash,
                 engine.identity,
-                self.options or self.drawn.identity(),
+                self.options or self._drawn_identity,
                 dict(self.config),
                 self.retries,
             )
@@ -96,12 +96,22 @@ class Step:
 
         Seeds come from it too, so a changed parser, gate or id finds the reply that the same request had.
         """
-        return digest(messages, engine.identity, self.options or self.drawn.identity(), self.sample(row))
+        return digest(messages, engine.identity, self.options or self._drawn_identity, self.sample(row))
 
     @cached_property
     def drawn(self) -> Sampling:
         """The sampling with the prompt's stops."""
         return replace(self.sampling, stop=(*self.sampling.stop, *self.prompt.stop))
+
+    # Made once: every request asks for them.
+    @cached_property
+    def _drawn_identity(self) -> dict[str, Any]:
+        return self.drawn.identity()
+
+    @cached_property
+    def drawn_text(self) -> str:
+        """The sampling as `attempts` has it."""
+        return json.dumps(self._drawn_identity, sort_keys=True)
 
 
 @dataclass
@@ -262,7 +272,7 @@ def _attempt(ask: Ask, number: int, sampling: Sampling) -> Row:
         "prompt_id": step.prompt.id,
         "prompt_hash": step.prompt.hash,
         "model": ask.engine.identity,
-        "sampling": json.dumps(sampling.identity(), sort_keys=True),
+        "sampling": step.drawn_text,
         "seed": sampling.seed,
         "try_number": number,
         "raw_text": None,

@@ -16,6 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
+import orjson
+
 from warehouse.columns import WHEN
 from warehouse.lake import Lake
 from warehouse.ledger import Batch
@@ -40,7 +42,7 @@ class Journal:
         try:
             if self._file is None:
                 self._file = self._opened()
-            self._file.write(json.dumps(line, ensure_ascii=False, default=datetime.isoformat).encode() + b"\n")
+            self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         except OSError as error:
             raise LakeFault(
                 f"{self._folder}: {error.strerror}; make room and run again: what was committed is kept"

@@ -15,7 +15,7 @@ from warehouse.standing import asked, scratch
 def rejects(
     lake: Lake, *, step: str | None = None, reason: str | None = None, run: str | None = None, samples: int = 3
 ) -> list[Row]:
-    """Groups of what was not accepted, the most frequent first.
+    """Groups of what was not accepted, the most frequent first. Reasons that differ in their numbers alone are one.
 
     Args:
         step: only this step's.
@@ -43,13 +43,16 @@ def rejects(
         if run:
             _check_run(cursor, run)
         if reason:
-            wanted.append(f"contains(lower(reason), {quoted(reason.lower())})")
+            words = quoted(reason.lower())
+            wanted.append(f"(contains(lower(reason), {words}) OR contains(lower(kind), {words}))")
         found = asked(
             cursor,
             "SELECT r.step, r.reason, r.state, r.times, r.lost, r.lost / s.settled AS share, r.ids FROM (SELECT step,"
-            " reason, state, count(*) AS times, count(*) FILTER (final) AS lost,"
-            f" arg_max(id, created_at, {max(1, int(samples))}) AS ids FROM rejects WHERE {' AND '.join(wanted)}"
-            " GROUP BY step, reason, state) r"
+            " if(min(reason) = max(reason), min(reason), kind) AS reason, state, count(*) AS times,"
+            " count(*) FILTER (final) AS lost,"
+            f" arg_max(id, created_at, {max(1, int(samples))}) AS ids"
+            " FROM (SELECT *, regexp_replace(reason, '[0-9]+', '…', 'g') AS kind FROM rejects)"
+            f" WHERE {' AND '.join(wanted)} GROUP BY step, kind, state) r"
             f" LEFT JOIN (SELECT step, count(*) AS settled FROM {settled} WHERE {ran} GROUP BY step) s"
             " ON s.step = r.step ORDER BY times DESC, r.step, reason",
         )

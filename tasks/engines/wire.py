@@ -26,6 +26,7 @@ REFUSING = {400, 413, 414, 422, 431, 451}  # of this request, whoever else is an
 BUSY = {429, 529}
 FAILING = {408, 409, 425}  # and all of 5xx
 WORDS = 300  # characters of a server's own words that are kept
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # a surrogate, in JSON's way of writing it or in bytes
 
 
 class Trouble(Exception):
@@ -184,8 +185,12 @@ def retry_after(told: str | None) -> float | None:
 
 
 def _object(body: bytes) -> dict[str, Any] | None:
+    """The JSON object; half a character in it (a lone surrogate), which no table can hold, becomes U+FFFD."""
     try:
         answer = json.loads(body)
+        if _HALF.search(body):
+            text = json.dumps(answer, ensure_ascii=False)
+            answer = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     except ValueError:
         return None
     return answer if isinstance(answer, dict) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import socket
 import time
@@ -56,6 +57,15 @@ def test_a_bad_request_is_refused_with_the_servers_words_bounded_and_not_repeate
     assert f"HTTP {status}: context too long context" in str(bad)
     assert len(str(bad)) < 400
     assert server.asked["long"] == 1
+
+
+def test_half_a_character_in_a_reply_or_a_refusal_stands_as_the_mark_for_what_is_lost():
+    """A lone surrogate is good JSON, and no file or table takes it: it would end the run. A pair is a character."""
+    replies = {"half": ok("a\ud83d b"), "whole": ok("a\ud83d\ude00 b"), "refused": error(400, "no \ude00")}
+    replies["bytes"] = Act(body=json.dumps(ok("a\ud83d b").body, ensure_ascii=False).encode(errors="surrogatepass"))
+    (half, whole, refused, raw), _ = asked(lambda words, number: replies[words], *replies)
+    assert (half.text, whole.text, raw.text) == ("a\ufffd b", "a😀 b", "a\ufffd b")
+    assert str(refused).endswith("HTTP 400: no \ufffd")
 
 
 @pytest.mark.parametrize("fault", FAULTS)

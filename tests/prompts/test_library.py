@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import prompts
-from prompts import HERE, Library, PromptError
+from prompts import HERE, Library, PromptError, digest
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
@@ -166,3 +168,11 @@ def test_the_choice_prompts_can_be_greedy() -> None:
     for id in ("constitutional/compare", "constitutional/decide", *squads):
         assert Library().prompt(id).turns[-1][1].rstrip().endswith("and nothing else.")
     assert Sampling().temperature == 0
+
+
+def test_a_digest_is_of_the_canonical_json_whatever_writes_it():
+    """Every key in every lake is one: a change of it would ask for all work anew."""
+    parts = ['é "\\ \n\x00\x1f\x7f\u2028 😀', True, None, ["b", ("x", [], {})], -5, 2**63, 0.7, 1.0, 1e-3, 12345.678]
+    parts.append({"ß": 1, "a": {"z": 1, "b": 2}, "Z": 3, "😀": 4, "\uffff": 5})
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    assert digest(*parts) == hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -46,6 +46,20 @@ def test_each_reason_has_its_count_and_its_share_of_the_steps_settled_work(rejec
     ]
 
 
+def test_reasons_that_differ_in_their_numbers_alone_are_one_in_rejects_and_funnel(lake):
+    """A server names the length of each prompt that is too long for it: so every row would be a reason of its own."""
+    words = "prompt too long: {} tokens exceed the context of 512"
+    reasons = [words.format(n) for n in (600, 700, 1200)] + ["HTTP 400: no"] * 2
+    commit(lake, attempts=[attempt(f"k{n}", state="failed", reason=reason) for n, reason in enumerate(reasons)])
+    long, refused = rejects(lake)
+    assert (long["reason"], long["times"]) == ("prompt too long: … tokens exceed the context of …", 3)
+    assert (refused["reason"], refused["times"]) == ("HTTP 400: no", 2), "whose numbers are the same are told whole"
+    for asked in ("700 tokens", "… TOKENS"):
+        assert [row["reason"].split(":")[0] for row in rejects(lake, reason=asked)] == ["prompt too long"]
+    (row,) = lake.rows("SELECT top_reason, top_reason_count FROM funnel")
+    assert (row["top_reason"], row["top_reason_count"]) == (long["reason"], 3)
+
+
 def test_samples_are_the_newest_with_what_was_asked_and_what_was_near(rejected):
     answer, gate, list_ = rejects(rejected, samples=1)
     (sample,) = answer["samples"]

@@ -16,11 +16,11 @@ judged AS (
     FROM gate
 ),
 reasons AS (
-    SELECT run_id, step, reason, count(*) AS times
-    FROM judged
-    WHERE state <> 'accepted'
-    GROUP BY run_id, step, reason
-    QUALIFY row_number() OVER (PARTITION BY run_id, step ORDER BY times DESC, reason) = 1
+    -- Words that differ in their numbers alone, as those of prompts too long, are one reason.
+    SELECT run_id, step, if(min(reason) = max(reason), min(reason), kind) AS reason, count(*) AS times
+    FROM (SELECT *, regexp_replace(reason, '[0-9]+', '…', 'g') AS kind FROM judged WHERE state <> 'accepted')
+    GROUP BY run_id, step, kind
+    QUALIFY row_number() OVER (PARTITION BY run_id, step ORDER BY times DESC, kind) = 1
 )
 SELECT
     j.run_id, j.step,
