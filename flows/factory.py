@@ -7,6 +7,7 @@ old and new. Prefect is not needed: a `TaskRunner` says how a chunk's work is ru
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -245,10 +246,18 @@ class Factory:
         asked, refused = self.tally.by_step[step], self.tally.rejects[step]
         if asked < REJECT_LIMIT_FROM or refused.total() <= self.reject_limit * asked:
             return
-        reasons = "; ".join(f"{count} × {reason}" for reason, count in refused.most_common(3))
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in alike(refused).most_common(3))
         self.halt = StageStopped(
             f"{step}: {refused.total()} of {asked} rows were not accepted, over the limit of "
             f"{self.reject_limit:.0%} (line.reject_limit): {reasons}. Samples: {list(self.tally.samples[step])}. "
             "What was accepted is in the lake; see the view 'rejects'."
         )
         raise self.halt
+
+
+def alike(reasons: Counter[str]) -> Counter[str]:
+    """Reasons that differ in their numbers alone as one, as the view `funnel` counts them."""
+    found: dict[str, Counter[str]] = {}
+    for reason, count in reasons.items():
+        found.setdefault(re.sub("[0-9]+", "…", reason), Counter())[reason] = count
+    return Counter({kind if len(same) > 1 else next(iter(same)): same.total() for kind, same in found.items()})

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from math import ceil
 from pathlib import Path
 
-from flows.factory import Factory, Judge, StageStopped
+from flows.factory import Factory, Judge, StageStopped, alike
 from flows.line import Line, engines_of, held_out_of, unwrapped
 from flows.presets import Preset, load
 from flows.progress import StepProgress
@@ -192,7 +192,7 @@ def _to_come(topics: Station) -> int:
 
 def _why(factory: Probe) -> str:
     refused = [
-        f"{step}: {count} × {why}" for step, whys in factory.tally.rejects.items() for why, count in whys.items()
+        f"{step}: {count} × {why}" for step, whys in factory.tally.rejects.items() for why, count in alike(whys).items()
     ]
     return f"the probe's rows were not accepted ({'; '.join(refused) or 'by the gate'}); see the view 'rejects'"
 

@@ -213,6 +213,19 @@ def test_a_step_that_rejects_too_much_stops_with_its_reasons(works: Works) -> No
         asyncio.run(works.walk(chunk=64, accept=128, max_candidates=600, requests_per_round=50))
 
 
+def test_reasons_that_differ_in_their_numbers_alone_are_told_as_one(works: Works) -> None:
+    def refuse(prompt: str | list[Message], sampling: Sampling) -> str | Exception:
+        text, seed = speak(prompt, sampling), sampling.seed or 0
+        if not text.startswith("answer"):
+            return text
+        return RequestRefused(f"prompt too long: {seed} tokens exceed 512" if seed % 4 else "HTTP 400: no")
+
+    works.engine = ScriptedEngine(refuse)
+    told = r"\d\d × prompt too long: … tokens exceed …; \d\d × HTTP 400: no\. Samples"
+    with pytest.raises(StageStopped, match=told):
+        asyncio.run(works.walk(chunk=64, accept=128, max_candidates=600, requests_per_round=50))
+
+
 def test_steps_overlap_one_long_answer_holds_up_nobody(works: Works) -> None:
     """While one answer of the first chunk hangs, every other chunk walks to its end."""
     done = asyncio.Event()
