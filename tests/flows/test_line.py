@@ -14,7 +14,7 @@ import pytest
 import yaml
 from works import ACCEPT, PRINCIPLES, Works, speak, write_principles
 
-from flows.factory import ChunkWork, StageStopped
+from flows.factory import ChunkWork
 from flows.line import Line, held_out_of
 from flows.presets import SHIPPED, load
 from prompts import Message
@@ -203,29 +203,6 @@ def test_a_dead_engine_fails_the_run_and_the_next_one_finishes_it(works: Works) 
     assert len(works.engine.calls) == everything["n"] - 30
 
 
-def test_a_step_that_rejects_too_much_stops_with_its_reasons(works: Works) -> None:
-    def keep_silent(prompt: str | list[Message], sampling: Sampling) -> str:
-        text = speak(prompt, sampling)
-        return "" if text.startswith("answer") else text
-
-    works.engine = ScriptedEngine(keep_silent)
-    with pytest.raises(StageStopped, match=r"respond.answer: 1\d\d of 1\d\d .* empty reply"):
-        asyncio.run(works.walk(chunk=64, accept=128, max_candidates=600, requests_per_round=50))
-
-
-def test_reasons_that_differ_in_their_numbers_alone_are_told_as_one(works: Works) -> None:
-    def refuse(prompt: str | list[Message], sampling: Sampling) -> str | Exception:
-        text, seed = speak(prompt, sampling), sampling.seed or 0
-        if not text.startswith("answer"):
-            return text
-        return RequestRefused(f"prompt too long: {seed} tokens exceed 512" if seed % 4 else "HTTP 400: no")
-
-    works.engine = ScriptedEngine(refuse)
-    told = r"\d\d × prompt too long: … tokens exceed …; \d\d × HTTP 400: no\. Samples"
-    with pytest.raises(StageStopped, match=told):
-        asyncio.run(works.walk(chunk=64, accept=128, max_candidates=600, requests_per_round=50))
-
-
 def test_steps_overlap_one_long_answer_holds_up_nobody(works: Works) -> None:
     """While one answer of the first chunk hangs, every other chunk walks to its end."""
     done = asyncio.Event()
@@ -248,35 +225,6 @@ def test_steps_overlap_one_long_answer_holds_up_nobody(works: Works) -> None:
     asyncio.run(works.walk(chunk=4))
     assert done.is_set()
     assert works.rows("SELECT count(*) n FROM revisions")[0]["n"] == ACCEPT * ROUNDS
-
-
-def test_what_is_answered_is_kept_when_another_step_stops_the_run(works: Works) -> None:
-    """The base answers are all empty and stop the stage; meanwhile the principled ones are in mid-flight."""
-    received = asyncio.Event()
-
-    class HalfWay(ScriptedEngine):
-        principled = heard = 0
-
-        async def generate(self, prompt, sampling):  # type: ignore[no-untyped-def]
-            if prompt[0]["content"].startswith("respond/answer"):
-                await received.wait()
-            if not prompt[0]["content"].startswith("self_align/answer"):
-                return await super().generate(prompt, sampling)
-            self.principled += 1
-            if self.principled > 100:
-                await asyncio.Event().wait()  # for ever: only a cancellation ends it
-            completion = await super().generate(prompt, sampling)
-            self.heard += 1
-            if self.heard == 100:
-                received.set()
-            return completion
-
-    works.engine = HalfWay(lambda prompt, sampling: "" if (t := speak(prompt, sampling)).startswith("answer") else t)
-    with pytest.raises(StageStopped, match=r"respond\.answer: 100 of 100 rows .* empty reply"):
-        asyncio.run(works.walk(chunk=128, accept=128, max_candidates=600, requests_per_round=50))
-    kept = works.rows("SELECT count(*) AS n FROM attempts WHERE step = 'self_align.answer' AND state = 'accepted'")
-    assert kept == [{"n": 100}]
-    assert works.rows("SELECT state, message FROM runs ORDER BY created_at")[-1]["state"] == "failed"
 
 
 def test_an_engine_that_comes_back_rejects_nothing_and_only_the_rest_is_asked_again(works: Works) -> None:
