@@ -96,9 +96,12 @@ def writing(home: Path, preset: str) -> Iterator[Lake]:
 
 def run(name: str, preset: str, *values: Any) -> Any:
     """Await the flow of that name; its known faults become a sentence and an exit code."""
-    from flows.presets import load
+    from flows.server import ServerFault, named_or_own
 
+    settle = named_or_own()
     with sentences():
+        from flows.presets import load
+
         load(preset).check()
         # Prefect takes seconds to import: a mistake in the preset is told before.
         from flows.factory import StageStopped
@@ -108,16 +111,14 @@ def run(name: str, preset: str, *values: Any) -> Any:
         check_prefect()
         flow = getattr(import_module(f"flows.{name}"), name)
         try:
+            settle()
             return asyncio.run(_interruptible(flow(preset, *values)))
-        except (EngineDown, StageStopped, TrainingStopped) as error:
+        except (EngineDown, ServerFault, StageStopped, TrainingStopped) as error:
             fail(error, 1)
 
 
 async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
-    """Await a flow; Ctrl-C ends it with what was answered committed, and a second one, or ten seconds, end it hard.
-
-    Prefect's own server dies of the same Ctrl-C, and its client then waits for it.
-    """
+    """Await a flow; Ctrl-C ends it with what was answered committed, and a second one, or ten seconds, end it hard."""
     running = asyncio.ensure_future(flow)
     loop = asyncio.get_running_loop()
 

@@ -1,14 +1,16 @@
-"""A Prefect server of one's own, as a child on a free port of this machine. `python -m flows.server` is the child."""
+"""Prefect servers: a named one, or a child on a free port of this machine. `python -m flows.server` is the child."""
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 from tasks.leash import leash
@@ -21,10 +23,35 @@ _SETTINGS = {
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
 }
+_BRIEF = _SETTINGS | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}  # as Prefect's own for a run
 
 
 class ServerFault(RuntimeError):
     """The Prefect server did not start."""
+
+
+def named_or_own() -> Callable[[], None]:
+    """For this process's flows: the server that Prefect's settings name, or one that ends with the process.
+
+    Prefect would start one itself, once it is imported. Both take seconds, so here they go on side by side: call what
+    is returned where the flow is about to be run. It raises as `own_server`.
+    """
+    stack, healthy = ExitStack(), None
+    # The first to be registered is the last to be called: what Prefect has still to tell its server is told by then.
+    atexit.register(stack.close)
+    if not os.environ.get("PREFECT_API_URL"):
+        home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
+        healthy = stack.enter_context(_starting(home, _BRIEF))
+
+    def settle() -> None:
+        from prefect.settings import PREFECT_API_URL, temporary_settings
+
+        if PREFECT_API_URL.value():  # by the environment, by the user's profile, or for an earlier flow
+            stack.close()
+        elif healthy:
+            stack.enter_context(temporary_settings({PREFECT_API_URL: healthy(PATIENCE_S)}))
+
+    return settle
 
 
 @contextmanager
@@ -37,6 +64,13 @@ def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
     Raises:
         ServerFault: it ended, or is not healthy in time.
     """
+    with _starting(home) as healthy:
+        yield healthy(patience_s)
+
+
+@contextmanager
+def _starting(home: Path, settings: Mapping[str, str] = _SETTINGS) -> Iterator[Callable[[float], str]]:
+    """A server that is being started; what is yielded waits until it is healthy, for so many seconds at most."""
     home.mkdir(parents=True, exist_ok=True)
     log = home / "server.log"
     # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
@@ -47,14 +81,12 @@ def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
             stdout=subprocess.PIPE,
             stderr=told,
             text=True,
-            env=os.environ | _SETTINGS | {"PREFECT_HOME": str(home)},
+            env=os.environ | settings | {"PREFECT_HOME": str(home)},
             start_new_session=True,
         )
     assert child.stdout is not None
     try:
-        api = child.stdout.readline().strip()
-        _await(child, api, patience_s, log)
-        yield api
+        yield partial(_healthy, child, child.stdout.readline().strip(), log)
     finally:
         child.terminate()
         try:
@@ -65,17 +97,17 @@ def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
         child.stdout.close()
 
 
-def _await(child: subprocess.Popen[str], api: str, patience_s: float, log: Path) -> None:
+def _healthy(child: subprocess.Popen[str], api: str, log: Path, patience_s: float) -> str:
     import httpx
 
     until = time.monotonic() + patience_s
     while child.poll() is None and time.monotonic() < until:
         try:
             if httpx.get(f"{api}/health", timeout=5).is_success:
-                return
+                return api
         except httpx.HTTPError:
             pass  # not there yet
-        time.sleep(0.2)
+        time.sleep(0.1)
     how = f"ended with exit code {child.returncode}" if child.poll() is not None else f"is not healthy at {api}"
     raise ServerFault(
         f"the Prefect server {how} within {patience_s:.0f} s; see {log}, or start one, `prefect server start`, and "

@@ -14,8 +14,8 @@ from flows.factory import Factory
 from flows.line import Line, unwrapped
 from flows.presets import Preset
 from flows.progress import StepProgress
-from flows.refresh import in_prefect
 from flows.run import Run, alone
+from flows.server import named_or_own
 from prompts import digest
 from tasks.engines import Sampling
 from tasks.engines.lazy import open_lazily
@@ -50,6 +50,8 @@ def preset(job: Job) -> Preset:
 
 
 async def walk(job: Job) -> None:
+    from flows.refresh import in_prefect  # with it Prefect, for which its server is not to wait
+
     made = preset(job)
     async with alone(made.place(job.folder / "lake"), "refresh") as lake, open_lazily(made.spec("generator")) as engine:
         with StepProgress() as progress, Run(lake, "refresh", made) as run:
@@ -69,6 +71,10 @@ async def walk(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    from prefect import flow  # after `flows`, which has settings for it
+    settle = named_or_own()  # as the command does
+    from prefect import flow
 
+    import flows.refresh  # noqa: F401
+
+    settle()
     asyncio.run(flow(name="peers")(walk)(job()))

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
+from processes import gone, started_in
 from test_prefect import _post
 
 from warehouse import Lake, LakeError, look, registry
@@ -84,24 +85,6 @@ class Served:
             time.sleep(0.5)
         raise AssertionError(f"{what}: not within {PATIENCE_S} s")
 
-    def processes(self) -> list[str]:
-        """Every live process that was started by it, or is it."""
-        mark = f"PREFECT_HOME={self.prefect}".encode()
-        found = []
-        for place in Path("/proc").glob("[0-9]*"):
-            try:
-                if mark in (place / "environ").read_bytes().split(b"\0"):
-                    found.append((place / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except (FileNotFoundError, ProcessLookupError, PermissionError):
-                continue
-        return found
-
-    def gone(self, within_s: float) -> None:
-        end = time.monotonic() + within_s
-        while self.processes() and time.monotonic() < end:
-            time.sleep(0.5)
-        assert self.processes() == []
-
 
 def _path() -> str:
     return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
@@ -153,7 +136,7 @@ def test_the_loop_closes_by_itself(tmp_path: Path, serve: Callable[[Path], Serve
 
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(timeout=120) == 0
-    assert served.processes() == []
+    assert started_in(served.prefect) == []
 
 
 @pytest.mark.flow
@@ -165,7 +148,7 @@ def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serv
     publish_by_hand(load(str(preset)), tmp_path / "lake", tag_and_export)
 
     def training(lake: Lake) -> Any:
-        return any("tasks.train" in command for command in served.processes())
+        return any("tasks.train" in command for command in started_in(served.prefect))
 
     def judging(lake: Lake) -> Any:
         return look.unfinished(lake, "promote")
@@ -177,7 +160,7 @@ def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serv
         served.until(what, seen)
         kill(served.process.pid, signal.SIGKILL)
         served.process.wait()
-        served.gone(within_s=60)
+        assert gone(served.prefect, within_s=60)
         with Lake.open(served.home, read_only=True) as lake:
             assert registry.current(lake, "generator") is None
 
@@ -196,7 +179,7 @@ def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serv
 
     served.process.send_signal(signal.SIGINT)
     assert served.process.wait(timeout=120) == 130
-    assert served.processes() == []
+    assert started_in(served.prefect) == []
 
 
 def publish_by_hand(preset: Any, home: Path, tag_and_export: Callable[..., object]) -> None:
