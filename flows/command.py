@@ -96,10 +96,10 @@ def writing(home: Path, preset: str) -> Iterator[Lake]:
 
 def run(name: str, preset: str, *values: Any) -> Any:
     """Await the flow of that name; its known faults become a sentence and an exit code."""
-    from flows.server import ServerFault, named_or_own
+    from flows.server import named_or_own
 
-    settle = named_or_own()
     with sentences():
+        settle = named_or_own()
         from flows.presets import load
 
         load(preset).check()
@@ -110,10 +110,10 @@ def run(name: str, preset: str, *values: Any) -> Any:
 
         check_prefect()
         flow = getattr(import_module(f"flows.{name}"), name)
+        settle()
         try:
-            settle()
             return asyncio.run(_interruptible(flow(preset, *values)))
-        except (EngineDown, ServerFault, StageStopped, TrainingStopped) as error:
+        except (EngineDown, StageStopped, TrainingStopped) as error:
             fail(error, 1)
 
 
@@ -155,12 +155,13 @@ def check_prefect() -> None:
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Turns a user's mistake into one sentence on standard error and exit code 2, a fault of the lake into 1."""
+    """Turns a user's mistake into one sentence and exit code 2, a fault of the lake or of Prefect's server into 1."""
+    from flows.server import ServerFault
     from warehouse import LakeFault
 
     try:
         yield
-    except LakeFault as fault:
+    except (LakeFault, ServerFault) as fault:
         fail(fault, 1)
     except ValueError as error:
         # Imported here, so that looking at a lake does not load what it does not need.

@@ -34,7 +34,7 @@ def named_or_own() -> Callable[[], None]:
     """For this process's flows: the server that Prefect's settings name, or one that ends with the process.
 
     Prefect would start one itself, once it is imported. Both take seconds, so here they go on side by side: call what
-    is returned where the flow is about to be run. It raises as `own_server`.
+    is returned where the flow is about to be run. Both raise as `own_server`.
     """
     stack, healthy = ExitStack(), None
     # The first to be registered is the last to be called: what Prefect has still to tell its server is told by then.
@@ -62,7 +62,7 @@ def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
         home: the folder of its database and its log (PREFECT_HOME).
 
     Raises:
-        ServerFault: it ended, or is not healthy in time.
+        ServerFault: its folder cannot be written to, it ended, or it is not healthy in time.
     """
     with _starting(home) as healthy:
         yield healthy(patience_s)
@@ -71,10 +71,14 @@ def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
 @contextmanager
 def _starting(home: Path, settings: Mapping[str, str] = _SETTINGS) -> Iterator[Callable[[float], str]]:
     """A server that is being started; what is yielded waits until it is healthy, for so many seconds at most."""
-    home.mkdir(parents=True, exist_ok=True)
     log = home / "server.log"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        told = log.open("ab")
+    except OSError as error:
+        raise ServerFault(f"{home}: Prefect cannot keep its database there: {error}; set PREFECT_HOME") from error
     # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
-    with log.open("ab") as told:
+    with told:
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "flows.server"],
             stdin=subprocess.DEVNULL,

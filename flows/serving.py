@@ -24,7 +24,6 @@ from flows.command import (
     WaitOption,
     app,
     check_prefect,
-    fail,
     run,
     sentences,
 )
@@ -37,7 +36,6 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
     One process does it all. A Prefect server is started for it, unless PREFECT_API_URL names one.
     """
     from flows.presets import PresetError, load
-    from flows.server import ServerFault
     from warehouse import Lake
     from warehouse.lock import exclusive
 
@@ -52,14 +50,11 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
         Lake.open(place).close()
         # SIGTERM ends it as Ctrl-C does, until the loop below takes both.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as api:
-                from flows.serve import serve as serving
+        with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as api:
+            from flows.serve import serve as serving
 
-                started = partial(show_serving.started, api=api, as_json=as_json)
-                told = asyncio.run(serving(made, preset, home, _tell, started))
-        except ServerFault as fault:
-            fail(fault, 1)
+            started = partial(show_serving.started, api=api, as_json=as_json)
+            told = asyncio.run(serving(made, preset, home, _tell, started))
     if told == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
 

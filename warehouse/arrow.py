@@ -57,14 +57,22 @@ def _arranged(name: str, rows: pa.Table, filled: Mapping[str, Any]) -> pa.Table:
 
 def _column(name: str, field: pa.Field, values: Sequence[Any]) -> pa.Array:
     # Arrow alone would cut 1.5 to 1, spell a string out into a list and take a naive time for UTC.
-    for value in values:
-        if not _fits(field, value):
-            got = "null" if value is None else f"{value!r:.80} ({type(value).__name__})"
-            raise LakeError(f"{name}.{field.name}: got {got}, expected {sql_type(field)}: {note(field)}")
+    if not _all_fit(field, values):
+        value = next(value for value in values if not _fits(field, value))
+        got = "null" if value is None else f"{value!r:.80} ({type(value).__name__})"
+        raise LakeError(f"{name}.{field.name}: got {got}, expected {sql_type(field)}: {note(field)}")
     try:
         return pa.array(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
         raise LakeError(f"{name}.{field.name}: {error}; expected {sql_type(field)}: {note(field)}") from error
+
+
+def _all_fit(field: pa.Field, values: Sequence[Any]) -> bool:
+    # The types alone decide nearly always, and are looked at in a tenth of the time that the values take.
+    plain = {*_PYTHON[field.type], type(None)} if field.nullable else set(_PYTHON[field.type])
+    if field.type != WHEN and plain.issuperset(map(type, values)):
+        return True
+    return all(_fits(field, value) for value in values)
 
 
 def _fits(field: pa.Field, value: Any) -> bool:

@@ -11,6 +11,9 @@ import pytest
 from processes import gone, started_in
 from speaker import Speaker, write_preset
 from test_kill import kill_mid_way, start
+from typer.testing import CliRunner
+
+from flows.cli import app
 
 LINE = {"chunk": 4, "self_instruct": {"accept": 8, "max_candidates": 60, "requests_per_round": 4, "count": 3}}
 
@@ -45,3 +48,13 @@ def test_a_server_that_the_profile_names_is_used_and_no_other(tmp_path: Path) ->
     own = os.environ | {"PREFECT_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [named, "1"]  # the process that asks, and no server
+
+
+def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "prefect"
+    home.write_text("no folder")
+    monkeypatch.setenv("PREFECT_HOME", str(home))
+    done = CliRunner().invoke(app, ["publish", "--home", str(tmp_path / "lake")])
+    assert done.exit_code == 1
+    assert done.stderr.startswith(f"alignery: {home}: Prefect cannot keep its database there")
+    assert done.stderr.count("\n") == 1
