@@ -36,20 +36,20 @@ def named_or_own() -> Callable[[], None]:
     Prefect would start one itself, once it is imported. Both take seconds, so here they go on side by side: call what
     is returned where the flow is about to be run. Both raise as `own_server`.
     """
-    stack, healthy = ExitStack(), None
+    stack, await_healthy = ExitStack(), None
     # The first to be registered is the last to be called: what Prefect has still to tell its server is told by then.
     atexit.register(stack.close)
     if not os.environ.get("PREFECT_API_URL"):
         home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
-        healthy = stack.enter_context(_starting(home, _BRIEF))
+        await_healthy = stack.enter_context(_starting(home, _BRIEF))
 
     def settle() -> None:
         from prefect.settings import PREFECT_API_URL, temporary_settings
 
         if PREFECT_API_URL.value():  # by the environment, by the user's profile, or for an earlier flow
             stack.close()
-        elif healthy:
-            stack.enter_context(temporary_settings({PREFECT_API_URL: healthy(PATIENCE_S)}))
+        elif await_healthy:
+            stack.enter_context(temporary_settings({PREFECT_API_URL: await_healthy(PATIENCE_S)}))
 
     return settle
 
@@ -64,8 +64,8 @@ def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
     Raises:
         ServerFault: its folder cannot be written to, it ended, or it is not healthy in time.
     """
-    with _starting(home) as healthy:
-        yield healthy(patience_s)
+    with _starting(home) as await_healthy:
+        yield await_healthy(patience_s)
 
 
 @contextmanager
@@ -90,7 +90,7 @@ def _starting(home: Path, settings: Mapping[str, str] = _SETTINGS) -> Iterator[C
         )
     assert child.stdout is not None
     try:
-        yield partial(_healthy, child, child.stdout.readline().strip(), log)
+        yield partial(_await_healthy, child, child.stdout.readline().strip(), log)
     finally:
         child.terminate()
         try:
@@ -101,7 +101,7 @@ def _starting(home: Path, settings: Mapping[str, str] = _SETTINGS) -> Iterator[C
         child.stdout.close()
 
 
-def _healthy(child: subprocess.Popen[str], api: str, log: Path, patience_s: float) -> str:
+def _await_healthy(child: subprocess.Popen[str], api: str, log: Path, patience_s: float) -> str:
     import httpx
 
     until = time.monotonic() + patience_s

@@ -74,7 +74,5 @@ if __name__ == "__main__":
     settle = named_or_own()  # as the command does
     from prefect import flow
 
-    import flows.refresh  # noqa: F401
-
     settle()
     asyncio.run(flow(name="peers")(walk)(job()))

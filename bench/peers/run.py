@@ -136,7 +136,7 @@ def measure(side: Side, scenario: Scenario) -> Result:
 
 @contextmanager
 def process(side: Side, job: Job) -> Iterator[subprocess.Popen[bytes]]:
-    """A run of a side; on the way out it is killed (SIGKILL), with all that it started."""
+    """A run of a side; on the way out it is killed (SIGKILL) with its group. Our Prefect server then ends by itself."""
     given = json.dumps(asdict(job) | {"folder": str(job.folder)})
     script = HERE / f"by_{side.name.replace('-', '_')}.py"
     # Peers keep caches in the home folder, which must be as new as the job; Prefect keeps its server's database there,

@@ -29,7 +29,7 @@ LINE = {
 def start(preset: Path, home: Path) -> subprocess.Popen[bytes]:
     code = "from flows.cli import main; main()"
     arguments = ["refresh", "--preset", str(preset), "--home", str(home), "--json"]
-    # A process group of its own, so that the server that Prefect starts can be killed with it.
+    # A process group of its own, so that whatever it starts there is killed with it.
     own = os.environ | {"PREFECT_HOME": str(home.parent / "prefect")}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True, env=own)
