@@ -11,7 +11,6 @@ import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from flows.lookup import Found, Lookup
@@ -106,11 +105,11 @@ class Factory:
         """Whether a further round of a step may be asked."""
         return self.spent is None
 
-    async def chunk(self, name: str, work: ChunkWork, at_once: bool = False) -> None:
+    async def chunk(self, name: str, work: ChunkWork, landing: ChunkWork | None = None) -> None:
         """Run a chunk's work in the runner, which may try it again; what came of it is committed either way.
 
-        A commit of few rows costs nearly what one of many does: unless it is wanted `at_once`, it waits for the rows of
-        the chunks that are at work beside this one.
+        A commit of few rows costs nearly what one of many does: unless `landing` says what is to be waited for, it
+        waits for the rows of the chunks that are at work beside this one.
         """
         tries = 0
 
@@ -129,7 +128,8 @@ class Factory:
                 raise
             finally:
                 self._working -= 1
-            await (self._writer.landed() if self._working and not at_once else self._writer.flush())
+            together = self._writer.landed if self._working else self._writer.flush
+            await (landing or together)()
 
         await self.runner(name, attempt)
 
@@ -151,13 +151,21 @@ class Factory:
             EngineDown, StageStopped: what was finished is committed.
         """
         records: list[Row] = []
+        asked = False
 
         async def work() -> None:
             hearing = Hearing(self._writer, judge) if judge else None
             found: list[list[Row]] = [[] for _ in rows]
 
             async def one(place: int, row: Row) -> None:
-                keep = partial(hearing.hear, place) if hearing else self._writer.put
+                def keep(outcome: Outcome) -> None:
+                    nonlocal asked
+                    asked = True
+                    if hearing:
+                        hearing.hear(place, outcome)
+                    else:
+                        self._writer.put(outcome)
+
                 found[place] = await self._records(Ask(step, row, engine), keep)
 
             try:
@@ -168,7 +176,11 @@ class Factory:
                 found[place] = some
             records[:] = [record for some in found for record in some]
 
-        await self.chunk(f"{step.name} × {len(rows)}", work, at_once=True)
+        async def landing() -> None:
+            if asked:  # else what waits is others', and can wait for more
+                await self._writer.flush()
+
+        await self.chunk(f"{step.name} × {len(rows)}", work, landing)
         return sorted(records, key=lambda record: (record["work_key"], record["id"]))
 
     async def together(self, *work: Coroutine[Any, Any, Any]) -> None:

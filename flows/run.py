@@ -77,8 +77,7 @@ class Run:
     def start(self) -> None:
         with self._lock:
             if not self.started:
-                self.lake.write("prompts", list(self.words), run_id=self.id, message=f"{self.flow}: words")
-                self._write("started", {}, None)
+                self._write("started", {}, None, prompts=self.words)
                 self.started = True
 
     def end(self, state: str, totals: Mapping[str, Any], message: str | None = None) -> None:
@@ -87,7 +86,7 @@ class Run:
             self._write(state, totals, message)
         self.ended = True
 
-    def _write(self, state: str, totals: Mapping[str, Any], message: str | None) -> None:
+    def _write(self, state: str, totals: Mapping[str, Any], message: str | None, **beside: Sequence[Row]) -> None:
         row = {
             "id": self.id,
             "state": state,
@@ -100,4 +99,4 @@ class Run:
             "message": message,
             "created_at": datetime.now(UTC),
         }
-        self.lake.write("runs", [row], run_id=self.id, message=f"{self.flow}: {state}")
+        self.lake.write_all({**beside, "runs": [row]}, run_id=self.id, message=f"{self.flow}: {state}")

@@ -94,8 +94,11 @@ class Lake:
     # Reading
 
     @contextmanager
-    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def cursor(self, **given: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own to the same lake, in which tables and views go by their plain names.
+
+        Args:
+            given: tables that its statements may name beside the lake's.
 
         Raises:
             LakeFault: the catalog or a data file is gone or damaged, or DuckDB failed otherwise in the block.
@@ -103,6 +106,9 @@ class Lake:
         self._check_catalog("reading")
         with self._db.cursor() as cursor:
             try:
+                # Before the lake is searched for names: else each would begin a transaction of it and end it.
+                for name, rows in given.items():
+                    cursor.register(name, rows)
                 cursor.execute(_SEARCH)
                 yield cursor
             except duckdb.Error as error:
@@ -233,8 +239,12 @@ class Lake:
         return ledger.append(self, batches, run_id=run_id)
 
     def write(self, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
-        """Commit rows of runs, prompts, models, evals, tags or plans: see `ledger.write`."""
-        ledger.write(self, table, rows, run_id=run_id, message=message)
+        """Commit rows of runs, prompts, models, evals, decisions, tags or plans: see `ledger.write`."""
+        self.write_all({table: rows}, run_id=run_id, message=message)
+
+    def write_all(self, tables: Mapping[str, Sequence[Row]], *, run_id: str, message: str) -> None:
+        """Commit rows of several of those tables, once: see `ledger.write`."""
+        ledger.write(self, tables, run_id=run_id, message=message)
 
     def commit(self, who: str, body: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
         """What `body` returns: it is given a cursor inside BEGIN, checks, inserts and commits, alone in the lake.

@@ -35,8 +35,7 @@ _log = logging.getLogger(__name__)
 
 def pending(lake: Lake, keys: Sequence[str]) -> set[str]:
     """Those work keys without a final attempt (one anti-join)."""
-    with lake.cursor() as cursor:
-        _register(cursor, "asked", keys)
+    with lake.cursor(asked=_keys(keys)) as cursor:
         query = f"SELECT key FROM asked ANTI JOIN (SELECT work_key FROM {LAKE}.attempts WHERE final) ON work_key = key"
         lake.undisturbed(cursor, lambda: cursor.execute(query))
         return {key for (key,) in cursor.fetchall()}
@@ -44,8 +43,7 @@ def pending(lake: Lake, keys: Sequence[str]) -> set[str]:
 
 def replies(lake: Lake, keys: Sequence[str]) -> dict[tuple[str, int], Row]:
     """The replies to those requests, by request key and try number: id, raw_text and finish_reason of the attempt."""
-    with lake.cursor() as cursor:
-        _register(cursor, "asked", keys)
+    with lake.cursor(asked=_keys(keys)) as cursor:
         cursor.execute(
             "SELECT id, request_key, try_number, raw_text, finish_reason"
             f" FROM {LAKE}.attempts SEMI JOIN asked ON request_key = key"
@@ -66,8 +64,7 @@ def records(lake: Lake, table: str, keys: Sequence[str]) -> list[Row]:
     """The records of those work keys, ordered by work key and id."""
     if table not in schema.RECORDS:
         raise LakeError(f"{table!r} is no record table; those are {', '.join(schema.RECORDS)}")
-    with lake.cursor() as cursor:
-        _register(cursor, "asked", keys)
+    with lake.cursor(asked=_keys(keys)) as cursor:
         query = f"SELECT * FROM {LAKE}.{table} SEMI JOIN asked ON work_key = key ORDER BY work_key, id"
         lake.undisturbed(cursor, lambda: cursor.execute(query))
         return as_rows(cursor)
@@ -155,30 +152,44 @@ def _entry(batch: Batch, run_id: str, calls: pa.Table, tables: Sequence[pa.Table
     }
 
 
-def write(lake: Lake, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
-    """Commit rows that no call made: runs, prompts, models, evals, tags, plans.
+def write(lake: Lake, tables: Mapping[str, Sequence[Row]], *, run_id: str, message: str) -> None:
+    """Commit rows that no call made, once: runs, prompts, models, evals, decisions, tags, plans; table → rows.
 
-    A prompt whose hash is there, and a model or figure whose id is there, is left out; if nothing
+    A prompt whose hash is there, and a model, figure or decision whose id is there, is left out; if nothing
     remains, nothing is committed. `run_id` and `created_at` are filled in where a row leaves them out.
     """
-    if table not in _WRITTEN:
-        raise LakeError(f"{table!r} is not written row by row; that is for {', '.join(_WRITTEN)}, append for the rest")
-    filled = {"run_id": run_id, "created_at": datetime.now(UTC)}
-    filled = {name: value for name, value in filled.items() if name in schema.TABLES[table].names}
-    given = to_arrow(table, [{**filled, **row} for row in rows])
+    for name in tables:
+        if name not in _WRITTEN:
+            raise LakeError(
+                f"{name!r} is not written row by row; that is for {', '.join(_WRITTEN)}, append for the rest"
+            )
+    given = {name: _filled(name, rows, run_id) for name, rows in tables.items()}
 
     def land(cursor: duckdb.DuckDBPyConnection) -> None:
-        batch = given
-        if column := _IDENTITY.get(table):
-            values = batch[column].to_pylist()
-            batch = batch.filter(_fresh(values, _known(cursor, table, column, values)))
-        if not batch.num_rows:
+        new = {name: _new_rows(cursor, name, rows) for name, rows in given.items()}
+        new = {name: rows for name, rows in new.items() if rows.num_rows}
+        if not new:
             return
-        _insert(cursor, table, batch)
-        info = sign(cursor, message, {"run": run_id, "table": table, "write": uuid4().hex})
+        for name, rows in new.items():
+            _insert(cursor, name, rows)
+        info = sign(cursor, message, {"run": run_id, "table": ", ".join(new), "write": uuid4().hex})
         _commit(lake, cursor, f"SELECT 1 FROM ducklake_snapshots('{LAKE}') WHERE commit_extra_info = ?", info)
 
-    lake.commit(f"run {run_id}, {table}", land)
+    lake.commit(f"run {run_id}, {', '.join(tables)}", land)
+
+
+def _filled(table: str, rows: Sequence[Row], run_id: str) -> pa.Table:
+    filled = {"run_id": run_id, "created_at": datetime.now(UTC)}
+    filled = {name: value for name, value in filled.items() if name in schema.TABLES[table].names}
+    return to_arrow(table, [{**filled, **row} for row in rows])
+
+
+def _new_rows(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> pa.Table:
+    """Those rows that are not there by what identifies them."""
+    if column := _IDENTITY.get(table):
+        values = rows[column].to_pylist()
+        return rows.filter(_fresh(values, _known(cursor, table, column, values)))
+    return rows
 
 
 def _records(name: str, rows: Rows, run_id: str, made: pa.Table) -> pa.Table:
@@ -196,7 +207,7 @@ def _records(name: str, rows: Rows, run_id: str, made: pa.Table) -> pa.Table:
 
 def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table) -> pa.Table:
     """Those attempts that are neither in the lake nor at a work key that is settled, there or earlier in the batch."""
-    _register(cursor, "asked", made["work_key"].to_pylist())
+    cursor.register("asked", made.select(["work_key"]).rename_columns(["key"]))
     there = cursor.execute(
         f"SELECT id, work_key, final FROM {LAKE}.attempts SEMI JOIN asked ON work_key = key"
     ).fetchall()
@@ -229,7 +240,7 @@ def _new_records(cursor: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, c
 def _known(cursor: duckdb.DuckDBPyConnection, table: str, column: str, values: Sequence[str]) -> set[str]:
     if not values:
         return set()
-    _register(cursor, "asked", values)
+    cursor.register("asked", _keys(values))
     found = cursor.execute(f"SELECT {column} FROM {LAKE}.{table} SEMI JOIN asked ON {column} = key").fetchall()
     return {value for (value,) in found}
 
@@ -252,8 +263,8 @@ def _fresh(values: Sequence[str], known: set[str]) -> pa.Array:
     return pa.array(mask, pa.bool_())
 
 
-def _register(cursor: duckdb.DuckDBPyConnection, name: str, keys: Sequence[str]) -> None:
-    cursor.register(name, pa.table({"key": pa.array(keys, pa.string())}))
+def _keys(keys: Sequence[str]) -> pa.Table:
+    return pa.table({"key": pa.array(keys, pa.string())})
 
 
 def _insert(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:

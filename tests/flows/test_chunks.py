@@ -51,6 +51,21 @@ def test_more_chunks_are_not_more_commits(works: Works, monkeypatch: pytest.Monk
     assert works.snapshot() - before <= ACCEPT // 2
 
 
+def test_rounds_that_the_lake_has_leave_the_rows_of_others_to_wait(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "EVERY_S", 3600)
+    works.engine = Asked(works.engine, lambda number: asyncio.sleep(0.1 * (number % ACCEPT)))  # type: ignore[assignment]
+    asyncio.run(works.walk(requests_per_round=1))
+    prompt = works.words / "respond/answer.yaml"
+    prompt.write_text(prompt.read_text().replace("instruction: ", "the instruction: "))
+    before = works.snapshot()
+    asyncio.run(works.walk(chunk=1, requests_per_round=1))
+    assert works.asked("self_instruct") == 0
+    assert works.asked("respond/answer") == ACCEPT
+    assert works.snapshot() - before == 3  # the run's beginning, all rows, the run's end
+
+
 def test_a_chunk_ends_when_its_rows_are_due_however_slow_another_is(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:

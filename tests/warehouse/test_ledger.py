@@ -154,6 +154,18 @@ def test_write_keeps_a_log_of_runs_and_each_prompt_once(lake):
         lake.write("attempts", [attempt("k")], run_id="r", message="no")
 
 
+def test_rows_of_several_tables_are_one_commit_or_none(lake):
+    words, run = [{"hash": "h", "id": "p", "source": "x"}], [{"id": "r", "state": "started", "flow": "refresh"}]
+    before = snapshots(lake)
+    for _ in range(2):
+        lake.write_all({"prompts": words, "runs": run}, run_id="r", message="refresh: started")
+    assert len(snapshots(lake)) == len(before) + 2
+    with pytest.raises(LakeError, match=r"prompts\.source: got null"):
+        lake.write_all({"runs": run, "prompts": [{"hash": "h3", "id": "p"}]}, run_id="r", message="no")
+    counts = "SELECT (SELECT count(*) FROM prompts) AS prompts, (SELECT count(*) FROM runs) AS runs"
+    assert lake.rows(counts) == [{"prompts": 1, "runs": 2}]
+
+
 class Lossy:
     """A cursor whose COMMIT answers with an error: after it landed, or instead of landing."""
 
