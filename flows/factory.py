@@ -177,7 +177,7 @@ class Factory:
             records[:] = [record for some in found for record in some]
 
         async def landing() -> None:
-            if asked:  # else what waits is others', and can wait for more
+            if asked or not self._working:  # else what waits is others', and can wait for more
                 await self._writer.flush()
 
         await self.chunk(f"{step.name} × {len(rows)}", work, landing)

@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from io import StringIO
 from itertools import count
 
 import pytest
 from works import ACCEPT, Works
 
 from flows import writer
-from flows.factory import ChunkWork
+from flows.factory import ChunkWork, Factory
+from flows.line import Line
+from flows.lookup import Found
+from flows.progress import StepProgress
+from flows.run import Run
 from prompts import Message
 from tasks.engines import Completion, Sampling, ScriptedEngine
 from tasks.engines.scripted import Call
+from tasks.step import Ask
 from warehouse import Lake, LakeFault
 from warehouse.ledger import Batch
 
@@ -64,6 +70,39 @@ def test_rounds_that_the_lake_has_leave_the_rows_of_others_to_wait(
     assert works.asked("self_instruct") == 0
     assert works.asked("respond/answer") == ACCEPT
     assert works.snapshot() - before == 3  # the run's beginning, all rows, the run's end
+
+
+def test_the_last_at_work_commits_what_waits_though_it_asked_nothing(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "EVERY_S", 3600)
+    there, new = ({"instruction_id": id, "instruction": f"Say {id}.", "topic": "tea"} for id in ("there", "new"))
+
+    async def main() -> int:
+        with Lake.open(works.home) as lake, Run(lake, "refresh", works.preset) as run:
+            factory = Factory(lake, run, StepProgress(StringIO()))
+            line = Line(works.preset, factory, dict.fromkeys(("generator", "aligner"), works.engine))
+            step = line.way.first.step
+            await factory.settle(step, [there], works.engine)
+            find = factory._lookup.find
+
+            async def slowly(ask: Ask) -> Found:
+                await asyncio.sleep(0.3 if ask.row is there else 0)
+                return await find(ask)
+
+            monkeypatch.setattr(factory._lookup, "find", slowly)
+            factory._lookup.forget()
+
+            async def work() -> None:
+                await factory.advance(step, new, works.engine)
+
+            await asyncio.wait_for(
+                asyncio.gather(factory.settle(step, [there], works.engine), factory.chunk("new", work)), 30
+            )
+            return factory.tally.sent
+
+    assert asyncio.run(main()) == 2
+    assert len(works.rows("SELECT id FROM responses")) == 2
 
 
 def test_a_chunk_ends_when_its_rows_are_due_however_slow_another_is(
