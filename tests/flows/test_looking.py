@@ -139,7 +139,7 @@ def test_the_principles_are_shown_by_what_they_changed(ask: Ask) -> None:
 def test_nothing_is_wider_than_the_terminal(
     ask: Ask, works: Works, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask("tag", "v1", "--at", "9")
+    ask("tag", "v1", "--at", str(works.snapshot() - 1))
     monkeypatch.setattr(terminal, "WIDTH", width)
     (row,) = rows(ask, "sql", "SELECT id FROM sft LIMIT 1")
     for verb in (["status"], ["snapshots"], ["rejects"], ["diff", "v1"], ["trace", row["id"]], ["tables"]):
