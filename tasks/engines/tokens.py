@@ -47,9 +47,9 @@ def encode_options(tokenizer: Any, options: Sequence[str]) -> list[list[int]]:
 
 
 def _ids(tokenizer: Any, text: str, special: bool = True) -> list[int]:
-    """As calling the tokenizer gives them, in half the time: the call makes masks and more beside them."""
+    """As calling the tokenizer gives them, sooner: the call makes masks and more beside them."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    # The call would undo or set these first.
+    # Settings that the call would undo or make first: then the call it is.
     if backend is None or backend.truncation or backend.padding or tokenizer.split_special_tokens:
         return list(tokenizer(text, add_special_tokens=special)["input_ids"])
     return list(backend.encode(text, add_special_tokens=special).ids)
