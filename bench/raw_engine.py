@@ -36,6 +36,7 @@ from flows.line import Line
 from flows.presets import Preset, load
 from flows.progress import StepProgress
 from flows.run import Run
+from flows.server import named_or_own
 from nano.grammar import draw, render
 from prompts import Message
 from tasks.engines import Completion, Engine, Sampling, ScriptedEngine, VllmSpec, open_engine
@@ -45,6 +46,7 @@ from warehouse import Lake
 
 NANO = Path(__file__).parent.parent / "nano/checkpoint"
 STEP = "respond.answer"
+REST_S = 1.5  # between turns: vLLM's worker spins for a second more, on the core that the other side's worker wants
 SECONDS = f"""
     SELECT epoch((SELECT max(created_at) FROM commits WHERE step = '{STEP}') - min(created_at - to_microseconds((1e6 *
         latency_s)::BIGINT))) AS seconds, sum(tokens_out)::BIGINT AS tokens, count(*) AS requests,
@@ -230,9 +232,11 @@ async def compare(
             shared.heard = None
             found = []
             for number in range(rounds):
+                await asyncio.sleep(REST_S)
                 with watch() if watch else nullcontext(str) as seen:
                     ours = await by_factory(path, home, shared)
                 ours = replace(ours, watched=f"{ours.watched} {seen()}".strip())
+                await asyncio.sleep(REST_S)
                 with watch() if watch else nullcontext(str) as seen:
                     theirs = bare.turn()
                 theirs = replace(theirs, watched=seen())
@@ -271,9 +275,10 @@ def main() -> None:
 
 
 def quiet() -> None:
-    """Prefect in a home of its own that ends with this process, and no log lines of its or of vLLM's."""
+    """Prefect in a home of its own, its server as the verbs have it, and no log lines of its or of vLLM's."""
     os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "VLLM_CPU_KVCACHE_SPACE": "1"}
     os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-")
+    named_or_own()()
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ _SETTINGS = {
     # On a busy machine a SQLite database is locked for longer than the five seconds that it is given by itself.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+    # What becomes of task runs is written down once a second, or in fifties, and not each by itself: a run of many
+    # chunks then takes less than half of the server's time. What is left is written when the server ends.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
 _BRIEF = _SETTINGS | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}  # as Prefect's own for a run
 

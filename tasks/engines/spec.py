@@ -60,13 +60,13 @@ class VllmSpec(_Weights):
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
     tensor_parallel_size: int = Field(default=1, ge=1)  # GPUs that hold one model together
     data_parallel_size: int = Field(default=1, ge=1)  # such models, between which the requests are shared out
-    in_flight: int = Field(default=1280, ge=1)  # requests at once, for each of them; vLLM batches up to 1024 of them
+    in_flight: int | None = Field(default=None, ge=1)  # requests at once, for each; null: half more than vLLM batches
     options: dict[str, Any] = {}
 
     @property
     def places(self) -> int:
-        """How many requests may be on their way at once."""
-        return self.in_flight * self.data_parallel_size
+        """How many requests may be on their way at once; where vLLM is to say, what it says of a large GPU."""
+        return (self.in_flight or 1536) * self.data_parallel_size
 
     def identity(self) -> str:
         return identity_of("vllm", self.model, self.revision, self.dtype, self.lora)

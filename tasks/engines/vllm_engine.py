@@ -30,6 +30,7 @@ QUIET = {
     "VLLM_CPU_KVCACHE_SPACE": "2",
 }
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
+AT_ONCE = 1.5  # requests for each place in vLLM's batch, so that some wait for the next that is free: our choice
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for: vllm.config.lora.MaxLoRARanks
 
 logger = logging.getLogger(__name__)
@@ -49,9 +50,11 @@ class VllmEngine:
         self._numbers = count()
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
-        ids = encode(self._tokenizer, prompt)
-        check_length(len(ids), sampling.max_tokens, self._context)
-        output, latency_s = await self._send(ids, form(sampling), **parameters(sampling))
+        async with self._slots:
+            # Not before its turn: all prompts at once would hold up vLLM's own process in its first steps.
+            ids = encode(self._tokenizer, prompt)
+            check_length(len(ids), sampling.max_tokens, self._context)
+            output, latency_s = await self._send(ids, form(sampling), **parameters(sampling))
         reply = output.outputs[0]
         if reply.finish_reason not in ("stop", "length"):
             raise RequestRefused(f"vLLM ended the reply with finish_reason {reply.finish_reason!r}")
@@ -65,7 +68,8 @@ class VllmEngine:
         check_length(len(ids), max(map(len, option_ids)) + 1, self._context)
         if all(len(option) == 1 for option in option_ids):
             wanted = sorted({option[0] for option in option_ids})
-            output, _ = await self._send(ids, max_tokens=1, logprob_token_ids=wanted)
+            async with self._slots:
+                output, _ = await self._send(ids, max_tokens=1, logprob_token_ids=wanted)
             first = output.outputs[0].logprobs[0]
             logs = [first[option[0]].logprob for option in option_ids]
         else:
@@ -75,7 +79,8 @@ class VllmEngine:
         return [weight / math.fsum(weights) for weight in weights]
 
     async def _log_probability(self, ids: list[int], option: list[int]) -> float:
-        output, _ = await self._send([*ids, *option], max_tokens=1, prompt_logprobs=0)
+        async with self._slots:
+            output, _ = await self._send([*ids, *option], max_tokens=1, prompt_logprobs=0)
         places = output.prompt_logprobs[len(ids) :]
         return math.fsum(place[token].logprob for place, token in zip(places, option, strict=True))
 
@@ -94,6 +99,9 @@ class VllmEngine:
                 (await starting).shutdown()
             raise
         self._llm, self._tokenizer, self._context = llm, llm.get_tokenizer(), int(llm.model_config.max_model_len)
+        if self._spec.in_flight is None and not self._deaths:  # of those that died, requests hold the places
+            batch = llm.vllm_config.scheduler_config.max_num_seqs
+            self._slots = asyncio.Semaphore(math.ceil(AT_ONCE * batch) * self._spec.data_parallel_size)
         if self._spec.lora:
             await self._load(self._spec.lora)
 
@@ -141,30 +149,29 @@ class VllmEngine:
         from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
-        async with self._slots:
-            while True:
-                llm, sent = self._llm, time.perf_counter()
-                if llm is None:
-                    raise EngineDown("the vLLM engine was closed")
-                try:
-                    structured = StructuredOutputsParams(**held_to) if held_to else None
-                    wanted = SamplingParams(
-                        output_kind=RequestOutputKind.FINAL_ONLY,
-                        structured_outputs=structured,
-                        skip_clone=True,  # it is this request's own
-                        **params,
-                    )
-                    name = f"r{next(self._numbers)}"
-                    # Ready-made input: a raw prompt would go through a thread first.
-                    stream = llm.generate(tokens_input(ids), wanted, name, lora_request=self._lora)
-                    outputs = [output async for output in stream]
-                    return outputs[-1], time.perf_counter() - sent
-                except VLLMClientError as error:
-                    raise RequestRefused(f"vLLM refuses the request: {error}") from error
-                except EngineGenerateError as error:
-                    raise RequestRefused(f"vLLM failed on the request: {error.__cause__!r}") from error
-                except EngineDeadError:
-                    await self._restart(llm)
+        while True:
+            llm, sent = self._llm, time.perf_counter()
+            if llm is None:
+                raise EngineDown("the vLLM engine was closed")
+            try:
+                structured = StructuredOutputsParams(**held_to) if held_to else None
+                wanted = SamplingParams(
+                    output_kind=RequestOutputKind.FINAL_ONLY,
+                    structured_outputs=structured,
+                    skip_clone=True,  # it is this request's own
+                    **params,
+                )
+                name = f"r{next(self._numbers)}"
+                # Ready-made input: a raw prompt would go through a thread first.
+                stream = llm.generate(tokens_input(ids), wanted, name, lora_request=self._lora)
+                outputs = [output async for output in stream]
+                return outputs[-1], time.perf_counter() - sent
+            except VLLMClientError as error:
+                raise RequestRefused(f"vLLM refuses the request: {error}") from error
+            except EngineGenerateError as error:
+                raise RequestRefused(f"vLLM failed on the request: {error.__cause__!r}") from error
+            except EngineDeadError:
+                await self._restart(llm)
 
 
 def parameters(sampling: Sampling) -> dict[str, Any]:
