@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
@@ -65,8 +66,13 @@ class VllmSpec(_Weights):
 
     @property
     def places(self) -> int:
-        """How many requests may be on their way at once; where vLLM is to say, what it says of a large GPU."""
-        return (self.in_flight or 1536) * self.data_parallel_size
+        """How many requests may be on their way at once, at most: vLLM batches 1024 on the largest GPUs."""
+        told = self.options.get("max_num_seqs")
+        return self.at_once(told if isinstance(told, int) else 1024)
+
+    def at_once(self, batch: int) -> int:
+        """The same where vLLM batches so many: half more, so that some wait for the next place that is free."""
+        return (self.in_flight or math.ceil(1.5 * batch)) * self.data_parallel_size
 
     def identity(self) -> str:
         return identity_of("vllm", self.model, self.revision, self.dtype, self.lora)

@@ -30,7 +30,6 @@ QUIET = {
     "VLLM_CPU_KVCACHE_SPACE": "2",
 }
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
-AT_ONCE = 1.5  # requests for each place in vLLM's batch, so that some wait for the next that is free: our choice
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for: vllm.config.lora.MaxLoRARanks
 
 logger = logging.getLogger(__name__)
@@ -99,9 +98,8 @@ class VllmEngine:
                 (await starting).shutdown()
             raise
         self._llm, self._tokenizer, self._context = llm, llm.get_tokenizer(), int(llm.model_config.max_model_len)
-        if self._spec.in_flight is None and not self._deaths:  # of those that died, requests hold the places
-            batch = llm.vllm_config.scheduler_config.max_num_seqs
-            self._slots = asyncio.Semaphore(math.ceil(AT_ONCE * batch) * self._spec.data_parallel_size)
+        if not self._deaths:  # after one, requests hold places
+            self._slots = asyncio.Semaphore(self._spec.at_once(llm.vllm_config.scheduler_config.max_num_seqs))
         if self._spec.lora:
             await self._load(self._spec.lora)
 

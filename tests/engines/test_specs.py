@@ -205,6 +205,13 @@ def test_a_vllm_of_several_models_has_places_for_each():
     assert parse_spec({"engine": "vllm", "model": "m", "in_flight": 100, "data_parallel_size": 4}).places == 400
 
 
+def test_a_vllm_has_half_more_places_than_it_batches_unless_it_is_told():
+    vllm = {"engine": "vllm", "model": "m"}
+    assert [parse_spec(vllm | {"options": {"max_num_seqs": most}}).places for most in (1, 4, 256)] == [2, 6, 384]
+    assert parse_spec(vllm | {"in_flight": 3, "options": {"max_num_seqs": 4}}).places == 3
+    assert parse_spec(vllm).at_once(256) == 384 < parse_spec(vllm).places
+
+
 def test_a_big_file_is_sampled_from_head_to_tail(tmp_path, monkeypatch):
     from tasks.engines import identity
 
