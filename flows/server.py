@@ -98,7 +98,7 @@ def _starting(home: Path, settings: Mapping[str, str] = _SETTINGS) -> Iterator[C
     finally:
         child.terminate()
         try:
-            child.wait(timeout=10)
+            child.wait(timeout=30)  # it still writes down what became of task runs
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
