@@ -98,7 +98,7 @@ class VllmEngine:
                 (await starting).shutdown()
             raise
         self._llm, self._tokenizer, self._context = llm, llm.get_tokenizer(), int(llm.model_config.max_model_len)
-        if not self._deaths:  # after one, requests hold places
+        if not self._deaths:  # started anew it keeps its places, for requests in flight hold them
             self._slots = asyncio.Semaphore(self._spec.at_once(llm.vllm_config.scheduler_config.max_num_seqs))
         if self._spec.lora:
             await self._load(self._spec.lora)
