@@ -26,7 +26,7 @@ test: setup postgres  ## the default tests: minutes
 	$(BIN)/pytest -n auto --maxprocesses 4
 
 test-flow: setup postgres  ## Prefect, kills and real training (minutes)
-	$(BIN)/pytest -m flow -n auto --maxprocesses 2 --dist loadfile
+	$(BIN)/pytest -m flow -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-engine: .venv-vllm/.ready  ## the real vLLM on this CPU, in its own environment
 	.venv-vllm/bin/pytest -m engine
@@ -50,7 +50,7 @@ postgres:  ## the server that some tests start: Debian's package, where there is
 	  { echo "got $$($(PYTHON) --version), expected Python 3.11 or newer: make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet uv
-	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps -r $<
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --compile-bytecode -r $<
 	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --editable .
 	@touch $@
 

@@ -7,6 +7,8 @@ that need them, so that `--help` and `tables` answer at once.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import logging
 import os
 from pathlib import Path
@@ -172,5 +174,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # A fault is told once, by a sentence here; Prefect would print it again, with a page of its own calls.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    # A process that ends would look for rubbish in all that torch and Prefect left: half a second.
+    atexit.register(gc.freeze)
     _speak()
     app()

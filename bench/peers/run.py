@@ -102,7 +102,7 @@ SCENARIOS = {
     "a1": Scenario("one step, constant 1.0 s", 1000, weather=Weather(constant_s=1.0)),
     "a2": Scenario("one step, heavy tail", 1000),
     "b": Scenario("three chained steps, heavy tail", 400, steps=3),
-    "c": Scenario("3 % of the rows refused", 300, weather=Weather(constant_s=0.3, some_bad=True)),
+    "c": Scenario("3 % of the rows refused, constant 1.0 s", 1000, weather=Weather(constant_s=1.0, some_bad=True)),
     "d": Scenario("killed at half, then the same command again", 600, kill=True, limit_s=150),
 }
 
