@@ -37,8 +37,10 @@ _OFF = {
 }
 
 
-def connect(place: Place, *, read_only: bool, snapshot: int | None = None) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with the lake attached as `lake`.
+def connect(
+    place: Place, *, read_only: bool, snapshot: int | None = None, threads: int | None = None
+) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with the lake attached as `lake`; it has a thread for each core, or so many as are given.
 
     Raises:
         LakeError: an extension is not installed, credentials are missing, or there is no lake of ours.
@@ -52,6 +54,8 @@ def connect(place: Place, *, read_only: bool, snapshot: int | None = None) -> du
     options += ["READ_ONLY", "CREATE_IF_NOT_EXISTS false"] if read_only or snapshot is not None else []
     db = duckdb.connect(":memory:", config=dict(_OFF))
     try:
+        if threads:
+            db.execute(f"SET threads = {threads}")
         db.execute(f"SET memory_limit = {quoted(os.environ.get('ALIGNERY_MEMORY', MEMORY))}")
         for name in _extensions(place):
             db.execute(f"LOAD {quoted(str(extension(name)))}")

@@ -42,23 +42,28 @@ _WRITERS = re.compile(
 class Lake:
     """One lake, open. Use `Lake.open` as a context manager."""
 
-    def __init__(self, where: Place, *, read_only: bool, snapshot: int | None = None) -> None:
+    def __init__(
+        self, where: Place, *, read_only: bool, snapshot: int | None = None, threads: int | None = None
+    ) -> None:
         self.place = where
         self.home = where.home
         self.read_only = read_only or snapshot is not None
         self._pinned = snapshot is not None
-        self._db = connect(where, read_only=read_only, snapshot=snapshot)
+        self._db = connect(where, read_only=read_only, snapshot=snapshot, threads=threads)
         self._catalog = where.identity()
         self._writing = threading.Lock()
 
     @classmethod
-    def open(cls, where: Path | Place, *, read_only: bool = False, snapshot: int | None = None) -> Self:
+    def open(
+        cls, where: Path | Place, *, read_only: bool = False, snapshot: int | None = None, threads: int | None = None
+    ) -> Self:
         """Open the lake of a home folder or of another place; a writer makes or migrates it where that is due.
 
         Args:
             where: the folder that holds `catalog.sqlite` and `data/`, or the place of a lake that is elsewhere.
             read_only: never write; this works while another process writes.
             snapshot: read the lake as it stood at this snapshot; implies `read_only`.
+            threads: of DuckDB; by default one for each core.
 
         Raises:
             LakeError: there is no lake to read, or it was made by a newer version.
@@ -69,13 +74,13 @@ class Lake:
         if not reading:
             _make_folder(where)
             with exclusive(where, COMMITS, "opening the lake"):
-                lake = cls(where, read_only=False)
+                lake = cls(where, read_only=False, threads=threads)
                 with lake._prepared():
                     migrate.bring_up(lake._db, where)
             return lake
         if not where.on_postgres and not where.file.is_file():
             raise LakeError(f"there is no lake in {where}; `alignery refresh` makes one")
-        lake = cls(where, read_only=True, snapshot=snapshot)
+        lake = cls(where, read_only=True, snapshot=snapshot, threads=threads)
         with lake._prepared():
             migrate.check(where, migrate.version(lake._db))
         return lake

@@ -88,6 +88,14 @@ def test_a_refresh_that_is_alive_is_not_buried(lake: Lake) -> None:
     asyncio.run(two())
 
 
+def test_a_flow_at_work_leaves_the_cores_to_its_engine(tmp_path: Path) -> None:
+    async def threads() -> object:
+        async with alone(place(tmp_path), "refresh") as lake:
+            return lake.rows("SELECT current_setting('threads') AS n")[0]["n"]
+
+    assert asyncio.run(threads()) == 1
+
+
 class Rounds:
     """A bootstrap whose line is real and scripted, and whose training and gate are two lines each."""
 
