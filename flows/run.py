@@ -34,7 +34,8 @@ async def alone(place: Place, flow: str, *, wait: bool = True) -> AsyncIterator[
         LakeFault: another holds its place and `wait` is false; the message says who.
     """
     with ExitStack() as stack:
-        # The cores are the engine's, or the trainer's. More threads share out what is small, and wait for it spinning.
+        # The cores are the engine's, or the trainer's; what a flow reads and commits is small, and more threads of
+        # DuckDB's would spin beside them.
         lake = stack.enter_context(Lake.open(place, threads=1))
         # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
         await asyncio.to_thread(stack.enter_context, exclusive(lake.place, flow, f"alignery {flow}", wait=wait))
