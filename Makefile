@@ -25,7 +25,7 @@ demo: setup  ## refresh → publish → retrain → evaluate on the embedded mod
 test: setup postgres  ## the default tests: minutes
 	$(BIN)/pytest -n auto --maxprocesses 4
 
-# In the files' order: in xdist's, by their number of tests, the longest test is the last to begin.
+# Without xdist's own order, by the number of a file's tests, with which the longest test is the last to begin.
 test-flow: setup postgres  ## Prefect, kills and real training (minutes)
 	$(BIN)/pytest -m flow -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 

@@ -21,6 +21,12 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 
 ROOT = Path(__file__).parent.parent
+# Files of tests that take minutes: they begin first, so that no worker waits for one that began last.
+LONGEST = ("test_train_resumes", "test_whole_line", "test_serve")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: (*LONGEST, item.path.stem).index(item.path.stem))
 
 
 @pytest.fixture(scope="session")
