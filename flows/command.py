@@ -18,6 +18,9 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from alignery.errors import AligneryError
+from alignery.untrusted import printable
+
 if TYPE_CHECKING:
     from warehouse import Lake, Place
 
@@ -103,18 +106,11 @@ def run(name: str, preset: str, *values: Any) -> Any:
         from flows.presets import load
 
         load(preset).check()
-        # Prefect takes seconds to import: a mistake in the preset is told before.
-        from flows.factory import StageStopped
-        from flows.retrain import TrainingStopped
-        from tasks.engines import EngineDown
-
         check_prefect()
+        # Prefect takes seconds to import: a mistake in the preset is told before.
         flow = getattr(import_module(f"flows.{name}"), name)
         settle()
-        try:
-            return asyncio.run(_interruptible(flow(preset, *values)))
-        except (EngineDown, StageStopped, TrainingStopped) as error:
-            fail(error, 1)
+        return asyncio.run(_interruptible(flow(preset, *values)))
 
 
 async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
@@ -155,28 +151,13 @@ def check_prefect() -> None:
 
 @contextmanager
 def sentences() -> Iterator[None]:
-    """Turns a user's mistake into one sentence and exit code 2, a fault of the lake or of Prefect's server into 1."""
-    from flows.server import ServerFault
-    from warehouse import LakeFault
-
+    """Every error of ours becomes one sentence and its exit code."""
     try:
         yield
-    except (LakeFault, ServerFault) as fault:
-        fail(fault, 1)
-    except ValueError as error:
-        # Imported here, so that looking at a lake does not load what it does not need.
-        from flows.presets import PresetError
-        from prompts import PromptError
-        from tasks.engines import SpecError
-        from tasks.evaluate.held_out import HeldOutError
-        from tasks.prices import PriceError
-        from warehouse import LakeError
-
-        if not isinstance(error, PresetError | PromptError | SpecError | HeldOutError | PriceError | LakeError):
-            raise
-        fail(error, 2)
+    except AligneryError as error:
+        fail(error, error.exit_code)
 
 
 def fail(error: Exception | str, code: int) -> NoReturn:
-    print(f"alignery: {error}", file=sys.stderr)
+    print(f"alignery: {printable(str(error))}", file=sys.stderr)
     raise typer.Exit(code) from None

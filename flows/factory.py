@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from alignery.errors import AligneryError
 from flows.lookup import Found, Lookup
 from flows.progress import StepProgress
 from flows.run import Run
@@ -30,7 +31,7 @@ Judge = Callable[[Sequence[Row]], Awaitable[Sequence[Row]]]
 REJECT_LIMIT_FROM = 100
 
 
-class StageStopped(RuntimeError):
+class StageStopped(AligneryError, RuntimeError):
     """A step rejected more than the preset allows; the message carries the top reasons and samples."""
 
 

@@ -16,6 +16,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
+from alignery.errors import UsageError
 from flows.sections import ALIASES, Alias, Evaluate, ExistingFile, LakePlace, Line, Retrain, Schedule, Strict, Words
 from prompts import digest
 from tasks.engines.spec import EngineSpec, ScriptedSpec
@@ -31,7 +32,7 @@ from warehouse import Place
 SHIPPED = Path(__file__).parent.parent / "presets"
 
 
-class PresetError(ValueError):
+class PresetError(UsageError):
     """A preset is wrong or is not there; the message names the file, the field and the fix."""
 
 

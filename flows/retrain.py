@@ -13,6 +13,7 @@ from typing import Any
 
 from prefect import flow
 
+from alignery.errors import AligneryError
 from flows.factory import TaskRunner, plainly
 from flows.presets import Preset, PresetError, load
 from flows.refresh import in_prefect
@@ -31,7 +32,7 @@ Spec = TransformersSpec | VllmSpec  # of a model that has weights here
 USER_MISTAKE = 2  # exit code of `tasks.train`
 
 
-class TrainingStopped(RuntimeError):
+class TrainingStopped(AligneryError, RuntimeError):
     """A training process failed; its own words stand above this message."""
 
 

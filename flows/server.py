@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+from alignery.errors import AligneryError
 from tasks.leash import leash
 
 PATIENCE_S = 180
@@ -30,7 +31,7 @@ _SETTINGS = {
 _BRIEF = _SETTINGS | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}  # as Prefect's own for a run
 
 
-class ServerFault(RuntimeError):
+class ServerFault(AligneryError, RuntimeError):
     """The Prefect server did not start."""
 
 

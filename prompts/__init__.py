@@ -22,13 +22,15 @@ import orjson
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from alignery.errors import UsageError
+
 Message = dict[str, str]
 HERE = Path(__file__).parent
 VARIANTS = ("full", "nano")
 _JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
 
 
-class PromptError(ValueError):
+class PromptError(UsageError):
     """A prompt file or its use is wrong; the message says what was got, what was expected, and the fix."""
 
 

@@ -16,8 +16,10 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from alignery.errors import UsageError
 
-class PriceError(ValueError):
+
+class PriceError(UsageError):
     """A price file is wrong, or lacks a model; the message names the file, the field and the fix."""
 
 

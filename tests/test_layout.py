@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("flows", "tasks", "prompts", "warehouse", "nano")
+PACKAGES = ("alignery", "flows", "tasks", "prompts", "warehouse", "nano")
 FORBIDDEN = {
+    "alignery": {"flows", "tasks", "prompts", "warehouse", "nano", "prefect", "duckdb", "torch", "transformers"},
     "tasks": {"prefect", "duckdb", "flows", "warehouse", "nano"},
     "warehouse": {"torch", "transformers", "vllm", "trl", "peft", "accelerate", "prefect", "tasks", "flows", "nano"},
     "prompts": {"flows", "tasks", "warehouse", "nano", "prefect", "duckdb", "torch", "transformers"},

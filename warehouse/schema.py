@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
+from alignery.errors import AligneryError, UsageError
 from warehouse import record_tables
 from warehouse.columns import CREATED, FLAG, INT, LONG, REAL, RUN, TEXT, TEXTS, WHEN, declared, may, need
 
@@ -23,11 +24,11 @@ _SQL = {TEXT: "VARCHAR", FLAG: "BOOLEAN", INT: "INTEGER", LONG: "BIGINT", REAL: 
 _SQL[WHEN] = "TIMESTAMPTZ"
 
 
-class LakeError(ValueError):
+class LakeError(UsageError):
     """Something about the lake that the caller can mend; the message is one sentence that says how."""
 
 
-class LakeFault(RuntimeError):
+class LakeFault(AligneryError, RuntimeError):
     """The lake failed under way: a full disk, a server that is gone, a file that was lost. What had been acknowledged
     is there; the message is one sentence that says what happened and what to do."""
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Protocol
 
 from pydantic import ConfigDict
 
+from alignery.errors import AligneryError, UsageError
 from prompts import Message
 
 
@@ -106,7 +107,7 @@ class Probabilities(list[float]):
         return made
 
 
-class SpecError(ValueError):
+class SpecError(UsageError):
     """An engine's spec is wrong (a path that is not there, a mistyped key): what was got, expected, and the fix."""
 
 
@@ -114,7 +115,7 @@ class RequestRefused(Exception):
     """This one request cannot be answered (too long, malformed): its row fails, the run goes on."""
 
 
-class EngineDown(Exception):
+class EngineDown(AligneryError):
     """The engine answers nobody any more: what is finished is committed, and the run fails.
 
     `recoverable` says that it may be back later: a server that was waited for, not a process that died.

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignery.errors import UsageError
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.step import Row, Step
@@ -20,7 +21,7 @@ Score = Callable[[str, str], Mapping[str, float]]  # (instruction, answer) → t
 FIELDS = ("id", "kind", "prompt")
 
 
-class HeldOutError(ValueError):
+class HeldOutError(UsageError):
     """A held-out file is wrong; the message names file, line and field."""
 
 

@@ -1,0 +1,15 @@
+"""The errors that a user is told in one sentence. Each says what was got, what was expected and the fix."""
+
+from __future__ import annotations
+
+
+class AligneryError(Exception):
+    """The base of them all. `exit_code` is what the command ends with; 1 is a run that failed."""
+
+    exit_code = 1
+
+
+class UsageError(AligneryError, ValueError):
+    """The user can mend it: a value, a file, a setting or a place that is not there."""
+
+    exit_code = 2

@@ -1,0 +1,77 @@
+"""Secrets are masked here, and nowhere else: in messages (`mask`) and in what a server answered (`mask_values`).
+
+A secret is the value of an environment variable whose name says so (`…_KEY`, `…_TOKEN`, `…_SECRET`, `…_PASSWORD` …),
+the password of a URL in the environment, or what `remember` was given. A short value, or a word such as "EMPTY" or
+"postgres", stands for no secret: to mask it everywhere would damage text. In a credential's usual place (a URL, after
+`Bearer` or `password=`) every value is masked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, unquote
+
+MASK = "***"
+_SHORTEST, _SHORTEST_WORD = 8, 16  # characters; a value of letters in one case must be longer
+_NAME = re.compile(r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|AUTH|AUTH_STRING)$", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"(://[^/@\s:]*:)([^@\s]+)(?=@)")
+_CREDENTIAL = re.compile(
+    r"(\b(?:bearer|basic|x-api-key|api[-_]key)\b\s*[:=]?\s+['\"]?)[\w.~+/=-]{6,}"
+    r"|(\bpass(?:word|wd)?\s*=\s*)(?:'[^']*'|\S+)"
+    r"|(\b)sk-[\w-]{12,}",
+    re.IGNORECASE,
+)
+_remembered: set[str] = set()
+
+
+def remember(secret: str | None) -> None:
+    """Mask this value from now on, whatever the name of the variable that it came from."""
+    if secret:
+        _remembered.add(secret)
+
+
+def secrets() -> frozenset[str]:
+    """The values that are masked wherever they stand."""
+    named = {value for name, value in os.environ.items() if _NAME.search(name)}
+    in_urls = {
+        found[2] for value in os.environ.values() if "://" in value for found in _PASSWORD_IN_URL.finditer(value)
+    }
+    return frozenset(value for value in named | in_urls | _remembered if _is_secret(value))
+
+
+def mask(text: str) -> str:
+    """A message without secrets: known values, and whatever stands in a credential's place."""
+    text = _PASSWORD_IN_URL.sub(rf"\1{MASK}", text)
+    text = _CREDENTIAL.sub(lambda found: f"{found[1] or found[2] or ''}{MASK}", text)
+    return mask_values(text, secrets())
+
+
+def mask_values(value: Any, known: frozenset[str]) -> Any:
+    """A JSON value of a server, or a text, without the known secrets; all else is as it was."""
+    if not known:
+        return value
+    if isinstance(value, str):
+        return _pattern(known).sub(MASK, value)
+    if isinstance(value, list):
+        return [mask_values(item, known) for item in value]
+    if isinstance(value, dict):
+        return {mask_values(key, known): mask_values(item, known) for key, item in value.items()}
+    return value
+
+
+def _is_secret(value: str) -> bool:
+    is_word = value.isalpha() and (value.islower() or value.isupper())
+    return len(value) >= (_SHORTEST_WORD if is_word else _SHORTEST)
+
+
+@lru_cache(maxsize=16)
+def _pattern(known: frozenset[str]) -> re.Pattern[str]:
+    """The longest first: one secret may be a part of another. Written in a URL or in JSON, it is the same secret."""
+    forms = {
+        form for value in known for form in (value, quote(value, safe=""), unquote(value), json.dumps(value)[1:-1])
+    }
+    return re.compile("|".join(map(re.escape, sorted(forms, key=len, reverse=True))))

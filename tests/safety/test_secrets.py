@@ -1,0 +1,57 @@
+"""Secrets are masked wherever they stand; words that are no secrets stay."""
+
+import pytest
+
+from alignery.secrets import mask, mask_values, remember, secrets
+from alignery.untrusted import excerpt, printable
+
+KEY = "sk-proj-7Yq1/z+"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch):
+    monkeypatch.setenv("SOME_GATEWAY_KEY", KEY)
+    monkeypatch.setenv("PGPASSWORD", "postgres")
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+
+
+@pytest.mark.parametrize("form", [KEY, "sk-proj-7Yq1%2Fz%2B", f"Bearer {KEY}", f'{{"key": "{KEY}"}}', f"x{KEY}y"])
+def test_a_key_is_masked_in_every_form_that_it_is_written_in(form):
+    masked = mask(form)
+    assert "7Yq1" not in masked
+    assert "***" in masked
+
+
+@pytest.mark.parametrize(
+    "text", ["the catalog is postgres://me@host/lake", "EMPTY", "basic auth", "a bearer of news", "keyword = value"]
+)
+def test_words_that_are_no_secret_stay(text):
+    assert mask(text) == text
+
+
+@pytest.mark.parametrize("text", ["postgres://me:lake@host/lake", "password=postgres", "Authorization: Bearer abc123"])
+def test_a_credential_is_masked_in_its_place_whatever_it_is(text):
+    assert "***" in mask(text)
+    assert not [word for word in ("lake@", "password=postgres", "abc123") if word in mask(text)]
+
+
+def test_a_url_in_the_environment_gives_its_password_away_nowhere_else(monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:hunter2hunter2@host/api")
+    assert mask("said hunter2hunter2") == "said ***"
+
+
+def test_values_of_a_server_are_masked_at_every_depth_and_nothing_else_is_changed():
+    remember("0123-odd-name")
+    found = mask_values({"a": [{"b": f"x {KEY}"}, 1, None, True], "0123-odd-name": "password=abc"}, secrets())
+    assert found == {"a": [{"b": "x ***"}, 1, None, True], "***": "password=abc"}
+
+
+def test_foreign_words_are_bounded_printable_and_on_one_line():
+    said = excerpt("\x1b]0;owned\x07 \u202eback\n\n" + "long " * 1000, 60)
+    assert said.startswith("\\x1b]0;owned\\x07 \\u202eback long")
+    assert len(said) == 60
+    assert printable("é 四 🙂\n\t‍") == "é 四 🙂\n\t‍"
+
+
+def test_a_key_that_is_cut_is_masked_first():
+    assert excerpt("a" * 50 + KEY, 56) == "a" * 50 + "***"
