@@ -1,0 +1,109 @@
+"""The keys of every shipped step on fixed rows, in golden_keys.json: a key that moves is work that is sent again.
+
+`PYTHONPATH=. python tests/steps/test_golden_keys.py` writes the file anew, for a change that is meant to move keys.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.presets import SHIPPED
+from flows.sections import Line
+from flows.walk import Walk
+from flows.writing import Writing
+from prompts import Library
+from tasks.engines import Sampling, ScriptedEngine
+from tasks.evaluate import held_out, judge
+from tasks.filters.contamination import Contamination
+from tasks.step import Step
+
+GOLDEN = Path(__file__).parent / "golden_keys.json"
+ENGINE = ScriptedEngine(lambda prompt, sampling: "", identity="scripted:golden")
+NONE: Any = None  # no step asks the factory for its keys
+# Every method, each with what makes it ask in more than one form.
+METHODS: dict[str, Any] = {
+    "self_instruct": {},
+    "red_team": {},
+    "instances": {},
+    "self_align": {},
+    "verbose": {},
+    "constitutional": {"rounds": 2},
+    "aligner": {"upstreams": ["other"]},
+    "rate": {},
+    "squad": {"members": [{"inspector": "overall"}, {"inspector": "ethical", "aligner": "ethics"}]},
+    "compare": {"thought_first": True},
+}
+# The embedded model's own words are fewer.
+NANO = {name: config for name, config in METHODS.items() if name != "instances"}
+NANO |= {"rate": {"dimension": "overall"}, "squad": {"members": [{"inspector": "overall"}]}, "compare": {}}
+SETUPS = {"full": ("full", METHODS), "nano": ("nano", NANO)} | {
+    f"presets/{path.name}": (data.get("words", {}).get("variant", "full"), data["line"] | {"decontaminate": []})
+    for path in sorted(SHIPPED.glob("*.yaml"))
+    if (data := yaml.safe_load(path.read_text(encoding="utf-8")))
+}
+
+
+class Row(dict[str, Any]):
+    """A row with every field, whose value says which it is."""
+
+    def __missing__(self, name: str) -> str:
+        return f"<{name}>"
+
+
+ROW = Row(
+    count=3,
+    first="a",
+    type={"name": "science", "hint": "needs an exact law"},
+    types=[{"name": "science", "hint": "needs an exact law"}],
+    hints=[{"question_type": "science", "topic": "Tides"}],
+    exemplars=["Name three things that float.", "Is a whale a fish?"],
+    examples=["Melting ice"],
+    demos=[{"instruction": "Is it a noun?", "input": "run", "output": "no", "classification": True}],
+)
+QUESTIONS = {"exemplars": [{"question_type": "science", "topic": "Ice", "text": "Does the glass run over?"}]}
+
+
+def steps(setup: str) -> Iterator[Step]:
+    variant, given = SETUPS[setup]
+    library, line = Library(variant), Line.model_validate(given)
+    free = Contamination([])
+    yield from Writing(line, library, NONE, ENGINE, free).steps
+    yield from (stage.step for stage in Walk(line, library, NONE, {"generator": ENGINE}, free).stages)
+    yield held_out.answer(library, Sampling(max_tokens=256), "golden")
+    if variant == "full":
+        yield from (judge.judge(library, name, judge.Config()) for name in ("helpful", "harmless"))
+
+
+def keys(setup: str) -> list[dict[str, str]]:
+    found = []
+    for step in steps(setup):
+        row = Row(ROW | QUESTIONS) if step.name == "red_team.questions" else ROW
+        sent = step.prompt.render(**step.variables(row))
+        found.append(
+            {
+                "step": step.name,
+                "fingerprint": step.fingerprint(ENGINE),
+                "work_key": step.work_key(row, ENGINE),
+                "request_key": step.request_key(row, sent, ENGINE),
+            }
+        )
+    return found
+
+
+@pytest.mark.parametrize("setup", SETUPS)
+def test_no_key_of_a_shipped_step_has_moved(setup: str) -> None:
+    assert keys(setup) == json.loads(GOLDEN.read_text(encoding="utf-8"))[setup]
+
+
+def test_every_setup_is_in_the_file() -> None:
+    assert list(json.loads(GOLDEN.read_text(encoding="utf-8"))) == list(SETUPS)
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps({setup: keys(setup) for setup in SETUPS}, indent=1) + "\n", encoding="utf-8")
