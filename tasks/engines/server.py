@@ -24,17 +24,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+from alignery.untrusted import excerpt
 from prompts import Message
-from tasks.engines import choices
+from tasks.engines import chat, choices
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling
 from tasks.engines.replicas import SUSPECT, Replica, Replicas
 from tasks.engines.spec import OpenAISpec
-from tasks.engines.tokens import cut, form, tidy
-from tasks.engines.wire import WORDS, Busy, Doubtful, Failed, Slow, Trouble, Unreachable, Wire
+from tasks.engines.thoughts import without_thought
+from tasks.engines.tokens import cut, tidy
+from tasks.engines.wire import Busy, Doubtful, Failed, Slow, Trouble, Unreachable, Wire
 
-REASONS: dict[str, Literal["stop", "length"]] = {"stop": "stop", "length": "length"}
 BUSY_TRIES = 20  # a request that was put off so often while others were answered is too big for the server's limit
 CHAT, TEXT = "chat/completions", "completions"
 
@@ -59,18 +60,20 @@ class ServerEngine:
         self.identity = spec.identity()
         self._spec, self._path = spec, CHAT
         self.replicas = Replicas(spec, self._question)
+        self._owner: str | None = None  # whose server it is, as its list of models says; "" where that says nothing
         self._exact: bool | None = None  # whether it is a vLLM server, which gives any token's log-probability
         self._mute = False  # gives no log-probabilities at all
-        self._looking, self._suspects = asyncio.Lock(), asyncio.Lock()
+        self._looking, self._asking, self._suspects = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
-        (text, told, tokens), latency_s = await self._complete(prompt, _fields(sampling), _reply)
-        reason = REASONS.get(str(told))
-        if reason is None:
-            raise RequestRefused(f"the server ended the reply with finish_reason {told!r}")
-        text, found = cut(text, sampling.stop)
-        tokens_in, tokens_out, cached = tokens
-        return Completion(tidy(text), "stop" if found else reason, tokens_in, tokens_out, latency_s, cached)
+        path = self._take_path(prompt)
+        owner = await self._whose() if self._owner is None else self._owner
+        body = self._body(prompt, chat.fields(sampling, owner))
+        reply, latency_s = await self._send_timed(path, body, chat.reply)
+        text, found = cut(without_thought(reply.text), sampling.stop)
+        tokens_in, tokens_out, cached = reply.tokens
+        reason = "stop" if found else reply.finish_reason
+        return Completion(tidy(text), reason, tokens_in, tokens_out, latency_s, cached)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
         """Probabilities of the options as the reply's beginning, by the best that the server has.
@@ -83,6 +86,7 @@ class ServerEngine:
         Raises:
             RequestRefused: the server refuses the prompt, or no reply that was drawn begins with an option.
         """
+        self._take_path(prompt)
         if await self._is_exact():
             return await self._by_tokens(prompt, options)
         given = None if self._mute else await self._top(prompt)
@@ -98,8 +102,8 @@ class ServerEngine:
             {"logprobs": choices.TOP} if isinstance(prompt, str) else {"logprobs": True, "top_logprobs": choices.TOP}
         )
         try:
-            top, _ = await self._complete(prompt, asked | {"max_tokens": 1, "temperature": 1.0}, choices.top_of)
-            return top
+            body = self._body(prompt, asked | {"max_tokens": 1, "temperature": 1.0}, most=1)
+            return await self._send(self._take_path(prompt), body, choices.top_of)
         except RequestRefused:  # of the fields, or of the prompt: then the draws are refused too, and say so
             return None
 
@@ -117,9 +121,9 @@ class ServerEngine:
             raise RequestRefused(f"one of the options {list(options)} is no token of the model; give words")
         if all(len(option) == 1 for option in option_ids):
             wanted = [option[0] for option in option_ids]
-            logs = await self._send(TEXT, *choices.first_token(self._body({"prompt": ids}), wanted))
+            logs = await self._send(TEXT, *choices.first_token(self._body(ids, {}), wanted))
         else:
-            asked = (choices.whole_option(self._body({"prompt": [*ids, *option]}), option) for option in option_ids)
+            asked = (choices.whole_option(self._body([*ids, *option], {}), option) for option in option_ids)
             logs = await asyncio.gather(*(self._send(TEXT, *one) for one in asked))
         top = max(logs)
         return Probabilities.of([math.exp(log - top) for log in logs])
@@ -133,33 +137,44 @@ class ServerEngine:
     async def _is_exact(self) -> bool:
         async with self._looking:
             if self._exact is None:
-                try:
-                    owners = await self._send(
-                        "models", None, lambda answer: [one["owned_by"] for one in answer["data"]]
-                    )
-                    self._exact = "vllm" in owners
-                    if self._exact:
+                self._exact = await self._whose() == "vllm"
+                if self._exact:
+                    try:
                         await self._tokens("a")
-                except RequestRefused:  # no list of models, or a gateway that does not hand on /tokenize
-                    self._exact = False
+                    except RequestRefused:  # a gateway that does not hand on /tokenize
+                        self._exact = False
         return self._exact
 
-    async def _complete(
-        self, prompt: str | list[Message], fields: dict[str, Any], read: Callable[[dict[str, Any]], _T]
-    ) -> tuple[_T, float]:
-        self._path, key = (TEXT, "prompt") if isinstance(prompt, str) else (CHAT, "messages")
-        return await self._send_timed(self._path, self._body({key: prompt, **fields}), read)
+    async def _whose(self) -> str:
+        """Whose server it is: the first of `chat.OFF` that owns one of its models. It is asked once."""
+        async with self._asking:
+            if self._owner is None:
+                try:
+                    owners = await self._send("models", None, _owners)
+                except RequestRefused:  # no list of models
+                    owners = []
+                self._owner = next((owner for owner in chat.OFF if owner in owners), "")
+        return self._owner
 
-    def _body(self, fields: dict[str, Any]) -> dict[str, Any]:
-        return {"model": self._spec.model, **fields, **self._spec.options}
+    def _take_path(self, prompt: str | list[Message]) -> str:
+        """Where a prompt goes, and from now on the question to a server in doubt."""
+        self._path = TEXT if isinstance(prompt, str) else CHAT
+        return self._path
+
+    def _body(
+        self, prompt: str | list[Message] | list[int], fields: dict[str, Any], most: int | None = None
+    ) -> dict[str, Any]:
+        spec = self._spec
+        key = "messages" if prompt and isinstance(prompt, list) and isinstance(prompt[0], dict) else "prompt"
+        return chat.body(spec.model, {key: prompt, **fields}, spec.options, spec.max_tokens_field, most)
 
     async def _question(self, wire: Wire) -> None:
         """Ask for one token, never the same twice: a gateway that caches must not answer for a dead model."""
         seed = random.getrandbits(31)
-        words, fields = f"Say yes. ({seed})", _fields(Sampling(max_tokens=1, seed=seed))
-        asked = {"prompt": words} if self._path == TEXT else {"messages": [{"role": "user", "content": words}]}
-        content = json.dumps(self._body(asked | fields) | {"max_tokens": 1}).encode()
-        await _ask(wire, self._path, content, self._spec.probe_timeout_s, _reply)
+        words, fields = f"Say yes. ({seed})", chat.fields(Sampling(max_tokens=1, seed=seed))
+        asked: str | list[Message] = words if self._path == TEXT else [{"role": "user", "content": words}]
+        content = json.dumps(self._body(asked, fields, most=1)).encode()
+        await _ask(wire, self._path, content, self._spec.probe_timeout_s, chat.reply)
 
     async def _send(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], _T]) -> _T:
         found, _ = await self._send_timed(path, body, read)
@@ -186,6 +201,10 @@ class ServerEngine:
                     return found, time.perf_counter() - sent
                 except Trouble as trouble:
                     await self._bear(replica, trouble, woes)
+                except RequestRefused as refusal:
+                    if fix := chat.advice(body or {}, str(refusal)):
+                        raise RequestRefused(f"{refusal}{fix}") from refusal
+                    raise
                 finally:
                     self.replicas.leave(replica)
 
@@ -203,7 +222,9 @@ class ServerEngine:
         if isinstance(trouble, Unreachable):
             self.replicas.take_out(replica, trouble)
         elif isinstance(trouble, Doubtful):
-            if await self.replicas.vouch(replica):
+            woes.tries += 1
+            # One that is out and back again after each try does answer others.
+            if await self.replicas.vouch(replica) or woes.tries > self._spec.retries + 1:
                 raise RequestRefused(f"the server answers others and refuses this request with {trouble}")
         elif isinstance(trouble, Busy):
             self.replicas.refused(replica)
@@ -248,34 +269,14 @@ async def _ask(
     answer = await wire.send(path, content, limit_s)
     try:
         return read(answer)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        raise Failed(f"the answer is not what {path} should give: {str(answer)[:WORDS]}") from error
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise Failed(f"the answer is not what {path} should give: {excerpt(answer.get('error') or answer)}") from error
 
 
-def _fields(sampling: Sampling) -> dict[str, Any]:
-    """The request's fields; what is at its default is left out, as some servers refuse what they do not know."""
-    fields: dict[str, Any] = {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature}
-    said = {
-        "top_p": (sampling.top_p, 1.0),
-        "top_k": (sampling.top_k, 0),
-        "frequency_penalty": (sampling.frequency_penalty, 0.0),
-        "presence_penalty": (sampling.presence_penalty, 0.0),
-        "stop": (list(sampling.stop), []),
-        "seed": (sampling.seed, None),
-        "structured_outputs": (form(sampling), None),
-    }
-    return fields | {name: value for name, (value, default) in said.items() if value != default}
-
-
-def _reply(answer: dict[str, Any]) -> tuple[str, Any, tuple[int, int, int | None]]:
-    """The text, why it ended, and the tokens of prompt and reply, and of the prompt those that were cached."""
-    choice, usage = answer["choices"][0], answer.get("usage") or {}
-    text = choice["message"]["content"] if "message" in choice else choice["text"]
-    if not isinstance(text, str | None):
-        raise TypeError("the text of a reply is a string or null")
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens")
-    tokens = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
-    return text or "", choice.get("finish_reason"), (*tokens, None if cached is None else int(cached))
+def _owners(answer: dict[str, Any]) -> list[Any]:
+    """Who owns the models of a list; whatever else a server may say there, it is no fault."""
+    models = answer.get("data")
+    return [one.get("owned_by") for one in models if isinstance(one, dict)] if isinstance(models, list) else []
 
 
 @asynccontextmanager

@@ -8,9 +8,11 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from alignery.untrusted import excerpt
 from prompts import digest
 from tasks.engines.identity import identity_of
 from tasks.engines.protocol import Engine, SpecError
@@ -52,6 +54,12 @@ class TransformersSpec(_Weights):
         return identity_of("transformers", self.model, self.revision, self.dtype, self.lora)
 
 
+def _without_remote_code(options: dict[str, Any]) -> dict[str, Any]:
+    if options.get("trust_remote_code"):
+        raise ValueError("got trust_remote_code, expected none: a model's own code is never run; drop it")
+    return options
+
+
 class VllmSpec(_Weights):
     """vLLM in this process. `options` go to vLLM's AsyncEngineArgs as they are; null leaves vLLM its default."""
 
@@ -62,7 +70,7 @@ class VllmSpec(_Weights):
     tensor_parallel_size: int = Field(default=1, ge=1)  # GPUs that hold one model together
     data_parallel_size: int = Field(default=1, ge=1)  # such models, between which the requests are shared out
     in_flight: int | None = Field(default=None, ge=1)  # requests at once, for each; null: half more than vLLM batches
-    options: dict[str, Any] = {}
+    options: Annotated[dict[str, Any], AfterValidator(_without_remote_code)] = {}
 
     @property
     def places(self) -> int:
@@ -78,10 +86,21 @@ class VllmSpec(_Weights):
         return identity_of("vllm", self.model, self.revision, self.dtype, self.lora)
 
 
+def _is_url(url: Any) -> bool:
+    if not (isinstance(url, str) and url.isprintable() and re.fullmatch(r"https?://[^@?#,\s\\]+", url)):
+        return False
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").encode("idna")  # what a name is written in on the way
+        return bool(host) and parts.port != 0 and not parts.netloc.endswith(":")
+    except ValueError:  # a port out of range, brackets of no address, a name that is none
+        return False
+
+
 def _base_urls(given: Any) -> Any:
     """One URL, several with commas between them (as an environment variable holds them), or a list."""
     urls = [url.strip().rstrip("/") for url in given.split(",")] if isinstance(given, str) else given
-    sound = isinstance(urls, list | tuple) and urls and all(re.fullmatch(r"https?://[^@?#,\s]+", str(u)) for u in urls)
+    sound = isinstance(urls, list | tuple) and urls and all(map(_is_url, urls))
     if not sound or len(set(urls)) < len(urls):
         raise ValueError(
             "expected http(s)://host:port/v1, without user, password, '?' or '#'; one, or a list without twins"
@@ -93,6 +112,8 @@ class OpenAISpec(_Spec):
     """Any OpenAI-compatible server, or several that serve the same model.
 
     The key is read from the environment variable `api_key_env`, if that is set. Times are seconds; there are no others.
+    Dialects differ: a field that the server refuses is left out with null, as in `options: {seed: null, top_k: null}`,
+    and `max_tokens_field: max_completion_tokens` renames the limit. Neither moves a key of work unless it is an option.
     """
 
     engine: Literal["openai"]
@@ -111,7 +132,8 @@ class OpenAISpec(_Spec):
     retries: int = Field(default=4, ge=0)  # of a request that fails where others are answered
     max_answer_bytes: int = Field(default=16 << 20, ge=1)
     choose_draws: int = Field(default=16, ge=1)  # replies to a choice, where the server has no log-probabilities
-    options: dict[str, Any] = {}  # further fields of every request's body
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # what the server calls it
+    options: dict[str, Any] = {}  # further fields of every request's body; null leaves a field out
 
     @property
     def places(self) -> int:
@@ -157,7 +179,8 @@ def parse_spec(data: Mapping[str, Any], where: str = "engine") -> EngineSpec:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise SpecError(f"{where}: {field or 'the spec'}: {first['msg']} (got {first['input']!r})") from error
+        problem = f"{first['msg']} (got {excerpt(repr(first['input']))})"
+        raise SpecError(f"{where}: {field or 'the spec'}: {problem}") from None  # pydantic's own says the input again
 
 
 @asynccontextmanager

@@ -19,14 +19,15 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from yarl import URL
 
-from tasks.engines.protocol import RequestRefused
+from alignery.secrets import mask_values, remember, secrets
+from alignery.untrusted import excerpt
+from tasks.engines.protocol import RequestRefused, SpecError
 from tasks.engines.spec import OpenAISpec
 
 REFUSING = {400, 413, 414, 422, 431, 451}  # of this request, whoever else is answered
 BUSY = {429, 529}
 FAILING = {408, 409, 425}  # and all of 5xx
-WORDS = 300  # characters of a server's own words that are kept
-_HALF = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")  # a surrogate, in JSON's way of writing it or in bytes
+_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")  # a surrogate, in JSON's way of writing it or as it is
 
 
 class Trouble(Exception):
@@ -64,10 +65,11 @@ class Wire:
     """
 
     def __init__(self, base_url: str, spec: OpenAISpec) -> None:
-        self._spec, self._url, self._key = spec, base_url, os.environ.get(spec.api_key_env)
+        self._spec, self._url = spec, base_url
         self._headers = {"Content-Type": "application/json"}
-        if self._key:
-            self._headers["Authorization"] = f"Bearer {self._key}"
+        if key := _key(spec.api_key_env):
+            self._headers["Authorization"] = f"Bearer {key}"
+        self._secrets = secrets()
         self._silence = spec.timeout_s if spec.read_timeout_s is None else spec.read_timeout_s
         self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -88,24 +90,36 @@ class Wire:
         return self._meaning(*await self._exchange(self._urls[path], content, limit_s))
 
     async def _exchange(self, url: URL, content: bytes | None, limit_s: float) -> tuple[aiohttp.ClientResponse, bytes]:
-        session = self._session = self._session or self._opened()
-        method = "GET" if content is None else "POST"
         try:
             async with asyncio.timeout(limit_s) as clock:
                 self._clocks.add(clock)
                 try:
-                    async with session.request(method, url, data=content, allow_redirects=False) as response:
-                        return response, await self._body(response)
+                    return await self._response(url, content)
                 finally:
                     self._clocks.discard(clock)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
-            raise Unreachable(_named(error)) from error
-        except aiohttp.SocketTimeoutError as error:
-            raise Slow(f"nothing came for {self._silence:g} s (read_timeout_s)") from error
-        except aiohttp.ClientError as error:
-            raise Failed(_named(error)) from error
-        except TimeoutError as error:
-            raise Slow(f"no whole answer within {limit_s:g} s (see timeout_s)") from error
+        except (aiohttp.ClientError, TimeoutError) as error:
+            trouble = self._trouble(error, limit_s)
+        # Not in the handler: the library's error, which may hold a server's words and a secret in them, is let go.
+        raise trouble
+
+    async def _response(self, url: URL, content: bytes | None) -> tuple[aiohttp.ClientResponse, bytes]:
+        session = self._session = self._session or self._opened()
+        method = "GET" if content is None else "POST"
+        async with session.request(method, url, data=content, allow_redirects=False) as response:
+            if response.status < 200:  # another protocol from here on: the connection serves nobody again
+                response.close()
+                return response, b""
+            return response, await self._body(response)
+
+    def _trouble(self, error: Exception, limit_s: float) -> Trouble:
+        match error:
+            case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.ClientHttpProxyError():
+                return Unreachable(_named(error))
+            case aiohttp.SocketTimeoutError():
+                return Slow(f"nothing came for {self._silence:g} s (read_timeout_s)")
+            case TimeoutError():
+                return Slow(f"no whole answer within {limit_s:g} s (see timeout_s)")
+        return Failed(_named(error))
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         parts, size = [], 0
@@ -129,27 +143,27 @@ class Wire:
         )
 
     def _meaning(self, response: aiohttp.ClientResponse, body: bytes) -> dict[str, Any]:
-        status = response.status
+        status, answer = response.status, self._object(body)
         if 200 <= status < 300:
-            answer = _object(body)
             if answer is None:
-                raise Failed(f"the server's answer is not a JSON object: {self._words(body)!r}")
+                raise Failed(f"the server's answer is not a JSON object: {_words(answer, body)!r}")
             return answer
-        said, pause_s = f"HTTP {status}: {self._words(body)}", retry_after(response.headers.get("retry-after"))
+        said, pause_s = f"HTTP {status}: {_words(answer, body)}", retry_after(response.headers.get("retry-after"))
         if status in REFUSING:
             raise RequestRefused(f"the server refuses the request with {said}")
         if status in BUSY or (status == 503 and pause_s is not None):
             raise Busy(said, pause_s)
-        if status in FAILING or status >= 500:
+        if status in FAILING or status < 200 or status >= 500:
             raise Failed(said, pause_s)
         raise Doubtful(said)
 
-    def _words(self, body: bytes) -> str:
-        """The server's own words, bounded, and without the key, which a gateway may say again."""
-        error = (_object(body) or {}).get("error")
-        said = (error.get("message") if isinstance(error, dict) else error) or body.decode(errors="replace")
-        words = " ".join(str(said).split())
-        return (words.replace(self._key, "***") if self._key else words)[:WORDS]
+    def _object(self, body: bytes) -> dict[str, Any] | None:
+        """The JSON object of a body, without secrets: a gateway may say the key again, in any field."""
+        try:
+            answer = mask_values(_parsed(body), self._secrets)
+        except (ValueError, RecursionError):  # no JSON, or nested too deep
+            return None
+        return answer if isinstance(answer, dict) else None
 
     def cut(self) -> None:
         """End what is under way now, as if its time were up."""
@@ -184,17 +198,47 @@ def retry_after(told: str | None) -> float | None:
         return None
 
 
-def _object(body: bytes) -> dict[str, Any] | None:
-    """The JSON object; half a character in it (a lone surrogate), which no table can hold, becomes U+FFFD."""
+def _key(variable: str) -> str | None:
+    """The key in an environment variable, which is masked from now on. Raises SpecError where no header can hold it."""
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise SpecError(
+            f"the environment variable {variable} (api_key_env): got characters that a header cannot hold, expected a "
+            "key in ASCII; set it again"
+        )
+    remember(key)
+    return key or None
+
+
+def _words(answer: dict[str, Any] | None, body: bytes) -> str:
+    """The server's own words: of the error that it names, else its whole answer."""
+    error = (answer or {}).get("error")
+    said = (error.get("message") if isinstance(error, dict) else error) or body[:100_000].decode(errors="replace")
+    return excerpt(said)
+
+
+def _parsed(body: bytes) -> Any:
+    """The JSON value of a body in UTF-8, -16 or -32.
+
+    Half a character in it (a lone surrogate), which no table can hold, becomes U+FFFD, as do bytes that are no text. A
+    number too long to be read becomes null. Raises ValueError or RecursionError where it is no JSON.
+    """
+    code = json.detect_encoding(body)
     try:
-        answer = json.loads(body)
-        if _HALF.search(body):
-            text = json.dumps(answer, ensure_ascii=False)
-            answer = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
-    except ValueError:
-        return None
-    return answer if isinstance(answer, dict) else None
+        text = body.decode(code, "surrogatepass")
+    except UnicodeDecodeError:
+        text = body.decode(code, "replace")
+    try:
+        answer = json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:  # more digits than Python reads
+        answer = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 20 else None)
+    if _HALF.search(text):
+        text = json.dumps(answer, ensure_ascii=False)
+        answer = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
+    return answer
 
 
 def _named(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
+    return excerpt(f"{type(error).__name__}: {error}".removesuffix(": "))

@@ -59,13 +59,14 @@ Script = Callable[[str, int], Act]
 class Faulty:
     """Serves on 127.0.0.1 in the running loop, always at one port; `die` and `live` as often as a test likes."""
 
-    def __init__(self, script: Script = lambda words, number: ok()) -> None:
+    def __init__(self, script: Script = lambda words, number: ok(), owner: str | None = "somebody") -> None:
         self.script = script
         self.asked: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()  # with 200, and to the last byte
         self.seen: list[tuple[str, Any, dict[str, str], float]] = []  # path, body, headers, time
         self.now = self.most = 0
         self.port = 0
+        self.owner = owner  # of its models; None leaves the list of models to the script
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -113,6 +114,10 @@ class Faulty:
         headers = dict(line.split(": ", 1) for line in lines if line)
         body = json.loads(await reader.readexactly(int(headers.get("Content-Length", 0))) or b"null")
         path = first.split(" ")[1]
+        if path == "/v1/models" and self.owner is not None:
+            content = json.dumps({"data": [{"id": "m", "owned_by": self.owner}]}).encode()
+            writer.write(f"HTTP/1.1 200 X\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+            return True
         words = _words(path, body)
         self.seen.append((path, body, headers, time.monotonic()))
         self.asked[words] += 1

@@ -118,8 +118,8 @@ _COUNTS = {
 HOSTILE: list[Reply] = [
     # Counts that no column holds: the answer is sound, the count is unknown.
     *(Reply(f"usage: {name}", literal("usage", value), "completion") for name, value in _COUNTS.items()),
-    Reply("usage: a list", chat(usage=[1]), "completion"),
-    Reply("usage: a string", chat(usage="many"), "completion"),
+    Reply("usage is a list", chat(usage=[1]), "completion"),
+    Reply("usage is a string", chat(usage="many"), "completion"),
     Reply("usage: missing", _without("usage"), "completion"),
     Reply("usage: details are a number", chat(usage={"prompt_tokens": 5, "prompt_tokens_details": 7}), "completion"),
     Reply(
@@ -151,7 +151,7 @@ HOSTILE: list[Reply] = [
     # JSON.
     Reply("nested 100,000 deep", http(b"[" * 100_000 + b"]" * 100_000)),
     Reply("a field nested 100,000 deep", literal("x", "[" * 100_000 + "]" * 100_000)),
-    Reply("a field nested 700 deep", literal("x", "[" * 700 + "]" * 700), "completion"),
+    Reply("a field nested 200 deep", literal("x", "[" * 200 + "]" * 200), "completion"),
     Reply("objects nested 100,000 deep", http(b'{"a":' * 100_000 + b"1" + b"}" * 100_000)),
     Reply("a field of NaN", literal("created", "NaN"), "completion"),
     Reply("a field of 5,000 digits", literal("created", "9" * 5000), "completion"),
@@ -215,7 +215,7 @@ HOSTILE: list[Reply] = [
     Reply("101 Switching Protocols", b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n\0\0\0"),
     Reply("status 999", http(_WHOLE, "999 Odd")),
     Reply("status 0", http(_WHOLE, "000 Nothing")),
-    Reply("503 with Retry-After: now", http(b"later", "500 Oops", "Retry-After: \u00e9\u00e9")),
+    Reply("500 with an odd Retry-After", http(b"later", "500 Oops", "Retry-After: \u00e9\u00e9")),
     # Headers and framing.
     Reply("a cookie", http(_WHOLE, "200 OK", "Set-Cookie: session=1; Domain=127.0.0.1"), "completion"),
     Reply("a header of 1 MB", http(_WHOLE, "200 OK", "X-Long: " + "x" * (1 << 20))),
@@ -229,7 +229,11 @@ HOSTILE: list[Reply] = [
     Reply("a chunk size that is no number", _CHUNKED + b"zz\r\nabc\r\n0\r\n\r\n"),
     Reply("a chunk size of 64 bits", _CHUNKED + b"ffffffffffffffff\r\nabc\r\n"),
     Reply("chunks that never end", _CHUNKED + b"%x\r\n%b\r\n" % (len(_WHOLE), _WHOLE)),
-    Reply("a transfer encoding that nobody knows", _HEAD + b"Transfer-Encoding: rot13\r\n\r\n" + _WHOLE),
+    Reply(
+        "a transfer encoding that nobody knows",
+        _HEAD + b"Transfer-Encoding: rot13\r\n\r\n" + _WHOLE,
+        "completion",
+    ),
     Reply("HTTP/0.9", _WHOLE),
     Reply("another protocol", b"SSH-2.0-OpenSSH_9.6\r\n"),
     Reply("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64)),

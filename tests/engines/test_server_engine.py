@@ -38,7 +38,16 @@ def test_messages_and_texts_go_to_their_own_paths_with_what_was_set():
     assert chat.text == text.text == "said"
     assert (chat.finish_reason, chat.tokens_in, chat.tokens_out) == ("length", 5, 2)
     sent = {path: body for path, body, _, _ in server.seen}
-    common = {"model": "m", "max_tokens": 9, "temperature": 0.7, "top_k": 5, "stop": ["END"], "seed": 3, "user": "me"}
+    common = {
+        "model": "m",
+        "max_tokens": 9,
+        "temperature": 0.7,
+        "top_p": 1.0,
+        "top_k": 5,
+        "stop": ["END"],
+        "seed": 3,
+        "user": "me",
+    }
     assert sent == {
         "/v1/chat/completions": common | {"messages": CHAT},
         "/v1/completions": common | {"prompt": "raw"},
@@ -69,10 +78,10 @@ def test_latency_is_time_on_the_wire_and_not_in_the_queue_before_it():
 
 
 def test_the_key_is_sent_but_stands_in_no_identity_and_in_no_error(monkeypatch):
-    monkeypatch.setenv("MY_KEY", "s3cret")
+    monkeypatch.setenv("MY_KEY", "s3cret-of-some-length")
 
     async def main():
-        async with Faulty(lambda words, number: error(400, f"no good with s3cret: {words}")) as server:
+        async with Faulty(lambda words, number: error(400, f"no good with s3cret-of-some-length: {words}")) as server:
             async with open_engine(spec(server.url, api_key_env="MY_KEY")) as engine:
                 told = await asyncio.gather(engine.generate("x", Sampling()), return_exceptions=True)
             await ask(server.url, "x")
@@ -80,7 +89,7 @@ def test_the_key_is_sent_but_stands_in_no_identity_and_in_no_error(monkeypatch):
 
     identity, server, told = asyncio.run(main())
     assert identity == f"openai:{server.url}:m"
-    assert server.seen[0][2]["Authorization"] == "Bearer s3cret"
+    assert server.seen[0][2]["Authorization"] == "Bearer s3cret-of-some-length"
     assert "Authorization" not in server.seen[1][2]
     assert "no good with ***: x" in told
 
@@ -93,7 +102,9 @@ def test_a_proxy_from_the_environment_is_used_for_other_hosts(monkeypatch):
 
     (reply,), proxy = asyncio.run(main())
     assert reply.text == "fine"
-    assert proxy.seen[0][0] == "http://model.example/v1/completions"
+    assert {path for path, *_ in proxy.seen} == {
+        f"http://model.example/v1/{path}" for path in ("models", "completions")
+    }
 
 
 def test_cached_tokens_are_read_where_the_server_tells_them():
@@ -179,7 +190,7 @@ def without_models(reply):
 
 def choose(script, prompt, options, **changes):
     async def main():
-        async with Faulty(script) as server, open_engine(spec(server.url, **changes)) as engine:
+        async with Faulty(script, owner=None) as server, open_engine(spec(server.url, **changes)) as engine:
             return await engine.choose(prompt, options), await engine.choose(prompt, options), server
 
     return asyncio.run(main())
@@ -209,7 +220,7 @@ def test_choose_draws_where_no_log_probabilities_tell_and_says_so():
             server_body[:] = [server.seen[-1][1]]
             return without_models(reply)(words, number)
 
-        async with Faulty(script) as server, open_engine(spec(server.url, choose_draws=8)) as engine:
+        async with Faulty(script, owner=None) as server, open_engine(spec(server.url, choose_draws=8)) as engine:
             return [await engine.choose("raw", ["yes", "no", "never"]) for _ in range(2)], server
 
     server_body: list[dict] = []

@@ -55,3 +55,9 @@ def test_foreign_words_are_bounded_printable_and_on_one_line():
 
 def test_a_key_that_is_cut_is_masked_first():
     assert excerpt("a" * 50 + KEY, 56) == "a" * 50 + "***"
+
+
+@pytest.mark.parametrize("part", ["://:", "://", "bearer ", "bearer" + " " * 50_000, "x:", "password='", "sk-"])
+def test_foreign_text_made_to_keep_the_patterns_busy_is_read_at_once(part):
+    """Each took minutes where a pattern went over a long run again from each of its places."""
+    assert len(excerpt(part * (100_000 // len(part)))) <= 300
