@@ -18,6 +18,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from tasks.engines.draw import Dice, draw
 from tasks.engines.protocol import Completion, Sampling
+from tasks.engines.thoughts import without_thought
 from tasks.engines.tokens import cut, decode, tidy
 
 SLACK = 64  # columns a cache grows by, so that a step seldom copies it
@@ -134,7 +135,8 @@ class Decoder:
             if row.done and row.future.set_running_or_notify_cancel():
                 reason: Literal["stop", "length"] = "stop" if ended or found else "length"
                 tokens = len(row.prompt), len(row.written)
-                row.future.set_result(Completion(tidy(text), reason, *tokens, time.perf_counter() - row.joined))
+                text = tidy(without_thought(text))
+                row.future.set_result(Completion(text, reason, *tokens, time.perf_counter() - row.joined))
 
     def _may_close(self, stop: str, token: int) -> bool:
         """Whether a token may complete a stop string: if it holds its last character. Decoding is slow, this is not."""

@@ -21,6 +21,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar
 
+from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.decode import Decoder, Row, score
 from tasks.engines.identity import locate, locate_adapter
@@ -102,7 +103,9 @@ class TransformersEngine:
         """The worker is gone, closed or broken: all that is open, and all that comes, gets EngineDown."""
         cause = work.exception()
         fault = EngineDown(
-            f"the transformers engine failed: {type(cause).__name__}: {cause}" if cause else "the engine was closed"
+            f"the transformers engine failed: {type(cause).__name__}: {excerpt(cause)}"
+            if cause
+            else "the engine was closed"
         )
         fault.__cause__ = cause
         with self._lock:
@@ -189,13 +192,19 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
     place, is_folder = locate(spec.model)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
     disable_progress_bar()
-    # A folder is read without asking any hub.
-    source = {"local_files_only": is_folder} | ({} if is_folder else {"revision": spec.revision})
+    # A folder is read without asking any hub, and a model's own code is never run: left open, stdin is asked.
+    source: dict[str, Any] = {"local_files_only": is_folder, "trust_remote_code": False}
+    source |= {} if is_folder else {"revision": spec.revision}
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **source)
         model = AutoModelForCausalLM.from_pretrained(place, dtype=getattr(torch, spec.dtype), **source)
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        if "trust_remote_code" in str(error):
+            raise SpecError(
+                f"engine.model: {spec.model!r} has code of its own, which is never run; give a model of an "
+                "architecture that transformers has"
+            ) from error
+        reason = excerpt(str(error).partition("\n")[0])
         raise SpecError(f"engine.model: cannot load {spec.model!r}: {reason}; give another folder or name") from error
     if spec.lora:
         model = _merged(model, spec.lora)
@@ -214,11 +223,13 @@ def _merged(model: Any, lora: str) -> Any:
     try:
         from peft import PeftModel
     except ImportError as error:
-        raise SpecError(f"engine.lora: peft cannot be imported ({error}); pip install 'alignery[train]'") from error
+        raise SpecError(
+            f"engine.lora: peft cannot be imported ({excerpt(error)}); pip install 'alignery[train]'"
+        ) from error
     try:
         return PeftModel.from_pretrained(model, adapter.folder).merge_and_unload()
     except (RuntimeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+        reason = excerpt(str(error).partition("\n")[0])
         raise SpecError(f"engine.lora: {lora!r} does not fit the model: {reason}; give an adapter of it") from error
 
 

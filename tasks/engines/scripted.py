@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prompts import Message, digest
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling
+from tasks.engines.thoughts import without_thought
 
 Asked = str | list[Message]
 Reply = str | Completion | Exception
@@ -62,7 +63,8 @@ class ScriptedEngine:
         if isinstance(reply, Exception):
             raise reply
         if isinstance(reply, Completion):
-            return reply
+            return replace(reply, text=without_thought(reply.text))
+        reply = without_thought(reply)
         return Completion(reply, "stop", len(text_of(prompt).split()), len(reply.split()), self._latency_s)
 
     async def choose(self, prompt: Asked, options: Sequence[str]) -> list[float]:

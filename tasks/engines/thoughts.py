@@ -5,10 +5,17 @@ from __future__ import annotations
 
 import re
 
-_TAGS = r"(think|thinking|thought|reasoning|seed:think)"
-_BEGIN = re.compile(rf"\s*+(?:<{_TAGS}>|(\[THINK\]))", re.IGNORECASE)
-# A tag in quotes is spoken about; it ends nothing.
-_MARK = re.compile(rf"(?<![`'\"“‘])(?:<(/?){_TAGS}>|\[(/?)THINK\])", re.IGNORECASE)
+_NAMES = "think|thinking|thought|reasoning|seed:think"
+_BEGIN = re.compile(rf"\s*+(?P<tag><(?:{_NAMES})>|\[THINK\])", re.IGNORECASE)
+
+
+def _unquoted(tag: str) -> re.Pattern[str]:
+    """A tag that is not spoken about, as in `</think>`."""
+    quote = "[`'\"“”‘’]"
+    return re.compile(rf"(?<!{quote})(?:{tag})|(?:{tag})(?!{quote})", re.IGNORECASE)
+
+
+_TAG = _unquoted(rf"</?(?:{_NAMES})>|\[/?THINK\]")
 
 
 def without_thought(text: str) -> str:
@@ -19,13 +26,12 @@ def without_thought(text: str) -> str:
     beginning into the prompt: then all before a `</think>` that nothing opened is thought. A reply that ends within its
     thought has no answer, and its text is empty. A tag later in an answer, or in quotes, cuts nothing.
     """
-    answer, is_first = text, True
-    while begin := _BEGIN.match(answer):
-        tag = begin[1] or "THINK"
-        end = re.compile(rf"</{tag}>|\[/{tag}\]", re.IGNORECASE).search(answer, begin.end())
+    first = _TAG.search(text)
+    place = first.end() if first and first[0][1] == "/" else 0
+    while begin := _BEGIN.match(text, place):
+        tag = begin["tag"]
+        end = _unquoted(re.escape(f"{tag[0]}/{tag[1:]}")).search(text, begin.end())
         if end is None:
             return ""
-        answer, is_first = answer[end.end() :], False
-    if is_first and (mark := _MARK.search(text)) and "/" in (mark[1] or "", mark[3] or ""):
-        return without_thought(text[mark.end() :]).lstrip()
-    return text if is_first else answer.lstrip()
+        place = end.end()
+    return text[place:].lstrip() if place else text

@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.protocol import RequestRefused, Sampling
 
@@ -29,7 +30,9 @@ def encode(tokenizer: Any, prompt: str | list[Message]) -> list[int]:
         text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
     except jinja2.TemplateError as error:
         roles = [message["role"] for message in prompt]
-        raise RequestRefused(f"the model's chat template refuses messages with the roles {roles}: {error}") from error
+        raise RequestRefused(
+            f"the model's chat template refuses messages with the roles {roles}: {excerpt(error)}"
+        ) from error
     return _ids(tokenizer, text, special=False)
 
 

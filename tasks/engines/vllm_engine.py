@@ -16,10 +16,12 @@ from contextlib import asynccontextmanager, suppress
 from itertools import count
 from typing import Any
 
+from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.identity import locate, locate_adapter
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
 from tasks.engines.spec import VllmSpec
+from tasks.engines.thoughts import without_thought
 from tasks.engines.tokens import check_length, decode, encode, encode_options, form, tidy
 
 # The CPU's key-value cache is in GiB, and our choice; left alone, vLLM takes a share of the machine's memory.
@@ -59,7 +61,8 @@ class VllmEngine:
             raise RequestRefused(f"vLLM ended the reply with finish_reason {reply.finish_reason!r}")
         tokens = len(ids), len(reply.token_ids)
         text = reply.text if sampling.stop else decode(self._tokenizer, reply.token_ids)
-        return Completion(tidy(text), reply.finish_reason, *tokens, latency_s, output.num_cached_tokens)
+        text = tidy(without_thought(text))
+        return Completion(text, reply.finish_reason, *tokens, latency_s, output.num_cached_tokens)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
         """Probabilities of the options, each read as tokens that follow the prompt's; several tokens multiply."""
@@ -165,9 +168,9 @@ class VllmEngine:
                 outputs = [output async for output in stream]
                 return outputs[-1], time.perf_counter() - sent
             except VLLMClientError as error:
-                raise RequestRefused(f"vLLM refuses the request: {error}") from error
+                raise RequestRefused(f"vLLM refuses the request: {excerpt(error)}") from error
             except EngineGenerateError as error:
-                raise RequestRefused(f"vLLM failed on the request: {error.__cause__!r}") from error
+                raise RequestRefused(f"vLLM failed on the request: {excerpt(repr(error.__cause__))}") from error
             except EngineDeadError:
                 await self._restart(llm)
 
@@ -200,7 +203,7 @@ def _arguments(spec: VllmSpec) -> dict[str, Any]:
     arguments: dict[str, Any] = {"model": place, "dtype": spec.dtype}
     arguments |= {name: value for name, value in given.items() if value is not None}
     arguments |= {"tensor_parallel_size": spec.tensor_parallel_size, "data_parallel_size": spec.data_parallel_size}
-    arguments |= {"enable_prefix_caching": True, "disable_log_stats": True}
+    arguments |= {"enable_prefix_caching": True, "disable_log_stats": True, "trust_remote_code": False}
     if spec.lora:
         rank = locate_adapter(spec.lora).rank
         arguments |= {"enable_lora": True, "max_lora_rank": next((room for room in RANKS if room >= rank), rank)}
@@ -222,15 +225,18 @@ def _start(spec: VllmSpec) -> Any:
         from vllm.v1.engine.async_llm import AsyncLLM
     except ImportError as error:
         raise SpecError(
-            f"engine: vllm cannot be imported ({error}); pip install 'alignery[vllm]', or use engine: transformers"
+            f"engine: vllm cannot be imported ({excerpt(error)}); pip install 'alignery[vllm]', or use engine: "
+            "transformers"
         ) from error
     try:
         # The factory is offline work: so vLLM's batches are as big by default as those of its LLM class.
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**_arguments(spec)), usage_context=UsageContext.LLM_CLASS)
     except (TypeError, ValueError, OSError) as error:
-        raise SpecError(f"engine: vLLM will not start {spec.model!r}: {error}; mend the spec's options") from error
+        raise SpecError(
+            f"engine: vLLM will not start {spec.model!r}: {excerpt(error)}; mend the spec's options"
+        ) from error
     except RuntimeError as error:
-        raise EngineDown(f"vLLM's engine process failed to start: {error}; its own log says why") from error
+        raise EngineDown(f"vLLM's engine process failed to start: {excerpt(error)}; its own log says why") from error
 
 
 @asynccontextmanager

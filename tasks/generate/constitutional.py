@@ -26,10 +26,12 @@ from tasks.step import Rejected, Row, Step, Unparsed
 
 _OPENING = r"(?:(?:sure|certainly|of course|absolutely|ok|okay|yes)\b[,.!]*\s*)?"
 _ANNOUNCED = r"(?:here(?:['’]s| is)|below is|this is|the following is)"
-_NAMED = r"(?:revis\w+|rewrit\w+|critique|(?:new|improved|corrected|updated|better) (?:version|answer|response|reply))"
+_NAMED = (
+    r"(?:revis\w++|rewrit\w++|critique|(?:new|improved|corrected|updated|better) (?:version|answer|response|reply))"
+)
 # "Here is my revised answer to you:" is a preamble, and so is "Revised answer:"; "Here is a recipe for soup:" is not.
 _PREAMBLE = re.compile(
-    rf"\s*{_OPENING}(?:{_ANNOUNCED}[^:.!?\n]{{0,40}}?\b{_NAMED}[^:.!?\n]{{0,40}}|(?:the |my )?{_NAMED}( \w+)?)\s*:\s*",
+    rf"\s*{_OPENING}(?:{_ANNOUNCED}[^:.!?\n]{{0,40}}?\b{_NAMED}[^:.!?\n]{{0,40}}|(?:the |my )?{_NAMED}( \w++)?)\s*:\s*",
     re.IGNORECASE,
 )
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’"}

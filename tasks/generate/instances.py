@@ -32,7 +32,10 @@ COLON = "ends with a colon"
 CONFLICT = "conflict: one input has different outputs, so none of the task's instances is kept"
 TWICE = "the same instance twice"
 SURPLUS = "more instances than are wanted"
-_EXAMPLE = re.compile(r"^[ \t]*(?:\*\*)?Example \d+(?:\*\*)?[ \t]*[.:]?(?:\*\*)?[ \t]*$", re.MULTILINE | re.IGNORECASE)
+# Nothing in it backtracks (`+` after a quantifier): a long run of blanks would be read again from each of its places.
+_EXAMPLE = re.compile(
+    r"^[ \t]*+(?:\*\*)?+Example \d++(?:\*\*)?+[ \t]*+[.:]?+(?:\*\*)?+[ \t]*+$", re.MULTILINE | re.IGNORECASE
+)
 _INPUT = re.compile(r"^[ \t]*Input[ \t]*:", re.MULTILINE | re.IGNORECASE)
 _OUTPUT = re.compile(r"^[ \t]*Output[ \t]*:", re.MULTILINE | re.IGNORECASE)
 _LABEL = re.compile(r"^[ \t]*(?:Class )?Label[ \t]*:", re.MULTILINE | re.IGNORECASE)

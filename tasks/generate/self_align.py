@@ -103,7 +103,9 @@ def cited(thought: str, rules: Sequence[Rule]) -> list[str]:
     A rule is cited by its number ("rule 3", "rules 3 and 5"), or by its name in a sentence that speaks of rules;
     elsewhere "helpful" is just a word.
     """
-    numbers = {int(number) for found in _NUMBERED.findall(thought) for number in re.findall(r"\d+", found)}
+    numbers = {
+        int(number) for found in _NUMBERED.findall(thought) for number in re.findall(r"\d+", found) if len(number) < 5
+    }
     about_rules = " ".join(sentence for sentence in _SENTENCE.split(thought) if _RULE.search(sentence))
     return [
         rule.name
@@ -114,7 +116,9 @@ def cited(thought: str, rules: Sequence[Rule]) -> list[str]:
 
 def whole_words(text: str) -> str:
     """A text that was cut short, without its last word, which may be part of one."""
-    return "".join(re.findall(r"\S+\s+", text)).rstrip()
+    if text[-1:].isspace():
+        return text.strip()
+    return (text.rsplit(None, 1)[:-1] or [""])[0].strip()
 
 
 def _reader(

@@ -31,7 +31,7 @@ from tasks.step import Row, Step, Unparsed
 
 DUPLICATE = "near-duplicate: ROUGE-L"
 _BATCH = 64  # compared with the pool at once
-_NUMBER = re.compile(r"^\s*(\d{1,4})\s?[.)]\s+", re.MULTILINE)
+_NUMBER = re.compile(r"^[^\S\n]*+(\d{1,4})\s?[.)]\s+", re.MULTILINE)
 _LIMITS = ("min_words", "max_words", "blacklist", "openings", "ascii_start")
 # What a model of text alone can neither see nor do.
 _PICTURED = ("image", "images", "graph", "graphs", "picture", "pictures", "map", "maps", "draw", "plot")

@@ -30,7 +30,8 @@ STUB = "no end and too short"
 ENDLESS = "\n13. "  # paper: a list that comes so far is cut here
 SHORTEST = 128  # characters of an answer without an end; paper
 _HEADINGS = re.compile(
-    r"^\W*(?:see also|external links|references|further reading|bibliography|notes)\W*$", re.IGNORECASE | re.MULTILINE
+    r"^[^\w\n]*+(?:see also|external links|references|further reading|bibliography|notes)[^\w\n]*+$",
+    re.IGNORECASE | re.MULTILINE,
 )
 
 
