@@ -9,6 +9,7 @@ from typing import Any
 from tasks.engines.protocol import RequestRefused
 
 TOP = 20  # the most log-probabilities that servers give
+LEAST, ROUNDING = -9999.0, 0.01  # of a log-probability: the least that counts, and how much over 0 is rounding
 
 Asked = tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]
 
@@ -17,9 +18,22 @@ def top_of(answer: dict[str, Any]) -> list[tuple[str, float]] | None:
     """(token, log-probability) of the first position; chat and completions write them differently."""
     told = answer["choices"][0].get("logprobs") or {}
     if content := told.get("content"):
-        return [(entry["token"], float(entry["logprob"])) for entry in content[0]["top_logprobs"]] or None
+        return [(_token(entry["token"]), log_of(entry["logprob"])) for entry in content[0]["top_logprobs"]] or None
     top = told.get("top_logprobs") or [None]
-    return [(token, float(log)) for token, log in (top[0] or {}).items()] or None
+    return [(token, log_of(log)) for token, log in (top[0] or {}).items()] or None
+
+
+def log_of(told: Any) -> float:
+    """A log-probability, at least -9999, as some servers write what has none. Raises ValueError where it is none."""
+    if isinstance(told, bool) or not isinstance(told, int | float) or not told <= ROUNDING:  # NaN is not, either
+        raise ValueError(f"got the log-probability {told!r}, expected a number of at most 0")
+    return max(float(told), LEAST)
+
+
+def _token(told: Any) -> str:
+    if not isinstance(told, str):
+        raise TypeError("a token is a string")
+    return told
 
 
 def among_top(given: Sequence[tuple[str, float]], options: Sequence[str]) -> list[float] | None:
@@ -61,7 +75,7 @@ def first_token(body: dict[str, Any], wanted: Sequence[int]) -> Asked:
 
     def read(answer: dict[str, Any]) -> list[float]:
         first = answer["choices"][0]["logprobs"]["top_logprobs"][0]
-        return [float(first[f"token_id:{token}"]) for token in wanted]
+        return [log_of(first[f"token_id:{token}"]) for token in wanted]
 
     asked = {"logprob_token_ids": sorted(set(wanted)), "logprobs": 1, "return_tokens_as_token_ids": True}
     return body | {"max_tokens": 1, "temperature": 1.0} | asked, read
@@ -72,6 +86,6 @@ def whole_option(body: dict[str, Any], option: Sequence[int]) -> Asked:
 
     def read(answer: dict[str, Any]) -> float:
         places = answer["choices"][0]["prompt_logprobs"][-len(option) :]
-        return math.fsum(float(place[str(token)]["logprob"]) for place, token in zip(places, option, strict=True))
+        return math.fsum(log_of(place[str(token)]["logprob"]) for place, token in zip(places, option, strict=True))
 
     return body | {"max_tokens": 1, "temperature": 1.0, "prompt_logprobs": 0}, read

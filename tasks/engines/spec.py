@@ -178,9 +178,9 @@ def parse_spec(data: Mapping[str, Any], where: str = "engine") -> EngineSpec:
         return _ADAPTER.validate_python(data)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        problem = f"{first['msg']} (got {excerpt(repr(first['input']))})"
-        raise SpecError(f"{where}: {field or 'the spec'}: {problem}") from None  # pydantic's own says the input again
+    # Not in the handler: pydantic's own error says the input again, and a password in it.
+    field = ".".join(str(part) for part in first["loc"])
+    raise SpecError(f"{where}: {field or 'the spec'}: {first['msg']} (got {excerpt(repr(first['input']))})")
 
 
 @asynccontextmanager

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tasks.engines import EngineDown, RequestRefused, Sampling, open_engine
+from tasks.engines import EngineDown, RequestRefused, Sampling, SpecError, open_engine
 
 WARM = Sampling(temperature=0.8, max_tokens=24, seed=7)
 PROMPTS = ["".join(random.Random(n).choices("abc def", k=5 + n % 40)) for n in range(63)]
@@ -270,3 +272,32 @@ def test_a_failure_of_the_model_reaches_everyone_with_its_cause(tiny, monkeypatc
     for fault in asyncio.run(main()):
         assert isinstance(fault, EngineDown)
         assert "MemoryError: no room" in str(fault)
+
+
+def test_what_a_models_generation_config_says_of_sampling_changes_no_reply(tiny, tmp_path):
+    """What is recorded is what was drawn: only the sampling that was asked for counts."""
+    filled = shutil.copytree(tiny, tmp_path / "filled")
+    config = json.loads((filled / "generation_config.json").read_text())
+    config |= {"do_sample": True, "top_k": 1, "top_p": 0.01, "temperature": 0.01, "repetition_penalty": 9.0}
+    (filled / "generation_config.json").write_text(json.dumps(config))
+
+    async def reply(folder):
+        async with open_engine({"engine": "transformers", "model": str(folder), "threads": 1}) as engine:
+            return (await engine.generate("hello", Sampling(1.0, max_tokens=40, seed=3))).text
+
+    assert asyncio.run(reply(tiny)) == asyncio.run(reply(filled))
+
+
+def test_a_model_with_code_of_its_own_is_refused_and_the_code_is_not_run(tiny, tmp_path):
+    folder, ran = shutil.copytree(tiny, tmp_path / "model"), tmp_path / "ran"
+    (folder / "odd.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    own = {"AutoConfig": "odd.Config", "AutoModelForCausalLM": "odd.Model"}
+    (folder / "config.json").write_text(json.dumps({"model_type": "odd", "auto_map": own}))
+
+    async def main():
+        async with open_engine({"engine": "transformers", "model": str(folder)}):
+            raise AssertionError("opened")
+
+    with pytest.raises(SpecError, match=r"code of its own, which is never run; give a model"):
+        asyncio.run(main())
+    assert not ran.exists()

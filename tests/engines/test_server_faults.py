@@ -168,6 +168,22 @@ def test_429_without_end_is_the_servers_and_for_one_row_alone_the_rows():
     assert server.asked["huge"] == 20
 
 
+def test_a_server_that_is_full_for_long_loses_no_row():
+    """Put off more often than a request of its own fault may be; but nobody else was answered meanwhile."""
+    full = lambda words, number: error(429, "busy") if number < 25 else ok("now")  # noqa: E731
+    (reply,), server = asked(full, "x", longest_pause_s=0.01)
+    assert reply.text == "now"
+    assert server.asked["x"] == 26
+
+
+def test_a_server_that_changes_protocol_after_each_request_ends_with_the_row():
+    """The probe found a broken connection, and the next one a server that lives: the request was asked for ever."""
+    script = lambda words, number: Act(101) if words == "x" else ok()  # noqa: E731
+    (fault,), server = asked(script, "x", retries=2)
+    assert isinstance(fault, RequestRefused)
+    assert server.asked["x"] <= 4
+
+
 @pytest.mark.parametrize("status", [301, 401, 403, 404])
 def test_a_wrong_address_model_or_key_ends_the_run_at_once_and_refuses_nobody(status):
     began = time.monotonic()

@@ -96,6 +96,18 @@ def test_base_urls_are_one_or_several_and_as_an_environment_variable_holds_them(
         "one:8000/v1",
         "http://me:word@one/v1",
         f"{one}?key=1",
+        "http://one:99999/v1",
+        "http://one:0/v1",
+        "http://one:port/v1",
+        "http://one:/v1",
+        "http://:8000/v1",
+        "http://[::1/v1",
+        "http://a..b/v1",
+        f"http://{'a' * 64}/v1",
+        "ftp://one/v1",
+        "http:///v1",
+        "http://one\\two/v1",
+        "http://one\x00/v1",
         f"{one},",
         f"{one},{one}/",
         [],
@@ -104,6 +116,18 @@ def test_base_urls_are_one_or_several_and_as_an_environment_variable_holds_them(
     ):
         with pytest.raises(SpecError, match=r"base_url: .*expected http\(s\)://host:port/v1"):
             parse_spec({"engine": "openai", "base_url": wrong, "model": "m"})
+
+
+def test_a_host_may_be_an_address_or_a_name_in_any_script():
+    for url in ("http://[::1]:8000/v1", "http://127.0.0.1/v1", "https://m\u00fcnchen.example:8443/openai/v1"):
+        assert server(url + "//").base_url == (url,)
+
+
+def test_neither_a_models_own_code_nor_a_limits_name_is_told_apart_by_luck():
+    with pytest.raises(SpecError, match="own code is never run"):
+        parse_spec({"engine": "vllm", "model": "m", "options": {"trust_remote_code": True}})
+    plain = server("http://one/v1")
+    assert server("http://one/v1", max_tokens_field="max_completion_tokens").identity() == plain.identity()
 
 
 def test_a_further_server_is_no_other_model_and_a_model_that_moves_can_keep_its_name():

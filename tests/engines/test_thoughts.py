@@ -1,0 +1,64 @@
+"""A reasoning model's thought is no part of its answer; an answer that speaks of thoughts is left alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.engines import Sampling, ScriptedEngine
+from tasks.engines.thoughts import without_thought
+
+TAGS = ("<think>", "<thinking>", "<reasoning>", "<thought>", "<seed:think>", "[THINK]", "<THINK>")
+words = st.text(st.characters(exclude_characters="<>[]`'\"“”‘’", exclude_categories=["Cs"]), max_size=60)
+visible = words.map(str.strip).filter(bool)
+
+
+def closing(tag: str) -> str:
+    return f"{tag[0]}/{tag[1:]}"
+
+
+@given(st.sampled_from(TAGS), words, visible, st.sampled_from(["", "\n", "\n\n", " "]))
+def test_a_thought_is_cut_off_whole_or_where_only_its_end_is_there(tag, thought, answer, gap):
+    whole = f"{gap}{tag}{thought}{closing(tag)}{gap}{answer}"
+    only_its_end = f"{thought}{closing(tag)}{gap}{answer}"
+    twice = f"{tag}{thought}{closing(tag)}{gap}{whole}"
+    assert {without_thought(text) for text in (whole, only_its_end, twice)} == {answer}
+
+
+@given(st.sampled_from(TAGS), words)
+def test_a_reply_that_ends_within_its_thought_has_no_answer(tag, thought):
+    assert without_thought(f"{tag}{thought}") == ""
+
+
+@given(words)
+def test_what_holds_no_tag_is_left_as_it_is(text):
+    assert without_thought(text) == text
+
+
+@given(st.sampled_from(TAGS), visible, words)
+def test_an_answer_that_speaks_of_a_tag_is_left_as_it_is(tag, before, after):
+    for text in (f"{before} {tag}{after}", f"{before} {tag}{after}{closing(tag)}", f"{before} `{closing(tag)}`{after}"):
+        assert without_thought(text) == text
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        ("<think>\nHm, `</think>` ends it.\n</think>\n\nYes.", "Yes."),
+        ('<think>They want "yes"</think>Yes.', "Yes."),
+        ("<think></think>", ""),
+        ("Answer: 1 < 2 </thinker>", "Answer: 1 < 2 </thinker>"),
+        ("<think>a</think>Use <think> and </think>.", "Use <think> and </think>."),
+    ],
+)
+def test_samples(reply, answer):
+    assert without_thought(reply) == answer
+
+
+def test_the_scripted_engine_cuts_as_the_others_do():
+    engine = ScriptedEngine(["<think>a b c</think>\n\nYes."])
+    reply = asyncio.run(engine.generate("x", Sampling()))
+    assert (reply.text, reply.tokens_out) == ("Yes.", 1)
