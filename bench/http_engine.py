@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 import httpx
 
-from bench.stand_in import StandIn, completion, response, serving
+from bench.stand_in import MODELS, StandIn, completion, response, serving
 from tasks.engines import Sampling, open_engine
 
 TAIL = (*[0.06] * 10, *[0.14] * 6, *[0.4] * 3, 1.04)  # seconds: a fifth of 0.3, 0.7, 2.0 and 5.2
@@ -41,7 +41,9 @@ class _BySeed(StandIn):
         self.latency = LATENCIES[latency]
 
     def asked(self, head: bytes, body: bytes) -> None:
-        if delay := self.latency(int(body.rpartition(b'"seed":')[2].strip(b" }"))):
+        if head.startswith(b"GET"):
+            self.answer(MODELS)
+        elif delay := self.latency(int(body.rpartition(b'"seed":')[2].strip(b" }"))):
             asyncio.get_running_loop().call_later(delay, self.answer, WHOLE)
         else:
             self.answer(WHOLE)

@@ -23,6 +23,9 @@ def response(body: bytes, status: str = "200 OK") -> bytes:
     return head % (status.encode(), len(body)) + body
 
 
+MODELS = response(b'{"object": "list", "data": [{"id": "stand-in", "object": "model", "owned_by": "bench"}]}')
+
+
 class StandIn(asyncio.Protocol, ABC):
     """One connection. It reads no more of a request than where it ends; the rest is `asked`'s business."""
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from bench.peers.load import is_bad, latency_s, place_of, reply
-from bench.stand_in import StandIn, completion, response
+from bench.stand_in import MODELS, StandIn, completion, response
 
 Place = tuple[int, int]  # row and step
 REFUSED = response(b'{"error": {"message": "the prompt holds a word that I refuse", "code": 400}}', "400 Bad Request")
-MODELS = response(b'{"object": "list", "data": [{"id": "stand-in", "object": "model", "owned_by": "bench"}]}')
 GREETING = response(completion("yes"))
 
 

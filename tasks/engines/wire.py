@@ -26,7 +26,7 @@ from tasks.engines.spec import OpenAISpec
 
 REFUSING = {400, 413, 414, 422, 431, 451}  # of this request, whoever else is answered
 BUSY = {429, 529}
-FAILING = {408, 409, 425}  # and all of 5xx
+FAILING = {408, 409, 425}  # and all of 5xx but 501, which says that there is no such thing
 _HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")  # a surrogate, in JSON's way of writing it or as it is
 
 
@@ -153,7 +153,7 @@ class Wire:
             raise RequestRefused(f"the server refuses the request with {said}")
         if status in BUSY or (status == 503 and pause_s is not None):
             raise Busy(said, pause_s)
-        if status in FAILING or status < 200 or status >= 500:
+        if status in FAILING or status < 200 or (status >= 500 and status != 501):
             raise Failed(said, pause_s)
         raise Doubtful(said)
 

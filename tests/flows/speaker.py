@@ -30,6 +30,9 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Speaker
 
+    def do_GET(self) -> None:
+        self._send({"data": [{"id": "speaker", "owned_by": "tests"}]})
+
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         with self.server.lock:
@@ -37,7 +40,10 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(0.03)
         text = speak(asked["messages"], Sampling(seed=asked["seed"]))
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-        body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}}).encode()
+        self._send({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}})
+
+    def _send(self, answer: dict[str, Any]) -> None:
+        body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
