@@ -8,6 +8,7 @@ the password of a URL in the environment, or what `remember` was given. A short 
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import re
@@ -77,8 +78,7 @@ def _pattern(known: frozenset[str]) -> re.Pattern[str]:
 
 @lru_cache(maxsize=16)
 def _forms(known: frozenset[str]) -> tuple[str, ...]:
-    """The longest first: one secret may be a part of another. Written in a URL or in JSON, it is the same secret."""
-    forms = {
-        form for value in known for form in (value, quote(value, safe=""), unquote(value), json.dumps(value)[1:-1])
-    }
+    """The longest first: one secret may be a part of another. Written in a URL, JSON or HTML, it is the same secret."""
+    forms = {form for value in known for form in (value, unquote(value), json.dumps(value)[1:-1], html.escape(value))}
+    forms |= {form for value in known for form in (quote(value), quote(value, safe=""))}
     return tuple(sorted(forms, key=len, reverse=True))

@@ -28,6 +28,7 @@ REFUSING = {400, 413, 414, 422, 431, 451}  # of this request, whoever else is an
 BUSY = {429, 529}
 FAILING = {408, 409, 425}  # and all of 5xx but 501, which says that there is no such thing
 _HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")  # a surrogate, in JSON's way of writing it or as it is
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 class Trouble(Exception):
@@ -213,8 +214,10 @@ def _key(variable: str) -> str | None:
 def _words(answer: dict[str, Any] | None, body: bytes) -> str:
     """The server's own words: of the error that it names, else its whole answer."""
     error = (answer or {}).get("error")
-    said = (error.get("message") if isinstance(error, dict) else error) or body[:100_000].decode(errors="replace")
-    return excerpt(said)
+    if said := error.get("message") if isinstance(error, dict) else error:
+        return excerpt(said)
+    # No JSON, perhaps because it was cut; a secret may still be written in JSON's way.
+    return excerpt(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), body[:100_000].decode(errors="replace")))
 
 
 def _parsed(body: bytes) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import logging
 import traceback
@@ -15,7 +16,7 @@ from hostile import Reply, chat, completion, http, serving
 from tasks.engines import Completion, Sampling, SpecError, open_engine, parse_spec
 
 KEY = 'gw-7Yq1/z+"Zx-of-a-gateway'
-FORMS = (KEY, quote(KEY, safe=""), json.dumps(KEY)[1:-1])
+FORMS = (KEY, quote(KEY), quote(KEY, safe=""), json.dumps(KEY)[1:-1], html.escape(KEY))
 ESCAPED = "".join(f"\\u{ord(letter):04x}" for letter in KEY).encode()
 LOGS = {"content": [{"token": KEY, "logprob": -0.1, "top_logprobs": [{"token": KEY, "logprob": -0.1}]}]}
 
@@ -36,6 +37,7 @@ ECHOES = {
     "error with status 200": http(json.dumps({"error": {"message": f"key Bearer {KEY}", "type": KEY}}).encode()),
     "400": http(json.dumps({"error": {"message": f"no key {KEY}"}}).encode(), "400 Bad Request"),
     "400, escaped": http(b'{"error": "' + ESCAPED + b'"}', "400 Bad Request"),
+    "400, escaped and cut": http(b'{"error": "' + ESCAPED, "400 Bad Request"),
     "400 as a page": _page("400 Bad Request"),
     "401": _page("401 Unauthorized", f"WWW-Authenticate: Bearer {KEY}"),
     "429": _page("429 Too Many", f"Retry-After: {KEY}", f"x-request-id: {KEY}"),

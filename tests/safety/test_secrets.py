@@ -15,7 +15,9 @@ def environment(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
 
 
-@pytest.mark.parametrize("form", [KEY, "sk-proj-7Yq1%2Fz%2B", f"Bearer {KEY}", f'{{"key": "{KEY}"}}', f"x{KEY}y"])
+@pytest.mark.parametrize(
+    "form", [KEY, "sk-proj-7Yq1%2Fz%2B", "sk-proj-7Yq1/z%2B", f"Bearer {KEY}", f'{{"key": "{KEY}"}}', f"x{KEY}y"]
+)
 def test_a_key_is_masked_in_every_form_that_it_is_written_in(form):
     masked = mask(form)
     assert "7Yq1" not in masked
