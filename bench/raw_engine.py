@@ -277,8 +277,8 @@ def main() -> None:
 def quiet() -> None:
     """Prefect in a home of its own, its server as the verbs have it, and no log lines of its or of vLLM's."""
     os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "VLLM_CPU_KVCACHE_SPACE": "1"}
-    os.environ["PREFECT_HOME"] = tempfile.mkdtemp(prefix="prefect-")
-    named_or_own()()
+    os.environ["PREFECT_HOME"] = home = tempfile.mkdtemp(prefix="prefect-")
+    named_or_own(Path(home))()
 
 
 if __name__ == "__main__":

@@ -97,12 +97,12 @@ def writing(home: Path, preset: str) -> Iterator[Lake]:
         yield lake
 
 
-def run(name: str, preset: str, *values: Any) -> Any:
+def run(name: str, preset: str, home: Path, *values: Any) -> Any:
     """Await the flow of that name; its known faults become a sentence and an exit code."""
     from flows.server import named_or_own
 
     with sentences():
-        settle = named_or_own()
+        settle = named_or_own(home)
         from flows.presets import load
 
         load(preset).check()
@@ -110,7 +110,7 @@ def run(name: str, preset: str, *values: Any) -> Any:
         # Prefect takes seconds to import: a mistake in the preset is told before.
         flow = getattr(import_module(f"flows.{name}"), name)
         settle()
-        return asyncio.run(_interruptible(flow(preset, *values)))
+        return asyncio.run(_interruptible(flow(preset, home, *values)))
 
 
 async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
@@ -133,20 +133,18 @@ async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
 
 
 def check_prefect() -> None:
-    """A server that was named must answer; found out here, before Prefect tells it on four hundred lines."""
-    from flows.presets import PresetError
-
+    """A server that the environment names must answer; found out here, before Prefect is imported."""
     api = os.environ.get("PREFECT_API_URL")
     if not api:
         return
     import httpx
 
+    from flows.server import unreachable
+
     try:
         httpx.get(f"{api.rstrip('/')}/health", timeout=10).raise_for_status()
-    except httpx.HTTPError as error:
-        raise PresetError(
-            f"PREFECT_API_URL: nothing healthy answers at {api} ({error}); start that server, or unset the variable"
-        ) from error
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise unreachable(api, error) from error
 
 
 @contextmanager

@@ -1,25 +1,40 @@
-"""Prefect servers: a named one, or a child on a free port of this machine. `python -m flows.server` is the child."""
+"""Prefect servers: the one that the user names, or a child on a free port of this machine (`flows.server_process`).
+
+A child is for us alone: its home is private, it asks for a token that is made for it, and it takes nothing from the
+user's Prefect settings. A named server is the user's: nothing is set for it.
+"""
 
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
-import socket
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from secrets import token_urlsafe
 
-from alignery.errors import AligneryError
-from tasks.leash import leash
+from alignery.errors import AligneryError, UsageError
+from alignery.secrets import mask, remember
+from alignery.untrusted import excerpt
 
 PATIENCE_S = 180
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+    "PREFECT_CLI_COLORS": "false",
+    # The process does it itself, one at a time; and blocks are nothing that our flows use.
+    "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
+    "PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false",
     # On a busy machine a SQLite database is locked for longer than the five seconds that it is given by itself.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
@@ -29,42 +44,111 @@ _SETTINGS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
 _BRIEF = _SETTINGS | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}  # as Prefect's own for a run
+_CAUSE = re.compile(r"^(?:\w+\.)*[A-Z]\w*[a-z]\w*(?:: .*)?$", re.MULTILINE)  # the line of a traceback that says it
 
 
 class ServerFault(AligneryError, RuntimeError):
     """The Prefect server did not start."""
 
 
-def named_or_own() -> Callable[[], None]:
+@dataclass(frozen=True)
+class Server:
+    """A server of ours: the address of its API, and what it asks for, as `user:password`."""
+
+    api: str
+    auth: str = field(repr=False)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Prefect's settings of whoever talks to it."""
+        return {"PREFECT_API_URL": self.api, "PREFECT_API_AUTH_STRING": self.auth}
+
+    @contextmanager
+    def login_file(self, home: Path) -> Iterator[Path]:
+        """A file, for its owner to read, with what Prefect's pages in a browser ask for; gone after the block."""
+        path = home / f"login-{self.api.rsplit(':', 1)[-1].removesuffix('/api')}"
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(self.auth + "\n")
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def bypass_proxy() -> None:
+    """Let nothing on this machine be asked through a proxy, in this process and in those that it starts."""
+    kept = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host for host in (word.strip() for word in kept.split(",")) if host]
+    # Both spellings are read, by one library this one first and by another that one.
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
+
+
+def named_or_own(lake: Path) -> Callable[[], None]:
     """For this process's flows: the server that Prefect's settings name, or one that ends with the process.
 
     Prefect would start one itself, once it is imported. Both take seconds, so here they go on side by side: call what
-    is returned where the flow is about to be run. Both raise as `own_server`.
+    is returned where the flow is about to be run. Both raise as `own_server`, and UsageError for a named server that
+    lets us not in.
+
+    Args:
+        lake: the folder of the lake, beside which the server keeps its database.
     """
+    bypass_proxy()
     stack, await_healthy = ExitStack(), None
     # The first to be registered is the last to be called: what Prefect has still to tell its server is told by then.
     atexit.register(stack.close)
     if not os.environ.get("PREFECT_API_URL"):
-        home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
-        await_healthy = stack.enter_context(_starting(home, _BRIEF))
+        await_healthy = stack.enter_context(_starting(private_home(lake), _BRIEF))
 
     def settle() -> None:
-        from prefect.settings import PREFECT_API_URL, temporary_settings
+        from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
         if PREFECT_API_URL.value():  # by the environment, by the user's profile, or for an earlier flow
             stack.close()
+            check_named()
         elif await_healthy:
-            stack.enter_context(temporary_settings({PREFECT_API_URL: await_healthy(PATIENCE_S)}))
+            own = await_healthy(PATIENCE_S)
+            stack.enter_context(temporary_settings({PREFECT_API_URL: own.api, PREFECT_API_AUTH_STRING: own.auth}))
 
     return settle
 
 
+def check_named() -> None:
+    """Raise UsageError unless the server that Prefect's settings name answers us; Prefect says it on 400 lines."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    try:
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+            get_client(sync_client=True, httpx_settings={"timeout": 10}) as client,
+        ):
+            client.hello()
+    except httpx.HTTPError as error:
+        raise unreachable(str(PREFECT_API_URL.value()), error) from None
+
+
+def unreachable(api: str, error: Exception) -> UsageError:
+    """What to say of a named server that answered so."""
+    if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+        return UsageError(
+            f"PREFECT_API_URL: the server at {mask(api)} refuses us as unauthorized; give what it asks for in "
+            "PREFECT_API_AUTH_STRING (or PREFECT_API_KEY), or unset PREFECT_API_URL"
+        )
+    return UsageError(
+        f"PREFECT_API_URL: nothing healthy answers at {mask(api)} ({excerpt(error)}); start that server, or unset the "
+        "variable"
+    )
+
+
 @contextmanager
-def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
-    """A server, healthy; the address of its API. It ends with the block, or with this process, however that ends.
+def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[Server]:
+    """A server, healthy. It ends with the block, or with this process, however that ends.
 
     Args:
-        home: the folder of its database and its log (PREFECT_HOME).
+        home: the folder of its database and its log.
 
     Raises:
         ServerFault: its folder cannot be written to, it ended, or it is not healthy in time.
@@ -73,29 +157,63 @@ def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[str]:
         yield await_healthy(patience_s)
 
 
-@contextmanager
-def _starting(home: Path, settings: Mapping[str, str] = _SETTINGS) -> Iterator[Callable[[float], str]]:
-    """A server that is being started; what is yielded waits until it is healthy, for so many seconds at most."""
-    log = home / "server.log"
+def private_home(lake: Path) -> Path:
+    """Where our server for a lake keeps its database: never in ~/.prefect, which other installations write to.
+
+    It is PREFECT_HOME if that is set; else beside the lake; else, where that folder is another user's or cannot be
+    written to, in this user's cache.
+    """
+    if given := os.environ.get("PREFECT_HOME"):
+        return Path(given).expanduser().absolute()
+    beside = lake.absolute() / "prefect"
+    cache = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
+    named = hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]
+    return next(filter(_is_private, (beside, cache.absolute() / "alignery" / "prefect" / named)), beside)
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether the folder, made if need be, is this user's alone and can be written to."""
     try:
-        home.mkdir(parents=True, exist_ok=True)
-        told = log.open("ab")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if folder.stat().st_uid != os.geteuid():
+            return False
+        folder.chmod(0o700)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
+
+
+@contextmanager
+def _starting(home: Path, settings: Mapping[str, str] = _SETTINGS) -> Iterator[Callable[[float], Server]]:
+    """A server that is being started; what is yielded waits until it is healthy, for so many seconds at most."""
+    log, token = home / "server.log", token_urlsafe(32)
+    auth = f"alignery:{token}"
+    remember(token)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        told = os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
     except OSError as error:
-        raise ServerFault(f"{home}: Prefect cannot keep its database there: {error}; set PREFECT_HOME") from error
+        raise ServerFault(
+            f"{home}: Prefect cannot keep its database there ({error.strerror}); set PREFECT_HOME to a folder that can "
+            "be written to"
+        ) from error
     # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
     with told:
+        began = told.tell()
         child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "flows.server"],
+            [sys.executable, "-P", "-m", "flows.server_process"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=told,
             text=True,
-            env=os.environ | settings | {"PREFECT_HOME": str(home)},
+            cwd=home,
+            env=_environment() | settings | {"PREFECT_HOME": str(home), "PREFECT_SERVER_API_AUTH_STRING": auth},
             start_new_session=True,
         )
     assert child.stdout is not None
     try:
-        yield partial(_await_healthy, child, child.stdout.readline().strip(), log)
+        own = Server(child.stdout.readline().strip(), auth)
+        yield partial(_await_healthy, child, own, partial(_cause, log, began))
     finally:
         child.terminate()
         try:
@@ -106,38 +224,37 @@ def _starting(home: Path, settings: Mapping[str, str] = _SETTINGS) -> Iterator[C
         child.stdout.close()
 
 
-def _await_healthy(child: subprocess.Popen[str], api: str, log: Path, patience_s: float) -> str:
+def _environment() -> dict[str, str]:
+    """Ours, without Prefect's settings, which are for the user's servers; the child works in another folder."""
+    own = {name: value for name, value in os.environ.items() if not name.upper().startswith("PREFECT_")}
+    if path := own.get("PYTHONPATH"):
+        own["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, filter(None, path.split(os.pathsep))))
+    return own
+
+
+def _await_healthy(child: subprocess.Popen[str], own: Server, cause: Callable[[], str], patience_s: float) -> Server:
     import httpx
 
     until = time.monotonic() + patience_s
-    while child.poll() is None and time.monotonic() < until:
-        try:
-            if httpx.get(f"{api}/health", timeout=5).is_success:
-                return api
-        except httpx.HTTPError:
-            pass  # not there yet
-        time.sleep(0.1)
-    how = f"ended with exit code {child.returncode}" if child.poll() is not None else f"is not healthy at {api}"
+    with httpx.Client(auth=tuple(own.auth.split(":")), timeout=5, trust_env=False) as client:  # type: ignore[arg-type]
+        while child.poll() is None and time.monotonic() < until:
+            try:
+                if client.get(f"{own.api}/ready").is_success:
+                    return own
+            except httpx.HTTPError:
+                pass  # not there yet
+            time.sleep(0.1)
+    ended = f"ended with exit code {child.returncode}"
+    how = ended if child.poll() is not None else f"is not healthy at {own.api} within {patience_s:.0f} s"
     raise ServerFault(
-        f"the Prefect server {how} within {patience_s:.0f} s; see {log}, or start one, `prefect server start`, and "
-        "name it in PREFECT_API_URL"
+        f"the Prefect server {how}{cause()}; mend that, or start one by `prefect server start` and name it in PREFECT_API_URL"
     )
 
 
-def main() -> None:
-    leash()
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    os.environ["PREFECT_UI_API_URL"] = f"{address}/api"  # read when Prefect is imported
-    print(f"{address}/api", flush=True)
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on there
-    import uvicorn
-    from prefect.server.api.server import create_app
-
-    config = uvicorn.Config(create_app(final=True), log_level="critical", timeout_graceful_shutdown=3)
-    uvicorn.Server(config).run(sockets=[listener])
-
-
-if __name__ == "__main__":
-    main()
+def _cause(log: Path, began: int) -> str:
+    """What the server said of its end, as a part of a sentence; `began` is the log's length at its start."""
+    with log.open("rb") as told:
+        told.seek(began)
+        words = told.read().decode(errors="replace")
+    found = _CAUSE.findall(words) or [line for line in words.splitlines() if line.strip()]
+    return f": {excerpt(found[-1])}; all of it is in {log}" if found else f"; see {log}"

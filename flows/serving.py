@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from alignery.secrets import mask
 from flows import show_serving
 from flows.command import (
     HOME,
@@ -50,10 +51,10 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
         Lake.open(place).close()
         # SIGTERM ends it as Ctrl-C does, until the loop below takes both.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as api:
+        with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as (api, login):
             from flows.serve import serve as serving
 
-            started = partial(show_serving.started, api=api, as_json=as_json)
+            started = partial(show_serving.started, api=api, login=login, as_json=as_json)
             told = asyncio.run(serving(made, preset, home, _tell, started))
     if told == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
@@ -64,21 +65,27 @@ def _tell(text: str) -> None:
 
 
 @contextmanager
-def _prefect(home: Path) -> Iterator[str]:
-    """The API of the server that was named, or of one that lives as long as this block."""
-    from flows.server import own_server
+def _prefect(home: Path) -> Iterator[tuple[str, Path | None]]:
+    """The API of the server that was named, or of one that lives as long as this block, and how to log in there."""
+    from flows.server import bypass_proxy, check_named, own_server, private_home
 
     # The flows' processes are started in a folder of the user's, whose `tasks` or `flows` are not ours.
     os.environ["PYTHONSAFEPATH"] = "1"
-    if api := os.environ.get("PREFECT_API_URL"):
-        check_prefect()
-        yield api
+    bypass_proxy()
+    check_prefect()
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    if api := PREFECT_API_URL.value():
+        check_named()
+        yield mask(api), None
         return
     # Beside the lake, so that each lake's server has a record of its own.
-    own = Path(os.environ.setdefault("PREFECT_HOME", str(home.absolute() / "prefect")))
-    with own_server(own) as api:
-        os.environ["PREFECT_API_URL"] = api  # before Prefect is imported, which reads it then
-        yield api
+    own = private_home(home)
+    os.environ.setdefault("PREFECT_HOME", str(own))
+    with own_server(own) as server, server.login_file(own) as login:
+        os.environ |= server.settings  # for the processes of the flows
+        with temporary_settings({PREFECT_API_URL: server.api, PREFECT_API_AUTH_STRING: server.auth}):
+            yield server.api, login
 
 
 @app.command()

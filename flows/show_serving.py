@@ -15,14 +15,16 @@ if TYPE_CHECKING:
     from flows.serve import Served
 
 
-def started(served: Sequence[Served], api: str, as_json: bool) -> None:
+def started(served: Sequence[Served], api: str, login: Path | None, as_json: bool) -> None:
     """What is served from now on, and when it is due."""
     if as_json:
-        terminal.as_json({"api": api, "served": served})
+        terminal.as_json({"api": api, "login": login and str(login), "served": served})
         sys.stdout.flush()
         return
     out = console()
     out.print(f"Serving; Prefect shows the runs at {cell(api.removesuffix('/api'), 400)}. Ctrl-C ends it.")
+    if login:
+        out.print(f"It asks for a password, which stands in {cell(str(login), 400)}.")
     for one in served:
         due = f"next at {one.next:%Y-%m-%d %H:%M:%S %Z}" if one.next else "whenever that happens"
         out.print(f"  {one.flow}: {cell(one.when)}, {due}")
