@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -184,7 +184,7 @@ def _is_private(folder: Path) -> bool:
 
 
 @contextmanager
-def _starting(home: Path, settings: Mapping[str, str] = _SETTINGS) -> Iterator[Callable[[float], Server]]:
+def _starting(home: Path, settings: dict[str, str] = _SETTINGS) -> Iterator[Callable[[float], Server]]:
     """A server that is being started; what is yielded waits until it is healthy, for so many seconds at most."""
     log, token = home / "server.log", token_urlsafe(32)
     auth = f"alignery:{token}"
@@ -247,7 +247,8 @@ def _await_healthy(child: subprocess.Popen[str], own: Server, cause: Callable[[]
     ended = f"ended with exit code {child.returncode}"
     how = ended if child.poll() is not None else f"is not healthy at {own.api} within {patience_s:.0f} s"
     raise ServerFault(
-        f"the Prefect server {how}{cause()}; mend that, or start one by `prefect server start` and name it in PREFECT_API_URL"
+        f"the Prefect server {how}{cause()}; mend that, or start one by `prefect server start` and name it in "
+        "PREFECT_API_URL"
     )
 
 

@@ -10,6 +10,7 @@ import base64
 import fcntl
 import hmac
 import os
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -77,12 +78,13 @@ class Wall:
         return self._ui and (path == "/api/health" or not path.startswith(("/api", *_DOCUMENTATION)))
 
 
-def migrated() -> Path:
-    """The database of this version of Prefect, made if it is not there: another version's has another name.
+def _open_database() -> None:
+    """Name the database of this version of Prefect, made if it is not there: another version's has another name.
 
     It is made under another name, and by one process at a time, so that one that is there is whole.
     """
     database = Path(f"prefect-{version('prefect')}.db")
+    os.environ[_URL] = f"sqlite+aiosqlite:///{database}"
     if not database.exists():
         with open("migrate.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -93,7 +95,6 @@ def migrated() -> Path:
             there.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:  # Prefect would say so for minutes, and stay
         sys.exit(f"{database} cannot be read ({error}): delete it, for what is done stands in the lake")
-    return database
 
 
 def _make(database: Path, lock: int) -> None:
@@ -104,14 +105,23 @@ def _make(database: Path, lock: int) -> None:
     upgrade = [sys.executable, "-P", "-m", "prefect", "server", "database", "upgrade", "-y"]
     own = os.environ | {_URL: f"sqlite+aiosqlite:///{new}"}
     # The lock is handed on: it is held as long as the process that migrates lives, whatever becomes of this one.
-    if code := subprocess.run(upgrade, env=own, pass_fds=[lock], check=False).returncode:
-        sys.exit(code)  # it has said why
+    with subprocess.Popen(upgrade, env=own, pass_fds=[lock]) as migrating:
+        try:
+            import prefect.server.api.server  # noqa: F401  (seconds, in which that one works)
+
+            migrating.wait()
+        except BaseException:
+            migrating.kill()
+            raise
+    if migrating.returncode:
+        sys.exit(migrating.returncode)  # it has said why
     with closing(sqlite3.connect(new)) as made:
         made.execute("PRAGMA journal_mode = DELETE")  # all of it in the one file that is renamed
     new.rename(database)
 
 
 def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end what we have started
     leash()
     os.umask(0o077)
     with socket.socket() as listener:
@@ -120,10 +130,10 @@ def main() -> None:
         address = f"http://127.0.0.1:{port}"
         print(f"{address}/api", flush=True)
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on there
-        # Read when Prefect is imported.
+        # Read when Prefect is imported, as is the database's URL.
         os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
         os.environ["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] = address
-        os.environ[_URL] = f"sqlite+aiosqlite:///{migrated()}"
+        _open_database()
         _serve(listener, port)
 
 

@@ -71,7 +71,7 @@ async def walk(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    settle = named_or_own(Path("lake"))  # as the command does
+    settle = named_or_own(job().folder)  # as the command does
     from prefect import flow
 
     settle()

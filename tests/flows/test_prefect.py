@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,9 @@ def _flow_runs(api: str) -> list[str]:
     raise AssertionError(f"no completed flow run in {api}")
 
 
-def _post(url: str) -> list[dict[str, str]]:
-    request = urllib.request.Request(url, data=b"{}", headers={"Content-Type": "application/json"})
+def _post(url: str, auth: str = "") -> list[dict[str, str]]:
+    """What a server answers; `auth` is what one of ours asks for, as `user:password`."""
+    headers = {"Content-Type": "application/json", "Authorization": f"Basic {b64encode(auth.encode()).decode()}"}
+    request = urllib.request.Request(url, data=b"{}", headers=headers)
     with urllib.request.urlopen(request, timeout=10) as answer:
         return json.load(answer)

@@ -71,6 +71,11 @@ class Served:
                 return json.loads("".join(lines))
         raise AssertionError(f"it ended with {self.process.wait()} before it served")
 
+    def address(self) -> tuple[str, str]:
+        """Its Prefect's API, and what that asks for."""
+        told = self.started()
+        return told["api"], Path(told["login"]).read_text().strip()
+
     def until(self, what: str, seen: Callable[[Lake], Any]) -> Any:
         """Look at the lake until something is there."""
         end = time.monotonic() + PATIENCE_S
@@ -110,7 +115,7 @@ def serve(tmp_path: Path) -> Iterator[Callable[[Path], Served]]:
 @pytest.mark.flow
 def test_the_loop_closes_by_itself(tmp_path: Path, serve: Callable[[Path], Served]) -> None:
     served = serve(write_preset(tmp_path, "* * * * *"))
-    api = served.started()["api"]
+    api, auth = served.address()
 
     def promoted(lake: Lake) -> Any:
         return registry.current(lake, "generator")
@@ -128,8 +133,10 @@ def test_the_loop_closes_by_itself(tmp_path: Path, serve: Callable[[Path], Serve
         (trained,) = [row for row in look.models(lake) if row["id"] == decision["model"]]
         assert trained["tag"] == "v1"
 
-    runs = {run["deployment_id"]: run for run in _post(f"{api}/flow_runs/filter") if run["deployment_id"]}
-    begun = {run["name"]: run for run in _post(f"{api}/flow_runs/filter") if run["start_time"] and run["deployment_id"]}
+    runs = {run["deployment_id"]: run for run in _post(f"{api}/flow_runs/filter", auth) if run["deployment_id"]}
+    begun = {
+        run["name"]: run for run in _post(f"{api}/flow_runs/filter", auth) if run["start_time"] and run["deployment_id"]
+    }
     assert len(runs) == 2
     by = {(run["created_by"] or {}).get("type") for run in begun.values()}
     assert {"SCHEDULE", "AUTOMATION"} <= by, "the clock began a refresh, the event a retraining"
@@ -165,7 +172,7 @@ def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serv
             assert registry.current(lake, "generator") is None
 
     served = serve(preset)
-    api = served.started()["api"]
+    api, auth = served.address()
     served.until("a model was promoted", lambda lake: registry.current(lake, "generator"))
     served.until("its run ended", lambda lake: all(run["state"] != "started" for run in look.runs(lake)))
     with Lake.open(served.home, read_only=True) as lake:
@@ -174,7 +181,7 @@ def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serv
         failed = {row["flow"]: row["message"] for row in look.runs(lake, 50) if row["state"] == "failed"}
         assert failed.keys() == {"retrain", "promote"}
         assert failed["promote"] == "its process died"
-    states = [run["state_type"] for run in _post(f"{api}/flow_runs/filter") if run["deployment_id"]]
+    states = [run["state_type"] for run in _post(f"{api}/flow_runs/filter", auth) if run["deployment_id"]]
     assert states.count("CRASHED") == 2, "what the kills left as running"
 
     served.process.send_signal(signal.SIGINT)

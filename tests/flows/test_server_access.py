@@ -107,7 +107,7 @@ def test_our_own_client_gets_in_with_its_events_and_logs(own: Server) -> None:
         async with get_client() as client:
             assert (await client.hello()).status_code == 200
         named = EventFilter(event=EventNameFilter(name=["a.test"]))
-        async with PrefectEventSubscriber(named) as heard, PrefectEventsClient() as events:
+        async with PrefectEventSubscriber(own.api, filter=named) as heard, PrefectEventsClient(own.api) as events:
             await events.emit(Event(event="a.test", resource=Resource({"prefect.resource.id": "alignery.test"})))
             return (await anext(heard)).event
 

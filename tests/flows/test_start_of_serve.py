@@ -15,7 +15,7 @@ from test_prefect import _post
 
 from flows.presets import Preset, load
 from flows.run import WORK
-from flows.server import own_server
+from flows.server import Server, own_server
 from warehouse.lock import exclusive
 from warehouse.place import place
 
@@ -23,12 +23,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server of one's own, which the client of this process talks to."""
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
-    with own_server(tmp_path_factory.mktemp("own")) as api, temporary_settings({PREFECT_API_URL: api}):
-        yield api
+    with (
+        own_server(tmp_path_factory.mktemp("own")) as own,
+        temporary_settings({PREFECT_API_URL: own.api, PREFECT_API_AUTH_STRING: own.auth}),
+    ):
+        yield own
 
 
 def preset(catch_up: str = "latest") -> Preset:
@@ -47,7 +50,7 @@ def preset(catch_up: str = "latest") -> Preset:
     ],
 )
 def test_of_the_missed_refreshes_those_are_kept_that_the_policy_says(
-    api: str, tmp_path: Path, policy: str, states: list[str]
+    own: Server, tmp_path: Path, policy: str, states: list[str]
 ) -> None:
     from prefect.client.orchestration import get_client
     from prefect.states import Scheduled
@@ -74,7 +77,7 @@ def test_of_the_missed_refreshes_those_are_kept_that_the_policy_says(
 
 
 @pytest.mark.flow
-def test_dead_runs_are_marked_and_their_place_is_free_again(api: str, tmp_path: Path) -> None:
+def test_dead_runs_are_marked_and_their_place_is_free_again(own: Server, tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client
     from prefect.states import Pending, Running
 
@@ -108,7 +111,7 @@ def test_dead_runs_are_marked_and_their_place_is_free_again(api: str, tmp_path: 
 
 
 @pytest.mark.flow
-def test_what_the_preset_no_longer_asks_for_is_forgotten(api: str, tmp_path: Path) -> None:
+def test_what_the_preset_no_longer_asks_for_is_forgotten(own: Server, tmp_path: Path) -> None:
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
@@ -127,19 +130,21 @@ def test_what_the_preset_no_longer_asks_for_is_forgotten(api: str, tmp_path: Pat
 
 
 @pytest.mark.flow
-def test_prefect_deploys_the_loop_to_a_work_pool(api: str, tmp_path: Path) -> None:
-    own = os.environ | {"PREFECT_API_URL": api, "PREFECT_LOGGING_LEVEL": "ERROR"}
+def test_prefect_deploys_the_loop_to_a_work_pool(own: Server, tmp_path: Path) -> None:
+    environment = os.environ | own.settings | {"PREFECT_LOGGING_LEVEL": "ERROR"}
     for words in (
         ["work-pool", "create", "alignery", "--type", "process"],
         ["--no-prompt", "deploy", "--all", "--prefect-file", str(ROOT / "prefect.yaml")],
     ):
         command = [sys.executable, "-m", "prefect", *words]
-        done = subprocess.run(command, cwd=ROOT, env=own, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
-    flows = {row["id"]: row["name"] for row in _post(f"{api}/flows/filter")}
-    pooled = [row for row in _post(f"{api}/deployments/filter") if row["work_pool_name"] == "alignery"]
+    flows = {row["id"]: row["name"] for row in _post(f"{own.api}/flows/filter", own.auth)}
+    pooled = [row for row in _post(f"{own.api}/deployments/filter", own.auth) if row["work_pool_name"] == "alignery"]
     assert sorted(flows[row["flow_id"]] for row in pooled) == ["cycle", "maintain", "retrain_published"]
-    assert "alignery.lake.*" in str(_post(f"{api}/automations/filter"))
+    assert "alignery.lake.*" in str(_post(f"{own.api}/automations/filter", own.auth))
 
 
 @pytest.mark.flow
