@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from secrets import token_urlsafe
 
@@ -34,7 +35,8 @@ _SETTINGS = {
     "PREFECT_CLI_COLORS": "false",
     # The process does it itself, one at a time; and blocks are nothing that our flows use.
     "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
-    "PREFECT_SERVER_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # by a file in ~/.prefect, whatever PREFECT_HOME says
     # On a busy machine a SQLite database is locked for longer than the five seconds that it is given by itself.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
@@ -77,7 +79,17 @@ class Server:
 
 
 def bypass_proxy() -> None:
-    """Let nothing on this machine be asked through a proxy, in this process and in those that it starts."""
+    """Let nothing on this machine be asked through a proxy, in this process and in those that it starts.
+
+    Raises:
+        UsageError: a proxy is set that no client can be made with, not even one that would not use it.
+    """
+    for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy"):
+        if os.environ.get(name, "").lower().startswith("socks") and find_spec("socksio") is None:
+            raise UsageError(
+                f"{name}: got a SOCKS proxy, which needs the package socksio; install it (pip install socksio), or "
+                f"unset {name}"
+            )
     kept = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
     hosts = [host for host in (word.strip() for word in kept.split(",")) if host]
     # Both spellings are read, by one library this one first and by another that one.
@@ -99,7 +111,9 @@ def named_or_own(lake: Path) -> Callable[[], None]:
     # The first to be registered is the last to be called: what Prefect has still to tell its server is told by then.
     atexit.register(stack.close)
     if not os.environ.get("PREFECT_API_URL"):
-        await_healthy = stack.enter_context(_starting(private_home(lake), _BRIEF))
+        home = private_home(lake)
+        keep_settings_in(home)
+        await_healthy = stack.enter_context(_starting(home, _BRIEF))
 
     def settle() -> None:
         from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
@@ -171,6 +185,12 @@ def private_home(lake: Path) -> Path:
     return next(filter(_is_private, (beside, cache.absolute() / "alignery" / "prefect" / named)), beside)
 
 
+def keep_settings_in(home: Path) -> None:
+    """For a user without a folder ~/.prefect: Prefect, once imported, would make one."""
+    if not os.path.exists(os.path.expanduser("~/.prefect")):
+        os.environ.setdefault("PREFECT_HOME", str(home))
+
+
 def _is_private(folder: Path) -> bool:
     """Whether the folder, made if need be, is this user's alone and can be written to."""
     try:
@@ -207,7 +227,7 @@ def _starting(home: Path, settings: dict[str, str] = _SETTINGS) -> Iterator[Call
             stderr=told,
             text=True,
             cwd=home,
-            env=_environment() | settings | {"PREFECT_HOME": str(home), "PREFECT_SERVER_API_AUTH_STRING": auth},
+            env=_environment() | settings | _places(home) | {"PREFECT_SERVER_API_AUTH_STRING": auth},
             start_new_session=True,
         )
     assert child.stdout is not None
@@ -230,6 +250,11 @@ def _environment() -> dict[str, str]:
     if path := own.get("PYTHONPATH"):
         own["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, filter(None, path.split(os.pathsep))))
     return own
+
+
+def _places(home: Path) -> dict[str, str]:
+    """Prefect looks for its logging's settings in ~/.prefect, whatever PREFECT_HOME says."""
+    return {"PREFECT_HOME": str(home), "PREFECT_LOGGING_CONFIG_PATH": str(home / "logging.yml")}
 
 
 def _await_healthy(child: subprocess.Popen[str], own: Server, cause: Callable[[], str], patience_s: float) -> Server:

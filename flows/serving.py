@@ -67,20 +67,20 @@ def _tell(text: str) -> None:
 @contextmanager
 def _prefect(home: Path) -> Iterator[tuple[str, Path | None]]:
     """The API of the server that was named, or of one that lives as long as this block, and how to log in there."""
-    from flows.server import bypass_proxy, check_named, own_server, private_home
+    from flows.server import bypass_proxy, check_named, keep_settings_in, own_server, private_home
 
     # The flows' processes are started in a folder of the user's, whose `tasks` or `flows` are not ours.
     os.environ["PYTHONSAFEPATH"] = "1"
     bypass_proxy()
     check_prefect()
+    own = private_home(home)  # beside the lake, so that each lake's server has a record of its own
+    keep_settings_in(own)
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     if api := PREFECT_API_URL.value():
         check_named()
         yield mask(api), None
         return
-    # Beside the lake, so that each lake's server has a record of its own.
-    own = private_home(home)
     os.environ.setdefault("PREFECT_HOME", str(own))
     with own_server(own) as server, server.login_file(own) as login:
         os.environ |= server.settings  # for the processes of the flows

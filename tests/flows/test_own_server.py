@@ -10,6 +10,7 @@ import threading
 from contextlib import closing
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,16 @@ def test_loopback_is_not_asked_through_a_proxy_and_all_else_is(
     bypass_proxy()
     assert os.environ["NO_PROXY"] == os.environ["no_proxy"] == extended
     assert os.environ["HTTP_PROXY"] == "http://proxy.example:3128"
+
+
+@pytest.mark.skipif(find_spec("socksio") is not None, reason="SOCKS proxies work here")
+def test_a_proxy_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5h://me:hunter2hunter2@127.0.0.1:9")
+    done = CliRunner().invoke(app, ["publish", "--home", str(tmp_path / "lake")])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("alignery: ALL_PROXY: got a SOCKS proxy, which needs the package socksio")
+    assert done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr
 
 
 def test_a_server_that_ends_says_why_at_once(tmp_path: Path) -> None:

@@ -146,6 +146,19 @@ def test_the_token_stands_in_no_command_line_no_log_and_no_message(own: Server) 
             continue  # it has ended
 
 
+def test_prefect_knows_every_setting_by_which_the_server_is_closed() -> None:
+    """Of a setting that another version has renamed it would say nothing."""
+    import prefect.settings
+
+    from flows import server
+
+    names = {*server._BRIEF, *server._places(Path()), "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"}
+    names |= {"PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS", "PREFECT_UI_API_URL"}
+    for name in names - {"DO_NOT_TRACK", "PREFECT__SERVER_EPHEMERAL"}:  # these are no settings of its model
+        assert hasattr(prefect.settings, name), name
+    assert not hasattr(prefect.settings, "PREFECT_SERVER_API_NO_SUCH_THING")
+
+
 async def _passed(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "passed"})
 
