@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -174,33 +174,26 @@ def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[Server]:
 def private_home(lake: Path) -> Path:
     """Where our server for a lake keeps its database: never in ~/.prefect, which other installations write to.
 
-    It is PREFECT_HOME if that is set; else beside the lake; else, where that folder is another user's or cannot be
-    written to, in this user's cache.
+    It is PREFECT_HOME if that is set; else beside the lake; else, where that folder is another user's, in this user's
+    cache.
     """
     if given := os.environ.get("PREFECT_HOME"):
         return Path(given).expanduser().absolute()
-    beside = lake.absolute() / "prefect"
-    cache = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"))
-    named = hashlib.sha256(os.fsencode(beside)).hexdigest()[:16]
-    return next(filter(_is_private, (beside, cache.absolute() / "alignery" / "prefect" / named)), beside)
+    home = lake.absolute() / "prefect"
+    with suppress(OSError):  # said where the server is started, which writes there
+        if home.exists() and home.stat().st_uid != os.geteuid():
+            cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")).absolute()
+            home = cache / "alignery" / "prefect" / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)
+    return home
 
 
 def keep_settings_in(home: Path) -> None:
     """For a user without a folder ~/.prefect: Prefect, once imported, would make one."""
     if not os.path.exists(os.path.expanduser("~/.prefect")):
         os.environ.setdefault("PREFECT_HOME", str(home))
-
-
-def _is_private(folder: Path) -> bool:
-    """Whether the folder, made if need be, is this user's alone and can be written to."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if folder.stat().st_uid != os.geteuid():
-            return False
-        folder.chmod(0o700)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
+        os.environ.setdefault("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(home / "storage"))  # heeds no PREFECT_HOME
 
 
 @contextmanager
@@ -214,8 +207,8 @@ def _starting(home: Path, settings: dict[str, str] = _SETTINGS) -> Iterator[Call
         told = os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
     except OSError as error:
         raise ServerFault(
-            f"{home}: Prefect cannot keep its database there ({error.strerror}); set PREFECT_HOME to a folder that can "
-            "be written to"
+            f"{home}: Prefect cannot keep its database there ({error.strerror}); a run writes to its folder: give "
+            "another --home, or PREFECT_HOME for Prefect alone"
         ) from error
     # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
     with told:

@@ -218,19 +218,25 @@ def test_the_pages_of_a_browser_are_open_where_there_are_some(path: str, status:
 
 def test_the_home_is_beside_the_lake_and_its_owner_s_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PREFECT_HOME")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     lake = tmp_path / "lake"
     assert private_home(lake) == lake / "prefect"
     assert stat.S_IMODE((lake / "prefect").stat().st_mode) == 0o700
-    # Another user's folder, or one that cannot be made: this user's cache, for each lake another.
-    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
-    assert private_home(lake) == lake / "prefect"  # no cache either: the error names the lake's
-    monkeypatch.undo()
-    monkeypatch.delenv("PREFECT_HOME")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    (tmp_path / "a file").write_text("")
-    other = private_home(tmp_path / "a file")
-    assert other.parent == tmp_path / "cache/alignery/prefect"
-    assert other != private_home(tmp_path / "a file/deeper")
+    (lake / "prefect").chmod(0o755)
+    assert private_home(lake) == lake / "prefect"
+    assert stat.S_IMODE((lake / "prefect").stat().st_mode) == 0o700
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "given"))
     assert private_home(lake) == tmp_path / "given"
+
+
+def test_beside_a_lake_of_another_user_the_home_is_in_this_user_s_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PREFECT_HOME")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for lake in ("lake", "other"):
+        (tmp_path / lake / "prefect").mkdir(parents=True)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    home = private_home(tmp_path / "lake")
+    assert home.parent == tmp_path / "cache/alignery/prefect"
+    assert stat.S_IMODE(home.stat().st_mode) == 0o700
+    assert home != private_home(tmp_path / "other")
