@@ -33,6 +33,7 @@ from prefect.server.schemas.schedules import CronSchedule
 from prefect.states import Cancelled, Crashed
 from prefect.types.entrypoint import EntrypointType
 
+from alignery.untrusted import excerpt
 from flows.cycle import cycle, retrain_published
 from flows.maintain import maintain
 from flows.presets import Preset, PresetError, named
@@ -157,7 +158,7 @@ async def _until_told(runner: Runner) -> signal.Signals:
     if running.done():
         error = running.exception()
         raise ServerFault(
-            f"Prefect's runner gave up ({error}): is its server gone? Start `alignery serve` again"
+            f"Prefect's runner gave up ({excerpt(error)}): is its server gone? Start `alignery serve` again"
         ) from error
     while not runner.started:  # a signal that came while it began
         await asyncio.sleep(0.1)

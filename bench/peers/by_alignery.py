@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 
 from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
 
@@ -71,7 +72,7 @@ async def walk(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    settle = named_or_own(job().folder)  # as the command does
+    settle = named_or_own(Path.home())  # as the command does; its database is made once for all runs
     from prefect import flow
 
     settle()
