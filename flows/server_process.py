@@ -91,7 +91,7 @@ def _open_database() -> None:
             if not database.exists():
                 _make(database, lock.fileno())
     try:
-        with closing(sqlite3.connect(database)) as there:
+        with closing(sqlite3.connect(database, timeout=60)) as there:
             there.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:  # Prefect would say so for minutes, and stay
         sys.exit(f"{database} cannot be read ({error}): delete it, for what is done stands in the lake")
@@ -116,7 +116,7 @@ def _make(database: Path, lock: int) -> None:
     if migrating.returncode:
         sys.exit(migrating.returncode)  # it has said why
     with closing(sqlite3.connect(new)) as made:
-        made.execute("PRAGMA journal_mode = DELETE")  # all of it in the one file that is renamed
+        made.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it in the one file that is renamed
     new.rename(database)
 
 
