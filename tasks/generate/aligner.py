@@ -22,6 +22,7 @@ from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
 from tasks.generate import respond
 from tasks.generate.config import AnswerConfig
+from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage
 from tasks.step import Rejected, Row, Step, Unparsed
 
 _LABEL = re.compile(r"\s*(?:##\s*)?(?:the\s+)?(?:correction|corrected answer)\s*:\s*", re.IGNORECASE)
@@ -41,6 +42,23 @@ class Config(AnswerConfig):
         if len(set(upstreams)) < len(upstreams) or "generator" in upstreams:
             raise ValueError("name each further model once; the generator's answers are corrected anyway")
         return upstreams
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    corrected = Stage(
+        "aligner.correct",
+        correct(library, config),
+        after="respond.answer",
+        model="aligner",
+        needs=(*INSTRUCTION, "response_id", "response"),
+        adds=("correction_id", "correction"),
+    )
+    found = [corrected]
+    for alias in config.upstreams:
+        name, step = f"aligner.upstream.{alias}", upstream(library, context.configs["respond"], alias)
+        found.append(Stage(name, step, after=SOURCE, model=alias, needs=INSTRUCTION, adds=ANSWER))
+        found.append(replace(corrected, name=f"aligner.correct.{alias}", step=correct(library, config), after=name))
+    return found
 
 
 def upstream(library: Library, config: respond.Config, alias: str) -> Step:

@@ -22,6 +22,7 @@ from prompts import Library, Principle, digest
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
 from tasks.generate.config import AnswerConfig
+from tasks.stage import INSTRUCTION, Context, Stage, text
 from tasks.step import Rejected, Row, Step, Unparsed
 
 _OPENING = r"(?:(?:sure|certainly|of course|absolutely|ok|okay|yes)\b[,.!]*\s*)?"
@@ -43,6 +44,35 @@ class Config(AnswerConfig):
     rounds: int = Field(4, ge=1)  # paper: 4; Hugging Face: 1
     # Hugging Face: T 1, 1,500 tokens
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    texts = []
+    for principle in library.principles():
+        name = f"principle:{principle.id}"
+        texts.append(text(name, principle.critique, principle.critique_hash))
+        texts.append(text(f"{name}:revision", principle.revision, principle.revision_hash))
+    found: list[Stage] = []
+    drawn = ("principle_id", "principle_hash", "round", "critique_request", "revision_request")
+    for round in range(1, config.rounds + 1):
+        before = found[-1].name if found else "respond.answer"
+        criticised = Stage(
+            f"constitutional.critique.{round}",
+            critique(library, config, round),
+            after=before,
+            needs=(*INSTRUCTION, "response_id", "target_id", "target"),
+            adds=("critique_id", "critique", *drawn),
+            texts=texts,
+        )
+        revised = Stage(
+            f"constitutional.revise.{round}",
+            revise(library, config, round),
+            after=criticised.name,
+            provides="answer" if round == config.rounds else None,
+            needs=(*criticised.needs, *criticised.adds),
+        )
+        found += [criticised, revised]
+    return found
 
 
 def draw(principles: Sequence[Principle], instruction: str, round: int) -> Principle:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
 from prompts import Library, Principle, digest
@@ -22,11 +23,13 @@ from tasks.engines import Sampling
 from tasks.generate import respond
 from tasks.generate.config import MethodConfig
 from tasks.generate.constitutional import draw
+from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage, always, text, unchanged
 from tasks.step import Row, Step, probabilities
 
 LOWEST, HIGHEST = 0.40, 0.60  # of a probability after a thought; paper
 DRAW = 0  # the draw of comparisons, among those of critique and revision, which count from 1
 Place = Literal["a", "b"]
+PLACES: tuple[Place, ...] = ("a", "b")
 
 
 class Config(MethodConfig):
@@ -37,6 +40,48 @@ class Config(MethodConfig):
     thought_first: bool = False  # paper: both ways were tried
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)  # of the two samples; T 1: paper
     thinking: Sampling = Sampling(temperature=0.0, max_tokens=512)  # of the thought; our choice
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    found: list[Stage] = []
+    pair = ("a_id", "a", "b_id", "b")
+    if config.pairs == "samples":
+        first = Stage(
+            "constitutional.sample.a", sample(library, config, "a"), SOURCE, needs=INSTRUCTION, adds=("a_id", "a")
+        )
+        second = Stage(
+            "constitutional.sample.b", sample(library, config, "b"), first.name, needs=INSTRUCTION, adds=("b_id", "b")
+        )
+        found = [first, second]
+    for place in PLACES:
+        compared = Stage(
+            f"constitutional.compare.{place}",
+            compare(library, config, place),
+            after=found[1].name if config.pairs == "samples" else "answer",
+            model="judge",
+            take=unchanged if config.pairs == "samples" else revised,
+            when=partial(_is_due, config, place),
+            needs=(*INSTRUCTION, *(pair if config.pairs == "samples" else ANSWER)),
+            adds=pair,
+            texts=[text(f"principle:{p.id}:comparison", p.criterion, p.criterion_hash) for p in library.principles()],
+        )
+        if config.thought_first:
+            weighed = replace(
+                compared,
+                name=f"constitutional.weigh.{place}",
+                step=weigh(library, config, place),
+                adds=(*pair, "thought_id", "thought"),
+            )
+            found.append(weighed)
+            needs = (*INSTRUCTION, *weighed.adds)
+            compared = replace(compared, after=weighed.name, take=unchanged, when=always, needs=needs, adds=())
+        found.append(compared)
+    return found
+
+
+def _is_due(config: Config, first: Place, row: Row) -> bool:
+    """Whether a pair is compared in this order; two answers of the same words are no pair."""
+    return row["a"].strip() != row["b"].strip() and first in orders(config, row)
 
 
 def sample(library: Library, config: Config, place: Place) -> Step:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from pydantic import Field
@@ -22,9 +23,11 @@ from prompts import Library, PromptError, Seed, digest
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.generate.config import MethodConfig
+from tasks.stage import INSTRUCTION, SOURCE, Context, Stage, text
 from tasks.step import Row, Step, Unparsed
 
 Form = Literal["input_first", "output_first"]
+FORMS: dict[Form, bool] = {"input_first": False, "output_first": True}  # by whether it is a classification task
 CUT = "cut short: the last of a reply that reached max_tokens"
 NO_OUTPUT = "empty output"
 COPY = "output repeats the input"
@@ -54,6 +57,41 @@ class Config(MethodConfig):
     other_demos: int = Field(19, ge=1)  # paper: 19
     demos: int = Field(8, ge=1)  # before a request for instances; our choice
     instances: int = Field(5, ge=1)  # paper: 5
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    """Only an instruction that needs no input goes on; the others have their answers in their instances."""
+    found = [
+        Stage(
+            "self_instruct.classify",
+            classify(library, config),
+            after=SOURCE,
+            needs=INSTRUCTION,
+            adds=("classification",),
+            texts=[
+                text(f"seed:{seed.topic}", f"{seed.instruction}\nInput: {seed.input}\nOutput: {seed.output}")
+                for seed in library.seeds()
+            ],
+        )
+    ]
+    for form, label in FORMS.items():
+        step = instances(library, config, form, context.contamination)
+        found.append(
+            Stage(
+                step.name,
+                step,
+                after="self_instruct.classify",
+                provides=SOURCE,
+                when=partial(_is_labelled, label),
+                then=lambda row, made: [row] if stands_alone(made) else [],
+                needs=(*INSTRUCTION, "classification"),
+            )
+        )
+    return found
+
+
+def _is_labelled(label: bool, row: Row) -> bool:
+    return bool(row["classification"]) is label
 
 
 def classify(library: Library, config: Config) -> Step:

@@ -22,6 +22,7 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import TRUNCATED
 from tasks.generate.config import MethodConfig
+from tasks.stage import INSTRUCTION, Context, Stage
 from tasks.step import Rejected, Row, Step, Unparsed
 
 NO_SCORE = "no score on the first line"
@@ -34,6 +35,15 @@ class Config(MethodConfig):
 
     dimension: str = Field("accuracy", pattern=r"^[a-z]+$")  # paper: accuracy, or helpfulness; names prompts/rate/*
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=256)  # paper: the same
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    needs = (*INSTRUCTION, "response_id", "target_id", "target")
+    kinds = {"": "answer"} | ({"principled": "principled"} if "self_align" in context.configs else {})
+    steps = {port: rate(library, config, of) for of, port in kinds.items()}
+    return [
+        Stage(step.name, step, after=port, model="judge", needs=needs, adds=("score",)) for port, step in steps.items()
+    ]
 
 
 def rate(library: Library, config: Config, of: str = "") -> Step:

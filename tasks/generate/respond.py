@@ -6,6 +6,7 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
 from tasks.generate.config import AnswerConfig
+from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage
 from tasks.step import Rejected, Row, Step
 
 
@@ -14,6 +15,11 @@ class Config(AnswerConfig):
 
     # T 1 and 1,500 tokens: Hugging Face's reproduction of Constitutional AI (llm-swarm)
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    step = respond(library, config)
+    return [Stage("respond.answer", step, after=SOURCE, provides="answer", needs=INSTRUCTION, adds=ANSWER)]
 
 
 def respond(library: Library, config: Config) -> Step:

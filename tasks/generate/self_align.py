@@ -23,12 +23,13 @@ from functools import partial
 
 from pydantic import Field
 
-from prompts import Exemplar, Library, Rule
+from prompts import Exemplar, Library, Rule, digest
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import APOLOGY, answer_fault, loops, opens_with_apology
 from tasks.generate.config import AnswerConfig
 from tasks.generate.respond import carry
+from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage, text
 from tasks.step import Rejected, Row, Step, Unparsed
 
 MARKER = "Answer:"
@@ -49,6 +50,23 @@ class Config(AnswerConfig):
     keep_truncated: bool = False  # paper: kept; ours: see departure 1
     reject_apologies: bool = True  # paper: dropped
     leak_words: int = Field(12, ge=4)  # words in a row from rules or exemplars; our choice
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    rules, exemplars = library.rules()
+    said = [(f"rule:{rule.name}", f"{rule.name}: {rule.text}") for rule in rules]
+    said += [(f"exemplar:{n}", f"{e.query}\n{e.thought}\n{e.answer}") for n, e in enumerate(exemplars, 1)]
+    return [
+        Stage(
+            "self_align.answer",
+            answer(library, config),
+            after=SOURCE,
+            provides="principled",
+            needs=INSTRUCTION,
+            adds=(*ANSWER, "principled_id", "principled"),
+            texts=[text(id, source, digest(id, source)) for id, source in said],
+        )
+    ]
 
 
 def answer(library: Library, config: Config) -> Step:

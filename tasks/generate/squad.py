@@ -13,6 +13,7 @@ subject; it is applied only to answers that score below 0.5, and each correction
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -20,6 +21,7 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.generate import aligner
 from tasks.generate.config import MethodConfig
+from tasks.stage import INSTRUCTION, Context, Stage
 from tasks.step import Row, Step, probabilities
 
 
@@ -47,6 +49,50 @@ class Config(MethodConfig):
         if twice := [member for member in members if members.count(member) > 1]:
             raise ValueError(f"got {twice[0]} twice; name each pair of aligner and inspector once")
         return members
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    """For each member: inspect what has no score, correct what is due, and inspect the correction."""
+    found: list[Stage] = []
+    before = "respond.answer"
+    for number, member in enumerate(config.members, 1):
+        inspected = Stage(
+            f"squad.inspect.{number}",
+            inspect(library, config, member.inspector),
+            after=before,
+            model="inspector",
+            when=partial(_has_no_score, member),
+            skippable=True,
+            needs=(*INSTRUCTION, "response_id", "target_id", "target"),
+            adds=("scores",),
+        )
+        corrected = Stage(
+            f"squad.correct.{number}",
+            correct(library, config, member),
+            after=inspected.name,
+            model=member.aligner,
+            when=partial(_is_due, member, config),
+            skippable=True,
+            then=lambda row, made: made or [row],  # where the correction was lost, the next member has its turn
+            needs=inspected.needs,
+        )
+        again = replace(
+            inspected,
+            name=f"squad.inspect_again.{number}",
+            step=inspect(library, config, member.inspector),
+            after=corrected.name,
+        )
+        found += [inspected, corrected, again]
+        before = again.name
+    return found
+
+
+def _has_no_score(member: Member, row: Row) -> bool:
+    return score(row, member.inspector) is None
+
+
+def _is_due(member: Member, config: Config, row: Row) -> bool:
+    return is_due(row, member, config)
 
 
 def inspect(library: Library, config: Config, inspector: str) -> Step:

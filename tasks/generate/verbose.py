@@ -23,6 +23,7 @@ from tasks.engines import Sampling
 from tasks.filters.heuristics import ECHO, echoes, loops
 from tasks.generate.config import MethodConfig
 from tasks.generate.self_align import LOOP, whole_words
+from tasks.stage import INSTRUCTION, SOURCE, Context, Stage
 from tasks.step import Rejected, Row, Step
 
 BOILERPLATE = "boilerplate of an encyclopaedia"
@@ -39,6 +40,11 @@ class Config(MethodConfig):
     """Verbose cloning's settings; "paper" is arXiv 2305.03047 with its code."""
 
     sampling: Sampling = Sampling(temperature=0.3, top_p=0.7, max_tokens=512)  # paper: the same
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    step, adds = answer(library, config), ("verbose_id", "verbose")
+    return [Stage("self_align.verbose", step, after=SOURCE, model="verbose", needs=INSTRUCTION, adds=adds)]
 
 
 def answer(library: Library, config: Config) -> Step:

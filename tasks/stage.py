@@ -1,0 +1,105 @@
+"""A stage: a step, the stages that its rows come from, and what its successors get. Methods declare theirs as data.
+
+A stage sees one row at a time, and no other row: a join within a row is a chain (sample a → sample b → compare).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prompts import Library, digest
+from tasks.filters.contamination import Contamination
+from tasks.step import Row, Step
+
+GENERATOR = "generator"  # the alias that every other one falls back to
+SOURCE = "instruction"  # the port of the rows that accepted instructions are
+INSTRUCTION = ("instruction_id", "instruction")
+SOURCE_FIELDS = (*INSTRUCTION, "topic")
+# What a first answer adds; the target is the newest text, which is criticised, corrected or rated.
+ANSWER = ("response_id", "response", "target_id", "target")
+
+
+def always(row: Row) -> bool:
+    return True
+
+
+def unchanged(row: Row) -> Row:
+    return row
+
+
+def accepted(row: Row, made: list[Row]) -> list[Row]:
+    return made
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step and its place in the graph.
+
+    Args:
+        name: unique in the graph; not part of any key.
+        after: the stage, or the port, whose rows it gets; None where it has requests of its own and no rows.
+        model: the alias of the model that is called.
+        provides: the port that its rows become. The last method that provides a port has it, and its own stages that
+            are after that port get the rows of the method before it.
+        take: the row as this stage reads it; adds fields to it, which `adds` names too.
+        when: whether the row, as taken, is sent; else it ends here, unless `skippable` passes it on.
+        then: (row, rows made of its accepted records) → the rows that the successors get.
+        needs: the fields that it reads of a row, before `take`.
+        adds: the fields that its successors' rows have besides.
+        texts: rows of the table `prompts`, beside the prompt's own: what else its requests may say.
+    """
+
+    name: str
+    step: Step
+    after: str | None
+    model: str = GENERATOR
+    provides: str | None = None
+    take: Callable[[Row], Row] = unchanged
+    when: Callable[[Row], bool] = always
+    skippable: bool = False
+    then: Callable[[Row, list[Row]], list[Row]] = accepted
+    needs: tuple[str, ...] = ()
+    adds: tuple[str, ...] = ()
+    texts: Sequence[Row] = ()
+
+    def prompt_rows(self) -> list[Row]:
+        """Rows of the table `prompts`: all that its requests may say."""
+        prompt = self.step.prompt
+        return [text(prompt.id, prompt.source, prompt.hash), *self.texts]
+
+
+def text(id: str, source: str, hash: str | None = None) -> Row:
+    """A row of the table `prompts`; the hash is that of the source unless another one is given."""
+    return {"hash": hash or digest(source), "id": id, "source": source}
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method's stages may depend on besides its own settings: those of the other methods that are run, by name,
+    and the evaluation prompts."""
+
+    configs: Mapping[str, Any]
+    contamination: Contamination
+
+
+def no_models(config: Any) -> Iterable[str]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as the graph knows it.
+
+    Args:
+        name: the key of its settings in a preset's `line`.
+        stages: (library, settings, context) → its stages.
+        models: aliases of the models that its stages call.
+        named_models: settings → further aliases, which the settings name; a preset must bind these.
+    """
+
+    name: str
+    stages: Callable[[Library, Any, Context], Sequence[Stage]]
+    models: tuple[str, ...] = (GENERATOR,)
+    named_models: Callable[[Any], Iterable[str]] = no_models
