@@ -99,8 +99,9 @@ async def step_by_step(line: Line, rows: list[Row]) -> None:
 
     async def work() -> None:
         going = rows
-        for step in (stage.step for stage in (line.way.first, *line.way.rounds)):
-            found = await asyncio.gather(*(line.factory.advance(step, row, line.engines["generator"]) for row in going))
+        for stage in line.graph.stages:  # one chain
+            step, engine = stage.step, line.runner.engine(stage)
+            found = await asyncio.gather(*(line.factory.advance(step, row, engine) for row in going))
             going = [row for some in found for row in some]
 
     await line.factory.chunk("all", work)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
+from typing import Any, Protocol
 
 from alignery.errors import UsageError
-from flows.factory import Factory
 from flows.sections import Alias, Line
 from prompts import Library
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
-from tasks.generate.methods import METHODS
-from tasks.stage import GENERATOR, SOURCE, SOURCE_FIELDS, Context, Stage
-from tasks.step import Row
+from tasks.generate.methods import METHODS, WRITERS
+from tasks.stage import GENERATOR, SOURCE, SOURCE_FIELDS, Context, Method, Stage
+from tasks.step import Row, Step
 
 
 class GraphError(UsageError):
@@ -48,11 +48,6 @@ class Graph:
             for name in self.predecessors[stage.name]:
                 self.successors[name].append(stage)
         self._check_fields()
-
-    @property
-    def models(self) -> list[Alias]:
-        """The aliases of the models that are called."""
-        return list(dict.fromkeys(stage.model for stage in self.stages))
 
     def _before(self, stage: Stage, method: int) -> list[str]:
         """The stages whose rows it gets."""
@@ -100,22 +95,44 @@ class Graph:
             fields[stage.name] = given if stage.skippable else given | set(stage.adds)
 
 
+def writers(line: Line, library: Library) -> list[Stage]:
+    """The stages that write the instructions of a preset, the first one first. Raises PromptError as `build` does."""
+    return [stage for stages in _declared(WRITERS, line, library, Contamination([])) for stage in stages]
+
+
 def build(line: Line, library: Library, contamination: Contamination | None = None) -> Graph:
     """The graph of a preset's methods; to build it is to check that their words are there.
 
     Raises:
         GraphError, PromptError: what does not fit, or is not there.
     """
-    configs = {method.name: config for method in METHODS if (config := getattr(line, method.name)) is not None}
-    context = Context(configs, contamination or Contamination([]))
-    return Graph(method.stages(library, configs[method.name], context) for method in METHODS if method.name in configs)
+    return Graph(_declared(METHODS, line, library, contamination or Contamination([])))
+
+
+def _declared(
+    methods: Sequence[Method], line: Line, library: Library, contamination: Contamination
+) -> Iterator[Sequence[Stage]]:
+    names = [method.name for method in (*WRITERS, *METHODS)]
+    configs = {name: config for name in names if (config := getattr(line, name)) is not None}
+    context = Context(configs, contamination)
+    for method in methods:
+        if method.name in configs:
+            yield method.stages(library, configs[method.name], context)
+
+
+class Executor(Protocol):
+    """What a runner needs of a `Factory`."""
+
+    async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]: ...
+
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> None: ...
 
 
 class GraphRunner:
     """Runs rows through a graph, each by itself: `await runner.run(row)`."""
 
-    def __init__(self, graph: Graph, factory: Factory, engines: Mapping[Alias, Engine]) -> None:
-        self.graph, self._factory, self._engines = graph, factory, engines
+    def __init__(self, graph: Graph, executor: Executor, engines: Mapping[Alias, Engine]) -> None:
+        self.graph, self._executor, self._engines = graph, executor, engines
         self.skipped: Counter[str] = Counter()  # by stage, rows that its `when` turned down
 
     def engine(self, stage: Stage) -> Engine:
@@ -129,10 +146,10 @@ class GraphRunner:
     async def _follow(self, due: list[tuple[Stage, Row]]) -> None:
         while len(due) == 1:  # a chain, however long, needs neither tasks nor a deep stack
             ((stage, row),) = due
-            made = await self._factory.advance(stage.step, row, self.engine(stage))
+            made = await self._executor.advance(stage.step, row, self.engine(stage))
             due = [one for out in stage.then(row, made) for one in self._due(stage.name, out)]
         if due:
-            await self._factory.together(*(self._follow([one]) for one in due))
+            await self._executor.together(*(self._follow([one]) for one in due))
 
     def _due(self, name: str, row: Row) -> Iterator[tuple[Stage, Row]]:
         """The stages that a row of that stage is sent at next, each with the row as it takes it."""

@@ -1,8 +1,8 @@
 """The line: the way of a row from a topic to a training example, each row by itself.
 
-Instructions are written round by round (`flows/writing.py`); as soon as they are accepted each walks on alone
-(`flows/walk.py`), answer → critique ⇄ revision, answer → correction, and the principled answer beside them. So every
-step overlaps with every other, and one long answer holds up nobody but its own row.
+Instructions are written round by round (`flows/writing.py`); as soon as they are accepted each runs by itself through
+the graph of stages that the preset's methods declare (`flows/graph.py`). So every step overlaps with every other, and
+one long answer holds up nobody but its own row.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from flows.factory import Factory
+from flows.graph import GraphRunner, build
 from flows.presets import Preset
-from flows.sections import ALIASES, Alias
-from flows.walk import Stage, Walk
+from flows.sections import Alias
 from flows.writing import Chunks, Writing
 from prompts import Library
 from tasks.budget import Budget, MeteredEngine
@@ -24,6 +24,8 @@ from tasks.engines.lazy import open_lazily
 from tasks.evaluate import held_out
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
+from tasks.generate.methods import ALIASES
+from tasks.stage import SOURCE, Stage
 from tasks.step import Row
 
 
@@ -43,20 +45,25 @@ class Line:
         held_out = Contamination(self.held_out)
         self.library: Library = library
         self.writing = Writing(line, library, self.factory, self.engines["generator"], held_out)
-        self.way = Walk(line, library, self.factory, self.engines, held_out)
-        self._writes = [Stage(self.writing.rounds[0].step)]
-        if self.writing.topics:
-            topics = Stage(self.writing.topics)
-            self._writes += [topics, Stage(self.writing.rounds[1].step, after=topics)]
+        self.graph = build(line, library, held_out)
+        self.runner = GraphRunner(self.graph, self.factory, self.engines)
 
     @property
     def stages(self) -> list[Stage]:
         """What writes instructions, Self-Instruct first, and every stage that an instruction may go through."""
-        return [*self._writes, *self.way.stages]
+        return [*self.writing.stages.values(), *self.graph.stages]
+
+    def predecessors(self, stage: Stage) -> list[Stage]:
+        """The stages whose rows it gets; where these are instructions, the one that writes the first of them."""
+        writers = self.writing.stages
+        if stage.name in writers:
+            return [writers[stage.after]] if stage.after else []
+        names = self.graph.predecessors[stage.name]
+        return [next(iter(writers.values())) if name == SOURCE else self.graph.by_name[name] for name in names]
 
     def words(self) -> list[Row]:
         """What this line may say, for the `prompts` table: each prompt, principle, type, seed, rule and exemplar."""
-        return [*self.writing.words(), *self.way.words()]
+        return [row for stage in self.stages for row in stage.prompt_rows()]
 
     async def walk(self) -> str | None:
         """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
@@ -103,7 +110,7 @@ class Line:
         await self.factory.chunk(f"walk × {len(rows)}", work)
 
     async def _walk_row(self, row: Row) -> None:
-        await self.way.row(row)
+        await self.runner.run(row)
         self._walking.discard(row["instruction_id"])
         self._arrived.set()
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import ceil
@@ -31,6 +31,7 @@ from tasks import prices
 from tasks.budget import Budget, BudgetSpent, MeteredEngine
 from tasks.engines import Engine
 from tasks.plan import Measure, Pace, Station, Unmeasured, Writing, foresee
+from tasks.stage import Stage, always
 from tasks.step import Ask, Outcome, Row, Step, attend
 from warehouse import Lake, plans
 
@@ -63,28 +64,28 @@ class Probe(Factory):
     Replies to the very same requests count as settled: they would be read again and not asked for.
     """
 
-    wanted: frozenset[int] = frozenset()  # id() of each step that may be asked
-    seen: dict[int, Seen] = field(default_factory=dict)
-    skipped: Counter[int] = field(default_factory=Counter)  # by id() of its step, requests of rounds not looked at
-    _closed: set[int] = field(default_factory=set)  # id() of each step of which no further round is known
+    wanted: frozenset[Step] = frozenset()  # steps that may be asked
+    seen: dict[Step, Seen] = field(default_factory=dict)
+    skipped: Counter[Step] = field(default_factory=Counter)  # requests of rounds not looked at
+    _closed: set[Step] = field(default_factory=set)  # of which no further round is known
     _one_round: asyncio.Lock = field(default_factory=asyncio.Lock)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
         async with self._one_round:
             if not self.may_ask(step):
-                self.skipped[id(step)] += len(rows)
+                self.skipped[step] += len(rows)
                 return []
             records = await super().settle(step, rows, engine, judge)
-            if self.seen[id(step)].pending:
-                self._closed.add(id(step))  # no further round is known before this one is written
+            if self.seen[step].pending:
+                self._closed.add(step)  # no further round is known before this one is written
             return records
 
     def may_ask(self, step: Step) -> bool:
-        return id(step) not in self._closed
+        return step not in self._closed
 
     async def _records(self, ask: Ask, keep: Callable[[Outcome], None]) -> list[Row]:
-        seen = self.seen.setdefault(id(ask.step), Seen())
+        seen = self.seen.setdefault(ask.step, Seen())
         found = await self._lookup.find(ask)
         if found.records is not None:
             seen.settled += 1
@@ -93,7 +94,7 @@ class Probe(Factory):
         with suppress(BudgetSpent):
             await attend(replace(ask, engine=self._silent(ask.engine)), found.replies, again)
         is_heard = any(attempt["final"] for attempt in again.attempts)
-        if not is_heard and (id(ask.step) not in self.wanted or seen.settled >= ROWS):
+        if not is_heard and (ask.step not in self.wanted or seen.settled >= ROWS):
             seen.pending += 1
             return []
         seen.settled += 1
@@ -134,14 +135,14 @@ async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] |
             factory = Probe(lake, run, progress)
             line = Line(preset, factory, engines or opened, held_out_of(preset))
             run.words = line.words()
-            prints = [stage.step.fingerprint(line.way.engine(stage)) for stage in line.stages]
-            before = plans.measured(lake, prints)
-            known = [fingerprint in before and before[fingerprint]["rows"] >= ROWS for fingerprint in prints]
+            prints = {stage.name: stage.step.fingerprint(line.runner.engine(stage)) for stage in line.stages}
+            before = plans.measured(lake, prints.values())
+            known = {name for name, print in prints.items() if print in before and before[print]["rows"] >= ROWS}
             factory.wanted = _wanted(line, known)
             with unwrapped():
                 await line.walk()
         listed = prices.load(preset.prices) if preset.prices else None
-        stations = _stations(line, factory, prints, plans.measured(lake, prints), known, listed)
+        stations = _stations(line, factory, prints, plans.measured(lake, prints.values()), known, listed)
         models = {engine.identity: preset.spec(alias).places for alias, engine in line.engines.items()}
         paces = {model: Pace(places, plans.requests(lake, model)) for model, places in models.items()}
         try:
@@ -172,7 +173,10 @@ def _short(stations: Sequence[Station]) -> str | None:
             continue
         section = station.name.partition(".")[0]
         left, more = writing.left, f"candidates (line.{section}.max_candidates)"
-        if writing.hints is not None and (hints := writing.hints + _to_come(stations[station.after or 0])) < left:
+        if (
+            writing.hints is not None
+            and (hints := writing.hints + sum(_to_come(stations[place]) for place in station.after)) < left
+        ):
             left, more = hints, f"pairs of type and topic (line.{section}.topics.requests_per_type)"
         likely = left * writing.kept // max(1, writing.candidates)
         if likely < writing.wanted:
@@ -197,44 +201,46 @@ def _why(factory: Probe) -> str:
     return f"the probe's rows were not accepted ({'; '.join(refused) or 'by the gate'}); see the view 'rejects'"
 
 
-def _wanted(line: Line, known: Sequence[bool]) -> frozenset[int]:
+def _wanted(line: Line, known: Collection[str]) -> frozenset[Step]:
     """The steps that were not measured, and those before them, whose rows they need, from Self-Instruct on."""
-    writers = [id(step) for step in line.writing.steps]
-    found = set()
-    for stage, measured in zip(line.stages, known, strict=True):
-        at = None if measured else stage
-        while at is not None:
-            found |= {id(at.step)} if id(at.step) in writers else {id(at.step), writers[0]}
-            at = at.after
-    return frozenset(found)
+    found: dict[str, Stage] = {}
+    waiting = [stage for stage in line.stages if stage.name not in known]
+    while waiting:
+        stage = waiting.pop()
+        if stage.name not in found:
+            found[stage.name] = stage
+            waiting += line.predecessors(stage)
+    return frozenset(stage.step for stage in found.values())
 
 
 def _stations(
     line: Line,
     probe: Probe,
-    prints: Sequence[str],
+    prints: Mapping[str, str],
     measured: Mapping[str, Row],
-    known: Sequence[bool],
+    known: Collection[str],
     listed: prices.Prices | None,
 ) -> list[Station]:
-    places = {id(stage): place for place, stage in enumerate(line.stages)}
-    left = {id(stage.step): _met(line, probe, stage.step) for stage in line.stages}
-    writings = _writings(line, probe, prints, left)
+    places = {stage.name: place for place, stage in enumerate(line.stages)}
+    met = {stage.step: _met(line, probe, stage.step) for stage in line.stages}
+    writings = _writings(line, probe, prints, met)
     stations: list[Station] = []
-    for stage, fingerprint, before in zip(line.stages, prints, known, strict=True):
-        writing, found = writings.get(id(stage.step)), measured.get(fingerprint)
-        seen = left.pop(id(stage.step), Seen())  # counts once, though several stages may share the step
+    for stage in line.stages:
+        found, seen = measured.get(prints[stage.name]), met[stage.step]
+        sent = seen.pending + seen.settled
         stations.append(
             Station(
                 name=stage.step.name,
-                model=line.way.engine(stage).identity,
-                after=places[id(stage.after)] if stage.after else None if writing else 0,
+                model=line.runner.engine(stage).identity,
+                after=tuple(places[before.name] for before in line.predecessors(stage)),
                 pending=seen.pending,
                 saved=seen.settled,
                 measure=_measure(found) if found else None,
-                source="lake" if before else "probe",
-                price=line.preset.price(stage.alias, listed) if listed else None,
-                writing=writing,
+                source="lake" if stage.name in known else "probe",
+                price=line.preset.price(stage.model, listed) if listed else None,
+                writing=writings.get(stage.name),
+                due=None if stage.when is always else (sent, sent + line.runner.skipped[stage.name]),
+                skippable=stage.skippable,
             )
         )
     return stations
@@ -242,44 +248,45 @@ def _stations(
 
 def _met(line: Line, probe: Probe, step: Step) -> Seen:
     """What was met at a step, and what is missing there of topics in all rounds, or of a round of questions."""
-    seen = probe.seen.get(id(step), Seen())
-    config, topics = line.preset.line.red_team, line.writing.topics
-    if not config or not topics or probe.may_ask(topics):
+    seen = probe.seen.get(step, Seen())
+    config, topics, questions = line.preset.line.red_team, line.writing.topics, line.writing.questions
+    if not config or not topics or not questions or probe.may_ask(topics):
         return seen
     if step is topics:
-        return Seen(seen.pending + probe.skipped[id(step)], seen.settled)
-    if step is line.writing.rounds[1].step:
+        return Seen(seen.pending + probe.skipped[step], seen.settled)
+    if step is questions.step:
         rounds = ceil((seen.settled + seen.pending) / config.requests_per_round)
         whole = min(seen.settled, len(line.writing.hints) // config.count)
         return Seen(rounds * config.requests_per_round - whole, whole)
     return seen
 
 
-def _writings(line: Line, probe: Probe, prints: Sequence[str], met: Mapping[int, Seen]) -> dict[int, Writing]:
-    """What each step that writes has still to write, by its id()."""
+def _writings(line: Line, probe: Probe, prints: Mapping[str, str], met: Mapping[Step, Seen]) -> dict[str, Writing]:
+    """What each stage that writes has still to write, by its name."""
     judged = {
-        id(step): plans.gated(probe.lake, step.table, fingerprint)
-        for step, fingerprint in zip(line.writing.steps, prints, strict=False)  # the first ones of all stages
+        stage.step: plans.gated(probe.lake, stage.step.table, prints[stage.name])
+        for stage in line.writing.stages.values()
     }
     found = {}
     for rounds in line.writing.rounds:
-        at, config = id(rounds.step), rounds.config
-        found[at] = Writing(
+        step, config = rounds.step, rounds.config
+        found[step] = Writing(
             wanted=max(0, config.accept - len(rounds.accepted)),
             requests=config.requests_per_round,
-            left=config.max_candidates - rounds.candidates + probe.skipped[at],
-            candidates=judged[at][0],
-            kept=judged[at][1],
+            left=config.max_candidates - rounds.candidates + probe.skipped[step],
+            candidates=judged[step][0],
+            kept=judged[step][1],
         )
-    if (red_team := line.preset.line.red_team) and (topics := line.writing.topics):
-        types, (candidates, kept) = line.writing.types, judged[id(topics)]
-        found[id(topics)] = Writing(0, len(types) * red_team.topics.requests_per_type, 0, candidates, kept)
+    red_team, topics, questions = line.preset.line.red_team, line.writing.topics, line.writing.questions
+    if red_team and topics and questions:
+        types, (candidates, kept) = line.writing.types, judged[topics]
+        found[topics] = Writing(0, len(types) * red_team.topics.requests_per_type, 0, candidates, kept)
         hints = len(line.writing.hints)
         if not probe.may_ask(topics):  # every type is taken to get as many topics as any other
             hints = sum(len(type.topics) for type in types) + kept
-        hints = max(0, hints - met[at].settled * red_team.count)
-        found[at] = replace(found[at], hints=hints, count=red_team.count)
-    return found
+        hints = max(0, hints - met[questions.step].settled * red_team.count)
+        found[questions.step] = replace(found[questions.step], hints=hints, count=red_team.count)
+    return {stage.name: found[stage.step] for stage in line.writing.stages.values()}
 
 
 def _measure(found: Row) -> Measure:

@@ -17,13 +17,14 @@ import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from alignery.errors import UsageError
-from flows.sections import ALIASES, Alias, Evaluate, ExistingFile, LakePlace, Line, Retrain, Schedule, Strict, Words
+from flows.graph import build, writers
+from flows.sections import Alias, Evaluate, ExistingFile, LakePlace, Line, Retrain, Schedule, Strict, Words
 from prompts import digest
 from tasks.engines.spec import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out
 from tasks.evaluate.gate import Policy
 from tasks.filters import contamination
-from tasks.generate import instances
+from tasks.generate.methods import ALIASES, METHODS
 from tasks.prices import Price, Prices
 from tasks.prices import load as load_prices
 from tasks.train.policy import Policy as RetrainWhen
@@ -62,9 +63,8 @@ class Preset(Strict):
 
     @model_validator(mode="after")
     def _knows_its_aliases(self) -> Preset:
-        upstreams = self.line.aligner.upstreams if self.line.aligner else ()
-        members = self.line.squad.members if self.line.squad else ()
-        named = (*upstreams, *(member.aligner for member in members))
+        configs = {method: getattr(self.line, method.name) for method in METHODS}
+        named = [alias for method, config in configs.items() if config for alias in method.named_models(config)]
         known = dict.fromkeys((*ALIASES, *named))
         for field, aliases in (("models", self.models), ("licences", self.licences)):
             if unknown := [alias for alias in aliases if alias not in known]:
@@ -124,25 +124,15 @@ class Preset(Strict):
                 self.price(alias, listed)
 
     def _check_words(self) -> None:
-        """Every word file that the line and the judge will ask for."""
-        line, library = self.line, self.words.library()
-        asked = [f"squad/{member.inspector}" for member in (line.squad.members if line.squad else ())]
-        asked += ["constitutional/weigh"] if line.compare and line.compare.thought_first else []
-        asked += [f"rate/{line.rate.dimension}"] if line.rate else []
+        """Every word file that the line and the judge will ask for: to build the stages is to load them."""
+        library = self.words.library()
+        writers(self.line, library)
+        build(self.line, library)
         judge = self.evaluate.judge if self.evaluate else None
-        asked += [f"judge/{dimension}" for dimension in (judge.dimensions if judge else ())]
-        for id in asked:
-            library.prompt(id)
+        for dimension in judge.dimensions if judge else ():
+            library.prompt(f"judge/{dimension}")
         library.topics()
         library.seeds()
-        if line.red_team:
-            library.question_types()
-        if line.instances:
-            instances.check(library, line.instances)
-        if line.constitutional or line.compare:
-            library.principles()
-        if line.self_align:
-            library.rules()
 
 
 def load(name: str) -> Preset:

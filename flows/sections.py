@@ -36,8 +36,6 @@ from warehouse import Place
 from warehouse.formats import SHAPES
 
 Alias = str
-# Who is asked for what; each but the generator falls to it. Upstreams and squads bring aliases of their own.
-ALIASES = ("generator", "aligner", "verbose", "judge", "inspector")
 
 
 class Strict(BaseModel):

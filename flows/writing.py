@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 
 from flows.factory import Factory
+from flows.graph import writers
 from flows.sections import Line
-from prompts import Library, QuestionType, digest
+from prompts import Library, QuestionType
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
@@ -132,24 +133,11 @@ class Writing:
         self.types: list[QuestionType] = library.question_types() if line.red_team else []
         self.bare = line.instances is not None
         self._pool = RougePool()
-        self.topics = red_team.topics(library, line.red_team.topics) if line.red_team else None
-        self.rounds = [self._instructions()]
-        if line.red_team:
-            self.rounds.append(self._questions(line.red_team))
-
-    @property
-    def steps(self) -> Iterator[Step]:
-        yield self.rounds[0].step
-        if self.topics:
-            yield from (self.topics, self.rounds[1].step)
-
-    def words(self) -> list[Row]:
-        """What the writers may say, for the `prompts` table: each prompt and type of question."""
-        said = [(step.prompt.hash, step.prompt.id, step.prompt.source) for step in self.steps]
-        for type in self.types:
-            source = f"{type.name}: {type.hint}"
-            said.append((digest(source), f"type:{type.name}", source))
-        return [{"hash": hash, "id": id, "source": source} for hash, id, source in said]
+        self.stages = {stage.name: stage for stage in writers(line, library)}
+        self.topics = self.stages["red_team.topics"].step if line.red_team else None
+        self.instructions = self._instructions()
+        self.questions = self._questions(line.red_team) if line.red_team else None
+        self.rounds = [rounds for rounds in (self.instructions, self.questions) if rounds]
 
     async def write(self, chunks: Chunks, group: asyncio.TaskGroup) -> None:
         """Put chunks of what every writer brings, and None at the end."""
@@ -163,7 +151,7 @@ class Writing:
 
     def _instructions(self) -> Rounds:
         config = self._line.self_instruct
-        step = self_instruct.generate(self._library, config, bare=self.bare)
+        step = self.stages["self_instruct.generate"].step
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             rows = self_instruct.requests(self._library, config, round, accepted, self._asked, bare=self.bare)
@@ -174,7 +162,7 @@ class Writing:
         return Rounds("self_instruct", step, config, self._factory, self._engine, ask, gate, self._allowed)
 
     def _questions(self, config: red_team.Config) -> Rounds:
-        step = red_team.questions(self._library, config, self._line.self_instruct)
+        step = self.stages["red_team.questions"].step
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return red_team.question_requests(self.types, self.hints, config, round, accepted)

@@ -53,13 +53,15 @@ class Station:
 
     name: str
     model: str
-    after: int | None  # the place of the station whose accepted rows it gets; 0: what is written; None: it begins
+    after: tuple[int, ...]  # the places of the stations whose rows it gets; (0,): what is written; (): it begins
     pending: int  # rows that are known, and not asked yet
     saved: int  # rows that are known and done
     measure: Measure | None  # None where nothing of it was ever done
     source: str = "probe"  # or "lake"
     price: Price | None = None
     writing: Writing | None = None  # of one that writes; one that comes after another writer gets its hints there
+    due: tuple[int, int] | None = None  # rows that were sent, of those that came; None: every row is sent
+    skippable: bool = False  # rows that are not sent go on
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class _Guess:
 
     accept: Mapping[str, Array]
     gate: Mapping[str, Array]  # by writer
+    due: Mapping[int, Array]  # by place, the share of rows that is sent
     spread: Mapping[str, Mapping[str, Array]]  # standard errors' worth by which each mean is off
     pace: Mapping[str, tuple[Array, Array]]
     rng: np.random.Generator | None = None  # None: counts are their own means
@@ -166,6 +169,7 @@ def _observed(stations: Sequence[Station], paces: Mapping[str, Pace]) -> _Guess:
     return _Guess(
         accept={name: np.float64(m.accepted / m.rows) for name, m in known.items()},
         gate={s.name: np.float64(s.writing.kept / max(1, s.writing.candidates)) for s in stations if s.writing},
+        due={place: np.float64(sent / came) for place, (sent, came) in _due(stations).items()},
         spread=dict.fromkeys(known, still),
         pace={model: fit(_rows(pace)) for model, pace in paces.items()},
     )
@@ -186,8 +190,18 @@ def _drawn(stations: Sequence[Station], paces: Mapping[str, Pace], rng: np.rando
             name: {figure: rng.standard_t(max(1, m.rows - 1), _DRAWS) for figure in names} for name, m in known.items()
         },
         pace={model: _bootstrapped(_rows(pace), rng) for model, pace in paces.items()},
+        # Where none was sent, none is expected: nothing could be said of what it takes.
+        due={
+            place: rng.beta(sent + 0.5, came - sent + 0.5, _DRAWS) if sent else np.zeros(_DRAWS)
+            for place, (sent, came) in _due(stations).items()
+        },
         rng=rng,
     )
+
+
+def _due(stations: Sequence[Station]) -> dict[int, tuple[int, int]]:
+    """By place, the counts of those stations that are sent only some rows; unknown where none came."""
+    return {place: s.due for place, s in enumerate(stations) if s.due and s.due[1]}
 
 
 def _rows(pace: Pace) -> NDArray[np.float64]:
@@ -251,16 +265,21 @@ def _works(stations: Sequence[Station], guess: _Guess) -> list[Array]:
     works: list[Array] = []
     zero: Array = np.zeros_like(guess.pace[stations[0].model][0])
     written = zero
-    brought: dict[int | None, Array] = {}  # by the place of a writer, what its gate accepts
+    brought: dict[int, Array] = {}  # by the place of a writer, what its gate accepts
+    passed: dict[int, Array] = {}  # by place, rows that go on unsent
     for place, station in enumerate(stations):
         if station.writing:
-            asked, brought[place] = _written(station, station.writing, guess, brought.get(station.after, zero))
+            hints = sum((brought[before] for before in station.after), zero)
+            asked, brought[place] = _written(station, station.writing, guess, hints)
             written = written + np.minimum(station.writing.wanted, brought[place])
-        elif not station.after:
-            asked = station.pending + written
         else:
-            before = stations[station.after]
-            asked = station.pending + guess.through(works[station.after], guess.accept.get(before.name, zero))
+            came = zero
+            for before in station.after:
+                accepted = guess.accept.get(stations[before].name, zero)
+                came = came + (guess.through(works[before], accepted) + passed[before] if before else written)
+            sent = guess.through(came, guess.due[place]) if place in guess.due else came
+            passed[place] = came - sent if station.skippable else zero
+            asked = station.pending + sent
         works.append(asked)
     return works
 
@@ -313,7 +332,8 @@ def _way(stations: Sequence[Station], works: Sequence[Array], replies: Sequence[
         seconds = np.where(work > 0, reply * (a + c), 0.0)
         if station.writing:
             seconds = seconds * np.ceil(work / station.writing.requests)
-        ends.append(seconds if station.after is None else ends[station.after] + seconds)
+        before = [ends[place] for place in station.after]
+        ends.append(seconds + np.maximum.reduce(before) if before else seconds)
     return np.maximum.reduce(ends) / 60
 
 

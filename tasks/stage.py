@@ -67,10 +67,10 @@ class Stage:
     def prompt_rows(self) -> list[Row]:
         """Rows of the table `prompts`: all that its requests may say."""
         prompt = self.step.prompt
-        return [text(prompt.id, prompt.source, prompt.hash), *self.texts]
+        return [prompt_row(prompt.id, prompt.source, prompt.hash), *self.texts]
 
 
-def text(id: str, source: str, hash: str | None = None) -> Row:
+def prompt_row(id: str, source: str, hash: str | None = None) -> Row:
     """A row of the table `prompts`; the hash is that of the source unless another one is given."""
     return {"hash": hash or digest(source), "id": id, "source": source}
 

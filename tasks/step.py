@@ -33,7 +33,7 @@ class Rejected(ValueError):
     """The reply was read and is not wanted; the message is the reason, a short fixed phrase."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a step is equal to itself alone: functions cannot be compared
 class Step:
     """One kind of request.
 

@@ -22,7 +22,7 @@ from prompts import Library, Principle, digest
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
 from tasks.generate.config import AnswerConfig
-from tasks.stage import INSTRUCTION, Context, Stage, text
+from tasks.stage import INSTRUCTION, Context, Stage, prompt_row
 from tasks.step import Rejected, Row, Step, Unparsed
 
 _OPENING = r"(?:(?:sure|certainly|of course|absolutely|ok|okay|yes)\b[,.!]*\s*)?"
@@ -50,8 +50,8 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
     texts = []
     for principle in library.principles():
         name = f"principle:{principle.id}"
-        texts.append(text(name, principle.critique, principle.critique_hash))
-        texts.append(text(f"{name}:revision", principle.revision, principle.revision_hash))
+        texts.append(prompt_row(name, principle.critique, principle.critique_hash))
+        texts.append(prompt_row(f"{name}:revision", principle.revision, principle.revision_hash))
     found: list[Stage] = []
     drawn = ("principle_id", "principle_hash", "round", "critique_request", "revision_request")
     for round in range(1, config.rounds + 1):

@@ -23,7 +23,7 @@ from tasks.engines import Sampling
 from tasks.generate import respond
 from tasks.generate.config import MethodConfig
 from tasks.generate.constitutional import draw
-from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage, always, text, unchanged
+from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage, always, prompt_row, unchanged
 from tasks.step import Row, Step, probabilities
 
 LOWEST, HIGHEST = 0.40, 0.60  # of a probability after a thought; paper
@@ -63,7 +63,9 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
             when=partial(_is_due, config, place),
             needs=(*INSTRUCTION, *(pair if config.pairs == "samples" else ANSWER)),
             adds=pair,
-            texts=[text(f"principle:{p.id}:comparison", p.criterion, p.criterion_hash) for p in library.principles()],
+            texts=[
+                prompt_row(f"principle:{p.id}:comparison", p.criterion, p.criterion_hash) for p in library.principles()
+            ],
         )
         if config.thought_first:
             weighed = replace(

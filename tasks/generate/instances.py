@@ -23,7 +23,7 @@ from prompts import Library, PromptError, Seed, digest
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.generate.config import MethodConfig
-from tasks.stage import INSTRUCTION, SOURCE, Context, Stage, text
+from tasks.stage import INSTRUCTION, SOURCE, Context, Stage, prompt_row
 from tasks.step import Row, Step, Unparsed
 
 Form = Literal["input_first", "output_first"]
@@ -69,7 +69,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
             needs=INSTRUCTION,
             adds=("classification",),
             texts=[
-                text(f"seed:{seed.topic}", f"{seed.instruction}\nInput: {seed.input}\nOutput: {seed.output}")
+                prompt_row(f"seed:{seed.topic}", f"{seed.instruction}\nInput: {seed.input}\nOutput: {seed.output}")
                 for seed in library.seeds()
             ],
         )

@@ -1,10 +1,25 @@
-"""The methods whose stages an instruction runs through, in the order in which they are shown."""
+"""Every method, in the order in which its stages are shown."""
 
 from __future__ import annotations
 
-from tasks.generate import aligner, constitutional, feedback, instances, rate, respond, self_align, squad, verbose
+from tasks.generate import (
+    aligner,
+    constitutional,
+    feedback,
+    instances,
+    rate,
+    red_team,
+    respond,
+    self_align,
+    self_instruct,
+    squad,
+    verbose,
+)
 from tasks.stage import GENERATOR, Method
 
+# These write instructions, round by round.
+WRITERS = (Method("self_instruct", self_instruct.stages), Method("red_team", red_team.stages))
+# Each instruction runs through the stages of these.
 METHODS = (
     Method("instances", instances.stages),
     Method("respond", respond.stages),
@@ -21,3 +36,5 @@ METHODS = (
     ),
     Method("compare", feedback.stages, models=(GENERATOR, "judge")),
 )
+# Every alias that a method calls by itself; without a model of its own, it falls back to the generator.
+ALIASES = tuple(dict.fromkeys((GENERATOR, *(model for method in METHODS for model in method.models))))

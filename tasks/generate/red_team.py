@@ -27,6 +27,7 @@ from tasks.filters.rouge import RougePool
 from tasks.generate import self_instruct
 from tasks.generate.config import MethodConfig
 from tasks.generate.self_instruct import draw, instruction_row, numbered, numbered_items, pick
+from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Stage, prompt_row
 from tasks.step import Row, Step, Unparsed
 
 CUT = "cut short: the last of a reply that reached max_tokens"
@@ -64,6 +65,16 @@ class Config(MethodConfig):
     max_candidates: int = Field(20000, ge=1)  # asked for before the run stops short of `accept`; our choice
     requests_per_round: int = Field(16, ge=1)  # our choice
     rounds_in_flight: int = Field(2, ge=1)  # a round's exemplars come from those before these; our choice
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    """Topics, and the questions on pairs of type and topic."""
+    types = [prompt_row(f"type:{type.name}", f"{type.name}: {type.hint}") for type in library.question_types()]
+    asked = questions(library, config, context.configs["self_instruct"])
+    return [
+        Stage("red_team.topics", topics(library, config.topics), after=None, texts=types),
+        Stage("red_team.questions", asked, "red_team.topics", provides=SOURCE, adds=SOURCE_FIELDS),
+    ]
 
 
 def topics(library: Library, config: Topics) -> Step:

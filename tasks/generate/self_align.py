@@ -29,7 +29,7 @@ from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import APOLOGY, answer_fault, loops, opens_with_apology
 from tasks.generate.config import AnswerConfig
 from tasks.generate.respond import carry
-from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage, text
+from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage, prompt_row
 from tasks.step import Rejected, Row, Step, Unparsed
 
 MARKER = "Answer:"
@@ -64,7 +64,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
             provides="principled",
             needs=INSTRUCTION,
             adds=(*ANSWER, "principled_id", "principled"),
-            texts=[text(id, source, digest(id, source)) for id, source in said],
+            texts=[prompt_row(id, source, digest(id, source)) for id, source in said],
         )
     ]
 

@@ -27,6 +27,7 @@ from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import instruction_fault
 from tasks.filters.rouge import RougePool
 from tasks.generate.config import MethodConfig
+from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Stage
 from tasks.step import Row, Step, Unparsed
 
 DUPLICATE = "near-duplicate: ROUGE-L"
@@ -60,6 +61,11 @@ class Config(MethodConfig):
     def gating(self) -> dict[str, Any]:
         """The settings that decide which candidates are accepted."""
         return self.model_dump(include={*_LIMITS, "rouge_l"})
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    step = generate(library, config, bare="instances" in context.configs)
+    return [Stage(step.name, step, after=None, provides=SOURCE, adds=SOURCE_FIELDS)]
 
 
 def requests(

@@ -82,7 +82,7 @@ def test_the_last_at_work_commits_what_waits_though_it_asked_nothing(
         with Lake.open(works.home) as lake, Run(lake, "refresh", works.preset) as run:
             factory = Factory(lake, run, StepProgress(StringIO()))
             line = Line(works.preset, factory, dict.fromkeys(("generator", "aligner"), works.engine))
-            step = line.way.first.step
+            step = line.graph.by_name["respond.answer"].step
             await factory.settle(step, [there], works.engine)
             find = factory._lookup.find
 

@@ -198,7 +198,7 @@ def test_long_answers_are_kept_and_those_without_an_end_train_nobody(works: Work
     works = prepared(works, {"verbose": {}})
     works.engine = ScriptedEngine(long)
     line = walked(works)
-    assert [stage.alias for stage in line.way.long] == ["verbose"], "the engraved model, where a preset binds it"
+    assert line.graph.by_name["self_align.verbose"].model == "verbose", "the engraved model, where a preset binds it"
     kept = works.rows(
         "SELECT complete, count(*)::INT AS n FROM responses WHERE kind = 'verbose' GROUP BY ALL ORDER BY ALL"
     )

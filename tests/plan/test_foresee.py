@@ -22,7 +22,8 @@ def measure(rows: int = 10, accepted: int = 10, calls: float = 1.0, sd: float = 
 
 def station(name: str, after: int | None = 0, pending: int = 0, **fields: object) -> Station:
     given = {"measure": measure(), "model": "m", "saved": 0} | fields
-    return Station(name=name, after=after, pending=pending, **given)  # type: ignore[arg-type]
+    before = () if after is None else (after,)
+    return Station(name=name, after=before, pending=pending, **given)  # type: ignore[arg-type]
 
 
 WRITER = station("write", None, writing=NONE)
