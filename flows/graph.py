@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Any, Protocol
 
 from alignery.errors import UsageError
-from flows.sections import Alias, Line
-from prompts import Library
 from tasks.engines import Engine
-from tasks.filters.contamination import Contamination
-from tasks.generate.methods import METHODS, WRITERS
-from tasks.stage import GENERATOR, SOURCE, SOURCE_FIELDS, Context, Method, Stage
+from tasks.stage import GENERATOR, SOURCE, SOURCE_FIELDS, Stage
 from tasks.step import Row, Step
 
 
@@ -32,16 +28,18 @@ class Graph:
     """
 
     def __init__(self, methods: Iterable[Sequence[Stage]]) -> None:
-        declared = [(number, stage) for number, stages in enumerate(methods) for stage in stages]
+        numbered = [(number, stage) for number, stages in enumerate(methods) for stage in stages]
         self._ports: dict[str, dict[int, list[str]]] = {SOURCE: {-1: [SOURCE]}}  # port → method → its stages
         self.by_name: dict[str, Stage] = {}
-        for number, stage in declared:
-            if stage.name == SOURCE or stage.name in self.by_name:
+        for number, stage in numbered:
+            if stage.name in self.by_name:
                 raise GraphError(f"stage {stage.name}: there is another of that name; rename one of them")
             self.by_name[stage.name] = stage
             if stage.provides:
                 self._ports.setdefault(stage.provides, {}).setdefault(number, []).append(stage.name)
-        self.predecessors = {stage.name: self._before(stage, number) for number, stage in declared}
+        if clash := [name for name in self.by_name if name in self._ports]:
+            raise GraphError(f"stage {clash[0]}: a port has that name; rename one of them")
+        self.predecessors = {stage.name: self._before(stage, number) for number, stage in numbered}
         self.stages = [self.by_name[name] for name in self._order()]
         self.successors: dict[str, list[Stage]] = {name: [] for name in (SOURCE, *self.by_name)}
         for stage in self.stages:
@@ -57,10 +55,9 @@ class Graph:
         # A method that provides the port which it reads gets what the method before it provides.
         open_to = [number for number in providers if method not in providers or number < method]
         if not open_to:
-            known = [*self._ports, *self.by_name]
             raise GraphError(
-                f"stage {stage.name}: comes after {stage.after!r}, which no method provides; there are {known}; "
-                "name one of these, or add the method that provides it"
+                f"stage {stage.name}: comes after {stage.after!r}, which no method provides; there are "
+                f"{[*self._ports, *self.by_name]}; name one of these, or add the method that provides it"
             )
         return providers[max(open_to)]
 
@@ -95,31 +92,6 @@ class Graph:
             fields[stage.name] = given if stage.skippable else given | set(stage.adds)
 
 
-def writers(line: Line, library: Library) -> list[Stage]:
-    """The stages that write the instructions of a preset, the first one first. Raises PromptError as `build` does."""
-    return [stage for stages in _declared(WRITERS, line, library, Contamination([])) for stage in stages]
-
-
-def build(line: Line, library: Library, contamination: Contamination | None = None) -> Graph:
-    """The graph of a preset's methods; to build it is to check that their words are there.
-
-    Raises:
-        GraphError, PromptError: what does not fit, or is not there.
-    """
-    return Graph(_declared(METHODS, line, library, contamination or Contamination([])))
-
-
-def _declared(
-    methods: Sequence[Method], line: Line, library: Library, contamination: Contamination
-) -> Iterator[Sequence[Stage]]:
-    names = [method.name for method in (*WRITERS, *METHODS)]
-    configs = {name: config for name in names if (config := getattr(line, name)) is not None}
-    context = Context(configs, contamination)
-    for method in methods:
-        if method.name in configs:
-            yield method.stages(library, configs[method.name], context)
-
-
 class Executor(Protocol):
     """What a runner needs of a `Factory`."""
 
@@ -131,9 +103,10 @@ class Executor(Protocol):
 class GraphRunner:
     """Runs rows through a graph, each by itself: `await runner.run(row)`."""
 
-    def __init__(self, graph: Graph, executor: Executor, engines: Mapping[Alias, Engine]) -> None:
+    def __init__(self, graph: Graph, executor: Executor, engines: Mapping[str, Engine]) -> None:
         self.graph, self._executor, self._engines = graph, executor, engines
-        self.skipped: Counter[str] = Counter()  # by stage, rows that its `when` turned down
+        # By stage, for the plan: rows that `when` turned down; rows that were accepted, and what `then` made of these.
+        self.skipped, self.accepted, self.passed_on = Counter[str](), Counter[str](), Counter[str]()
 
     def engine(self, stage: Stage) -> Engine:
         """The model that a stage calls."""
@@ -141,23 +114,30 @@ class GraphRunner:
 
     async def run(self, row: Row) -> None:
         """Run a row, and all that comes of it, to the end of every branch."""
-        await self._follow(list(self._due(SOURCE, row)))
+        await self._follow(self._due(SOURCE, row))
 
     async def _follow(self, due: list[tuple[Stage, Row]]) -> None:
         while len(due) == 1:  # a chain, however long, needs neither tasks nor a deep stack
             ((stage, row),) = due
             made = await self._executor.advance(stage.step, row, self.engine(stage))
-            due = [one for out in stage.then(row, made) for one in self._due(stage.name, out)]
+            rows = stage.then(row, made)
+            self.accepted[stage.name] += len(made) > 0
+            self.passed_on[stage.name] += len(made) > 0 and len(rows)
+            due = [one for out in rows for one in self._due(stage.name, out)]
         if due:
             await self._executor.together(*(self._follow([one]) for one in due))
 
-    def _due(self, name: str, row: Row) -> Iterator[tuple[Stage, Row]]:
+    def _due(self, name: str, row: Row) -> list[tuple[Stage, Row]]:
         """The stages that a row of that stage is sent at next, each with the row as it takes it."""
-        for stage in self.graph.successors[name]:
-            taken = stage.take(row)
-            if stage.when(taken):
-                yield stage, taken
-                continue
-            self.skipped[stage.name] += 1
-            if stage.skippable:
-                yield from self._due(stage.name, taken)
+        due, passed = [], [(name, row)]
+        while passed:
+            name, row = passed.pop()
+            for stage in self.graph.successors[name]:
+                taken = stage.take(row)
+                if stage.when(taken):
+                    due.append((stage, taken))
+                    continue
+                self.skipped[stage.name] += 1
+                if stage.skippable:
+                    passed.append((stage.name, taken))
+        return due

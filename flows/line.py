@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 from flows.factory import Factory
-from flows.graph import GraphRunner, build
+from flows.graph import Graph, GraphRunner
 from flows.presets import Preset
 from flows.sections import Alias
 from flows.writing import Chunks, Writing
@@ -24,7 +24,7 @@ from tasks.engines.lazy import open_lazily
 from tasks.evaluate import held_out
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
-from tasks.generate.methods import ALIASES
+from tasks.generate.methods import ALIASES, METHODS, declared
 from tasks.stage import SOURCE, Stage
 from tasks.step import Row
 
@@ -45,7 +45,7 @@ class Line:
         held_out = Contamination(self.held_out)
         self.library: Library = library
         self.writing = Writing(line, library, self.factory, self.engines["generator"], held_out)
-        self.graph = build(line, library, held_out)
+        self.graph = Graph(declared(METHODS, dict(line), library, held_out))
         self.runner = GraphRunner(self.graph, self.factory, self.engines)
 
     @property

@@ -31,7 +31,7 @@ from tasks import prices
 from tasks.budget import Budget, BudgetSpent, MeteredEngine
 from tasks.engines import Engine
 from tasks.plan import Measure, Pace, Station, Unmeasured, Writing, foresee
-from tasks.stage import Stage, always
+from tasks.stage import Stage, accepted, always
 from tasks.step import Ask, Outcome, Row, Step, attend
 from warehouse import Lake, plans
 
@@ -225,13 +225,14 @@ def _stations(
     met = {stage.step: _met(line, probe, stage.step) for stage in line.stages}
     writings = _writings(line, probe, prints, met)
     stations: list[Station] = []
+    runner = line.runner
     for stage in line.stages:
         found, seen = measured.get(prints[stage.name]), met[stage.step]
         sent = seen.pending + seen.settled
         stations.append(
             Station(
                 name=stage.step.name,
-                model=line.runner.engine(stage).identity,
+                model=runner.engine(stage).identity,
                 after=tuple(places[before.name] for before in line.predecessors(stage)),
                 pending=seen.pending,
                 saved=seen.settled,
@@ -239,7 +240,8 @@ def _stations(
                 source="lake" if stage.name in known else "probe",
                 price=line.preset.price(stage.model, listed) if listed else None,
                 writing=writings.get(stage.name),
-                due=None if stage.when is always else (sent, sent + line.runner.skipped[stage.name]),
+                due=None if stage.when is always else (sent, sent + runner.skipped[stage.name]),
+                kept=None if stage.then is accepted else (runner.passed_on[stage.name], runner.accepted[stage.name]),
                 skippable=stage.skippable,
             )
         )

@@ -17,14 +17,14 @@ import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from alignery.errors import UsageError
-from flows.graph import build, writers
+from flows.graph import Graph
 from flows.sections import Alias, Evaluate, ExistingFile, LakePlace, Line, Retrain, Schedule, Strict, Words
 from prompts import digest
 from tasks.engines.spec import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out
 from tasks.evaluate.gate import Policy
 from tasks.filters import contamination
-from tasks.generate.methods import ALIASES, METHODS
+from tasks.generate.methods import ALIASES, METHODS, WRITERS, declared
 from tasks.prices import Price, Prices
 from tasks.prices import load as load_prices
 from tasks.train.policy import Policy as RetrainWhen
@@ -126,8 +126,8 @@ class Preset(Strict):
     def _check_words(self) -> None:
         """Every word file that the line and the judge will ask for: to build the stages is to load them."""
         library = self.words.library()
-        writers(self.line, library)
-        build(self.line, library)
+        declared(WRITERS, dict(self.line), library)
+        Graph(declared(METHODS, dict(self.line), library))
         judge = self.evaluate.judge if self.evaluate else None
         for dimension in judge.dimensions if judge else ():
             library.prompt(f"judge/{dimension}")

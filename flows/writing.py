@@ -14,13 +14,13 @@ from functools import partial
 from itertools import chain
 
 from flows.factory import Factory
-from flows.graph import writers
 from flows.sections import Line
 from prompts import Library, QuestionType
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
 from tasks.generate import red_team, self_instruct
+from tasks.generate.methods import WRITERS, declared
 from tasks.step import Row, Step
 from warehouse import look
 
@@ -133,7 +133,8 @@ class Writing:
         self.types: list[QuestionType] = library.question_types() if line.red_team else []
         self.bare = line.instances is not None
         self._pool = RougePool()
-        self.stages = {stage.name: stage for stage in writers(line, library)}
+        written = declared(WRITERS, dict(line), library)
+        self.stages = {stage.name: stage for stages in written for stage in stages}
         self.topics = self.stages["red_team.topics"].step if line.red_team else None
         self.instructions = self._instructions()
         self.questions = self._questions(line.red_team) if line.red_team else None

@@ -16,7 +16,7 @@ pool grows, how long a model takes to load, and what else the machine does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -61,6 +61,7 @@ class Station:
     price: Price | None = None
     writing: Writing | None = None  # of one that writes; one that comes after another writer gets its hints there
     due: tuple[int, int] | None = None  # rows that were sent, of those that came; None: every row is sent
+    kept: tuple[int, int] | None = None  # rows that its successors got, of those accepted; None: every one
     skippable: bool = False  # rows that are not sent go on
 
 
@@ -95,6 +96,7 @@ class _Guess:
     accept: Mapping[str, Array]
     gate: Mapping[str, Array]  # by writer
     due: Mapping[int, Array]  # by place, the share of rows that is sent
+    kept: Mapping[int, Array]  # by place, the share of accepted rows that goes on
     spread: Mapping[str, Mapping[str, Array]]  # standard errors' worth by which each mean is off
     pace: Mapping[str, tuple[Array, Array]]
     rng: np.random.Generator | None = None  # None: counts are their own means
@@ -110,11 +112,7 @@ class Unmeasured(ValueError):
     """A step that is to be asked was never measured, so nothing can be said; the message names it."""
 
 
-def foresee(
-    stations: Sequence[Station],
-    paces: Mapping[str, Pace],
-    prices: Prices | None = None,
-) -> list[Row]:
+def foresee(stations: Sequence[Station], paces: Mapping[str, Pace], prices: Prices | None = None) -> list[Row]:
     """One row a step and one for the total, as the table `plans` holds them, without whose plan it is.
 
     Args:
@@ -169,7 +167,8 @@ def _observed(stations: Sequence[Station], paces: Mapping[str, Pace]) -> _Guess:
     return _Guess(
         accept={name: np.float64(m.accepted / m.rows) for name, m in known.items()},
         gate={s.name: np.float64(s.writing.kept / max(1, s.writing.candidates)) for s in stations if s.writing},
-        due={place: np.float64(sent / came) for place, (sent, came) in _due(stations).items()},
+        due=_shares(s.due for s in stations),
+        kept=_shares(s.kept for s in stations),
         spread=dict.fromkeys(known, still),
         pace={model: fit(_rows(pace)) for model, pace in paces.items()},
     )
@@ -178,7 +177,6 @@ def _observed(stations: Sequence[Station], paces: Mapping[str, Pace]) -> _Guess:
 def _drawn(stations: Sequence[Station], paces: Mapping[str, Pace], rng: np.random.Generator) -> _Guess:
     """Everything as it may be, in view of how little was measured."""
     known = {s.name: s.measure for s in stations if s.measure}
-    names = ("calls", "tokens_in", "tokens_out")
     return _Guess(
         accept={name: rng.beta(m.accepted + 0.5, m.rows - m.accepted + 0.5, _DRAWS) for name, m in known.items()},
         gate={
@@ -187,21 +185,23 @@ def _drawn(stations: Sequence[Station], paces: Mapping[str, Pace], rng: np.rando
             if s.writing
         },
         spread={
-            name: {figure: rng.standard_t(max(1, m.rows - 1), _DRAWS) for figure in names} for name, m in known.items()
+            name: {figure: rng.standard_t(max(1, m.rows - 1), _DRAWS) for figure in FIGURES[:3]}
+            for name, m in known.items()
         },
         pace={model: _bootstrapped(_rows(pace), rng) for model, pace in paces.items()},
-        # Where none was sent, none is expected: nothing could be said of what it takes.
-        due={
-            place: rng.beta(sent + 0.5, came - sent + 0.5, _DRAWS) if sent else np.zeros(_DRAWS)
-            for place, (sent, came) in _due(stations).items()
-        },
+        due=_shares((s.due for s in stations), rng),
+        kept=_shares((s.kept for s in stations), rng),
         rng=rng,
     )
 
 
-def _due(stations: Sequence[Station]) -> dict[int, tuple[int, int]]:
-    """By place, the counts of those stations that are sent only some rows; unknown where none came."""
-    return {place: s.due for place, s in enumerate(stations) if s.due and s.due[1]}
+def _shares(counts: Iterable[tuple[int, int] | None], rng: np.random.Generator | None = None) -> dict[int, Array]:
+    """By place, the share that (some, of all) are. Where some are none, none are expected: nothing was measured."""
+    return {
+        place: rng.beta(some + 0.5, every - some + 0.5, _DRAWS) if rng and some else np.float64(some / every)
+        for place, (some, every) in enumerate(count or (0, 0) for count in counts)
+        if every
+    }
 
 
 def _rows(pace: Pace) -> NDArray[np.float64]:
@@ -267,16 +267,18 @@ def _works(stations: Sequence[Station], guess: _Guess) -> list[Array]:
     written = zero
     brought: dict[int, Array] = {}  # by the place of a writer, what its gate accepts
     passed: dict[int, Array] = {}  # by place, rows that go on unsent
+
+    def goes_on(place: int) -> Array:
+        taken = guess.through(works[place], guess.accept.get(stations[place].name, zero))
+        return passed[place] + (guess.through(taken, guess.kept[place]) if place in guess.kept else taken)
+
     for place, station in enumerate(stations):
         if station.writing:
             hints = sum((brought[before] for before in station.after), zero)
             asked, brought[place] = _written(station, station.writing, guess, hints)
             written = written + np.minimum(station.writing.wanted, brought[place])
         else:
-            came = zero
-            for before in station.after:
-                accepted = guess.accept.get(stations[before].name, zero)
-                came = came + (guess.through(works[before], accepted) + passed[before] if before else written)
+            came = sum((goes_on(before) if before else written for before in station.after), zero)
             sent = guess.through(came, guess.due[place]) if place in guess.due else came
             passed[place] = came - sent if station.skippable else zero
             asked = station.pending + sent

@@ -144,13 +144,6 @@ def instances(library: Library, config: Config, form: Form, contamination: Conta
     )
 
 
-def check(library: Library, config: Config) -> None:
-    """Look for everything that the steps will say. Raises PromptError if the seeds are too few, or have no outputs."""
-    classify(library, config)
-    instances(library, config, "input_first", Contamination([]))
-    instances(library, config, "output_first", Contamination([]))
-
-
 def stands_alone(rows: Sequence[Row]) -> bool:
     """Whether a task needs no input, judged by the rows that `instances` carried: its accepted instances have none."""
     kept = [row for row in rows if row["instance_state"] == "accepted"]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from prompts import Library
+from tasks.filters.contamination import Contamination
 from tasks.generate import (
     aligner,
     constitutional,
@@ -15,7 +20,7 @@ from tasks.generate import (
     squad,
     verbose,
 )
-from tasks.stage import GENERATOR, Method
+from tasks.stage import GENERATOR, Context, Method, Stage
 
 # These write instructions, round by round.
 WRITERS = (Method("self_instruct", self_instruct.stages), Method("red_team", red_team.stages))
@@ -38,3 +43,20 @@ METHODS = (
 )
 # Every alias that a method calls by itself; without a model of its own, it falls back to the generator.
 ALIASES = tuple(dict.fromkeys((GENERATOR, *(model for method in METHODS for model in method.models))))
+
+
+def declared(
+    methods: Iterable[Method], configs: Mapping[str, Any], library: Library, contamination: Contamination | None = None
+) -> list[Sequence[Stage]]:
+    """The stages of those methods that have settings, by method.
+
+    Args:
+        configs: a preset's settings by method; None where one is not run.
+        contamination: the evaluation prompts; none to look at the stages without running them.
+
+    Raises:
+        PromptError: a prompt, or another file that a method's requests are made from, is not there or is wrong.
+    """
+    given = {name: config for name, config in configs.items() if config is not None}
+    context = Context(given, contamination or Contamination([]))
+    return [method.stages(library, given[method.name], context) for method in methods if method.name in given]

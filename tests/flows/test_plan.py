@@ -20,6 +20,7 @@ from flows.presets import load
 from flows.refresh import walk_line
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine
+from tasks.generate.instances import Config as Instances
 from tasks.generate.red_team import Config as RedTeam
 from tasks.prices import PriceError
 from warehouse import Lake, plans
@@ -202,6 +203,21 @@ def test_replies_that_will_be_read_again_are_saved(works: Works) -> None:
     assert works.engine.calls == []
     assert set(column(foresight, "calls").values()) == {0}
     assert column(foresight, "saved")["self_align.answer"] == ACCEPT
+
+
+def test_what_takes_some_of_the_rows_is_foreseen_by_the_share_it_took(works: Works) -> None:
+    """Each instruction has instances in one of two forms, and only those without inputs are answered."""
+    config = Instances(classification_demos=1, other_demos=1, demos=1)
+    works.preset = works.preset.model_copy(update={"line": works.preset.line.model_copy(update={"instances": config})})
+    foresight = asyncio.run(works.plan(**WIDER))
+    asyncio.run(works.walk(**WIDER))
+    calls = column(foresight, "calls")
+    forms = [calls[f"self_instruct.{form}"] for form in ("input_first", "output_first")]
+    assert abs(sum(forms) - calls["self_instruct.classify"]) <= 1, "each has one form, but for rounding"
+    held = works.rows(f"SELECT * FROM plan_vs_actual WHERE plan_id = '{foresight.plan_id}' AND figure = 'calls'")
+    within = {row["step"]: row["within"] for row in held}
+    assert within["respond.answer"]
+    assert within["self_instruct.input_first"]
 
 
 def test_a_gate_that_rejects_makes_more_be_written_and_the_interval_holds_it(works: Works) -> None:

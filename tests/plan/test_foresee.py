@@ -92,6 +92,33 @@ def test_a_round_that_is_begun_is_asked_whole() -> None:
     assert [row["calls"] for row in rows] == [4, 0, 4]
 
 
+def test_a_stage_that_takes_a_part_of_its_rows_is_asked_for_that_part() -> None:
+    stations = [
+        WRITER,
+        station("classify", pending=80),
+        station("left", after=1, pending=2, due=(3, 4)),
+        station("right", after=1, due=(1, 4), kept=(2, 4)),
+        replace(station("answer"), after=(2, 3)),
+    ]
+    rows = {row["step"]: row for row in foresee(stations, PACE)}
+    assert [rows[step]["calls"] for step in ("left", "right", "answer")] == [62, 20, 72]
+    assert rows["right"]["calls_low"] < 20 < rows["right"]["calls_high"]
+
+
+def test_what_a_stage_passes_on_unasked_comes_to_the_next() -> None:
+    inspected = station("inspect", pending=40)
+    corrected = station("correct", after=1, due=(1, 4), skippable=True, measure=measure(accepted=5))
+    rows = {row["step"]: row for row in foresee([WRITER, inspected, corrected, station("rate", after=2)], PACE)}
+    # Ten are corrected, and half of these are lost; thirty are not due.
+    assert [rows[step]["calls"] for step in ("correct", "rate")] == [10, 35]
+
+
+def test_a_stage_that_took_no_row_so_far_is_expected_to_take_none() -> None:
+    unknown = station("correct", after=1, due=(0, 5), skippable=True, measure=None)
+    rows = {row["step"]: row for row in foresee([WRITER, station("a", pending=9), unknown, station("b", 2)], PACE)}
+    assert (rows["correct"]["calls"], rows["correct"]["calls_high"], rows["b"]["calls"]) == (0, 0, 9)
+
+
 def test_an_interval_narrows_as_rows_are_measured_and_holds_the_likely_value() -> None:
     widths = []
     for rows in (5, 50, 5000):
