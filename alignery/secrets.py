@@ -56,14 +56,24 @@ def mask_values(value: Any, known: frozenset[str]) -> Any:
     """A JSON value of a server, or a text, without the known secrets; all else is as it was."""
     if not known:
         return value
-    if isinstance(value, str):
-        # Most text has none, and to look for the few forms one by one takes a quarter of the time of the pattern.
-        return _pattern(known).sub(MASK, value) if any(form in value for form in _forms(known)) else value
-    if isinstance(value, list):
-        return [mask_values(item, known) for item in value]
-    if isinstance(value, dict):
-        return {mask_values(key, known): mask_values(item, known) for key, item in value.items()}
-    return value
+    forms = _forms(known)
+    shortest = len(forms[-1])
+
+    def walk(value: Any) -> Any:
+        if isinstance(value, str):
+            # Most text has none, and to look for the few forms one by one is quicker than the pattern.
+            if len(value) >= shortest:
+                for form in forms:
+                    if form in value:
+                        return _pattern(known).sub(MASK, value)
+            return value
+        if isinstance(value, list):
+            return [walk(item) for item in value]
+        if isinstance(value, dict):
+            return {walk(key): walk(item) for key, item in value.items()}
+        return value
+
+    return walk(value)
 
 
 def _is_secret(value: str) -> bool:

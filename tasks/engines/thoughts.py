@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import re
 
-_NAMES = "think|thinking|thought|reasoning|seed:think"
-_BEGIN = re.compile(rf"\s*+(?P<tag><(?:{_NAMES})>|\[THINK\])", re.IGNORECASE)
+_TAG = re.compile(r"[<\[]/?(?:think|thinking|thought|reasoning|seed:think)[>\]]", re.IGNORECASE)
+_BLANKS = re.compile(r"\s*+")
+_QUOTES = frozenset("`'\"“”‘’")
 
 
-def _unquoted(tag: str) -> re.Pattern[str]:
-    """A tag that is not spoken about, as in `</think>`."""
-    quote = "[`'\"“”‘’]"
-    return re.compile(rf"(?<!{quote})(?:{tag})|(?:{tag})(?!{quote})", re.IGNORECASE)
-
-
-_TAG = _unquoted(rf"</?(?:{_NAMES})>|\[/?THINK\]")
+def _next_tag(text: str, place: int, tag: str = "") -> re.Match[str] | None:
+    """The next tag, or this very one, that is not spoken about, as in `</think>`."""
+    for found in _TAG.finditer(text, place):
+        quoted = text[found.start() - 1 : found.start()] in _QUOTES and text[found.end() : found.end() + 1] in _QUOTES
+        if not quoted and tag in ("", found[0].casefold()):
+            return found
+    return None
 
 
 def without_thought(text: str) -> str:
@@ -26,12 +27,20 @@ def without_thought(text: str) -> str:
     beginning into the prompt: then all before a `</think>` that nothing opened is thought. A reply that ends within its
     thought has no answer, and its text is empty. A tag later in an answer, or in quotes, cuts nothing.
     """
-    first = _TAG.search(text)
-    place = first.end() if first and first[0][1] == "/" else 0
-    while begin := _BEGIN.match(text, place):
-        tag = begin["tag"]
-        end = _unquoted(re.escape(f"{tag[0]}/{tag[1:]}")).search(text, begin.end())
+    first = _next_tag(text, 0)
+    if first is None:
+        return text
+    place = first.end() if first[0][1] == "/" else 0
+    while (begin := _TAG.match(text, _start(text, place))) and begin[0][1] != "/":
+        tag = begin[0].casefold()
+        end = _next_tag(text, begin.end(), f"{tag[0]}/{tag[1:]}")
         if end is None:
             return ""
         place = end.end()
     return text[place:].lstrip() if place else text
+
+
+def _start(text: str, place: int) -> int:
+    """Where the words after a place begin."""
+    blanks = _BLANKS.match(text, place)
+    return blanks.end() if blanks else place

@@ -27,7 +27,7 @@ from tasks.engines.spec import OpenAISpec
 REFUSING = {400, 413, 414, 422, 431, 451}  # of this request, whoever else is answered
 BUSY = {429, 529}
 FAILING = {408, 409, 425}  # and all of 5xx but 501, which says that there is no such thing
-_HALF = re.compile(r"\\u[dD][89a-fA-F]|[\ud800-\udfff]")  # a surrogate, in JSON's way of writing it or as it is
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")  # a surrogate, in JSON's way of writing it
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
@@ -226,21 +226,28 @@ def _parsed(body: bytes) -> Any:
     Half a character in it (a lone surrogate), which no table can hold, becomes U+FFFD, as do bytes that are no text. A
     number too long to be read becomes null. Raises ValueError or RecursionError where it is no JSON.
     """
-    code = json.detect_encoding(body)
+    code, is_whole = json.detect_encoding(body), True
     try:
-        text = body.decode(code, "surrogatepass")
+        text = body.decode(code)
     except UnicodeDecodeError:
-        text = body.decode(code, "replace")
+        text, is_whole = _decoded(body, code), False
     try:
         answer = json.loads(text)
     except json.JSONDecodeError:
         raise
     except ValueError:  # more digits than Python reads
         answer = json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < 20 else None)
-    if _HALF.search(text):
+    if not is_whole or ("\\u" in text and _HALF.search(text)):
         text = json.dumps(answer, ensure_ascii=False)
         answer = json.loads(text.encode("utf-16", "surrogatepass").decode("utf-16", "replace"))
     return answer
+
+
+def _decoded(body: bytes, code: str) -> str:
+    try:
+        return body.decode(code, "surrogatepass")
+    except UnicodeDecodeError:
+        return body.decode(code, "replace")
 
 
 def _named(error: Exception) -> str:
