@@ -228,3 +228,18 @@ def test_a_connection_that_is_never_taken_has_a_limit():
         (fault,) = asyncio.run(ask(url, "x", connect_timeout_s=0.1, give_up_after_s=0.3))
     assert isinstance(fault, EngineDown)
     assert "ConnectionTimeoutError" in str(fault)
+
+
+def test_a_server_that_is_out_and_back_after_each_doubtful_answer_ends_with_the_row():
+    """Its probe fails at first and is answered when it is asked again: nothing else ended that."""
+    probes = []
+
+    def script(words, number):
+        if words == "x":
+            return error(404, "no")
+        probes.append(words)
+        return error(500, "boom") if len(probes) % 2 else ok()
+
+    (fault,), server = asked(script, "x", retries=2)
+    assert isinstance(fault, RequestRefused)
+    assert server.asked["x"] <= 4
