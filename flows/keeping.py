@@ -42,9 +42,14 @@ def export(
     """Take a training set: one shape of a tag as Parquet files in two splits, with a card and a manifest.
 
     A prompt is on the same side of the split in every export. The same export over itself changes nothing.
+    Prompts of the preset's evaluation sets are left out.
     """
+    from dataclasses import replace
+
+    from flows.line import clean
     from flows.presets import load
     from warehouse.export import export as write
+    from warehouse.selection import Selection
     from warehouse.snapshots import released
 
     with sentences():
@@ -54,16 +59,17 @@ def export(
         release = released(lake, tag)
     with reading(home, preset, str(release.snapshot_id)) as pinned:
         folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix if selection else ''}"
-        licences = load(preset).by_model()
+        made = load(preset)
+        leaked = clean(made).leaked
         done = write(
             pinned,
             [shape],
             folder,
             release=release,
-            licences=licences,
+            licences=made.by_model(),
             held_out=held_out,
             shard_rows=shard_rows,
-            selection=selection,
+            selection=replace(selection or Selection(), leaked=leaked),
         )
     show.exported(done, as_json)
 

@@ -27,6 +27,7 @@ from tasks.filters.contamination import Contamination
 from tasks.generate.methods import ALIASES, METHODS, declared
 from tasks.stage import SOURCE, Stage
 from tasks.step import Row
+from warehouse.selection import Selection
 
 
 @dataclass
@@ -119,6 +120,13 @@ def held_out_of(preset: Preset) -> list[str]:
     """The evaluation prompts, which no instruction may repeat: the preset's own, and the sets that it names."""
     own = [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
     return own + [text for each in preset.line.decontaminate for text in contamination.load(each.path, each.field)]
+
+
+def clean(preset: Preset) -> Selection:
+    """All rows but those whose prompts are in evaluation sets, which may have been named after they were accepted."""
+    texts = held_out_of(preset)
+    found = Contamination(texts)
+    return Selection(leaked=(lambda text: found.reason(text) is not None) if texts else None)
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.events import emit_event
 
+from flows.line import clean
 from flows.presets import Preset, load, named
 from flows.run import Run
 from prompts import digest
@@ -37,11 +38,11 @@ async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str
 
 
 def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> Publication:
-    """The publication itself. The same content is published once: asked again, it is the same publication."""
-    message = f"preset {preset.name}"
+    """The publication itself, without the prompts of evaluation sets. The same content is published once."""
+    message, exports = f"preset {preset.name}", home / "exports"
     with Run(lake, "publish", preset) as run:
         publication = publish_snapshot(
-            lake, tag, home / "exports", models=preset.by_model(), run_id=run.id, message=message
+            lake, tag, exports, models=preset.by_model(), run_id=run.id, message=message, selection=clean(preset)
         )
         if publication.created:
             run.start()

@@ -15,6 +15,7 @@ from prefect import flow
 
 from alignery.errors import AligneryError
 from flows.factory import TaskRunner, plainly
+from flows.line import clean
 from flows.presets import Preset, PresetError, load
 from flows.refresh import in_prefect
 from flows.run import Run, alone
@@ -26,14 +27,19 @@ from tasks.step import Row
 from tasks.train.common import Settings
 from warehouse import Lake, LakeError, look
 from warehouse.export import export
+from warehouse.selection import Selection
 from warehouse.snapshots import released
+from warehouse.training import leaking
 
 Spec = TransformersSpec | VllmSpec  # of a model that has weights here
-USER_MISTAKE = 2  # exit code of `tasks.train`
+_LINE = 1 << 20  # bytes of a line that a training process may write
+
+
+_MISTAKE, _FAILURE = "error: ", "failed: "  # how `tasks.train` begins the sentence that says why it ended
 
 
 class TrainingStopped(AligneryError, RuntimeError):
-    """A training process failed; its own words stand above this message."""
+    """A training process failed."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,12 @@ async def train_on(
 
     Raises:
         PresetError: the preset has no recipes, or its generator has no weights to train.
-        LakeError: no such tag, or its export is gone.
+        LakeError: no such tag, its export is gone, or it holds prompts of evaluation sets that were named since.
         TrainingStopped: a training process failed.
     """
     if preset.retrain is None:
         raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
-    published = _publication(lake, tag)
+    published, selection = _publication(lake, tag), await asyncio.to_thread(clean, preset)
     specs: dict[str | None, Spec] = {None: base_spec(preset)}
     trained = []
     with Run(lake, "retrain", preset) as run:
@@ -85,7 +91,7 @@ async def train_on(
                 recipe,
                 specs[preset.retrain.start_from.get(recipe)],  # type: ignore[call-overload]  # a name of the preset's
                 _settings(recipe, config, preset.words),
-                await asyncio.to_thread(_data, preset, lake, home, published, config.view),
+                await asyncio.to_thread(_data, preset, lake, home, published, config.view, selection),
                 published,
             )
             done = job.known(look.models(lake))
@@ -102,14 +108,20 @@ def _settings(recipe: str, config: Settings, words: Words) -> dict[str, Any]:
     return told | words.model_dump(mode="json") if recipe == "aligner" else told
 
 
-def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str) -> Path:
+def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, selection: Selection) -> Path:
     """The folder of the view's files, from the publication or, where that left the view out, from its snapshot."""
     if (folder := Path(published["export_path"]) / "data" / view).is_dir():
+        if found := leaking(folder, view, selection.leaked):
+            raise LakeError(
+                f"{folder}: {found} rows to train on have prompts of evaluation sets that preset {preset.name} names "
+                "since they were published; run `alignery publish`, whose new tag leaves them out, and train on that"
+            )
         return folder
     release = released(lake, published["name"])
     with Lake.open(lake.place, snapshot=release.snapshot_id) as pinned:
         place = home / "exports" / f"{release.tag}-{view}"
-        return export(pinned, [view], place, release=release, licences=preset.by_model()).path / "data"
+        done = export(pinned, [view], place, release=release, licences=preset.by_model(), selection=selection)
+        return done.path / "data"
 
 
 def base_spec(preset: Preset) -> Spec:
@@ -216,13 +228,39 @@ class _Job:
             *(sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments, "--config", self.config),
             "--with-parent",
             stdout=sys.stderr.fileno(),
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LINE,
         )
         try:
+            error = await _relayed(process.stderr)
             code = await process.wait()
         except asyncio.CancelledError:
             process.terminate()
             await process.wait()
             raise
         if code:
-            told = f"training {self.recipe} on {self.data} ended with exit code {code}; its own words stand above"
-            raise PresetError(told) if code == USER_MISTAKE else TrainingStopped(told)
+            raise _stopped(self.recipe, self.data, code, error)
+
+
+async def _relayed(stream: asyncio.StreamReader | None) -> str:
+    """Pass on what the process writes to standard error, but for the line that says why it ended: that is returned."""
+    error = ""
+    async for line in stream or ():  # type: ignore[union-attr]  # it is piped
+        text = line.decode("utf-8", errors="replace")
+        if text.startswith((_MISTAKE, _FAILURE)):
+            error = text.strip()
+        else:
+            sys.stderr.write(text)
+    return error
+
+
+def _stopped(recipe: str, data: Path, code: int, error: str) -> AligneryError:
+    words = f"training {recipe} on {data}: "
+    if error.startswith(_MISTAKE):
+        return PresetError(words + error.removeprefix(_MISTAKE))
+    if error:
+        return TrainingStopped(words + error.removeprefix(_FAILURE))
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return TrainingStopped(
+        f"{words}the process {how}; its own words stand above, and the same command goes on from there"
+    )

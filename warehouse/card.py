@@ -60,6 +60,7 @@ class Exported:
     columns: tuple[str, ...]
     splits: dict[str, Split]
     sample: Row | None
+    contaminated: int = 0  # rows left out, for their prompts are in evaluation sets
 
     @property
     def rows(self) -> int:
@@ -90,6 +91,7 @@ def manifest(
                 "columns": list(exported.columns),
                 "query": exported.query,
                 "rows": exported.rows,
+                "contaminated": exported.contaminated,
                 "splits": {
                     part: {"rows": split.rows, "content_hash": split.content} for part, split in exported.splits.items()
                 },
@@ -183,7 +185,9 @@ def _licence(facts: Mapping[str, Any]) -> str | list[str]:
 
 def _described(exported: Exported) -> tuple[Any, ...]:
     counts = (split.rows for split in exported.splits.values())
-    return exported.shape, *counts, ", ".join(exported.columns), exported.about
+    left_out = exported.contaminated
+    less = f"; {left_out} rows left out, whose prompts are in evaluation sets" if left_out else ""
+    return exported.shape, *counts, ", ".join(exported.columns), exported.about + less
 
 
 def _loading(shape: str, named: bool) -> str:

@@ -33,7 +33,7 @@ from warehouse.content import Content, digest
 from warehouse.lake import Lake
 from warehouse.lock import exclusive
 from warehouse.schema import TABLES, LakeError, LakeFault, Row
-from warehouse.selection import Selection, columns
+from warehouse.selection import PROMPTS, Leaks, Selection, columns
 from warehouse.shards import Shards
 from warehouse.standing import relations
 
@@ -99,7 +99,9 @@ def export(
     with drafted(pinned, folder.absolute()) as draft:
         written = write(pinned, shapes, draft, held_out, shard_rows, selection)
         if not any(shape.rows for shape in written.values()):
+            left_out = sum(shape.contaminated for shape in written.values())
             empty = f"{', '.join(written)} has no rows at snapshot {release.snapshot_id}"
+            empty += f" but {left_out} whose prompts are in evaluation sets" if left_out else ""
             raise LakeError(f"{pinned.place}: nothing to export: {empty}; run `alignery refresh` first")
         facts = describe(pinned, release, written, licences, draft, held_out)
         created = not _same(folder, facts)
@@ -210,30 +212,35 @@ def _place_of(prompt: str) -> str:
 def _write(
     pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int, selection: Selection | None
 ) -> Exported:
-    about, query = _shape(name, held_out)
+    about, query, where = *_shape(name, held_out), ""
     splits: list[_Writing] = []
+    leaks = Leaks(selection.leaked if selection else None)
     with pinned.cursor() as cursor, ExitStack() as stack:
-        if selection:
-            about, query = _selected(cursor, name, held_out, selection)
-        for reader in _parts(cursor, query):
+        if selection and selection.chooses:
+            about, query, where = _selected(cursor, name, held_out, selection)
+        read = _shape(name, held_out, f"* EXCLUDE prompt_text{leaks.columns(name)}", where)[1]
+        for reader in _parts(cursor, read):
             splits = splits or [
                 _Writing(stack, split, draft, inner, reader.schema, SHAPES[name], shard_rows) for split in SPLITS
             ]
-            for batch in _batches(reader):
+            for batch in map(leaks.without, _batches(reader)):
                 held = batch.column("held_out")
                 for split, mask in zip(splits, (pc.invert(held), held), strict=True):
                     split.add(batch.filter(mask))
         done = {split.name: split.finish() for split in splits}
     sample = next((split.sample for split in splits if split.sample), None)
-    return Exported(name, about, query, SHAPES[name], done, sample)
+    return Exported(name, about, query, SHAPES[name], done, sample, leaks.count)
 
 
-def _selected(cursor: duckdb.DuckDBPyConnection, name: str, held_out: float, selection: Selection) -> tuple[str, str]:
-    """What the shape is and its query, once the selection has chosen among its rows."""
-    readers = _parts(cursor, _shape(name, held_out, columns(name))[1])
-    told = selection.choose(cursor, name, (batch for reader in readers for batch in _batches(reader)))
-    about, query = _shape(name, held_out, where="WHERE id IN (FROM temp.chosen) ")
-    return f"{about}; {told}", f"-- {told}\n{query}"
+def _selected(
+    cursor: duckdb.DuckDBPyConnection, name: str, held_out: float, selection: Selection
+) -> tuple[str, str, str]:
+    """What the shape is, its query and the condition in it, once the selection has chosen among its rows."""
+    leaks, where = Leaks(selection.leaked), "WHERE id IN (FROM temp.chosen) "
+    readers = _parts(cursor, _shape(name, held_out, columns(name) + leaks.columns(name))[1])
+    told = selection.choose(cursor, name, (leaks.without(batch) for reader in readers for batch in _batches(reader)))
+    about, query = _shape(name, held_out, where=where)
+    return f"{about}; {told}", f"-- {told}\n{query}", where
 
 
 def _parts(cursor: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatchReader]:
@@ -281,7 +288,7 @@ class _Writing:
     ) -> None:
         self.name, self._draft, self._content = name, draft, Content()
         self.sample: Row | None = None
-        others = [column for column in schema.names if column not in (*columns, "held_out")]
+        others = [column for column in schema.names if column not in (*columns, "held_out", PROMPTS)]
         self._shards = [
             (
                 names,

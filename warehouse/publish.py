@@ -20,6 +20,7 @@ from warehouse.export import content_hash, describe, drafted, place, write
 from warehouse.lake import Lake
 from warehouse.lock import exclusive
 from warehouse.schema import LakeError
+from warehouse.selection import Selection
 from warehouse.snapshots import check_name
 
 PUBLISHED = ("sft", "preferences", "qac")
@@ -53,7 +54,14 @@ class Publication:
 
 
 def publish(
-    lake: Lake, tag: str | None, exports: Path, *, models: Mapping[str, str], run_id: str, message: str | None = None
+    lake: Lake,
+    tag: str | None,
+    exports: Path,
+    *,
+    models: Mapping[str, str],
+    run_id: str,
+    message: str | None = None,
+    selection: Selection | None = None,
 ) -> Publication:
     """Tag the newest snapshot and export its views.
 
@@ -65,6 +73,7 @@ def publish(
         exports: the folder that exports go to, `<exports>/<tag>`.
         models: identity of a model → its licence, for the card.
         message: why, in a sentence for the card.
+        selection: which rows are taken; all of them if left out.
 
     A tag that was only named is published as it was named.
 
@@ -75,7 +84,7 @@ def publish(
         check_name(lake, tag)
     # The tag's name is not known yet, but one draft at a time is written in this lake.
     with drafted(lake, exports.absolute() / "publication") as draft:
-        return _publish(lake, tag, draft, models, run_id, message)
+        return _publish(lake, tag, draft, models, run_id, message, selection)
 
 
 def tag(lake: Lake, name: str, snapshot: int, *, run_id: str, message: str | None = None) -> Tagged:
@@ -108,14 +117,20 @@ def tag(lake: Lake, name: str, snapshot: int, *, run_id: str, message: str | Non
 
 
 def _publish(
-    lake: Lake, tag: str | None, draft: Path, models: Mapping[str, str], run_id: str, message: str | None
+    lake: Lake,
+    tag: str | None,
+    draft: Path,
+    models: Mapping[str, str],
+    run_id: str,
+    message: str | None,
+    selection: Selection | None,
 ) -> Publication:
     with ExitStack() as stack:
         named = next((row for row in look.tags(lake) if row["name"] == tag and row["export_path"] is None), None)
         # A tag that was only named is published as the snapshot that it names.
         snapshot = named["snapshot_id"] if named else lake.snapshot()
         pinned = stack.enter_context(Lake.open(lake.place, snapshot=snapshot))
-        written = write(pinned, PUBLISHED, draft)
+        written = write(pinned, PUBLISHED, draft, selection=selection)
         rows = {name: shape.rows for name, shape in written.items()}
         if not any(rows.values()):
             raise LakeError(
@@ -131,7 +146,7 @@ def _publish(
         if there:
             # The same rows, as the tag's own snapshot has them: their origins may have changed since.
             pinned = stack.enter_context(Lake.open(lake.place, snapshot=there.snapshot_id))
-            written = write(pinned, PUBLISHED, draft)
+            written = write(pinned, PUBLISHED, draft, selection=selection)
         describe(pinned, release, written, models, draft)
     # What an interrupted publication left there makes way, and nothing else does.
     if (folder / "manifest.json").is_file():
@@ -165,7 +180,8 @@ def _tagged(lake: Lake, tag: str | None, content: str) -> Release | None:
     if not found:
         return None
     row = found[0]
-    if row["content_hash"] != content:
+    # A tag that was only named says which snapshot; its rows are those of the publication, which may leave some out.
+    if row["content_hash"] != content and row["export_path"] is not None:
         made = f"{row['created_at']:%Y-%m-%d} from snapshot {row['snapshot_id']}"
         raise LakeError(
             f"the tag {tag} exists (of {made}) and holds other rows; choose another, e.g. {lake.next_tag()}"

@@ -31,6 +31,7 @@ _CONTROL = """
         <= count(*) FILTER (well) OVER (PARTITION BY held_out)"""
 # (ids, answers) of a batch of rows → the ids of those that are too much like one before; it remembers what it saw.
 Marker = Callable[[Sequence[str], Sequence[str]], Iterable[str]]
+PROMPTS = "evaluated"  # the column of the texts that `Leaks` looks at
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Selection:
             decides, so the draw is the same each time; it may hit well-rated rows too, as any draw does.
         duplicates: makes a marker, whose rows are left out, before anything is rated; one is made for each shape.
         alike: what it calls too much alike, in words.
+        leaked: whether a prompt is in an evaluation set; its rows are left out before all else.
     """
 
     min_rating: float | None = None
@@ -51,12 +53,18 @@ class Selection:
     control: bool = False
     duplicates: Callable[[], Marker] | None = None
     alike: str = ""
+    leaked: Callable[[str], bool] | None = None
 
     def __post_init__(self) -> None:
         if self.min_rating is not None and not 0 <= self.min_rating <= 5:
             raise LakeError(f"least rating: got {self.min_rating}, expected 0 to 5; AlpaGasus's is 4.5")
         if self.control and self.min_rating is None:
             raise LakeError("a control has the size of a selection; give the least rating that makes it, such as 4.5")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it must see all rows before it can say which it takes."""
+        return self.min_rating is not None or self.duplicates is not None
 
     @property
     def suffix(self) -> str:
@@ -108,6 +116,27 @@ class Selection:
             )
         how = "at random, as many as are rated" if self.control else "rated"
         return f"{taken} of the {rated} rated on {self.dimension}, {how} {least:g} or more"
+
+
+class Leaks:
+    """Leaves rows out of batches whose prompts are in an evaluation set, and counts them."""
+
+    def __init__(self, leaked: Callable[[str], bool] | None) -> None:
+        self.count, self._leaked = 0, leaked
+
+    def columns(self, shape: str) -> str:
+        """The SQL of what `without` needs of a shape's rows: the prompt, and the prompt with its input."""
+        if self._leaked is None:
+            return ""
+        whole = ", concat(prompt_text, chr(10), input)" if "input" in SHAPES[shape] else ""
+        return f", [prompt_text{whole}] AS {PROMPTS}"
+
+    def without(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self._leaked is None:
+            return batch
+        clean = [not any(map(self._leaked, texts)) for texts in batch.column(PROMPTS).to_pylist()]
+        self.count += clean.count(False)
+        return batch.drop_columns([PROMPTS]).filter(pa.array(clean, pa.bool_()))
 
 
 def columns(shape: str) -> str:

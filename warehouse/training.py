@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import duckdb
 
@@ -32,6 +33,19 @@ def rows_of(view: str, columns: str = "*", source: str = "") -> str:
         source: the schema that the view is asked of, with its dot; the search path's own if left out.
     """
     return f"SELECT {columns} FROM {source}{view} WHERE NOT {is_held_out(_PROMPT[view])}"
+
+
+def leaking(folder: Path, view: str, leaked: Callable[[str], bool] | None) -> int:
+    """How many rows of the training split in this folder of an export have prompts that are in an evaluation set."""
+    import pyarrow.parquet as pq
+
+    count = 0
+    for file in sorted(folder.glob("train-*.parquet")) if leaked else ():
+        with duckdb.connect() as connection:
+            connection.register("rows", pq.read_table(file))
+            prompts = connection.execute(f"SELECT {_PROMPT[view]} FROM rows").fetchall()
+        count += sum(leaked(prompt) for (prompt,) in prompts)  # type: ignore[misc]  # not None here
+    return count
 
 
 def models(lake: Lake) -> list[Row]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from alignery.untrusted import excerpt
 from prompts import PromptError
 from tasks.train.common import Settings, TrainError, TrainingFailed
 from tasks.train.data import training_files
@@ -44,6 +45,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except TrainingFailed as error:
         print(f"failed: {error}", file=sys.stderr)
+        return 1
+    except (OSError, MemoryError) as error:
+        told = f"{type(error).__name__}: {excerpt(error)}"
+        print(f"failed: {told}; mend that (a full disk, too little memory) and run it again", file=sys.stderr)
         return 1
     if os.environ.get("RANK", "0") == "0":
         print(

@@ -13,14 +13,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from alignery.errors import AligneryError, UsageError
+
 Row = dict[str, Any]
 
 
-class TrainError(ValueError):
+class TrainError(UsageError):
     """What was given cannot be trained on; the message says what was got, what was expected, and the fix."""
 
 
-class TrainingFailed(RuntimeError):
+class TrainingFailed(AligneryError, RuntimeError):
     """The training ran and came to nothing."""
 
 
@@ -40,6 +42,8 @@ class Lora(Strict):
 
 class Settings(Strict):
     """What every recipe can be told; a recipe's `Config` gives the missing defaults."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     view: str  # of the lake, whose rows it reads; a shape of its export
     epochs: float = Field(gt=0)
@@ -66,7 +70,11 @@ class Report(Strict):
     config: dict[str, Any]
     seed: int
     rows: int  # trained on
-    dropped: int  # rows left out: the prompt alone fills max_length, or (aligner) corrected under other words
+    dropped: (
+        int  # rows left out: the two below, the prompt alone fills max_length, (aligner) corrected under other words
+    )
+    identical: int = 0  # of these, pairs whose two answers are the same tokens within max_length
+    special: int = 0  # of these, rows whose texts hold a special token of the model, which could forge a turn
     truncated: int  # rows whose answer reaches max_length, so that its end is not learnt
     steps: int
     tokens: int  # read, all epochs together, without padding

@@ -102,7 +102,7 @@ def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
             if missing := [name for name in columns if name not in found]:
                 raise TrainError(f"{file}: got the columns {found}, expected {missing} too; give the view made for it")
             rows = pq.read_table(file, columns=list(columns)).to_pylist()
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError) as error:
             raise TrainError(f"{file}: not a Parquet file ({error}); publish the export again") from error
         for number, row in enumerate(rows):
             yield f"{file}: row {number}", row

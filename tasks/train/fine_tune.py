@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.train.common import Report, Row, Settings, TrainError, TrainingFailed
+from tasks.train.facts import within_context, without_special
 from tasks.train.picture import loss_curve
 from tasks.train.work_folder import (
     CHECKPOINTS,
@@ -67,11 +68,16 @@ def fine_tune(
 
     job = job_of(recipe, rows, model, config)
     policy, tokenizer = load(model, config, scores)
+    config, given = within_context(policy, config), rows
+    rows = _plain(given, tokenizer)
     check_template(model, policy, tokenizer, rows[0])
     before = marks(policy, config)
     with work_folder(out, job) as folder:
         trainer = build(_shared(recipe, tokenizer, rows, policy, config, scores), _arguments(folder.path, config))
-        kept = _kept(trainer, length, config)
+        identical = drop_identical(trainer, config.max_length)
+        kept = _kept(trainer, length, config, identical)
+        if folder.is_main:
+            _tell(recipe, len(given), len(given) - len(rows), identical, config)
         trained = trainer.model.num_parameters(only_trainable=True)
         resumed = folder.checkpoint
         trainer.train(resume_from_checkpoint=resumed)
@@ -80,7 +86,9 @@ def fine_tune(
         report = Report(
             recipe=recipe,
             base_model=str(base or model),
-            dropped=len(rows) - len(kept) + left_out,
+            dropped=len(given) - len(kept) + left_out,
+            identical=identical,
+            special=len(given) - len(rows),
             trained_parameters=trained,
             moved=len(moved),
             tensors=len(before),
@@ -105,12 +113,48 @@ def _read(kept: Sequence[int], config: Settings) -> Row:
     }
 
 
-def _kept(trainer: Any, length: Callable[[Row], int], config: Settings) -> list[int]:
+def _plain(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
+    if found := without_special(rows, tokenizer):
+        return found
+    raise TrainError(
+        f"got {len(rows)} rows, all of whose texts hold special tokens of the model such as "
+        f"{tokenizer.eos_token!r}, which could forge turns; take them out of the texts"
+    )
+
+
+def drop_identical(trainer: Any, max_length: int) -> int:
+    """Take out the pairs whose sides are the same tokens within max_length: they teach nothing; returns how many."""
+    pairs = trainer.train_dataset
+    if "rejected_ids" not in pairs.column_names:
+        return 0
+
+    def side(row: Row, name: str) -> list[int]:
+        return list([*row.get("prompt_ids", ()), *row[name]][:max_length])
+
+    kept = [place for place, row in enumerate(pairs) if side(row, "chosen_ids") != side(row, "rejected_ids")]
+    trainer.train_dataset = pairs.select(kept)
+    return len(pairs) - len(kept)
+
+
+def _tell(recipe: str, rows: int, special: int, identical: int, config: Settings) -> None:
+    left_out = [f"{special} with special tokens in their texts"] if special else []
+    if identical:
+        left_out.append(f"{identical} pairs whose answers are the same tokens within max_length {config.max_length}")
+    if left_out:
+        print(f"{recipe} leaves out, of {rows} rows: {', '.join(left_out)}", flush=True)
+
+
+def _kept(trainer: Any, length: Callable[[Row], int], config: Settings, identical: int) -> list[int]:
     """Lengths of the rows that the trainer took."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)  # `progress` speaks instead
     kept = [length(row) for row in trainer.train_dataset]
+    if identical and not kept:
+        raise TrainError(
+            f"max_length: got {config.max_length}, but all {identical} pairs whose prompts are shorter are the same "
+            "tokens up to there; raise it, or mend the view"
+        )
     if not kept:
         raise TrainError(f"max_length: got {config.max_length}, but every prompt alone is that long; raise it")
     return kept
@@ -187,7 +231,7 @@ def _shared(
         "model": policy,
         "processing_class": tokenizer,
         "train_dataset": Dataset.from_list(list(rows)),
-        "peft_config": adapter(config.lora, scores),
+        "peft_config": adapter(policy, config.lora, scores),
         "callbacks": [progress(recipe), marks_whole()],
     }
 

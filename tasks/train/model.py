@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from alignery.untrusted import excerpt
 from tasks.train.common import Lora, Row, Settings, TrainError
+from tasks.train.facts import check_tokenizer, lora_targets, mend_generation
 from tasks.train.work_folder import WorkFolder, processes_state
 
 Marks = dict[str, tuple[float, float]]
@@ -17,35 +19,37 @@ def load(folder: Path, config: Settings, scores: bool = False) -> tuple[Any, Any
     Weights that are trained are float32; only a frozen base under LoRA is kept in `dtype`, or in 4 bits.
 
     Raises:
-        TrainError: the folder cannot be read, lacks weights, its tokenizer has no chat template, or 4 bits are asked
-            for where they cannot be had.
+        TrainError: the folder cannot be read, lacks weights, its tokenizer does not fit them, or 4 bits are asked for
+            where they cannot be had.
     """
+    from safetensors import SafetensorError
     from transformers import AutoTokenizer
 
     options = _four_bits(config) if config.lora and config.lora.four_bit else {"dtype": _dtype(config, config.lora)}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         policy = _weights(folder, scores, config.seed, **options)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:  # RuntimeError: other shapes
         if isinstance(error, TrainError):
             raise
-        raise TrainError(f"model: {folder} cannot be read ({error}); give a causal language model's folder") from error
-    if not tokenizer.chat_template:
-        raise TrainError(f"model: the tokenizer in {folder} has no chat template; save one with it")
+        told = f"model: {folder} cannot be read ({excerpt(error)}); give a causal language model's folder"
+        raise TrainError(told) from error
+    check_tokenizer(folder, policy, tokenizer, scores)
+    if changed := mend_generation(policy):
+        print(changed, flush=True)
     return policy, tokenizer
 
 
 def _weights(folder: Path, scores: bool, seed: int, **options: Any) -> Any:
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, set_seed
 
+    options |= {"output_loading_info": True, "trust_remote_code": False}
     if not scores:
-        policy, info = AutoModelForCausalLM.from_pretrained(folder, output_loading_info=True, **options)
+        policy, info = AutoModelForCausalLM.from_pretrained(folder, **options)
         new: set[str] = set()
     else:
         set_seed(seed)  # the new head is drawn at random
-        policy, info = AutoModelForSequenceClassification.from_pretrained(
-            folder, num_labels=1, output_loading_info=True, **options
-        )
+        policy, info = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=1, **options)
         new = {"score.weight"}
     if missing := sorted(set(info["missing_keys"]) - new):
         raise TrainError(f"model: {folder} lacks {len(missing)} weights, {missing[0]} first; save the whole model")
@@ -87,13 +91,22 @@ def check_template(folder: Path, policy: Any, tokenizer: Any, row: Row) -> None:
     Raises:
         TrainError: the model would be trained on another context than it is asked in, or never learn to stop.
     """
+    import jinja2
+
     prompt, answer = row["prompt"], row["completion"] if "completion" in row else row["chosen"]
     if isinstance(prompt, str):
         asked, whole = (tokenizer(text)["input_ids"] for text in (prompt, prompt + answer + tokenizer.eos_token))
         renders = "tokenizer"
     else:
-        asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
-        whole = tokenizer.apply_chat_template(prompt + answer, return_dict=True)["input_ids"]
+        if not tokenizer.chat_template:
+            raise TrainError(f"model: the tokenizer in {folder} has no chat template; save one with it")
+        try:
+            asked = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"]
+            whole = tokenizer.apply_chat_template(prompt + answer, return_dict=True)["input_ids"]
+        except jinja2.TemplateError as error:
+            roles = [message["role"] for message in prompt + answer]
+            told = f"refuses turns with the roles {roles}: {excerpt(error)}; mend the template, or train on other turns"
+            raise TrainError(f"model: the chat template in {folder} {told}") from error
         renders = "chat template"
     if whole[: len(asked)] != asked:
         raise TrainError(
@@ -110,7 +123,7 @@ def check_template(folder: Path, policy: Any, tokenizer: Any, row: Row) -> None:
         )
 
 
-def adapter(lora: Lora | None, scores: bool = False) -> Any:
+def adapter(policy: Any, lora: Lora | None, scores: bool = False) -> Any:
     """PEFT's own settings for an adapter, or None. A new head is trained whole, beside the adapter."""
     if lora is None:
         return None
@@ -120,7 +133,7 @@ def adapter(lora: Lora | None, scores: bool = False) -> Any:
         r=lora.r,
         lora_alpha=lora.alpha,
         lora_dropout=lora.dropout,
-        target_modules=list(lora.target_modules),
+        target_modules=lora_targets(policy, lora),
         task_type="SEQ_CLS" if scores else "CAUSAL_LM",
         modules_to_save=["score"] if scores else None,
     )

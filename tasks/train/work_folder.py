@@ -20,6 +20,7 @@ from typing import Any
 from prompts import digest
 from tasks.engines.identity import folder_hash
 from tasks.train.common import Row, Settings, TrainError, TrainingFailed
+from tasks.train.facts import check_files
 
 CHECKPOINTS = "checkpoints"
 WHOLE = "whole"  # the mark within a checkpoint that was written to its end
@@ -40,10 +41,9 @@ class WorkFolder:
 
 def check_folders(model: Path, out: Path) -> None:
     """Raises TrainError when there is no model to start from, or something where the new one should go."""
-    if not (model / "config.json").is_file():
-        raise TrainError(f"model: got {model}, expected a folder with config.json; download or train the model first")
     if out.exists():
         raise TrainError(f"out: got {out}, which is there already; give a folder that is not, or move it away")
+    check_files(model)
 
 
 def job_of(recipe: str, rows: Sequence[Row], model: Path, config: Settings) -> str:
@@ -66,7 +66,9 @@ def work_folder(out: Path, job: str) -> Iterator[WorkFolder]:
         if folder.is_main:
             shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
             (folder.path / "job.json").unlink()
+            _to_disk(folder.path)  # or a power cut after the renaming could leave empty files under the model's name
             folder.path.rename(out)
+            _to_disk(out.parent, within=False)
     except (TrainError, TrainingFailed):
         if folder.is_main:
             shutil.rmtree(folder.path, ignore_errors=True)
@@ -93,6 +95,16 @@ def _prepare(path: Path, job: str) -> int:
     return lock
 
 
+def _to_disk(folder: Path, within: bool = True) -> None:
+    """Have the disk hold a folder's list of names and, within it, all files and folders."""
+    for path in [*(folder.rglob("*") if within else ()), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
 def processes_state() -> Any:
     """Accelerate's knowledge of which process this is of how many; without CUDA they share the CPU."""
     import torch
@@ -109,6 +121,8 @@ def marks_whole() -> Any:
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             processes_state().wait_for_everyone()
             if state.is_world_process_zero:
-                (Path(args.output_dir) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+                checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+                _to_disk(checkpoint)
+                (checkpoint / WHOLE).touch()
 
     return MarksWhole()
