@@ -1,0 +1,65 @@
+"""An evaluation prompt that is named after its rows were published: what is published next is without it."""
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows.line import clean
+from flows.presets import load
+from flows.publish import tag_and_export
+from flows.retrain import PresetError, TrainingStopped, _data, _stopped
+from warehouse import Lake, LakeError, look
+
+
+@pytest.fixture
+def lake(empty, tmp_path):
+    def row(id, **fields):
+        return {"id": id, "parents": [], "work_key": id, "created_at": datetime(2026, 1, 1, tzinfo=UTC)} | fields
+
+    asked = {"topic": "t", "origin": "seed", "state": "accepted"}
+    records = {"instructions": [], "responses": []}
+    for n in range(30):
+        records["instructions"].append(row(f"i{n}", text=f"Where do owls live, case {n}?", **asked))
+        records["responses"].append(row(f"b{n}", text="In a tree.", kind="principled", instruction_id=f"i{n}"))
+    with Lake.open(shutil.copytree(empty, tmp_path / "home")) as found:
+        found.append(records, [], run_id="run", step="test.step", fingerprint="f")
+        yield found
+
+
+def test_a_late_evaluation_prompt_is_in_no_new_publication_and_stops_a_training_on_an_old_one(lake, tmp_path):
+    import pyarrow.dataset as ds
+
+    before = load("nano")
+    first = tag_and_export(before, lake, lake.home, None)
+    assert not tag_and_export(before, lake, lake.home, None).created
+    prompts = [row[0]["content"] for row in ds.dataset(first.data("sft")).to_table()["messages"].to_pylist()]
+    named = tmp_path / "named.jsonl"
+    named.write_text("\n".join(f'{{"prompt": "{prompt}"}}' for prompt in prompts[:5]))
+    line = before.line.model_copy(update={"decontaminate": ({"path": named, "field": "prompt"},)})
+    line = type(line).model_validate(line.model_dump())
+    preset = before.model_copy(update={"line": line})
+
+    def published(tag):
+        return next(row for row in look.tags(lake) if row["name"] == tag)
+
+    with pytest.raises(LakeError, match=r"5 rows to train on have prompts of evaluation sets .* `alignery publish`"):
+        _data(preset, lake, lake.home, published(first.tag), "sft", clean(preset))
+    second = tag_and_export(preset, lake, lake.home, None)
+    assert (second.tag, second.rows["sft"]) == ("v2", first.rows["sft"] - 5)
+    assert _data(preset, lake, lake.home, published("v2"), "sft", clean(preset)) == second.data("sft")
+    assert not tag_and_export(preset, lake, lake.home, None).created
+    with pytest.raises(LakeError, match="the tag v1 exists .* holds other rows"):
+        tag_and_export(preset, lake, lake.home, "v1")
+
+
+def test_the_sentence_of_a_training_process_is_the_commands_own():
+    mistake, failed, killed = (
+        _stopped("dpo", Path("view"), code, words)
+        for code, words in ((1, "error: model: no"), (1, "failed: the loss was nan"), (-9, ""))
+    )
+    assert (type(mistake), mistake.exit_code, str(mistake)) == (PresetError, 2, "training dpo on view: model: no")
+    assert (type(failed), failed.exit_code) == (TrainingStopped, 1)
+    assert str(failed) == "training dpo on view: the loss was nan"
+    assert "the process was ended by signal 9" in str(killed)
