@@ -50,7 +50,7 @@ def test_a_late_evaluation_prompt_is_in_no_new_publication_and_stops_a_training_
     assert (second.tag, second.rows["sft"]) == ("v2", first.rows["sft"] - 5)
     assert _data(preset, lake, lake.home, published("v2"), "sft", clean(preset)) == second.data("sft")
     assert not tag_and_export(preset, lake, lake.home, None).created
-    with pytest.raises(LakeError, match="the tag v1 exists .* holds other rows"):
+    with pytest.raises(LakeError, match=r"the tag v1 exists .* holds other rows"):
         tag_and_export(preset, lake, lake.home, "v1")
 
 
