@@ -48,7 +48,7 @@ def fine_tune(
 ) -> Report:
     """Train a copy of `model` on rows and put it at `out`, all at once: a killed run leaves nothing there.
 
-    Run again after a kill, it goes on from the last checkpoint, to the same weights.
+    Run again after a kill, it goes on to the same weights.
 
     Args:
         rows: the trainer's own columns; `prompt`, and the answer under `completion` or `chosen`.
@@ -74,10 +74,7 @@ def fine_tune(
     before = marks(policy, config)
     with work_folder(out, job) as folder:
         trainer = build(_shared(recipe, tokenizer, rows, policy, config, scores), _arguments(folder.path, config))
-        identical = drop_identical(trainer, config.max_length)
-        kept = _kept(trainer, length, config, identical)
-        if folder.is_main:
-            _tell(recipe, len(given), len(given) - len(rows), identical, config)
+        kept, counts = _counted(recipe, trainer, length, config, given, rows, folder.is_main)
         trained = trainer.model.num_parameters(only_trainable=True)
         resumed = folder.checkpoint
         trainer.train(resume_from_checkpoint=resumed)
@@ -87,8 +84,7 @@ def fine_tune(
             recipe=recipe,
             base_model=str(base or model),
             dropped=len(given) - len(kept) + left_out,
-            identical=identical,
-            special=len(given) - len(rows),
+            **counts,
             trained_parameters=trained,
             moved=len(moved),
             tensors=len(before),
@@ -111,6 +107,23 @@ def _read(kept: Sequence[int], config: Settings) -> Row:
         "truncated": sum(tokens >= config.max_length for tokens in kept),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
     }
+
+
+def _counted(
+    recipe: str,
+    trainer: Any,
+    length: Callable[[Row], int],
+    config: Settings,
+    given: Sequence[Row],
+    rows: Sequence[Row],
+    is_main: bool,
+) -> tuple[list[int], dict[str, int]]:
+    """Lengths of the rows that are trained on, and how many were left out for which reason, which is said too."""
+    special, identical = len(given) - len(rows), drop_identical(trainer, config.max_length)
+    kept = _kept(trainer, length, config, identical)
+    if is_main:
+        _tell(recipe, len(given), special, identical, config)
+    return kept, {"identical": identical, "special": special}
 
 
 def _plain(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
