@@ -68,8 +68,7 @@ def fine_tune(
 
     job = job_of(recipe, rows, model, config)
     policy, tokenizer = load(model, config, scores)
-    config, given = within_context(policy, config), rows
-    rows = _plain(given, tokenizer)
+    config, given, rows = within_context(policy, config), rows, _plain(rows, tokenizer)
     check_template(model, policy, tokenizer, rows[0])
     before = marks(policy, config)
     with work_folder(out, job) as folder:
@@ -83,12 +82,11 @@ def fine_tune(
         report = Report(
             recipe=recipe,
             base_model=str(base or model),
-            dropped=len(given) - len(kept) + left_out,
             **counts,
+            dropped=len(given) - len(kept) + left_out,
             trained_parameters=trained,
             moved=len(moved),
             tensors=len(before),
-            processes=trainer.accelerator.num_processes,
             resumed_at=int(resumed.rpartition("-")[2]) if resumed else 0,
             seconds=round(time.perf_counter() - began, 2),
             **_read(kept, config),
@@ -123,7 +121,8 @@ def _counted(
     kept = _kept(trainer, length, config, identical)
     if is_main:
         _tell(recipe, len(given), special, identical, config)
-    return kept, {"identical": identical, "special": special}
+    processes = trainer.accelerator.num_processes
+    return kept, {"identical": identical, "special": special, "processes": processes}
 
 
 def _plain(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
