@@ -47,7 +47,6 @@ def fine_tune(
     base: Path | None = None,
 ) -> Report:
     """Train a copy of `model` on rows and put it at `out`, all at once: a killed run leaves nothing there.
-
     Run again after a kill, it goes on to the same weights.
 
     Args:
