@@ -6,8 +6,10 @@ Exit codes: 0 done, 1 the run failed, 2 your mistake (one sentence says which), 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Coroutine, Iterator
@@ -64,6 +66,11 @@ AtOption = Annotated[
 ]
 HOME = Path(".alignery")
 FAREWELL_S = 10
+GRACE_S = 0.5  # from a Ctrl-C in a look until the process ends, whatever it is at
+# What the system refuses wherever a file is made: what the user can do.
+_DENIED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "choose a place that you may write to")
+_DENIED |= dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space")
+_STOPPED = "stopped by Ctrl-C; the lake was not changed"
 INTERRUPTED = 130  # exit code, as a shell counts a Ctrl-C
 
 
@@ -80,12 +87,48 @@ def reading(home: Path, preset: str, at: str | None = None) -> Iterator[Lake]:
     from warehouse import Lake
     from warehouse.snapshots import resolve
 
-    with sentences(), Lake.open(place(home, preset), read_only=True) as lake:
+    with sentences(), interruptible(), Lake.open(place(home, preset), read_only=True) as lake:
         if at is None:
             yield lake
         else:
             with Lake.open(lake.place, snapshot=resolve(lake, at)) as pinned:
                 yield pinned
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends a look at once, with exit code 130, whatever its query is at.
+
+    Python itself hears of a signal when DuckDB comes back, so a thread is woken by it and interrupts the query. What
+    then goes on (one huge value under way, say) ends with the process: nothing that only reads can be left half done.
+    """
+    ended = threading.Event()
+    ours, woken = socket.socketpair()
+    woken.setblocking(False)
+    before = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_interrupt_on_signal, args=(ours, ended), daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        ended.set()
+        fail(_STOPPED, INTERRUPTED)
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(before)
+        woken.close()
+
+
+def _interrupt_on_signal(woken: socket.socket, ended: threading.Event) -> None:
+    """Until the other end is closed: on SIGINT interrupt what DuckDB is at, and see that the process then ends."""
+    from warehouse.connection import interrupt
+
+    with woken:
+        while number := woken.recv(1):
+            if number[0] == signal.SIGINT:
+                interrupt()
+                if not ended.wait(GRACE_S):
+                    print(f"alignery: {_STOPPED}", file=sys.stderr, flush=True)
+                    os._exit(INTERRUPTED)
 
 
 @contextmanager
@@ -154,6 +197,11 @@ def sentences() -> Iterator[None]:
         yield
     except AligneryError as error:
         fail(error, error.exit_code)
+    except OSError as error:
+        if error.errno not in _DENIED:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        fail(f"{place}{os.strerror(error.errno).lower()}; {_DENIED[error.errno]}, and run again", 2)
 
 
 def fail(error: Exception | str, code: int) -> NoReturn:

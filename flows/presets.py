@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import parse_qsl, urlsplit
 
 import yaml
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
@@ -158,12 +159,18 @@ def load(name: str) -> Preset:
     except ValidationError as error:
         raise PresetError(_sentence(path, error, taken)) from error
     preset._environment = taken
-    if preset.lake.catalog and ("lake", "catalog") not in taken and "***" in Place(path).redacted(preset.lake.catalog):
+    if preset.lake.catalog and ("lake", "catalog") not in taken and _password(preset.lake.catalog):
         raise PresetError(
             f"{path}: lake.catalog: got a URL with a password, which would be recorded; export PGPASSWORD, or take the "
             "whole URL from the environment: catalog: ${ALIGNERY_CATALOG}"
         )
     return preset
+
+
+def _password(url: str) -> bool:
+    """Whether a URL holds a password, in front of its host or among its parameters."""
+    parts = urlsplit(url)
+    return bool(parts.password) or any("password" in name.lower() for name, _ in parse_qsl(parts.query))
 
 
 def named(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from flows import show_upkeep
-from flows.command import HOME, HomeOption, JsonOption, PresetOption, app, place, reading, run, sentences
+from flows.command import HOME, HomeOption, JsonOption, PresetOption, app, interruptible, place, reading, run, sentences
 
 
 @app.command()
@@ -45,7 +45,7 @@ def doctor(
     """Look for what is wrong with the lake, and say what to do. It reads only; exit code 1 where there is a problem."""
     from warehouse.doctor import doctor as examine
 
-    with sentences():
+    with sentences(), interruptible():
         found = examine(place(home, preset), deep=deep)
     show_upkeep.findings(found, as_json)
     if any(finding.state == "problem" for finding in found):

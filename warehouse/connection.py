@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from uuid import uuid4
 
 import duckdb
 
+from alignery.untrusted import excerpt
 from warehouse.place import Place
 from warehouse.schema import LakeError, LakeFault, quoted
 
@@ -27,6 +29,8 @@ CATALOG = f"__ducklake_metadata_{LAKE}"  # DuckLake's own tables, where its func
 AUTHOR = "alignery"
 BUSY_MS = 10_000  # how long SQLite waits for another reader's or writer's lock
 MEMORY = "1GB"  # what one query may hold before it goes on in temporary files; ALIGNERY_MEMORY says otherwise
+_COPIES = 5  # tries to copy a catalog between two writes to it
+_at_work: set[duckdb.DuckDBPyConnection] = set()
 _OFF = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
@@ -37,10 +41,53 @@ _OFF = {
 }
 
 
+class CatalogCopy:
+    """A copy of a SQLite catalog, for one that stands where nothing may be written: there SQLite cannot even read it,
+    for each reader keeps its place in the journal in a file beside it."""
+
+    def __init__(self, place: Place) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="alignery-")
+        self.file = Path(self._folder.name) / place.file.name
+        parts = (place.file, Path(f"{place.file}-wal"))
+        for _ in range(_COPIES):
+            before = _states(parts)
+            for part in parts:
+                if part.exists():
+                    shutil.copyfile(part, Path(self._folder.name) / part.name)
+            if _states(parts) == before:
+                return
+        self.close()
+        raise LakeFault(f"{place.file}: it was written to again and again while it was copied to be read; run again")
+
+    def close(self) -> None:
+        self._folder.cleanup()
+
+
+def catalog_copy(place: Place) -> CatalogCopy | None:
+    """A copy of the catalog to read, where SQLite could not read the catalog itself."""
+    beside = Path(f"{place.file}-shm")
+    if place.on_postgres or os.access(place.home, os.W_OK) or beside.exists() or not place.file.is_file():
+        return None
+    return CatalogCopy(place)
+
+
+def _states(parts: tuple[Path, ...]) -> list[tuple[int, int] | None]:
+    found = [part.stat() if part.exists() else None for part in parts]
+    return [(state.st_mtime_ns, state.st_size) if state else None for state in found]
+
+
 def connect(
-    place: Place, *, read_only: bool, snapshot: int | None = None, threads: int | None = None
+    place: Place,
+    *,
+    read_only: bool,
+    snapshot: int | None = None,
+    threads: int | None = None,
+    catalog: Path | None = None,
 ) -> duckdb.DuckDBPyConnection:
     """An in-memory DuckDB with the lake attached as `lake`; it has a thread for each core, or so many as are given.
+
+    Args:
+        catalog: a copy of the SQLite catalog to read in its place.
 
     Raises:
         LakeError: an extension is not installed, credentials are missing, or there is no lake of ours.
@@ -63,19 +110,20 @@ def connect(
             db.execute(_secret(place))
         # No second try where another commit came between: its rows are not among those that ours was checked against.
         db.execute("SET GLOBAL ducklake_max_retry_count = 0")
-        db.execute(f"ATTACH {quoted(place.source)} AS {LAKE} ({', '.join(options)})")
+        source = f"ducklake:sqlite:{catalog}" if catalog else place.source
+        db.execute(f"ATTACH {quoted(source)} AS {LAKE} ({', '.join(options)})")
         db.execute("SET GLOBAL TimeZone = 'UTC'")
         db.execute(f"SET temp_directory = {quoted(str(_spill(place)))}")
         db.execute(f"SET allowed_directories = [{quoted(place.folder)}]")
         db.execute("SET enable_external_access = false")
     except duckdb.Error as error:
         db.close()
-        told = place.redacted(one_line(error))
-        if "nable to connect to Postgres" in told:
+        told = excerpt(error)
+        if "nable to connect to Postgres" in str(error):
             raise LakeFault(
                 f"{place}: the Postgres server does not answer: {told}; start it, or mend the URL"
             ) from error
-        raise LakeError(f"{place}: the lake cannot be opened: {told}") from error
+        raise LakeError(f"{place}: the lake cannot be opened: {told}; see what `alignery doctor` says") from error
     except LakeError:
         db.close()
         raise
@@ -94,6 +142,29 @@ def extension(name: str) -> Path:
     if not file.is_file():
         raise LakeError(f"the DuckDB extension {name} is not there for DuckDB {duckdb.__version__} ({file}); {fix}")
     return file
+
+
+@contextmanager
+def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let `interrupt` end what the cursor is at; an interrupted statement raises KeyboardInterrupt."""
+    _at_work.add(cursor)
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
+    except RuntimeError as error:
+        # DuckDB's own look at Python's signals between two parts of a statement.
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        _at_work.discard(cursor)
+
+
+def interrupt() -> None:
+    """End every statement that this process is at, from any thread. DuckDB itself would not look until it is done."""
+    for cursor in tuple(_at_work):
+        cursor.interrupt()
 
 
 def sign(cursor: duckdb.DuckDBPyConnection, message: str, extra: Mapping[str, Any]) -> str:
@@ -120,8 +191,10 @@ def _spill(place: Place) -> Path:
     What a killed process left there goes now.
     """
     folder = place.home / "tmp"
-    with suppress(PermissionError):  # a reader may not be allowed to; DuckDB says so, if it comes to that
+    with suppress(OSError):  # a reader may not be allowed to
         folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        return Path(tempfile.gettempdir()) / f"alignery-{os.getpid()}-{uuid4().hex[:8]}"
     for old in folder.glob("*-*"):
         pid = old.name.partition("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 
 import duckdb
 
+from alignery.untrusted import excerpt
 from warehouse import files, look
 from warehouse.checks import Finding
-from warehouse.connection import LAKE, one_line
+from warehouse.connection import LAKE
 from warehouse.lake import Lake
 from warehouse.schema import LakeFault, Row, quoted
 
@@ -63,7 +64,7 @@ def _unreadable(cursor: duckdb.DuckDBPyConnection, wanted: Sequence[Row], deep: 
             rows = _rows(cursor, [file["path"] for file in batch], deep)
         except duckdb.Error as error:
             if len(batch) == 1:
-                bad[batch[0]["path"]] = f"cannot be read: {one_line(error)}"
+                bad[batch[0]["path"]] = f"cannot be read: {excerpt(error)}"
             else:
                 bad |= {path: why for file in batch for path, why in _unreadable(cursor, [file], deep).items()}
             continue
@@ -77,11 +78,11 @@ def _rows(cursor: duckdb.DuckDBPyConnection, paths: list[str], deep: bool) -> di
     """Path → rows."""
     if deep:
         # The hash is what has every value read.
-        query = f"SELECT count(*), bit_xor(hash(t)) FROM read_parquet({quoted(paths[0])}) t"
+        query = f"SELECT count(*), bit_xor(hash(t)) FROM read_parquet({quoted(files.literal(paths[0]))}) t"
         found = cursor.execute(query).fetchone()
         assert found is not None
         return {paths[0]: found[0]}
-    listed = ", ".join(quoted(path) for path in paths)
+    listed = ", ".join(quoted(files.literal(path)) for path in paths)
     return dict(cursor.execute(f"SELECT file_name, num_rows FROM parquet_file_metadata([{listed}])").fetchall())
 
 

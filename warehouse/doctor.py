@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from warehouse.checks import CHECKS, Finding, bounded
+from warehouse.connection import catalog_copy
 from warehouse.damage import data_files
 from warehouse.lake import Lake
 from warehouse.lock import holder
@@ -68,12 +69,24 @@ def _catalog(where: Place) -> Iterator[Finding]:
         fix = _BACKUP if any(_parquet(where)) else "nothing is lost: `alignery refresh` makes a lake"
         yield Finding("catalog", "problem", f"there is no catalog {where.file}", fix)
         yield from _remains(where)
-    elif why := _broken(where.file):
+    elif why := _broken(where):
         yield Finding("catalog", "problem", f"{where.file} is damaged: {why}", _BACKUP)
         yield from _remains(where)
 
 
-def _broken(file: Path) -> str | None:
+def _broken(where: Place) -> str | None:
+    try:
+        copy = catalog_copy(where)
+    except OSError as error:
+        return str(error)
+    try:
+        return _quick_check(copy.file if copy else where.file)
+    finally:
+        if copy:
+            copy.close()
+
+
+def _quick_check(file: Path) -> str | None:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=10)) as db:
             told = [str(row[0]) for row in db.execute("PRAGMA quick_check(3)")]

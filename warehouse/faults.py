@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import duckdb
 
+from alignery.secrets import mask
+from alignery.untrusted import excerpt
 from warehouse.connection import one_line
 from warehouse.place import Place
 from warehouse.schema import LakeFault
@@ -28,11 +30,11 @@ def of_a_file(where: Place, error: duckdb.Error) -> bool:
 
 def unreadable(where: Place, error: duckdb.Error) -> LakeFault:
     """A failed reading as a sentence with what to do."""
-    told = where.redacted(one_line(error))
+    told = excerpt(error, _BOUND)
     if of_a_file(where, error):
         todo = "`alignery doctor` says what it held and what to do"
         return LakeFault(f"{where}: a data file is gone or damaged: {told}; {todo}")
-    todo = "free some space" if any(sign in told for sign in _FULL) else "see what `alignery doctor` says"
+    todo = "free some space" if any(sign in str(error) for sign in _FULL) else "see what `alignery doctor` says"
     return LakeFault(f"{where}: the lake cannot be read: {told}; {todo} and run again")
 
 
@@ -44,6 +46,8 @@ def failed(where: Place, who: str, error: duckdb.Error) -> LakeFault:
     if any(sign in what for sign in _CONFLICTS):
         done = "another program wrote to the lake without holding its lock"
         return Overtaken(f"{where}: {who}: nothing was committed: {done}; write through alignery alone, and run again")
-    told = where.redacted(what if len(what) <= _BOUND else f"… {what[-_BOUND:]}")
+    # What failed stands at the end, behind the SQL that failed; a secret is masked before it may be cut in two.
+    told = mask(what)
+    told = excerpt(told if len(told) <= _BOUND else f"… {told[-_BOUND + 2 :]}", _BOUND)
     todo = "free some space" if any(sign in what for sign in _FULL) else "mend that"
     return LakeFault(f"{where}: {who}: nothing was committed: {told}; {todo} and run again, which goes on from here")

@@ -55,12 +55,22 @@ def scheduled(cursor: duckdb.DuckDBPyConnection) -> dict[str, datetime]:
     return {name(path): since for path, since in cursor.fetchall()}
 
 
+def literal(path: str) -> str:
+    """The path as DuckDB must be given it wherever it would take a pattern: it stands for this one file alone."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
+
+
 def listed(cursor: duckdb.DuckDBPyConnection, place: Place) -> dict[str, Row]:
     """Name → path, bytes and time of last change of each Parquet file in the data folder."""
     # The content is not selected, so it is not read: on S3 this is one listing.
-    pattern = quoted(f"{place.folder}**/*.parquet")
+    pattern = quoted(f"{literal(place.folder)}**/*.parquet")
     cursor.execute(f"SELECT filename AS path, size AS bytes, last_modified AS changed FROM read_blob({pattern})")
     return {name(row["path"]): row for row in as_rows(cursor)}
+
+
+def is_data(path: str, place: Place) -> bool:
+    """Whether a file of the data folder is named as DuckLake names a data file, and stands where it would."""
+    return re.fullmatch(rf"[^/]+/[^/]+/{_UUID.pattern}", path.removeprefix(place.folder)) is not None
 
 
 def strays(cursor: duckdb.DuckDBPyConnection, there: dict[str, Row]) -> dict[str, Row]:

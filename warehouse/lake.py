@@ -6,7 +6,7 @@ write passes `commit`, which holds the lake's lock.
 
 from __future__ import annotations
 
-import re
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,13 +16,15 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
 
+from alignery.untrusted import excerpt
 from warehouse import faults, ledger, migrate, schema
-from warehouse.connection import CATALOG, LAKE, as_rows, connect, one_line
+from warehouse.connection import CATALOG, LAKE, as_rows, catalog_copy, connect, interruptible
 from warehouse.ledger import Batch
 from warehouse.lock import exclusive
 from warehouse.migrate import VIEWS, view_comment
 from warehouse.place import Place, place
 from warehouse.schema import LakeError, LakeFault, Row, Rows
+from warehouse.select_only import checked
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -32,11 +34,6 @@ _MERGES = 50  # that may land between the beginning of a read and its end, befor
 _TRIES = 3  # of a commit that another, which did not hold the lock, came before
 _SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
 _T = TypeVar("_T")
-_READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-# Table functions that write though they stand in a SELECT.
-_WRITERS = re.compile(
-    r"\b(ducklake_(?:add|cleanup|commit|delete|expire|flush|merge|rewrite|set)\w*|sqlite_(?:attach|query|scan))", re.I
-)
 
 
 class Lake:
@@ -49,7 +46,10 @@ class Lake:
         self.home = where.home
         self.read_only = read_only or snapshot is not None
         self._pinned = snapshot is not None
-        self._db = connect(where, read_only=read_only, snapshot=snapshot, threads=threads)
+        self._copy = catalog_copy(where) if self.read_only else None
+        self._db = connect(
+            where, read_only=read_only, snapshot=snapshot, threads=threads, catalog=self._copy and self._copy.file
+        )
         self._catalog = where.identity()
         self._writing = threading.Lock()
 
@@ -95,6 +95,8 @@ class Lake:
 
     def close(self) -> None:
         self._db.close()
+        if self._copy:
+            self._copy.close()
 
     # Reading
 
@@ -115,7 +117,8 @@ class Lake:
                 for name, rows in given.items():
                     cursor.register(name, rows)
                 cursor.execute(_SEARCH)
-                yield cursor
+                with interruptible(cursor):
+                    yield cursor
             except duckdb.Error as error:
                 raise faults.unreadable(self.place, error) from error
 
@@ -129,19 +132,21 @@ class Lake:
         """
         with self.cursor() as cursor:
             try:
-                _only_reads(query)
+                statement = checked(self._db, query)
                 # Bound values make DuckDB import pandas, a second that `alignery tables` need not spend.
                 self.undisturbed(
-                    cursor, lambda: cursor.execute(query, list(params)) if params else cursor.execute(query)
+                    cursor, lambda: cursor.execute(statement, list(params)) if params else cursor.execute(statement)
                 )
                 yield cursor
+            except duckdb.InterruptException:
+                raise
             except (duckdb.CatalogException, duckdb.BinderException) as error:
                 known = f"tables {', '.join(schema.TABLES)}; views {', '.join(VIEWS)}"
-                raise LakeError(f"the query is refused: {one_line(error)}; there are the {known}") from error
+                raise LakeError(f"the query is refused: {excerpt(error)}; there are the {known}") from error
             except duckdb.Error as error:
                 if faults.of_a_file(self.place, error):
                     raise faults.unreadable(self.place, error) from error
-                raise LakeError(f"the query failed: {one_line(error)}") from error
+                raise LakeError(f"the query failed: {excerpt(error)}; mend it, and ask again") from error
 
     def undisturbed(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
         """BEGIN, and read; again, where a merge of files landed between the two.
@@ -318,19 +323,11 @@ class Lake:
             migrate.define_views(self._db)
         except duckdb.Error as error:
             self.close()
-            raise LakeError(f"{self.place}: not a lake of alignery: {one_line(error)}") from error
+            todo = "see what `alignery doctor` says, or choose another place"
+            raise LakeError(f"{self.place}: not a lake of alignery: {excerpt(error)}; {todo}") from error
         except LakeError:
             self.close()
             raise
-
-
-def _only_reads(query: str) -> None:
-    statements = duckdb.extract_statements(query)
-    if len(statements) != 1 or statements[0].type not in _READS:
-        kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-        raise LakeError(f"the query holds {kinds}, expected one SELECT; the lake is written to by the flows alone")
-    if writer := _WRITERS.search(query):
-        raise LakeError(f"the query names {writer[1]}, which may write; queries only read")
 
 
 def _make_folder(where: Place) -> None:
@@ -340,5 +337,6 @@ def _make_folder(where: Place) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
         raise LakeError(f"{path}: a file stands where the lake's folder belongs; move it or choose another") from error
-    except PermissionError as error:
-        raise LakeError(f"{path}: the folder cannot be made: permission denied; choose another home") from error
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise LakeError(f"{path}: the folder cannot be made: {why}; choose another home") from error

@@ -19,9 +19,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alignery.untrusted import excerpt
 from warehouse import schema
 from warehouse.arrow import to_arrow
-from warehouse.connection import LAKE, as_rows, one_line, sign
+from warehouse.connection import LAKE, as_rows, sign
 from warehouse.schema import LakeError, LakeFault, Row, Rows
 
 if TYPE_CHECKING:
@@ -290,7 +291,7 @@ def _commit(lake: Lake, cursor: duckdb.DuckDBPyConnection, proof: str, value: st
                 landed = other.execute(proof, [value]).fetchone() is not None
         except LakeFault as silence:
             raise LakeFault(
-                f"{lake.place}: a commit ended in an error ({one_line(error)}), and whether it landed cannot be read "
+                f"{lake.place}: a commit ended in an error ({excerpt(error)}), and whether it landed cannot be read "
                 f"({silence}); mend that and run again: what landed is not sent again"
             ) from error
         if not landed:

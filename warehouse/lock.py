@@ -6,6 +6,7 @@ is an advisory lock of a session, which the server frees with its connection.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -18,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from alignery.untrusted import excerpt
 from warehouse.place import Place
 from warehouse.schema import LakeError, LakeFault
 
@@ -56,7 +58,8 @@ def holder(place: Place, name: str) -> str | None:
     path = place.home / f"{name}.lock"
     if not path.is_file():
         return None
-    with path.open("a+", encoding="utf-8") as file:
+    # Only a file that is open for writing can be locked on NFS; one that may not be written to is asked as it is.
+    with path.open("a+" if os.access(path, os.W_OK) else "r", encoding="utf-8") as file:
         return None if _taken(file) else _read(path)
 
 
@@ -75,8 +78,10 @@ def _flock(place: Place, name: str, who: str, wait: bool) -> Iterator[None]:
     while True:
         try:
             file = path.open("a+", encoding="utf-8")
-        except PermissionError as error:
-            raise LakeError(f"{path}: permission denied; choose a home that you may write to") from error
+        except OSError as error:
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+            todo = "free some space, and run again" if full else "choose a home that you may write to"
+            raise LakeError(f"{path}: {os.strerror(error.errno or 0).lower()}; {todo}") from error
         # A lock file that was deleted meanwhile locks nothing: the next comer would make another.
         if _taken(file) and _same(file, path):
             break
@@ -158,8 +163,9 @@ def _reached(place: Place) -> Iterator[None]:
     try:
         yield
     except psycopg.OperationalError as error:
-        told = place.redacted(" ".join(str(error).split()))
-        raise LakeFault(f"{place}: the Postgres server does not answer: {told}; start it, or mend the URL") from error
+        raise LakeFault(
+            f"{place}: the Postgres server does not answer: {excerpt(error)}; start it, or mend the URL"
+        ) from error
 
 
 @contextmanager

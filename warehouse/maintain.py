@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -49,10 +50,14 @@ class Report:
     left: str | None = None  # why orphaned files were left alone
 
     @property
+    def merging(self) -> list[Row]:
+        """The tables whose small files are worth a merge."""
+        return [row for row in self.tables if row["small"] > FEW]
+
+    @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        merging = any(row["small"] > FEW for row in self.tables)
-        return not (merging or self.expired or self.deleted["old"] or self.deleted["orphaned"])
+        return not (self.merging or self.expired or self.deleted["old"] or self.deleted["orphaned"])
 
 
 def duration(text: str) -> timedelta:
@@ -83,7 +88,7 @@ def check_age(age: timedelta) -> None:
 def summary(report: Report) -> str:
     """The report in one sentence."""
     did = ("merged", "expired", "deleted") if report.applied else ("would merge", "would expire", "would delete")
-    small = sum(row["small"] for row in report.tables if row["small"] > FEW)
+    small = sum(row["small"] for row in report.merging)
     gone = report.deleted
     if report.idle:
         return "nothing to do"
@@ -211,7 +216,9 @@ def _deletable(
     """The names of the old and of the orphaned files that may go now; fills in the report."""
     now, there = datetime.now(UTC), files.listed(cursor, lake.place)
     ripe = {name: _ripe(lake, since, age) for name, since in files.scheduled(cursor).items()}
-    strays = files.strays(cursor, there)
+    unknown = files.strays(cursor, there)
+    # Whatever else somebody put there (an export, say) is theirs.
+    strays = {name: row for name, row in unknown.items() if files.is_data(row["path"], lake.place)}
     ripe |= {name: row["changed"] + age for name, row in strays.items()}
     old = {name for name, when in ripe.items() if when <= now and name not in strays}
     orphaned = {name for name in strays if ripe[name] <= now}
@@ -220,6 +227,11 @@ def _deletable(
             f"{len(foreign)} Parquet files in {lake.place.folder} are older than this lake, such as {foreign[0]}: they "
             "belong to another catalog, so no orphaned file was deleted; move them away, or bring that catalog back"
         )
+        orphaned = set()
+    if lake.place.on_s3 and len(unknown) > len(strays):
+        # There DuckLake itself deletes, and would take them for orphans.
+        other = next(row["path"] for name, row in unknown.items() if name not in strays)
+        report.left = f"{other} is no data file of this lake, so no orphaned file was deleted; move it away"
         orphaned = set()
     waiting = ripe.keys() - old - strays.keys() | ({name for name in strays if ripe[name] > now})
     report.deleted = {"old": len(old), "orphaned": len(orphaned), "bytes": _bytes(there, old | orphaned)}
@@ -242,9 +254,15 @@ def _clean(cursor: duckdb.DuckDBPyConnection, lake: Lake, age: timedelta, report
     limit = datetime.now(UTC) - age
     if old:
         _delete(cursor, "cleanup_old_files", limit - (timedelta() if lake.place.on_postgres else _DAY), old)
-    if orphaned:
+    if not lake.place.on_s3:
+        # DuckLake would find them by a pattern, in which the folder's own name may mean other folders.
+        paths = [row["path"] for name, row in files.listed(cursor, lake.place).items() if name in orphaned]
+    elif orphaned:
         _delete(cursor, "delete_orphaned_files", limit, orphaned)
     cursor.execute("COMMIT")
+    if not lake.place.on_s3:
+        for path in paths:
+            Path(path).unlink(missing_ok=True)
 
 
 def _delete(cursor: duckdb.DuckDBPyConnection, function: str, limit: datetime, allowed: set[str]) -> None:

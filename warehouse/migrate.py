@@ -11,7 +11,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse import schema
+from warehouse import files, schema
 from warehouse.connection import LAKE, sign
 from warehouse.place import Place
 from warehouse.schema import SCHEMA_VERSION, LakeError, quoted
@@ -85,8 +85,9 @@ def bring_up(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
 def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
     """Rows without their catalog are rows that were lost: a new lake over them would hide it."""
     # A lake that died in the making has written to `versions` alone.
-    found = cursor.execute(f"SELECT file FROM glob({quoted(place.folder + '**/*.parquet')})").fetchall()
-    if rows := [file for (file,) in found if "/versions/" not in file]:
+    pattern = quoted(f"{files.literal(place.folder)}**/*.parquet")
+    found = cursor.execute(f"SELECT file FROM glob({pattern})").fetchall()
+    if rows := [file for (file,) in found if "/versions/" not in file.removeprefix(place.folder)]:
         raise LakeError(
             f"{place}: {len(rows)} Parquet files are in {place.folder}, and the catalog that knows them is gone; bring "
             "it back from a backup (`alignery doctor` says more), or move the files away to begin anew"

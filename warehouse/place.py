@@ -6,12 +6,12 @@ catalog is a Postgres database and the data an S3 bucket; each host keeps a home
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from alignery.secrets import mask
 from warehouse.schema import LakeError
 
 _POSTGRES = ("postgres://", "postgresql://")
@@ -40,9 +40,13 @@ class Place:
     def __post_init__(self) -> None:
         if self.catalog is not None and not (self.catalog.startswith(_POSTGRES) and urlsplit(self.catalog).path[1:]):
             kind = "postgres://user@host/database, or nothing for a SQLite catalog in the home"
-            raise LakeError(f"lake.catalog: got {self.redacted(self.catalog)!r}, expected {kind}")
+            raise LakeError(f"lake.catalog: got {mask(self.catalog)!r}, expected {kind}")
         if self.data is not None and "://" in self.data and not re.fullmatch(r"s3://[^/]+(/.*)?", self.data):
             raise LakeError(f"lake.data: got {self.data!r}, expected s3://bucket/prefix or the path of a folder")
+        if self.on_s3 and re.search(r"[*?\[]", str(self.data)):
+            raise LakeError(f"lake.data: got {self.data!r}, in which *, ? and [ stand for a pattern; rename the prefix")
+        if not self.on_s3 and "\\" in (bad := str(self.home) + (self.data or "")):
+            raise LakeError(f"got the folder {bad!r}: DuckDB takes a backslash for a separator; choose another folder")
 
     @property
     def on_postgres(self) -> bool:
@@ -75,19 +79,10 @@ class Place:
             return None
         return (found.st_dev, found.st_ino) if found else None
 
-    def redacted(self, text: str) -> str:
-        """Text without the passwords that a URL in it holds, or that the environment holds for it."""
-        text = re.sub(r"(://[^/@\s:]*):[^@\s]+@", r"\1:***@", text)
-        text = re.sub(r"(password\s*=\s*)('[^']*'|\S+)", r"\1***", text, flags=re.IGNORECASE)
-        for name in ("PGPASSWORD", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-            if secret := os.environ.get(name):
-                text = text.replace(secret, "***")
-        return text
-
     def __str__(self) -> str:
         if self.catalog is None and self.data is None:
             return str(self.home)
-        return f"{self.redacted(self.catalog) if self.catalog else self.file} with data in {self.folder}"
+        return f"{mask(self.catalog) if self.catalog else self.file} with data in {self.folder}"
 
 
 def place(home: Path | Place) -> Place:

@@ -12,10 +12,11 @@ from contextlib import contextmanager
 
 import duckdb
 
-from warehouse.connection import LAKE, as_rows, one_line
+from warehouse import faults
+from warehouse.connection import LAKE, as_rows
 from warehouse.lake import Lake
 from warehouse.migrate import VIEWS, view_sql
-from warehouse.schema import TABLES, LakeError, Row
+from warehouse.schema import TABLES, Row
 
 # In `tags` the column `snapshot_id` is the snapshot that is named, and hides the one that brought the row.
 STANDING = tuple(name for name in TABLES if name != "tags")
@@ -26,14 +27,16 @@ def scratch(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     """A cursor in one snapshot, for several statements with temporary tables of their own.
 
     Raises:
-        LakeError: the lake cannot be read.
+        LakeFault: the lake cannot be read.
     """
     with lake.cursor() as cursor:
         try:
             cursor.execute("BEGIN")
             yield cursor
+        except duckdb.InterruptException:
+            raise
         except duckdb.Error as error:
-            raise LakeError(f"{lake.place}: the lake cannot be read: {one_line(error)}") from error
+            raise faults.unreadable(lake.place, error) from error
 
 
 def stand(
