@@ -36,7 +36,7 @@ def show_table(
     from warehouse import look
 
     with reading(home, preset, at) as lake:
-        show.records(look.show(lake, table, limit), as_json)
+        show.records(look.show(lake, table, limit), as_json, of=look.count(lake, table))
 
 
 @app.command()
@@ -151,10 +151,7 @@ def tag(
     from warehouse.snapshots import resolve
 
     with reading(home, preset) as lake:
-        snapshot = resolve(lake, at) if at else lake.snapshot()
+        snapshot = resolve(lake, at) if at else None
     with writing(home, preset) as lake, Run(lake, "tag", load(preset)) as run:
-        done = tag_snapshot(lake, name, snapshot, run_id=run.id, message=message)
-        if done.created:
-            run.start()
-            run.end("finished", done.rows)
+        done = tag_snapshot(lake, name, snapshot, run_id=run.id, message=message, beside=run.finished)
     show_look.tagged(done, as_json)

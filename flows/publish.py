@@ -41,13 +41,16 @@ def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> P
     """The publication itself, without the prompts of evaluation sets. The same content is published once."""
     message, exports = f"preset {preset.name}", home / "exports"
     with Run(lake, "publish", preset) as run:
-        publication = publish_snapshot(
-            lake, tag, exports, models=preset.by_model(), run_id=run.id, message=message, selection=clean(preset)
+        return publish_snapshot(
+            lake,
+            tag,
+            exports,
+            models=preset.by_model(),
+            run_id=run.id,
+            message=message,
+            selection=clean(preset),
+            beside=run.finished,
         )
-        if publication.created:
-            run.start()
-            run.end("finished", publication.rows)
-    return publication
 
 
 def resource(place: Place) -> str:

@@ -88,8 +88,17 @@ class Run:
             self._write(state, totals, message)
         self.ended = True
 
+    def finished(self, totals: Mapping[str, Any]) -> dict[str, Sequence[Row]]:
+        """The rows that record it as finished, for the commit of what it did: whoever dies leaves both or neither."""
+        self.ended = True
+        return {"prompts": self.words, "runs": [self._row("finished", totals, None)]}
+
     def _write(self, state: str, totals: Mapping[str, Any], message: str | None, **beside: Sequence[Row]) -> None:
-        row = {
+        rows = {**beside, "runs": [self._row(state, totals, message)]}
+        self.lake.write_all(rows, run_id=self.id, message=f"{self.flow}: {state}")
+
+    def _row(self, state: str, totals: Mapping[str, Any], message: str | None) -> Row:
+        return {
             "id": self.id,
             "state": state,
             "flow": self.flow,
@@ -101,4 +110,3 @@ class Run:
             "message": message,
             "created_at": datetime.now(UTC),
         }
-        self.lake.write_all({**beside, "runs": [row]}, run_id=self.id, message=f"{self.flow}: {state}")

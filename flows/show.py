@@ -34,8 +34,8 @@ def rows(found: Sequence[Mapping[str, Any]], as_json: bool, title: str | None = 
     return console().print(terminal.table(found, title))
 
 
-def records(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
-    """Rows one below the other, one field a line."""
+def records(found: Sequence[Mapping[str, Any]], as_json: bool, of: int | None = None) -> None:
+    """Rows one below the other, one field a line; `of` says how many there are where these may be some of them."""
     if as_json:
         return terminal.as_json(found)
     out = console()
@@ -43,6 +43,8 @@ def records(found: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         out.rule(str(number + 1))
         for name, value in row.items():
             out.print(f"[bold]{name}[/bold]: {cell(value, FIELD)}")
+    if of is not None and of > len(found):
+        return out.print(f"{len(found)} of {of} rows; for more: --limit {of}")
     return None if found else out.print("no rows")
 
 

@@ -96,6 +96,7 @@ def export(
         LakeError: an unknown shape, a share or a number out of bounds, nothing to export, or another thing in the way.
     """
     check(shapes, held_out, shard_rows)
+    pinned.place.check_export(folder)
     with drafted(pinned, folder.absolute()) as draft:
         written = write(pinned, shapes, draft, held_out, shard_rows, selection)
         if not any(shape.rows for shape in written.values()):

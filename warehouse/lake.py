@@ -47,9 +47,8 @@ class Lake:
         self.read_only = read_only or snapshot is not None
         self._pinned = snapshot is not None
         self._copy = catalog_copy(where) if self.read_only else None
-        self._db = connect(
-            where, read_only=read_only, snapshot=snapshot, threads=threads, catalog=self._copy and self._copy.file
-        )
+        copy = self._copy.file if self._copy else None
+        self._db = connect(where, read_only=read_only, snapshot=snapshot, threads=threads, catalog=copy)
         self._catalog = where.identity()
         self._writing = threading.Lock()
 

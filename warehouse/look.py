@@ -6,10 +6,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from alignery.untrusted import excerpt
 from warehouse.lake import Lake
 from warehouse.migrate import VIEWS
 from warehouse.schema import TABLES, LakeError, Row, quoted
 
+_PATHS = ("path", "base_path", "model_path", "export_path")
 _BATCH = 8192  # rows of a streamed result at a time
 # They have an order of their own.
 _SUMMARIES = ("funnel", "usage", "principles", "retention", "scores", "inspectors", "plan_vs_actual")
@@ -26,10 +28,22 @@ def show(lake: Lake, name: str, limit: int = 5) -> list[Row]:
     Raises:
         LakeError: there is no table or view of that name.
     """
-    if name not in TABLES and name not in VIEWS:
-        raise LakeError(f"the lake has no table or view {name!r}; there are {', '.join([*TABLES, *VIEWS])}")
+    _check(name)
     order = "" if name in _SUMMARIES else "ORDER BY created_at DESC"
     return lake.rows(f"SELECT * FROM {name} {order} LIMIT {int(limit)}")
+
+
+def count(lake: Lake, name: str) -> int:
+    """How many rows a table or view has. Raises LakeError as `show` does."""
+    _check(name)
+    return int(lake.rows(f"SELECT count(*) AS n FROM {name}")[0]["n"])
+
+
+def _check(name: str) -> None:
+    if name not in TABLES and name not in VIEWS:
+        raise LakeError(
+            f"the lake has no table or view {excerpt(name, 60)!r}; there are {', '.join([*TABLES, *VIEWS])}"
+        )
 
 
 def runs(lake: Lake, limit: int = 10) -> list[Row]:
@@ -72,8 +86,8 @@ def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
         "funnel": lake.rows(f"SELECT * FROM funnel WHERE run_id = {quoted(newest[0]['id'])}") if newest else [],
         "usage": usage(lake, spenders[0]["run_id"]) if spenders else [],
         "tags": tags(lake)[: -limit - 1 : -1],
-        "models": lake.rows(f"SELECT * FROM models ORDER BY snapshot_id DESC LIMIT {int(limit)}"),
-        "decisions": lake.rows(f"SELECT * FROM decisions ORDER BY rowid DESC LIMIT {int(limit)}"),
+        "models": own(lake, lake.rows(f"SELECT * FROM models ORDER BY snapshot_id DESC LIMIT {int(limit)}")),
+        "decisions": own(lake, lake.rows(f"SELECT * FROM decisions ORDER BY rowid DESC LIMIT {int(limit)}")),
     }
 
 
@@ -89,19 +103,25 @@ def usage(lake: Lake, run_id: str | None = None) -> list[Row]:
 
 def tags(lake: Lake) -> list[Row]:
     """The tags, each once and as it was last written, oldest first."""
-    return lake.rows(
-        "SELECT * FROM tags QUALIFY row_number() OVER (PARTITION BY name ORDER BY rowid DESC) = 1 ORDER BY rowid"
-    )
+    newest = "SELECT * FROM tags QUALIFY row_number() OVER (PARTITION BY name ORDER BY rowid DESC) = 1 ORDER BY rowid"
+    return own(lake, lake.rows(newest))
 
 
 def models(lake: Lake) -> list[Row]:
     """What was trained, oldest first."""
-    return lake.rows("SELECT * FROM models ORDER BY snapshot_id, created_at")
+    return own(lake, lake.rows("SELECT * FROM models ORDER BY snapshot_id, created_at"))
 
 
 def evals(lake: Lake) -> list[Row]:
     """Every figure of every model, oldest first."""
-    return lake.rows("SELECT * FROM evals ORDER BY snapshot_id, created_at")
+    return own(lake, lake.rows("SELECT * FROM evals ORDER BY snapshot_id, created_at"))
+
+
+def own(lake: Lake, rows: list[Row]) -> list[Row]:
+    """The rows with the paths of models and exports as they are in this home; see `Place.own`."""
+    for row in rows:
+        row.update({name: lake.place.own(row[name]) for name in _PATHS if row.get(name)})
+    return rows
 
 
 def instructions(lake: Lake) -> Iterator[str]:

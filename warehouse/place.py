@@ -16,6 +16,7 @@ from warehouse.schema import LakeError
 
 _POSTGRES = ("postgres://", "postgresql://")
 _S3 = "s3://"
+MODELS, EXPORTS = "models", "exports"  # folders of the home
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,35 @@ class Place:
     def source(self) -> str:
         """The catalog as DuckLake attaches it."""
         return f"ducklake:postgres:{self.catalog}" if self.catalog else f"ducklake:sqlite:{self.file}"
+
+    def own(self, recorded: str) -> str:
+        """Where a model or an export is that the lake recorded with its whole path.
+
+        A home that was copied or moved has its own, under `models` or `exports`, and those count: the path may lead to
+        the lake that this one is a copy of.
+        """
+        path = Path(recorded)
+        here = self.home / path.parent.name / path.name
+        return str(here) if path.parent.name in (MODELS, EXPORTS) and here.is_dir() else recorded
+
+    def check_export(self, folder: Path) -> None:
+        """Refuse a folder for an export among what the lake itself keeps, or inside another export.
+
+        Raises:
+            LakeError: it is such a folder.
+        """
+        path, home = folder.resolve(), self.home.resolve()
+        kept = [] if self.on_s3 else [Path(self.folder).resolve()]
+        # Of the home, only the folder of exports is for them.
+        if home / EXPORTS not in path.parents:
+            kept.append(home)
+        kept += [above for above in path.parents if (above / "manifest.json").is_file()]
+        if inside := next((one for one in kept if path.is_relative_to(one)), None):
+            whose = "is another export" if (inside / "manifest.json").is_file() else "the lake keeps for itself"
+            raise LakeError(
+                f"got the folder {folder} for an export, inside of {inside}, which {whose}; choose one elsewhere, or "
+                f"in {home / EXPORTS}"
+            )
 
     def identity(self) -> tuple[int, int] | None:
         """Which file the SQLite catalog is: another one after a deletion, None where there is none or no file."""

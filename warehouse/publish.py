@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,10 +19,11 @@ from warehouse.card import Release
 from warehouse.export import content_hash, describe, drafted, place, write
 from warehouse.lake import Lake
 from warehouse.lock import exclusive
-from warehouse.schema import LakeError
+from warehouse.schema import LakeError, Row
 from warehouse.selection import Selection
 from warehouse.snapshots import check_name
 
+Beside = Callable[[Mapping[str, int]], Mapping[str, Sequence[Row]]]
 PUBLISHED = ("sft", "preferences", "qac")
 
 
@@ -62,11 +63,13 @@ def publish(
     run_id: str,
     message: str | None = None,
     selection: Selection | None = None,
+    beside: Beside = lambda rows: {},
 ) -> Publication:
     """Tag the newest snapshot and export its views.
 
-    The same content under the same tag (or, without a tag, the content of the newest tag) is the same
-    publication: nothing is committed.
+    The same content under the same tag (or, without a tag, the content of the newest published tag) is the same
+    publication: nothing is committed. A tag that was only named is published where it is asked for by its name, as the
+    snapshot that it names.
 
     Args:
         tag: the name; None takes the first unused of v1, v2, ….
@@ -74,6 +77,7 @@ def publish(
         models: identity of a model → its licence, for the card.
         message: why, in a sentence for the card.
         selection: which rows are taken; all of them if left out.
+        beside: rows of each view → rows of other tables that belong to the tag, committed with it.
 
     A tag that was only named is published as it was named.
 
@@ -84,14 +88,24 @@ def publish(
         check_name(lake, tag)
     # The tag's name is not known yet, but one draft at a time is written in this lake.
     with drafted(lake, exports.absolute() / "publication") as draft:
-        return _publish(lake, tag, draft, models, run_id, message, selection)
+        return _publish(lake, tag, draft, models, run_id, message, selection, beside)
 
 
-def tag(lake: Lake, name: str, snapshot: int, *, run_id: str, message: str | None = None) -> Tagged:
+def tag(
+    lake: Lake,
+    name: str,
+    snapshot: int | None = None,
+    *,
+    run_id: str,
+    message: str | None = None,
+    beside: Beside = lambda rows: {},
+) -> Tagged:
     """Name a snapshot, so that maintenance keeps it; nothing is exported. Naming it so again commits nothing.
 
     Args:
-        snapshot: as `resolve` gives it.
+        snapshot: as `resolve` gives it; the newest if left out, which is still the one that was named so before where
+            no work was committed since.
+        beside: rows of each view → rows of other tables that belong to the tag, committed with it.
 
     Raises:
         LakeError: a bad name, or one that another snapshot has.
@@ -99,21 +113,27 @@ def tag(lake: Lake, name: str, snapshot: int, *, run_id: str, message: str | Non
     check_name(lake, name)
     # The lock under which `publish` writes tags.
     with exclusive(lake.place, "publish", f"tagging {name}"):
-        for row in look.tags(lake):
-            if row["name"] == name and row["snapshot_id"] == snapshot:
-                return Tagged(name, snapshot, row["content_hash"], json.loads(row["rows"]), created=False)
-            if row["name"] == name:
-                raise LakeError(
-                    f"the tag {name} names snapshot {row['snapshot_id']}, not {snapshot}; choose another, e.g. "
-                    f"{lake.next_tag()}"
-                )
+        if row := next((row for row in look.tags(lake) if row["name"] == name), None):
+            if row["snapshot_id"] == snapshot or (snapshot is None and _nothing_since(lake, row["snapshot_id"])):
+                return Tagged(name, row["snapshot_id"], row["content_hash"], json.loads(row["rows"]), created=False)
+            raise LakeError(
+                f"the tag {name} names snapshot {row['snapshot_id']}, not {snapshot or lake.snapshot()}; choose "
+                f"another, e.g. {lake.next_tag()}"
+            )
+        snapshot = lake.snapshot() if snapshot is None else snapshot
         # As an export would have it, written for its hash alone.
         with Lake.open(lake.place, snapshot=snapshot) as pinned, tempfile.TemporaryDirectory() as draft:
             written = write(pinned, PUBLISHED, Path(draft))
         counts, content = {shape: part.rows for shape, part in written.items()}, content_hash(written)
         entry = {"name": name, "snapshot_id": snapshot, "content_hash": content, "rows": json.dumps(counts)}
-        lake.write("tags", [entry | {"message": message}], run_id=run_id, message=f"tag {name}")
+        rows = {"tags": [entry | {"message": message}], **beside(counts)}
+        lake.write_all(rows, run_id=run_id, message=f"tag {name}")
     return Tagged(name, snapshot, content, counts, created=True)
+
+
+def _nothing_since(lake: Lake, snapshot: int) -> bool:
+    """Whether no work was committed after a snapshot."""
+    return not lake.rows(f"SELECT 1 AS one FROM commits WHERE snapshot_id > {int(snapshot)} LIMIT 1")
 
 
 def _publish(
@@ -124,6 +144,7 @@ def _publish(
     run_id: str,
     message: str | None,
     selection: Selection | None,
+    beside: Beside,
 ) -> Publication:
     with ExitStack() as stack:
         named = next((row for row in look.tags(lake) if row["name"] == tag and row["export_path"] is None), None)
@@ -153,11 +174,11 @@ def _publish(
         shutil.rmtree(folder)
     place(draft, folder)
     if not there or named:
-        _record(lake, release, content, rows, folder)
+        _record(lake, release, content, rows, folder, beside)
     return done
 
 
-def _record(lake: Lake, release: Release, content: str, rows: Mapping[str, int], folder: Path) -> None:
+def _record(lake: Lake, release: Release, content: str, rows: Mapping[str, int], folder: Path, beside: Beside) -> None:
     entry = {
         "name": release.name,
         "snapshot_id": release.snapshot_id,
@@ -167,13 +188,14 @@ def _record(lake: Lake, release: Release, content: str, rows: Mapping[str, int],
         "export_path": str(folder),
         "created_at": release.created_at,
     }
-    lake.write("tags", [entry], run_id=release.run_id or "", message=f"tag {release.name}")
+    # In one commit, so that a process that dies leaves the tag and its run, or neither.
+    lake.write_all({"tags": [entry], **beside(rows)}, run_id=release.run_id or "", message=f"tag {release.name}")
 
 
 def _tagged(lake: Lake, tag: str | None, content: str) -> Release | None:
-    """The tag that already stands for this content: the named one, or without a name the newest."""
+    """The tag that already stands for this content: the named one, or without a name the newest that was published."""
     if tag is None:
-        found = lake.rows("SELECT * FROM tags ORDER BY rowid DESC LIMIT 1")
+        found = lake.rows("SELECT * FROM tags WHERE export_path IS NOT NULL ORDER BY rowid DESC LIMIT 1")
         found = [row for row in found if row["content_hash"] == content]
     else:
         found = lake.rows("SELECT * FROM tags WHERE name = ?", [tag])

@@ -6,6 +6,7 @@ promotion leaves the old model or the new one, and never half of either.
 
 from __future__ import annotations
 
+from warehouse import look
 from warehouse.lake import Lake
 from warehouse.schema import LakeError, Row
 
@@ -16,7 +17,7 @@ IN_PLACE = ("promoted", "rolled back")
 def decisions(lake: Lake, alias: str | None = None) -> list[Row]:
     """Every decision, the oldest first."""
     where = "WHERE alias = ?" if alias else ""
-    return lake.rows(f"SELECT * FROM decisions {where} ORDER BY rowid", [alias] if alias else [])
+    return look.own(lake, lake.rows(f"SELECT * FROM decisions {where} ORDER BY rowid", [alias] if alias else []))
 
 
 def current(lake: Lake, alias: str) -> Row | None:
@@ -54,7 +55,7 @@ def find(lake: Lake, id: str) -> Row:
     Raises:
         LakeError: none does, or several do.
     """
-    rows = lake.rows("SELECT id, path, recipe, tag, base_id FROM models ORDER BY rowid")
+    rows = look.own(lake, lake.rows("SELECT id, path, recipe, tag, base_id FROM models ORDER BY rowid"))
     found = [row for row in rows if row["id"].startswith(id) or str(row["path"]).rsplit("/", 1)[-1].startswith(id)]
     if len({row["id"] for row in found}) == 1:
         return found[-1]

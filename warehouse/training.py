@@ -62,6 +62,7 @@ def models(lake: Lake) -> list[Row]:
         "SELECT id, path, recipe, view, tag, base_id, base_path, seconds, run_id, created_at FROM models"
         " ORDER BY snapshot_id, created_at"
     )
+    look.own(lake, found)
     for row in found:
         row["view"] = row["view"] or _READ.get(row["recipe"])
         row["snapshot_id"] = at.get(row["tag"])
