@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -114,7 +115,9 @@ def connect(
         db.execute(f"ATTACH {quoted(source)} AS {LAKE} ({', '.join(options)})")
         db.execute("SET GLOBAL TimeZone = 'UTC'")
         db.execute(f"SET temp_directory = {quoted(str(_spill(place)))}")
-        db.execute(f"SET allowed_directories = [{quoted(place.folder)}]")
+        # As it is, and as it is written where DuckDB takes a pattern.
+        allowed = ", ".join(quoted(folder) for folder in (place.folder, literal(place.folder)))
+        db.execute(f"SET allowed_directories = [{allowed}]")
         db.execute("SET enable_external_access = false")
     except duckdb.Error as error:
         db.close()
@@ -128,6 +131,11 @@ def connect(
         db.close()
         raise
     return db
+
+
+def literal(path: str) -> str:
+    """The path as DuckDB must be given it wherever it would take a pattern: it stands for this one file alone."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
 
 
 def extension(name: str) -> Path:

@@ -9,7 +9,7 @@ import duckdb
 from alignery.untrusted import excerpt
 from warehouse import files, look
 from warehouse.checks import Finding
-from warehouse.connection import LAKE
+from warehouse.connection import LAKE, literal
 from warehouse.lake import Lake
 from warehouse.schema import LakeFault, Row, quoted
 
@@ -78,11 +78,11 @@ def _rows(cursor: duckdb.DuckDBPyConnection, paths: list[str], deep: bool) -> di
     """Path → rows."""
     if deep:
         # The hash is what has every value read.
-        query = f"SELECT count(*), bit_xor(hash(t)) FROM read_parquet({quoted(files.literal(paths[0]))}) t"
+        query = f"SELECT count(*), bit_xor(hash(t)) FROM read_parquet({quoted(literal(paths[0]))}) t"
         found = cursor.execute(query).fetchone()
         assert found is not None
         return {paths[0]: found[0]}
-    listed = ", ".join(quoted(files.literal(path)) for path in paths)
+    listed = ", ".join(quoted(literal(path)) for path in paths)
     return dict(cursor.execute(f"SELECT file_name, num_rows FROM parquet_file_metadata([{listed}])").fetchall())
 
 

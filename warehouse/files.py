@@ -12,7 +12,7 @@ from uuid import UUID
 
 import duckdb
 
-from warehouse.connection import CATALOG, LAKE, as_rows
+from warehouse.connection import CATALOG, LAKE, as_rows, literal
 from warehouse.place import Place
 from warehouse.schema import Row, quoted
 
@@ -53,11 +53,6 @@ def scheduled(cursor: duckdb.DuckDBPyConnection) -> dict[str, datetime]:
         f"SELECT path, schedule_start::TIMESTAMPTZ AS since FROM {CATALOG}.ducklake_files_scheduled_for_deletion"
     )
     return {name(path): since for path, since in cursor.fetchall()}
-
-
-def literal(path: str) -> str:
-    """The path as DuckDB must be given it wherever it would take a pattern: it stands for this one file alone."""
-    return re.sub(r"[*?\[]", r"[\g<0>]", path)
 
 
 def listed(cursor: duckdb.DuckDBPyConnection, place: Place) -> dict[str, Row]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse import files, schema
-from warehouse.connection import LAKE, sign
+from warehouse import schema
+from warehouse.connection import LAKE, literal, sign
 from warehouse.place import Place
 from warehouse.schema import SCHEMA_VERSION, LakeError, quoted
 
@@ -85,7 +85,7 @@ def bring_up(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
 def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
     """Rows without their catalog are rows that were lost: a new lake over them would hide it."""
     # A lake that died in the making has written to `versions` alone.
-    pattern = quoted(f"{files.literal(place.folder)}**/*.parquet")
+    pattern = quoted(f"{literal(place.folder)}**/*.parquet")
     found = cursor.execute(f"SELECT file FROM glob({pattern})").fetchall()
     if rows := [file for (file,) in found if "/versions/" not in file.removeprefix(place.folder)]:
         raise LakeError(
