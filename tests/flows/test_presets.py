@@ -152,3 +152,14 @@ def test_an_adapter_is_the_presets_own_path_and_is_not_left_out_of_a_retraining(
     assert preset.models["generator"].lora == str(tmp_path / "adapter")
     with pytest.raises(PresetError, match=r"models\.generator\.lora: got .*merge the adapter"):
         base_spec(preset)
+
+
+def test_a_secret_that_is_a_part_of_a_url_is_no_password_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "postgres")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "lake")
+    url = "postgres://postgres@localhost:5432/lake"
+    assert load(written(tmp_path, lake={"catalog": url})).lake.catalog == url
+    for bad in ("postgres://me:pw@localhost/lake", "postgres://localhost/lake?user=me&password=pw"):
+        with pytest.raises(PresetError, match="a URL with a password, which would be recorded") as refused:
+            load(written(tmp_path, lake={"catalog": bad}))
+        assert "pw" not in str(refused.value)
