@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -49,6 +50,7 @@ class Lake:
         self._copy = catalog_copy(where) if self.read_only else None
         copy = self._copy.file if self._copy else None
         self._db = connect(where, read_only=read_only, snapshot=snapshot, threads=threads, catalog=copy)
+        self._checked = lru_cache(maxsize=64)(partial(checked, self._db))
         self._catalog = where.identity()
         self._writing = threading.Lock()
 
@@ -131,7 +133,7 @@ class Lake:
         """
         with self.cursor() as cursor:
             try:
-                statement = checked(self._db, query)
+                statement = self._checked(query)
                 # Bound values make DuckDB import pandas, a second that `alignery tables` need not spend.
                 self.undisturbed(
                     cursor, lambda: cursor.execute(statement, list(params)) if params else cursor.execute(statement)
