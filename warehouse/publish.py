@@ -79,8 +79,6 @@ def publish(
         selection: which rows are taken; all of them if left out.
         beside: rows of each view → rows of other tables that belong to the tag, committed with it.
 
-    A tag that was only named is published as it was named.
-
     Raises:
         LakeError: a bad name, a tag that holds other content, nothing to publish, or a folder in the way.
     """
