@@ -10,6 +10,7 @@ import codecs
 import json
 import math
 import re
+import stat
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,8 +38,13 @@ def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
         TextFileError: it is not there, may not be read, is too large, or its bytes are no text.
     """
     try:
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):  # opening a pipe would wait for its writer
+            raise TextFileError(f"{excerpt(path)}: is a device or a pipe, expected a text file; give one")
         with path.open("rb") as file:
             data = file.read(most_bytes + 1)
+    except TextFileError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: a null character in the name
         why = getattr(error, "strerror", None) or str(error)
         raise TextFileError(f"{excerpt(path)}: cannot be read: {why}; give a text file that you may read") from error

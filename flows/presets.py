@@ -1,23 +1,23 @@
 """A preset is a whole factory in one strict YAML file: the words, the models, the line, the training, the test.
 
-Paths that start with `./` or `../` are relative to the preset's own file; `${NAME}` is taken from the
-environment, so that a secret or an endpoint never stands in a file.
+Paths that start with `./` or `../` are relative to the preset's own file, with `alignery:` to this installation;
+`${NAME}` is taken from the environment, so that a secret or an endpoint never stands in a file.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
-from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import yaml
-from pydantic import BaseModel, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from alignery.errors import UsageError
+from alignery.textfiles import read_yaml
+from alignery.untrusted import excerpt
+from alignery.validation import Filled, validated
 from flows.graph import Graph
 from flows.sections import Alias, Evaluate, ExistingFile, LakePlace, Line, Retrain, Schedule, Strict, Words
 from prompts import digest
@@ -32,6 +32,8 @@ from tasks.train.policy import Policy as RetrainWhen
 from warehouse import Place
 
 SHIPPED = Path(__file__).parent.parent / "presets"
+_PACKAGED = re.compile(r"alignery:(?:nano|presets)/")
+_LARGEST = 10**12  # of a number in a preset; what a library is given as it is (`options`) may be larger
 
 
 class PresetError(UsageError):
@@ -39,8 +41,8 @@ class PresetError(UsageError):
 
 
 class Preset(Strict):
-    name: str
-    about: str
+    name: Filled
+    about: Filled
     words: Words = Words()
     lake: LakePlace = LakePlace()
     models: dict[Alias, EngineSpec]
@@ -127,11 +129,13 @@ class Preset(Strict):
     def _check_words(self) -> None:
         """Every word file that the line and the judge will ask for: to build the stages is to load them."""
         library = self.words.library()
-        declared(WRITERS, dict(self.line), library)
-        Graph(declared(METHODS, dict(self.line), library))
+        writers, methods = (declared(group, dict(self.line), library) for group in (WRITERS, METHODS))
+        Graph(methods)
         judge = self.evaluate.judge if self.evaluate else None
-        for dimension in judge.dimensions if judge else ():
-            library.prompt(f"judge/{dimension}")
+        asked = [f"judge/{dimension}" for dimension in (judge.dimensions if judge else ())]
+        library.check([*asked, *(stage.step.prompt.id for method in (*writers, *methods) for stage in method)])
+        for id in asked:
+            library.prompt(id)
         library.topics()
         library.seeds()
 
@@ -142,22 +146,14 @@ def load(name: str) -> Preset:
     Raises:
         PresetError: no such preset, or a key, value or path in it is wrong.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else SHIPPED / f"{name}.yaml"
-    if not path.is_file():
-        shipped = sorted(p.stem for p in SHIPPED.glob("*.yaml"))
-        raise PresetError(f"no preset {name!r}: give one of {shipped}, or the path of a .yaml file")
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise PresetError(f"{path}: not YAML: {' '.join(str(error).split())}; mend the file") from error
+    path = _found(name)
+    data = read_yaml(path)
     if not isinstance(data, dict):
-        raise PresetError(f"{path}: got {type(data).__name__}, expected a mapping; see presets/nano.yaml")
+        got = "an empty file" if data is None else excerpt(repr(data), 80)
+        raise PresetError(f"{path}: got {got}, expected a mapping; see presets/nano.yaml")
     taken: dict[tuple[str, ...], str] = {}
     data = _resolved(data, path, (), taken)
-    try:
-        preset = Preset.model_validate({"name": path.stem} | data)
-    except ValidationError as error:
-        raise PresetError(_sentence(path, error, taken)) from error
+    preset = validated(Preset, {"name": path.stem} | data, str(path), PresetError, taken)
     preset._environment = taken
     if preset.lake.catalog and ("lake", "catalog") not in taken and _password(preset.lake.catalog):
         raise PresetError(
@@ -173,6 +169,19 @@ def _password(url: str) -> bool:
     return bool(parts.password) or any("password" in name.lower() for name, _ in parse_qsl(parts.query))
 
 
+def _found(name: str) -> Path:
+    """The file of a preset's name or path."""
+    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+    if name in shipped:
+        return shipped[name]
+    got = excerpt(repr(name), 200)
+    if not name.endswith((".yaml", ".yml")):
+        raise PresetError(f"no preset {got}: give one of {list(shipped)}, or the path of a .yaml file")
+    if not os.path.isfile(name):
+        raise PresetError(f"no preset file {got}: give one of {list(shipped)}, or the path of a .yaml file")
+    return Path(name)
+
+
 def named(name: str) -> str:
     """A preset's name or path as any process may use it, wherever it stands."""
     return str(Path(name).absolute()) if name.endswith((".yaml", ".yml")) else name
@@ -184,56 +193,28 @@ def _resolved(value: Any, path: Path, field: tuple[str, ...], taken: dict[tuple[
         return {key: _resolved(item, path, (*field, str(key)), taken) for key, item in value.items()}
     if isinstance(value, list):
         return [_resolved(item, path, (*field, str(place)), taken) for place, item in enumerate(value)]
-    if not isinstance(value, str):
-        return value
+    where = f"{path}: {excerpt('.'.join(field), 120)}"
+    if isinstance(value, int | float) and abs(value) > _LARGEST and "options" not in field:
+        raise PresetError(f"{where}: got {value:.3g}, expected at most {_LARGEST:,}; give a smaller number")
+    return _text(value, path, field, where, taken) if isinstance(value, str) else value
+
+
+def _text(value: str, path: Path, field: tuple[str, ...], where: str, taken: dict[tuple[str, ...], str]) -> str:
+    written = value
     if names := re.findall(r"\$\{(\w+)\}", value):
         taken[field] = value
         for name in names:
             if name not in os.environ:
-                where = ".".join(field)
-                raise PresetError(f"{path}: {where}: ${{{name}}} is not set in the environment; export {name}=…")
+                raise PresetError(f"{where}: ${{{name}}} is not set in the environment; export {name}=…")
             value = value.replace(f"${{{name}}}", os.environ[name])
+    if not value.strip() and not {"options", "replies", "stop"} & {*field}:
+        raise PresetError(f"{where}: got {excerpt(repr(written), 80)}, which is blank; fill it, or drop the key")
+    if any("\ud800" <= char <= "\udfff" or char == "\0" for char in value):
+        raise PresetError(f"{where}: got bytes that are no text, expected UTF-8; mend it")
+    if _PACKAGED.match(value):  # so that a copy of a shipped preset works anywhere
+        return str(SHIPPED.parent / value.partition(":")[2])
     return str((path.parent / value).resolve()) if value.startswith(("./", "../")) else value
 
 
 def _key(holder: Any, name: str) -> str | int:
     return int(name) if isinstance(holder, list) else name
-
-
-def _sentence(path: Path, error: ValidationError, taken: Collection[tuple[str, ...]]) -> str:
-    unknown = [found for found in error.errors() if found["type"] in ("extra_forbidden", "unexpected_keyword_argument")]
-    # A mistyped key is named before the key that it leaves missing.
-    first = (unknown or error.errors())[0]
-    field = ".".join(str(part) for part in first["loc"]) or "the file"
-    if unknown:
-        return f"{path}: {field}: no such key; expected one of {_known(first['loc'])}; mend or drop it"
-    # A value from the environment may be a secret: it is not said again.
-    names = tuple(str(part) for part in first["loc"])
-    secret = any(set(whence) <= set(names) for whence in taken)
-    got = "from the environment" if secret else f"got {str(first['input'])[:80]!r}"
-    return f"{path}: {field}: {first['msg'].removeprefix('Value error, ')} ({got})"
-
-
-def _known(location: Sequence[int | str]) -> list[str]:
-    """The keys that may stand where an unknown one was found."""
-    models: list[Any] = [Preset]
-    for part in location[:-1]:
-        annotations = [_fields(model)[part] for model in models if part in _fields(model)]
-        # Else the part is the key of a mapping (an alias), or the engine that picks one spec of several.
-        picked = [model for model in models if part in get_args(_fields(model).get("engine"))]
-        models = [model for found in annotations for model in _models(found)] or picked or models
-    return sorted({name for model in models for name in _fields(model)})
-
-
-def _fields(model: Any) -> dict[Any, Any]:
-    """Field → annotation, of a pydantic model or of a dataclass."""
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return {name: field.annotation for name, field in model.model_fields.items()}
-    return {field.name: field.type for field in dataclasses.fields(model)}
-
-
-def _models(annotation: Any) -> list[Any]:
-    """The models within an annotation, such as `Line | None` or `dict[Alias, EngineSpec]`."""
-    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
-        return [annotation]
-    return [model for part in get_args(annotation) for model in _models(part)]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from alignery.untrusted import excerpt
+from alignery.validation import Filled
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.evaluate.judge import Config as Judge
@@ -43,17 +47,17 @@ class Strict(BaseModel):
 
 
 def _file_exists(path: Path) -> Path:
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path's, False for a name that is too long, or in a folder not to be read
         raise ValueError(
-            f"got {path}, which is not a file; give one, starting with ./ or ../ when it is relative to the preset"
+            f"got {excerpt(path)}, which is not a file; give one (./ and ../ start from the preset's folder)"
         )
     return path
 
 
 def _folder_exists(path: Path) -> Path:
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise ValueError(
-            f"got {path}, which is not a folder; give one, starting with ./ or ../ when it is relative to the preset"
+            f"got {excerpt(path)}, which is not a folder; give one (./ and ../ start from the preset's folder)"
         )
     return path
 
@@ -71,7 +75,16 @@ class LakePlace(Strict):
     @model_validator(mode="after")
     def _is_a_place(self) -> LakePlace:
         Place(Path(), self.catalog, self.data)
+        check_port(self.catalog or "", "catalog")
         return self
+
+
+def check_port(url: str, field: str) -> None:
+    """Raises ValueError where a URL's port is none; the URL is not said, for it may hold a password."""
+    try:
+        urlsplit(url).port  # noqa: B018
+    except ValueError as error:
+        raise ValueError(f"{field}: got a URL whose port is none ({error}), expected 1 to 65535; mend it") from error
 
 
 class Words(Strict):
@@ -88,7 +101,7 @@ class EvaluationSet(Strict):
     """Prompts that no instruction may repeat: a .jsonl or .parquet file, and the field that holds them."""
 
     path: ExistingFile
-    field: str = "prompt"
+    field: Filled = "prompt"
 
 
 class Line(Strict):
@@ -106,7 +119,7 @@ class Line(Strict):
     squad: Squad | None = None
     rate: Rate | None = None
     decontaminate: tuple[EvaluationSet, ...] = ()
-    chunk: int = Field(default=256, ge=1, description="rows to a chunk: one Prefect task run")
+    chunk: int = Field(default=256, ge=1, le=1_000_000, description="rows to a chunk: one Prefect task run")
     rows_in_flight: int | None = Field(default=None, ge=1, description="null: enough to keep the generator busy")
     max_tokens: int | None = Field(default=None, ge=1, description="prompt and reply tokens that one run may take")
     max_minutes: float | None = Field(default=None, gt=0, description="after which a run sends nothing more")
@@ -186,7 +199,7 @@ class Evaluate(Strict):
 class Schedule(Strict):
     """When `alignery serve` runs what: lines of cron, and what becomes of the times that were missed."""
 
-    refresh: str = Field(description="cron line: refresh, and publish what came of it")
+    refresh: Filled = Field(description="cron line: refresh, and publish what came of it")
     maintain: str | None = Field(default=None, description="cron line: merge, expire and delete, as maintain --apply")
     timezone: str = Field(default="UTC", description="what the cron lines are read in, such as Europe/Vienna")
     catch_up: Literal["latest", "none", "all"] = Field(default="latest", description="missed refreshes that are run")
@@ -195,6 +208,7 @@ class Schedule(Strict):
     def _has_a_zone(self) -> Schedule:
         try:
             ZoneInfo(self.timezone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"timezone: got {self.timezone!r}, expected a name such as Europe/Vienna") from error
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: "America" is a folder
+            got = excerpt(repr(self.timezone), 80)
+            raise ValueError(f"timezone: got {got}, expected a name such as Europe/Vienna; mend it") from error
         return self

@@ -9,29 +9,29 @@ path: an id such as `constitutional/critique` names `constitutional/critique.yam
 from __future__ import annotations
 
 import hashlib
-import json
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-import jinja2
-import jinja2.meta
 import orjson
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from alignery.errors import UsageError
+from alignery.textfiles import read_jsonl, read_yaml
+from alignery.untrusted import excerpt
+from alignery.validation import Filled, validated
+from prompts.overlay import check as check_overlay
+from prompts.templates import PromptError, rendered, variables_of
+
+__all__ = ["HERE", "VARIANTS", "Library", "Message", "Prompt", "PromptError", "digest"]
 
 Message = dict[str, str]
 HERE = Path(__file__).parent
 VARIANTS = ("full", "nano")
-_JINJA = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
-
-
-class PromptError(UsageError):
-    """A prompt file or its use is wrong; the message says what was got, what was expected, and the fix."""
+_ID = re.compile(r"[\w-]+(/[\w-]+)+")
 
 
 def digest(*parts: Any) -> str:
@@ -45,18 +45,18 @@ class _Strict(BaseModel):
 
 class Turn(_Strict):
     role: Literal["system", "user", "assistant"]
-    content: str
+    content: Filled
 
 
 class PromptFile(_Strict):
     """One prompt: either `text` (sent as it is) or `messages` (sent through the model's chat template)."""
 
-    id: str
-    about: str
-    variables: list[str]
-    text: str | None = None
-    messages: list[Turn] | None = None
-    stop: list[str] = []
+    id: Filled
+    about: Filled
+    variables: list[Filled]
+    text: Filled | None = None
+    messages: list[Turn] | None = Field(default=None, min_length=1)
+    stop: list[Annotated[str, Field(min_length=1)]] = []
 
 
 class Principle(_Strict):
@@ -64,9 +64,9 @@ class Principle(_Strict):
     answer better than another; where that is not said, the revision's request is."""
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
-    critique: str
-    revision: str
-    comparison: str | None = None
+    critique: Filled
+    revision: Filled
+    comparison: Filled | None = None
 
     @property
     def criterion(self) -> str:
@@ -88,16 +88,16 @@ class Principle(_Strict):
 class Rule(_Strict):
     """A SELF-ALIGN rule, cited by its number (its place in the file, from 1) and its name."""
 
-    name: str
-    text: str
+    name: Filled
+    text: Filled
 
 
 class Exemplar(_Strict):
     """A SELF-ALIGN demonstration: a query, the internal thoughts that cite rules, and the answer."""
 
-    query: str
-    thought: str
-    answer: str
+    query: Filled
+    thought: Filled
+    answer: Filled
 
 
 class Seed(_Strict):
@@ -106,8 +106,8 @@ class Seed(_Strict):
     Who only writes instructions after it needs neither `output` nor `classification` (its output is one of few labels).
     """
 
-    topic: str
-    instruction: str
+    topic: Filled
+    instruction: Filled
     input: str = ""
     output: str = ""
     classification: bool = False
@@ -124,19 +124,19 @@ class Seed(_Strict):
 class QuestionType(_Strict):
     """A kind of question that models fail at: what it is, topics it has from the start, a question on the first."""
 
-    name: str
-    hint: str
-    topics: list[str] = Field(min_length=1)
-    question: str
+    name: Filled
+    hint: Filled
+    topics: list[Filled] = Field(min_length=1)
+    question: Filled
 
 
 class _Constitution(_Strict):
-    principles: list[Principle]
+    principles: list[Principle] = Field(min_length=1)
 
 
 class _Rules(_Strict):
     identity: str = ""  # the words with which each thought begins; none for a model that was not taught any
-    rules: list[Rule]
+    rules: list[Rule] = Field(min_length=1)
     exemplars: list[Exemplar]
 
     @model_validator(mode="after")
@@ -148,7 +148,7 @@ class _Rules(_Strict):
 
 
 class _Topics(_Strict):
-    topics: list[str]
+    topics: list[Filled] = Field(min_length=1)
 
 
 class _Types(_Strict):
@@ -191,7 +191,10 @@ class Prompt:
             raise PromptError(f"{self.path}: missing {missing}; give every one of {sorted(self.variables)}")
         if unused := sorted(values.keys() - self.variables):
             raise PromptError(f"{self.path}: got {unused}, which the prompt does not use; drop them")
-        texts = [(role, _fixed(text) or _template(text).render(values)) for role, text in self.turns]
+        try:
+            texts = [(role, rendered(text, values)) for role, text in self.turns]
+        except PromptError as error:
+            raise PromptError(f"{self.path}: {error}") from error
         if self.turns[0][0] == "":
             return texts[0][1]
         return [{"role": role, "content": text} for role, text in texts]
@@ -210,11 +213,37 @@ class Library:
             raise PromptError(f"prompts: got variant {self.variant!r}, expected one of {list(VARIANTS)}")
         name = f"{id}.{suffix}" if self.variant == "full" else f"{id}.{self.variant}.{suffix}"
         folders = [folder for folder in (self.overlay, HERE) if folder is not None]
+        if not _ID.fullmatch(id):
+            raise PromptError(f"prompts: got the id {excerpt(id, 80)!r}, expected one such as respond/answer")
         for folder in folders:
-            if (folder / name).is_file():
+            if os.path.isfile(folder / name):  # unlike Path's, False where the folder may not be read
                 return folder / name
         known = sorted(str(p.relative_to(HERE)) for p in HERE.rglob(f"*.{suffix}"))
         raise PromptError(f"no prompt file {name} in {[str(f) for f in folders]}; there are {known}")
+
+    def check(self, asked: Sequence[str] = ()) -> None:
+        """That every file of the overlay is read, and can be.
+
+        Args:
+            asked: ids of prompts that a preset names itself, such as `judge/helpful`.
+
+        Raises:
+            PromptError, TextFileError: a misplaced file, with the nearest right name; a bad one, with its fault.
+        """
+        if self.overlay is None:
+            return
+        shipped = {path.relative_to(HERE).as_posix() for each in ("yaml", "jsonl") for path in HERE.rglob(f"*.{each}")}
+        known = {f"{name.split('.')[0]}.{name.rpartition('.')[2]}" for name in shipped} | {f"{id}.yaml" for id in asked}
+        data = {
+            "constitutional/constitution": self.principles,
+            "self_align/rules": self.rules,
+            "self_instruct/topics": self.topics,
+            "self_instruct/seeds": self.seeds,
+            "red_team/types": self.question_types,
+        }
+        for path in check_overlay(self.overlay, self.variant, VARIANTS, known):
+            id = path.relative_to(self.overlay).as_posix().split(".")[0]
+            data.get(id, partial(self.prompt, id))()
 
     def prompt(self, id: str) -> Prompt:
         path = self.path(id)
@@ -256,60 +285,21 @@ class Library:
     def seeds(self, id: str = "self_instruct/seeds") -> list[Seed]:
         """The seed tasks, one JSON object a line. A bad line is named by its number."""
         path = self.path(id, "jsonl")
-        seeds = []
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-            if line.strip():
-                seeds.append(_validated(f"{path}:{number}", Seed, _json(f"{path}:{number}", line)))
+        seeds = [validated(Seed, value, f"{path}: line {line}", PromptError) for line, value in read_jsonl(path)]
         if not seeds:
             raise PromptError(f'{path}: no seeds; give at least one line {{"topic": …, "instruction": …}}')
         return seeds
 
 
-@lru_cache(maxsize=256)
-def _template(text: str) -> jinja2.Template:
-    template = _JINJA.from_string(text)
-    template.globals = dict(template.globals)  # a chain of maps, which each rendering would walk
-    return template
-
-
-@lru_cache(maxsize=256)
-def _fixed(text: str) -> str | None:
-    """A turn without variables (a worked example), rendered once for all requests; None for any other."""
-    return None if jinja2.meta.find_undeclared_variables(_JINJA.parse(text)) else _template(text).render()
-
-
 def _read(path: Path, model: type[_Model]) -> _Model:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise PromptError(f"{path}: not YAML: {' '.join(str(error).split())}; mend the file") from error
-    return _validated(str(path), model, data)
-
-
-def _json(where: str, line: str) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        raise PromptError(f"{where}: not JSON ({error}); expected one object a line") from error
-
-
-def _validated(where: str, model: type[_Model], data: Any) -> _Model:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        # A mistyped key says more than the missing one beside it.
-        first = min(error.errors(), key=lambda found: found["type"] != "extra_forbidden")
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise PromptError(
-            f"{where}: {field}: {first['msg']}; expected the fields {list(model.model_fields)}"
-        ) from error
+    return validated(model, read_yaml(path), str(path), PromptError)
 
 
 def _check_variables(path: Path, sources: Sequence[str], declared: Sequence[str]) -> None:
     try:
-        used = set().union(*(jinja2.meta.find_undeclared_variables(_JINJA.parse(text)) for text in sources))
-    except jinja2.TemplateSyntaxError as error:
-        raise PromptError(f"{path}: line {error.lineno} of a template: {error.message}; mend the template") from error
+        used = set().union(*map(variables_of, sources))
+    except PromptError as error:
+        raise PromptError(f"{path}: {error}") from error
     if used != set(declared):
         raise PromptError(
             f"{path}: variables says {sorted(declared)}, the template uses {sorted(used)}; make them agree"

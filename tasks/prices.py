@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
+from typing import Annotated, Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from alignery.errors import UsageError
+from alignery.textfiles import read_yaml
+from alignery.validation import Filled, validated
 
 
 class PriceError(UsageError):
@@ -25,6 +27,13 @@ class PriceError(UsageError):
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _no_number(value: Any) -> Any:
+    """A number would be taken for the seconds since 1970."""
+    if isinstance(value, int | float):
+        raise ValueError(f"got {value}, expected a date such as 2026-05-01; mend it")
+    return value
 
 
 class Price(_Strict):
@@ -36,9 +45,9 @@ class Price(_Strict):
 
 
 class Prices(_Strict):
-    date: date
-    currency: str = Field(min_length=1)
-    models: dict[str, Price]
+    date: Annotated[date, BeforeValidator(_no_number)]
+    currency: Filled
+    models: dict[Filled, Price] = Field(min_length=1)
 
     def of(self, alias: str, model: str, path: Path) -> Price:
         """The price of a model, by its alias or else by its name. Raises PriceError where there is none."""
@@ -54,16 +63,7 @@ def load(path: Path) -> Prices:
     """The prices in a file.
 
     Raises:
-        PriceError: it is not YAML, or a key or value in it is wrong.
+        PriceError: a key or value in it is wrong.
+        TextFileError: it is not there, or not YAML.
     """
-    try:
-        return Prices.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PriceError(f"{path}: not a YAML file: {' '.join(str(error).split())}; mend it") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise PriceError(
-            f"{path}: {field}: {first['msg']} (got {str(first['input'])[:80]!r}); "
-            "expected date, currency, and models: {ALIAS: {in: …, out: …, cached: …}}"
-        ) from error
+    return validated(Prices, read_yaml(path), str(path), PriceError)

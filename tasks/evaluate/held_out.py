@@ -6,19 +6,22 @@ lowers the score and stays in every mean, and the figure `answered` tells how ma
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict
+
 from alignery.errors import UsageError
+from alignery.textfiles import read_jsonl
+from alignery.untrusted import excerpt
+from alignery.validation import Filled, validated
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.step import Row, Step
 
 Score = Callable[[str, str], Mapping[str, float]]  # (instruction, answer) → the figures that apply to it, each 0 to 1
-FIELDS = ("id", "kind", "prompt")
 
 
 class HeldOutError(UsageError):
@@ -32,34 +35,27 @@ def load(path: Path) -> list[Row]:
         Rows {prompt_id, kind, prompt}, in the file's order.
 
     Raises:
-        HeldOutError: no file, no prompts, a line that is not such an object, or an id that stands twice.
+        HeldOutError: no prompts, a line that is not such an object, or an id that stands twice.
+        TextFileError: no file, or one that is not JSON Lines.
     """
-    if not path.is_file():
-        raise HeldOutError(f"{path}: got no file there, expected held-out prompts, one {list(FIELDS)} a line")
     rows: dict[str, Row] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if line.strip():
-            row = _row(f"{path}:{number}", line)
-            if row["prompt_id"] in rows:
-                raise HeldOutError(f"{path}:{number}: id: got {row['prompt_id']!r} again; give each prompt its own")
-            rows[row["prompt_id"]] = row
+    for number, value in read_jsonl(path):
+        where = f"{path}: line {number}"
+        found = validated(_HeldOut, value, where, HeldOutError)
+        if found.id in rows:
+            raise HeldOutError(f"{where}: id: got {excerpt(found.id, 80)!r} again; give each prompt its own")
+        rows[found.id] = {"prompt_id": found.id, "kind": found.kind, "prompt": found.prompt}
     if not rows:
-        raise HeldOutError(f"{path}: got no prompts, expected at least one line with {list(FIELDS)}")
+        raise HeldOutError(f"{path}: got no prompts, expected at least one line with {list(_HeldOut.model_fields)}")
     return list(rows.values())
 
 
-def _row(where: str, line: str) -> Row:
-    try:
-        data = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise HeldOutError(f"{where}: not JSON ({error}); expected one object a line") from error
-    if not isinstance(data, dict) or set(data) != set(FIELDS):
-        found = sorted(data) if isinstance(data, dict) else type(data).__name__
-        raise HeldOutError(f"{where}: got {found}, expected exactly the fields {list(FIELDS)}")
-    for field in FIELDS:
-        if not isinstance(data[field], str) or not data[field].strip():
-            raise HeldOutError(f"{where}: {field}: got {data[field]!r}, expected a text that is not empty")
-    return {"prompt_id": data["id"], "kind": data["kind"], "prompt": data["prompt"]}
+class _HeldOut(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    id: Filled
+    kind: Filled
+    prompt: Filled
 
 
 def answer(library: Library, sampling: Sampling, suite: str) -> Step:

@@ -12,13 +12,14 @@ be shipped.
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from alignery.textfiles import read_jsonl
+from alignery.untrusted import excerpt
 from tasks.evaluate.held_out import HeldOutError
 
 REASON = "contaminated: evaluation prompt"
@@ -69,40 +70,47 @@ def load(path: Path, field: str) -> list[str]:
     """The texts of an evaluation set: a field of each row of a .jsonl or .parquet file.
 
     Raises:
-        HeldOutError: no such file, another kind of file, a row without the field, or one that is no text.
+        HeldOutError: another kind of file, a damaged one, a row without the field, or one that is no text.
+        TextFileError: no such file, or one that is not JSON Lines.
     """
-    if path.suffix not in _READERS or not path.is_file():
-        raise HeldOutError(f"{path}: expected an evaluation set there, a file that ends in {' or '.join(_READERS)}")
+    if path.suffix not in _READERS:
+        raise HeldOutError(f"{excerpt(path)}: expected a file that ends in {' or '.join(_READERS)}; give one")
     texts = []
-    for where, row in _READERS[path.suffix](path):
-        if not isinstance(row, dict) or not isinstance(row.get(field), str):
-            found = f"no text in {list(row)}" if isinstance(row, dict) else type(row).__name__
-            raise HeldOutError(f"{path}:{where}: {field}: got {found}; name the field that holds the prompt")
-        texts.append(row[field])
+    for number, value in _READERS[path.suffix](path, field):
+        if not isinstance(value, str):
+            got = f"got {excerpt(repr(value), 80)}, expected a text"
+            raise HeldOutError(f"{path}: {number}: {field}: {got}; name the field that holds the prompt")
+        texts.append(value)
     if not texts:
         raise HeldOutError(f"{path}: got no rows, expected an evaluation set")
     return texts
 
 
-def _jsonl(path: Path) -> Iterator[tuple[int, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            if line.strip():
-                try:
-                    yield number, json.loads(line)
-                except json.JSONDecodeError as error:
-                    raise HeldOutError(f"{path}:{number}: not JSON ({error}); expected one object a line") from error
+def _jsonl(path: Path, field: str) -> Iterator[tuple[str, Any]]:
+    for number, row in read_jsonl(path):
+        if not isinstance(row, dict) or field not in row:
+            got = f"the fields {excerpt(list(row), 120)}" if isinstance(row, dict) else excerpt(repr(row), 80)
+            raise HeldOutError(f"{path}: line {number}: {field}: got {got}; name the field that holds the prompt")
+        yield f"line {number}", row[field]
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, Any]]:
+def _parquet(path: Path, field: str) -> Iterator[tuple[str, Any]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowException as error:
-        raise HeldOutError(f"{path}: not Parquet ({error}); mend the file") from error
-    yield from enumerate((row for batch in file.iter_batches() for row in batch.to_pylist()), 1)
+        with pq.ParquetFile(path) as file:
+            if field not in file.schema_arrow.names:
+                got = excerpt(file.schema_arrow.names, 120)
+                raise HeldOutError(f"{path}: {field}: got the columns {got}; name the column that holds the prompt")
+            columns = (batch.column(field) for batch in file.iter_batches(columns=[field]))
+            yield from ((f"row {number}", value) for number, value in enumerate(_values(columns), 1))
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise HeldOutError(f"{path}: cannot be read as Parquet: {excerpt(error)}; give the whole file") from error
+
+
+def _values(columns: Iterable[Any]) -> Iterator[Any]:
+    return (value for column in columns for value in column.to_pylist())
 
 
 _READERS = {".jsonl": _jsonl, ".parquet": _parquet}

@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from alignery.errors import UsageError
+from alignery.textfiles import TextFileError
 from prompts import Library
 from tasks.engines import Completion, Sampling
 from tasks.engines.scripted import ScriptedEngine
@@ -35,10 +37,10 @@ def test_prompts_are_read_in_order(tmp_path):
     ("line", "complaint"),
     [
         ("{", "not JSON"),
-        ("[1]", "got list, expected exactly the fields"),
-        ('{"id": "x", "prompt": "p"}', r"got \['id', 'prompt'\], expected exactly"),
-        ('{"id": "x", "kind": "k", "prompt": "p", "answer": "q"}', ".*answer.*, expected exactly"),
-        ('{"id": "x", "kind": "k", "prompt": " "}', "prompt: got ' '"),
+        ("[1]", r"the file: got \[1\], expected a mapping"),
+        ('{"id": "x", "prompt": "p"}', "kind: got nothing, expected a value"),
+        ('{"id": "x", "kind": "k", "prompt": "p", "answer": "q"}', "answer: no such key; expected one of"),
+        ('{"id": "x", "kind": "k", "prompt": " "}', "prompt: got a blank text"),
         ('{"id": 3, "kind": "k", "prompt": "p"}', "id: got 3"),
         ('{"id": "first", "kind": "k", "prompt": "p"}', "id: got 'first' again"),
     ],
@@ -46,12 +48,12 @@ def test_prompts_are_read_in_order(tmp_path):
 def test_a_wrong_line_is_named_by_its_number(tmp_path, line, complaint):
     file = tmp_path / "held_out.jsonl"
     file.write_text('{"id": "first", "kind": "k", "prompt": "p"}\n' + line + "\n")
-    with pytest.raises(HeldOutError, match=f"held_out.jsonl:2: {complaint}"):
+    with pytest.raises(UsageError, match=f"held_out.jsonl: line 2: {complaint}"):
         load(file)
 
 
 def test_no_file_and_no_prompts_are_refused(tmp_path):
-    with pytest.raises(HeldOutError, match="got no file there"):
+    with pytest.raises(TextFileError, match="cannot be read: No such file"):
         load(tmp_path / "missing.jsonl")
     (tmp_path / "empty.jsonl").write_text("\n")
     with pytest.raises(HeldOutError, match="got no prompts"):

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from alignery.errors import UsageError
+from alignery.textfiles import TextFileError
 from tasks.evaluate.held_out import HeldOutError
 from tasks.filters.contamination import REASON, Contamination, load, words
 
@@ -85,18 +87,33 @@ def test_sets_are_files_that_the_user_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("set.jsonl", '{"question": "a"}\n{"text": "b"}', r"set.jsonl:2: question: got no text in \['text'\]"),
-        ("set.jsonl", '{"question": 3}', "question: got no text"),
-        ("set.jsonl", "[1]", "set.jsonl:1: question: got list"),
-        ("set.jsonl", "{", "set.jsonl:1: not JSON"),
+        ("set.jsonl", '{"question": "a"}\n{"text": "b"}', r"set.jsonl: line 2: question: got the fields \['text'\]"),
+        ("set.jsonl", '{"question": 3}', "line 1: question: got 3, expected a text"),
+        ("set.jsonl", "[1]", r"set.jsonl: line 1: question: got \[1\]"),
+        ("set.jsonl", "{", "set.jsonl: line 1: not JSON"),
         ("set.jsonl", "", "got no rows"),
-        ("set.parquet", "no", "not Parquet"),
+        ("set.parquet", "no", "cannot be read as Parquet"),
         ("set.csv", "question", "ends in .jsonl or .parquet"),
     ],
 )
 def test_a_wrong_set_is_named_with_its_line_and_field(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
-    with pytest.raises(HeldOutError, match=message):
+    with pytest.raises(UsageError, match=message):
         load(tmp_path / name, "question")
-    with pytest.raises(HeldOutError, match=r"none\.jsonl: expected an evaluation set there"):
+    with pytest.raises(TextFileError, match=r"none\.jsonl: cannot be read"):
         load(tmp_path / "none.jsonl", "question")
+
+
+def test_a_damaged_or_foreign_table_is_one_sentence(tmp_path: Path) -> None:
+    whole, path = tmp_path / "whole.parquet", tmp_path / "set.parquet"
+    pq.write_table(pa.table({"question": [f"{n} " * 50 for n in range(2000)], "id": range(2000)}), whole)
+    data = whole.read_bytes()
+    for damaged in (data[:-9], data[: len(data) // 2] + data[-400:], data[:200] + bytes(4000) + data[4200:], b""):
+        path.write_bytes(damaged)
+        with pytest.raises(HeldOutError, match=r"set\.parquet: cannot be read as Parquet") as raised:
+            load(path, "question")
+        assert len(str(raised.value).splitlines()) == 1
+    with pytest.raises(HeldOutError, match=r"prompt: got the columns \['question', 'id'\]"):
+        load(whole, "prompt")
+    with pytest.raises(HeldOutError, match="row 1: id: got 0, expected a text"):
+        load(whole, "id")

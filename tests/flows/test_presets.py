@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from alignery.textfiles import TextFileError
 from flows.presets import SHIPPED, PresetError, load
 from flows.run import Run
 from warehouse import Lake
@@ -60,7 +61,7 @@ def test_a_variable_that_is_not_set_is_named_with_its_field(tmp_path: Path) -> N
 
 def test_a_wrong_value_from_the_environment_is_not_said_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_URL", "http://me:s3cret@gateway/v1")
-    with pytest.raises(PresetError, match=r"base_url: .* \(from the environment\)") as raised:
+    with pytest.raises(PresetError, match=r"base_url: .* \(got a value from the environment\)") as raised:
         load(written(tmp_path, models={"generator": {"engine": "openai", "base_url": "${MY_URL}", "model": "m"}}))
     assert "s3cret" not in str(raised.value)
 
@@ -112,7 +113,7 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, changes: dict[str, object
 def test_not_yaml_is_named(tmp_path: Path) -> None:
     path = tmp_path / "broken.yaml"
     path.write_text("about: [")
-    with pytest.raises(PresetError, match=r"broken.yaml: not YAML") as raised:
+    with pytest.raises(TextFileError, match=r"broken.yaml: line 1, column 9: not YAML") as raised:
         load(str(path))
     assert len(str(raised.value).splitlines()) == 1
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from alignery.errors import UsageError
 from tasks.prices import PriceError, load
 
 GOOD = (
@@ -27,19 +28,26 @@ def test_a_price_is_found_by_alias_before_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
-        ("date: 2026-05-01\n", "", "date: Field required"),
+        ("date: 2026-05-01\n", "", "date: got nothing, expected a value; add it"),
         ("2026-05-01", "soon", "date: .*soon"),
-        ("out: 0.6", "put: 0.6", "models.generator.out: Field required"),
+        (
+            "out: 0.6",
+            "put: 0.6",
+            r"models.generator.put: no such key; expected one of \['cached', 'in', 'out'\]; mend it to out",
+        ),
         ("in: 0.15", "in: -1", "models.generator.in: .*greater than or equal to 0"),
-        ("currency: USD", "currency: USD\nper: 1000", "per: Extra inputs"),
-        ("models:", "models: [", "not a YAML file"),
-        (GOOD, "7", "the file: "),
+        ("currency: USD", "currency: USD\nper: 1000", "per: no such key"),
+        ("models:", "models: [", "not YAML"),
+        (GOOD, "7", "the file: got 7, expected a mapping"),
+        ("2026-05-01", "20260501", "date: got 20260501, expected a date"),
+        ("in: 0.15", "in: true", "models.generator.in: got true or false, expected a number"),
+        ("in: 0.15", "in: .inf", "models.generator.in: got inf"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, old: str, new: str, told: str) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(GOOD.replace(old, new))
-    with pytest.raises(PriceError, match=told) as raised:
+    with pytest.raises(UsageError, match=told) as raised:
         load(path)
     assert len(str(raised.value).splitlines()) == 1
     assert str(path) in str(raised.value)

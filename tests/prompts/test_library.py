@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import prompts
+from alignery.errors import UsageError
 from prompts import HERE, Library, PromptError, digest
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
@@ -68,7 +69,7 @@ def test_values_are_never_read_as_templates(written: Callable[..., Library]) -> 
     ],
 )
 def test_a_bad_prompt_file_is_named_with_its_fault(written: Callable[..., Library], text: str, message: str) -> None:
-    with pytest.raises(PromptError, match=message) as error:
+    with pytest.raises(UsageError, match=message) as error:
         written(text).prompt("a/b")
     assert "b.yaml" in str(error.value)
 
@@ -83,14 +84,14 @@ def test_what_is_not_there_is_named_with_what_is(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("{'topic': 1}", r"seeds\.jsonl:3: not JSON"),
-        ('{"topic": "tea"}', r"seeds\.jsonl:3: instruction: Field required"),
-        ('{"topic": "tea", "instruction": "x", "kind": "y"}', r"seeds\.jsonl:3: kind"),
+        ("{'topic': 1}", r"seeds\.jsonl: line 3: not JSON"),
+        ('{"topic": "tea"}', r"seeds\.jsonl: line 3: instruction: got nothing, expected a value; add it"),
+        ('{"topic": "tea", "instruction": "x", "kind": "y"}', r"seeds\.jsonl: line 3: kind: no such key"),
     ],
 )
 def test_a_malformed_seed_line_is_named_by_its_number(written: Callable[..., Library], line: str, message: str) -> None:
     library = written(f'{{"topic": "tea", "instruction": "Brew it"}}\n\n{line}\n', "self_instruct/seeds.jsonl")
-    with pytest.raises(PromptError, match=message):
+    with pytest.raises(UsageError, match=message):
         library.seeds()
 
 

@@ -1,0 +1,153 @@
+"""Data of a user's file against its model: pydantic's complaint as one sentence of ours (got, expected, fix)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, ValidationError
+
+from alignery.errors import UsageError
+from alignery.untrusted import excerpt
+
+Field = tuple[Any, ...]  # names and places from the outside in, as pydantic's `loc`
+_Model = TypeVar("_Model", bound=BaseModel)
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+_MISSING = ("missing", "missing_argument", "missing_keyword_only_argument")
+_EXPECTED = {
+    **dict.fromkeys(("model_type", "model_attributes_type", "dataclass_type", "dict_type"), "a mapping (key: value)"),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type"), "a list ([…])"),
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float", "int_parsing_size"), "a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    **dict.fromkeys(("string_type", "path_type"), "a text"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
+}
+_GOT = 80  # characters of a value in a sentence
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("got a blank text, expected words; fill it")
+    return text
+
+
+Filled = Annotated[str, AfterValidator(_not_blank)]
+
+
+def validated(
+    model: type[_Model], data: Any, where: str, error: type[UsageError], taken: Collection[Field] = ()
+) -> _Model:
+    """The data as the model.
+
+    Args:
+        where: names the file in the sentence, and the line where that is known.
+        error: what is raised.
+        taken: fields that come from the environment; their values may be secrets, and are not said again.
+    """
+    try:
+        made = model.model_validate(data)
+    except ValidationError as found:
+        raise error(sentence(where, found, model, taken)) from found
+    if field := _truth_as_number(data, made, ()):
+        raise error(f"{where}: {'.'.join(map(str, field))}: got true or false, expected a number; mend it")
+    return made
+
+
+def sentence(where: str, error: ValidationError, model: Any, taken: Collection[Field] = ()) -> str:
+    """The first complaint; a mistyped key before the key that it leaves missing."""
+    complaints = error.errors(include_url=False)
+    first = min(complaints, key=lambda found: found["type"] not in _UNKNOWN)
+    place, kind = tuple(first["loc"]), first["type"]
+    field = excerpt(".".join(map(str, place)), 200) or "the file"
+    if kind in _UNKNOWN:
+        known = _known(model, place)
+        near = get_close_matches(str(place[-1]), known, 1)
+        fix = f"mend it to {near[0]}, or drop it" if near else "mend or drop it"
+        return f"{where}: {field}: no such key; expected one of {known}; {fix}"
+    if kind in _MISSING:
+        return f"{where}: {field}: got nothing, expected a value; add it"
+    names = tuple(map(str, place))
+    secret = any(set(map(str, whence)) <= set(names) for whence in taken)
+    got = "a value from the environment" if secret else _said(first["input"])
+    if kind == "value_error":
+        said = excerpt(str(first["ctx"]["error"]), 600)
+        return (
+            f"{where}: {field}: {said}" if said.startswith("got ") and not secret else _of_ours(where, field, said, got)
+        )
+    return f"{where}: {field}: got {got}, expected {_expected(first)}; mend it"
+
+
+def _of_ours(where: str, field: str, said: str, got: str) -> str:
+    """A validator's own words, which may not say what was got."""
+    return f"{where}: {field}: {said}" if ": got " in said else f"{where}: {field}: {said} (got {got})"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return f"a mapping with the keys {excerpt(list(value), _GOT)}" if value else "an empty mapping"
+    if isinstance(value, BaseModel):
+        return "this section"
+    if value is None:
+        return "nothing (null)"
+    return excerpt(repr(value), _GOT)
+
+
+def _expected(found: Mapping[str, Any]) -> str:
+    """What would have done, from pydantic's message."""
+    kind, limits = found["type"], found.get("ctx", {})
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        of = f", one of {limits['expected_tags']}" if "expected_tags" in limits else ""
+        return f"the key {limits['discriminator']}{of}"
+    if kind in _EXPECTED:
+        return _EXPECTED[kind]
+    message = excerpt(found["msg"])
+    for phrase in ("Input should be ", "Input should ", "String should ", "Value should "):
+        message = message.removeprefix(phrase)
+    return f"{message[:1].lower()}{message[1:]}"
+
+
+def _truth_as_number(data: Any, made: Any, field: Field) -> Field | None:
+    """Where `true` was taken for 1, which pydantic does."""
+    if isinstance(data, bool):
+        return field if isinstance(made, int | float) and not isinstance(made, bool) else None
+    pairs: list[tuple[Any, Any, Any]] = []
+    if isinstance(data, Mapping):
+        pairs = [(key, value, _value(made, key)) for key, value in data.items()]
+    elif isinstance(data, Sequence) and not isinstance(data, str) and isinstance(made, list | tuple):
+        pairs = [(place, *pair) for place, pair in enumerate(zip(data, made, strict=False))]
+    return next((found for key, a, b in pairs if (found := _truth_as_number(a, b, (*field, key)))), None)
+
+
+def _value(made: Any, key: Any) -> Any:
+    if isinstance(made, Mapping):
+        return made.get(key)
+    fields = type(made).model_fields if isinstance(made, BaseModel) else {}
+    name = next((name for name, field in fields.items() if field.alias == key), key)
+    return getattr(made, name, None) if isinstance(name, str) else None
+
+
+def _known(model: Any, location: Sequence[int | str]) -> list[str]:
+    """The keys that may stand where an unknown one was found."""
+    models: list[Any] = [model]
+    for part in location[:-1]:
+        annotations = [_fields(model)[part] for model in models if part in _fields(model)]
+        # Else the part is the key of a mapping (an alias), or the engine that picks one spec of several.
+        picked = [model for model in models if part in get_args(_fields(model).get("engine"))]
+        models = [model for found in annotations for model in _models(found)] or picked or models
+    return sorted({name for model in models for name in _fields(model)})
+
+
+def _fields(model: Any) -> dict[Any, Any]:
+    """Key → annotation, of a pydantic model or of a dataclass."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+    return {field.name: field.type for field in dataclasses.fields(model)}
+
+
+def _models(annotation: Any) -> list[Any]:
+    """The models within an annotation, such as `Line | None` or `dict[Alias, EngineSpec]`."""
+    if isinstance(annotation, type) and (issubclass(annotation, BaseModel) or dataclasses.is_dataclass(annotation)):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]
