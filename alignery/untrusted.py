@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from alignery.secrets import mask
@@ -23,6 +24,11 @@ def excerpt(text: object, limit: int = WORDS) -> str:
 def printable(text: str) -> str:
     """Text in which a terminal finds no commands: they are shown as escapes. Line breaks and tabs stay."""
     return _UNPRINTABLE.sub(_escaped, text)
+
+
+def printable_json(text: str) -> str:
+    """JSON text in which a terminal finds no commands, and whose reader finds the same values."""
+    return _UNPRINTABLE.sub(lambda found: json.dumps(found[0])[1:-1].replace("\x7f", "\\u007f"), text)
 
 
 def _escaped(found: re.Match[str]) -> str:

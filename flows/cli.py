@@ -11,12 +11,13 @@ import atexit
 import gc
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows import show, show_plan
+from flows import entry, show, show_plan
 from flows.command import (
     HOME,
     HomeOption,
@@ -163,7 +164,7 @@ from flows import keeping, looking, serving, upkeep  # noqa: E402, F401
 def _speak() -> None:
     """Let the lake say on standard error what it has to say under way, whatever Prefect does to logs."""
     told = logging.StreamHandler()
-    told.setFormatter(logging.Formatter("alignery: %(message)s"))
+    told.setFormatter(entry.Sentences())
     lake = logging.getLogger("warehouse")
     lake.addHandler(told)
     lake.propagate = False
@@ -177,4 +178,4 @@ def main() -> None:
     # A process that ends would look for rubbish in all that torch and Prefect left: half a second.
     atexit.register(gc.freeze)
     _speak()
-    app()
+    sys.exit(entry.main(sys.argv[1:]))

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from alignery.errors import AligneryError
-from alignery.untrusted import printable
+from alignery.untrusted import excerpt
+from flows import hints
 
 if TYPE_CHECKING:
     from warehouse import Lake, Place
@@ -42,17 +43,45 @@ app = typer.Typer(
     epilog="Exit codes: 0 done · 1 the run failed · 2 your mistake · 3 stopped short of its target.",
 )
 
+HOME = Path(".alignery")
+
+
+def _preset(value: str) -> str:
+    hints.set_option("--preset", value, "nano")
+    return value
+
+
+def _home(value: str | Path) -> Path:
+    text = str(value)
+    if not text.strip() or any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text):
+        raise typer.BadParameter(f"got '{excerpt(text, 100)}', expected a folder; name one, in UTF-8")
+    path = Path(text)
+    there = next((each for each in (path, *path.parents) if os.path.lexists(each)), Path())
+    if not os.path.isdir(there):
+        raise typer.BadParameter(f"got '{excerpt(text, 200)}', but {excerpt(there, 200)} is no folder; name another")
+    hints.set_option("--home", text, str(HOME))
+    return path
+
+
 PresetOption = Annotated[
     str,
     typer.Option(
         "--preset",
         "-p",
         envvar="ALIGNERY_PRESET",
+        callback=_preset,
         help="A shipped preset (nano, one-gpu, server) or the path of a .yaml file.",
     ),
 ]
 HomeOption = Annotated[
-    Path, typer.Option("--home", envvar="ALIGNERY_HOME", help="The folder of the lake, its exports and models.")
+    Path,
+    typer.Option(
+        "--home",
+        envvar="ALIGNERY_HOME",
+        parser=_home,
+        metavar="PATH",
+        help="The folder of the lake, its exports and models.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
 WaitOption = Annotated[
@@ -64,7 +93,6 @@ AtOption = Annotated[
     str | None,
     typer.Option("--at", help="As of a tag, a snapshot's number, a date or time (UTC), or an age: 7d."),
 ]
-HOME = Path(".alignery")
 FAREWELL_S = 10
 GRACE_S = 0.5  # from a Ctrl-C in a look until the process ends, whatever it is at
 # What the system refuses wherever a file is made: what the user can do.
@@ -205,5 +233,5 @@ def sentences() -> Iterator[None]:
 
 
 def fail(error: Exception | str, code: int) -> NoReturn:
-    print(f"alignery: {printable(str(error))}", file=sys.stderr)
+    print(f"alignery: {excerpt(hints.runnable(str(error)), 2000)}", file=sys.stderr)
     raise typer.Exit(code) from None

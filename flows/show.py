@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from flows import terminal
-from flows.terminal import cell, console
+from flows.terminal import console, plain, say
 
 if TYPE_CHECKING:
     from flows.evaluate import Evaluation
@@ -42,7 +42,7 @@ def records(found: Sequence[Mapping[str, Any]], as_json: bool, of: int | None = 
     for number, row in enumerate(found):
         out.rule(str(number + 1))
         for name, value in row.items():
-            out.print(f"[bold]{name}[/bold]: {cell(value, FIELD)}")
+            out.print(Text.assemble((plain(name), "bold"), ": ", plain(value, FIELD)))
     if of is not None and of > len(found):
         return out.print(f"{len(found)} of {of} rows; for more: --limit {of}")
     return None if found else out.print("no rows")
@@ -69,20 +69,16 @@ def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bo
     text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
     console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
     if summary.plan:
-        console().print(f"{summary.plan[0].upper()}{summary.plan[1:]}. By step: alignery plan --compare")
-    return console().print("Why rows were rejected: alignery rejects · next: alignery publish")
+        say(f"{summary.plan[0].upper()}{summary.plan[1:]}. By step: alignery plan --compare")
+    return say("Why rows were rejected: alignery rejects · next: alignery publish")
 
 
 def published(publication: Publication, as_json: bool) -> None:
     if as_json:
         return terminal.as_json(publication)
     counts = ", ".join(f"{count} {view}" for view, count in publication.rows.items())
-    console().print(
-        f"{publication.tag}: snapshot {publication.snapshot_id}, {counts} → {escape(str(publication.path))}"
-    )
-    return console().print(
-        f"Load it: datasets.load_dataset('{escape(str(publication.path))}', 'sft') · next: alignery retrain"
-    )
+    console().print(f"{publication.tag}: snapshot {publication.snapshot_id}, {counts} → {publication.path}")
+    return say(f"Load it: datasets.load_dataset('{publication.path}', 'sft') · next: alignery retrain")
 
 
 def exported(export: Export, as_json: bool) -> None:
@@ -90,7 +86,7 @@ def exported(export: Export, as_json: bool) -> None:
         return terminal.as_json(export)
     (shape, splits), *_ = export.rows.items()
     counts = ", ".join(f"{count} {split}" for split, count in splits.items())
-    folder = escape(str(export.path))
+    folder = str(export.path)
     console().print(f"{shape}: snapshot {export.snapshot_id}, {counts} → {folder}")
     if not export.created:
         console().print("The same export stands there already; nothing was changed.")
@@ -102,8 +98,8 @@ def trained(models: Sequence[Trained], as_json: bool) -> None:
         return terminal.as_json(models)
     for model in models:
         how = f"trained in {model.seconds:.0f} s" if model.new else "trained before, from the same data and settings"
-        console().print(f"{model.recipe}: {how} → {escape(str(model.path))}")
-    return console().print("Next: alignery evaluate")
+        console().print(f"{model.recipe}: {how} → {model.path}")
+    return say("Next: alignery evaluate")
 
 
 def decided(decisions: Sequence[Decided], as_json: bool) -> None:
@@ -111,13 +107,13 @@ def decided(decisions: Sequence[Decided], as_json: bool) -> None:
     if as_json:
         return terminal.as_json(decisions)
     for one in decisions:
-        name = escape(one.path.rsplit("/", 1)[-1]) if one.path else "the preset's own model"
+        name = one.path.rsplit("/", 1)[-1] if one.path else "the preset's own model"
         colour = {"promoted": "green", "kept": "red"}.get(one.state, "yellow")
-        console().print(f"[{colour}]{one.state}[/{colour}] {name}")
+        console().print(Text.assemble((one.state, colour), " ", plain(name)))
         for reason in one.reasons:
-            console().print(f"  {escape(reason)}")
+            console().print(f"  {reason}")
     if not decisions:
-        console().print("Every trained model has been through the gate; see `alignery models`.")
+        say("Every trained model has been through the gate; see `alignery models`.")
     return None
 
 
@@ -135,18 +131,18 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path |
         counts = dict.fromkeys(str(figure["count"]) for figure in found if figure)
         values = ["–" if figure is None else f"{figure['value']:.3f}" for figure in found]
         spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
-        mark = {True: "[green]better[/green]", False: "[red]worse[/red]", None: ""}[row["better"]]
+        mark = {True: Text("better", "green"), False: Text("worse", "red"), None: Text()}[row["better"]]
         table.add_row(row["metric"].replace("_", " "), ", ".join(counts), *values, spread, mark)
     console().print(table)
     for evaluation in evaluations:
         if evaluation.judged:
             _judged(evaluation)
     if newest is base:
-        return console().print("Only the base model so far: alignery retrain trains the next one.")
-    console().print(f"The newest model: {escape(str(newest.path))}")
+        return say("Only the base model so far: alignery retrain trains the next one.")
+    console().print(f"The newest model: {newest.path}")
     if pictures:
-        console().print(f"As pictures: {escape(' · '.join(map(str, sorted(pictures.glob('*.svg')))))}")
-    return console().print("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
+        console().print(f"As pictures: {' · '.join(map(str, sorted(pictures.glob('*.svg'))))}")
+    return say("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
 
 
 def _judged(evaluation: Evaluation) -> None:
@@ -160,7 +156,7 @@ def _judged(evaluation: Evaluation) -> None:
         if row["w"] is not None:
             w, spread = f"{row['w']:+.3f}", f"{row['low']:+.2f} to {row['high']:+.2f}"
             lengths = f"{row['chars_a']:.0f} : {row['chars_b']:.0f}"
-        table.add_row(escape(row["dimension"]), *counts, w, spread, *shares, lengths)
+        table.add_row(row["dimension"], *counts, w, spread, *shares, lengths)
     console().print(table)
     if left := max(row["excluded"] for row in evaluation.judged):
-        console().print(f"Up to {left} pairs are left out, for a verdict of theirs was not read: alignery rejects")
+        say(f"Up to {left} pairs are left out, for a verdict of theirs was not read: alignery rejects")

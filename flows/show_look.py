@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from json import loads
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from flows import show_plan
-from flows.terminal import as_json, cell, console, line, short, table
+from flows.terminal import as_json, console, line, plain, say, short, table
 
 if TYPE_CHECKING:
     from warehouse.publish import Tagged
@@ -58,8 +59,8 @@ def status(found: Mapping[str, Any], json: bool) -> None:
         out.print(table(show_plan.usage(spent), f"what run {short(spent[0]['run_id'])} cost"))
     for row in found["runs"]:
         if row["message"]:
-            out.print(f"{row['flow']} {short(row['id'])} {row['state']}: {cell(row['message'], SAMPLE)}")
-    return out.print(f"The lake in {cell(found['home'], 400)} stands at snapshot {found['snapshot_id']}.")
+            out.print(f"{row['flow']} {short(row['id'])} {row['state']}: {plain(row['message'], SAMPLE)}")
+    return out.print(f"The lake in {plain(found['home'], 400)} stands at snapshot {found['snapshot_id']}.")
 
 
 def _saved(run: Mapping[str, Any]) -> str:
@@ -98,15 +99,14 @@ def models(found: Sequence[Mapping[str, Any]], json: bool) -> None:
     out = console()
     for row in found:
         base = names.get(row["base_id"], row["base_path"])
-        text = f"[bold]{cell(names[row['id']])}[/bold]: {row['recipe']} on {row['view']} of {row['tag']}"
-        text += f" (snapshot {row['snapshot_id']}), from {cell(base, 400)}, {_minute(row['created_at'])}"
-        out.print(text)
+        text = f": {row['recipe']} on {row['view']} of {plain(row['tag'])}"
+        text += f" (snapshot {row['snapshot_id']}), from {plain(base, 400)}, {_minute(row['created_at'])}"
+        out.print(Text.assemble((plain(names[row["id"]]), "bold"), text))
         if row["stands"]:
-            out.print(f"  {row['stands']}: {cell(row['why'][0], 400)}")
+            out.print(f"  {row['stands']}: {plain(row['why'][0], 400)}")
         if row["rows"] and row["snapshot_id"] is not None:
-            # Never broken, so that it can be copied.
-            out.print(f'  its rows: alignery sql --at {row["tag"]} "{row["rows"]}"', soft_wrap=True)
-    return None if found else out.print("no models yet: alignery retrain trains them")
+            say(f"  its rows: alignery sql --at {quote(row['tag'])} {quote(row['rows'])}")
+    return None if found else say("no models yet: alignery retrain trains them")
 
 
 def rejects(found: Sequence[Mapping[str, Any]], json: bool) -> None:
@@ -133,7 +133,7 @@ def rejects(found: Sequence[Mapping[str, Any]], json: bool) -> None:
             if sample["nearest"]:
                 _aside(out, f"nearest, {sample['similarity']:.2f}: {line(sample['nearest'], SAMPLE)}")
     _more(out, len(found) - len(shown), "reasons")
-    return out.print("What became of one: alignery trace ID · all of them: alignery sql 'SELECT * FROM rejects'")
+    return say("What became of one: alignery trace ID · all of them: alignery sql 'SELECT * FROM rejects'")
 
 
 def diff(found: Mapping[str, Any], names: tuple[str, str], json: bool) -> None:
@@ -142,7 +142,7 @@ def diff(found: Mapping[str, Any], names: tuple[str, str], json: bool) -> None:
         return as_json(found)
     out = console()
     a, b = (f"{name} ({_moment(found[side])})" for name, side in zip(names, "ab", strict=True))
-    out.print(f"[bold]{cell(a)} → {cell(b)}[/bold]")
+    out.print(Text(f"{plain(a)} → {plain(b)}", "bold"))
     rows = [
         {"table": row["name"], f"in {names[0]}": row["a"], f"in {names[1]}": row["b"], "new": row["new"]}
         for row in found["tables"]

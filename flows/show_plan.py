@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from flows.terminal import as_json, cell, console, short, table
+from flows.terminal import as_json, console, plain, say, short, table
 
 if TYPE_CHECKING:
     from flows.plan import Foresight
@@ -36,8 +36,8 @@ def planned(foresight: Foresight, json: bool) -> None:
     if total["money"] is not None:
         out.print(f"Prices are those of {total['priced_on']}, {_age(total['priced_on'])}.")
     if foresight.message:
-        out.print(cell(foresight.message, 400))
-    return out.print("Next: alignery refresh · then: alignery plan --compare")
+        out.print(plain(foresight.message, 400))
+    return say("Next: alignery refresh · then: alignery plan --compare")
 
 
 def compared(found: Sequence[Mapping[str, Any]], json: bool) -> None:
@@ -46,7 +46,7 @@ def compared(found: Sequence[Mapping[str, Any]], json: bool) -> None:
         return as_json(found)
     out = console()
     if not found:
-        return out.print("No plan was made for this preset: alignery plan makes one.")
+        return say("No plan was made for this preset: alignery plan makes one.")
     rows = [
         {
             "step": row["step"],

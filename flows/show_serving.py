@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.text import Text
+
 from flows import terminal
-from flows.terminal import cell, console
+from flows.terminal import console, plain, say
 
 if TYPE_CHECKING:
     from flows.bootstrap import Bootstrapped
@@ -22,12 +24,12 @@ def started(served: Sequence[Served], api: str, login: Path | None, as_json: boo
         sys.stdout.flush()
         return
     out = console()
-    out.print(f"Serving; Prefect shows the runs at {cell(api.removesuffix('/api'), 400)}. Ctrl-C ends it.")
+    out.print(f"Serving; Prefect shows the runs at {plain(api.removesuffix('/api'), 400)}. Ctrl-C ends it.")
     if login:
-        out.print(f"It asks for a password, which stands in {cell(str(login), 400)}.")
+        out.print(f"It asks for a password, which stands in {plain(str(login), 400)}.")
     for one in served:
         due = f"next at {one.next:%Y-%m-%d %H:%M:%S %Z}" if one.next else "whenever that happens"
-        out.print(f"  {one.flow}: {cell(one.when)}, {due}")
+        out.print(f"  {one.flow}: {plain(one.when)}, {due}")
     sys.stdout.flush()
 
 
@@ -38,7 +40,8 @@ def bootstrapped(done: Bootstrapped, as_json: bool) -> None:
     out = console()
     for one in done.rounds:
         writer = Path(one.writer).name if one.writer else "the model that stood there"
-        out.print(f"[bold]{cell(one.tag)}[/bold], written by {cell(writer)}{'' if one.new else ' (done before)'}")
+        before = "" if one.new else " (done before)"
+        out.print(Text.assemble((plain(one.tag), "bold"), f", written by {plain(writer)}{before}"))
         for reason in one.reasons:
-            out.print(f"  {cell(reason, 400)}")
-    return out.print(f"{cell(done.why, 400)}. Look next: alignery models · alignery show decisions")
+            out.print(f"  {plain(reason, 400)}")
+    return say(f"{plain(done.why, 400)}. Look next: alignery models · alignery show decisions")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
+from rich.text import Text
 
+from alignery.untrusted import printable
+from flows.hints import runnable
 from flows.show import rows
-from flows.terminal import as_json, console
+from flows.terminal import as_json, console, say
 
 if TYPE_CHECKING:
     from warehouse.checks import Finding
@@ -29,10 +31,10 @@ def maintained(report: Report, json: bool) -> None:
             f"them open; all may go from {report.waiting['until']:%Y-%m-%d %H:%M} UTC on."
         )
     if report.left:
-        screen.print(f"Left alone: {escape(report.left)}.")
+        screen.print(f"Left alone: {report.left}.")
     told = summary(report)
     more = "" if report.applied or report.idle else " Do it: alignery maintain --apply"
-    return screen.print(f"{told[0].upper()}{told[1:]}.{more}")
+    return say(f"{told[0].upper()}{told[1:]}.{more}")
 
 
 def findings(found: Sequence[Finding], json: bool) -> None:
@@ -42,8 +44,8 @@ def findings(found: Sequence[Finding], json: bool) -> None:
     screen, order = console(), ("ok", "warning", "problem")
     colour = dict(zip(order, ("green", "yellow", "red"), strict=True))
     for finding in sorted(found, key=lambda one: order.index(one.state)):
-        fix = f" → {escape(finding.fix)}" if finding.fix else ""
-        state = f"[{colour[finding.state]}]{finding.state:7}[/]"
-        screen.print(f"{state} {finding.check}: {escape(finding.what)}{fix}", soft_wrap=True)
+        fix = f" → {runnable(finding.fix)}" if finding.fix else ""
+        text = printable(f" {finding.check}: {finding.what}{fix}")
+        screen.print(Text.assemble((f"{finding.state:7}", colour[finding.state]), text), soft_wrap=True)
     counts = ", ".join(f"{sum(one.state == state for one in found)} {state}" for state in reversed(order))
     return screen.print(counts)

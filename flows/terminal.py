@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
@@ -10,33 +11,47 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
+
+from alignery.untrusted import printable, printable_json
+from flows.hints import runnable
 
 WIDTH = 160  # characters of a line where there is no terminal
 CELL = 80  # characters of a value shown in a table
 SHORT = 24  # characters of a value that is never broken
 SLIVER = 16  # characters that a long value must have in a line of its cell
 ID = 8  # characters of an id where the whole of it is not needed: `trace` and `--run` take them
-# What a model wrote may hold a terminal's commands; they are shown and not obeyed.
-_COMMANDS = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+
+
+class _Literal(Console):
+    """A console to which a string is text: no markup, no emoji names, and no commands of a terminal."""
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(printable(text), **how)
 
 
 def console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else WIDTH, soft_wrap=False, highlight=False)
+    width = None if sys.stdout.isatty() else WIDTH
+    return _Literal(width=width, soft_wrap=False, highlight=False, markup=False, emoji=False)
+
+
+def say(text: str) -> None:
+    """A sentence of ours; never broken, so that a command in it can be copied, and it runs as it stands."""
+    console().print(runnable(text), soft_wrap=True)
 
 
 def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
     """Rows, of which there is one at least, as a table."""
     made = Table(title=title, header_style="bold")
     for name in found[0]:
-        cells = [cell(row[name]) for row in found]
+        cells = [plain(row[name]) for row in found]
         # Short values, such as names, stay whole; long ones give way.
         short = all(len(text) <= SHORT for text in cells)
         right = all(isinstance(row[name], int | float | None) for row in found)
-        made.add_column(name, no_wrap=short, overflow="fold", justify="right" if right else "left")
+        made.add_column(line(name), no_wrap=short, overflow="fold", justify="right" if right else "left")
     for row in found:
-        made.add_row(*(cell(value) for value in row.values()))
+        made.add_row(*(plain(value) for value in row.values()))
     return made
 
 
@@ -44,11 +59,6 @@ def fits(found: Sequence[Mapping[str, Any]], width: int) -> bool:
     """Whether the rows are pleasant as a table of this width: short values whole, long ones not in slivers."""
     longest = [max(len(plain(row[name])) for row in [*found, {name: name}]) for name in found[0]]
     return sum((length if length <= SHORT else SLIVER) + 3 for length in longest) < width
-
-
-def cell(value: Any, limit: int = CELL) -> str:
-    """A value as rich's markup: bounded, nothing of it obeyed."""
-    return escape(plain(value, limit))
 
 
 def plain(value: Any, limit: int = CELL) -> str:
@@ -63,7 +73,7 @@ def plain(value: Any, limit: int = CELL) -> str:
         case _:
             text = str(value)
     # Cut first, for a text may be long.
-    return (text if len(text) <= limit else text[: limit - 1] + "…").translate(_COMMANDS)
+    return printable(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
 def line(value: Any, limit: int = CELL) -> str:
@@ -77,8 +87,21 @@ def short(id: str | None) -> str:
 
 
 def as_json(value: Any) -> None:
-    print(json.dumps(value, default=_jsonable, ensure_ascii=False, indent=2))
+    """Strict JSON, in which a terminal finds no commands; in ASCII where the stream takes no more."""
+    narrow = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    print(printable_json(json.dumps(_jsonable(value), ensure_ascii=narrow, allow_nan=False, indent=2)))
 
 
 def _jsonable(value: Any) -> Any:
-    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)  # JSON has no number for it
+        case Mapping():
+            return {str(key): _jsonable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_jsonable(item) for item in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return _jsonable(asdict(value))
+    return str(value)

@@ -64,7 +64,7 @@ def test_a_malformed_seed_is_named_by_its_line(tmp_path: Path) -> None:
     seeds.write_text(seeds.read_text() + '{"topic": "tea", "instrction": "Brew it."}\n')
     path = preset(tmp_path, words={"overlay": "./words"})
     told = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
-    assert f"{seeds}:3" in told
+    assert f"{seeds}: line 3" in told
     assert "instrction" in told
 
 

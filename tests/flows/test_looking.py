@@ -101,7 +101,7 @@ def test_a_trace_is_drawn_from_the_request_to_the_models(ask: Ask, works: Works)
     assert {"requests", "instructions", "responses", "critiques"} <= {node["record_table"] for node in found["nodes"]}
     assert found["uses"][0]["models"][0]["ids"] == [revision["id"]]
     listed = ask("models")
-    assert 'its rows: alignery sql --at v1 "SELECT * FROM preferences WHERE NOT ' in listed
+    assert f"its rows: alignery sql --home {works.home} --at v1 'SELECT * FROM preferences WHERE NOT " in listed
     assert "from /models/base" in listed
     assert "→ dpo-1" in ask("snapshots")
     assert "give 6 characters" in ask("trace", "0", code=2)
@@ -150,7 +150,7 @@ def test_nothing_is_wider_than_the_terminal(
 
 
 def test_a_models_words_command_no_terminal() -> None:
-    assert terminal.cell("a\x1b[2Jb\x07\r\x9bc\nd") == "a\\x1b[2Jb\\x07\\x0d\\x9bc\nd"
+    assert terminal.plain("a\x1b[2Jb\x07\r\x9bc\nd") == "a\\x1b[2Jb\\x07\\x0d\\x9bc\nd"
     assert terminal.line("a\n\n  b\tc " * 99, 10) == "a b c …"
 
 

@@ -1,0 +1,31 @@
+"""Commands that we name in sentences run as they stand: with the preset and the home of the command that names them."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+VERBS = (
+    *("bootstrap", "diff", "doctor", "evaluate", "export", "maintain", "models", "plan", "promote", "publish"),
+    *("refresh", "rejects", "retrain", "rollback", "serve", "show", "snapshots", "sql", "status", "tables", "tag"),
+    "trace",
+)
+_COMMAND = re.compile(rf"(?<![\w./-])alignery (?:{'|'.join(VERBS)})(?![\w./-])")
+_options: dict[str, str] = {}  # of this command, where they are not the defaults
+
+
+def set_option(option: str, value: str, default: str) -> None:
+    """What this command was given, for the commands that it names."""
+    _options.pop(option, None)
+    if value != default:
+        _options[option] = value
+
+
+def options() -> str:
+    """The options as a shell reads them, each with a space before it."""
+    return "".join(f" {option} {shlex.quote(value)}" for option, value in _options.items())
+
+
+def runnable(sentence: str) -> str:
+    """A sentence of ours in which each command of ours has the options of this one."""
+    return _COMMAND.sub(lambda found: found[0] + options(), sentence)
