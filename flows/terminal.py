@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -27,8 +28,12 @@ ID = 8  # characters of an id where the whole of it is not needed: `trace` and `
 class _Literal(Console):
     """A console to which a string is text: no markup, no emoji names, and no commands of a terminal."""
 
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
     def render_str(self, text: str, **how: Any) -> Text:
-        return super().render_str(printable(text), **how)
+        return super().render_str(printable(text), **how)  # here too, so that it is measured as it is shown
 
 
 def console() -> Console:
