@@ -170,6 +170,7 @@ def writing(home: Path, preset: str) -> Iterator[Lake]:
 
 def run(name: str, preset: str, home: Path, *values: Any) -> Any:
     """Await the flow of that name; its known faults become a sentence and an exit code."""
+    check_installed(name, preset)
     from flows.server import named_or_own
 
     with sentences():
@@ -182,6 +183,15 @@ def run(name: str, preset: str, home: Path, *values: Any) -> Any:
         flow = getattr(import_module(f"flows.{name}"), name)
         settle()
         return asyncio.run(_interruptible(flow(preset, home, *values)))
+
+
+def check_installed(verb: str, preset: str) -> None:
+    """Before a lake is made or a server started: the preset is sound, and what it needs is there."""
+    with sentences():
+        from flows import extras
+        from flows.presets import load
+
+        extras.check_installed(load(preset), verb)
 
 
 async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:

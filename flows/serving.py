@@ -24,6 +24,7 @@ from flows.command import (
     PresetOption,
     WaitOption,
     app,
+    check_installed,
     check_prefect,
     run,
     sentences,
@@ -36,6 +37,7 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
 
     One process does it all. A Prefect server is started for it, unless PREFECT_API_URL names one.
     """
+    check_installed("serve", preset)
     from flows.presets import PresetError, load
     from warehouse import Lake
     from warehouse.lock import exclusive

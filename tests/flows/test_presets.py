@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 
 from alignery.textfiles import TextFileError
+from flows.extras import NotInstalled, check_installed
 from flows.presets import SHIPPED, PresetError, load
 from flows.run import Run
 from warehouse import Lake
@@ -108,6 +110,34 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, changes: dict[str, object
     with pytest.raises(PresetError, match=told) as raised:
         load(written(tmp_path, **changes))
     assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("preset", "verb", "hidden", "extra"),
+    [
+        ("nano", "refresh", "torch", "local"),
+        ("nano", "evaluate", "transformers", "local"),
+        ("nano", "retrain", "trl", "train"),
+        ("nano", "bootstrap", "peft", "train"),
+        ("one-gpu", "plan", "vllm", "vllm"),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    monkeypatch: pytest.MonkeyPatch, preset: str, verb: str, hidden: str, extra: str
+) -> None:
+    there = dict.fromkeys(("torch", "transformers", "vllm", "trl", "peft", "accelerate"), "yes") | {hidden: None}
+    monkeypatch.setattr("flows.extras.find_spec", there.get)
+    with pytest.raises(NotInstalled, match=rf"{hidden}, which this Python has not; pip install 'alignery\[{extra}\]'"):
+        check_installed(load(preset), verb)
+    for idle in ("publish", "maintain"):
+        check_installed(load(preset), idle)
+
+
+def test_a_copy_of_a_shipped_preset_works_from_any_folder(tmp_path: Path) -> None:
+    for name in ("nano", "one-gpu"):
+        shutil.copy(SHIPPED / f"{name}.yaml", tmp_path)
+        assert load(str(tmp_path / f"{name}.yaml")).hash == load(name).hash
+    assert load("nano").models["generator"].model == str(SHIPPED.parent / "nano/checkpoint")  # type: ignore[union-attr]
 
 
 def test_not_yaml_is_named(tmp_path: Path) -> None:
