@@ -37,17 +37,8 @@ import fuzz_cases as cases  # noqa: E402
 PATIENCE_S = 60.0  # of one input; longer is a hang
 LONGEST = 1200  # characters of a sentence
 FIX = re.compile(r"\b(expected|give|mend|see|run|fix|name|drop|add|write|save|rename|replace|choose|fill|pip|makes)\b")
-FULL = {
-    "arguments": 300,
-    "processes": 12,
-    "presets": 400,
-    "words": 60,
-    "lines": 60,
-    "sql": 99,
-    "http": 99,
-    "journals": 40,
-}
-Row = dict[str, Any]
+FULL = {"arguments": 300, "processes": 12, "presets": 400, "words": 60, "lines": 60}
+FULL |= {"sql": 99, "http": 99, "journals": 40}
 
 
 class Hang(BaseException):
@@ -75,6 +66,7 @@ class Figures:
     def count(self, name: str, attempt: Callable[[], str | None]) -> None:
         """One input: `attempt` returns None where it was refused, "" where it was taken, else what is unclear."""
         self.tried += 1
+        name = name[:120]
         try:
             with _patience():
                 unclear = attempt()
@@ -83,7 +75,7 @@ class Figures:
             self.faults.append(f"{name!r}: hang")
         except Exception as error:  # noqa: BLE001 - whatever comes through here is what is looked for
             self.tracebacks += 1
-            self.faults.append(f"{name!r}: {''.join(traceback.format_exception_only(error))[:300]}")
+            self.faults.append(f"{name!r}: {''.join(traceback.format_exception_only(error))[:300].rstrip()}")
         else:
             self.refused += unclear is None
             self.accepted += unclear == ""
@@ -139,17 +131,10 @@ def _presets(folder: Path, rng: random.Random, count: int) -> Attempts:
 
 def _words(folder: Path, rng: random.Random, count: int) -> Attempts:
     """An overlay in which one file is broken, misplaced, or holds a template that is more than one."""
-    named = [
-        "constitutional/constitution",
-        "self_instruct/topics",
-        "self_align/rules",
-        "respond/answer",
-        "red_team/types",
-    ]
+    named = ["constitutional/constitution", "self_instruct/topics", "self_align/rules", "respond/answer"]
     files = [(f"{name}.yaml", data) for name in named for data in cases.BROKEN]
-    files += [
-        (name, b"x: 1") for name in ("respond/answer.yml", "answer.yaml", "respond/anser.yaml", "a/b/c.yaml", "x")
-    ]
+    misplaced = ("respond/answer.yml", "answer.yaml", "respond/anser.yaml", "a/b/c.yaml", "x")
+    files += [(name, b"x: 1") for name in misplaced]
     rng.shuffle(files)
     whole = [*files[: count // 2], *(("respond/answer.yaml", data) for _, data in cases.templates(rng, count))][:count]
     for name, data in whole:
@@ -236,7 +221,7 @@ def _journals(folder: Path, rng: random.Random, count: int) -> Attempts:
 
     with Lake.open(_lake(folder)) as lake:
         for number in range(count):
-            good = [written(folder / f"spare{number}", f"{number}-{part}") for part in "abc"]
+            good = [written(folder / f"spare{number}{part}", f"{number}-{part}") for part in "abc"]
             name, line = damaged(good[1], rng)
 
             def attempt(number: int = number, good: list[bytes] = good, line: bytes = line) -> str | None:
@@ -285,8 +270,9 @@ def _checked(path: Path, data: bytes) -> str | None:
 
 
 def _called(arguments: list[str]) -> tuple[int, str]:
-    from flows import entry
+    from flows import cli, entry
 
+    assert cli.app.registered_commands
     with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
         return entry.main(arguments), said.getvalue()
 
