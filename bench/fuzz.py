@@ -30,13 +30,15 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(Path(__file__).parent), str(ROOT / "tests" / "engines")]
+sys.path.insert(0, str(ROOT))
 
 import fuzz_cases as cases  # noqa: E402
 
 PATIENCE_S = 60.0  # of one input; longer is a hang
 LONGEST = 1200  # characters of a sentence
-FIX = re.compile(r"\b(expected|give|mend|see|run|fix|name|drop|add|write|save|rename|replace|choose|fill|pip|makes)\b")
+FIX = re.compile(
+    r"\b(expected|give|mend|see|run|fix|name|drop|add|write|save|rename|replace|choose|fill|pip|makes|say|there are)\b"
+)
 FULL = {"arguments": 300, "processes": 12, "presets": 400, "words": 60, "lines": 60}
 FULL |= {"sql": 99, "http": 99, "journals": 40}
 
@@ -80,7 +82,8 @@ class Figures:
             self.refused += unclear is None
             self.accepted += unclear == ""
             if unclear:
-                self.unclear += 1
+                self.writes += unclear.startswith("it wrote")
+                self.unclear += not unclear.startswith("it wrote")
                 self.faults.append(f"{name!r}: {unclear[:300]}")
 
 
@@ -188,6 +191,7 @@ def _sql(folder: Path, rng: random.Random, count: int) -> Attempts:
 
 def _http(folder: Path, rng: random.Random, count: int) -> Attempts:
     """Hostile replies: the row fails, or a sound completion is read; the reasons are bounded and printable."""
+    sys.path.append(str(ROOT / "tests" / "engines"))
     from hostile import HOSTILE, serving
 
     from tasks.engines import Completion, RequestRefused, Sampling, open_engine

@@ -69,7 +69,7 @@ def _find(cursor: duckdb.DuckDBPyConnection, id: str) -> tuple[str, str]:
         return exact[0]["record_table"], exact[0]["id"]
     if not found:
         said = f"is {id!r}; give {SHORTEST} characters of it at least" if len(id) < SHORTEST else f"begins with {id!r}"
-        raise LakeError(f"there is no record or attempt whose id {said}")
+        raise LakeError(f"there is no record or attempt whose id {said}; see those of `alignery show attempts`")
     names = ", ".join(f"{row['id']} ({row['record_table']})" for row in found)
     raise LakeError(f"{id!r} begins several ids: {names}; give more of it")
 
