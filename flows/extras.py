@@ -26,8 +26,8 @@ def check_installed(preset: Preset, verb: str) -> None:
     for who, extra in _needed(preset, verb):
         if missing := [module for module in _EXTRAS[extra] if find_spec(module) is None]:
             raise NotInstalled(
-                f"preset {preset.name}: {who} needs {' and '.join(missing)}, which this Python has not; "
-                f"pip install 'alignery[{extra}]', or name another preset (--preset server asks a server)"
+                f"preset {preset.name}: {who} needs {', '.join(missing)}, which this Python has not; "
+                f"pip install 'alignery[{extra}]', or name another preset"
             )
 
 
