@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from alignery.untrusted import printable, printable_json
 from warehouse.lake import Lake
 from warehouse.schema import SCHEMA_VERSION, Row
 
@@ -202,7 +203,7 @@ def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 def _line(text: str) -> str:
     """Text as it may stand in a line of Markdown: bounded, on one line, its marks escaped."""
-    return re.sub(r"([\\`*\[\]<>#!|~&])", r"\\\1", " ".join(_bounded(text, _INLINE).split()))
+    return re.sub(r"([\\`*\[\]<>#!|~&])", r"\\\1", " ".join(printable(_bounded(text, _INLINE)).split()))
 
 
 def _sample(row: Row | None) -> str:
@@ -225,6 +226,5 @@ def _bounded(text: str, limit: int) -> str:
 
 def _fenced(text: str, language: str) -> str:
     # JSON escapes line feeds, so no text can begin a line and close the fence; what else some renderer may
-    # take for a line's end is escaped here.
-    text = re.sub("[\x7f-\x9f\u2028\u2029]", lambda mark: f"\\u{ord(mark[0]):04x}", text)
-    return f"```{language}\n{text}\n```"
+    # take for a line's end, or for a command, is escaped here.
+    return f"```{language}\n{printable_json(text)}\n```"

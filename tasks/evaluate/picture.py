@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from alignery.untrusted import printable
+
 Figure = tuple[float, float, float]  # value, and the ends of its interval
 
 PICTURES = "pictures"  # the folder of a home that has those of the newest evaluation
@@ -29,7 +31,7 @@ def dots(title: str, models: Mapping[str, Mapping[str, Figure]], span: tuple[flo
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         'font-family="sans-serif" font-size="12" fill="#333">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
-        f'<text x="16" y="24" font-size="15">{escape(title)}</text>',
+        f'<text x="16" y="24" font-size="15">{escape(printable(title))}</text>',
         *(_label(place, label) for place, label in enumerate(models)),
     ]
     for place, axis in enumerate(axes):
@@ -43,7 +45,7 @@ def _y(place: int) -> float:
 
 def _label(place: int, label: str) -> str:
     told = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
-    return f'<text x="{LABELS - 12}" y="{_y(place) + 4}" text-anchor="end">{escape(told)}</text>'
+    return f'<text x="{LABELS - 12}" y="{_y(place) + 4}" text-anchor="end">{escape(printable(told))}</text>'
 
 
 def _panel(left: int, axis: str, models: Sequence[Mapping[str, Figure]], span: tuple[float, float]) -> list[str]:
@@ -53,7 +55,9 @@ def _panel(left: int, axis: str, models: Sequence[Mapping[str, Figure]], span: t
         return left + PANEL * (value - span[0]) / (span[1] - span[0])
 
     middle = (span[0] + span[1]) / 2
-    lines = [f'<text x="{x(middle)}" y="{TOP - 12}" text-anchor="middle" font-weight="bold">{escape(axis)}</text>']
+    lines = [
+        f'<text x="{x(middle)}" y="{TOP - 12}" text-anchor="middle" font-weight="bold">{escape(printable(axis))}</text>'
+    ]
     for tick in (span[0], middle, span[1]):
         lines.append(f'<line x1="{x(tick)}" y1="{TOP}" x2="{x(tick)}" y2="{floor}" stroke="#ddd"/>')
         lines.append(f'<text x="{x(tick)}" y="{floor + 18}" text-anchor="middle">{tick:g}</text>')

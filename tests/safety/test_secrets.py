@@ -1,9 +1,11 @@
 """Secrets are masked wherever they stand; words that are no secrets stay."""
 
+import json
+
 import pytest
 
 from alignery.secrets import mask, mask_values, remember, secrets
-from alignery.untrusted import excerpt, printable
+from alignery.untrusted import excerpt, printable, printable_json
 
 KEY = "sk-proj-7Yq1/z+"
 
@@ -53,6 +55,21 @@ def test_foreign_words_are_bounded_printable_and_on_one_line():
     assert said.startswith("\\x1b]0;owned\\x07 \\u202eback long")
     assert len(said) == 60
     assert printable("é 四 🙂\n\t‍") == "é 四 🙂\n\t‍"
+
+
+def test_json_that_is_printable_holds_the_same_values():
+    value = {"a\x9b": ["\x1b]0;x\x07", "\x7f\u202e\u2028\ufeff\U000e0041", "é 四 🙂\n\t"]}
+    text = printable_json(json.dumps(value, ensure_ascii=False))
+    assert text.isprintable()
+    assert json.loads(text) == value
+
+
+def test_a_picture_holds_no_commands():
+    from tasks.evaluate.picture import dots
+
+    drawn = dots("<a>\x1b[2J", {"\x9b\u202e<script>": {"axis\x07": (0.5, 0.4, 0.6)}})
+    assert not [char for char in drawn if not char.isprintable() and char != "\n"]
+    assert "<script>" not in drawn
 
 
 def test_a_key_that_is_cut_is_masked_first():

@@ -323,7 +323,7 @@ def test_a_card_is_broken_by_no_text(lake, tmp_path):
     assert [config["config_name"] for config in facts["configs"]] == ["qac"]
     assert len(card) < 10_000
     assert not [line for line in body.split("\n") if line.startswith(("---", "# not", "# x", "configs"))]
-    assert not {"\u2028", "\u2029"} & set(card)
+    assert not {"\u2028", "\u2029", "\x1b", "\x07", "\x9b", "\u202e"} & set(card)
     fences = [line for line in body.split("\n") if line.startswith("```")]
     assert fences == ["```python", "```", "```json", "```"]
     sample = json.loads(body.split("```json\n")[1].split("\n```")[0])
