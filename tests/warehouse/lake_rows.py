@@ -93,7 +93,8 @@ def commit(lake, run_id="run-1", attempts=(), **records):
     return lake.append(records, [*wrote, *attempts], run_id=run_id, step="test.step", fingerprint="f")
 
 
-NASTY = "better\n```\n# not a heading <script>\n````\n| x |\u2028```\u2028# nor this\n---\nconfigs: []\n---\n\x1b]0;x\x07\x9b\u202e"
+NASTY = "better\n```\n# not a heading <script>\n````\n| x |\u2028```\u2028# nor this\n---\nconfigs: []\n---\n"
+NASTY += "\x1b]0;x\x07\x9b\u202e"
 CRITIQUE = {"target_id": "b", "round": 1, "principle_id": "kind", "principle_hash": "h", "text": "be kinder"}
 
 
