@@ -21,7 +21,7 @@ from flows.writer import Writer, uninterrupted, unjudged
 from tasks.budget import BudgetSpent
 from tasks.engines import Engine, EngineDown
 from tasks.step import Ask, Outcome, Row, Step, attend
-from warehouse import Lake
+from warehouse import Lake, LakeFault
 
 ChunkWork = Callable[[], Awaitable[None]]
 TaskRunner = Callable[[str, ChunkWork], Awaitable[None]]
@@ -162,7 +162,7 @@ class Factory:
                 def keep(outcome: Outcome) -> None:
                     nonlocal asked
                     asked = True
-                    if hearing:
+                    if hearing and outcome.attempts[-1]["final"]:  # else there is nothing to judge
                         hearing.hear(place, outcome)
                     else:
                         self._writer.put(outcome)
@@ -216,21 +216,24 @@ class Factory:
         return [] if self.spent else await self._asked(ask, found, keep)
 
     async def _asked(self, ask: Ask, found: Found, keep: Callable[[Outcome], None]) -> list[Row]:
-        """Ask for one row for real; what comes of it is kept, whatever ends it."""
+        """Ask for one row for real; each call is kept as soon as it is answered, the last one with its records."""
         await self._begin()
         heard = Outcome(ask.step, ask.fingerprint)
+
+        def answered(attempt: Row) -> None:
+            keep(Outcome(ask.step, ask.fingerprint, heard.records if attempt["final"] else [], [attempt]))
+
         try:
-            await attend(ask, found.replies, heard)
+            await attend(ask, found.replies, heard, answered)
         except BudgetSpent as spent:
             self.spent = str(spent)
             return []
-        except EngineDown as down:
-            self.halt = down
+        except (EngineDown, LakeFault) as fault:  # nobody answers, or no answer can be kept: no more is asked
+            self.halt = fault
             raise
         finally:
             if heard.attempts:
                 self._count(heard)
-                keep(heard)
         self.progress.tick(ask.step.name)
         self._check(ask.step.name)
         return heard.records

@@ -16,7 +16,7 @@ from typing import Any
 from flows.presets import Preset
 from prompts import digest
 from tasks.step import Row
-from warehouse import Lake, Place, journal, look
+from warehouse import Lake, Place, look, recovery
 from warehouse.lock import exclusive
 
 # The lock of whichever flow of the loop is at work: generating and training fight for one GPU.
@@ -39,7 +39,7 @@ async def alone(place: Place, flow: str, *, wait: bool = True) -> AsyncIterator[
         lake = stack.enter_context(Lake.open(place, threads=1))
         # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
         await asyncio.to_thread(stack.enter_context, exclusive(lake.place, flow, f"alignery {flow}", wait=wait))
-        await asyncio.to_thread(journal.recover, lake)
+        await asyncio.to_thread(recovery.recover, lake)
         await asyncio.to_thread(_bury, lake, flow)
         yield lake
 

@@ -12,6 +12,7 @@ from tasks.step import Outcome, Row
 from warehouse import Lake, LakeFault
 from warehouse.journal import Journal, drop
 from warehouse.ledger import Batch
+from warehouse.schema import RowRefused
 
 _T = TypeVar("_T")
 ROWS, EVERY_S = 1024, 5.0  # a commit is due at so many calls, or after so many seconds: our choice
@@ -33,6 +34,11 @@ def unjudged(outcome: Outcome) -> Batch:
     return Batch(outcome.step.name, outcome.fingerprint, {}, [attempt | left for attempt in outcome.attempts])
 
 
+def _batch(outcome: Outcome) -> Batch:
+    step = outcome.step
+    return Batch(step.name, outcome.fingerprint, {step.table: outcome.records}, outcome.attempts)
+
+
 class Writer:
     """Gathers outcomes of all steps and commits them together, in the name of one run."""
 
@@ -50,15 +56,24 @@ class Writer:
         return Journal(self._lake.home, self._run.id)
 
     def put(self, outcome: Outcome) -> None:
-        """Journal what came of a row, to be committed soon.
+        """Journal a call, with the records that were read from it, to be committed soon.
+
+        Where its records do not fit their table, it is kept as failed, and they are taken out of `outcome`.
 
         Raises:
-            LakeFault: the disk is full, or an earlier commit failed.
+            LakeFault: it could not be written and is not kept, or an earlier commit failed.
         """
         if self._last and self._last.done():
             self._last.result()
-        step = outcome.step
-        self._journal.write(Batch(step.name, outcome.fingerprint, {step.table: outcome.records}, outcome.attempts))
+        try:
+            self._journal.write(_batch(outcome))
+        except RowRefused as refused:
+            if not outcome.records:
+                raise
+            outcome.records.clear()
+            for attempt in outcome.attempts:
+                attempt |= {"state": "failed", "reason": f"the reply cannot be kept: {refused}"}
+            self._journal.write(_batch(outcome))
         self._waiting.append(outcome)
         self._calls += len(outcome.attempts)
         if self._next is None:

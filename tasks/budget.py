@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from prompts import Message
+from tasks.answer import countable
 from tasks.engines import Completion, Engine, Sampling
 
 
@@ -56,7 +57,7 @@ class MeteredEngine:
         async with self._places:
             self._budget.check()
             completion = await self._engine.generate(prompt, sampling)
-            self._budget.tokens += completion.tokens_in + completion.tokens_out
+            self._budget.tokens += countable(completion.tokens_in) + countable(completion.tokens_out)
             return completion
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:

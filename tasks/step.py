@@ -15,7 +15,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from alignery.untrusted import excerpt
 from prompts import Message, Prompt, digest
+from tasks.answer import fields_of
 from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampling
 from tasks.filters.heuristics import EMPTY, TRUNCATED
 
@@ -23,6 +25,7 @@ Row = dict[str, Any]
 # Request keys → what was heard: (request key, try number) → the attempt whose reply is there to be read again.
 Replies = Mapping[tuple[str, int], Row]
 Recall = Callable[[Sequence[str]], Awaitable[Replies]]
+_WORDS = 1000  # characters of an engine's words in a reason; our choice
 
 
 class Unparsed(ValueError):
@@ -196,8 +199,14 @@ class Ask:
         return self.step.request_key(self.row, self.messages, self.engine)
 
 
-async def attend(ask: Ask, replies: Replies, heard: Outcome) -> None:
+async def attend(
+    ask: Ask, replies: Replies, heard: Outcome, on_attempt: Callable[[Row], None] = lambda attempt: None
+) -> None:
     """Ask for one row until its work is settled; each call stands in `heard` as soon as it is answered.
+
+    Args:
+        on_attempt: called with each attempt at once, so that it is kept whatever ends the next one. The last one, which
+            is `final`, comes when its records stand in `heard`.
 
     Raises:
         EngineDown: the engine answers nobody; the call stands in `heard`, and its work is not settled.
@@ -214,22 +223,28 @@ async def attend(ask: Ask, replies: Replies, heard: Outcome) -> None:
                 completion = await _choose(ask)
             else:
                 completion = await ask.engine.generate(ask.messages, sampling)
-            attempt |= _answer(completion)
+            fields, misfit = fields_of(completion)
+            attempt |= fields | {"created_at": datetime.now(UTC)}  # when it was answered
+            if misfit:
+                raise RequestRefused(misfit)
             found = read_reply(step, completion, row)
         except Unparsed as error:
             attempt |= {"state": "unparsed", "reason": str(error), "final": number == step.retries}
         except Rejected as error:
             attempt |= {"state": "rejected", "reason": str(error), "final": True}
         except RequestRefused as error:
-            attempt |= {"state": "failed", "reason": str(error), "final": True}
+            attempt |= {"state": "failed", "reason": excerpt(error, _WORDS), "final": True}
         except EngineDown as error:
             # Not final: the row is asked again by the next run.
-            heard.attempts.append(attempt | {"state": "failed", "reason": str(error), "final": False})
+            attempt |= {"state": "failed", "reason": excerpt(error, _WORDS), "final": False}
+            heard.attempts.append(attempt)
+            on_attempt(attempt)
             raise
         else:
             attempt |= {"state": "accepted", "reason": None, "final": True}
             heard.records += [_record(step, row, attempt, place, fields) for place, fields in enumerate(found)]
         heard.attempts.append(attempt)
+        on_attempt(attempt)
         if attempt["final"]:
             return
 
@@ -238,6 +253,8 @@ async def _choose(ask: Ask) -> Completion:
     """The choice as a reply: JSON of each option's probability, and of how many replies were drawn for them."""
     began = time.perf_counter()
     found = await ask.engine.choose(ask.messages, ask.step.options)
+    if len(found) != len(ask.step.options) or not all(0 <= one <= 1 for one in found):  # nan is neither
+        raise RequestRefused(f"got {excerpt(list(found), 80)}, expected a probability for each option; mend the engine")
     said = {"probabilities": list(found), "draws": getattr(found, "draws", 0)}
     return Completion(json.dumps(said), "stop", 0, 0, time.perf_counter() - began)
 
@@ -284,18 +301,6 @@ def _attempt(ask: Ask, number: int, sampling: Sampling) -> Row:
         "created_at": now,
         "request_key": ask.request_key,
         "replayed_from": None,
-    }
-
-
-def _answer(completion: Completion) -> Row:
-    return {
-        "raw_text": completion.text,
-        "finish_reason": completion.finish_reason,
-        "tokens_in": completion.tokens_in,
-        "tokens_out": completion.tokens_out,
-        "tokens_cached": completion.tokens_cached,
-        "latency_s": completion.latency_s,
-        "created_at": datetime.now(UTC),  # when it was answered; it was sent `latency_s` before
     }
 
 

@@ -2,17 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
 
 from warehouse.columns import FLAG, INT, LONG, REAL, TEXT, TEXTS, WHEN
-from warehouse.schema import LakeError, Rows, note, sql_type, table
+from warehouse.schema import RowRefused, Rows, note, sql_type, table
 
 _PYTHON: dict[pa.DataType, tuple[type, ...]] = {TEXT: (str,), FLAG: (bool,), INT: (int,), LONG: (int,)}
 _PYTHON |= {REAL: (float, int), TEXTS: (list, tuple), WHEN: (datetime,)}
+
+
+_MOST = {INT: 2**31, LONG: 2**63}  # the first number that a column does not hold
+
+
+def check_row(name: str, row: Mapping[str, Any]) -> None:
+    """Refuse a row that would not go into its table. `run_id` may be missing: it is filled in later.
+
+    Raises:
+        RowRefused: with the field, what was got and what is expected.
+    """
+    fields, known = _fields(name)
+    if not known.issuperset(row):
+        raise RowRefused(f"{name}: got the column(s) {sorted(set(row) - known)}, expected some of {sorted(known)}")
+    for field, kind, nullable in fields:
+        value = row.get(field)
+        if value is None:
+            if not nullable:
+                raise _refused(name, field, "null")
+        elif not _of_kind(kind, value) or (kind in _CHECKED and not _CHECKED[kind](value)):
+            raise _refused(name, field, f"{value!r:.80} ({type(value).__name__})")
+
+
+def check_texts(name: str, row: Mapping[str, Any]) -> None:
+    """Refuse half characters, which no file can hold. Raises RowRefused."""
+    for field, value in row.items():
+        for text in value if isinstance(value, list | tuple) else [value]:
+            try:
+                str(text).encode()
+            except UnicodeEncodeError as error:
+                raise _refused(name, field, "half a character (a lone surrogate)") from error
+
+
+def _of_kind(kind: pa.DataType, value: Any) -> bool:
+    plain = _PYTHON[kind]
+    return type(value) in plain or (isinstance(value, plain) and not isinstance(value, bool))
+
+
+def _refused(name: str, field: str, got: str) -> RowRefused:
+    column = table(name).field(field)
+    return RowRefused(f"{name}.{field}: got {got}, expected {sql_type(column)}: {note(column)}")
+
+
+@cache
+def _fields(name: str) -> tuple[list[tuple[str, pa.DataType, bool]], frozenset[str]]:
+    schema = table(name)
+    fields = [(field.name, field.type, field.nullable or field.name == "run_id") for field in schema]
+    return fields, frozenset(schema.names)
+
+
+_CHECKED: dict[pa.DataType, Callable[[Any], bool]] = {
+    INT: lambda value: -_MOST[INT] <= value < _MOST[INT],
+    LONG: lambda value: -_MOST[LONG] <= value < _MOST[LONG],
+    REAL: lambda value: abs(value) <= sys.float_info.max,  # neither is nan
+    TEXTS: lambda value: all(isinstance(one, str) for one in value),
+    WHEN: lambda value: value.tzinfo is not None,
+}
 
 
 def to_arrow(name: str, rows: Rows, **filled: Any) -> pa.Table:
@@ -22,7 +81,7 @@ def to_arrow(name: str, rows: Rows, **filled: Any) -> pa.Table:
         filled: columns that have one value in every row.
 
     Raises:
-        LakeError: an unknown column, a value of the wrong type, or null where a value is needed.
+        RowRefused: an unknown column, a value of the wrong type, or null where a value is needed.
     """
     schema = table(name)
     known = set(schema.names)
@@ -31,7 +90,7 @@ def to_arrow(name: str, rows: Rows, **filled: Any) -> pa.Table:
     rows = [{**row, **filled} for row in rows] if filled else rows
     for row in rows:
         if unknown := row.keys() - known:
-            raise LakeError(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
+            raise RowRefused(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
     return pa.Table.from_arrays(
         [_column(name, field, [row.get(field.name) for row in rows]) for field in schema], schema=schema
     )
@@ -41,7 +100,7 @@ def _arranged(name: str, rows: pa.Table, filled: Mapping[str, Any]) -> pa.Table:
     """An Arrow table with the schema's columns in its order, of exactly its types."""
     schema = table(name)
     if unknown := set(rows.column_names) - set(schema.names):
-        raise LakeError(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
+        raise RowRefused(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
     columns = []
     for field in schema:
         if field.name in filled or field.name not in rows.column_names:
@@ -50,7 +109,7 @@ def _arranged(name: str, rows: pa.Table, filled: Mapping[str, Any]) -> pa.Table:
             column = rows[field.name]
         if column.type != field.type or (column.null_count and not field.nullable):
             got = "null" if column.type == field.type else column.type
-            raise LakeError(f"{name}.{field.name}: got {got}, expected {field.type}: {note(field)}")
+            raise RowRefused(f"{name}.{field.name}: got {got}, expected {field.type}: {note(field)}")
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=schema)
 
@@ -60,11 +119,11 @@ def _column(name: str, field: pa.Field, values: Sequence[Any]) -> pa.Array:
     if not _all_fit(field, values):
         value = next(value for value in values if not _fits(field, value))
         got = "null" if value is None else f"{value!r:.80} ({type(value).__name__})"
-        raise LakeError(f"{name}.{field.name}: got {got}, expected {sql_type(field)}: {note(field)}")
+        raise RowRefused(f"{name}.{field.name}: got {got}, expected {sql_type(field)}: {note(field)}")
     try:
         return pa.array(values, field.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
-        raise LakeError(f"{name}.{field.name}: {error}; expected {sql_type(field)}: {note(field)}") from error
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError) as error:
+        raise RowRefused(f"{name}.{field.name}: {error}; expected {sql_type(field)}: {note(field)}") from error
 
 
 def _all_fit(field: pa.Field, values: Sequence[Any]) -> bool:

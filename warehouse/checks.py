@@ -13,7 +13,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal
 
-from warehouse import journal, look, maintain, migrate
+from warehouse import journal, look, maintain, migrate, recovery
 from warehouse.connection import LAKE
 from warehouse.lake import Lake
 from warehouse.lock import holder
@@ -168,13 +168,22 @@ def _sums(lake: Lake) -> Iterator[Finding]:
         yield Finding("ledger", "problem", what, _HAND)
 
 
-# Check → its function, and what is said where it finds nothing.
 def journals(lake: Lake, deep: bool) -> Iterator[Finding]:
-    if files := journal.waiting(lake.home):
-        what = f"{lake.home / journal.FOLDER}: {files} files hold answers that killed runs had not committed"
+    folder, found = lake.home / journal.FOLDER, recovery.standing(lake.home)
+    if found.dead:
+        what = f"{folder}: {len(found.dead)} files hold answers that killed runs had not committed"
         yield Finding("journal", "warning", what, "nothing: the next run takes them into the lake; do not delete them")
+    for path, lines in found.rejected.items():
+        what = f"{path}: {lines} lines of a killed run's journal could not be taken into the lake"
+        yield Finding("journal", "warning", what, "look at them; move the file away when nothing in it is needed")
+    for path, why in found.unreadable.items():
+        fix = "make it readable for this user: the next run takes it in; do not delete it"
+        yield Finding("journal", "warning", f"{path} cannot be read: {why}", fix)
+    if found.live:
+        yield Finding("journal", "ok", f"{folder}: {len(found.live)} files are those of a run that is at work", "")
 
 
+# Check → its function, and what is said where it finds nothing.
 CHECKS: dict[str, tuple[Check, str]] = {
     "versions": (versions, "schema and program are of one version"),
     "clock": (clock, "the snapshots' times are in the order of their numbers, and none is ahead of this clock"),

@@ -1,51 +1,68 @@
 """What was answered and is not committed yet: a file beside the lake, so that `kill -9` loses no answer.
 
-An answer is written here as soon as it is read, and committed later with many others. A file is dropped when what it
-holds has landed; one that a dead process left is taken into the lake by the next run on the same host. It is written
-and not synced: it outlives its process, and not a power cut.
+Each call is written here as soon as it is answered, a line a call, and committed later with many others. A file is
+dropped when what it holds has landed; one that a dead process left is taken into the lake by the next run on the same
+host (`warehouse.recovery`).
+
+A line is acknowledged once the kernel has the whole of it: written and not synced, so it outlives its process, and not
+a power cut or a crash of the machine. With ALIGNERY_JOURNAL_FSYNC=1 each line is synced first, which costs the run a
+wait for the disk at each answer. What cannot be written in full is taken back, and the caller is told.
 """
 
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+import os
 from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
 import orjson
 
-from warehouse.columns import WHEN
-from warehouse.lake import Lake
+from alignery import effects
+from warehouse.arrow import check_row, check_texts
 from warehouse.ledger import Batch
-from warehouse.schema import TABLES, LakeError, LakeFault, Row
+from warehouse.schema import LakeFault, RowRefused
 
 FOLDER = "journal"
+LONGEST = 64 << 20  # bytes of a line; our choice
+FSYNC = "ALIGNERY_JOURNAL_FSYNC"
 _NUMBERS = count()  # of this process' files, so that no two have one name
 _log = logging.getLogger(__name__)
 
 
 class Journal:
-    """One run's journal. Its file is locked while this process lives: so a live run is told from a dead one."""
+    """One run's journal. Its file is locked while this process lives: so a live run is told from a dead one.
+
+    A line outlives the process that wrote it; whether also a power cut, ALIGNERY_JOURNAL_FSYNC says (by default not).
+    """
 
     def __init__(self, home: Path, run_id: str) -> None:
         self._folder, self._run_id = home / FOLDER, run_id
         self._file: IO[bytes] | None = None
+        self._size = 0  # bytes of its whole lines
+        self._broken = False  # a part of a line could not be taken back
+        self._sync = os.environ.get(FSYNC, "0") not in ("", "0")
 
     def write(self, batch: Batch) -> None:
-        """Add what came of one row. Raises LakeFault where the disk takes no more."""
-        parts = {"step": batch.step, "fingerprint": batch.fingerprint}
-        line = parts | {"records": batch.records, "attempts": batch.attempts}
+        """Add calls of one step, and the records that were read from them.
+
+        Raises:
+            RowRefused: a row does not fit its table; nothing was written.
+            LakeFault: the disk takes no more; nothing was written, or what was is taken back.
+        """
+        line = _encoded(batch)
         try:
+            if self._broken:
+                raise OSError(0, "an earlier line could not be taken back")
             if self._file is None:
-                self._file = self._opened()
-            self._file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+                self._file, self._size = self._opened(), 0
+            self._append(self._file.fileno(), line)
         except OSError as error:
             raise LakeFault(
-                f"{self._folder}: {error.strerror}; make room and run again: what was committed is kept"
+                f"{self._folder}: an answer could not be kept: {error.strerror}; make room and run again: what was "
+                "committed or journalled before it is kept"
             ) from error
 
     def turn(self) -> IO[bytes] | None:
@@ -58,85 +75,78 @@ class Journal:
         if file := self.turn():
             drop(file)
 
+    def _append(self, file: int, line: bytes) -> None:
+        """Write a line whole, or leave none of it: a torn one in the middle would spoil those that follow."""
+        try:
+            with effects.JOURNAL_APPEND:
+                left = memoryview(line)
+                while left:  # on a disk that is nearly full a part is written, and no error raised
+                    left = left[os.write(file, left) :]
+            if self._sync:
+                with effects.JOURNAL_SYNC:
+                    os.fsync(file)
+        except OSError:
+            self._broken = True
+            with effects.JOURNAL_TRUNCATE:
+                os.ftruncate(file, self._size)
+                os.lseek(file, self._size, os.SEEK_SET)  # or the next line would follow a hole
+            self._broken = self._sync  # after a failed fsync nobody knows what the disk holds
+            raise
+        self._size += len(line)
+
     def _opened(self) -> IO[bytes]:
-        self._folder.mkdir(exist_ok=True)
-        while True:
-            file = (self._folder / f"{self._run_id}.{next(_NUMBERS):06}.jsonl").open("xb", buffering=0)
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # Before it was locked, another run could have taken it for a dead one's, and dropped it.
-            if Path(file.name).exists():
-                return file
-            file.close()
+        with effects.JOURNAL_OPEN:
+            self._folder.mkdir(exist_ok=True)
+            while True:
+                file = (self._folder / f"{self._run_id}.{next(_NUMBERS):06}.jsonl").open("xb", buffering=0)
+                fcntl.flock(file, fcntl.LOCK_EX)
+                # Before it was locked, another run could have taken it for a dead one's, and dropped it.
+                if Path(file.name).exists():
+                    break
+                file.close()
+        if self._sync:
+            self._sync_folder()
+        return file
+
+    def _sync_folder(self) -> None:
+        """So that the file's name is on the disk, too."""
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            with effects.JOURNAL_SYNC:
+                os.fsync(folder)
+        finally:
+            os.close(folder)
 
 
 def drop(file: IO[bytes]) -> None:
-    """Remove a file whose rows have landed."""
-    Path(file.name).unlink()
-    file.close()
+    """Remove a file whose rows have landed. One that stays is taken in again, which changes nothing."""
+    try:
+        with effects.JOURNAL_REMOVE:
+            Path(file.name).unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("%s: its rows have landed, but it cannot be removed: %s; remove it", file.name, error.strerror)
+    finally:
+        file.close()
 
 
-def recover(lake: Lake) -> int:
-    """Take into the lake what killed runs left in their journals; returns how many attempts that were.
-
-    Raises:
-        LakeError: a journal cannot be read, or does not fit this lake; it is left where it is.
-    """
-    landed = 0
-    for file in _left(lake.home):
-        path = Path(file.name)
-        try:
-            batches = list(_batches(file))
-            landed += lake.append_all(batches, run_id=path.name.split(".")[0]) if batches else 0
-        except (ValueError, KeyError, TypeError) as error:
-            raise LakeError(
-                f"{path}: what a killed run left cannot be taken in: {error}; move the file away to go on without it"
-            ) from error
-        drop(file)
-    if landed:
-        _log.info("%d answers that a killed run had left were taken into the lake", landed)
-    return landed
-
-
-def waiting(home: Path) -> int:
-    """How many journal files of dead runs are there to be taken in."""
-    return sum(1 for _ in _left(home))
-
-
-def _left(home: Path) -> Iterator[IO[bytes]]:
-    """The journals whose process is dead, open and locked."""
-    for path in sorted((home / FOLDER).glob("*.jsonl")):
-        try:
-            file = path.open("rb")
-        except FileNotFoundError:  # its owner, or another run that took it in, has dropped it meanwhile
-            continue
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            if path.exists():  # or it did between the opening and the lock
-                yield file
-
-
-def _batches(file: IO[bytes]) -> Iterator[Batch]:
-    """What a journal holds, one batch a fingerprint. Of an attempt that was written twice the last line counts."""
-    lines = [json.loads(line) for line in file if line.endswith(b"\n")]  # the last may be torn
-    newest = {attempt["id"]: number for number, line in enumerate(lines) for attempt in line["attempts"]}
-    found: dict[tuple[str, str], tuple[dict[str, list[Row]], list[Row]]] = {}
-    for number, line in enumerate(lines):
-        records, attempts = found.setdefault((line["step"], line["fingerprint"]), ({}, []))
-        kept = [attempt for attempt in line["attempts"] if newest[attempt["id"]] == number]
-        attempts += _timed("attempts", kept)
-        ids = {attempt["id"] for attempt in kept}
-        for table, rows in line["records"].items():
-            records.setdefault(table, []).extend(_timed(table, [row for row in rows if row["attempt_id"] in ids]))
-    for (step, fingerprint), (records, attempts) in found.items():
-        yield Batch(step, fingerprint, records, attempts)
-
-
-def _timed(table: str, rows: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The rows with their times as times again."""
-    if table not in TABLES:
-        raise KeyError(f"no table {table!r}")
-    times = [field.name for field in TABLES[table] if field.type == WHEN]
-    return [{**row, **{name: datetime.fromisoformat(row[name]) for name in times if row.get(name)}} for row in rows]
+def _encoded(batch: Batch) -> bytes:
+    """A batch as a line. Raises RowRefused where a row would not go into the lake: it must not come so far."""
+    tables: dict[str, Any] = {"attempts": batch.attempts, **batch.records}
+    for name, rows in tables.items():
+        for row in rows:
+            check_row(name, row)
+    line = {"step": batch.step, "fingerprint": batch.fingerprint}
+    try:
+        text = orjson.dumps(
+            line | {"records": batch.records, "attempts": batch.attempts}, option=orjson.OPT_APPEND_NEWLINE
+        )
+    except TypeError as error:
+        for name, rows in tables.items():
+            for row in rows:
+                check_texts(name, row)
+        raise RowRefused(f"{batch.step}: a row cannot be written as JSON: {error}") from error
+    if len(text) > LONGEST:
+        cells = ((f"{name}.{field}", len(str(row[field]))) for name in tables for row in tables[name] for field in row)
+        field, size = max(cells, key=lambda cell: cell[1])
+        raise RowRefused(f"{field}: got {size:,} characters; a call and its records may take {LONGEST:,} bytes")
+    return text

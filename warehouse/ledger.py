@@ -19,11 +19,12 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alignery import effects
 from alignery.untrusted import excerpt
 from warehouse import schema
 from warehouse.arrow import to_arrow
 from warehouse.connection import LAKE, as_rows, sign
-from warehouse.schema import LakeError, LakeFault, Row, Rows
+from warehouse.schema import LakeError, LakeFault, Row, RowRefused, Rows
 
 if TYPE_CHECKING:
     from warehouse.lake import Lake
@@ -202,7 +203,7 @@ def _records(name: str, rows: Rows, run_id: str, made: pa.Table) -> pa.Table:
     stray = table.filter(pc.invert(pc.or_(loose, _among(table["attempt_id"], made["id"]))))
     if stray.num_rows:
         record, origin = stray["id"][0], stray["attempt_id"][0]
-        raise LakeError(f"{name}: record {record} names the attempt {origin}, which is not in its batch; append both")
+        raise RowRefused(f"{name}: record {record} names the attempt {origin}, which is not in its batch; append both")
     return table if _distinct(table["id"]) else table.filter(_fresh(table["id"].to_pylist(), set()))
 
 
@@ -220,7 +221,7 @@ def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table) -> pa.Table
     for id, key, final in zip(*(made[name].to_pylist() for name in ("id", "work_key", "final")), strict=True):
         if final and id in known and key not in settled:
             # Dropping it would leave the work unsettled for ever, and its answer lost.
-            raise LakeError(
+            raise RowRefused(
                 f"attempts: {id} settles a work key but is in the lake as unsettled; give each call its own id"
             )
         new.append(id not in known and key not in settled)
@@ -271,7 +272,8 @@ def _keys(keys: Sequence[str]) -> pa.Table:
 def _insert(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
     if rows.num_rows:
         cursor.register("batch", rows)
-        cursor.execute(f"INSERT INTO {LAKE}.{table} BY NAME SELECT * FROM batch")
+        with effects.LEDGER_ROW if table == "commits" else effects.INSERT:
+            cursor.execute(f"INSERT INTO {LAKE}.{table} BY NAME SELECT * FROM batch")
 
 
 def _commit_id(calls: pa.Table, tables: Iterable[pa.Table]) -> str:
@@ -284,7 +286,8 @@ def _commit_id(calls: pa.Table, tables: Iterable[pa.Table]) -> str:
 def _commit(lake: Lake, cursor: duckdb.DuckDBPyConnection, proof: str, value: str) -> None:
     """COMMIT; where its answer is an error, what the lake then holds decides whether it landed."""
     try:
-        cursor.execute("COMMIT")
+        with effects.COMMIT:
+            cursor.execute("COMMIT")
     except duckdb.Error as error:
         try:
             with lake.cursor() as other:

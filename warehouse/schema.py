@@ -28,6 +28,10 @@ class LakeError(UsageError):
     """Something about the lake that the caller can mend; the message is one sentence that says how."""
 
 
+class RowRefused(LakeError):
+    """A row does not fit its table, or contradicts what is there; the message names table and field."""
+
+
 class LakeFault(AligneryError, RuntimeError):
     """The lake failed under way: a full disk, a server that is gone, a file that was lost. What had been acknowledged
     is there; the message is one sentence that says what happened and what to do."""

@@ -1,0 +1,79 @@
+"""An engine's reply on its way into an attempt. What would not fit the table `attempts` fails its own row, here.
+
+Any engine may be behind it, a user's own too: counts beyond a column, half characters, endless words.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tasks.engines import Completion
+
+LONGEST, LONGEST_WORD = 4 << 20, 64  # characters of a reply, of a finish reason; our choice
+MOST = 2**31 - 1  # tokens: what the columns hold
+_COUNTS = ("tokens_in", "tokens_out", "tokens_cached")
+_KEPT = 1000  # characters of a text that does not fit
+
+
+def fields_of(completion: Completion) -> tuple[dict[str, Any], str | None]:
+    """A reply as fields of its attempt, and why it cannot be kept as it is (then what does not fit is null)."""
+    if not isinstance(completion, Completion):
+        return {}, f"the engine gave {type(completion).__name__}, expected a Completion; mend the engine"
+    fields: dict[str, Any] = {
+        "raw_text": completion.text,
+        "finish_reason": completion.finish_reason,
+        "tokens_in": completion.tokens_in,
+        "tokens_out": completion.tokens_out,
+        "tokens_cached": completion.tokens_cached,
+        "latency_s": completion.latency_s,
+    }
+    wrong = {name: why for name in _COUNTS if (why := _count(fields[name], optional=name == "tokens_cached"))}
+    if why := _text(completion.text, LONGEST):
+        wrong["raw_text"] = why
+    if why := _text(completion.finish_reason, LONGEST_WORD):
+        wrong["finish_reason"] = why
+    if why := _seconds(completion.latency_s):
+        wrong["latency_s"] = why
+    if not wrong:
+        return fields, None
+    # Without a finish reason no later run takes it for a reply that could be read again.
+    fields |= dict.fromkeys((*wrong, "finish_reason"))
+    if isinstance(completion.text, str):
+        kept = completion.text if "raw_text" not in wrong else completion.text[:_KEPT]
+        fields["raw_text"] = kept.encode("utf-8", "backslashreplace").decode()
+    told = "; ".join(f"{name}: {why}" for name, why in wrong.items())
+    return fields, f"the reply cannot be kept: {told}; mend the engine or its server"
+
+
+def countable(count: Any) -> int:
+    """A count of tokens as a budget adds it up: 0 where it is none."""
+    return count if _count(count) is None else 0
+
+
+def _count(value: Any, *, optional: bool = False) -> str | None:
+    if value is None and optional:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST:
+        return None
+    got = repr(value)[:40] if isinstance(value, int | float) and -1e30 < value < 1e30 else type(value).__name__
+    return f"got {got}, expected a whole number from 0 to {MOST}"
+
+
+def _seconds(value: Any) -> str | None:
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)):
+        return None
+    return f"got {value!r:.40}, expected finite seconds"
+
+
+def _text(value: Any, longest: int) -> str | None:
+    if not isinstance(value, str):
+        return f"got {type(value).__name__}, expected text"
+    if len(value) > longest:
+        return f"got {len(value):,} characters, expected at most {longest:,}"
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "got half a character (a lone surrogate), expected text"
+    return None

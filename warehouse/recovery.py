@@ -1,0 +1,231 @@
+"""What killed runs left in their journals, taken into the lake: line by line, and whatever the lines hold.
+
+A line that is no call of ours (torn, not JSON, of another shape, a value that a column does not hold) is set aside, in
+`<journal>.rejected` beside it, and the others are taken in. A file that may not be read stays where it is.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+import orjson
+
+from alignery import effects
+from alignery.untrusted import excerpt
+from warehouse.arrow import check_row
+from warehouse.columns import WHEN
+from warehouse.journal import FOLDER, LONGEST, drop
+from warehouse.lake import Lake
+from warehouse.ledger import Batch
+from warehouse.schema import RECORDS, TABLES, LakeFault, Row, RowRefused
+
+REJECTED = ".rejected"
+_NAMED = 3  # lines of a file whose reasons are told one by one
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Line:
+    """One line of a journal, and what it holds; `why` it cannot be taken in, if so."""
+
+    number: int
+    text: bytes
+    batch: Batch | None = None
+    why: str = ""
+
+
+@dataclass
+class Standing:
+    """How a lake's journals stand."""
+
+    dead: list[Path] = field(default_factory=list)  # killed runs left them
+    live: list[Path] = field(default_factory=list)  # a run is at work on them
+    unreadable: dict[Path, str] = field(default_factory=dict)  # and why
+    rejected: dict[Path, int] = field(default_factory=dict)  # lines that were set aside
+
+
+def recover(lake: Lake) -> int:
+    """Take into the lake what killed runs left in their journals; returns how many attempts that were.
+
+    Raises:
+        LakeFault: the lake took nothing, or lines could not be set aside: the journals are where they were.
+    """
+    landed = 0
+    with ExitStack() as stack:
+        runs: dict[str, list[IO[bytes]]] = {}
+        for file in _left(lake.home, Standing()):
+            runs.setdefault(Path(file.name).name.split(".")[0], []).append(stack.enter_context(file))
+        # All files of a run at once: a call may stand in one as it was answered, in another as it was judged.
+        for run_id, files in runs.items():
+            landed += _take_in(lake, run_id, files)
+    if landed:
+        _log.info("%d answers that a killed run had left were taken into the lake", landed)
+    return landed
+
+
+def waiting(home: Path) -> int:
+    """How many journal files of dead runs are there to be taken in."""
+    return len(standing(home).dead)
+
+
+def standing(home: Path) -> Standing:
+    """How the journals stand; reads only."""
+    found = Standing()
+    for file in _left(home, found):
+        with file:
+            found.dead.append(Path(file.name))
+    for path in sorted((home / FOLDER).glob(f"*{REJECTED}")):
+        try:
+            data = path.read_bytes()
+            found.rejected[path] = data.count(b"\n") + (not data.endswith(b"\n"))
+        except OSError as error:
+            found.unreadable[path] = str(error.strerror)
+    return found
+
+
+def _take_in(lake: Lake, run_id: str, files: list[IO[bytes]]) -> int:
+    lines = {file.name: list(lines_of(file)) for file in files}
+    whole = [line for some in lines.values() for line in some if line.batch]
+    try:
+        landed = lake.append_all(_batches(whole), run_id=run_id)
+    except RowRefused:
+        landed = _one_by_one(lake, run_id, whole)
+    for name, some in lines.items():
+        _set_aside(Path(name), [line for line in some if line.why])
+    for file in files:
+        drop(file)
+    return landed
+
+
+def _one_by_one(lake: Lake, run_id: str, lines: list[Line]) -> int:
+    """Each call by itself, for one of them contradicts what the lake has."""
+    landed = 0
+    for batch in _batches(lines, together=False):
+        try:
+            landed += lake.append_all([batch], run_id=run_id)
+        except RowRefused as error:
+            ids = {attempt["id"] for attempt in batch.attempts}
+            for line in lines:
+                if line.batch and ids & {attempt["id"] for attempt in line.batch.attempts}:
+                    line.why = str(error)
+    return landed
+
+
+def _set_aside(path: Path, lines: list[Line]) -> None:
+    """Keep what cannot be taken in. The same lines make the same file, so that a kill in between does not matter."""
+    if not lines:
+        return
+    aside = path.with_suffix(REJECTED)
+    try:
+        with effects.JOURNAL_SET_ASIDE:
+            aside.write_bytes(b"".join(line.text for line in lines))
+    except OSError as error:
+        raise LakeFault(
+            f"{aside}: {len(lines)} lines that cannot be taken into the lake could not be set aside: {error.strerror}; "
+            "make room and run again"
+        ) from error
+    for line in lines[:_NAMED]:
+        _log.warning("%s: line %d is set aside in %s: %s", path, line.number, aside, line.why)
+    if len(lines) > _NAMED:
+        _log.warning("%s: %d lines in all are set aside in %s", path, len(lines), aside)
+
+
+def _left(home: Path, found: Standing) -> Iterator[IO[bytes]]:
+    """The journals whose process is dead, open and locked; the others are noted in `found`."""
+    for path in sorted((home / FOLDER).glob("*.jsonl")):
+        try:
+            if not path.is_file():
+                raise OSError(0, "it is no file")
+            file = path.open("rb")
+        except FileNotFoundError:  # its owner, or another run that took it in, has dropped it meanwhile
+            continue
+        except OSError as error:
+            found.unreadable[path] = str(error.strerror)
+            _log.warning("%s: cannot be read: %s; what it holds is not in the lake: mend that", path, error.strerror)
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found.live.append(path)
+            file.close()
+            continue
+        if path.exists():  # or it did between the opening and the lock
+            yield file
+        else:
+            file.close()
+
+
+def lines_of(file: IO[bytes]) -> Iterator[Line]:
+    """Each line with the batch that it holds, or why it holds none."""
+    number, within = 1, False  # within a line that is too long, and is read in pieces
+    while text := file.readline(LONGEST):
+        is_whole = text.endswith(b"\n")
+        line = Line(number, text)
+        if within or (not is_whole and len(text) == LONGEST):
+            line.why = f"longer than {LONGEST:,} bytes"
+        else:
+            try:
+                line.batch = _read(text)
+            except (ValueError, KeyError, TypeError, OverflowError) as error:  # of a value that is not ours, bare
+                line.why = excerpt(f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error)
+        within = not is_whole and bool(line.why)
+        number += is_whole
+        yield line
+
+
+def _read(text: bytes) -> Batch:
+    """A line's batch. Raises ValueError (RowRefused is one), KeyError or TypeError where it is none of ours."""
+    line = orjson.loads(text)
+    if not isinstance(line, dict) or not isinstance(line["records"], dict):
+        raise ValueError("got another shape, expected step, fingerprint, records and attempts")
+    step, fingerprint, given = line["step"], line["fingerprint"], line["records"]
+    if not isinstance(step, str) or not isinstance(fingerprint, str):
+        raise ValueError("step or fingerprint is no text")
+    if unknown := given.keys() - RECORDS.keys():
+        raise ValueError(f"no record table {min(unknown)!r}")
+    attempts = [_row("attempts", row) for row in line["attempts"]]
+    records = {table: [_row(table, row) for row in rows] for table, rows in given.items()}
+    ids = {attempt["id"] for attempt in attempts}
+    if any(row.get("attempt_id") not in ids for rows in records.values() for row in rows):
+        raise ValueError("a record names an attempt that is not in its line")
+    return Batch(step, fingerprint, records, attempts)
+
+
+def _row(table: str, given: Mapping[str, Any]) -> Row:
+    """A row with its times as times again, checked."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{table}: got {type(given).__name__}, expected a row")
+    times = [field.name for field in TABLES[table] if field.type == WHEN and given.get(field.name)]
+    row = {**given, **{name: datetime.fromisoformat(given[name]) for name in times}}
+    check_row(table, row)
+    return row
+
+
+def _batches(lines: list[Line], *, together: bool = True) -> list[Batch]:
+    """What the lines hold, one batch a fingerprint, or one a call.
+
+    Of a call that was written twice the line counts that settles it, and of two such the last.
+    """
+    calls = [(line.batch, attempt) for line in lines if line.batch for attempt in line.batch.attempts]
+    chosen: dict[str, int] = {}
+    for number, (_, attempt) in enumerate(calls):
+        there = chosen.get(attempt["id"])
+        if there is None or attempt["final"] or not calls[there][1]["final"]:
+            chosen[attempt["id"]] = number
+    found: dict[tuple[str, str, int], tuple[dict[str, list[Row]], list[Row]]] = {}
+    for number in sorted(chosen.values()):
+        batch, attempt = calls[number]
+        key = (batch.step, batch.fingerprint, 0 if together else number)
+        records, attempts = found.setdefault(key, ({}, []))
+        attempts.append(dict(attempt))
+        for table, rows in batch.records.items():
+            mine = [dict(row) for row in rows if row["attempt_id"] == attempt["id"]]
+            records.setdefault(table, []).extend(mine)
+    return [Batch(step, mark, *rows) for (step, mark, _), rows in found.items()]
