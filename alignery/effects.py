@@ -82,5 +82,6 @@ EXPORT_RENAME = Effect("export renamed")
 WORK_CLEAR = Effect("work folder cleared")
 WORK_MARK = Effect("work folder marked")  # the job, a whole checkpoint
 MODEL_WRITE = Effect("model written")  # weights, report, curve
+MODEL_SYNC = Effect("model fsync")
 MODEL_RENAME = Effect("model renamed")
 PICTURE_WRITE = Effect("picture written")

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from prefect import flow
 
+from alignery import effects
 from flows.factory import Factory, TaskRunner, plainly
 from flows.presets import Preset, PresetError, load
 from flows.progress import StepProgress
@@ -67,10 +68,11 @@ def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
         ("judged.svg", "(wins - losses) / all against the base model", judged, (-1.0, 1.0)),
     ):
         # One of an evaluation before is none of this one.
-        (folder / name).unlink(missing_ok=True)
-        if models:
-            (folder / name).write_text(dots(title, models, span), encoding="utf-8")
-            drawn.append(folder / name)
+        with effects.PICTURE_WRITE:
+            (folder / name).unlink(missing_ok=True)
+            if models:
+                (folder / name).write_text(dots(title, models, span), encoding="utf-8")
+                drawn.append(folder / name)
     return drawn
 
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from typing import IO, TypeVar
 
+from alignery.errors import AligneryError
 from flows.run import Run
 from tasks.step import Outcome, Row
 from warehouse import Lake, LakeFault
@@ -111,7 +112,12 @@ class Writer:
             records.setdefault(outcome.step.table, []).extend(outcome.records)
             attempts += outcome.attempts
         batches = [Batch(*names, *rows) for names, rows in found.items()]
-        landed = self._lake.append_all(batches, run_id=self._run.id)
+        try:
+            landed = self._lake.append_all(batches, run_id=self._run.id)
+        except AligneryError:
+            if journal:
+                journal.close()  # and so unlocked: the next run takes it in, even one of this process
+            raise
         if journal:
             drop(journal)
         if landed < (made := sum(len(outcome.attempts) for outcome in outcomes)):

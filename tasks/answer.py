@@ -5,7 +5,6 @@ Any engine may be behind it, a user's own too: counts beyond a column, half char
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from tasks.engines import Completion
@@ -13,6 +12,7 @@ from tasks.engines import Completion
 LONGEST, LONGEST_WORD = 4 << 20, 64  # characters of a reply, of a finish reason; our choice
 MOST = 2**31 - 1  # tokens: what the columns hold
 _COUNTS = ("tokens_in", "tokens_out", "tokens_cached")
+_BEYOND = 1e18  # no count and no time is so large
 _KEPT = 1000  # characters of a text that does not fit
 
 
@@ -56,14 +56,19 @@ def _count(value: Any, *, optional: bool = False) -> str | None:
         return None
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST:
         return None
-    got = repr(value)[:40] if isinstance(value, int | float) and -1e30 < value < 1e30 else type(value).__name__
-    return f"got {got}, expected a whole number from 0 to {MOST}"
+    return f"got {_shown(value)}, expected a whole number from 0 to {MOST}"
 
 
 def _seconds(value: Any) -> str | None:
-    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)):
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool) and -_BEYOND < value < _BEYOND):
         return None
-    return f"got {value!r:.40}, expected finite seconds"
+    return f"got {_shown(value)}, expected finite seconds"
+
+
+def _shown(value: Any) -> str:
+    """A number, or what it is instead; one of thousands of digits has no text."""
+    is_short = isinstance(value, float) or (isinstance(value, int) and -_BEYOND < value < _BEYOND)
+    return repr(value) if is_short else type(value).__name__
 
 
 def _text(value: Any, longest: int) -> str | None:

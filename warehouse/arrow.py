@@ -35,7 +35,8 @@ def check_row(name: str, row: Mapping[str, Any]) -> None:
             if not nullable:
                 raise _refused(name, field, "null")
         elif not _of_kind(kind, value) or (kind in _CHECKED and not _CHECKED[kind](value)):
-            raise _refused(name, field, f"{value!r:.80} ({type(value).__name__})")
+            shown = "more than 64 bits" if isinstance(value, int) and abs(value) > 2**64 else f"{value!r:.80}"
+            raise _refused(name, field, f"{shown} ({type(value).__name__})")
 
 
 def check_texts(name: str, row: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from uuid import uuid4
 
 import duckdb
 
+from alignery import effects
 from alignery.untrusted import excerpt
 from warehouse.place import Place
 from warehouse.schema import LakeError, LakeFault, quoted
@@ -206,7 +207,8 @@ def _spill(place: Place) -> Path:
     for old in folder.glob("*-*"):
         pid = old.name.partition("-")[0]
         if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(old, ignore_errors=True)
+            with effects.SPILL_REMOVE:
+                shutil.rmtree(old, ignore_errors=True)
     return folder / f"{os.getpid()}-{uuid4().hex[:8]}"
 
 

@@ -27,6 +27,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from alignery import effects
 from warehouse import formats
 from warehouse.card import Exported, Release, Split, manifest, render
 from warehouse.content import Content, digest
@@ -133,7 +134,8 @@ def drafted(lake: Lake, folder: Path) -> Iterator[Path]:
     """A folder beside the export's own to write it in, alone; gone afterwards, whatever came of it."""
     with exclusive(lake.place, "publish", f"exporting to {folder}"):
         draft = folder.parent / f".{folder.name}.unfinished"
-        shutil.rmtree(draft, ignore_errors=True)
+        with effects.DRAFT_REMOVE:
+            shutil.rmtree(draft, ignore_errors=True)
         try:
             draft.mkdir(parents=True)
             yield draft
@@ -142,7 +144,8 @@ def drafted(lake: Lake, folder: Path) -> Iterator[Path]:
                 f"{folder}: the export cannot be written: {error}; mend that, or choose another folder"
             ) from error
         finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            with effects.DRAFT_REMOVE:
+                shutil.rmtree(draft, ignore_errors=True)
 
 
 def write(
@@ -176,8 +179,9 @@ def describe(
 ) -> dict[str, Any]:
     """Write the manifest and the card; returns what the manifest says."""
     facts = manifest(pinned, release, content_hash(written), held_out, written, licences)
-    (draft / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    (draft / "README.md").write_text(render(release, facts, written), encoding="utf-8")
+    with effects.EXPORT_FACTS:
+        (draft / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (draft / "README.md").write_text(render(release, facts, written), encoding="utf-8")
     return facts
 
 
@@ -191,7 +195,8 @@ def content_hash(written: Mapping[str, Exported]) -> str:
 def place(draft: Path, folder: Path) -> None:
     """Move the finished draft to where it belongs, in one step. Raises LakeError where something stands there."""
     try:
-        draft.rename(folder)
+        with effects.EXPORT_RENAME:
+            draft.rename(folder)
     except OSError as error:
         raise LakeError(f"{folder}: {_IN_THE_WAY}") from error
 

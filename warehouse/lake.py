@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
 
+from alignery import effects
 from alignery.untrusted import excerpt
 from warehouse import faults, ledger, migrate, schema
 from warehouse.connection import CATALOG, LAKE, as_rows, catalog_copy, connect, interruptible
@@ -284,7 +285,8 @@ class Lake:
             raise LakeError(f"{self.place}: the lake is open for reading only; open it without read_only to write")
         with self._writing, exclusive(self.place, COMMITS, who), self.cursor() as cursor:
             try:
-                cursor.execute("BEGIN")
+                with effects.BEGIN:
+                    cursor.execute("BEGIN")
                 # A new file may have the number of the deleted one; from here on this one is open, and keeps it.
                 if self._catalog_id(cursor) != self._id:
                     raise self._lost(who)

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from alignery import effects
 from alignery.untrusted import excerpt
 from warehouse.place import Place
 from warehouse.schema import LakeError, LakeFault
@@ -94,13 +95,16 @@ def _flock(place: Place, name: str, who: str, wait: bool) -> Iterator[None]:
         time.sleep(_POLL_S)
     with file:  # closing it frees the lock
         try:
-            os.ftruncate(file.fileno(), 0)
-            os.write(file.fileno(), f"pid {os.getpid()} on {socket.gethostname()} since {_now()}: {who}\n".encode())
+            with effects.LOCK:
+                os.ftruncate(file.fileno(), 0)
+                os.write(file.fileno(), f"pid {os.getpid()} on {socket.gethostname()} since {_now()}: {who}\n".encode())
         except OSError as error:
             raise LakeFault(
                 f"{path}: {who}: cannot be written: {error.strerror}; free some space, run again"
             ) from error
         yield
+        with effects.UNLOCK:
+            file.close()
 
 
 def _taken(file: IO[str]) -> bool:
@@ -129,9 +133,11 @@ def _read(path: Path) -> str:
 def _advisory(place: Place, name: str, who: str, wait: bool) -> Iterator[None]:
     # The holder's name is the session's, so that it can be read from any host.
     with _session(place, f"pid {os.getpid()} on {socket.gethostname()}: {who}") as session:
-        with _reached(place):
+        with _reached(place), effects.LOCK:
             _acquire(session, place, name, wait)
-        yield  # the session's end frees the lock
+        yield
+        with effects.UNLOCK:  # the session's end frees the lock
+            session.close()
 
 
 def _acquire(session: psycopg.Connection, place: Place, name: str, wait: bool) -> None:

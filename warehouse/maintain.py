@@ -21,6 +21,7 @@ from typing import Any
 
 import duckdb
 
+from alignery import effects
 from warehouse import files
 from warehouse.connection import LAKE, as_rows, sign
 from warehouse.files import SMALL
@@ -158,15 +159,17 @@ def _merge(lake: Lake, table: str, tell: Tell) -> None:
 
     def once(cursor: duckdb.DuckDBPyConnection) -> int:
         cursor.execute(f"SET GLOBAL ducklake_target_file_size = '{TARGET}'")
-        cursor.execute(
-            f"CALL ducklake_merge_adjacent_files('{LAKE}', {quoted(table)}, max_compacted_files => 1,"
-            f" max_file_size => {SMALL})"
-        )
+        with effects.MERGE:
+            cursor.execute(
+                f"CALL ducklake_merge_adjacent_files('{LAKE}', {quoted(table)}, max_compacted_files => 1,"
+                f" max_file_size => {SMALL})"
+            )
         merged = sum(row["files_processed"] for row in as_rows(cursor))
         if merged < 2:
             return 0
         sign(cursor, f"maintain: {merged} files of {table} merged", {"maintain": table})
-        cursor.execute("COMMIT")
+        with effects.COMMIT:
+            cursor.execute("COMMIT")
         return merged
 
     while merged := lake.commit(f"maintenance, merging {table}", once):
@@ -205,8 +208,10 @@ def _snapshots(cursor: duckdb.DuckDBPyConnection, keep: timedelta) -> tuple[list
 def _expire(cursor: duckdb.DuckDBPyConnection, keep: timedelta) -> tuple[list[int], list[Row]]:
     doomed, kept = _snapshots(cursor, keep)
     if doomed:
-        cursor.execute(f"CALL ducklake_expire_snapshots('{LAKE}', versions => {doomed})")
-        cursor.execute("COMMIT")
+        with effects.EXPIRE:
+            cursor.execute(f"CALL ducklake_expire_snapshots('{LAKE}', versions => {doomed})")
+        with effects.COMMIT:
+            cursor.execute("COMMIT")
     return doomed, kept
 
 
@@ -259,10 +264,12 @@ def _clean(cursor: duckdb.DuckDBPyConnection, lake: Lake, age: timedelta, report
         paths = [row["path"] for name, row in files.listed(cursor, lake.place).items() if name in orphaned]
     elif orphaned:
         _delete(cursor, "delete_orphaned_files", limit, orphaned)
-    cursor.execute("COMMIT")
+    with effects.COMMIT:
+        cursor.execute("COMMIT")
     if not lake.place.on_s3:
         for path in paths:
-            Path(path).unlink(missing_ok=True)
+            with effects.DELETE:
+                Path(path).unlink(missing_ok=True)
 
 
 def _delete(cursor: duckdb.DuckDBPyConnection, function: str, limit: datetime, allowed: set[str]) -> None:
@@ -274,7 +281,8 @@ def _delete(cursor: duckdb.DuckDBPyConnection, function: str, limit: datetime, a
             f"ducklake_{function} would delete {len(more)} files that are needed or too young, such as {min(more)}; "
             "nothing was deleted: run `alignery doctor`, and report this with the version of DuckDB"
         )
-    cursor.execute(f"{call})")
+    with effects.DELETE:
+        cursor.execute(f"{call})")
 
 
 def _bytes(there: dict[str, Row], names: set[str]) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import duckdb
 
+from alignery import effects
 from warehouse import schema
 from warehouse.connection import LAKE, literal, sign
 from warehouse.place import Place
@@ -129,12 +130,14 @@ def view_comment(name: str) -> str:
 
 
 def _land(cursor: duckdb.DuckDBPyConnection, number: int, statements: Iterator[str] | list[str]) -> None:
-    cursor.execute("BEGIN")
+    with effects.BEGIN:
+        cursor.execute("BEGIN")
     for statement in statements:
         cursor.execute(statement)
     cursor.execute(f"INSERT INTO {LAKE}.versions VALUES ({number}, now())")
     sign(cursor, f"schema version {number}", {"schema_version": number})
-    cursor.execute("COMMIT")
+    with effects.COMMIT:
+        cursor.execute("COMMIT")
 
 
 def _statements(number: int) -> list[str]:

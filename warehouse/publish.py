@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from alignery import effects
 from warehouse import look
 from warehouse.card import Release
 from warehouse.export import content_hash, describe, drafted, place, write
@@ -169,7 +170,8 @@ def _publish(
         describe(pinned, release, written, models, draft)
     # What an interrupted publication left there makes way, and nothing else does.
     if (folder / "manifest.json").is_file():
-        shutil.rmtree(folder)
+        with effects.EXPORT_REPLACE:
+            shutil.rmtree(folder)
     place(draft, folder)
     if not there or named:
         _record(lake, release, content, rows, folder, beside)

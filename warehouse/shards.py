@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
 
+from alignery import effects
+
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
@@ -52,7 +54,8 @@ class Shards:
             self._end_shard()
         count = len(self._rows)
         names = {self._draft(n): self._folder / f"{self._split}-{n:05}-of-{count:05}.parquet" for n in range(count)}
-        return {draft.rename(name): rows for (draft, name), rows in zip(names.items(), self._rows, strict=True)}
+        with effects.SHARD_NAME:
+            return {draft.rename(name): rows for (draft, name), rows in zip(names.items(), self._rows, strict=True)}
 
     def _write(self, size: int) -> None:
         import pyarrow.parquet as pq

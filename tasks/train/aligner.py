@@ -22,6 +22,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from alignery import effects
 from prompts import Library, Prompt
 from tasks.train import sft
 from tasks.train.common import Report, Row, Settings, TrainError
@@ -69,7 +70,8 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
     left_out = len(found) - len(rows)
     report = fine_tune("aligner", learnt, start, out, config, sft.trainer, sft.length, left_out=left_out, base=base)
     if start != base:
-        shutil.rmtree(start, ignore_errors=True)
+        with effects.WORK_CLEAR:
+            shutil.rmtree(start, ignore_errors=True)
     return report
 
 

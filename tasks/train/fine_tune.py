@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from alignery import effects
 from tasks.train.common import Report, Row, Settings, TrainError, TrainingFailed
 from tasks.train.facts import within_context, without_special
 from tasks.train.picture import loss_curve
@@ -180,11 +181,11 @@ def _write(report: Report, history: Sequence[Row], folder: WorkFolder) -> None:
             f"{report.config['dtype']}), so that this would be the base model again; raise learning_rate or epochs"
         )
     curve = [{name: entry[name] for name in ("step", "loss", "learning_rate")} for entry in history]
-    (folder.path / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    (folder.path / "history.json").write_text(json.dumps(curve) + "\n", encoding="utf-8")
-    (folder.path / "loss.svg").write_text(
-        loss_curve(report.recipe, [entry["loss"] for entry in curve]), encoding="utf-8"
-    )
+    picture = loss_curve(report.recipe, [entry["loss"] for entry in curve])
+    with effects.MODEL_WRITE:
+        (folder.path / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (folder.path / "history.json").write_text(json.dumps(curve) + "\n", encoding="utf-8")
+        (folder.path / "loss.svg").write_text(picture, encoding="utf-8")
 
 
 def quiet(threads: int | None) -> None:

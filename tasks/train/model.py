@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from alignery import effects
 from alignery.untrusted import excerpt
 from tasks.train.common import Lora, Row, Settings, TrainError
 from tasks.train.facts import check_tokenizer, lora_targets, mend_generation
@@ -163,14 +164,16 @@ def save(policy: Any, tokenizer: Any, base: Path, place: WorkFolder, config: Set
         return []
     folder = place.path
     if config.lora:
-        policy.save_pretrained(folder / "adapter")
+        with effects.MODEL_WRITE:
+            policy.save_pretrained(folder / "adapter")
         if config.lora.four_bit:  # merged into the base as it was, not into what 4 bits left of it
             policy, before = _upon_the_whole(base, folder / "adapter", policy, config)
         policy = policy.merge_and_unload()
     policy.config.use_cache = True  # trainers turn it off, and generation without it is slow
     policy = policy.to(_dtype(config, True))
-    policy.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with effects.MODEL_WRITE:
+        policy.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     return [name for name, mark in marks(policy, config).items() if before[name] != mark]
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alignery import effects
 from prompts import digest
 from tasks.engines.identity import folder_hash
 from tasks.train.common import Row, Settings, TrainError, TrainingFailed
@@ -64,14 +65,18 @@ def work_folder(out: Path, job: str) -> Iterator[WorkFolder]:
     try:
         yield folder
         if folder.is_main:
-            shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
-            (folder.path / "job.json").unlink()
-            _to_disk(folder.path)  # or a power cut after the renaming could leave empty files under the model's name
-            folder.path.rename(out)
-            _to_disk(out.parent, within=False)
+            with effects.WORK_CLEAR:
+                shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
+                (folder.path / "job.json").unlink()
+            with effects.MODEL_SYNC:  # or a power cut after the renaming could leave empty files under the model's name
+                _to_disk(folder.path)
+            with effects.MODEL_RENAME:
+                folder.path.rename(out)
+                _to_disk(out.parent, within=False)
     except (TrainError, TrainingFailed):
         if folder.is_main:
-            shutil.rmtree(folder.path, ignore_errors=True)
+            with effects.WORK_CLEAR:
+                shutil.rmtree(folder.path, ignore_errors=True)
         raise
     finally:
         if lock is not None:
@@ -89,9 +94,11 @@ def _prepare(path: Path, job: str) -> int:
         raise TrainError(f"out: another process is at work in {path}; wait until it is done, or end it") from error
     told, mine = path / "job.json", json.dumps({"job": job})
     if not (told.is_file() and told.read_text(encoding="utf-8") == mine):
-        for left in path.iterdir():
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-        told.write_text(mine, encoding="utf-8")
+        with effects.WORK_CLEAR:
+            for left in path.iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        with effects.WORK_MARK:
+            told.write_text(mine, encoding="utf-8")
     return lock
 
 
@@ -122,7 +129,9 @@ def marks_whole() -> Any:
             processes_state().wait_for_everyone()
             if state.is_world_process_zero:
                 checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-                _to_disk(checkpoint)
-                (checkpoint / WHOLE).touch()
+                with effects.MODEL_SYNC:
+                    _to_disk(checkpoint)
+                with effects.WORK_MARK:
+                    (checkpoint / WHOLE).touch()
 
     return MarksWhole()
