@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from io import StringIO
@@ -25,7 +24,7 @@ from tasks.engines import Completion, Sampling
 from tasks.step import Row, Step, Unparsed
 from tasks.train import work_folder
 from warehouse import Lake, Place, maintain
-from warehouse.journal import FOLDER, Journal
+from warehouse.journal import Journal
 from warehouse.ledger import Batch
 from warehouse.publish import publish
 from warehouse.publish import tag as name_snapshot
@@ -76,7 +75,9 @@ def step(name: str, table: str, parents: tuple[str, ...], fields: Row, carried: 
     )
 
 
-WRITE = step("write", "instructions", (), {"topic": "t", "origin": "self_instruct", "state": "accepted"}, "instruction_id")
+WRITE = step(
+    "write", "instructions", (), {"topic": "t", "origin": "self_instruct", "state": "accepted"}, "instruction_id"
+)
 ANSWER = step("answer", "responses", ("instruction_id",), {"kind": "base"}, "response_id")
 CORRECT = step(
     "correct", "corrections", ("instruction_id", "response_id"), {"template_id": "t", "is_copy": False}, "correction_id"
@@ -183,14 +184,9 @@ def state(place: Place, beside: Path) -> dict[str, Any]:
         for table in ("instructions", "responses", "corrections"):
             found[table] = [row["id"] for row in lake.rows(f"SELECT id FROM {table} ORDER BY id")]
         found["settled"] = [row["k"] for row in lake.rows("SELECT work_key AS k FROM attempts WHERE final ORDER BY 1")]
-        sent = lake.rows("SELECT raw_text FROM attempts WHERE replayed_from IS NULL AND raw_text IS NOT NULL ORDER BY 1")
+        sent = lake.rows(
+            "SELECT raw_text FROM attempts WHERE replayed_from IS NULL AND raw_text IS NOT NULL ORDER BY 1"
+        )
         found["replies"] = [row["raw_text"] for row in sent]
         found["tags"] = [row["name"] for row in lake.rows("SELECT name FROM tags ORDER BY name")]
     return found
-
-
-def copy(base: Path, to: Path) -> None:
-    shutil.copytree(base, to)
-
-
-__all__ = ["FOLDER", "PHASES", "Place", "copy", "leave", "state"]
