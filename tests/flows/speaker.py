@@ -23,7 +23,12 @@ class Speaker(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # connections that wait to be taken; of more, some are cut, and sent again
     served = 0
+    unparsed = 0.0  # the share of replies that hold nothing to be read, told by each request's own seed
     lock = threading.Lock()
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.answered: list[str] = []  # each reply, before its last byte is sent
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -39,6 +44,8 @@ class Handler(BaseHTTPRequestHandler):
             self.server.served += 1
         time.sleep(0.03)
         text = speak(asked["messages"], Sampling(seed=asked["seed"]))
+        if asked["seed"] % 100 < 100 * self.server.unparsed:
+            text = f"unreadable {asked['seed']}"
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
         self._send({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}})
 
@@ -48,6 +55,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
+        with self.server.lock:
+            self.server.answered.append(text)
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:

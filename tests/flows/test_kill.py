@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,35 @@ def test_killed_again_and_again_it_finishes_with_every_row_once(tmp_path: Path, 
     assert again.returncode == 0
     assert json.loads(out)["run"]["sent"] == 0
     assert speaker.served == served
+
+
+def replies(home: Path) -> Counter[str]:
+    """Replies that are in the lake."""
+    with Lake.open(home, read_only=True) as lake:
+        rows = lake.rows("SELECT raw_text FROM attempts WHERE replayed_from IS NULL AND raw_text IS NOT NULL")
+    return Counter(row["raw_text"] for row in rows)
+
+
+@pytest.mark.flow
+def test_where_many_replies_do_not_parse_no_kill_loses_one_that_was_received(tmp_path: Path, speaker: Speaker) -> None:
+    """A try that did not parse is kept as it is answered, and not with the one that settles its row."""
+    speaker.unparsed = 0.4
+    line = {"chunk": 8, "self_instruct": {"accept": 48, "max_candidates": 600, "requests_per_round": 4, "count": 3}}
+    preset = write_preset(tmp_path, speaker.server_port, line | {"reject_limit": 1.0}, in_flight=PLACES)
+    home, draw, lost = tmp_path / "lake", random.Random(11), 0
+    for _ in range(KILLS):
+        kill_mid_way(start(preset, home), speaker, draw.randrange(3 * PLACES, 6 * PLACES))
+        beyond = len(speaker.answered) - kept(home) - lost
+        assert beyond <= PLACES, "more than what was on the wire is lost"
+        lost += beyond
+    process = start(preset, home)
+    process.communicate(timeout=300)
+    assert process.returncode in {0, 3}
+    there, answered = replies(home), Counter(speaker.answered)
+    assert (answered - there).total() == lost
+    assert not there - answered
+    # Only what was on the wire is asked again, so no reply is missing whose words came a second time.
+    assert set(answered) - set(there) == set()
 
 
 @pytest.mark.flow
