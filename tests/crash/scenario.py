@@ -31,9 +31,8 @@ from warehouse.publish import tag as name_snapshot
 
 ROWS = 4
 LINE = {"self_instruct": {"accept": ROWS}}
-PRESET = Preset.model_validate(
-    {"name": "crash", "about": "crash points", "line": LINE, "models": {"generator": {"engine": "scripted", "replies": ["x"]}}}
-)  # fmt: skip
+MODELS = {"generator": {"engine": "scripted", "replies": ["x"]}}
+PRESET = Preset.model_validate({"name": "crash", "about": "crash points", "line": LINE, "models": MODELS})
 
 
 class Noting:
@@ -184,9 +183,7 @@ def state(place: Place, beside: Path) -> dict[str, Any]:
         for table in ("instructions", "responses", "corrections"):
             found[table] = [row["id"] for row in lake.rows(f"SELECT id FROM {table} ORDER BY id")]
         found["settled"] = [row["k"] for row in lake.rows("SELECT work_key AS k FROM attempts WHERE final ORDER BY 1")]
-        sent = lake.rows(
-            "SELECT raw_text FROM attempts WHERE replayed_from IS NULL AND raw_text IS NOT NULL ORDER BY 1"
-        )
+        sent = lake.rows("SELECT raw_text FROM attempts WHERE replayed_from IS NULL AND raw_text IS NOT NULL")
         found["replies"] = [row["raw_text"] for row in sent]
         found["tags"] = [row["name"] for row in lake.rows("SELECT name FROM tags ORDER BY name")]
     return found
