@@ -29,12 +29,14 @@ def check_row(name: str, row: Mapping[str, Any]) -> None:
     fields, known = _fields(name)
     if not known.issuperset(row):
         raise RowRefused(f"{name}: got the column(s) {sorted(set(row) - known)}, expected some of {sorted(known)}")
-    for field, kind, nullable in fields:
+    for field, plain, check, nullable in fields:
         value = row.get(field)
         if value is None:
             if not nullable:
                 raise _refused(name, field, "null")
-        elif not _of_kind(kind, value) or (kind in _CHECKED and not _CHECKED[kind](value)):
+        elif not (type(value) in plain or (isinstance(value, plain) and not isinstance(value, bool))) or (
+            check and not check(value)
+        ):
             shown = "more than 64 bits" if isinstance(value, int) and abs(value) > 2**64 else f"{value!r:.80}"
             raise _refused(name, field, f"{shown} ({type(value).__name__})")
 
@@ -49,24 +51,26 @@ def check_texts(name: str, row: Mapping[str, Any]) -> None:
                 raise _refused(name, field, "half a character (a lone surrogate)") from error
 
 
-def _of_kind(kind: pa.DataType, value: Any) -> bool:
-    plain = _PYTHON[kind]
-    return type(value) in plain or (isinstance(value, plain) and not isinstance(value, bool))
-
-
 def _refused(name: str, field: str, got: str) -> RowRefused:
     column = table(name).field(field)
     return RowRefused(f"{name}.{field}: got {got}, expected {sql_type(column)}: {note(column)}")
 
 
+_Check = Callable[[Any], bool]
+
+
 @cache
-def _fields(name: str) -> tuple[list[tuple[str, pa.DataType, bool]], frozenset[str]]:
+def _fields(name: str) -> tuple[list[tuple[str, tuple[type, ...], _Check | None, bool]], frozenset[str]]:
+    """Each column's name, Python types, further check, and whether it may be null; and all names."""
     schema = table(name)
-    fields = [(field.name, field.type, field.nullable or field.name == "run_id") for field in schema]
+    fields = [
+        (field.name, _PYTHON[field.type], _CHECKED.get(field.type), field.nullable or field.name == "run_id")
+        for field in schema
+    ]
     return fields, frozenset(schema.names)
 
 
-_CHECKED: dict[pa.DataType, Callable[[Any], bool]] = {
+_CHECKED: dict[pa.DataType, _Check] = {
     INT: lambda value: -_MOST[INT] <= value < _MOST[INT],
     LONG: lambda value: -_MOST[LONG] <= value < _MOST[LONG],
     REAL: lambda value: abs(value) <= sys.float_info.max,  # neither is nan
