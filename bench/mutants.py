@@ -2,10 +2,10 @@
 
     python bench/mutants.py [bench/mutants/ledger.yaml …] [--only TEXT …] [--jobs 2] [--timeout 300]
 
-A mutant is data, in `bench/mutants/*.yaml`: the file, the text to be found in it (exactly once), the text to put there,
-the tests that should fail (files or node ids), and what would go wrong. The tree is copied to a temporary folder for
-each job; there a mutant is applied, its tests run (`-x`, default marks), and the file is put back. Before that all tests
-that are named must pass without a change, or a failure would say nothing. It ends with 1 where a mutant survived.
+A mutant is data, in `bench/mutants/*.yaml`: the file, the text to be found in it (exactly once), the text to put
+there, the tests that should fail (files or node ids), and what would go wrong. The tree is copied to a temporary folder
+for each job; there a mutant is applied, its tests run (`-x`, default marks), and the file is put back. Before that all
+tests that are named must pass without a change, or a failure would say nothing. Exit code 1: a mutant survived.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ def main() -> int:
             print(f"{sign:13} {mutant}{f'  ({killer})' if killer else ''}", flush=True)
             tally = counts.setdefault(mutant.file, [0, 0])
             tally[0] += killer is not None
-            tally[1] += not mutant.equivalent
+            tally[1] += killer is not None or not mutant.equivalent
             left += [mutant] if sign == "SURVIVED" else []
     except MutantError as error:
         print(error, file=sys.stderr)

@@ -66,13 +66,39 @@ def test_it_gives_the_same_decision_every_time():
     assert decide(POLICY, *sides) == decide(POLICY, *sides)
 
 
-@pytest.mark.parametrize(("metric", "expected"), [("helpful", 0.0), ("-over_refusal", 0.0), ("over_refusal", 1.0)])
-def test_an_axis_is_the_mean_of_its_metrics_each_the_way_it_is_better(metric, expected):
+@pytest.mark.parametrize(("better", "verdict"), [(1.0, "better"), (0.0, "worse")])
+def test_as_many_prompts_as_are_asked_for_are_enough(better, verdict):
+    decision = decide(POLICY, side(helpful=[1 - better] * 30), side(helpful=[better] * 30))
+    assert decision.axes[0].verdict == verdict
+    assert decision.promoted == (verdict == "better")
+
+
+@pytest.mark.parametrize(("confidence", "deviations"), [(0.95, 1.96), (0.8, 1.2816)])
+def test_the_interval_is_as_wide_as_its_confidence_says(confidence, deviations):
+    """Half of a hundred prompts gain 1: the standard error by hand is sqrt(0.5 · 0.5 / 100) = 0.05."""
+    policy = Policy(confidence=confidence, resamples=20_000)
+    found = moved(policy, "helpful", side(helpful=[0.0] * 100)["helpful"], side(helpful=[0.0, 1.0] * 50)["helpful"])
+    assert found.high - found.low == pytest.approx(2 * deviations * 0.05, rel=0.08)
+    assert found.high + found.low == pytest.approx(1.0, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        (("helpful",), 0.0),
+        (("-over_refusal",), 0.0),
+        (("over_refusal",), 1.0),
+        (("helpful", "over_refusal"), 0.5),
+        (("helpful", "-over_refusal", "over_refusal"), 1 / 3),
+        (("over_refusal", "of another oracle"), 1.0),
+    ],
+)
+def test_an_axis_is_the_mean_of_its_metrics_each_the_way_it_is_better(metrics, expected):
     prompts = [{"prompt_id": "p", "prompt": "How do I plan a report at home?"}]
     answers = [{"prompt_id": "p", "text": "I can't help with that."}]
     assert "over_refusal" in score(prompts[0]["prompt"], answers[0]["text"]), "a benign request of nano's world"
-    policy = Policy(axes={"axis": (metric,)})
-    assert per_prompt(policy, prompts, answers, score)["axis"] == {"p": expected}
+    policy = Policy(axes={"axis": metrics, "none": ("of another oracle",)})
+    assert per_prompt(policy, prompts, answers, score) == {"axis": {"p": expected}, "none": {}}
 
 
 def test_a_prompt_without_an_answer_scores_as_an_empty_one():

@@ -35,6 +35,14 @@ def test_the_length_of_the_run_is_a_setting() -> None:
         Contamination([PROMPT], n=0)
 
 
+def test_each_of_several_prompts_counts() -> None:
+    other = "Why do two old sailors and one young cook on that ship never talk about any storm?"
+    held_out = Contamination([PROMPT, other, "What is 2 + 2?"])
+    for text in (f"Tell me: {PROMPT}", f"Tell me: {other}", "what is 2+2"):
+        assert held_out.reason(text) == REASON
+    assert held_out.reason("Tell me: why do two old sailors never talk about any storm?") is None
+
+
 def test_no_prompts_contaminate_nothing() -> None:
     assert Contamination([]).reason(PROMPT) is None
     assert Contamination(["?!"]).reason("...") is None
@@ -68,8 +76,13 @@ def test_ways_to_write_the_same_are_the_same(text: str, same: str) -> None:
         ("एक छोटी कहानी लिखो जिसमें एक बिल्ली समुद्र से प्यार करती है", "कृपया {} और फिर"),
         ("اكتب قصة قصيرة جدا عن قطة تحب البحر", "من فضلك {} الآن"),
         ("ช่วยเขียนเรื่องสั้นเกี่ยวกับแมว", "กรุณา{}ด้วย"),
+        ("うみのそばでくらすねこのはなしをかいて", "すみません{}ください"),
+        ("カタカナダケデミジカイハナシヲカイテ", "ドウゾ{}クダサイ"),
+        ("សូមសរសេររឿងខ្លីមួយអំពីឆ្មា", "សូម{}ផង"),
+        ("ຂຽນເລື່ອງສັ້ນກ່ຽວກັບແມວ", "ກະລຸນາ{}ແດ່"),
+        ("ကြောင်အကြောင်းပုံပြင်တိုရေးပါ", "ကျေးဇူးပြု၍{}နော်"),
     ],
-    ids=["Chinese", "Hindi", "Arabic", "Thai"],
+    ids=["Chinese", "Hindi", "Arabic", "Thai", "hiragana", "katakana", "Khmer", "Lao", "Burmese"],
 )
 def test_other_scripts_are_seen_inside_a_text_too(prompt: str, around: str) -> None:
     assert Contamination([prompt]).reason(around.format(prompt)) == REASON

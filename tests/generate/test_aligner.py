@@ -39,6 +39,7 @@ def test_an_empty_correction_is_asked_for_again(ask: Callable, answered: Row) ->
 
 
 def test_the_sampling_is_the_papers() -> None:
+    """Aligner (8)"""
     paper = Sampling(temperature=0.3, top_p=0.95, top_k=10, frequency_penalty=1.2, max_tokens=2048)
     assert Config().sampling == paper
 
@@ -85,12 +86,23 @@ def test_a_further_model_answers_and_its_alias_is_on_the_record(ask: Callable, i
     assert records[0]["id"] != records[1]["id"], "two aliases of one model are two answers"
 
 
-def test_inference_is_the_papers() -> None:
-    """Aligner (8)"""
-    sampling = Config().sampling
-    assert (sampling.temperature, sampling.top_p, sampling.top_k) == (0.3, 0.95, 10)
+@pytest.mark.parametrize(("reject", "state"), [(False, "accepted"), (True, "rejected")])
+def test_a_correction_that_declines_is_rejected_where_the_preset_says_so(ask: Callable, answered: Row, reject: bool,
+                                                                         state: str) -> None:  # fmt: skip
+    step = correct(Library(), Config(reject_refusals=reject))
+    assert [a["state"] for a in ask(step, [answered], ScriptedEngine(["I can't help with that."])).attempts] == [state]
 
 
-def test_no_reply_breaks_the_label_and_nothing_is_added() -> None:
+def test_a_correction_that_is_read_otherwise_is_other_work() -> None:
+    engine = ScriptedEngine(["x"])
+    plain, strict = (correct(Library(), Config(reject_refusals=reject)) for reject in (False, True))
+    assert plain.fingerprint(engine) != strict.fingerprint(engine)
+
+
+def test_no_reply_breaks_the_label_and_nothing_is_added_or_lost() -> None:
     pieces = ("Correction:", "## Correction:\n", "the corrected answer :", " Yes.", "\n", "Answer:")
-    assert all(strip_label(reply) in reply for reply in replies(pieces, 3000))
+    for reply in replies(pieces, 1500):
+        said, whole = strip_label(reply), reply.strip()
+        assert whole.endswith(said)
+        lost = whole[: len(whole) - len(said)].strip().lower()
+        assert not lost or (lost.endswith(":") and "correct" in lost and "yes" not in lost)
