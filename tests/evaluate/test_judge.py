@@ -16,6 +16,7 @@ from prompts import Library
 from tasks.engines import RequestRefused, Sampling, ScriptedEngine, open_engine
 from tasks.evaluate.gate import Policy, by_judge, decide
 from tasks.evaluate.judge import Config, interval, judge, outcomes, pairs, parse, report, walkovers
+from tasks.evaluate.judge import figures as judge_figures
 from tasks.step import Outcome, Row, Unparsed, run
 
 HELPFUL = judge(Library(), "helpful", Config())
@@ -121,6 +122,18 @@ def test_judge_6_first_position_rate_and_consistency_by_hand() -> None:
     assert found["first_rate"] == 4 / 7  # aa 1 of 2, ab 2 of 2, ba 0 of 2, at 1 of 1
     always_first = figures(asked(3), "ab ab ab")
     assert (always_first["first_rate"], always_first["consistency"], always_first["tie"]) == (1.0, 0.0, 3)
+
+
+def test_the_table_of_figures_counts_the_pairs_that_were_judged() -> None:
+    found = figures(asked(5), "aa ab -- bb a-") | {"dimension": "helpful"}
+    rows = {row["metric"]: (row["suite"], row["value"], row["count"]) for row in judge_figures("prompts", found)}
+    assert rows["helpful_w"] == ("prompts, against base", 0.0, 3)
+    assert rows["helpful_excluded"] == ("prompts, against base", 2.0, 3)
+    names = {"w", "low", "high", "win_rate", "first_rate", "consistency", "chars_a", "chars_b", "excluded"}
+    assert rows.keys() == {f"helpful_{name}" for name in names}
+    assert [row["metric"] for row in judge_figures("s", report([], []) | {"dimension": "harmless"})] == [
+        "harmless_excluded"
+    ]
 
 
 def test_judge_7_mean_lengths_of_the_pairs_that_count() -> None:

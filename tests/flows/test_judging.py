@@ -79,9 +79,9 @@ def test_every_verdict_is_a_row_with_its_text_and_order(judged):
             row["metric"]: row["value"] for row in lake.rows("SELECT * FROM evals WHERE suite LIKE '%against base'")
         }
     assert len(rows) == 2 * 2 * MANY
-    for row in rows:
-        letter = row["raw_text"].strip()
-        assert row["winner"] == (row["first"] if letter == "A" else {"a": "b", "b": "a"}[row["first"]])
+    won = {"A": {"a": "a", "b": "b"}, "B": {"a": "b", "b": "a"}, "C": {"a": "tie", "b": "tie"}}  # by who came first
+    assert all(row["winner"] == won[row["raw_text"].strip()][row["first"]] for row in rows)
+    assert {(row["first"], row["winner"]) for row in rows} >= {(first, won) for first in "ab" for won in "ab"}
     assert evals["helpful_w"] == other.judged[0]["w"]
     assert again[1] == other
 

@@ -32,6 +32,7 @@ def test_every_request_is_a_row_and_every_row_is_there_once(works: Works) -> Non
     asyncio.run(works.walk())
     attempts = works.rows("SELECT count(*) n, count(DISTINCT id) d, count(DISTINCT work_key) k FROM attempts")[0]
     assert attempts["n"] == attempts["d"] == attempts["k"] == len(works.engine.calls)
+    assert works.asked("self_instruct/generate") == ACCEPT / 3, "no round is asked that is not needed"
     assert works.asked("respond/answer") == ACCEPT
     assert works.asked("constitutional/revision") == ACCEPT * ROUNDS
     for table, expected in {"responses": 2 * ACCEPT, "critiques": 2 * ACCEPT, "revisions": 2 * ACCEPT,

@@ -17,6 +17,7 @@ from prompts import Message
 from tasks.engines import EngineDown, Sampling, ScriptedEngine
 from tasks.generate.instances import Config as Instances
 from tasks.generate.red_team import Config as RedTeam
+from tasks.generate.self_instruct import DUPLICATE
 from warehouse import Lake
 from warehouse.trace import trace
 
@@ -82,6 +83,22 @@ def test_every_candidate_stands_in_the_funnel_with_its_verdict(tested: Works) ->
                             f" WHERE {where}")[0]  # fmt: skip
         assert {name: counts[step][name] for name in found} == found
         assert counts[step]["rows_in"] == counts[step]["accepted"] + counts[step]["rejected"] > 0
+
+
+def test_what_an_earlier_run_accepted_is_not_accepted_again(works: Works) -> None:
+    first = asyncio.run(works.walk())
+    text = str(first.accepted[0]["text"])
+
+    def repeat(prompt: str | list[Message], sampling: Sampling) -> str:
+        new = speak(prompt, sampling)
+        return f"{new}\n4. {text}" if new.startswith("1.") else new
+
+    works.engine = ScriptedEngine(repeat)
+    again = asyncio.run(works.walk(accept=2 * ACCEPT, count=4))
+    assert [row["text"] for row in again.accepted].count(text) == 0 < len(again.accepted)
+    said = works.rows(f"SELECT state, reason, nearest FROM instructions WHERE text = '{text}'")
+    assert {"state": "rejected", "reason": DUPLICATE, "nearest": text} in said
+    assert [row["state"] for row in said].count("accepted") == 1
 
 
 @pytest.mark.parametrize("methods", [{"red_team": RedTeam.model_validate(RED_TEAM)}, {"instances": INSTANCES}])

@@ -94,6 +94,13 @@ def test_the_prompt_numbers_its_examples_and_the_reply_is_read_from_there(librar
     assert carried == {"instruction_id": record["id"], "instruction": record["text"], "topic": "tea"}
 
 
+def test_of_a_list_that_is_too_long_what_was_asked_for_is_read(library: Library, ask: Callable) -> None:
+    row = {"request_id": "q", "topic": "tea", "exemplars": ["a"], "exemplar_ids": []}
+    engine = ScriptedEngine(["\n".join(f"{n}. Task {n} about tea" for n in range(2, 9))])
+    records = ask(generate(library, Config(count=3)), [row], engine).records
+    assert [record["text"] for record in records] == [f"Task {n} about tea" for n in (2, 3, 4)]
+
+
 def test_a_raw_prompt_is_continued_and_a_chat_is_not() -> None:
     assert numbered_items(" text\n5. more text\n6. last", continues=True) == ["text", "more text", "last"]
     assert numbered_items("4. text\n5. more", continues=True) == ["text", "more"]

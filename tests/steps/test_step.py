@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
@@ -39,6 +40,21 @@ def test_another_option_is_other_work_and_another_request() -> None:
     ours, theirs = (asyncio.run(run(choice(*options), ROWS[:1], engine)).attempts[0] for options in ("AB", "AC"))
     assert ours["work_key"] != theirs["work_key"]
     assert ours["request_key"] != theirs["request_key"]
+
+
+def test_whatever_changes_the_outcome_is_other_work() -> None:
+    engine, step = ScriptedEngine(["x"]), choice()
+    others = [
+        replace(step, retries=3),
+        replace(step, name="test.other"),
+        replace(step, config={"strict": True}),
+        replace(step, sampling=Sampling(temperature=0.5)),
+        replace(step, prompt=Library("nano").prompt("respond/answer")),
+        choice("A", "B"),
+    ]
+    prints = [one.fingerprint(engine) for one in (step, *others)]
+    assert len({*prints, step.fingerprint(ScriptedEngine(["x"], identity="another model"))}) == len(others) + 2
+    assert choice().fingerprint(engine) == prints[0]
 
 
 def test_a_choice_that_was_made_is_read_again_and_not_asked() -> None:

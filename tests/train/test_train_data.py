@@ -102,6 +102,11 @@ def test_corrections_and_soft_labels_keep_what_is_learnt_from(tmp_path):
     assert row == {name: row[name] for name in ("prompt", "chosen", "rejected")} | {"p": 0.85}
 
 
+def test_a_judge_may_be_sure(tmp_path):
+    write_view(tmp_path, [soft_preference(PAIRS[0]) | {"p": 0.0}, soft_preference(PAIRS[1]) | {"p": 1.0}])
+    assert [row["p"] for row in read_soft_preferences(tmp_path)] == [0.0, 1.0]
+
+
 @pytest.mark.parametrize("p", [-0.01, 1.01, None, float("nan")])
 def test_a_soft_label_that_is_no_probability_is_named(tmp_path, p):
     write_view(tmp_path, [soft_preference(PAIRS[0]), soft_preference(PAIRS[1]) | {"p": p}])

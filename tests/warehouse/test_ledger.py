@@ -2,10 +2,11 @@
 
 import json
 from contextlib import contextmanager
+from datetime import timedelta
 
 import duckdb
 import pytest
-from lake_rows import attempt, commit, correction, instruction, response
+from lake_rows import START, attempt, commit, correction, instruction, response
 
 from warehouse import Lake, LakeError, LakeFault
 from warehouse.ledger import Batch
@@ -109,6 +110,33 @@ def test_seeds_need_no_attempt_and_land_once(lake):
     assert snapshots(lake) == before
 
 
+def test_two_seeds_are_two_commits_each_with_an_id_of_its_own(lake):
+    """By its id it is told whether a commit whose answer was lost has landed."""
+    for name in ("s1", "s2"):
+        commit(lake, instructions=[instruction(name, attempt_id=None, origin="seed")])
+    assert lake.rows("SELECT count(*) AS n, count(DISTINCT id) AS ids FROM commits") == [{"n": 2, "ids": 2}]
+
+
+def test_of_an_unsettled_call_that_comes_twice_one_lands(lake):
+    down = attempt("k", id="down", state="failed", final=False)
+    assert commit(lake, attempts=[down, down]) == 1
+    assert commit(lake, attempts=[down, attempt("k", id="up")]) == 1
+    assert [row["id"] for row in lake.rows("SELECT id FROM attempts ORDER BY id")] == ["down", "up"]
+
+
+def test_a_reply_that_was_read_again_is_that_of_the_call_that_was_answered(lake):
+    """However often: a third reading must name the first call and not the second."""
+    call = {"request_key": "q", "raw_text": "so", "finish_reason": "stop"}
+    silent = attempt("k0", id="refused", request_key="r", raw_text=None, finish_reason=None)
+    commit(lake, attempts=[attempt("k1", id="sent", **call), silent])
+    for number in (2, 3):
+        again = {"replayed_from": "sent", "created_at": START - timedelta(days=number)}
+        commit(lake, attempts=[attempt(f"k{number}", id=f"a-read-{number}", **call, **again)])
+    found = lake.replies(["q", "r", "nothing"])
+    assert {key: row["id"] for key, row in found.items()} == {("q", 0): "sent"}
+    assert found["q", 0]["raw_text"] == "so"
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -185,6 +213,10 @@ class Lossy:
 @pytest.mark.parametrize("lands", [True, False])
 def test_an_error_at_commit_is_settled_by_the_ledger(lake, monkeypatch, lands):
     plain = Lake.cursor
+    run = [{"id": "r", "state": "started", "flow": "f"}]
+    # The same was written before: that one must not be taken for the one whose answer is lost.
+    lake.write("runs", run, run_id="r", message="run")
+    commit(lake, instructions=[instruction("s0", attempt_id=None, origin="seed")])
 
     @contextmanager
     def lossy(self):
@@ -194,12 +226,17 @@ def test_an_error_at_commit_is_settled_by_the_ledger(lake, monkeypatch, lands):
     monkeypatch.setattr(Lake, "cursor", lossy)
     if lands:
         assert commit(lake, instructions=[instruction("i1")]) == 1
-        lake.write("runs", [{"id": "r", "state": "started", "flow": "f"}], run_id="r", message="run")
+        lake.write("runs", run, run_id="r", message="run")
     else:
-        with pytest.raises(LakeFault, match=r"nothing was committed: .*the answer was lost"):
+        lost = r"nothing was committed: .*the answer was lost"
+        with pytest.raises(LakeFault, match=lost):
             commit(lake, instructions=[instruction("i1")])
+        with pytest.raises(LakeFault, match=lost):
+            commit(lake, instructions=[instruction("s1", attempt_id=None, origin="seed")])
+        with pytest.raises(LakeFault, match=lost):
+            lake.write("runs", run, run_id="r", message="run")
     monkeypatch.undo()
-    assert counts(lake, "instructions", "runs") == ([1, 1] if lands else [0, 0])
+    assert counts(lake, "instructions", "runs") == ([2, 2] if lands else [1, 1])
     assert commit(lake, instructions=[instruction("i1")]) == (0 if lands else 1)
 
 
@@ -218,6 +255,9 @@ def test_several_steps_land_in_one_snapshot_with_a_ledger_row_each(lake):
         {"step": "aligner.correct", "fingerprint": "g", "attempts": 1, "records": 1},
         {"step": "respond.answer", "fingerprint": "f", "attempts": 1, "records": 1},
     ]
+    newest = lake.rows("SELECT * FROM ducklake_snapshots('lake') ORDER BY snapshot_id DESC LIMIT 1")[0]
+    assert newest["commit_message"] == "aligner.correct, respond.answer: 2 attempts"
+    assert json.loads(newest["commit_extra_info"]) == {"run": "run-1", "step": "aligner.correct, respond.answer"}
     files = lake.rows("SELECT count(*) AS n FROM ducklake_list_files('lake', 'attempts')")
     assert files == [{"n": 1}], "the calls of all steps are one file"
 

@@ -192,8 +192,29 @@ def test_a_clock_that_was_set_back_makes_no_snapshot_old(filled):
     assert maintain.plan(filled).expired == []
 
 
+def test_a_lake_of_the_last_hour_expires_nothing_however_little_is_kept(lake):
+    """Who began to read it then may be reading on."""
+    fill(lake, count=2)
+    report = maintain.plan(lake, keep=NOW)
+    assert report.expired == []
+    assert [row["why"] for row in report.kept] == ["younger than 1h", "newest"]
+
+
+def test_of_files_that_are_needed_no_longer_those_whose_day_is_over_go(filled):
+    """On SQLite DuckLake takes any time of a day for earlier than any other of it: the rest of that day must stay."""
+    maintain.apply(filled)
+    since = "UPDATE ducklake_files_scheduled_for_deletion SET schedule_start = ?"
+    times = [f"{datetime.now(UTC) - age:%Y-%m-%d %H:%M:%S.%f}+00" for age in (HOUR, timedelta(days=3))]
+    edit(filled.home, since, times[0])
+    edit(filled.home, f"{since} WHERE data_file_id % 3 = 0", times[1])
+    old = MANY
+    report = maintain.apply(filled)
+    assert (report.deleted["old"], report.waiting["files"]) == (old, 3 * MANY - old)
+    assert len(rows(filled)) == MANY
+
+
 def test_few_files_are_left_alone_and_an_idle_maintenance_commits_nothing(lake):
-    fill(lake, count=3)
+    fill(lake, count=maintain.FEW)
     assert maintain.plan(lake).idle
     before = lake.snapshot()
     maintain.apply(lake)

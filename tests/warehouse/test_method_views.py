@@ -2,7 +2,7 @@
 
 import hashlib
 
-from lake_rows import commit, comparison, correction, half, instruction, on, record, response, revision
+from lake_rows import commit, comparison, correction, instruction, on, record, response, revision
 
 
 def low(text):
@@ -28,19 +28,13 @@ def test_an_answer_that_was_cut_short_trains_nobody(lake):
     assert row["messages"][0] == {"role": "user", "content": ask}
 
 
-def helpful(text):
-    return low(text) // 2 % 1000 < 425
-
-
-def prompts_where(is_helpful, count):
-    texts = (f"question {n}" for n in range(10_000))
-    return [text for text in texts if half(text) == "sft" and helpful(text) == is_helpful][:count]
+# Prompts of the half that trains, by what their words' hash makes of them: a lake of before must divide them so too.
+HARMFUL, HELPFUL = ["question 12"], ["question 0", "question 3", "question 4"]
 
 
 def test_constitutional_mixes_revisions_of_all_rounds_with_helpful_answers(lake):
     """Constitutional AI (3), (6)"""
-    (harm,), (good, plain, mended) = prompts_where(False, 1), prompts_where(True, 3)
-    names = dict(zip(("harm", "good", "plain", "mended"), (harm, good, plain, mended), strict=True))
+    names = dict(zip(("harm", "good", "plain", "mended"), (HARMFUL[0], *HELPFUL), strict=True))
     commit(
         lake,
         instructions=[instruction(name, text) for name, text in names.items()],
@@ -61,6 +55,41 @@ def test_constitutional_mixes_revisions_of_all_rounds_with_helpful_answers(lake)
         ("kind good", "principled", None),
         ("better", "revision", 1),
         ("best", "revision", 3),
+    ]
+
+
+def test_of_each_round_and_of_each_helpful_prompt_the_newest_counts(lake):
+    """Whatever the clock said; a principled answer before a base one, and none that was cut short or that changed."""
+    names = dict(zip(("harm", "kind", "cut", "half"), (HARMFUL[0], *HELPFUL), strict=True))
+    commit(
+        lake,
+        instructions=[instruction(name, text) for name, text in names.items()],
+        responses=[
+            *(response(f"b-{name}", name, f"first {name}") for name in names),
+            response("old", "kind", "old", kind="principled", minute=60),
+            response("short", "cut", "kind, but", kind="principled", complete=False),
+        ],
+        revisions=[
+            revision("v1", "harm", "b-harm", "the old better", minute=60),
+            revision("v2", "harm", "b-harm", "best", round=2, target_id="v1"),
+            revision("same-kind", "kind", "b-kind", "first kind", changed=False),
+            revision("same-cut", "cut", "b-cut", "first cut", changed=False),
+            # Of two rounds one changed it: it is not an answer that nobody would change.
+            revision("same-half", "half", "b-half", "first half", changed=False),
+            revision("other-half", "half", "b-half", "mended", round=2, target_id="same-half"),
+        ],
+    )
+    commit(
+        lake,
+        responses=[response("new", "kind", "new", kind="principled")],
+        revisions=[revision("v3", "harm", "b-harm", "the new better")],
+    )
+    found = lake.rows("SELECT id, source, round FROM constitutional ORDER BY id")
+    assert [tuple(row.values()) for row in found] == [
+        ("b-cut", "base", None),
+        ("new", "principled", None),
+        ("v2", "revision", 2),
+        ("v3", "revision", 1),
     ]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lake_rows import attempt, commit, instruction
 
-from warehouse import Lake, Place, lock
+from warehouse import Lake, LakeFault, Place, lock
 from warehouse.place import place
 
 KEYS = [f"k{n}" for n in range(40)]
@@ -113,6 +113,34 @@ def test_who_waits_says_for_whom(lake, monkeypatch, caplog):
     (message,) = caplog.messages
     assert message.startswith(f"waiting for the lock 'lake' of {lake.home}, held by pid {os.getpid()} on ")
     assert message.endswith(": run-a, x.ask")
+
+
+def test_a_lock_file_that_is_replaced_while_it_is_taken_is_taken_anew(lake, monkeypatch):
+    """Somebody deletes the file between its opening and its locking: who holds that one holds nothing."""
+    path, taken = lake.home / "lake.lock", lock._taken
+
+    def late(file):
+        monkeypatch.undo()
+        path.unlink()
+        path.touch()
+        return taken(file)
+
+    monkeypatch.setattr(lock, "_taken", late)
+    with lock.exclusive(lake.place, "lake", "the first"):
+        with (
+            pytest.raises(LakeFault, match=r"held by pid .*: the first; wait"),
+            lock.exclusive(lake.place, "lake", "the second", wait=False),
+        ):
+            pass
+        assert lock.holder(lake.place, "lake").endswith(": the first")
+    assert lock.holder(lake.place, "lake") is None
+
+
+def test_the_lock_names_its_newest_holder_alone(lake):
+    for who in ("a run with a long name", "b"):
+        with lock.exclusive(lake.place, "lake", who):
+            (line,) = (lake.home / "lake.lock").read_text().splitlines()
+            assert line.endswith(f": {who}")
 
 
 def test_a_dead_holder_holds_nothing(lake):

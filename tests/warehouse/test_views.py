@@ -10,14 +10,16 @@ from lake_rows import (
     correction,
     critique,
     half,
+    instance,
     instruction,
     on,
+    record,
     response,
     revision,
 )
 
 from warehouse import look
-from warehouse.migrate import VIEWS, view_comment, view_sql
+from warehouse.migrate import VIEWS, view_comment
 from warehouse.schema import RECORDS
 
 
@@ -119,6 +121,60 @@ def test_qac_keeps_copies_and_the_newest_correction(lake):
     ]
 
 
+def test_qac_has_each_question_of_the_same_answer_and_each_answer_to_the_same_question(lake):
+    commit(
+        lake,
+        instructions=[instruction("i1", "why?"), instruction("i2", "how?"), instruction("twin", "why?")],
+        responses=[
+            response("b1", "i1", "so"),
+            response("b2", "i2", "so"),
+            response("b3", "i1", "thus"),
+            response("b4", "twin", "so"),
+        ],
+        corrections=[
+            correction("c1", "i1", "b1", "because"),
+            correction("c2", "i2", "b2", "like this"),
+            correction("c3", "i1", "b3", "therefore"),
+            correction("c4", "twin", "b4", "the newest", minute=1),
+        ],
+    )
+    found = lake.rows("SELECT question, answer, correction FROM qac ORDER BY ALL")
+    assert [tuple(row.values()) for row in found] == [
+        ("how?", "so", "like this"),
+        ("why?", "so", "the newest"),
+        ("why?", "thus", "therefore"),
+    ]
+
+
+def test_of_two_commits_the_later_counts_wherever_the_clock_stood(lake):
+    """An hour that comes twice, or a clock that was set right: the second commit's rows have the earlier times."""
+    taught, chosen = on("sft"), on("preferences")
+    for round, minute in ((1, 60), (2, 0)):
+        instructions = [instruction("i1", taught), instruction("i2", chosen)] if round == 1 else []
+        commit(
+            lake,
+            instructions=instructions,
+            responses=[
+                response(f"p{round}", "i1", f"kind {round}", kind="principled", minute=minute),
+                response(f"w{round}", "i1", f"long {round}", kind="verbose", complete=True, minute=minute),
+                response(f"a{round}", "i1", f"first {round}", minute=minute),
+                response(f"b{round}", "i2", f"first {round}", minute=minute),
+            ],
+            revisions=[
+                revision(f"u{round}", "i1", f"a{round}", f"better {round}", minute=minute),
+                revision(f"v{round}", "i2", f"b{round}", f"better {round}", minute=minute),
+            ],
+            corrections=[correction(f"c{round}", "i2", "b1", f"right {round}", minute=minute)],
+            instances=[instance(f"n{round}", "i2", minute=minute)],
+        )
+    assert {row["source"]: row["id"] for row in lake.rows("SELECT source, id FROM sft")} == {
+        "principled": "p2",
+        "revision": "u2",
+    }
+    for view, id in {"preferences": "v2", "verbose_cloning": "w2", "qac": "c2", "instructed": "n2"}.items():
+        assert [row["id"] for row in lake.rows(f"SELECT id FROM {view}")] == [id], view
+
+
 @pytest.fixture
 def mixed(lake):
     """One run with a retry, two rejects and a failure, and candidates that the gate turned down."""
@@ -153,6 +209,24 @@ def test_funnel_sums_a_steps_calls_and_the_gate(mixed):
     assert (gate["top_reason"], gate["top_reason_count"]) == ("too short", 2)
     total = mixed.rows("SELECT sum(attempts) AS a, sum(tokens_out) AS t FROM funnel")[0]
     assert total == mixed.rows("SELECT count(*) AS a, sum(tokens_out) AS t FROM attempts")[0]
+
+
+def test_funnel_tells_each_runs_rows_and_reasons_apart(mixed):
+    before = {row["step"]: row for row in mixed.rows("SELECT * FROM funnel")}
+    fault = {"step": "x.ask", "state": "rejected"}
+    calls = [
+        attempt("f", reason="prompt of 900 tokens is too long", **fault),
+        attempt("g", reason="prompt of 17 tokens is too long", **fault),
+        attempt("h", reason="empty reply", **fault),
+        attempt("i", step="x.ask", tokens_in=1, tokens_out=2, latency_s=3.0),
+    ]
+    commit(mixed, "run-2", attempts=calls)
+    found = mixed.rows("SELECT * FROM funnel")
+    assert {row["step"]: row for row in found if row["run_id"] == "run-1"} == before
+    (other,) = (row for row in found if row["run_id"] == "run-2")
+    expected = {"rows_in": 4, "attempts": 4, "accepted": 1, "rejected": 3, "top_reason_count": 2}
+    expected |= {"top_reason": "prompt of … tokens is too long", "tokens_in": 31, "tokens_out": 17, "seconds": 4.5}
+    assert {name: other[name] for name in expected} == expected
 
 
 def test_usage_sums_what_was_sent_and_leaves_out_what_was_read_again(lake):
@@ -253,8 +327,20 @@ def test_lineage_joins_each_record_and_parent_with_what_wrote_it(lake):
     ]
 
 
-def test_lineage_knows_every_record_table():
-    assert not [table for table in RECORDS if f"FROM {table}\n" not in view_sql("lineage")]
+def test_lineage_knows_every_record_table(lake):
+    blank = {"string": "x", "int32": 1, "double": 0.5, "bool": True}
+    rows = {
+        table: {
+            field.name: blank[str(field.type)] for field in schema if str(field.type) in blank and not field.nullable
+        }
+        | record(f"one of {table}", [f"parent of {table}"])
+        for table, schema in RECORDS.items()
+    }
+    commit(lake, **{table: [row] for table, row in rows.items()})
+    found = lake.rows("SELECT record_table, record_id, parent_id, attempt_id FROM lineage")
+    assert sorted(tuple(row.values()) for row in found) == sorted(
+        (table, f"one of {table}", f"parent of {table}", row["attempt_id"]) for table, row in rows.items()
+    )
 
 
 def test_each_view_is_explained_and_empty_in_an_empty_lake(unwritten):
