@@ -26,6 +26,9 @@ def test_an_answer_that_was_cut_short_trains_nobody(lake):
     (row,) = lake.rows("SELECT * FROM verbose_cloning")
     assert row["id"] == "verbose-True"
     assert row["messages"][0] == {"role": "user", "content": ask}
+    twin = response("twin's", "twin", kind="verbose", complete=True)
+    commit(lake, instructions=[instruction("twin", ask)], responses=[twin])
+    assert [row["id"] for row in lake.rows("SELECT id FROM verbose_cloning")] == ["twin's"], "one of the same words"
 
 
 # Prompts of the half that trains, by what their words' hash makes of them: a lake of before must divide them so too.
@@ -91,6 +94,20 @@ def test_of_each_round_and_of_each_helpful_prompt_the_newest_counts(lake):
         ("v2", "revision", 2),
         ("v3", "revision", 1),
     ]
+
+
+def test_constitutional_divides_at_425_of_1000_and_keeps_each_prompt_of_one_answer(lake):
+    """424 and 425 of 1,000 by their hash; of an answer that nobody criticised it is not known that it is good."""
+    names = {"under": "question 2546", "at": "question 2342", "plain": HELPFUL[0]}
+    commit(
+        lake,
+        instructions=[instruction(name, text) for name, text in names.items()],
+        responses=[response(f"b-{name}", name) for name in names]
+        + [response(f"p-{name}", name, "so", kind="principled") for name in ("under", "at")],
+        revisions=[revision("v", "at", "b-at", "so")],
+    )
+    found = lake.rows("SELECT messages[1].content AS prompt, id FROM constitutional ORDER BY id")
+    assert [tuple(row.values()) for row in found] == [("question 2546", "p-under"), ("question 2342", "v")]
 
 
 def test_the_share_of_helpful_prompts_is_the_papers(lake):
@@ -165,6 +182,20 @@ def test_a_chain_of_revisions_corrects_each_of_its_answers_to_its_end(lake):
         ],
     )
     found = lake.rows("SELECT answer, correction, is_copy, id, correction_id, template_id FROM qac_revised ORDER BY id")
+    # The same answer to another question, and a chain that was begun anew by a clock that was set back.
+    commit(
+        lake,
+        instructions=[instruction("i3", "when?")],
+        responses=[response("b4", "i3", "bad")],
+        revisions=[revision("v4", "i3", "b4", "soon", minute=9)],
+    )
+    commit(lake, revisions=[revision("v5", "i3", "b4", "now")])
+    others = lake.rows("SELECT answer, correction, correction_id FROM qac_revised WHERE question = 'when?' ORDER BY id")
+    assert [tuple(row.values()) for row in others] == [
+        ("bad", "now", "v5"),
+        ("soon", "now", "v5"),
+        ("now", "now", "v5"),
+    ]
     assert [tuple(row.values()) for row in found] == [
         ("bad", "best", False, "b1", "v2", None),
         ("good", "good", True, "b2", "v3", None),
@@ -246,6 +277,27 @@ def test_of_a_pair_the_newest_principle_counts_and_orders_of_two_are_not_mixed(l
     commit(lake, comparisons=[comparison("x3", "i1", "a", "b", 0.2, principle_id="law", principle_hash="k")])
     (row,) = lake.rows("SELECT principle_id, p_a, p_a_first, p_a_second FROM compared")
     assert tuple(row.values()) == ("law", 0.2, 0.2, None)
+    # The newest by the commits' order, whatever the clock says.
+    commit(lake, comparisons=[comparison("x4", "i1", "a", "b", 0.3, principle_id="old", minute=-9)])
+    assert lake.rows("SELECT principle_id, p_a FROM compared") == [{"principle_id": "old", "p_a": 0.3}]
+
+
+def test_a_comparison_after_a_thought_is_another_than_one_without(lake):
+    """And an order that cannot tell which is better does not agree with one that can."""
+    commit(
+        lake,
+        instructions=[instruction("i1")],
+        responses=[response(id, "i1") for id in "abcd"],
+        comparisons=[
+            comparison("x1", "i1", "a", "b", 0.9),
+            comparison("x2", "i1", "a", "b", 0.7, first="b"),
+            comparison("x3", "i1", "a", "b", 0.1, thought_id="t1", minute=-9),
+            comparison("x4", "i1", "c", "d", 0.9),
+            comparison("x5", "i1", "c", "d", 0.5, first="b"),
+        ],
+    )
+    found = lake.rows("SELECT a_id, round(p_a, 6) AS p_a, consistent FROM compared ORDER BY a_id")
+    assert [tuple(row.values()) for row in found] == [("a", 0.8, True), ("c", 0.7, False)]
 
 
 def test_soft_preferences_set_the_better_answer_over_the_other_with_its_probability(lake):
@@ -254,18 +306,20 @@ def test_soft_preferences_set_the_better_answer_over_the_other_with_its_probabil
     commit(
         lake,
         instructions=[instruction("i1", ask)],
-        responses=[response(id, "i1", id if id != "same" else "a") for id in ("a", "b", "even", "same")],
+        responses=[response(id, "i1", id if id != "same" else "a") for id in ("a", "b", "even", "same", "v2")],
         revisions=[revision("v", "i1", "a", "revised")],
         comparisons=[
             comparison("x1", "i1", "a", "b", 0.25),
             comparison("x2", "i1", "a", "v", 0.4),
             comparison("x3", "i1", "a", "even", 0.5),
             comparison("x4", "i1", "a", "same", 0.9),
+            comparison("x5", "i1", "v2", "a", 0.9),
         ],
     )
     rows = lake.rows("SELECT * FROM soft_preferences ORDER BY id")
-    found = [(row["chosen"][0]["content"], row["rejected"][0]["content"], row["p"], row["chosen_id"]) for row in rows]
-    assert found == [("b", "a", 0.75, "b"), ("revised", "a", 0.6, "v")]
+    found = [(row["chosen"][0]["content"], row["rejected"][0]["content"], row["p"]) for row in rows]
+    assert found == [("b", "a", 0.75), ("revised", "a", 0.6), ("v2", "a", 0.9)]
+    assert [(row["chosen_id"], row["rejected_id"]) for row in rows] == [("b", "a"), ("v", "a"), ("v2", "a")]
 
 
 def test_inspectors_are_listed_with_the_lowest_mean_first(lake):
@@ -283,8 +337,10 @@ def test_inspectors_are_listed_with_the_lowest_mean_first(lake):
             inspection("n3", "c", "factual", 0.7, minute=1),
         ],
     )
+    # The last of a chain by the commits' order; at one half it has ended well.
+    commit(lake, inspections=[inspection("n4", "d", "factual", 0.5, minute=-1)])
     found = lake.rows("SELECT * FROM inspectors")
     assert [tuple(row.values()) for row in found] == [
-        ("factual", 1, 0.2, 0.7, 1, 1),
+        ("factual", 1, 0.2, 0.5, 1, 1),
         ("ethical", 1, 0.9, 0.9, 0, 0),
     ]

@@ -204,6 +204,7 @@ def test_funnel_sums_a_steps_calls_and_the_gate(mixed):
     expected |= {"top_reason": "empty reply", "top_reason_count": 2, "tokens_in": 50, "tokens_out": 25, "seconds": 2.5}
     assert {name: ask[name] for name in expected} == expected
     assert ask["run_id"] == "run-1"
+    assert {step for step in steps if step.endswith("gate")} == {"self_instruct.gate"}, "a seed was judged by nobody"
     gate = steps["self_instruct.gate"]
     assert (gate["rows_in"], gate["attempts"], gate["accepted"], gate["rejected"]) == (3, 0, 1, 2)
     assert (gate["top_reason"], gate["top_reason_count"]) == ("too short", 2)
@@ -219,11 +220,14 @@ def test_funnel_tells_each_runs_rows_and_reasons_apart(mixed):
         attempt("g", reason="prompt of 17 tokens is too long", **fault),
         attempt("h", reason="empty reply", **fault),
         attempt("i", step="x.ask", tokens_in=1, tokens_out=2, latency_s=3.0),
+        attempt("j", step="y.ask", state="failed", reason="error 400"),
+        attempt("k", step="y.ask", state="failed", reason="error 400"),
     ]
     commit(mixed, "run-2", attempts=calls)
     found = mixed.rows("SELECT * FROM funnel")
     assert {row["step"]: row for row in found if row["run_id"] == "run-1"} == before
-    (other,) = (row for row in found if row["run_id"] == "run-2")
+    other, same = sorted((row for row in found if row["run_id"] == "run-2"), key=lambda row: row["step"])
+    assert (same["top_reason"], same["top_reason_count"]) == ("error 400", 2), "one reason keeps its number"
     expected = {"rows_in": 4, "attempts": 4, "accepted": 1, "rejected": 3, "top_reason_count": 2}
     expected |= {"top_reason": "prompt of … tokens is too long", "tokens_in": 31, "tokens_out": 17, "seconds": 4.5}
     assert {name: other[name] for name in expected} == expected
@@ -250,6 +254,18 @@ def test_usage_sums_what_was_sent_and_leaves_out_what_was_read_again(lake):
     assert total | {"step": row["step"]} == row
 
 
+def test_usage_has_percentiles_a_model_where_there_is_one_and_calls_without_a_latency(lake):
+    late = START + timedelta(seconds=200)
+    calls = [attempt(f"k{n}", step="a.one", latency_s=float(n), created_at=late) for n in range(101)]
+    other = attempt("b", step="b.two", model="model-b", latency_s=None, created_at=START)
+    commit(lake, attempts=[*calls, other])
+    found = {row["step"]: row for row in lake.rows("SELECT * FROM usage")}
+    one, two, total = (found[step] for step in ("a.one", "b.two", "total"))
+    assert [one[f"latency_p{q}_s"] for q in (50, 90, 99)] == [50.0, 90.0, 99.0]
+    assert (one["model"], two["model"], total["model"]) == ("model-a", "model-b", None)
+    assert two["started_at"] == total["started_at"] == START, "it was sent when it was answered, as far as is known"
+
+
 def test_usage_of_a_run_is_that_of_its_steps_together(lake):
     for run, first in (("run-1", 10), ("run-2", 20)):
         calls = [
@@ -274,6 +290,56 @@ def test_rejects_name_every_row_that_was_not_accepted(mixed):
     assert (call["state"], call["reason"], call["text"], call["parents"]) == ("rejected", "empty reply", " ", ["i1"])
     assert (candidate["step"], candidate["reason"], candidate["text"]) == ("self_instruct.gate", "too short", "short")
     assert (candidate["attempt_id"], candidate["model"], candidate["seed"]) == ("k-gate-try0", "model-a", 7)
+    assert {id: row["final"] for id, row in rows.items() if not row["final"]} == {"b-try0": False}
+
+
+def test_a_rejected_instance_is_told_with_its_input_where_it_has_one(lake):
+    verdict = {"state": "rejected", "reason": "conflict"}
+    topics = [record("t1", key="loose", question_type="law", text="Law", **verdict)]
+    lake.append({"topics": topics}, [attempt("loose", final=False)], run_id="run-1", step="s", fingerprint="f")
+    commit(
+        lake,
+        instances=[instance("n1", "i1", "3 + 4", **verdict), instance("n2", "i1", **verdict)],
+        topics=[
+            record("t1", key="k-loose", question_type="law", text="Law", **verdict) | {"attempt_id": "k-loose-try0"}
+        ],
+    )
+    found = {row["id"]: row for row in lake.rows("SELECT * FROM rejects")}
+    assert {id: row["text"] for id, row in found.items()} == {"n1": "3 + 4\noutput n1", "n2": "output n2", "t1": "Law"}
+    assert all(row["final"] for row in found.values()), "a candidate is judged for good, whatever comes of the call"
+
+
+def test_only_accepted_instances_are_learnt_and_each_input_of_an_instruction(lake):
+    commit(
+        lake,
+        instructions=[instruction("i1", "Add."), instruction("twin", "Add.")],
+        instances=[
+            instance("n1", "i1", "3 + 4"),
+            instance("n2", "i1", "1 + 1", form="output_first"),
+            instance("n3", "i1", "2 + 2", state="rejected", reason="conflict"),
+            instance("n4", "twin", "3 + 4", minute=1),
+        ],
+    )
+    found = lake.rows("SELECT instruction, input, output, classification FROM instructed ORDER BY input")
+    assert [tuple(row.values()) for row in found] == [
+        ("Add.", "1 + 1", "output n2", True),
+        ("Add.", "3 + 4", "output n4", False),
+    ]
+
+
+def test_each_answer_to_a_prompt_has_its_own_newest_revision(lake):
+    ask = on("preferences")
+    commit(
+        lake,
+        instructions=[instruction("i1", ask)],
+        responses=[response("b1", "i1", "first"), response("b2", "i1", "other")],
+        revisions=[
+            revision("v1", "i1", "b1", "better", minute=1),
+            revision("v2", "i1", "b2", "other", minute=2, changed=False),
+        ],
+    )
+    assert [row["id"] for row in lake.rows("SELECT id FROM revised")] == ["v1"]
+    assert [row["id"] for row in lake.rows("SELECT id FROM preferences")] == ["v1"]
 
 
 def test_principles_say_what_each_brought_about(lake):
@@ -281,6 +347,7 @@ def test_principles_say_what_each_brought_about(lake):
         {"hash": "h1", "id": "principle:kind", "source": "Is it kind?"},
         {"hash": "h2", "id": "principle:kind", "source": "Is it gentle?"},
         {"hash": "h", "id": "principle:kind:revision", "source": "Make it kind."},
+        {"hash": "z", "id": "principle:kind:revision", "source": "Make it gentle."},
     ]
     lake.write("prompts", words, run_id="r", message="words")
     commit(
@@ -299,12 +366,14 @@ def test_principles_say_what_each_brought_about(lake):
             critique("q4", "i1", "b1", principle_hash="h2"),
             critique("q5", "i1", "b1", principle_id="law", principle_hash="unknown"),
         ],
+        revisions=[revision("w1", "i1", "b1", "better", round=3, changed=False, principle_hash="g")],
     )
+    commit(lake, revisions=[revision("w2", "i1", "b1", "better", round=4, changed=True, principle_hash="z")])
     kind, law = lake.rows("SELECT * FROM principles")
-    expected = {"principle_id": "kind", "drawn": 4, "revised": 4, "changed": 3, "share_changed": 0.75, "wordings": 2}
+    expected = {"principle_id": "kind", "drawn": 4, "revised": 6, "changed": 4, "share_changed": 4 / 6, "wordings": 3}
     assert {name: kind[name] for name in expected} == expected
-    assert kind["median_round"] == 3
-    assert (kind["critique_request"], kind["revision_request"]) == ("Is it gentle?", "Make it kind.")
+    assert kind["median_round"] == 3.5
+    assert (kind["critique_request"], kind["revision_request"]) == ("Is it gentle?", "Make it gentle.")
     assert (law["drawn"], law["revised"], law["changed"], law["share_changed"]) == (1, 0, 0, None)
 
 
