@@ -61,6 +61,21 @@ def test_too_few_prompts_decide_nothing():
     assert moved(POLICY, "helpful", {}, few["helpful"]).prompts == 0
 
 
+def test_an_axis_of_too_few_prompts_holds_back_however_much_better_another_is():
+    decision = decide(POLICY, side(helpful=[0.0] * 100, honest=[0.5] * 9), side(helpful=[1.0] * 100, honest=[0.5] * 9))
+    assert not decision.promoted
+    assert decision.reasons[0] == "not promoted: honest rests on fewer than 30 prompts (gate.prompts)"
+
+
+@pytest.mark.parametrize("place", [0, 99])
+def test_every_prompt_is_drawn_the_first_and_the_last_too(place):
+    after = [0.0] * 100
+    after[place] = 1.0
+    found = moved(POLICY, "helpful", side(helpful=[0.0] * 100)["helpful"], side(helpful=after)["helpful"])
+    assert (found.low, found.verdict) == (0.0, "same")
+    assert found.high > 0.01
+
+
 def test_it_gives_the_same_decision_every_time():
     sides = side(helpful=[0.0, 1.0] * 50), side(helpful=[0.0, 1.0, 1.0, 1.0] * 25)
     assert decide(POLICY, *sides) == decide(POLICY, *sides)

@@ -89,6 +89,18 @@ def test_a_prompt_without_an_answer_is_lost_to_the_one_that_has_one() -> None:
     assert walkovers(prompts, a, b) == {"p": "a", "r": "b", "s": "tie"}
 
 
+def test_a_judge_that_draws_is_asked_again_and_its_dimensions_are_names() -> None:
+    assert judge(Library(), "helpful", Config(sampling=Sampling(temperature=0.5))).retries == 2
+    for wrong in ([], ["../respond/answer"], ["helpful/../harmless"], ["Helpful"], ["helpful", ""]):
+        with pytest.raises(ValueError, match="expected names of prompts in prompts/judge/"):
+            Config.model_validate({"dimensions": wrong})
+
+
+def test_equal_answers_are_judged_too() -> None:
+    """What a judge says of two answers of the same words is what its first-position rate is read from."""
+    assert len(pairs(answers("a", {"p": "same"}), answers("b", {"p": "same"}))) == 2
+
+
 def test_judge_3_the_judge_is_greedy() -> None:
     assert HELPFUL.sampling == Sampling(temperature=0.0, max_tokens=2048)
     assert HELPFUL.retries == 0
@@ -112,7 +124,8 @@ def test_judge_5_what_was_not_read_is_counted_and_left_out() -> None:
     assert reasons == ["no verdict", "two different verdicts", "no verdict", "too long"]
     found = report(rows, outcome.records)
     assert (found["pairs"], found["excluded"], found["win"], found["tie"], found["lose"]) == (4, 3, 1, 0, 0)
-    assert found["w"] == 1.0
+    assert (found["w"], found["consistency"]) == (1.0, 1.0)
+    assert figures(asked(2), "ab --")["consistency"] == 0.0
 
 
 def test_judge_6_first_position_rate_and_consistency_by_hand() -> None:

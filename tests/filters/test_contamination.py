@@ -63,10 +63,16 @@ def test_a_short_prompt_counts_inside_a_text_from_eight_words_on() -> None:
         ("Was ist eine STRASSE?", "was ist eine straße"),
         ("cafe\u0301 au lait", "café au lait"),
         ("用Python写一首诗", "用 python 写 一首诗。"),
+        ("𠮷野家", "𠮷 野 家"),
     ],
 )
 def test_ways_to_write_the_same_are_the_same(text: str, same: str) -> None:
     assert words(text) == words(same)
+
+
+def test_a_vowel_sign_belongs_to_its_letter() -> None:
+    assert words("बिल्ली की कहानी") == ["बिल्ली", "की", "कहानी"]
+    assert words("𠮷野家") == ["𠮷", "野", "家"]
 
 
 @pytest.mark.parametrize(
@@ -113,6 +119,9 @@ def test_a_wrong_set_is_named_with_its_line_and_field(tmp_path: Path, name: str,
     (tmp_path / name).write_text(text)
     with pytest.raises(UsageError, match=message):
         load(tmp_path / name, "question")
+    pq.write_table(pa.table({"question": ["a", None]}), tmp_path / "null.parquet")
+    with pytest.raises(HeldOutError, match=r"null\.parquet: row 2: question: got "):
+        load(tmp_path / "null.parquet", "question")
     with pytest.raises(TextFileError, match=r"none\.jsonl: cannot be read"):
         load(tmp_path / "none.jsonl", "question")
 

@@ -8,7 +8,7 @@ import pytest
 from rouge_score import rouge_scorer
 
 from tasks.filters import rouge
-from tasks.filters.rouge import RougePool, f_measure, tokens
+from tasks.filters.rouge import Nearest, RougePool, f_measure, tokens
 
 NOUNS = ("cat", "dog", "boat", "tree", "song", "river", "king", "loaf", "star", "glove")
 VERBS = ("Describe the", "Explain to me how a", "Name 3 uses of a", "Compare the", "Why would anybody want a")
@@ -86,6 +86,42 @@ def test_text_without_latin_letters_is_compared_by_trigrams() -> None:
     assert pool.nearest("怎样才能学会 Python 这门语言").similarity < 0.3
 
 
+def test_half_latin_is_latin_and_two_signs_are_one_token() -> None:
+    assert tokens("abc 四五六") == ["abc"]
+    assert tokens("abc 四五六七") != ["abc"]
+    assert tokens("四五") == ["四五"]
+    assert tokens("四五六七") == ["四五六", "五六七"]
+    assert RougePool(["四五"]).nearest("四五").similarity == 1.0
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 50])
+def test_of_equals_the_first_is_named(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    monkeypatch.setattr(rouge, "_CHUNK", chunk)
+    pool = RougePool(["nothing alike", "tea and milk", "milk and tea", "tea and milk!"])
+    assert pool.nearest("tea and ink").text == "tea and milk"
+    two = (Nearest(0.5, 0.5, name, 1) for name in ("first", "second"))
+    assert next(two).merged(next(two)).text == "first"
+
+
+def test_a_mean_is_that_of_all_texts_however_they_are_divided() -> None:
+    assert Nearest(1.0, 1.0, "a", 1).merged(Nearest(0.5, 0.2, "b", 3)) == Nearest(1.0, pytest.approx(0.4), "a", 4)
+
+
+def test_what_is_added_after_a_comparison_overwrites_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rouge, "_CHUNK", 2)
+    texts = [f"{word} {word}s of long {word}land" for word in ("tea", "ink", "fog", "oak", "elm", "ash", "yew")]
+    pool = RougePool()
+    for number, text in enumerate(texts):
+        pool.add(text)
+        assert [pool.nearest(said).text for said in texts[: number + 1]] == texts[: number + 1]
+
+
+def test_half_a_character_is_a_text_too() -> None:
+    cut = "say \ud83d and no more"
+    pool = RougePool([cut])
+    assert pool.nearest(cut).text == cut
+
+
 def test_tokens_are_those_of_rouge_score() -> None:
     assert tokens("Don't stop: 3rd naïve_try!") == ["don", "t", "stop", "3rd", "na", "ve", "try"]
     assert tokens("?!") == []
@@ -142,6 +178,8 @@ def test_more_tokens_than_there_are_codes_share_them(monkeypatch):
     assert len(pool._vocabulary) == 5
     for text in ("one two three", "four five six seven"):
         assert pool.nearest(text).similarity == 1.0  # a shared code only ever adds likeness
+    for number in range(20):
+        assert "\0" not in pool._encode(f"token{number}"), "that ends a text in the file"
 
 
 @pytest.mark.parametrize("place", [1, 0xD7FF, 0xD800, rouge._ROOM])

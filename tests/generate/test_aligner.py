@@ -30,7 +30,14 @@ def test_the_first_answer_is_corrected_even_after_revisions(ask: Callable, answe
     engine = ScriptedEngine([" Every day.\n"])
     revised = answered | {"target_id": "v1", "target": "Once a month."}
     record = ask(correct(Library(), Config()), [revised], engine).records[0]
-    assert record["is_copy"]
+    assert engine.calls[0].prompt[0]["content"].endswith("Answer:\nEvery day.")
+    assert (record["is_copy"], record["response_id"]) == (True, "r1")
+
+
+@pytest.mark.parametrize("upstreams", [("generator",), ("small", "small")])
+def test_no_model_is_asked_twice(upstreams: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="name each further model once"):
+        Config(upstreams=upstreams)
 
 
 def test_an_empty_correction_is_asked_for_again(ask: Callable, answered: Row) -> None:

@@ -84,6 +84,9 @@ def test_a_chain_of_two_rounds(constitution: Callable[[dict[str, str]], Library]
         records += outcome.records
         row = step.carry(row, outcome.records[0])
     first, revision, second, again = records
+    shown = [[turn["content"] for turn in call.prompt if turn["role"] == "assistant"][-2:] for call in engine.calls]
+    assert [said[-1] for said in shown[::2]] == ["Every day.", "Once a week."], "each round criticises what it found"
+    assert shown[1::2] == [["Every day.", "Too often."], ["Once a week.", "Still too often."]]
     assert first["principle_id"] == revision["principle_id"] == "care"
     (principle,) = library.principles()
     assert (first["principle_hash"], revision["principle_hash"]) == (principle.critique_hash, principle.revision_hash)
@@ -146,11 +149,30 @@ def test_preambles_and_outer_quotes_are_taken_off(reply: str) -> None:
         '"Less" is the word, not "more"',
         "'Tis a plant that wants little water, 'tis said'",
         "Here is how it works. A revised plan: water it less.",
+        "“Less” and “little”",
+        "“Less is more”, he said, and „more is less”",
+        "‘Less is more’ is not what ’90s gardeners’",
         '"',
     ],
 )
 def test_what_belongs_to_the_answer_stays(reply: str) -> None:
     assert strip_preamble(reply) == reply
+
+
+def test_the_same_words_in_another_round_want_another_reply(answered: Row) -> None:
+    engine = ScriptedEngine(["x"])
+    named = {"principle_id": "care", "principle_hash": "h", "critique_id": "c", "critique": "Too often."}
+    row = answered | named | {"critique_request": "Criticise", "revision_request": "Revise"}
+    for make in (critique, revise):
+        steps = [make(Library(), Config(), round) for round in (1, 2)]
+        keys = {step.request_key(row, "the same words", engine) for step in steps}
+        assert len(keys) == 2
+
+
+def test_a_revision_that_is_read_otherwise_is_other_work() -> None:
+    engine = ScriptedEngine(["x"])
+    prints = {revise(Library(), Config(reject_refusals=reject), 1).fingerprint(engine) for reject in (False, True)}
+    assert len(prints) == 2
 
 
 def test_a_preamble_and_nothing_else_is_asked_for_again(ask: Callable, answered: Row) -> None:

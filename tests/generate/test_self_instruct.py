@@ -246,8 +246,51 @@ def test_settings_refuse_a_mistyped_key_and_keep_the_figures_that_are_not_given(
 
 def test_targets_are_no_part_of_the_work_and_the_gate_is(library: Library) -> None:
     engine = ScriptedEngine(["1. x"])
-    prints = [
-        generate(library, config).fingerprint(engine)
-        for config in (Config(), Config(accept=9, max_candidates=10, requests_per_round=2), Config(rouge_l=0.6))
-    ]
-    assert prints[0] == prints[1] != prints[2]
+    same = [Config(), Config(accept=9, max_candidates=10, requests_per_round=2)]
+    other = [Config(rouge_l=0.6), Config(count=3), Config(min_words=2), Config(blacklist=()), Config(ascii_start=False)]
+    prints = [generate(library, config).fingerprint(engine) for config in (*same, *other)]
+    assert prints[0] == prints[1]
+    assert len(set(prints)) == 1 + len(other)
+
+
+def test_requests_of_the_same_words_get_a_reply_each(library: Library) -> None:
+    engine, step = ScriptedEngine(["1. x"]), generate(library, Config())
+    one = {"request_id": "q", "topic": "tea", "exemplars": ["First task."], "exemplar_ids": []}
+    keys = {step.request_key(row, "the same words", engine) for row in (one, one | {"request_id": "r"})}
+    assert len(keys) == 2
+
+
+def test_requests_of_one_topic_show_other_seeds_and_the_same_seeds_are_two_requests(tmp_path: Path) -> None:
+    (tmp_path / "self_instruct").mkdir()
+    (tmp_path / "self_instruct/topics.yaml").write_text("topics: [a]")
+    seeds = "".join(f'{{"topic": "a", "instruction": "seed {n}"}}\n' for n in range(30))
+    (tmp_path / "self_instruct/seeds.jsonl").write_text(seeds)
+    rows = requests(Library(overlay=tmp_path), Config(requests_per_round=6), 0, [])
+    assert len({frozenset(row["exemplars"]) for row in rows}) == 6
+    (tmp_path / "self_instruct/seeds.jsonl").write_text('{"topic": "a", "instruction": "one"}')
+    rows = requests(Library(overlay=tmp_path), Config(requests_per_round=6), 0, [])
+    assert len({row["request_id"] for row in rows}) == 6
+
+
+def test_fewer_requests_than_topics_are_a_round_too(tmp_path: Path) -> None:
+    (tmp_path / "self_instruct").mkdir()
+    (tmp_path / "self_instruct/topics.yaml").write_text("topics: [a, b, c, d, e]")
+    (tmp_path / "self_instruct/seeds.jsonl").write_text('{"topic": "a", "instruction": "x"}')
+    asked, _ = walked(Library(overlay=tmp_path), Config(requests_per_round=1), 5, dict.fromkeys("abcde", 1))
+    assert asked == Counter("abcde")
+
+
+def test_the_heuristics_reason_comes_before_an_evaluation_prompts() -> None:
+    judged = gate([{"text": "Draw a cat"}], RougePool(), Config(), Contamination(["draw a cat"]))
+    assert judged[0]["reason"] == "too short"
+
+
+def test_what_a_topic_brings_is_read_from_the_rounds_that_have_ended(library: Library) -> None:
+    """Of two rounds in flight the one before is not known: its two requests for tea brought nothing yet."""
+    config = Config(requests_per_round=2, rounds_in_flight=2, count=6)
+    settled = ["tea", "ink"]
+    accepted = machine("tea", 6) + machine("ink", 2)
+    rows = requests(library, config, 2, accepted, [*settled, "tea", "tea"])
+    assert [row["topic"] for row in rows] == ["ink", "ink"]
+    rows = requests(library, config, 2, accepted, [*settled, "ink", "ink"])
+    assert [row["topic"] for row in rows] == ["tea", "ink"]

@@ -28,6 +28,13 @@ def test_all_files_are_read_in_order_and_other_columns_left(tmp_path):
     assert all(set(row) == {"prompt", "chosen", "rejected"} for row in rows)
 
 
+def test_a_last_file_without_rows_hides_none_before_it(tmp_path):
+    write_view(tmp_path, [conversation(PAIRS[0])], "train-00000-of-00002.parquet")
+    rows = pq.read_table(tmp_path / "train-00000-of-00002.parquet")
+    pq.write_table(rows.slice(0, 0), tmp_path / "train-00001-of-00002.parquet")
+    assert len(read_sft(tmp_path)) == 1
+
+
 @pytest.mark.parametrize(("read", "row"), [(read_sft, conversation), (read_preferences, preference)])
 def test_what_is_held_out_is_never_read(tmp_path, read, row):
     write_view(tmp_path, [row(PAIRS[0])], "test-00000-of-00001.parquet")
@@ -47,6 +54,8 @@ def test_what_is_held_out_is_never_read(tmp_path, read, row):
         ([assistant("Yes")], "user and assistant in turn"),
         ([user("Hi"), user("Hi?"), assistant("Yes")], "user and assistant in turn"),
         ([user("Hi"), {"role": "robot", "content": "Yes"}], "user and assistant in turn"),
+        ([user("Hi"), {"role": "system", "content": "Be brief."}, assistant("Yes")], "user and assistant in turn"),
+        ([{"role": "system", "content": "Be brief."}], "user and assistant in turn"),
         ([user("Hi"), assistant("  ")], r"messages\[1\]\.content: got '  '"),
         ([user("Hi"), assistant(None)], r"messages\[1\]\.content: got None"),
         ([], "at least one"),

@@ -117,6 +117,24 @@ def test_two_seeds_are_two_commits_each_with_an_id_of_its_own(lake):
     assert lake.rows("SELECT count(*) AS n, count(DISTINCT id) AS ids FROM commits") == [{"n": 2, "ids": 2}]
 
 
+def test_two_works_under_the_id_of_one_call_are_one_call(lake):
+    """An id says which call it was: of two under the same, the second was never made."""
+    assert commit(lake, attempts=[attempt("k1", id="one"), attempt("k2", id="one", final=False)]) == 1
+    assert lake.rows("SELECT work_key FROM attempts") == [{"work_key": "k1"}]
+
+
+def test_a_commit_of_records_alone_says_how_many(lake):
+    commit(lake, instructions=[instruction(name, attempt_id=None, origin="seed") for name in ("s1", "s2")])
+    newest = lake.rows("SELECT * FROM ducklake_snapshots('lake') ORDER BY snapshot_id DESC LIMIT 1")[0]
+    assert newest["commit_message"] == "test.step: 2 records"
+
+
+def test_what_a_row_says_of_its_time_stays(lake):
+    row = {"id": "r", "state": "started", "flow": "refresh", "created_at": START}
+    lake.write("runs", [row], run_id="other", message="a run")
+    assert lake.rows("SELECT created_at FROM runs") == [{"created_at": START}]
+
+
 def test_of_an_unsettled_call_that_comes_twice_one_lands(lake):
     down = attempt("k", id="down", state="failed", final=False)
     assert commit(lake, attempts=[down, down]) == 1
@@ -127,8 +145,9 @@ def test_of_an_unsettled_call_that_comes_twice_one_lands(lake):
 def test_a_reply_that_was_read_again_is_that_of_the_call_that_was_answered(lake):
     """However often: a third reading must name the first call and not the second."""
     call = {"request_key": "q", "raw_text": "so", "finish_reason": "stop"}
-    silent = attempt("k0", id="refused", request_key="r", raw_text=None, finish_reason=None)
-    commit(lake, attempts=[attempt("k1", id="sent", **call), silent])
+    silent = {"request_key": "r", "finish_reason": None}
+    refused = [attempt("k0", id="refused", raw_text=None, **silent), attempt("k9", id="torn", raw_text="so", **silent)]
+    commit(lake, attempts=[attempt("k1", id="sent", **call), *refused])
     for number in (2, 3):
         again = {"replayed_from": "sent", "created_at": START - timedelta(days=number)}
         commit(lake, attempts=[attempt(f"k{number}", id=f"a-read-{number}", **call, **again)])

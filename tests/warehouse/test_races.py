@@ -115,14 +115,16 @@ def test_who_waits_says_for_whom(lake, monkeypatch, caplog):
     assert message.endswith(": run-a, x.ask")
 
 
-def test_a_lock_file_that_is_replaced_while_it_is_taken_is_taken_anew(lake, monkeypatch):
+@pytest.mark.parametrize("again", [True, False])
+def test_a_lock_file_that_is_deleted_while_it_is_taken_is_taken_anew(lake, monkeypatch, again):
     """Somebody deletes the file between its opening and its locking: who holds that one holds nothing."""
     path, taken = lake.home / "lake.lock", lock._taken
 
     def late(file):
         monkeypatch.undo()
         path.unlink()
-        path.touch()
+        if again:
+            path.touch()
         return taken(file)
 
     monkeypatch.setattr(lock, "_taken", late)

@@ -138,8 +138,10 @@ def test_a_dimension_without_ratings_and_thresholds_out_of_bounds_are_refused(ra
         taken(rated, tmp_path / "out", min_rating=4.5, dimension="style")
     with pytest.raises(LakeError, match="no row of preferences is rated on 'accuracy'"):
         taken(rated, tmp_path / "out", shape="preferences", min_rating=4.5)
-    with pytest.raises(LakeError, match="got 6, expected 0 to 5"):
-        Selection(6)
+    assert [Selection(least).min_rating for least in (0, 5)] == [0, 5]
+    for wrong in (6, 5.1, -0.1):
+        with pytest.raises(LakeError, match=f"got {wrong}, expected 0 to 5"):
+            Selection(wrong)
     with pytest.raises(LakeError, match="a control has the size of a selection"):
         Selection(control=True)
 
