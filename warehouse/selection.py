@@ -27,7 +27,7 @@ _ANSWER = {
 _WELL = "SELECT id FROM scored WHERE well"
 _CONTROL = """
     SELECT id FROM scored
-    QUALIFY row_number() OVER (PARTITION BY held_out ORDER BY md5_number_lower(id), id)
+    QUALIFY row_number() OVER (PARTITION BY held_out ORDER BY md5_number_lower(id))
         <= count(*) FILTER (well) OVER (PARTITION BY held_out)"""
 # (ids, answers) of a batch of rows → the ids of those that are too much like one before; it remembers what it saw.
 Marker = Callable[[Sequence[str], Sequence[str]], Iterable[str]]

@@ -30,7 +30,6 @@ from rapidfuzz.process import cdist
 _LATIN = re.compile(r"[a-z0-9]+")
 _GRAM = 3
 _CHUNK = 50_000  # pool texts compared at once: 0.4 MB of scores a text
-_TIE = 1e-9  # well under the gap between two different fractions of lengths such as these
 _SURROGATES = range(0xD800, 0xE000)
 _ROOM = 0x10FFFF - len(_SURROGATES)  # codes that there are for tokens
 _END = "\0"  # no token's character
@@ -168,7 +167,7 @@ def _best(code: str, pool: Sequence[str], scores: np.ndarray) -> tuple[Nearest, 
     if not code or not scores.any():
         return Nearest(size=len(scores)), 0
     # Equal fractions may round differently in `rouge_score`, so every one of the best is settled by its arithmetic.
-    best = np.flatnonzero(scores >= scores.max() - _TIE)
+    best = np.flatnonzero(scores == scores.max())
     exact = [f_measure(LCSseq.similarity(code, pool[i]), len(code), len(pool[i])) for i in best]
     top = max(range(len(best)), key=exact.__getitem__)
     return Nearest(exact[top], float(scores.mean()), None, len(scores)), int(best[top])

@@ -83,7 +83,7 @@ def correct(library: Library, config: Config) -> Step:
             raise Unparsed("nothing after the label")
         if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
             raise Rejected(fault)
-        return [{"template_id": prompt.hash, "text": text, "is_copy": text == row["response"].strip()}]
+        return [{"template_id": prompt.hash, "text": text, "is_copy": text == row["response"]}]
 
     return Step(
         name="aligner.correct",

@@ -128,7 +128,7 @@ def revise(library: Library, config: Config, round: int) -> Step:
         text = _said(reply)
         if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
             raise Rejected(fault)
-        return [_principle_of(row) | {"text": text, "changed": text != row["target"].strip()}]
+        return [_principle_of(row) | {"text": text, "changed": text != row["target"]}]
 
     return Step(
         name="constitutional.revise",

@@ -118,7 +118,7 @@ def _turns(where: str, messages: Any, last: str) -> list[Message]:
     spoken = roles[1:] if roles[0] == "system" else roles
     if not spoken or spoken != [("user", "assistant")[place % 2] for place in range(len(spoken))]:
         raise TrainError(f"{where}: got the roles {roles}, expected user and assistant in turn, user first")
-    if roles[-1] != last or (last == "assistant" and len(spoken) < 2):
+    if roles[-1] != last:
         raise TrainError(f"{where}: got the roles {roles}, expected the last to be {last}; mend the view")
     return turns
 
