@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
-from works import PRINCIPLES, Works, speak, write_principles
+from works import PRINCIPLES, Works, make, speak, write_principles
 
 from flows import terminal
 from flows.cli import app
@@ -24,12 +25,25 @@ from warehouse.publish import tag
 Ask = Callable[..., str]
 
 
-@pytest.fixture
-def ask(works: Works) -> Ask:
-    """Run a verb on a walked lake; its standard output. The line was walked twice, under a changed principle."""
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> Works:
+    """A line that was walked twice, under a changed principle."""
+    works = make(tmp_path_factory.mktemp("walked"), empty)
     asyncio.run(works.walk())
     write_principles(works.words, [{**PRINCIPLES[0], "revision": "revise anew"}, *PRINCIPLES[1:]])
     asyncio.run(works.walk())
+    return works
+
+
+@pytest.fixture
+def works(walked: Works, tmp_path: Path) -> Works:
+    """The same over a lake of its own."""
+    return replace(walked, home=shutil.copytree(walked.home, tmp_path / "walked"))
+
+
+@pytest.fixture
+def ask(works: Works) -> Ask:
+    """Run a verb on a walked lake; its standard output."""
     runner = CliRunner()
 
     def run(*arguments: str, code: int = 0) -> str:
@@ -74,7 +88,9 @@ def test_the_diff_names_what_a_changed_principle_superseded(ask: Ask) -> None:
     assert "→" in shown
 
 
-def test_rejects_say_why_with_samples(works: Works) -> None:
+def test_rejects_say_why_with_samples(tmp_path: Path, empty: Path) -> None:
+    works = make(tmp_path, empty)
+
     def curt(prompt: str | list[Message], sampling: Sampling) -> str:
         text = prompt[0]["content"]  # type: ignore[index]
         return " " if text.startswith("respond/answer") else speak(prompt, sampling)
@@ -154,9 +170,8 @@ def test_a_models_words_command_no_terminal() -> None:
     assert terminal.line("a\n\n  b\tc " * 99, 10) == "a b c …"
 
 
-def test_the_verbs_import_nothing_heavy(works: Works, tmp_path: Path) -> None:
-    asyncio.run(works.walk())
-    home = shutil.copytree(works.home, tmp_path / "copy")
+def test_the_verbs_import_nothing_heavy(works: Works) -> None:
+    home = works.home
     code = (
         "import json, sys\nfrom flows.cli import app\n"
         "for verb in json.loads(sys.argv.pop()):\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from works import ACCEPT, Works, speak
+from works import ACCEPT, Works, make, speak
 
 from flows import show_trace
 from flows.line import Line
@@ -112,20 +112,28 @@ def test_the_same_again_sends_nothing(works: Works, methods: dict[str, Any]) -> 
     assert again.accepted == first.accepted
 
 
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> tuple[Works, Line, int]:
+    """A run with both methods that nothing interrupted, what it came to, and how many requests it sent."""
+    works = make(tmp_path_factory.mktemp("straight"), empty)
+    with_methods(works, red_team=RedTeam.model_validate(RED_TEAM), instances=INSTANCES)
+    line = asyncio.run(works.walk())
+    return works, line, len(works.engine.calls)
+
+
 @pytest.mark.parametrize("down_after", [1, 4, 13, 40])
-def test_after_a_fall_it_comes_to_what_a_straight_run_comes_to(tested: Works, tmp_path: Path, down_after: int) -> None:
+def test_after_a_fall_it_comes_to_what_a_straight_run_comes_to(
+    tested: Works, straight: tuple[Works, Line, int], down_after: int
+) -> None:
     with_methods(tested, instances=INSTANCES)
-    straight = Works(tmp_path / "straight", tested.words, tested.preset, ScriptedEngine(speak))
-    tested.home.rename(tmp_path / "kept")
-    expected = asyncio.run(straight.walk())
-    everything = len(straight.engine.calls)
+    whole, expected, everything = straight
     tested.engine = ScriptedEngine(speak, down_after=down_after)
     with pytest.raises(EngineDown):
         asyncio.run(tested.walk())
     tested.engine = ScriptedEngine(speak)
     line = asyncio.run(tested.walk())
     assert line.accepted == expected.accepted
-    assert records(tested) == records(straight)
+    assert records(tested) == records(whole)
     assert len(tested.engine.calls) == everything - down_after
 
 

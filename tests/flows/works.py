@@ -162,8 +162,12 @@ class Works:
 
 @pytest.fixture
 def works(tmp_path: Path, empty: Path) -> Works:
+    return make(tmp_path, empty)
+
+
+def make(folder: Path, empty: Path) -> Works:
     """Twelve instructions, two rounds of critique."""
-    words = tmp_path / "words"
+    words = folder / "words"
     write_words(words)
     preset = {
         "about": "a test",
@@ -176,6 +180,6 @@ def works(tmp_path: Path, empty: Path) -> Works:
             "aligner": {},
         },
     }
-    path = tmp_path / "test.yaml"
+    path = folder / "test.yaml"
     path.write_text(yaml.safe_dump(preset))
-    return Works(shutil.copytree(empty, tmp_path / "lake"), words, load(str(path)), ScriptedEngine(speak))
+    return Works(shutil.copytree(empty, folder / "lake"), words, load(str(path)), ScriptedEngine(speak))

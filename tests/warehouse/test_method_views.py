@@ -290,8 +290,8 @@ def test_a_comparison_after_a_thought_is_another_than_one_without(lake):
         responses=[response(id, "i1") for id in "abcd"],
         comparisons=[
             comparison("x1", "i1", "a", "b", 0.9),
-            comparison("x2", "i1", "a", "b", 0.7, first="b"),
-            comparison("x3", "i1", "a", "b", 0.1, thought_id="t1", minute=-9),
+            comparison("x2", "i1", "a", "b", 0.7, first="b", minute=2),
+            comparison("x3", "i1", "a", "b", 0.1, thought_id="t1", minute=1),
             comparison("x4", "i1", "c", "d", 0.9),
             comparison("x5", "i1", "c", "d", 0.5, first="b"),
         ],
