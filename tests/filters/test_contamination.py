@@ -72,7 +72,7 @@ def test_ways_to_write_the_same_are_the_same(text: str, same: str) -> None:
 
 def test_a_vowel_sign_belongs_to_its_letter() -> None:
     assert words("बिल्ली की कहानी") == ["बिल्ली", "की", "कहानी"]
-    assert words("𠮷野家") == ["𠮷", "野", "家"]
+    assert words("𠮷𠀋野家") == ["𠮷", "𠀋", "野", "家"]
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,22 @@ def test_what_is_added_after_a_comparison_overwrites_nothing(monkeypatch: pytest
         assert [pool.nearest(said).text for said in texts[: number + 1]] == texts[: number + 1]
 
 
+def test_a_comparison_that_was_broken_off_overwrites_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: object, **named: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(rouge, "_CHUNK", 2)
+    texts = [f"{word} {word}s of long {word}land" for word in ("tea", "ink", "fog", "oak", "elm", "ash")]
+    pool = RougePool(texts[:4])
+    with monkeypatch.context() as patch:
+        patch.setattr(rouge, "cdist", broken)
+        with pytest.raises(MemoryError):
+            pool.nearest("tea")
+    for text in texts[4:]:
+        pool.add(text)
+    assert [pool.nearest(text).text for text in texts] == texts
+
+
 def test_half_a_character_is_a_text_too() -> None:
     cut = "say \ud83d and no more"
     pool = RougePool([cut])

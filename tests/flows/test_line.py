@@ -160,6 +160,13 @@ def test_it_stops_short_when_candidates_run_out(works: Works) -> None:
     assert [row["reason"] for row in reasons] == ["near-duplicate: ROUGE-L"]
 
 
+def test_a_model_that_writes_nothing_is_not_asked_for_ever(works: Works) -> None:
+    works.engine = ScriptedEngine(lambda prompt, sampling: " ", down_after=90)
+    line = asyncio.run(works.walk())
+    assert (len(line.accepted), works.asked("respond/answer")) == (0, 0)
+    assert 40 < len(works.engine.calls) <= 60, "each request counts as a candidate of the sixty"
+
+
 def test_an_unparsed_reply_gets_other_seeds_and_each_try_is_a_row(works: Works) -> None:
     def mumble(prompt: str | list[Message], sampling: Sampling) -> str:
         text = speak(prompt, sampling)

@@ -14,7 +14,7 @@ from flows.line import Line
 from flows.presets import load
 from nano.grammar import parse
 from prompts import Message
-from tasks.engines import EngineDown, Sampling, ScriptedEngine
+from tasks.engines import Completion, EngineDown, Sampling, ScriptedEngine
 from tasks.generate.instances import Config as Instances
 from tasks.generate.red_team import Config as RedTeam
 from tasks.generate.self_instruct import DUPLICATE
@@ -83,6 +83,28 @@ def test_every_candidate_stands_in_the_funnel_with_its_verdict(tested: Works) ->
                             f" WHERE {where}")[0]  # fmt: skip
         assert {name: counts[step][name] for name in found} == found
         assert counts[step]["rows_in"] == counts[step]["accepted"] + counts[step]["rejected"] > 0
+
+
+def test_rounds_are_gated_in_their_order_whoever_answers_first(works: Works) -> None:
+    """Two rounds are on their way and write the same; the first is answered last, and is the one that is accepted."""
+    done = asyncio.Event()
+
+    class Late(ScriptedEngine):
+        async def generate(self, prompt: Any, sampling: Sampling) -> Completion:
+            place, reply = len(self.calls), await super().generate(prompt, sampling)
+            if place == 0:
+                await asyncio.wait_for(done.wait(), timeout=60)
+            elif place == 1:
+                asyncio.get_running_loop().call_later(0.2, done.set)
+            return reply
+
+    works.engine = Late(lambda prompt, sampling: "1. Always the very same words here")
+    asyncio.run(works.walk(requests_per_round=1, max_candidates=3, count=1))
+    found = works.rows("SELECT i.state, a.seed FROM instructions i JOIN attempts a ON a.id = i.attempt_id")
+    first = works.engine.calls[0].sampling
+    assert first is not None
+    assert [row["seed"] for row in found if row["state"] == "accepted"] == [first.seed]
+    assert len(found) > 1
 
 
 def test_what_an_earlier_run_accepted_is_not_accepted_again(works: Works) -> None:

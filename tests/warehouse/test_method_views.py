@@ -191,6 +191,7 @@ def test_a_chain_of_revisions_corrects_each_of_its_answers_to_its_end(lake):
     )
     commit(lake, revisions=[revision("v5", "i3", "b4", "now")])
     others = lake.rows("SELECT answer, correction, correction_id FROM qac_revised WHERE question = 'when?' ORDER BY id")
+    assert lake.rows("SELECT count(*) AS n FROM qac_revised") == [{"n": len(found) + 3}], "nor is one lost to it"
     assert [tuple(row.values()) for row in others] == [
         ("bad", "now", "v5"),
         ("soon", "now", "v5"),

@@ -300,9 +300,6 @@ def test_a_rejected_instance_is_told_with_its_input_where_it_has_one(lake):
     commit(
         lake,
         instances=[instance("n1", "i1", "3 + 4", **verdict), instance("n2", "i1", **verdict)],
-        topics=[
-            record("t1", key="k-loose", question_type="law", text="Law", **verdict) | {"attempt_id": "k-loose-try0"}
-        ],
     )
     found = {row["id"]: row for row in lake.rows("SELECT * FROM rejects")}
     assert {id: row["text"] for id, row in found.items()} == {"n1": "3 + 4\noutput n1", "n2": "output n2", "t1": "Law"}
