@@ -33,11 +33,12 @@ def place(text):
 
 
 def out(lake, shape="sft", folder=None, **options):
-    """Export one shape of what the lake holds now, a third of the prompts held out."""
+    """Export one shape, or several, of what the lake holds now, a third of the prompts held out."""
+    shapes = [shape] if isinstance(shape, str) else list(shape)
     release = released(lake, str(lake.snapshot()))
     options = {"held_out": 0.3, "licences": {"model-a": "Apache-2.0"}} | options
     with Lake.open(lake.home, snapshot=release.snapshot_id) as pinned:
-        return export(pinned, [shape], folder or lake.home / "exports" / shape, release=release, **options)
+        return export(pinned, shapes, folder or lake.home / "exports" / shapes[0], release=release, **options)
 
 
 def load(folder, cache, **options):
@@ -61,9 +62,9 @@ def asked(row):
     return row.get("instruction") or row["question"]
 
 
-def sides(done):
-    """Split → prompts."""
-    read = {split: sorted(done.path.glob(f"data/{split}-*.parquet")) for split in ("train", "test")}
+def sides(done, shape=""):
+    """Split → prompts; of several shapes, those of one."""
+    read = {split: sorted((done.path / "data" / shape).glob(f"{split}-*.parquet")) for split in ("train", "test")}
     return {split: {asked(r) for p in paths for r in pq.read_table(p).to_pylist()} for split, paths in read.items()}
 
 
@@ -160,10 +161,12 @@ def test_shards_are_numbered_bounded_and_mirrored_by_their_provenance(filled, tm
 def test_a_prompt_is_on_one_side_in_every_shape_and_stays_there(lake, tmp_path):
     answered(lake, MANY)
     fill_further(lake, MANY)
-    before = {shape: sides(out(lake, shape, tmp_path / "before" / shape)) for shape in SHAPES}
+    done = out(lake, SHAPES, tmp_path / "before")
+    before = {shape: sides(done, shape) for shape in SHAPES}
     answered(lake, MANY, start=MANY)
     fill_further(lake, MANY, start=MANY)
-    after = {shape: sides(out(lake, shape, tmp_path / "after" / shape)) for shape in SHAPES}
+    done = out(lake, SHAPES, tmp_path / "after")
+    after = {shape: sides(done, shape) for shape in SHAPES}
     less = sides(out(lake, "qac", tmp_path / "less", held_out=0.1))
     train, test = (set().union(*(found[side] for found in after.values())) for side in ("train", "test"))
     assert train.isdisjoint(test)
