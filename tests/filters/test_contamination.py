@@ -95,6 +95,12 @@ def test_other_scripts_are_seen_inside_a_text_too(prompt: str, around: str) -> N
     assert Contamination([prompt]).reason(around.format(prompt[: len(prompt) // 3])) is None
 
 
+def test_a_wrong_row_of_a_table_is_counted_from_one(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"question": ["a", None]}), tmp_path / "set.parquet")
+    with pytest.raises(HeldOutError, match=r"set\.parquet:( row )?2: question: got "):
+        load(tmp_path / "set.parquet", "question")
+
+
 def test_sets_are_files_that_the_user_names(tmp_path: Path) -> None:
     lines, table = tmp_path / "set.jsonl", tmp_path / "set.parquet"
     rows = [{"question": PROMPT, "id": 1}, {"question": "Why?", "id": 2}]

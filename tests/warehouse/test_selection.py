@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from lake_rows import commit, fill, fill_further, instruction, on, record, response
@@ -168,6 +170,19 @@ def test_of_answers_that_are_alike_one_stays(lake, tmp_path, shape):
     assert "alike: 1 of 3 left out" in (done.path / "README.md").read_text()
     ids, _ = taken(lake, tmp_path / "both", shape, duplicates=marker, alike="alike", min_rating=4.5)
     assert len(ids["train"] + ids["test"]) == 1
+
+
+def test_what_is_left_out_is_counted_over_all_batches():
+    def batch(ids):
+        return pa.RecordBatch.from_pylist([{"id": id, "held_out": False, "answer": "x"} for id in ids])
+
+    def marker():
+        return lambda ids, answers: [id for id in ids if id in "bd"]
+
+    with duckdb.connect() as db:
+        said = Selection(duplicates=marker, alike="alike").choose(db, "sft", [batch("abc"), batch("de")])
+        assert said == "alike: 2 of 5 left out"
+        assert db.execute("SELECT id FROM chosen ORDER BY id").fetchall() == [("a",), ("c",), ("e",)]
 
 
 @pytest.fixture(scope="module")
