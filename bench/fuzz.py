@@ -219,9 +219,9 @@ def _http(folder: Path, rng: random.Random, count: int) -> Attempts:
 def _journals(folder: Path, rng: random.Random, count: int) -> Attempts:
     """A damaged line between two good ones: these are in the lake then, and the journal does not block it."""
     from fuzz_journals import damaged, lake_has, written
-    from warehouse.recovery import recover
 
     from warehouse import Lake
+    from warehouse.recovery import recover
 
     with Lake.open(_lake(folder)) as lake:
         for number in range(count):

@@ -47,16 +47,17 @@ class Handler(BaseHTTPRequestHandler):
         if asked["seed"] % 100 < 100 * self.server.unparsed:
             text = f"unreadable {asked['seed']}"
         choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": text}}
-        self._send({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}})
+        self._send({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}}, text)
 
-    def _send(self, answer: dict[str, Any]) -> None:
+    def _send(self, answer: dict[str, Any], reply: str | None = None) -> None:
         body = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        with self.server.lock:
-            self.server.answered.append(text)
+        if reply is not None:
+            with self.server.lock:
+                self.server.answered.append(reply)
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
