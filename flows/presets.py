@@ -112,7 +112,7 @@ class Preset(Strict):
         """Find now what would be found under way: a model that is not there, a bad word file.
 
         Raises:
-            SpecError, PromptError, HeldOutError, PriceError: which one, and the fix.
+            SpecError, PromptError, GraphError, HeldOutError, PriceError: which one, and the fix.
         """
         for spec in self.models.values():
             spec.identity()

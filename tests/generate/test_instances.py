@@ -20,18 +20,20 @@ from tasks.generate.instances import (
     SURPLUS,
     TWICE,
     Config,
-    check,
     classify,
     input_first,
     instances,
     judged,
     output_first,
+    stages,
     stands_alone,
     verdict,
 )
+from tasks.stage import Context
 from tasks.step import Row, Unparsed
 
 FREE = Contamination([])
+NOTHING = Context({}, FREE)
 PIECES = ("Example 1\n", "Example 2:\n", "Input: a\n", "Output: b\n", "Label: c\n", "Input: none\n", "Class label: d\n")
 
 
@@ -174,5 +176,5 @@ def test_demonstrations_are_part_of_the_work(tmp_path: Path) -> None:
 
 def test_seeds_without_outputs_are_refused_before_anything_is_sent() -> None:
     with pytest.raises(PromptError, match=r"seeds\.nano\.jsonl: got 0 classification tasks .* line\.instances"):
-        check(Library("nano"), Config())
-    check(Library(), Config())
+        stages(Library("nano"), Config(), NOTHING)
+    assert len(stages(Library(), Config(), NOTHING)) == 3
