@@ -19,7 +19,6 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from alignery import effects
 from warehouse import formats
 from warehouse.card import Exported, Release, Split, manifest, render
 from warehouse.content import Content, digest
+from warehouse.exported import IN_THE_WAY, holds_export, sha256
 from warehouse.lake import Lake
 from warehouse.lock import exclusive
 from warehouse.schema import TABLES, LakeError, LakeFault, Row
@@ -43,7 +43,6 @@ SPLITS = ("train", "test")
 HELD_OUT = 0.05  # of the prompts; our choice
 SHARD_ROWS = 100_000  # of a file at most; our choice
 _GRAIN = 1_000_000  # the share that is held out is counted in millionths
-_IN_THE_WAY = "something that is no export stands there; move it away, or choose another folder"
 _THREADS = 1
 _PLACES = 1 << 16
 _PART = 50_000  # instructions whose rows are sorted at once; our choice
@@ -106,7 +105,7 @@ def export(
             empty += f" but {left_out} whose prompts are in evaluation sets" if left_out else ""
             raise LakeError(f"{pinned.place}: nothing to export: {empty}; run `alignery refresh` first")
         facts = describe(pinned, release, written, licences, draft, held_out)
-        created = not _same(folder, facts)
+        created = not holds_export(folder, facts)
         if created:
             place(draft, folder)
     rows = {name: {split: part.rows for split, part in shape.splits.items()} for name, shape in written.items()}
@@ -198,7 +197,7 @@ def place(draft: Path, folder: Path) -> None:
         with effects.EXPORT_RENAME:
             draft.rename(folder)
     except OSError as error:
-        raise LakeError(f"{folder}: {_IN_THE_WAY}") from error
+        raise LakeError(f"{folder}: {IN_THE_WAY}") from error
 
 
 def _shape(name: str, held_out: float, taken: str = "* EXCLUDE prompt_text", where: str = "") -> tuple[str, str]:
@@ -317,40 +316,9 @@ class _Writing:
     def finish(self) -> Split:
         data, provenance = (
             {
-                str(path.relative_to(self._draft)): {"rows": rows, "sha256": _sha256(path)}
+                str(path.relative_to(self._draft)): {"rows": rows, "sha256": sha256(path)}
                 for path, rows in shards.finish().items()
             }
             for _, shards in self._shards
         )
         return Split(self._content.hexdigest(), data, provenance)
-
-
-def _same(folder: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether the folder holds this very export; False where there is nothing.
-
-    Raises:
-        LakeError: something else stands there.
-    """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return False
-    try:
-        there = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        found = _layout(there)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LakeError(f"{folder}: {_IN_THE_WAY}") from error
-    if found != _layout(facts):
-        what = f"another export stands there (snapshot {there['snapshot_id']}, content {found[0][:12]})"
-        raise LakeError(f"{folder}: {what}; move it away, or choose another folder")
-    for name, file in there["files"].items():
-        if not (folder / name).is_file() or _sha256(folder / name) != file["sha256"]:
-            raise LakeError(f"{folder / name}: not as its export's manifest says; delete that export, to make it again")
-    return True
-
-
-def _layout(facts: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
-    return facts["content_hash"], {name: file["rows"] for name, file in facts["files"].items()}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

@@ -115,7 +115,7 @@ def _counted(
     given: Sequence[Row],
     rows: Sequence[Row],
     is_main: bool,
-) -> tuple[list[int], dict[str, int]]:
+) -> tuple[list[int], dict[str, Any]]:
     """Lengths of the rows that are trained on, and how many were left out for which reason, which is said too."""
     special, identical = len(given) - len(rows), drop_identical(trainer, config.max_length)
     kept = _kept(trainer, length, config, identical)
