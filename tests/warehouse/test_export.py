@@ -34,8 +34,7 @@ def place(text):
 
 def out(lake, shape="sft", folder=None, **options):
     """Export one shape, or several, of what the lake holds now, a third of the prompts held out."""
-    shapes = [shape] if isinstance(shape, str) else list(shape)
-    release = released(lake, str(lake.snapshot()))
+    shapes, release = [shape] if isinstance(shape, str) else list(shape), released(lake, str(lake.snapshot()))
     options = {"held_out": 0.3, "licences": {"model-a": "Apache-2.0"}} | options
     with Lake.open(lake.home, snapshot=release.snapshot_id) as pinned:
         return export(pinned, shapes, folder or lake.home / "exports" / shapes[0], release=release, **options)
@@ -165,8 +164,8 @@ def test_a_prompt_is_on_one_side_in_every_shape_and_stays_there(lake, tmp_path):
     before = {shape: sides(done, shape) for shape in SHAPES}
     answered(lake, MANY, start=MANY)
     fill_further(lake, MANY, start=MANY)
-    done = out(lake, SHAPES, tmp_path / "after")
-    after = {shape: sides(done, shape) for shape in SHAPES}
+    later = out(lake, SHAPES, tmp_path / "after")
+    after = {shape: sides(later, shape) for shape in SHAPES}
     less = sides(out(lake, "qac", tmp_path / "less", held_out=0.1))
     train, test = (set().union(*(found[side] for found in after.values())) for side in ("train", "test"))
     assert train.isdisjoint(test)
