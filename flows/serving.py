@@ -37,7 +37,6 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
 
     One process does it all. A Prefect server is started for it, unless PREFECT_API_URL names one.
     """
-    check_installed("serve", preset)
     from flows.presets import PresetError, load
     from warehouse import Lake
     from warehouse.lock import exclusive
@@ -48,6 +47,7 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
             raise PresetError(
                 f"preset {preset}: got no 'schedule' section; say when, as in: schedule: {{refresh: '0 3 * * *'}}"
             )
+        check_installed("serve", preset)
         made.check()
         place = made.place(home.absolute())
         Lake.open(place).close()

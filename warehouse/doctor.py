@@ -13,8 +13,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
+from warehouse.catalog_copy import catalog_copy
 from warehouse.checks import CHECKS, Finding, bounded
-from warehouse.connection import catalog_copy
 from warehouse.damage import data_files
 from warehouse.lake import Lake
 from warehouse.lock import holder

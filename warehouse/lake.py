@@ -20,7 +20,8 @@ import duckdb
 from alignery import effects
 from alignery.untrusted import excerpt
 from warehouse import faults, ledger, migrate, schema
-from warehouse.connection import CATALOG, LAKE, as_rows, catalog_copy, connect, interruptible
+from warehouse.catalog_copy import catalog_copy
+from warehouse.connection import CATALOG, LAKE, as_rows, connect, interruptible
 from warehouse.ledger import Batch
 from warehouse.lock import exclusive
 from warehouse.migrate import VIEWS, view_comment

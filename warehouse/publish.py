@@ -20,7 +20,7 @@ from warehouse.card import Release
 from warehouse.export import content_hash, describe, drafted, place, write
 from warehouse.lake import Lake
 from warehouse.lock import exclusive
-from warehouse.schema import LakeError, Row
+from warehouse.schema import LakeError, LakeFault, Row
 from warehouse.selection import Selection
 from warehouse.snapshots import check_name
 
@@ -121,8 +121,12 @@ def tag(
             )
         snapshot = lake.snapshot() if snapshot is None else snapshot
         # As an export would have it, written for its hash alone.
-        with Lake.open(lake.place, snapshot=snapshot) as pinned, tempfile.TemporaryDirectory() as draft:
-            written = write(pinned, PUBLISHED, Path(draft))
+        try:
+            with Lake.open(lake.place, snapshot=snapshot) as pinned, tempfile.TemporaryDirectory() as draft:
+                written = write(pinned, PUBLISHED, Path(draft))
+        except OSError as error:
+            where = tempfile.gettempdir()
+            raise LakeFault(f"{where}: the tag's rows cannot be written: {error.strerror}; make room there") from error
         counts, content = {shape: part.rows for shape, part in written.items()}, content_hash(written)
         entry = {"name": name, "snapshot_id": snapshot, "content_hash": content, "rows": json.dumps(counts)}
         rows = {"tags": [entry | {"message": message}], **beside(counts)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from prompts import Message, digest
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling
@@ -62,8 +62,8 @@ class ScriptedEngine:
         reply = self._reply(prompt, sampling)
         if isinstance(reply, Exception):
             raise reply
-        if isinstance(reply, Completion):
-            return replace(reply, text=without_thought(reply.text))
+        if isinstance(reply, Completion):  # as it is: a test may hand over what no engine should
+            return reply
         reply = without_thought(reply)
         return Completion(reply, "stop", len(text_of(prompt).split()), len(reply.split()), self._latency_s)
 

@@ -68,8 +68,7 @@ def work_folder(out: Path, job: str) -> Iterator[WorkFolder]:
             with effects.WORK_CLEAR:
                 shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
                 (folder.path / "job.json").unlink()
-            with effects.MODEL_SYNC:  # or a power cut after the renaming could leave empty files under the model's name
-                _to_disk(folder.path)
+            _to_disk(folder.path)  # or a power cut after the renaming could leave empty files under the model's name
             with effects.MODEL_RENAME:
                 folder.path.rename(out)
                 _to_disk(out.parent, within=False)
@@ -107,7 +106,8 @@ def _to_disk(folder: Path, within: bool = True) -> None:
     for path in [*(folder.rglob("*") if within else ()), folder]:
         handle = os.open(path, os.O_RDONLY)
         try:
-            os.fsync(handle)
+            with effects.MODEL_SYNC:
+                os.fsync(handle)
         finally:
             os.close(handle)
 
@@ -129,8 +129,7 @@ def marks_whole() -> Any:
             processes_state().wait_for_everyone()
             if state.is_world_process_zero:
                 checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-                with effects.MODEL_SYNC:
-                    _to_disk(checkpoint)
+                _to_disk(checkpoint)
                 with effects.WORK_MARK:
                     (checkpoint / WHOLE).touch()
 

@@ -33,7 +33,8 @@ PROCESSES.set_forkserver_preload(["points", "psycopg", "pandas", "orjson"])
 DIED = 77
 FAULTS = ("die", "ENOSPC", "EIO", "lock lost", "reply lost")
 _SQL = {"begin", "insert", "ledger row", "commit", "merge", "expire", "delete files"}
-_NO_WRITE = {"begin", "lock released", "journal truncate"}
+# Nothing is written there, or a failure to is ignored.
+_NO_WRITE = {"begin", "lock released", "journal truncate", "draft removed", "temporary files removed"}
 _TORN = """
     SELECT 1 FROM (SELECT snapshot_id, sum(attempts) AS n FROM commits GROUP BY 1) c
     FULL JOIN (SELECT snapshot_id, count(*) AS n FROM attempts GROUP BY 1) a USING (snapshot_id)

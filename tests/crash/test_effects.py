@@ -16,8 +16,8 @@ CALLS = {f"os.{name}" for name in _OS} | {
     f"shutil.{name}" for name in ("rmtree", "move", "copytree", "copy", "copyfile")
 }
 METHODS = {"unlink", "rename", "rmdir", "touch", "write_text", "write_bytes", "save_pretrained"}
-# What holds nothing of the lake's: Prefect's own folder.
-ELSEWHERE = {"flows/server.py", "flows/serving.py"}
+# What holds nothing of the lake's: Prefect's own folder, and a copy in the system's temporary folder.
+ELSEWHERE = {"flows/server.py", "flows/server_process.py", "flows/serving.py", "warehouse/catalog_copy.py"}
 
 
 def unnamed(source: str) -> list[int]:

@@ -305,7 +305,7 @@ def test_a_preset_names_evaluation_sets_and_a_wrong_one_is_told_before_anything_
     (tmp_path / "set.jsonl").write_text('{"question": "Do not write this."}\n')
     made = yaml.safe_load((SHIPPED / "nano.yaml").read_text()) | {"evaluate": None}
     made["models"]["generator"] = {"engine": "scripted", "replies": ["unused"]}
-    for field, fault in (("question", None), ("prompt", r"set.jsonl:1: prompt: got no text in \['question'\]")):
+    for field, fault in (("question", None), ("prompt", r"set.jsonl: line 1: prompt: got the fields \['question'\]")):
         made["line"]["decontaminate"] = [{"path": "${SET}", "field": field}]
         (tmp_path / "mine.yaml").write_text(yaml.safe_dump(made))
         preset = load(str(tmp_path / "mine.yaml"))

@@ -254,7 +254,7 @@ def test_a_probe_that_gets_nothing_says_why(works: Works) -> None:
 
 
 def priced(works: Works, **prices: object) -> None:
-    path = works.words / "prices.yaml"
+    path = works.home.parent / "prices.yaml"
     path.write_text(yaml.safe_dump({"date": "2026-01-31", "currency": "EUR", "models": prices}))
     works.preset = works.preset.model_copy(update={"prices": path})
 
