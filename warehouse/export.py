@@ -160,7 +160,7 @@ def write(
     DuckDB is held to one thread, for each takes buffers of its own: with two, joins and sorts of a million wide rows do
     not fit the gigabyte that a lake's connection may take.
     """
-    with pinned.cursor() as cursor:
+    with pinned.cursor(views=True) as cursor:
         cursor.execute(f"SET threads = {_THREADS}")
     several = len(shapes) > 1
     return {
@@ -220,7 +220,7 @@ def _write(
     about, query, where = *_shape(name, held_out), ""
     splits: list[_Writing] = []
     leaks = Leaks(selection.leaked if selection else None)
-    with pinned.cursor() as cursor, ExitStack() as stack:
+    with pinned.cursor(views=True) as cursor, ExitStack() as stack:
         if selection and selection.chooses:
             about, query, where = _selected(cursor, name, held_out, selection)
         read = _shape(name, held_out, f"* EXCLUDE prompt_text{leaks.columns(name)}", where)[1]

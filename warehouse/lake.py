@@ -6,7 +6,7 @@ write passes `commit`, which holds the lake's lock.
 
 from __future__ import annotations
 
-import os
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from warehouse.connection import CATALOG, LAKE, as_rows, connect, interruptible
 from warehouse.ledger import Batch
 from warehouse.lock import exclusive
 from warehouse.migrate import VIEWS, view_comment
-from warehouse.place import Place, place
+from warehouse.place import Place, make_folders, place
 from warehouse.schema import LakeError, LakeFault, Row, Rows
 from warehouse.select_only import checked
 
@@ -36,6 +36,8 @@ COMMITS = "lake"  # the lock that every commit holds
 _MERGES = 50  # that may land between the beginning of a read and its end, before it is given up
 _TRIES = 3  # of a commit that another, which did not hold the lock, came before
 _SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
+# Views by name, and what lists them.
+_MAY_NAME_VIEWS = re.compile(rf"\b(?:{'|'.join(VIEWS)}|show|describe|information_schema|duckdb_\w+)\b", re.IGNORECASE)
 _T = TypeVar("_T")
 
 
@@ -54,7 +56,7 @@ class Lake:
         self._db = connect(where, read_only=read_only, snapshot=snapshot, threads=threads, catalog=copy)
         self._checked = lru_cache(maxsize=64)(partial(checked, self._db))
         self._catalog = where.identity()
-        self._writing = threading.Lock()
+        self._writing, self._defining, self._defined = threading.Lock(), threading.Lock(), False
 
     @classmethod
     def open(
@@ -75,7 +77,7 @@ class Lake:
         where = place(where)
         reading = read_only or snapshot is not None
         if not reading:
-            _make_folder(where)
+            make_folders(where)
             with exclusive(where, COMMITS, "opening the lake"):
                 lake = cls(where, read_only=False, threads=threads)
                 with lake._prepared():
@@ -104,10 +106,11 @@ class Lake:
     # Reading
 
     @contextmanager
-    def cursor(self, **given: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of its own to the same lake, in which tables and views go by their plain names.
+    def cursor(self, *, views: bool = False, **given: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection of its own to the same lake, in which tables go by their plain names.
 
         Args:
+            views: whether its statements name views.
             given: tables that its statements may name beside the lake's.
 
         Raises:
@@ -116,6 +119,8 @@ class Lake:
         self._check_catalog("reading")
         with self._db.cursor() as cursor:
             try:
+                if views:
+                    self._define_views()
                 # Before the lake is searched for names: else each would begin a transaction of it and end it.
                 for name, rows in given.items():
                     cursor.register(name, rows)
@@ -133,7 +138,7 @@ class Lake:
             LakeError: it is not one reading statement, or DuckDB refuses it; for an unknown name, with those there are.
             LakeFault: the catalog or a data file is gone or damaged.
         """
-        with self.cursor() as cursor:
+        with self.cursor(views=_MAY_NAME_VIEWS.search(query) is not None) as cursor:
             try:
                 statement = self._checked(query)
                 # Bound values make DuckDB import pandas, a second that `alignery tables` need not spend.
@@ -150,6 +155,13 @@ class Lake:
                 if faults.of_a_file(self.place, error):
                     raise faults.unreadable(self.place, error) from error
                 raise LakeError(f"the query failed: {excerpt(error)}; mend it, and ask again") from error
+
+    def _define_views(self) -> None:
+        """Once, when they are first named: they take a tenth of a second, and most work needs none."""
+        with self._defining:
+            if not self._defined:
+                migrate.define_views(self._db)
+                self._defined = True
 
     def undisturbed(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
         """BEGIN, and read; again, where a merge of files landed between the two.
@@ -319,12 +331,12 @@ class Lake:
 
     @contextmanager
     def _prepared(self) -> Iterator[None]:
-        """The block, then the views; where that fails, the lake is closed."""
+        """The block, then what an older lake lacks; where that fails, the lake is closed."""
         try:
             self._db.execute(_SEARCH)
             self._id = self._catalog_id(self._db)
             yield
-            migrate.define_views(self._db)
+            migrate.define_stand_ins(self._db)
         except duckdb.Error as error:
             self.close()
             todo = "see what `alignery doctor` says, or choose another place"
@@ -332,15 +344,3 @@ class Lake:
         except LakeError:
             self.close()
             raise
-
-
-def _make_folder(where: Place) -> None:
-    path = where.home if "://" in where.folder else Path(where.folder)
-    try:
-        where.home.mkdir(parents=True, exist_ok=True)
-        path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError) as error:
-        raise LakeError(f"{path}: a file stands where the lake's folder belongs; move it or choose another") from error
-    except OSError as error:
-        why = os.strerror(error.errno or 0).lower()
-        raise LakeError(f"{path}: the folder cannot be made: {why}; choose another home") from error

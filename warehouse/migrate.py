@@ -110,10 +110,14 @@ def check(place: Place, found: int | None) -> None:
         raise LakeError(f"{place}: {known}; upgrade alignery")
 
 
-def define_views(cursor: duckdb.DuckDBPyConnection) -> None:
-    """The views, in memory, over whichever lake the search path names; stand-ins first, where it is an older one."""
+def define_stand_ins(cursor: duckdb.DuckDBPyConnection) -> None:
+    """Views in memory in the place of tables that an older lake, or an older snapshot of it, lacks."""
     for statement in _stand_ins(cursor):
         cursor.execute(statement)
+
+
+def define_views(cursor: duckdb.DuckDBPyConnection) -> None:
+    """The views, in memory, over whichever lake the search path names; after the stand-ins."""
     for name in VIEWS:
         cursor.execute(f"CREATE VIEW memory.main.{name} AS {view_sql(name)}")
 

@@ -6,6 +6,7 @@ catalog is a Postgres database and the data an S3 bucket; each host keeps a home
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,3 +120,16 @@ def place(home: Path | Place) -> Place:
     """A place as it is, or the place that a home folder is by itself; its home made absolute."""
     found = home if isinstance(home, Place) else Place(home)
     return Place(found.home.absolute(), found.catalog, found.data)
+
+
+def make_folders(where: Place) -> None:
+    """The home and the data folder, where they are not there yet. Raises LakeError."""
+    path = where.home if "://" in where.folder else Path(where.folder)
+    try:
+        where.home.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise LakeError(f"{path}: a file stands where the lake's folder belongs; move it or choose another") from error
+    except OSError as error:
+        why = os.strerror(error.errno or 0).lower()
+        raise LakeError(f"{path}: the folder cannot be made: {why}; choose another home") from error

@@ -29,7 +29,7 @@ def scratch(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     Raises:
         LakeFault: the lake cannot be read.
     """
-    with lake.cursor() as cursor:
+    with lake.cursor(views=True) as cursor:
         try:
             cursor.execute("BEGIN")
             yield cursor
