@@ -10,6 +10,7 @@ from flows.line import clean
 from flows.presets import load
 from flows.publish import tag_and_export
 from flows.retrain import PresetError, TrainingStopped, _data, _stopped
+from flows.sections import EvaluationSet
 from warehouse import Lake, LakeError, look
 
 
@@ -37,7 +38,7 @@ def test_a_late_evaluation_prompt_is_in_no_new_publication_and_stops_a_training_
     prompts = [row[0]["content"] for row in ds.dataset(first.data("sft")).to_table()["messages"].to_pylist()]
     named = tmp_path / "named.jsonl"
     named.write_text("\n".join(f'{{"prompt": "{prompt}"}}' for prompt in prompts[:5]))
-    line = before.line.model_copy(update={"decontaminate": ({"path": named, "field": "prompt"},)})
+    line = before.line.model_copy(update={"decontaminate": (EvaluationSet(path=named),)})
     line = type(line).model_validate(line.model_dump())
     preset = before.model_copy(update={"line": line})
 
