@@ -108,4 +108,4 @@ def _is_published(lake: Lake, tag: str) -> bool:
 def _verdicts(lake: Lake, tag: str) -> list[Row]:
     """The gate's decisions on the models that a round trained, the oldest first."""
     own = {row["id"] for row in look.models(lake) if row["tag"] == tag}
-    return [row for row in registry.decisions(lake, "generator") if row["model"] in own and row["by"] == "gate"]
+    return [row for row in registry.decisions(lake, "generator") if row["model"] in own and row["decided_by"] == "gate"]

@@ -118,7 +118,7 @@ def decide(preset: Preset, lake: Lake, tag: str | None = None) -> dict[str, Any]
         "id": id,
         "alias": ALIAS,
         "state": "retrain" if made.retrain else "held back",
-        "by": "policy",
+        "decided_by": "policy",
         "reasons": list(made.reasons),
         "figures": json.dumps(asdict(found)),
         "policy": rules.model_dump_json(),

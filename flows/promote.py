@@ -127,7 +127,7 @@ def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy) 
         "model": model["id"],
         "model_path": model["path"],
         "against": against,
-        "by": "gate",
+        "decided_by": "gate",
         "reasons": list(decision.reasons),
         "figures": json.dumps([asdict(axis) for axis in decision.axes]),
         "policy": policy.model_dump_json(),
@@ -165,7 +165,7 @@ def _placed(lake: Lake, run: Run, state: str, model: str | None, path: str | Non
         "model": model,
         "model_path": path,
         "against": placed["model"] if placed else None,
-        "by": "hand",
+        "decided_by": "hand",
         "reasons": [why],
     }
     _record(lake, run, row)

@@ -6,10 +6,11 @@ lake or snapshot from before a migration is read through stand-ins: what it does
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from alignery import effects
 from warehouse import schema
@@ -51,6 +52,7 @@ _OPTIONS = {
     "parquet_row_group_size": "'30000'",
     "require_commit_message": "true",
 }
+_RENAMED = {("decisions", "decided_by"): "by"}  # (table, column) → its name in older lakes
 _HERE = Path(__file__).parent
 
 
@@ -160,8 +162,14 @@ def _stand_ins(cursor: duckdb.DuckDBPyConnection) -> Iterator[str]:
     for name, columns in schema.TABLES.items():
         missing = [field for field in columns if field.name not in there.get(name, set())]
         if missing:
-            nulls = ", ".join(f"NULL::{schema.sql_type(field)} AS {field.name}" for field in missing)
+            nulls = ", ".join(f"{_old_name(name, field, there)} AS {field.name}" for field in missing)
             rows = f"SELECT snapshot_id, *, {nulls} FROM {LAKE}.{name}"
             if name not in there:
                 rows = f"SELECT NULL::BIGINT AS snapshot_id, {nulls} WHERE false"
             yield f"CREATE VIEW memory.main.{name} AS {rows}"
+
+
+def _old_name(table: str, field: pa.Field, there: Mapping[str, set[str]]) -> str:
+    """A missing column by the name that it had before it was renamed; null where it was not there either."""
+    old = _RENAMED.get((table, field.name))
+    return f'"{old}"' if old in there.get(table, ()) else f"NULL::{schema.sql_type(field)}"

@@ -18,7 +18,7 @@ from warehouse.columns import CREATED, FLAG, INT, LONG, REAL, RUN, TEXT, TEXTS, 
 Row = dict[str, Any]
 # Many rows at once come as Arrow, without a Python object for each value.
 Rows: TypeAlias = "Sequence[Mapping[str, Any]] | pa.Table"
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _SQL = {TEXT: "VARCHAR", FLAG: "BOOLEAN", INT: "INTEGER", LONG: "BIGINT", REAL: "DOUBLE", TEXTS: "VARCHAR[]"}
 _SQL[WHEN] = "TIMESTAMPTZ"
@@ -141,7 +141,7 @@ LEDGER: dict[str, pa.Schema] = {
         may("model", TEXT, "the model decided on; null where a roll-back leads to the preset's own"),
         may("model_path", TEXT, "its folder"),
         may("against", TEXT, "the model that stood there"),
-        need("by", TEXT, "gate, hand or policy"),
+        need("decided_by", TEXT, "gate, hand or policy"),
         need("reasons", TEXTS, "why, a sentence each, the whole first"),
         may("figures", TEXT, "what it rests on; of the gate, by axis: means, interval of the difference, w", "JSON"),
         may("policy", TEXT, "the policy of the gate, or of retraining", "JSON"),

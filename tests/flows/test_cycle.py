@@ -42,7 +42,7 @@ def test_a_decision_is_written_either_way_once_a_policy_and_can_be_read(works: W
     with Lake.open(works.home) as lake:
         tag_and_export(works.preset, lake, works.home, None)
         held = decide(when(works.preset, 1000), lake)
-        assert (held["tag"], held["state"], held["by"]) == ("v1", "held back", "policy")
+        assert (held["tag"], held["state"], held["decided_by"]) == ("v1", "held back", "policy")
         assert "retrain_when.new_accepted asks for 1000" in held["reasons"][0]
         before = lake.snapshot()
         assert decide(when(works.preset, 1000), lake, "v1")["id"] == held["id"]
@@ -126,7 +126,13 @@ class Rounds:
         for number, model in enumerate(look.models(lake), 1):
             if model["id"] not in decided:
                 state = "promoted" if number <= self.helps else "kept"
-                row = {"id": model["id"], "alias": "generator", "state": state, "model": model["id"], "by": "gate"}
+                row = {
+                    "id": model["id"],
+                    "alias": "generator",
+                    "state": state,
+                    "model": model["id"],
+                    "decided_by": "gate",
+                }
                 row |= {"model_path": model["path"], "reasons": [f"{state}, for it is number {number}"]}
                 lake.write("decisions", [row], run_id="r", message="decided")
         self.die(lake, "through_the_gate")

@@ -72,7 +72,7 @@ def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, pres
     assert decided.reasons[0] == "not promoted: worse on helpful, honest"
     assert registry.current(lake, "generator") is None
     (row,) = registry.decisions(lake)
-    assert (row["by"], row["against"]) == ("gate", preset.spec("generator").identity())
+    assert (row["decided_by"], row["against"]) == ("gate", preset.spec("generator").identity())
     figures = {axis["axis"]: axis for axis in json.loads(row["figures"])}
     assert figures["helpful"]["high"] < 0
     before = lake.snapshot()

@@ -125,11 +125,11 @@ def test_the_loop_closes_by_itself(tmp_path: Path, serve: Callable[[Path], Serve
         return lake.rows(asked, [registry.current(lake, "generator")["model"]])  # type: ignore[index]
 
     decision = served.until("a model was promoted", promoted)
-    assert decision["by"] == "gate"
+    assert decision["decided_by"] == "gate"
     served.until("the promoted model wrote a refresh", written_by)
     with Lake.open(served.home, read_only=True) as lake:
         (on_v1,) = [row for row in registry.decisions(lake, "retrain") if row["tag"] == "v1"]
-        assert (on_v1["state"], on_v1["by"]) == ("retrain", "policy")
+        assert (on_v1["state"], on_v1["decided_by"]) == ("retrain", "policy")
         (trained,) = [row for row in look.models(lake) if row["id"] == decision["model"]]
         assert trained["tag"] == "v1"
 

@@ -36,7 +36,7 @@ def ask(works: Works) -> Callable[..., str]:
     with Lake.open(works.home) as lake:
         # No answer settles this one, so that there is a reason too.
         lake.write("models", [MODEL | {"view": "sft"}], run_id="r", message=f"models {POISON}")
-        lake.write("decisions", [DECISION | {"by": "hand", "reasons": [POISON]}], run_id="r", message="m")
+        lake.write("decisions", [DECISION | {"decided_by": "hand", "reasons": [POISON]}], run_id="r", message="m")
         run = {"id": f"r{POISON}", "state": "failed", "flow": "refresh", "preset": POISON, "message": POISON}
         lake.write("runs", [run], run_id="r", message=f"{POISON}")
 

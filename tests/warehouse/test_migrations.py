@@ -1,7 +1,7 @@
 """A lake of any version opens: an older one is migrated by a writer and read as it is by a reader.
 
-`lake_v1.zip` and `lake_v2.zip` are lakes that those versions of the schema made: four instructions with answers and
-revisions, a tag, a model; in the second one also a reply that was read again.
+`lake_v1.zip`, `lake_v2.zip` and `lake_v3.zip` are lakes that those versions of the schema made: four instructions with
+answers and revisions, a tag, a model; from the second on also a reply that was read again, in the third a decision.
 """
 
 from __future__ import annotations
@@ -66,11 +66,14 @@ def test_a_lake_of_any_version_becomes_the_newest(version, tmp_path, unwritten):
     with Lake.open(home, read_only=True) as lake:
         before = lake.rows("SELECT id, raw_text, request_key FROM attempts ORDER BY id")
         assert max(versions(lake)) == version
-        assert plans.newest(lake, "c") == plans.held(lake, "p") == [], "a stand-in has no rows"
+        assert plans.newest(lake, "c") == plans.held(lake, "p") == [], "nothing was planned there"
+        decided = lake.rows("SELECT decided_by FROM decisions")
+        assert decided == ([{"decided_by": "gate"}] if version == 3 else [])
     with Lake.open(home) as lake:
         assert versions(lake)[-1] == SCHEMA_VERSION
         assert columns(lake) == columns(unwritten)
         assert lake.rows("SELECT id, raw_text, request_key FROM attempts ORDER BY id") == before
+        assert lake.rows("SELECT decided_by FROM decisions") == decided
         (tag,) = lake.rows("SELECT * FROM tags")
         lake.write("plans", [PLAN], run_id="run-9", message="a test")
         assert lake.rows("SELECT calls_high, run_id FROM plans") == [{"calls_high": 12, "run_id": "run-9"}]

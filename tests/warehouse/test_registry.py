@@ -10,7 +10,14 @@ from warehouse.training import models
 
 def decide(lake: Lake, state: str, model: str | None, alias: str = "generator") -> None:
     number = len(registry.decisions(lake))
-    row = {"id": f"d{number}", "alias": alias, "state": state, "model": model, "by": "gate", "reasons": ["because"]}
+    row = {
+        "id": f"d{number}",
+        "alias": alias,
+        "state": state,
+        "model": model,
+        "decided_by": "gate",
+        "reasons": ["because"],
+    }
     path = f"/models/{model}" if model else None
     lake.write("decisions", [row | {"model_path": path}], run_id="r", message="a decision")
 
