@@ -63,7 +63,8 @@ class ServerEngine:
         self._owner: str | None = None  # whose server it is, as its list of models says; "" where that says nothing
         self._exact: bool | None = None  # whether it is a vLLM server, which gives any token's log-probability
         self._mute = False  # gives no log-probabilities at all
-        self._looking, self._asking, self._suspects = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
+        self._asking: asyncio.Event | None = None  # set once the question whose server it is has its answer, or failed
+        self._looking, self._suspects = asyncio.Lock(), asyncio.Lock()
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
         path = self._take_path(prompt)
@@ -146,15 +147,29 @@ class ServerEngine:
         return self._exact
 
     async def _whose(self) -> str:
-        """Whose server it is: the first of `chat.OFF` that owns one of its models. It is asked once."""
-        async with self._asking:
-            if self._owner is None:
-                try:
-                    owners = await self._send("models", None, _owners)
-                except RequestRefused:  # no list of models
-                    owners = []
-                self._owner = next((owner for owner in chat.OFF if owner in owners), "")
+        """Whose server it is: the first of `chat.OFF` that owns one of its models. It is asked once.
+
+        One request asks, and the others wait for its answer all together: in the turn of a lock, each would cost a
+        round of the event loop. Where it fails, another asks.
+        """
+        while self._owner is None:
+            if self._asking:
+                await self._asking.wait()
+                continue
+            self._asking = asyncio.Event()
+            try:
+                self._owner = await self._ask_whose()
+            finally:
+                self._asking.set()
+                self._asking = None
         return self._owner
+
+    async def _ask_whose(self) -> str:
+        try:
+            owners = await self._send("models", None, _owners)
+        except RequestRefused:  # no list of models
+            return ""
+        return next((owner for owner in chat.OFF if owner in owners), "")
 
     def _take_path(self, prompt: str | list[Message]) -> str:
         """Where a prompt goes, and from now on the question to a server in doubt."""
