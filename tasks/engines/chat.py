@@ -14,10 +14,11 @@ from tasks.engines.tokens import form
 LIMITS = ("max_tokens", "max_completion_tokens")  # the two names of one field
 # A server of one's own fills what a request leaves out from the model's generation_config.json or from its own
 # defaults. Its `owned_by` in the list of models says who it is; this turns off what it would fill.
+_NO_PENALTIES = {"frequency_penalty": 0.0, "presence_penalty": 0.0}
 OFF: Mapping[str, Mapping[str, Any]] = {
-    "vllm": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0},
-    "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0},
-    "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0},
+    "vllm": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, **_NO_PENALTIES},
+    "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **_NO_PENALTIES},
+    "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **_NO_PENALTIES},
 }
 _LARGEST = 2**31 - 1  # of a count, as the lake's columns hold it
 _CUT = {"length", "max_tokens", "max_output_tokens", "max_length", "model_length", "token_limit", "incomplete"}

@@ -60,8 +60,10 @@ class VllmEngine:
         if reply.finish_reason not in ("stop", "length"):
             raise RequestRefused(f"vLLM ended the reply with finish_reason {reply.finish_reason!r}")
         tokens = len(ids), len(reply.token_ids)
-        text = reply.text if sampling.stop else decode(self._tokenizer, reply.token_ids)
-        text = tidy(without_thought(text))
+        # Set where one of the other tokens that end a reply (generation_config.json) did, which may be written as text.
+        ended = isinstance(reply.stop_reason, int)
+        written = reply.token_ids[:-1] if ended else reply.token_ids
+        text = tidy(without_thought(reply.text if sampling.stop else decode(self._tokenizer, written)))
         return Completion(text, reply.finish_reason, *tokens, latency_s, output.num_cached_tokens)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -50,3 +53,18 @@ def make_tiny(folder: Path, **changes: int) -> Path:
     config = LlamaConfig(**(sizes | changes), initializer_range=0.3, bos_token_id=1, eos_token_id=2, pad_token_id=0)
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def with_defaults() -> Callable[..., Path]:
+    """Copies a model into a folder, with a generation_config.json that draws otherwise than any test asks for."""
+
+    def copied(model: Path, folder: Path, **more: object) -> Path:
+        copy = shutil.copytree(model, folder)
+        config = json.loads((copy / "generation_config.json").read_text())
+        config |= {"do_sample": True, "temperature": 0.01, "top_k": 1, "top_p": 0.01, "min_p": 0.9}
+        config |= {"repetition_penalty": 9.0, "frequency_penalty": 2.0, "presence_penalty": 2.0, "max_new_tokens": 3}
+        (copy / "generation_config.json").write_text(json.dumps(config | more))
+        return copy
+
+    return copied

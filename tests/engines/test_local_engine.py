@@ -274,12 +274,9 @@ def test_a_failure_of_the_model_reaches_everyone_with_its_cause(tiny, monkeypatc
         assert "MemoryError: no room" in str(fault)
 
 
-def test_what_a_models_generation_config_says_of_sampling_changes_no_reply(tiny, tmp_path):
+def test_what_a_models_generation_config_says_of_sampling_changes_no_reply(tiny, with_defaults, tmp_path):
     """What is recorded is what was drawn: only the sampling that was asked for counts."""
-    filled = shutil.copytree(tiny, tmp_path / "filled")
-    config = json.loads((filled / "generation_config.json").read_text())
-    config |= {"do_sample": True, "top_k": 1, "top_p": 0.01, "temperature": 0.01, "repetition_penalty": 9.0}
-    (filled / "generation_config.json").write_text(json.dumps(config))
+    filled = with_defaults(tiny, tmp_path / "filled")
 
     async def reply(folder):
         async with open_engine({"engine": "transformers", "model": str(folder), "threads": 1}) as engine:

@@ -68,6 +68,7 @@ def test_the_limit_has_the_name_that_the_spec_gives_it_in_the_question_to_a_serv
 )
 def test_what_is_recorded_is_sent_and_what_a_server_of_ones_own_would_fill_is_turned_off(owner, filled):
     plain = {"model": "m", "prompt": "x", "max_tokens": 9, "temperature": 0.0, "top_p": 1.0}
+    filled |= {"frequency_penalty": 0.0, "presence_penalty": 0.0} if filled else {}
     assert sent(owner) == plain | filled
     assert sent(owner, Sampling(max_tokens=9, top_k=7)) == plain | filled | {"top_k": 7}
     assert "top_k" not in sent(owner, options={"top_k": None})
@@ -80,6 +81,23 @@ def test_the_list_of_models_is_asked_for_once_and_one_that_cannot_be_had_fails_n
         replies, server = asked(script, *"abcdef", owner=None, retries=1)
         assert {reply.text for reply in replies} == {"fine"}
         assert server.asked["/v1/models"] <= 3
+
+
+def test_a_request_that_is_cancelled_while_it_asks_for_the_list_of_models_leaves_the_others_theirs():
+    async def main():
+        listed = lambda number: Act(body={"data": []}, end="whole" if number else "stall")  # noqa: E731
+        script = lambda words, number: listed(number) if words == "/v1/models" else ok()  # noqa: E731
+        async with Faulty(script, owner=None) as server, open_engine(spec(server.url)) as engine:
+            asked = [asyncio.ensure_future(engine.generate("x", Sampling())) for _ in range(3)]
+            while not server.asked["/v1/models"]:
+                await asyncio.sleep(0.01)
+            asked[0].cancel()
+            return await asyncio.gather(*asked, return_exceptions=True), server.asked["/v1/models"]
+
+    (first, *others), times = asyncio.run(main())
+    assert isinstance(first, asyncio.CancelledError)
+    assert [reply.text for reply in others] == ["fine", "fine"]
+    assert times == 2
 
 
 @pytest.mark.parametrize(

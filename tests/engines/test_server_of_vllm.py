@@ -26,11 +26,13 @@ OPTIONS = [[" A", " B"], ["A", "nobody at all", "never"]]
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
+def url(with_defaults, tmp_path_factory):
+    """A server whose model's generation_config.json says to draw otherwise: vLLM fills with it what is not sent."""
+    model = with_defaults(NANO, tmp_path_factory.mktemp("model") / "nano")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    arguments = ["--model", str(NANO), "--served-model-name", "nano", "--host", "127.0.0.1", "--port", str(port)]
+    arguments = ["--model", str(model), "--served-model-name", "nano", "--host", "127.0.0.1", "--port", str(port)]
     arguments += [
         "--enforce-eager",
         "--no-enable-chunked-prefill",

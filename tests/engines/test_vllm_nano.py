@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ GREEDY = [(f"Human: Say something of {thing}.\nAssistant:", Sampling(max_tokens=
 RULES = "Human: " + "Say something of tea and rain. " * 20
 CHOICES = ("Yes", "No")
 PATTERN = r"[0-9]{1,2}: [^\n]{5,20}"
+LINE_BREAK = 201  # nano's only token with one
 
 
 async def ask(engine, asked):
@@ -93,6 +95,23 @@ def narrow():
 def test_a_seed_draws_the_same_alone_together_in_reverse_and_in_batches_of_four(wide, narrow):
     assert wide["alone"] == wide["together"] == wide["reversed"] == narrow["whole"][0]
     assert len(set(wide["alone"])) > 40
+
+
+def test_of_a_models_generation_config_only_what_ends_a_reply_counts(wide, with_defaults, tmp_path):
+    """What is recorded is what was drawn."""
+    ends = [2, LINE_BREAK]
+
+    async def main():
+        model = with_defaults(Path(NANO), tmp_path / "nano", eos_token_id=ends)
+        async with open_engine(VLLM | {"model": str(model)}) as engine:
+            cut = [(prompt, replace(sampling, stop=("never said",))) for prompt, sampling in SEEDED]
+            return await ask(engine, SEEDED), await texts(engine, cut)
+
+    replies, cut = asyncio.run(main())
+    first_lines = [text.partition("\n")[0] for text in wide["alone"]]
+    assert [reply.text for reply in replies] == cut == first_lines
+    ended = {reply.finish_reason for reply, text in zip(replies, wide["alone"], strict=True) if "\n" in text}
+    assert ended == {"stop"}
 
 
 def test_latencies_over_time_are_the_requests_in_flight(narrow):
