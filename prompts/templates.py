@@ -30,6 +30,7 @@ _ALLOWED = (
     *(nodes.And, nodes.Or, nodes.Not, nodes.Compare, nodes.Operand, nodes.Add, nodes.Sub, nodes.Neg, nodes.Concat),
     *(nodes.List, nodes.Tuple, nodes.Keyword),
 )
+_GROWING = {"join", "replace", "string"}  # each may make a text many times as long; a chain of them, of any length
 _LOOPS = 1  # within each other: two over one long text would take its square
 _RENDERING = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
 
@@ -54,6 +55,8 @@ def variables_of(text: str) -> set[str]:
         _refuse(parsed)
         used = jinja2.meta.find_undeclared_variables(parsed)
         _template(text)
+        if not used:  # it is rendered once, and may be now
+            rendered(text, {})
     except jinja2.TemplateSyntaxError as error:
         raise PromptError(f"line {error.lineno} of a template: {excerpt(error.message)}; mend the template") from error
     except (RecursionError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
@@ -68,9 +71,9 @@ def variables_of(text: str) -> set[str]:
 
 def rendered(text: str, values: Mapping[str, Any]) -> str:
     """The template with its values. Raises PromptError, without the file's name."""
-    if (fixed := _fixed(text)) is not None:
-        return fixed
     try:
+        if (fixed := _fixed(text)) is not None:
+            return fixed
         template = _template(text)
         return _bounded(template.generate(values)) if "{%" in text else template.render(values)
     except _RENDERING as error:
@@ -112,6 +115,8 @@ def _refuse(parsed: nodes.Template) -> None:
             problem = f"got the attribute {excerpt(node.attr, 40)}, expected one without '_'"
         elif isinstance(node, nodes.Filter) and not _is_plain(node):
             problem = f"got the filter {excerpt(node.name, 40)} with a variable, expected fixed arguments"
+        elif isinstance(node, nodes.Filter) and node.name in _GROWING and _grows(node.node):
+            problem = f"got the filter {node.name} on what another one made, expected at most one of {sorted(_GROWING)}"
         if problem:
             raise PromptError(f"line {node.lineno} of a template: {problem}; write it with these")
 
@@ -130,6 +135,11 @@ def _is_variable(node: nodes.Node) -> bool:
             return False
         node = node.node
     return isinstance(node, nodes.Name | nodes.List | nodes.Tuple)
+
+
+def _grows(node: nodes.Node | None) -> bool:
+    """Whether a filter in it may make a text many times as long."""
+    return node is not None and any(isinstance(one, nodes.Filter) and one.name in _GROWING for one, _ in _walk(node, 0))
 
 
 def _is_plain(node: nodes.Filter) -> bool:
