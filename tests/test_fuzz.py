@@ -27,7 +27,7 @@ def fuzz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("arguments", 24), ("presets", 60), ("words", 30), ("lines", 40), ("sql", 8), ("journals", 8)]
+    ("kind", "count"), [("arguments", 24), ("presets", 30), ("words", 16), ("lines", 20), ("sql", 3), ("journals", 3)]
 )
 def test_every_mistake_is_one_sentence(kind: str, count: int, tmp_path: Path, fuzz: ModuleType) -> None:
     found = fuzz.fuzz(kind, count, 1, tmp_path / kind)

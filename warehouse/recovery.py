@@ -220,7 +220,7 @@ def _batches(lines: list[Line], *, together: bool = True) -> list[Batch]:
         if there is None or attempt["final"] or not calls[there][1]["final"]:
             chosen[attempt["id"]] = number
     found: dict[tuple[str, str, int], tuple[dict[str, list[Row]], list[Row]]] = {}
-    for number in sorted(chosen.values()):
+    for number in chosen.values():
         batch, attempt = calls[number]
         key = (batch.step, batch.fingerprint, 0 if together else number)
         records, attempts = found.setdefault(key, ({}, []))

@@ -8,7 +8,7 @@ import pytest
 from faulty import CHAT, QUESTION, Act, Faulty, ask, error, ok, spec
 
 from tasks.engines import RequestRefused, Sampling, open_engine
-from tasks.engines.chat import advice
+from tasks.engines.chat import advice, count, reply
 
 
 def asked(script, *prompts, owner="somebody", **changes):
@@ -120,6 +120,26 @@ def test_a_field_that_a_server_refuses_is_named_with_its_fix(words, fix):
 @pytest.mark.parametrize("words", ["max_tokens is too large: 9000", "the prompt is not supported", "unknown model"])
 def test_a_refusal_of_something_else_gets_no_advice(words):
     assert advice({"max_tokens": 9, "prompt": "x", "model": "m", "seed": 1}, words) == ""
+
+
+def test_of_several_fields_the_first_that_a_refusal_names_is_meant_and_by_its_whole_name():
+    sent = {"max_tokens": 9, "seed": 1, "stop": ["x"]}
+    assert "{seed: null}" in advice(sent, "unknown field seed; fields such as stop and max_tokens are known")
+    assert advice(sent, "unknown field seed_offset in stopwords") == ""
+
+
+def test_text_beside_a_refusal_is_a_reply_and_text_comes_in_parts_of_two_names():
+    said = [{"type": "output_text", "text": "fi"}, {"type": "image"}, "n", {"type": "text", "text": "e"}]
+    message = {"content": said, "refusal": "I would rather not"}
+    answer = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    assert reply(answer).text == "fine"
+    with pytest.raises(RequestRefused, match="the model refused: I would rather not"):
+        reply({"choices": [{"message": message | {"content": None}}]})
+
+
+def test_a_count_is_a_whole_number_that_a_column_holds_or_none():
+    assert [count(value) for value in (0, 7, 7.0, 2**31 - 1)] == [0, 7, 7, 2**31 - 1]
+    assert {count(value) for value in (True, -1, 1.5, 2**31, 10**400, float("nan"), "7", None, [])} == {None}
 
 
 FINISHES = {

@@ -50,6 +50,8 @@ def test_an_answer_that_speaks_of_a_tag_is_left_as_it_is(tag, before, after):
         ("<think>\nHm, `</think>` ends it.\n</think>\n\nYes.", "Yes."),
         ('<think>They want "yes"</think>Yes.', "Yes."),
         ("<think></think>", ""),
+        ("<think>A <thinking> or a </reasoning>?</think>Yes.", "Yes."),
+        ("Hm.</think></think>Yes.", "</think>Yes."),
         ("Answer: 1 < 2 </thinker>", "Answer: 1 < 2 </thinker>"),
         ("<think>a</think>Use <think> and </think>.", "Use <think> and </think>."),
     ],

@@ -39,6 +39,21 @@ def test_a_credential_is_masked_in_its_place_whatever_it_is(text):
     assert not [word for word in ("lake@", "password=postgres", "abc123") if word in mask(text)]
 
 
+def test_a_secret_that_begins_with_another_is_masked_whole():
+    both = frozenset({"first-half", "first-half-and-the-rest"})
+    assert mask_values("first-half-and-the-rest, first-half", both) == "***, ***"
+
+
+def test_a_secret_is_the_same_written_in_json_and_in_html():
+    secret = 'a<b>&"quoted"\n-1234'
+    for written in (json.dumps({"k": secret}), "<p>a&lt;b&gt;&amp;&quot;quoted&quot;\n-1234</p>"):
+        assert "quoted" not in mask_values(written, frozenset({secret}))
+
+
+def test_a_key_that_nobody_told_of_is_known_by_its_beginning():
+    assert mask("got sk-ant-0123456789-abc here") == "got *** here"
+
+
 def test_a_url_in_the_environment_gives_its_password_away_nowhere_else(monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "http://me:hunter2hunter2@host/api")
     assert mask("said hunter2hunter2") == "said ***"

@@ -1,6 +1,7 @@
 """Files as users have them: every encoding and every broken form is read, or is one sentence that names the line."""
 
 import json
+import os
 from contextlib import suppress
 
 import pytest
@@ -68,7 +69,7 @@ def test_a_bad_yaml_file_is_one_sentence(write, data, expected):
 
 
 @pytest.mark.parametrize(
-    "line", ["{", "NaN", '{"a": 1e999}', '{"a": "\\ud800"}', "[" * 100_000, "9" * 5000, "{'a': 1}"]
+    "line", ["{", "NaN", '{"a": 1e999}', '{"a": "\\ud800"}', '{"\\ud800": 1}', "[" * 100_000, "9" * 5000, "{'a': 1}"]
 )
 def test_a_bad_line_of_json_is_named_by_its_number(write, line):
     with pytest.raises(TextFileError, match=r"file.yaml: line 2: .*"):
@@ -81,6 +82,16 @@ def test_a_file_that_is_not_there_or_no_file_or_too_large_is_a_sentence(write, t
             read_text(path)
     with pytest.raises(TextFileError, match="more than 3 bytes"):
         read_text(write("four"), 3)
+
+
+def test_a_pipe_is_refused_and_not_read(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    end = os.open(pipe, os.O_RDWR)  # so that nobody waits here, should it be read
+    os.write(end, b"x")
+    with pytest.raises(TextFileError, match="is a device or a pipe, expected a text file"):
+        read_text(pipe, 0)
+    os.close(end)
 
 
 @settings(max_examples=150, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))

@@ -116,6 +116,8 @@ def test_a_line_that_is_too_long_is_set_aside_and_the_next_is_taken_in(
     path.write_bytes(long + last)
     assert recover(lake) == 1
     assert path.with_suffix(recovery.REJECTED).read_bytes() == long
+    path.write_bytes(b"y" * 2000 + last.replace(b"k1", b"k2"))  # the rest of it would be a line
+    assert recover(lake) == 0
 
 
 def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_settled(lake: Lake) -> None:
@@ -134,7 +136,7 @@ def test_a_call_that_contradicts_the_lake_is_set_aside_and_its_neighbours_are_no
     judged = batch("k1")
     noted = Batch(judged.step, judged.fingerprint, {}, [{**judged.attempts[0], "final": False, "state": "failed"}])
     lake.append_all([noted], run_id="dead")
-    path = killed(lake.home, batch("k2"), judged, batch("k3"))
+    path = killed(lake.home, batch("k2"), judged, batch("k3"), torn=b"half a line")
     assert recover(lake) == 2
     assert b'"work_key":"k1"' in path.with_suffix(recovery.REJECTED).read_bytes()
     assert lake.pending(["k1", "k2", "k3"]) == {"k1"}
@@ -175,7 +177,9 @@ def test_where_lines_cannot_be_set_aside_the_journal_stays(lake: Lake, monkeypat
             recover(lake)
     assert path.read_bytes() == there
     assert recover(lake) == 0  # its good line had landed
-    assert path.with_suffix(recovery.REJECTED).read_bytes() == b"half a line"
+    aside = path.with_suffix(recovery.REJECTED)
+    assert aside.read_bytes() == b"half a line"
+    assert standing(lake.home).rejected == {aside: 1}
 
 
 def test_a_failure_of_the_lake_sets_nothing_aside(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ HOSTILE = [
     "EXPLAIN ANALYZE CALL ducklake_expire_snapshots('lake', versions => [1])",
     "EXPLAIN SELECT 1; COPY (SELECT 1) TO '{data}'",
     "SELECT 1; DROP TABLE lake.runs",
+    "SELECT 1; SELECT 2",
+    "SELECT 1; FROM read_text('/etc/hostname')",
     "SELECT 1;\n-- and\nCOPY (SELECT 1) TO '{data}'",
     "COPY (SELECT 1) TO '{data}'",
     "COPY runs TO '{home}/data/x.csv'",
@@ -75,7 +78,9 @@ HOSTILE = [
     "SELECT getenv('HOME')",
     "SELECT main.getenv('HOME')",
     "FROM duckdb_databases()",
-    "FROM duckdb_secrets",
+    "FROM DuckDB_Secrets",
+    "FROM pg_database",
+    "SELECT write_log('x')",
     "SELECT database_name FROM pragma_database_list",
     "PREPARE p AS SELECT 1",
     "EXECUTE p",
@@ -127,8 +132,6 @@ ALLOWED = [
 @pytest.fixture(scope="module")
 def walled(empty, tmp_path_factory):
     """A lake with rows, open to write and open to read."""
-    import shutil
-
     home = shutil.copytree(empty, tmp_path_factory.mktemp("walls") / "home")
     with Lake.open(home) as writer:
         commit(writer, instructions=[instruction("i1"), instruction("i2")], responses=[response("r1", "i1")])
@@ -260,7 +263,7 @@ def test_a_query_of_a_writing_lake_is_in_a_transaction_that_cannot_write(walled)
         cursor.execute("ROLLBACK")
 
 
-def test_a_home_of_any_name_is_that_home_alone(tmp_path):
+def test_a_home_of_any_name_is_that_home_alone(tmp_path, empty):
     from warehouse import export, maintain, publish
     from warehouse.doctor import doctor
     from warehouse.publish import tag
@@ -271,8 +274,8 @@ def test_a_home_of_any_name_is_that_home_alone(tmp_path):
     stray = neighbour / "data/main/runs/ducklake-0fffffff-0000-7000-8000-000000000001.parquet"
     stray.write_bytes(b"another's")
     os.utime(stray, (1, 1))
-    for name in ("home [b]", "home *", "-q'uo\"te #%20 ünï {a,b} ?;$HOME"):
-        home = tmp_path / name
+    for name in ("home [b]", "-q'uo\"te #%20 ünï {a,b} ?*;$HOME"):
+        home = shutil.copytree(empty, tmp_path / name)
         with Lake.open(home) as lake:
             fill(lake)
             first = lake.snapshot()
