@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from flows import server_process
 from flows.server import Server, own_server, private_home
 from flows.server_process import Wall
 
@@ -82,6 +85,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.flow
 def test_a_process_without_the_token_and_a_foreign_page_get_nothing(own: Server) -> None:
     stranger = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
     command = [sys.executable, "-c", ATTACK, own.api]
@@ -96,6 +100,7 @@ def test_a_process_without_the_token_and_a_foreign_page_get_nothing(own: Server)
         assert outcome == (1008 if how == "guess" and "/" in path else refused[how]), name
 
 
+@pytest.mark.flow
 def test_our_own_client_gets_in_with_its_events_and_logs(own: Server) -> None:
     from prefect.client.orchestration import get_client
     from prefect.events import Event, Resource
@@ -115,6 +120,7 @@ def test_our_own_client_gets_in_with_its_events_and_logs(own: Server) -> None:
         assert asyncio.run(talk()) == "a.test"
 
 
+@pytest.mark.flow
 def test_a_person_gets_to_the_pages_and_from_there_in_with_the_password(own: Server, tmp_path: Path) -> None:
     pages = own.api.removesuffix("/api")
     with httpx.Client(trust_env=False, follow_redirects=True) as client:
@@ -132,6 +138,7 @@ def test_a_person_gets_to_the_pages_and_from_there_in_with_the_password(own: Ser
         assert not login.exists()
 
 
+@pytest.mark.flow
 def test_the_token_stands_in_no_command_line_no_log_and_no_message(own: Server) -> None:
     from alignery.secrets import mask
 
@@ -208,9 +215,35 @@ def test_what_is_let_through(kind: str, path: str, headers: list[tuple[str, str]
     assert knock(Wall(_passed, 4200, "me:pass", ui=False), kind, path, *headers) == status
 
 
+@pytest.mark.parametrize("pages", [True, False])
+def test_the_app_that_is_served_is_behind_the_wall(pages: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Any] = []
+    fake = SimpleNamespace(Config=lambda app, **_: served.append(app), Server=lambda _: fake, run=lambda **_: None)
+    monkeypatch.setitem(sys.modules, "uvicorn", fake)
+    monkeypatch.setitem(sys.modules, "prefect.server.api.server", SimpleNamespace(create_app=lambda final: _passed))
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "me:pass")
+    monkeypatch.delenv("PREFECT__SERVER_EPHEMERAL", raising=False)
+    if not pages:
+        monkeypatch.setenv("PREFECT__SERVER_EPHEMERAL", "1")
+    with socket.socket() as listener:
+        server_process._serve(listener, 4200)
+    (wall,) = served
+    assert knock(wall, "http", "/api/flows/", HOST) == 401
+    assert knock(wall, "http", "/api/flows/", HOST, LOGIN) == 0
+    assert knock(wall, "http", "/", HOST) == (0 if pages else 401)
+
+
 @pytest.mark.parametrize(
     ("path", "status"),
-    [("/", 0), ("/runs", 0), ("/ui-settings", 0), ("/api/health", 0), ("/api/ready", 401), ("/api", 401)],
+    [
+        ("/", 0),
+        ("/runs", 0),
+        ("/ui-settings", 0),
+        ("/api/health", 0),
+        ("/api/ready", 401),
+        ("/api", 401),
+        ("/docs", 401),
+    ],
 )
 def test_the_pages_of_a_browser_are_open_where_there_are_some(path: str, status: int) -> None:
     assert knock(Wall(_passed, 4200, "me:pass", ui=True), "http", path, HOST) == status
