@@ -105,11 +105,10 @@ def test_bytes_that_are_no_utf_8_are_one_sentence(empty: Path) -> None:
         assert b"expected UTF-8" in done.stderr
 
 
-def test_the_commands_that_are_named_run_as_they_stand(works: Works, tmp_path: Path) -> None:
+def test_the_commands_that_are_named_run_as_they_stand(empty: Path, works: Works, tmp_path: Path) -> None:
     """For a lake in a home of its own, with a preset of its own, both with a space and a quote in their names."""
-    asyncio.run(works.walk())
     home, preset = tmp_path / "a home's", tmp_path / "my preset.yaml"
-    shutil.copytree(works.home, home)
+    shutil.copytree(empty, home)
     shutil.copy(tmp_path / "test.yaml", preset)
     runner = CliRunner()
 

@@ -46,6 +46,7 @@ def test_the_files_that_are_read_are_those_of_the_variant(overlay):
         ("respond/answer.yaml", "nano", "respond/answer.nano.yaml"),
         ("self_instruct/seeds.jsonl", "nano", "self_instruct/seeds.nano.jsonl"),
         ("answer.yaml", "full", "respond/answer.yaml"),
+        ("self_instruct/answer.yaml", "full", "respond/answer.yaml"),
         ("squads/helpful.yaml", "full", "squad/helpful.yaml"),
         ("respond/answr.yaml", "full", "respond/answer.yaml"),
         ("answr.yml", "full", "respond/answer.yaml"),
