@@ -98,7 +98,7 @@ class Journal:
         with effects.JOURNAL_OPEN:
             self._folder.mkdir(exist_ok=True)
             while True:
-                file = (self._folder / f"{self._run_id}.{next(_NUMBERS):06}.jsonl").open("xb", buffering=0)
+                file = (self._folder / f"{self._run_id}.{next(_NUMBERS):06}.jsonl").open("xb")
                 fcntl.flock(file, fcntl.LOCK_EX)
                 # Before it was locked, another run could have taken it for a dead one's, and dropped it.
                 if Path(file.name).exists():

@@ -215,6 +215,10 @@ def test_with_fsync_each_line_is_synced_and_a_failure_is_told(lake: Lake, monkey
 def test_by_default_nothing_is_synced(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(FSYNC, raising=False)
     monkeypatch.setattr(os, "fsync", lambda file: pytest.fail("synced"))
+    for unset in ("", "0"):
+        with monkeypatch.context() as patch:
+            patch.setenv(FSYNC, unset)
+            Journal(lake.home, "quick").write(batch("k0"))
     made = Journal(lake.home, "run")
     made.write(batch("k1"))
     made.end()

@@ -132,6 +132,15 @@ def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_settled(
     assert lake.pending(["k1"]) == set()
 
 
+def test_of_two_lines_that_settle_nothing_the_last_counts(lake: Lake) -> None:
+    judged = batch("k1")
+    for reason in ("first", "last"):
+        left = {"final": False, "state": "failed", "reason": reason}
+        killed(lake.home, Batch(judged.step, judged.fingerprint, {}, [judged.attempts[0] | left]))
+    assert recover(lake) == 1
+    assert lake.rows("SELECT reason FROM attempts") == [{"reason": "last"}]
+
+
 def test_a_call_that_contradicts_the_lake_is_set_aside_and_its_neighbours_are_not(lake: Lake) -> None:
     judged = batch("k1")
     noted = Batch(judged.step, judged.fingerprint, {}, [{**judged.attempts[0], "final": False, "state": "failed"}])

@@ -275,10 +275,11 @@ def test_a_home_of_any_name_is_that_home_alone(tmp_path, empty):
     stray = neighbour / "data/main/runs/ducklake-0fffffff-0000-7000-8000-000000000001.parquet"
     stray.write_bytes(b"another's")
     os.utime(stray, (1, 1))
+    with Lake.open(shutil.copytree(empty, tmp_path / "filled")) as lake:
+        fill(lake)
     for name in ("home [b]", "-q'uo\"te #%20 ünï {a,b} ?*;$HOME"):
-        home = shutil.copytree(empty, tmp_path / name)
+        home = shutil.copytree(tmp_path / "filled", tmp_path / name)
         with Lake.open(home) as lake:
-            fill(lake)
             first = lake.snapshot()
             tag(lake, "private", run_id="r")
             done = publish(lake, "v1", home / "exports", models={}, run_id="r")
