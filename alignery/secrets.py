@@ -18,7 +18,9 @@ from urllib.parse import quote, unquote
 
 MASK = "***"
 _SHORTEST, _SHORTEST_WORD = 8, 16  # characters; a value of letters in one case must be longer
-_NAME = re.compile(r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?|AUTH|AUTH_STRING)$", re.IGNORECASE)
+_NAME = re.compile(
+    r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|(?:PG)?PASSWORD|PASSWD|CREDENTIALS?|AUTH|AUTH_STRING)$", re.IGNORECASE
+)
 # Foreign text is read with these: nothing in them backtracks over a long run, and a password has an end.
 _PASSWORD_IN_URL = re.compile(r"(://[^/@\s:]*+:)([^@\s]{1,2048}+)(?=@)")
 _CREDENTIAL = re.compile(

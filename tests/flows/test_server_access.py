@@ -198,6 +198,7 @@ HOST, LOGIN = ("host", "127.0.0.1:4200"), ("authorization", "Basic bWU6cGFzcw=="
         ("http", "/api/flows/", [HOST, LOGIN, ("origin", "https://127.0.0.1:4200")], 403),
         ("http", "/api/flows/", [HOST, LOGIN, ("origin", "http://127.0.0.1:4200"), ("origin", "null")], 403),
         ("http", "/api/flows/", [HOST, HOST, LOGIN], 400),
+        ("http", "/api/flows/", [("host", "[::1]:4200"), ("origin", "http://[::1]:4200"), LOGIN], 0),
         ("http", "/api/flows/", [LOGIN], 400),
         ("http", "/api/flows/", [("host", "127.0.0.1"), LOGIN], 400),
         ("http", "/api/flows/", [("host", "127.0.0.1:4200.evil.example"), LOGIN], 400),

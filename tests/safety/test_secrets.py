@@ -50,6 +50,11 @@ def test_a_secret_is_the_same_written_in_json_and_in_html():
         assert "quoted" not in mask_values(written, frozenset({secret}))
 
 
+def test_the_password_that_postgres_reads_is_a_secret(monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "hunter2hunter2")
+    assert mask("FATAL: hunter2hunter2 is wrong") == "FATAL: *** is wrong"
+
+
 def test_a_key_that_nobody_told_of_is_known_by_its_beginning():
     assert mask("got sk-ant-0123456789-abc here") == "got *** here"
 
