@@ -11,6 +11,7 @@ import json
 import math
 import re
 import stat
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -75,7 +76,7 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, Any]]:
 def parse_json(text: str, where: str) -> Any:
     """A JSON value; `where` names it in errors. Raises TextFileError."""
     try:
-        value = json.loads(text, parse_constant=_no_constant)
+        value = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_each_key_once)
     except RecursionError as error:
         raise TextFileError(f"{where}: nested too deep, expected JSON of at most {_DEEPEST} levels") from error
     except ValueError as error:
@@ -140,6 +141,14 @@ def _problem(value: Any, field: Sequence[object]) -> str | None:
         case float() if not math.isfinite(value):
             return f"got {value}, expected a finite number (left out where there is no limit)"
     return None
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"the key {excerpt(twice, 60)!r} stands twice")
+    return value
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -152,7 +152,7 @@ def _options(odd: list[str], here: list[str]) -> Iterator[list[str]]:
     yield from (
         ["--preset", value, *here] for value in [*odd, "nona", "./none.yaml", "/", "nano.yaml", "../presets/nano"]
     )
-    yield from (["--home", value] for value in ("", " ", "\0", "\udce9", "/dev/null", "/etc/passwd/x"))
+    yield from (["--home", value] for value in ("", " ", "\0", "\udce9", "/dev/null", "/etc/passwd/x", "/proc/none"))
     yield from ([option, *here] for option in ("--nosuch", "--hom=x", "-z", "--limit=x", "--samples=-5"))
 
 

@@ -172,6 +172,7 @@ def _speak() -> None:
 
 def main() -> None:
     """The entry point."""
+    entry.open_streams()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # A fault is told once, by a sentence here; Prefect would print it again, with a page of its own calls.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")

@@ -97,8 +97,13 @@ FAREWELL_S = 10
 GRACE_S = 0.5  # from a Ctrl-C in a look until the process ends, whatever it is at
 # What the system refuses wherever a file is made: what the user can do.
 _DENIED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "choose a place that you may write to")
-_DENIED |= dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space")
+_DENIED |= dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space")
+_DENIED |= dict.fromkeys(
+    (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG), "give a place that can be there"
+)
+_DENIED |= dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)")
 _STOPPED = "stopped by Ctrl-C; the lake was not changed"
+MOST = 10**9  # of a count on the command line; DuckDB would not take every one
 INTERRUPTED = 130  # exit code, as a shell counts a Ctrl-C
 
 

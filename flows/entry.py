@@ -12,17 +12,21 @@ import typer
 
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
-from flows.command import INTERRUPTED, app
+from flows.command import INTERRUPTED, app, sentences
 
 _BadUsage: type[Exception] = typer.BadParameter.__mro__[1]  # click's UsageError, of typer's own copy
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run a verb; its exit code. A mistake in the arguments is one sentence on standard error."""
+    open_streams()
     _lenient_streams()
     try:
         _check(arguments)
-        code = app(list(arguments) or ["--help"], prog_name="alignery", standalone_mode=False)
+        with sentences():
+            code = app(list(arguments) or ["--help"], prog_name="alignery", standalone_mode=False)
+    except typer.Exit as done:
+        return done.exit_code
     except UsageError as error:
         return _told(str(error), error.exit_code)
     except _BadUsage as error:
@@ -30,6 +34,19 @@ def main(arguments: Sequence[str]) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _told("interrupted; what was committed is kept", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def open_streams() -> None:
+    """A stream that was closed (`>&-`) is the null device: else the next file, a data file maybe, took its number."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            raw = io.FileIO(number, "w" if number else "r", closefd=False)
+            buffered = io.BufferedWriter(raw) if number else io.BufferedReader(raw)
+            setattr(sys, name, io.TextIOWrapper(buffered, encoding="utf-8"))
 
 
 def _lenient_streams() -> None:

@@ -7,9 +7,11 @@ from typing import Annotated
 import typer
 
 from flows import show, show_look
-from flows.command import HOME, AtOption, HomeOption, JsonOption, PresetOption, app, reading, writing
+from flows.command import HOME, MOST, AtOption, HomeOption, JsonOption, PresetOption, app, reading, writing
 
-SampleOption = Annotated[int, typer.Option("--samples", "-n", min=0, help="How many rows of each, as samples.")]
+SampleOption = Annotated[
+    int, typer.Option("--samples", "-n", min=0, max=MOST, help="How many rows of each, as samples.")
+]
 
 
 @app.command()
@@ -26,7 +28,7 @@ def tables(
 @app.command("show")
 def show_table(
     table: Annotated[str, typer.Argument(help="A table or view: see `alignery tables`.")],
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many rows, newest first.")] = 5,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="How many rows, newest first.")] = 5,
     at: AtOption = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
@@ -105,7 +107,7 @@ def models(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Json
 
 @app.command()
 def snapshots(
-    limit: Annotated[int, typer.Option("--limit", "-n", min=1, help="How many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="How many, newest first.")] = 20,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,

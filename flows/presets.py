@@ -69,7 +69,7 @@ class Preset(Strict):
         configs = {method: getattr(self.line, method.name) for method in METHODS}
         named = [alias for method, config in configs.items() if config for alias in method.named_models(config)]
         known = dict.fromkeys((*ALIASES, *named))
-        for field, aliases in (("models", self.models), ("licences", self.licences)):
+        for field, aliases in (("models", self.models), ("licences", self.licences), ("follow", self.follow)):
             if unknown := [alias for alias in aliases if alias not in known]:
                 raise ValueError(f"{field}.{unknown[0]}: nobody asks for it; expected one of {list(known)}")
         if unbound := [alias for alias in named if alias not in ALIASES and alias not in self.models]:
@@ -155,6 +155,10 @@ def load(name: str) -> Preset:
     data = _resolved(data, path, (), taken)
     preset = validated(Preset, {"name": path.stem} | data, str(path), PresetError, taken)
     preset._environment = taken
+    if preset.lake.data and _password(preset.lake.data):
+        raise PresetError(
+            f"{path}: lake.data: got a URL with a password, which would be recorded; export AWS_SECRET_ACCESS_KEY"
+        )
     if preset.lake.catalog and ("lake", "catalog") not in taken and _password(preset.lake.catalog):
         raise PresetError(
             f"{path}: lake.catalog: got a URL with a password, which would be recorded; export PGPASSWORD, or take the "

@@ -83,7 +83,7 @@ async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeplo
     drop = ConcurrencyLimitStrategy.ENQUEUE if schedule.catch_up == "all" else ConcurrencyLimitStrategy.CANCEL_NEW
     made = [
         await cycle.ato_deployment(
-            schedules=[_cron(preset, "refresh", schedule)],
+            schedules=[await _cron(preset, "refresh", schedule)],
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=drop),
             **common,
         )
@@ -97,16 +97,16 @@ async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeplo
         limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
         made.append(await retrain_published.ato_deployment(triggers=[trigger], concurrency_limit=limit, **common))
     if schedule.maintain:
-        cron = [_cron(preset, "maintain", schedule)]
+        cron = [await _cron(preset, "maintain", schedule)]
         common["parameters"] = given | {"apply": True}
         made.append(await maintain.ato_deployment(schedules=cron, **common))
     return made
 
 
-def _cron(preset: Preset, field: str, schedule: Schedule) -> Any:
+async def _cron(preset: Preset, field: str, schedule: Schedule) -> Any:
     line = getattr(schedule, field)
     try:
-        CronSchedule(cron=line)
+        await CronSchedule(cron=line).get_dates(1)  # and that it ever comes: 30 February does not
     except ValueError as error:
         raise PresetError(
             f"preset {preset.name}: schedule.{field}: got {line!r}, expected a cron line, such as '0 3 * * *'"

@@ -165,7 +165,8 @@ def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[Server]:
         home: the folder of its database and its log.
 
     Raises:
-        ServerFault: its folder cannot be written to, it ended, or it is not healthy in time.
+        UsageError: its folder cannot be written to.
+        ServerFault: it ended, or it is not healthy in time.
     """
     with _starting(home) as await_healthy:
         yield await_healthy(patience_s)
@@ -206,7 +207,7 @@ def _starting(home: Path, settings: dict[str, str] = _SETTINGS) -> Iterator[Call
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         told = os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
     except OSError as error:
-        raise ServerFault(
+        raise UsageError(
             f"{home}: Prefect cannot keep its database there ({error.strerror}); a run writes to its folder: give "
             "another --home, or PREFECT_HOME for Prefect alone"
         ) from error

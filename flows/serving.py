@@ -19,6 +19,7 @@ from flows import show_serving
 from flows.command import (
     HOME,
     INTERRUPTED,
+    MOST,
     HomeOption,
     JsonOption,
     PresetOption,
@@ -92,7 +93,7 @@ def _prefect(home: Path) -> Iterator[tuple[str, Path | None]]:
 
 @app.command()
 def bootstrap(
-    rounds: Annotated[int, typer.Option("--rounds", "-n", min=1, help="How many at most.")] = 3,
+    rounds: Annotated[int, typer.Option("--rounds", "-n", min=1, max=MOST, help="How many at most.")] = 3,
     name: Annotated[
         str, typer.Option("--name", help="Its tags are NAME-1, NAME-2, …; another name begins anew.")
     ] = "boot",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -24,6 +25,7 @@ from alignery.textfiles import read_jsonl, read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import Filled, validated
 from prompts.overlay import check as check_overlay
+from prompts.overlay import misplaced
 from prompts.templates import PromptError, rendered, variables_of
 
 __all__ = ["HERE", "VARIANTS", "Library", "Message", "Prompt", "PromptError", "digest"]
@@ -218,6 +220,8 @@ class Library:
         for folder in folders:
             if os.path.isfile(folder / name):  # unlike Path's, False where the folder may not be read
                 return folder / name
+        if self.overlay and (meant := misplaced(self.overlay, name)):
+            raise PromptError(f"words.overlay: got {excerpt(meant)}, which nothing reads; rename it to {name}")
         known = sorted(str(p.relative_to(HERE)) for p in HERE.rglob(f"*.{suffix}"))
         raise PromptError(f"no prompt file {name} in {[str(f) for f in folders]}; there are {known}")
 
@@ -307,5 +311,5 @@ def _check_variables(path: Path, sources: Sequence[str], declared: Sequence[str]
 
 
 def _unique(path: Path, what: str, names: Sequence[str]) -> None:
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise PromptError(f"{path}: the {what} {twice} stands twice; give each its own")
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
+        raise PromptError(f"{path}: the {what} {excerpt(twice, 120)} stands twice; give each its own")

@@ -58,6 +58,16 @@ def check(overlay: Path, variant: str, variants: Collection[str], known: Collect
     return [path for name, path in found.items() if name in here.values()]
 
 
+def misplaced(overlay: Path, name: str) -> Path | None:
+    """A file that was meant to be `name`, which is not there: of the same stem, elsewhere or of another kind."""
+    stem = _stem(name)
+    return next((path for path in _files(overlay) if _stem(path.name) == stem), None)
+
+
+def _stem(name: str) -> str:
+    return name.rpartition("/")[2].partition(".")[0].casefold()
+
+
 def _under(name: str, variant: str) -> str:
     stem, _, suffix = name.rpartition(".")
     return name if variant == "full" else f"{stem}.{variant}.{suffix}"

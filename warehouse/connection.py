@@ -73,7 +73,7 @@ def connect(
     try:
         if threads:
             db.execute(f"SET threads = {threads}")
-        db.execute(f"SET memory_limit = {quoted(os.environ.get('ALIGNERY_MEMORY', MEMORY))}")
+        db.execute(f"SET memory_limit = {quoted(_memory())}")
         for file in files:
             db.execute(f"LOAD {quoted(str(file))}")
         _verified.update(files)
@@ -161,6 +161,13 @@ def as_rows(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 def one_line(error: duckdb.Error) -> str:
     """DuckDB's message without its line breaks."""
     return " ".join(str(error).split())
+
+
+def _memory() -> str:
+    given = os.environ.get("ALIGNERY_MEMORY", MEMORY)
+    if not re.fullmatch(r"\d+(\.\d+)? *([KMGT]i?)?B", given, re.ASCII | re.IGNORECASE):
+        raise LakeError(f"ALIGNERY_MEMORY: got '{excerpt(given, 60)}', expected a size such as 4GB; mend it")
+    return given
 
 
 def _spill(place: Place) -> Path:

@@ -83,6 +83,8 @@ def standing(home: Path) -> Standing:
             found.dead.append(Path(file.name))
     for path in sorted((home / FOLDER).glob(f"*{REJECTED}")):
         try:
+            if not path.is_file():  # to open a pipe would wait for its writer
+                raise OSError(0, "it is no file")
             data = path.read_bytes()
             found.rejected[path] = data.count(b"\n") + (not data.endswith(b"\n"))
         except OSError as error:
@@ -124,6 +126,8 @@ def _set_aside(path: Path, lines: list[Line]) -> None:
         return
     aside = path.with_suffix(REJECTED)
     try:
+        if aside.is_symlink() or (aside.exists() and not aside.is_file()):
+            raise OSError(0, "what has its name is no file; remove that")
         with effects.JOURNAL_SET_ASIDE:
             aside.write_bytes(b"".join(line.text for line in lines))
     except OSError as error:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 
 from alignery.errors import AligneryError, UsageError
+from alignery.untrusted import excerpt
 from warehouse import record_tables
 from warehouse.columns import CREATED, FLAG, INT, LONG, REAL, RUN, TEXT, TEXTS, WHEN, declared, may, need
 
@@ -231,5 +232,7 @@ def comments(catalog: str) -> Iterator[str]:
 
 
 def quoted(text: str) -> str:
-    """A SQL string literal."""
+    """A SQL string literal. Raises LakeError where the text has half characters: bytes that were no UTF-8."""
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise LakeError(f"got '{excerpt(text, 100)}', expected UTF-8; mend the setting or the name that it comes from")
     return "'" + text.replace("'", "''") + "'"

@@ -100,7 +100,7 @@ def _check(db: duckdb.DuckDBPyConnection, query: str) -> None:
     tree = _tree(db, query)
     if tree.get("error"):
         if tree["error_type"] == "not implemented":
-            kinds = _kinds(query)
+            kinds = _kinds(db, query)
             hint = "; a PIVOT must name its values: ON x IN (…)" if kinds == "CREATE, SELECT" else ""
             raise LakeError(f"the query holds {kinds}, {_ONLY}{hint}")
         raise LakeError(f"the query cannot be read: {excerpt(tree['error_message'])}; mend its SQL")
@@ -127,9 +127,12 @@ def _tree(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
     return tree
 
 
-def _kinds(query: str) -> str:
-    """What statements the text holds, as DuckDB calls them."""
-    kinds = [statement.type.name for statement in duckdb.extract_statements(query)]
+def _kinds(db: duckdb.DuckDBPyConnection, query: str) -> str:
+    """What statements the text holds, as DuckDB calls them. Of IMPORT it would read a file, if the connection may."""
+    try:
+        kinds = [statement.type.name for statement in db.extract_statements(query)]
+    except duckdb.Error:
+        return "a statement of another kind"
     # A PRAGMA that shows something is a SELECT by that name.
     return ", ".join(kinds) if kinds != ["SELECT"] else "PRAGMA"
 

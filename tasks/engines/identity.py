@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from alignery.untrusted import excerpt
 from tasks.engines.protocol import SpecError
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -32,15 +34,18 @@ def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
     Raises:
         SpecError: a path where there is no model.
     """
-    path = Path(model).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise SpecError(f"{where}: the folder {path} holds no config.json; give a folder that a model was saved to")
+    path = Path(os.path.expanduser(model))
+    if os.path.isdir(path):  # unlike Path's, False for a name that is too long, or in a folder not to be read
+        if not os.path.isfile(path / "config.json"):
+            raise SpecError(
+                f"{where}: the folder {excerpt(path)} holds no config.json; give a folder that a model was saved to"
+            )
         return str(path), True
-    if HUB_NAME.fullmatch(model) and not Path(model.partition("/")[0]).is_dir():
+    if HUB_NAME.fullmatch(model) and not os.path.isdir(model.partition("/")[0]):
         return model, False
     raise SpecError(
-        f"{where}: no model folder {path} (from {Path.cwd()}); mend the path, or give owner/name to take it from a hub"
+        f"{where}: no model folder {excerpt(path)} (from {excerpt(Path.cwd())}); mend the path, or give owner/name to "
+        "take it from a hub"
     )
 
 
@@ -58,11 +63,12 @@ def locate_adapter(lora: str, where: str = "engine.lora") -> Adapter:
     Raises:
         SpecError: there is none, or it is no LoRA adapter.
     """
-    folder = Path(lora).expanduser()
+    folder = Path(os.path.expanduser(lora))
     config, *weights = (folder / name for name in ADAPTER)
-    if not (config.is_file() and any(path.is_file() for path in weights)):
+    if not (os.path.isfile(config) and any(map(os.path.isfile, weights))):
         raise SpecError(
-            f"{where}: {folder} holds no {ADAPTER[0]} beside {ADAPTER[1]}; give a folder that PEFT saved an adapter to"
+            f"{where}: {excerpt(folder)} holds no {ADAPTER[0]} beside {ADAPTER[1]}; give a folder that PEFT saved an "
+            "adapter to"
         )
     try:
         told = json.loads(config.read_text(encoding="utf-8"))

@@ -14,10 +14,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
+from alignery.errors import UsageError
+from alignery.textfiles import parse_json
 from alignery.untrusted import excerpt
-from prompts import PromptError
+from alignery.validation import validated
 from tasks.train.common import Settings, TrainError, TrainingFailed
 from tasks.train.data import training_files
 from tasks.train.launch import become, end_with_parent, processes
@@ -40,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if (count := processes(config)) > 1:
                 become(count, arguments)
         report = recipe.train(given.data, given.model, given.out, config)
-    except (TrainError, PromptError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except UsageError as error:
+        print(f"error: {excerpt(error, 2000)}", file=sys.stderr)
         return 2
     except TrainingFailed as error:
         print(f"failed: {error}", file=sys.stderr)
@@ -59,13 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _config(kind: type[Settings], text: str) -> Settings:
-    try:
-        return kind.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the whole"
-        known = list(kind.model_fields)
-        raise TrainError(f"--config: {field}: {first['msg']}, got {first['input']!r}; it knows {known}") from error
+    return validated(kind, parse_json(text, "--config"), "--config", TrainError)
 
 
 def _parser() -> argparse.ArgumentParser:

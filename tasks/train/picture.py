@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from alignery.untrusted import printable
+
 WIDTH, HEIGHT = 640, 360  # pixels
 LEFT, RIGHT, TOP, BOTTOM = 64, 16, 40, 48  # margins
 POINTS = 400  # a longer history is drawn as the means of so many stretches
@@ -36,7 +38,7 @@ def loss_curve(title: str, losses: Sequence[float]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" '
         'font-family="sans-serif" font-size="12" fill="#333">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        f'<text x="{LEFT}" y="22" font-size="15">{escape(title)}: loss</text>',
+        f'<text x="{LEFT}" y="22" font-size="15">{escape(printable(title))}: loss</text>',
         *(_level(y(tick), f"{tick:g}") for tick in rise),
         *(f'<text x="{x(tick):.1f}" y="{floor + 18}" text-anchor="middle">{tick:g}</text>' for tick in run),
         f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 10}" text-anchor="middle">step</text>',

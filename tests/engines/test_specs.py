@@ -297,3 +297,12 @@ def test_engines_leave_the_collector_as_it_was_in_whichever_order_they_close():
     before = gc.get_threshold()
     assert asyncio.run(first_in_first_out()) > 0
     assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
+
+
+@pytest.mark.parametrize("path", ["./" + "x" * 5000, "~nobody-of-that-name/model", "\x1b]0;owned\x07"])
+def test_a_path_that_cannot_be_is_one_printable_sentence(path):
+    for find in (locate, locate_adapter):
+        with pytest.raises(SpecError) as told:
+            find(path)
+        assert str(told.value).isprintable()
+        assert len(str(told.value)) < 1000

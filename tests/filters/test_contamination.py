@@ -145,3 +145,10 @@ def test_a_damaged_or_foreign_table_is_one_sentence(tmp_path: Path) -> None:
         load(whole, "prompt")
     with pytest.raises(HeldOutError, match="row 1: id: got 0, expected a text"):
         load(whole, "id")
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path):
+    table = pa.table([pa.array(["a"]), pa.array(["b"])], names=["question", "question"])
+    pq.write_table(table, tmp_path / "twice.parquet")
+    with pytest.raises(HeldOutError, match=r"twice\.parquet: question: got the columns .*'question', 'question'"):
+        load(tmp_path / "twice.parquet", "question")

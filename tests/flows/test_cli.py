@@ -127,3 +127,53 @@ def test_looking_imports_nothing_heavy(empty: Path) -> None:
     loaded = set(done.stderr.split())
     assert "duckdb" in loaded
     assert not loaded & {"prefect", "torch", "transformers", "datasets", "pandas"}
+
+
+@pytest.mark.parametrize("verb", [["tables", "--json"], ["nosuch"]])
+def test_a_closed_stream_is_no_traceback_and_no_files_number(empty: Path, verb: list[str]) -> None:
+    """With its three streams closed, as `>&-` does: it ends as it would with them, and nothing of it is lost."""
+    code = (
+        "import os, sys; from flows.cli import main\n"
+        "os.closerange(0, 3); sys.stdin = sys.stdout = sys.stderr = None\n"
+        "try:\n    main()\nfinally:\n"
+        "    assert all(os.path.samestat(os.fstat(n), os.stat(os.devnull)) for n in (0, 1, 2)) or os._exit(99)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *verb, "--home", str(empty)], timeout=120, check=False)
+    assert done.returncode == (2 if verb == ["nosuch"] else 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is full")
+def test_help_that_cannot_be_written_is_one_sentence() -> None:
+    code = "from flows.cli import main; main()"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (2, "alignery: no space left on device; free some space, and run again\n")
+
+
+@pytest.mark.parametrize(
+    "verb", [["show", "attempts", "-n"], ["snapshots", "-n"], ["rejects", "-n"], ["diff", "1", "-n"]]
+)
+def test_a_count_that_no_table_has_is_refused_before_the_lake_is(
+    verb: list[str], empty: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import flows.cli  # noqa: F401  (the verbs)
+    from flows.entry import main
+
+    assert main([*verb, "9" * 20, "--home", str(empty)]) == 2
+    assert "expected less than or equal to 1000000000" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("code", ["ENOENT", "ENAMETOOLONG", "ELOOP", "ENOTDIR", "EMFILE", "EFBIG"])
+def test_what_the_system_refuses_is_one_sentence(code: str, capsys: pytest.CaptureFixture[str]) -> None:
+    import errno
+
+    import typer
+
+    from flows.command import sentences
+
+    with pytest.raises(typer.Exit) as ended, sentences():
+        raise OSError(getattr(errno, code), "as the system says it", "a place")
+    assert ended.value.exit_code == 2
+    assert capsys.readouterr().err.startswith("alignery: a place: ")

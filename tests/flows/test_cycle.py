@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,11 +202,12 @@ def test_without_a_schedule_or_with_one_that_is_none_serve_says_what_is_missing(
         path.write_text(yaml.safe_dump(text | {"schedule": wrong}))
         with pytest.raises(PresetError, match=why):
             load(str(path))
-    path.write_text(yaml.safe_dump(text | {"schedule": {"refresh": "at night"}}))
     from flows.serve import deployments
 
-    with pytest.raises(PresetError, match=r"schedule\.refresh: got 'at night', expected a cron line"):
-        asyncio.run(deployments(load(str(path)), str(path), tmp_path))
+    for line in ("at night", "0 0 30 2 *"):  # the latter never comes
+        path.write_text(yaml.safe_dump(text | {"schedule": {"refresh": line}}))
+        with pytest.raises(PresetError, match=rf"schedule\.refresh: got '{re.escape(line)}', expected a cron line"):
+            asyncio.run(deployments(load(str(path)), str(path), tmp_path))
 
 
 def test_what_is_served_is_this_lakes_alone(tmp_path: Path) -> None:

@@ -196,6 +196,6 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pyt
     home.write_text("no folder")
     monkeypatch.setenv("PREFECT_HOME", str(home))
     done = CliRunner().invoke(app, ["publish", "--home", str(tmp_path / "lake")])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert done.stderr.startswith(f"alignery: {home}: Prefect cannot keep its database there")
     assert done.stderr.count("\n") == 1

@@ -13,6 +13,7 @@ from alignery.textfiles import TextFileError
 from flows.extras import NotInstalled, check_installed
 from flows.presets import SHIPPED, PresetError, load
 from flows.run import Run
+from prompts import Library, PromptError
 from warehouse import Lake
 
 
@@ -93,6 +94,8 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
             r"models.jugde: nobody asks for it; expected one of \['g",
         ),
         ({"licences": {"teacher": "MIT"}}, r"licences.teacher: nobody asks for it"),
+        ({"follow": ["teacher"]}, r"follow.teacher: nobody asks for it"),
+        ({"lake": {"data": "s3://me:s3cret99@bucket/x"}}, r"lake.data: got a URL with a password"),
         ({"line": {"self_instruct": {"accept": 1}, "aligner": {"upstreams": ["other"]}}}, "models: got no 'other'"),
         ({"line": {"self_instruct": {"accept": 1}, "squad": {"members": [{"aligner": "a"}]}}}, "models: got no 'a'"),
         ({"line": {"self_instruct": {"accept": 1}, "squad": {"members": [{}, {}]}}}, "squad.members: got .* twice"),
@@ -194,3 +197,12 @@ def test_a_secret_that_is_a_part_of_a_url_is_no_password_in_it(tmp_path: Path, m
         with pytest.raises(PresetError, match="a URL with a password, which would be recorded") as refused:
             load(written(tmp_path, lake={"catalog": bad}))
         assert "pw" not in str(refused.value)
+
+
+@pytest.mark.parametrize("file", ["squad/tidy.yml", "squads/tidy.yaml", "tidy.yaml", "squad/Tidy.yaml"])
+def test_a_misplaced_file_that_a_preset_names_itself_is_reported_as_misplaced(tmp_path: Path, file: str) -> None:
+    path = tmp_path / "words" / file
+    path.parent.mkdir(parents=True)
+    path.write_text("id: squad/tidy")
+    with pytest.raises(PromptError, match=rf"words\.overlay: got {path}.*rename it to squad/tidy\.yaml"):
+        Library("full", tmp_path / "words").prompt("squad/tidy")

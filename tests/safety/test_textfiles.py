@@ -103,3 +103,9 @@ def test_any_bytes_are_read_as_yaml_reads_them_or_are_one_sentence(tmp_path, dat
     with suppress(TextFileError):
         value = read_yaml(path)
     assert value is None or value == yaml.safe_load(data)
+
+
+def test_a_key_that_stands_twice_in_json_is_refused(write):
+    path = write('{"a": 1}\n{"b": {"a": 1, "c": 2, "a": 3}}')
+    with pytest.raises(TextFileError, match=r"line 2: not JSON: the key 'a' stands twice"):
+        list(read_jsonl(path))

@@ -56,11 +56,11 @@ def test_the_command_exits_2_with_one_sentence(capsys, tmp_path, sft_view):
 
     code, words = told(capsys, "dpo", sft_view, nothing, tmp_path / "out", json.dumps({"betta": 1}))
     assert code == 2
-    assert words.startswith("error: --config: betta: Extra inputs are not permitted, got 1; it knows [")
+    assert words.startswith("error: --config: betta: no such key; expected one of [")
 
     code, words = told(capsys, "dpo", sft_view, nothing, tmp_path / "out", "not json")
     assert code == 2
-    assert "Invalid JSON" in words
+    assert words.startswith("error: --config: not JSON: ")
 
 
 def test_what_stands_at_out_is_not_written_over(capsys, tmp_path, sft_view):

@@ -56,3 +56,9 @@ def test_ticks_are_round_and_span_the_values(low, high, expected):
 
 def test_a_title_is_no_markup():
     assert drawn([1.0], "<b>&")[1][0] == "<b>&: loss"
+
+
+def test_a_title_has_no_commands_of_a_terminal():
+    drawn = loss_curve("a\x1b]0;x\x07\u202e<b>", [1.0, 0.5])
+    assert "a\\x1b]0;x\\x07\\u202e&lt;b&gt;" in drawn
+    ET.fromstring(drawn)

@@ -203,3 +203,20 @@ def test_a_failure_of_the_lake_sets_nothing_aside(lake: Lake, monkeypatch: pytes
             recover(lake)
     assert list((lake.home / FOLDER).iterdir()) == [path]
     assert recover(lake) == 1
+
+
+def test_a_pipe_or_link_with_the_name_of_what_is_set_aside_is_neither_read_nor_written(
+    lake: Lake, tmp_path: Path
+) -> None:
+    folder = lake.home / FOLDER
+    folder.mkdir(exist_ok=True)
+    os.mkfifo(folder / "pipe.rejected")
+    assert standing(lake.home).unreadable == {folder / "pipe.rejected": "it is no file"}
+    theirs = tmp_path / "theirs"
+    theirs.write_text("theirs")
+    (folder / "run.jsonl").write_text("no line of ours\n")
+    (folder / "run.rejected").symlink_to(theirs)
+    with pytest.raises(LakeFault, match=r"run\.rejected: 1 lines .* no file; remove that"):
+        recover(lake)
+    assert theirs.read_text() == "theirs"
+    assert (folder / "run.jsonl").read_text() == "no line of ours\n"

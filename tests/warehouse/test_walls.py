@@ -310,3 +310,27 @@ def test_a_lake_below_a_folder_named_versions_is_not_made_anew(tmp_path):
     (home / "catalog.sqlite").unlink()
     with pytest.raises(LakeError, match="the catalog that knows them is gone"):
         Lake.open(home)
+
+
+def test_what_is_told_of_a_statement_was_not_read_from_a_file(tmp_path: Path) -> None:
+    """To name the statements of an IMPORT, DuckDB would read them from its folder."""
+    (tmp_path / "schema.sql").write_text("DROP TABLE of_another;")
+    (tmp_path / "load.sql").write_text("")
+    with Lake.open(tmp_path / "home") as lake, pytest.raises(LakeError) as told:
+        lake.rows(f"IMPORT DATABASE '{tmp_path}'")
+    assert "another kind, expected one SELECT" in str(told.value)
+    assert "DROP" not in str(told.value)
+
+
+@pytest.mark.parametrize("given", ["\udcff", "much", "-1", "", "1GB'; SELECT 1"])
+def test_a_memory_that_is_none_is_named(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIGNERY_MEMORY", given)
+    with pytest.raises(LakeError, match=r"^ALIGNERY_MEMORY: got '.*expected a size such as 4GB"):
+        Lake.open(tmp_path)
+
+
+def test_bytes_that_are_no_text_are_no_sql() -> None:
+    from warehouse.schema import quoted
+
+    with pytest.raises(LakeError, match="expected UTF-8"):
+        quoted("key \udcff")
