@@ -76,14 +76,16 @@ def strays(cursor: duckdb.DuckDBPyConnection, there: dict[str, Row]) -> dict[str
     return {key: row for key, row in there.items() if key not in ours}
 
 
-def foreign(cursor: duckdb.DuckDBPyConnection, there: Iterable[Row]) -> list[Row]:
+def foreign(cursor: duckdb.DuckDBPyConnection, place: Place, there: Iterable[Row]) -> list[Row]:
     """Those of the files that are older than this lake, so they are another one's.
 
-    A file's name says when it was made (UUIDv7), and copying does not change that; else its last change does.
+    A file's name says when it was made (UUIDv7), and copying does not change that; else its last change does. Files of
+    `versions` may be this lake's: one that was killed before its first commit wrote no other.
     """
     found = cursor.execute(f"SELECT min(created_at) FROM {LAKE}.versions").fetchone()
     assert found is not None
-    return [file for file in there if _made(file) < found[0].timestamp()]
+    rows = (file for file in there if "/versions/" not in file["path"].removeprefix(place.folder))
+    return [file for file in rows if _made(file) < found[0].timestamp()]
 
 
 def _made(file: Row) -> float:

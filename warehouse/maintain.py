@@ -227,7 +227,7 @@ def _deletable(
     ripe |= {name: row["changed"] + age for name, row in strays.items()}
     old = {name for name, when in ripe.items() if when <= now and name not in strays}
     orphaned = {name for name in strays if ripe[name] <= now}
-    if foreign := [row["path"] for row in files.foreign(cursor, strays.values())]:
+    if foreign := [row["path"] for row in files.foreign(cursor, lake.place, strays.values())]:
         report.left = (
             f"{len(foreign)} Parquet files in {lake.place.folder} are older than this lake, such as {foreign[0]}: they "
             "belong to another catalog, so no orphaned file was deleted; move them away, or bring that catalog back"

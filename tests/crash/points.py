@@ -7,152 +7,156 @@ looks at what it left, runs the phase again, and looks once more.
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import scenario
-from scenario import PHASES, Place, state
+from judge import Verdict, judge
+from scenario import PHASES, Place
+from worker import Worker
 
 from alignery import effects
 from alignery.errors import AligneryError
-from warehouse import Lake, journal, ledger
-from warehouse.doctor import doctor
-from warehouse.recovery import recover
+from warehouse import Lake, journal, ledger, migrate
+from warehouse import lake as lakes
 
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["points", "psycopg", "pandas", "orjson"])
 DIED = 77
-FAULTS = ("die", "ENOSPC", "EIO", "lock lost", "reply lost")
+FAULTS = ("die", "ENOSPC", "EIO", "lock lost", "reply lost", "power cut")
 _SQL = {"begin", "insert", "ledger row", "commit", "merge", "expire", "delete files"}
 # Nothing is written there, or a failure to is ignored.
 _NO_WRITE = {"begin", "lock released", "journal truncate", "draft removed", "temporary files removed"}
-_TORN = """
-    SELECT 1 FROM (SELECT snapshot_id, sum(attempts) AS n FROM commits GROUP BY 1) c
-    FULL JOIN (SELECT snapshot_id, count(*) AS n FROM attempts GROUP BY 1) a USING (snapshot_id)
-    WHERE c.n IS DISTINCT FROM a.n
-"""
+# Of a power cut only the journal is modelled: each of its files has what was synced last.
+_AT = {
+    "lock lost": {("lock taken", "after"), ("begin", "after"), ("ledger row", "after"), ("commit", "before")},
+    "reply lost": {("commit", "after")},
+    "power cut": {("journal append", "after"), ("commit", "before"), ("journal removed", "before")},
+}
 
 
 @dataclass(frozen=True)
 class Point:
-    """The number of an effect in its phase, from 0, and which side of it."""
+    """Which of the effects of that name in its phase, from 0, and which side of it."""
 
     phase: str
-    number: int
     name: str
     side: str
+    nth: int
 
 
-@dataclass
-class Verdict:
-    """What was found after a case. All but `told` must be 0 or empty."""
-
-    lost: int = 0  # answers that were journalled and cannot be read
-    doubled: int = 0  # rows that are there twice
-    half_seen: int = 0  # commits that are there in part
-    asked_again: int = 0  # answers asked for again beyond what was in flight
-    wrong: list[str] = field(default_factory=list)  # every other invariant that does not hold, a traceback among them
-    told: str = ""  # the sentence that the fault was told in
-
-    @property
-    def sound(self) -> bool:
-        return not (self.lost or self.doubled or self.half_seen or self.asked_again or self.wrong)
+Points = dict[str, list[Point]]
 
 
-def lay(folder: Path, database: Callable[[], str | None] = lambda: None) -> dict[str, list[Point]]:
-    """Run the scenario once. `<folder>/<phase>` is what each phase begins with; returns the points of each."""
-    return _in_process(_lay, folder, database())
+def lay(worker: Worker, folder: Path, server: str | None = None, phases: Sequence[str] = tuple(PHASES)) -> Points:
+    """Run the scenario once. `<folder>/<phase>` is what each phase begins with; returns the points of each.
+
+    Args:
+        server: URL of a Postgres server; without one the lakes are on SQLite.
+    """
+    points: Points = worker(_lay, folder, server, phases)[1]
+    return points
 
 
-def _lay(folder: Path, catalog: str | None) -> dict[str, list[Point]]:
-    found: dict[str, list[Point]] = {}
-    beside = folder / "life"
-    beside.mkdir(parents=True)
-    for phase, work in PHASES.items():
+def _lay(folder: Path, server: str | None, phases: Sequence[str]) -> Points:
+    found: Points = {}
+    life = folder / "life"
+    life.mkdir(parents=True)
+    if server:
+        (life / "server").write_text(server)
+        (life / "database").write_text(_database(server))
+    for phase in phases:
         if phase == "recover":
-            scenario.leave(_place(beside, catalog), beside)
-        shutil.copytree(beside, folder / phase)
-        points = found[phase] = []
-        guard = threading.Lock()
-
-        def hook(name: str, side: str, points: list[Point] = points, phase: str = phase, guard: Any = guard) -> None:
-            with guard:
-                points.append(Point(phase, len(points), name, side))
-
-        with effects.observed(hook):
-            work(_place(beside, catalog), beside)
+            scenario.leave(_place(life), life)
+        _copy(life, folder / phase)
+        found[phase] = _observed(life, phase)
     return found
 
 
-def cases(points: dict[str, list[Point]], faults: Sequence[str] = FAULTS) -> Iterator[tuple[Point, str]]:
-    """The faults that make sense at each point."""
-    for point in (point for some in points.values() for point in some):
+def _observed(at: Path, phase: str) -> list[Point]:
+    points: list[Point] = []
+    counts: Counter[tuple[str, str]] = Counter()
+    guard = threading.Lock()
+
+    def hook(name: str, side: str) -> None:
+        with guard:
+            points.append(Point(phase, name, side, counts[name, side]))
+            counts[name, side] += 1
+
+    with effects.observed(hook):
+        PHASES[phase](_place(at), at)
+    return points
+
+
+def cases(points: Points, faults: Sequence[str] = FAULTS) -> Iterator[tuple[Point, str]]:
+    """The faults that make sense at each point. (To die after an effect is to die before the next.)"""
+    for number, point in ((n, point) for some in points.values() for n, point in enumerate(some)):
         for fault in faults:
             if fault in ("ENOSPC", "EIO") and point.name in _NO_WRITE:
                 continue
-            if fault == "lock lost" and (point.name, point.side) not in {
-                ("lock taken", "after"), ("begin", "after"), ("ledger row", "after"), ("commit", "before")
-            }:  # fmt: skip
+            if fault in _AT and (point.name, point.side) not in _AT[fault]:
                 continue
-            if fault == "reply lost" and (point.name, point.side) != ("commit", "after"):
+            if fault == "power cut" and point.phase != "refresh":  # the one phase that has a journal
+                continue
+            if fault == "die" and point.side == "after" and number + 1 < len(points[point.phase]):
                 continue
             yield point, fault
 
 
-def distinct(points: dict[str, list[Point]], faults: Sequence[str] = FAULTS) -> list[tuple[Point, str]]:
-    """One case of each kind: the last point of that phase, name and side. To die after an effect is to die before the
-    next one, so of these only one is taken."""
+def distinct(points: Points, faults: Sequence[str] = FAULTS) -> list[tuple[Point, str]]:
+    """One case of each kind: the last point of that phase, name and side."""
     kinds = {(point.phase, point.name, point.side, fault): (point, fault) for point, fault in cases(points, faults)}
-    return [case for (_, _, side, fault), case in kinds.items() if fault != "die" or side == "before"]
+    return list(kinds.values())
 
 
-def strike(base: Path, point: Point, fault: str, at: Path, sabotage: str = "") -> Verdict:
-    """One case, in a folder `at` that is gone afterwards."""
-    shutil.copytree(base / point.phase, at)
+def strike(
+    worker: Worker,
+    base: Path,
+    point: Point,
+    fault: str,
+    at: Path,
+    *,
+    sabotage: str = "",
+    examined: Collection[str] = (),
+) -> Verdict:
+    """One case, in a folder `at` that is gone afterwards; `examined` are the doctor's checks that are made then."""
+    _copy(base / point.phase, at)
     try:
-        code, told = _strike(at, point, fault, sabotage)
-        verdict: Verdict = _in_process(_judge, at, point.phase, sabotage)
-        verdict.told = told
+        code, _ = worker(_struck, at, point, fault, sabotage)
+        verdict: Verdict = worker(_judge, at, point.phase, sabotage, examined)[1]
+        verdict.told = (at / "told").read_text() if (at / "told").exists() else ""
         if code not in (0, DIED):
             verdict.wrong.append(f"the process ended with {code}")
-        if told.startswith("traceback"):
-            verdict.wrong.append(told)
+        if verdict.told.startswith("traceback"):
+            verdict.wrong.append(verdict.told)
+        if not (at / "struck").exists():
+            verdict.wrong.append("the point was never met")
         return verdict
     finally:
-        shutil.rmtree(at)
-
-
-def _strike(at: Path, point: Point, fault: str, sabotage: str) -> tuple[int, str]:
-    process = PROCESSES.Process(target=_struck, args=(at, point, fault, sabotage))
-    process.start()
-    process.join()
-    told = at / "told"
-    return int(process.exitcode or 0), told.read_text() if told.exists() else ""
+        _remove(at)
 
 
 def _struck(at: Path, point: Point, fault: str, sabotage: str) -> None:
-    _sabotage(sabotage)
-    count, guard, place = [0], threading.Lock(), _place(at, None)
-    inside = [False]
+    synced = _power(at) if fault == "power cut" else {}
+    _without(sabotage, point.phase)
+    guard, count, place = threading.Lock(), [0], _place(at)
 
     def hook(name: str, side: str) -> None:
         with guard:
-            mine = count[0]
-            count[0] += not inside[0]
-            if inside[0] or mine != point.number:
+            if (name, side) != (point.name, point.side) or (at / "struck").exists():
                 return
-            inside[0] = True
-        _fault(fault, name, place)
-        inside[0] = False
+            count[0] += 1
+            if count[0] <= point.nth:
+                return
+            (at / "struck").touch()
+        _fault(fault, name, place, synced)
 
     try:
         with effects.observed(hook):
@@ -161,122 +165,96 @@ def _struck(at: Path, point: Point, fault: str, sabotage: str) -> None:
         (at / "told").write_text(str(error))
     except BaseException as error:  # noqa: BLE001  # whatever it is, it is told
         (at / "told").write_text(f"traceback of {type(error).__name__}: {error}")
-    os._exit(0)
 
 
-def _fault(fault: str, name: str, place: Place) -> None:
-    if fault == "die":
+def _fault(fault: str, name: str, place: Place, synced: dict[str, int]) -> None:
+    if fault == "power cut":
+        for path in (place.home / journal.FOLDER).glob("*.jsonl"):
+            os.truncate(path, synced.get(str(path), 0))
+    if fault in ("die", "power cut"):
         os._exit(DIED)
     if fault == "reply lost":
         raise duckdb.IOException("the connection was closed before the reply came")
     if fault == "lock lost":
-        (place.home / "lake.lock").unlink(missing_ok=True)
-        with Lake.open(place, threads=1) as other:  # who then gets it, and commits
-            other.write("runs", [{"id": "intruder", "state": "finished", "flow": "x"}], run_id="intruder", message="x")
+        _intrude(place)
         return
     code = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO}[fault]
     raise duckdb.IOException(os.strerror(code)) if name in _SQL else OSError(code, os.strerror(code))
 
 
-def _judge(at: Path, phase: str, sabotage: str) -> Verdict:
-    """Open, take in, look; run the phase again, look; open once more, and find nothing changed."""
-    _sabotage(sabotage)
-    place, found = _place(at, None), Verdict()
-    try:
-        Lake.open(place, threads=1).close()
-        with Lake.open(place, threads=1) as lake:
-            recover(lake)
-        answered = (at / "answered").read_text().split("\n")[:-1] if (at / "answered").exists() else []
-        there = state(place, at)
-        # One answer at most was between the engine and the journal.
-        found.lost = max(0, len(set(answered) - set(there["replies"])) - 1)
-        _whole(place, found)
-        PHASES[phase](place, at)
-        after = state(place, at)
-        sent = Counter((at / "answered").read_text().split("\n")[:-1]) if (at / "answered").exists() else Counter()
-        found.asked_again = max(0, sum(sent.values()) - len(sent) - 1)
-        _whole(place, found)
-        found.wrong += _as_it_should(at, phase, after)
-        problems = [one for one in doctor(place, deep=True) if one.state == "problem"]
-        # A lake that died in the making leaves the file of its version row, which the doctor takes for another's.
-        found.wrong += [f"{one.check}: {one.what}" for one in problems if phase != "make" or one.check != "upkeep"]
-        snapshot = _snapshot(place)
-        with Lake.open(place, threads=1) as lake:
-            recover(lake)
-        if _snapshot(place) != snapshot:
-            found.wrong.append("a second opening committed something")
-    except AligneryError as error:
-        found.wrong.append(f"afterwards: {error}")
-    return found
+def _intrude(place: Place) -> None:
+    """Take the lock from its holder, and commit."""
+    if place.on_postgres:
+        import psycopg
+
+        with psycopg.connect(place.catalog or "", autocommit=True) as session:
+            session.execute("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'")
+    else:
+        (place.home / "lake.lock").unlink(missing_ok=True)
+    with Lake.open(place, threads=1) as other:
+        other.write("runs", [{"id": "intruder", "state": "finished", "flow": "x"}], run_id="intruder", message="x")
 
 
-def _whole(place: Place, found: Verdict) -> None:
-    with Lake.open(place, read_only=True, threads=1) as lake:
-        for table in ("attempts", "instructions", "responses", "corrections", "commits"):
-            found.doubled += lake.rows(f"SELECT count(*) - count(DISTINCT id) AS n FROM {table}")[0]["n"]
-        keys = lake.rows("SELECT count(*) - count(DISTINCT work_key) AS n FROM attempts WHERE final")
-        found.doubled += keys[0]["n"]
-        found.half_seen += len(lake.rows(_TORN))
+def _power(at: Path) -> dict[str, int]:
+    """Path → bytes that outlive a power cut, kept up to date by each real call of fsync."""
+    os.environ[journal.FSYNC] = "1"
+    synced: dict[str, int] = {}
+    sync = os.fsync
+
+    def noting(file: int) -> None:
+        sync(file)
+        synced[os.readlink(f"/proc/self/fd/{file}")] = os.fstat(file).st_size
+
+    os.fsync = noting  # type: ignore[assignment]
+    return synced
 
 
-def _as_it_should(at: Path, phase: str, after: dict[str, Any]) -> list[str]:
-    """What differs from the life that nothing struck."""
-    names = list(PHASES)
-    due = names[: names.index(phase) + 1]
-    wrong = [f"a draft is left: {path}" for path in after["drafts"]]
-    if "refresh" in due:
-        for table in ("instructions", "corrections"):
-            if len(after[table]) != scenario.ROWS:
-                wrong.append(f"{table}: {len(after[table])} rows, expected {scenario.ROWS}")
-    for name, flow in {"first": "tag", "v1": "publish"}.items():
-        if flow in due and name not in after["tags"]:
-            wrong.append(f"the tag {name} is gone")
-    if "train" in due and not after["model"]:
-        wrong.append("the model is gone")
-    return wrong
+def _judge(at: Path, phase: str, sabotage: str, examined: Collection[str]) -> Verdict:
+    _without(sabotage, phase)
+    return judge(at, phase, _place(at), examined)
 
 
-def _snapshot(place: Place) -> int:
-    with Lake.open(place, read_only=True, threads=1) as lake:
-        return lake.snapshot()
-
-
-def _place(beside: Path, catalog: str | None) -> Place:
-    told = beside / "catalog-url"
-    if catalog:
-        told.write_text(catalog)
-    return Place(beside / "lake", told.read_text() if told.exists() else None)
-
-
-def _sabotage(what: str) -> None:
-    """Take a safeguard away, to see that the checks notice."""
+def _without(what: str, phase: str) -> None:
+    """Take a safeguard away, to see that the checks notice; and the views, half of an opening, where none is read."""
+    if phase not in ("tag", "publish"):
+        migrate.define_views = lambda cursor: None
     if what == "journal":
         journal.Journal.write = lambda self, batch: None  # type: ignore[method-assign]
     elif what == "fence":
         ledger._new_attempts = lambda cursor, made: made
+    elif what == "fsync":
+        os.fsync = lambda file: None  # type: ignore[assignment]
+    elif what == "lock":
+        lakes.exclusive = lambda *given: nullcontext()  # type: ignore[assignment]
 
 
-def _in_process(work: Callable[..., Any], *given: Any) -> Any:
-    ours, theirs = PROCESSES.Pipe()
-    process = PROCESSES.Process(target=_sent, args=(theirs, work, given))
-    process.start()
-    theirs.close()
-    try:
-        found = ours.recv()
-    except EOFError:
-        process.join()
-        raise AssertionError(f"{work.__name__} ended with {process.exitcode}") from None
-    process.join()
-    if isinstance(found, BaseException):
-        raise found
-    return found
+def _place(at: Path) -> Place:
+    server, database = at / "server", at / "database"
+    return Place(at / "lake", f"{server.read_text()}/{database.read_text()}" if server.exists() else None)
 
 
-def _sent(pipe: Any, work: Callable[..., Any], given: Sequence[Any]) -> None:
-    try:
-        pipe.send(work(*given))
-    except BaseException as error:  # noqa: BLE001  # raised again where the result is waited for
-        with suppress(Exception):
-            import traceback
+def _copy(source: Path, to: Path) -> None:
+    """A folder with its lake, whose Postgres catalog is a database of its own."""
+    shutil.copytree(source, to)
+    if (to / "server").exists():
+        database = _database((to / "server").read_text(), (source / "database").read_text())
+        (to / "database").write_text(database)
 
-            pipe.send(AssertionError("".join(traceback.format_exception(error))))
+
+def _remove(at: Path) -> None:
+    if (at / "server").exists():
+        _ask((at / "server").read_text(), f'DROP DATABASE "{(at / "database").read_text()}" WITH (FORCE)')
+    shutil.rmtree(at)
+
+
+def _database(server: str, template: str = "template1") -> str:
+    name = f"crash_{uuid4().hex[:12]}"
+    _ask(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY FILE_COPY')
+    return name
+
+
+def _ask(server: str, statement: Any) -> None:
+    import psycopg
+
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as session:
+        session.execute(statement)

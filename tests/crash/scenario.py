@@ -175,15 +175,14 @@ PHASES: dict[str, Phase] = {
 }
 
 
-def state(place: Place, beside: Path) -> dict[str, Any]:
+def state(lake: Lake, beside: Path) -> dict[str, Any]:
     """What a phase that is done has left, whatever happened on the way."""
-    found: dict[str, Any] = {"model": (beside / "model/weights").exists(), "drafts": []}
-    found["drafts"] = [str(path) for path in beside.glob("exports/.*")]
-    with Lake.open(place, read_only=True, threads=1) as lake:
-        for table in ("instructions", "responses", "corrections"):
-            found[table] = [row["id"] for row in lake.rows(f"SELECT id FROM {table} ORDER BY id")]
-        found["settled"] = [row["k"] for row in lake.rows("SELECT work_key AS k FROM attempts WHERE final ORDER BY 1")]
-        sent = lake.rows("SELECT raw_text FROM attempts WHERE replayed_from IS NULL AND raw_text IS NOT NULL")
-        found["replies"] = [row["raw_text"] for row in sent]
-        found["tags"] = [row["name"] for row in lake.rows("SELECT name FROM tags ORDER BY name")]
-    return found
+    counts = ", ".join(f"(SELECT count(*) FROM {table}) AS {table}" for table in ("instructions", "corrections"))
+    found: dict[str, Any] = lake.rows(f"SELECT {counts}, (SELECT list(name) FROM tags) AS tags")[0]
+    sent = lake.rows("SELECT raw_text FROM attempts WHERE replayed_from IS NULL AND raw_text IS NOT NULL")
+    return found | {
+        "replies": [row["raw_text"] for row in sent],
+        "tags": found["tags"] or [],
+        "model": (beside / "model/weights").exists(),
+        "drafts": [str(path) for path in beside.glob("exports/.*")],
+    }
