@@ -36,7 +36,7 @@ class Worker:
 
 
 def _serve(theirs: Connection) -> None:
-    import pandas  # noqa: F401, ICN001  # DuckDB imports it for the first bound value
+    import pandas  # noqa: F401  # DuckDB imports it for the first bound value
     import psycopg  # noqa: F401
 
     import warehouse.connection
