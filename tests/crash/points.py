@@ -179,6 +179,10 @@ def _fault(fault: str, name: str, place: Place, synced: dict[str, int]) -> None:
         _intrude(place)
         return
     code = {"ENOSPC": errno.ENOSPC, "EIO": errno.EIO}[fault]
+    if name == "lock taken" and place.on_postgres:
+        import psycopg
+
+        raise psycopg.OperationalError(os.strerror(code))
     raise duckdb.IOException(os.strerror(code)) if name in _SQL else OSError(code, os.strerror(code))
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from alignery.errors import AligneryError
 from flows.factory import Factory
 from flows.presets import Preset
 from flows.progress import StepProgress
@@ -159,8 +160,11 @@ def train(place: Place, beside: Path) -> None:
     work_folder.processes_state = lambda: SimpleNamespace(is_main_process=True, wait_for_everyone=lambda: None)
     out = beside / "model"
     if not out.exists():
-        with work_folder.work_folder(out, "job") as folder:
-            (folder.path / "weights").write_text("whole")
+        try:
+            with work_folder.work_folder(out, "job") as folder:
+                (folder.path / "weights").write_text("whole")
+        except OSError as error:  # which `python -m tasks.train` tells as a sentence
+            raise AligneryError(str(error)) from error
 
 
 Phase = Callable[[Place, Path], None]

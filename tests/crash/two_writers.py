@@ -50,7 +50,8 @@ class Writer:
     def go(self, *, die: bool = False) -> None:
         """Pass the effect before which it stands, or die there."""
         with self._gate:
-            self.passed, self.at, self._go, self._die = self.at, None, True, die
+            self.passed, self.at = None if die else self.at, None
+            self._go, self._die = True, die
             self._gate.notify_all()
 
     def stop(self, effect: str) -> None:
@@ -120,7 +121,9 @@ class Pair:
 
         def still() -> bool:
             moving = [one for one in self.writers if one.working and one.at is None]
-            waiting = [one for one in moving if one.passed == "journal append"]
+            # The effect "lock taken" is, on Postgres, to ask for it, and on SQLite to write into its file.
+            last = "lock taken" if self.lake.place.on_postgres else "journal append"
+            waiting = [one for one in moving if one.passed == last]
             return not moving or (moving == waiting and any(self.holds(one) for one in self.writers))
 
         with self.gate:
@@ -128,7 +131,8 @@ class Pair:
 
     def holds(self, writer: Writer) -> bool:
         """Whether it stands in the block of the lake's lock."""
-        return writer.at in {"lock taken", "begin", "insert", "ledger row", "commit", "lock released"}
+        within = {"begin", "insert", "ledger row", "commit", "lock released"}
+        return writer.at in within | (set() if self.lake.place.on_postgres else {"lock taken"})
 
     def finish(self) -> None:
         """Let both come to their ends."""
@@ -162,17 +166,22 @@ def batch(keys: Sequence[str], run_id: str) -> Batch:
     return Batch("s", "f", {"instructions": rows}, calls)
 
 
+def _unwritten(journal: Journal, file: int, line: bytes) -> None:
+    with effects.JOURNAL_APPEND:
+        pass
+
+
 @contextmanager
 def without(what: str, pair: Pair) -> Iterator[None]:
     """Take a safeguard away."""
     if what == "lock":
-        with mock.patch.object(lakes, "exclusive", lambda *given: nullcontext()):
+        with mock.patch.object(lakes, "exclusive", return_value=nullcontext()):
             yield
     elif what == "fence":
         with mock.patch.object(ledger, "_new_attempts", lambda cursor, made: made):
             yield
     elif what == "journal":
-        with mock.patch.object(journal.Journal, "write", lambda self, batch: None):
+        with mock.patch.object(journal.Journal, "_append", _unwritten):
             yield
     elif what == "conflict":  # DuckLake then commits again by itself, without a second check of ours
         for writer in pair.writers:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import pickle
@@ -41,6 +42,7 @@ def _serve(theirs: Connection) -> None:
 
     import warehouse.connection
 
+    logging.getLogger("warehouse").setLevel(logging.ERROR)
     # The signatures of two extensions take longer to check than all the rest of a case.
     warehouse.connection._OFF["allow_unsigned_extensions"] = "true"
     while True:
