@@ -201,6 +201,17 @@ def test_exports_and_models_that_are_gone_or_changed(home, tmp_path):
     ]
 
 
+def test_what_a_lake_that_was_killed_in_the_making_left_is_no_other_lakes(home):
+    left = home / "data/main/versions/ducklake-00000000-0000-7000-8000-000000000001.parquet"
+    left.write_bytes(b"the row of version 1")
+    os.utime(left, (1, 1))
+    assert only(home) == (
+        "upkeep",
+        "warning",
+        "1 orphaned Parquet files, left by writers that died; with other useless files they take 20 bytes",
+    )
+
+
 def test_many_small_files_and_orphans(home, monkeypatch):
     monkeypatch.setattr(checks, "MANY", 1)
     monkeypatch.setattr(maintain, "FEW", 1)

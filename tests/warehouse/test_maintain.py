@@ -174,14 +174,6 @@ def test_orphans_go_when_they_are_old_and_those_of_another_lake_never(filled):
     assert len(rows(filled)) == MANY
 
 
-def test_what_a_lake_that_was_killed_in_the_making_left_is_no_other_lakes(filled):
-    left = filled.home / "data/main/versions/ducklake-00000000-0000-7000-8000-000000000001.parquet"
-    left.write_bytes(b"the row of version 1")
-    os.utime(left, (time.time() - 7200,) * 2)
-    report = maintain.plan(filled)
-    assert (report.left, report.deleted["orphaned"]) == (None, 1)
-
-
 def test_snapshots_stay_that_are_young_tagged_or_newest_and_the_reason_is_told(filled):
     edit(filled.home, "UPDATE ducklake_snapshot SET snapshot_time = '2026-01-01 00:00:00+00' WHERE snapshot_id < 9")
     filled.write("models", [{"id": "m1", "path": "p", "tag": "v1"}], run_id="r", message="a model")
