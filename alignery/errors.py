@@ -1,4 +1,4 @@
-"""The errors that a user is told in one sentence. Each says what was got, what was expected and the fix."""
+"""The errors that reach a user, as one sentence each. Each says what was got, what was expected and the fix."""
 
 from __future__ import annotations
 

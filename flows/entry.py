@@ -28,11 +28,11 @@ def main(arguments: Sequence[str]) -> int:
     except typer.Exit as done:
         return done.exit_code
     except UsageError as error:
-        return _told(str(error), error.exit_code)
+        return _fail(str(error), error.exit_code)
     except _BadUsage as error:
-        return _told(_sentence(error), UsageError.exit_code)
+        return _fail(_sentence(error), UsageError.exit_code)
     except (KeyboardInterrupt, typer.Abort):
-        return _told("interrupted; what was committed is kept", INTERRUPTED)
+        return _fail("interrupted; what was committed is kept", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
@@ -75,7 +75,7 @@ def _sentence(error: Exception) -> str:
     return f"{said}; see {verb} --help"
 
 
-def _told(text: str, code: int) -> int:
+def _fail(text: str, code: int) -> int:
     print(f"alignery: {excerpt(text, 600)}", file=sys.stderr)
     return code
 

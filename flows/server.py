@@ -108,7 +108,7 @@ def named_or_own(lake: Path) -> Callable[[], None]:
     """
     bypass_proxy()
     stack, await_healthy = ExitStack(), None
-    # The first to be registered is the last to be called: what Prefect has still to tell its server is told by then.
+    # The first to be registered is the last to be called: what Prefect still has to send to its server is sent by then.
     atexit.register(stack.close)
     if not os.environ.get("PREFECT_API_URL"):
         home = private_home(lake)
@@ -205,20 +205,20 @@ def _starting(home: Path, settings: dict[str, str] = _SETTINGS) -> Iterator[Call
     remember(token)
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        told = os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+        log_file = os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
     except OSError as error:
         raise UsageError(
             f"{home}: Prefect cannot keep its database there ({error.strerror}); a run writes to its folder: give "
             "another --home, or PREFECT_HOME for Prefect alone"
         ) from error
     # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
-    with told:
-        began = told.tell()
+    with log_file:
+        began = log_file.tell()
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "flows.server_process"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=told,
+            stderr=log_file,
             text=True,
             cwd=home,
             env=_environment() | settings | _places(home) | {"PREFECT_SERVER_API_AUTH_STRING": auth},
@@ -273,8 +273,8 @@ def _await_healthy(child: subprocess.Popen[str], own: Server, cause: Callable[[]
 
 def _cause(log: Path, began: int) -> str:
     """What the server said of its end, as a part of a sentence; `began` is the log's length at its start."""
-    with log.open("rb") as told:
-        told.seek(began)
-        words = told.read().decode(errors="replace")
+    with log.open("rb") as log_file:
+        log_file.seek(began)
+        words = log_file.read().decode(errors="replace")
     found = _CAUSE.findall(words) or [line for line in words.splitlines() if line.strip()]
     return f": {excerpt(found[-1])}; all of it is in {log}" if found else f"; see {log}"

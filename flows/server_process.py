@@ -31,7 +31,7 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
-class Wall:
+class AccessCheck:
     """In front of Prefect's app: only who knows the token is let in, and nobody whom a foreign web page sends.
 
     A browser names the page that sends a request (Origin), and the name by which it found this server (Host): neither
@@ -142,7 +142,7 @@ def _serve(listener: socket.socket, port: int) -> None:
     from prefect.server.api.server import create_app
 
     ui = "PREFECT__SERVER_EPHEMERAL" not in os.environ
-    app = Wall(create_app(final=True), port, os.environ["PREFECT_SERVER_API_AUTH_STRING"], ui)
+    app = AccessCheck(create_app(final=True), port, os.environ["PREFECT_SERVER_API_AUTH_STRING"], ui)
     config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=3)
     uvicorn.Server(config).run(sockets=[listener])
 

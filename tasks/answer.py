@@ -42,8 +42,8 @@ def fields_of(completion: Completion) -> tuple[dict[str, Any], str | None]:
     if isinstance(completion.text, str):
         kept = completion.text if "raw_text" not in wrong else completion.text[:_KEPT]
         fields["raw_text"] = kept.encode("utf-8", "backslashreplace").decode()
-    told = "; ".join(f"{name}: {why}" for name, why in wrong.items())
-    return fields, f"the reply cannot be kept: {told}; mend the engine or its server"
+    faults = "; ".join(f"{name}: {why}" for name, why in wrong.items())
+    return fields, f"the reply cannot be kept: {faults}; mend the engine or its server"
 
 
 def countable(count: Any) -> int:

@@ -91,12 +91,12 @@ def connect(
         db.execute("SET enable_external_access = false")
     except duckdb.Error as error:
         db.close()
-        told = excerpt(error)
+        words = excerpt(error)
         if "nable to connect to Postgres" in str(error):
             raise LakeFault(
-                f"{place}: the Postgres server does not answer: {told}; start it, or mend the URL"
+                f"{place}: the Postgres server does not answer: {words}; start it, or mend the URL"
             ) from error
-        raise LakeError(f"{place}: the lake cannot be opened: {told}; see what `alignery doctor` says") from error
+        raise LakeError(f"{place}: the lake cannot be opened: {words}; see what `alignery doctor` says") from error
     except LakeError:
         db.close()
         raise

@@ -243,9 +243,9 @@ def _selected(
     """What the shape is, its query and the condition in it, once the selection has chosen among its rows."""
     leaks, where = Leaks(selection.leaked), "WHERE id IN (FROM temp.chosen) "
     readers = _parts(cursor, _shape(name, held_out, columns(name) + leaks.columns(name))[1])
-    told = selection.choose(cursor, name, (leaks.without(batch) for reader in readers for batch in _batches(reader)))
+    chosen = selection.choose(cursor, name, (leaks.without(batch) for reader in readers for batch in _batches(reader)))
     about, query = _shape(name, held_out, where=where)
-    return f"{about}; {told}", f"-- {told}\n{query}", where
+    return f"{about}; {chosen}", f"-- {chosen}\n{query}", where
 
 
 def _parts(cursor: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatchReader]:

@@ -23,19 +23,19 @@ class Overtaken(LakeFault):
 
 def of_a_file(where: Place, error: duckdb.Error) -> bool:
     """Whether a data file is what cannot be read. A garbled one raises the bare class, and does not say which it is."""
-    told = one_line(error)
-    on_the_way = where.folder in told or isinstance(error, duckdb.HTTPException)
-    return (on_the_way and ".parquet" in told) or (type(error) is duckdb.Error and "DuckLake" not in told)
+    words = one_line(error)
+    on_the_way = where.folder in words or isinstance(error, duckdb.HTTPException)
+    return (on_the_way and ".parquet" in words) or (type(error) is duckdb.Error and "DuckLake" not in words)
 
 
 def unreadable(where: Place, error: duckdb.Error) -> LakeFault:
     """A failed reading as a sentence with what to do."""
-    told = excerpt(error, _BOUND)
+    words = excerpt(error, _BOUND)
     if of_a_file(where, error):
         todo = "`alignery doctor` says what it held and what to do"
-        return LakeFault(f"{where}: a data file is gone or damaged: {told}; {todo}")
+        return LakeFault(f"{where}: a data file is gone or damaged: {words}; {todo}")
     todo = "free some space" if any(sign in str(error) for sign in _FULL) else "see what `alignery doctor` says"
-    return LakeFault(f"{where}: the lake cannot be read: {told}; {todo} and run again")
+    return LakeFault(f"{where}: the lake cannot be read: {words}; {todo} and run again")
 
 
 def failed(where: Place, who: str, error: duckdb.Error) -> LakeFault:
@@ -47,7 +47,7 @@ def failed(where: Place, who: str, error: duckdb.Error) -> LakeFault:
         done = "another program wrote to the lake without holding its lock"
         return Overtaken(f"{where}: {who}: nothing was committed: {done}; write through alignery alone, and run again")
     # What failed stands at the end, behind the SQL that failed; a secret is masked before it may be cut in two.
-    told = mask(what)
-    told = excerpt(told if len(told) <= _BOUND else f"… {told[-_BOUND + 2 :]}", _BOUND)
+    words = mask(what)
+    words = excerpt(words if len(words) <= _BOUND else f"… {words[-_BOUND + 2 :]}", _BOUND)
     todo = "free some space" if any(sign in what for sign in _FULL) else "mend that"
-    return LakeFault(f"{where}: {who}: nothing was committed: {told}; {todo} and run again, which goes on from here")
+    return LakeFault(f"{where}: {who}: nothing was committed: {words}; {todo} and run again, which goes on from here")

@@ -112,14 +112,14 @@ def reply(answer: Mapping[str, Any]) -> Reply:
     choice = answer["choices"][0]
     message = choice.get("message")
     text = _text(choice["text"] if message is None else message.get("content"))
-    told = choice.get("finish_reason")
-    said = re.sub(r"[\W_]+", "_", told[:100]).strip("_").casefold() if isinstance(told, str) else ""
+    ended = choice.get("finish_reason")
+    said = re.sub(r"[\W_]+", "_", ended[:100]).strip("_").casefold() if isinstance(ended, str) else ""
     if said in _BROKEN:
         raise ValueError(f"the server broke off: finish_reason {said}")
     if not text and isinstance(message, Mapping) and (refusal := message.get("refusal")):
         raise RequestRefused(f"the model refused: {excerpt(refusal)}")
     if said in _UNWANTED or not (text or said in _CUT or said in ("stop", "eos", "end_turn", "stop_sequence")):
-        raise RequestRefused(f"the server ended the reply with finish_reason {excerpt(repr(told))}")
+        raise RequestRefused(f"the server ended the reply with finish_reason {excerpt(repr(ended))}")
     return Reply(text, "length" if said in _CUT else "stop", _tokens(answer.get("usage")))
 
 

@@ -16,24 +16,24 @@ Asked = tuple[dict[str, Any], Callable[[dict[str, Any]], Any]]
 
 def top_of(answer: dict[str, Any]) -> list[tuple[str, float]] | None:
     """(token, log-probability) of the first position; chat and completions write them differently."""
-    told = answer["choices"][0].get("logprobs") or {}
-    if content := told.get("content"):
+    logprobs = answer["choices"][0].get("logprobs") or {}
+    if content := logprobs.get("content"):
         return [(_token(entry["token"]), log_of(entry["logprob"])) for entry in content[0]["top_logprobs"]] or None
-    top = told.get("top_logprobs") or [None]
+    top = logprobs.get("top_logprobs") or [None]
     return [(token, log_of(log)) for token, log in (top[0] or {}).items()] or None
 
 
-def log_of(told: Any) -> float:
+def log_of(value: Any) -> float:
     """A log-probability, at least -9999, as some servers write what has none. Raises ValueError where it is none."""
-    if isinstance(told, bool) or not isinstance(told, int | float) or not told <= ROUNDING:  # NaN is not, either
-        raise ValueError(f"got the log-probability {told!r}, expected a number of at most 0")
-    return max(float(told), LEAST)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value <= ROUNDING:  # NaN is not, either
+        raise ValueError(f"got the log-probability {value!r}, expected a number of at most 0")
+    return max(float(value), LEAST)
 
 
-def _token(told: Any) -> str:
-    if not isinstance(told, str):
+def _token(value: Any) -> str:
+    if not isinstance(value, str):
         raise TypeError("a token is a string")
-    return told
+    return value
 
 
 def among_top(given: Sequence[tuple[str, float]], options: Sequence[str]) -> list[float] | None:

@@ -44,8 +44,8 @@ def _y(place: int) -> float:
 
 
 def _label(place: int, label: str) -> str:
-    told = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
-    return f'<text x="{LABELS - 12}" y="{_y(place) + 4}" text-anchor="end">{escape(printable(told))}</text>'
+    shown = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+    return f'<text x="{LABELS - 12}" y="{_y(place) + 4}" text-anchor="end">{escape(printable(shown))}</text>'
 
 
 def _panel(left: int, axis: str, models: Sequence[Mapping[str, Figure]], span: tuple[float, float]) -> list[str]:

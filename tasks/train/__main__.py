@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         config = _config(recipe.config, given.config)
         if "WORLD_SIZE" not in os.environ:
-            training_files(given.data)  # a mistake is told before torch is imported
+            training_files(given.data)  # a mistake is reported before torch is imported
             check_folders(given.model, given.out)
             if (count := processes(config)) > 1:
                 become(count, arguments)
@@ -47,8 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"failed: {error}", file=sys.stderr)
         return 1
     except (OSError, MemoryError) as error:
-        told = f"{type(error).__name__}: {excerpt(error)}"
-        print(f"failed: {told}; mend that (a full disk, too little memory) and run it again", file=sys.stderr)
+        cause = f"{type(error).__name__}: {excerpt(error)}"
+        print(f"failed: {cause}; mend that (a full disk, too little memory) and run it again", file=sys.stderr)
         return 1
     if os.environ.get("RANK", "0") == "0":
         print(

@@ -19,7 +19,7 @@ import pytest
 
 from flows import server_process
 from flows.server import Server, own_server, private_home
-from flows.server_process import Wall
+from flows.server_process import AccessCheck
 
 # What a process without the token, or a web page, would send to run a command and to read what the server knows.
 ATTACK = """
@@ -170,7 +170,7 @@ async def _passed(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "passed"})
 
 
-def knock(wall: Wall, kind: str, path: str, *headers: tuple[str, str]) -> Any:
+def knock(wall: AccessCheck, kind: str, path: str, *headers: tuple[str, str]) -> Any:
     """The status with which a request is refused, or 0 where it is let through."""
     sent: list[Any] = []
 
@@ -213,7 +213,7 @@ HOST, LOGIN = ("host", "127.0.0.1:4200"), ("authorization", "Basic bWU6cGFzcw=="
     ],
 )
 def test_what_is_let_through(kind: str, path: str, headers: list[tuple[str, str]], status: Any) -> None:
-    assert knock(Wall(_passed, 4200, "me:pass", ui=False), kind, path, *headers) == status
+    assert knock(AccessCheck(_passed, 4200, "me:pass", ui=False), kind, path, *headers) == status
 
 
 @pytest.mark.parametrize("pages", [True, False])
@@ -247,7 +247,7 @@ def test_the_app_that_is_served_is_behind_the_wall(pages: bool, monkeypatch: pyt
     ],
 )
 def test_the_pages_of_a_browser_are_open_where_there_are_some(path: str, status: int) -> None:
-    assert knock(Wall(_passed, 4200, "me:pass", ui=True), "http", path, HOST) == status
+    assert knock(AccessCheck(_passed, 4200, "me:pass", ui=True), "http", path, HOST) == status
 
 
 def test_the_home_is_beside_the_lake_and_its_owner_s_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
