@@ -37,7 +37,7 @@ import fuzz_cases as cases  # noqa: E402
 PATIENCE_S = 60.0  # of one input; longer is a hang
 LONGEST = 1200  # characters of a sentence
 FIX = re.compile(
-    r"\b(expected|give|mend|see|run|fix|(re)?name|drop|add|write|save|replace|choose|fill|make|pip)\b|there are|say in"
+    r"\b(expected|give|mend|see|run|fix|(re)?name|drop|add|write|save|replace|choose|fill|makes?|pip)\b|there are|say in"
 )
 FULL = {"arguments": 300, "processes": 12, "presets": 400, "words": 60, "lines": 60}
 FULL |= {"sql": 99, "http": 99, "journals": 40}
@@ -136,8 +136,7 @@ def _words(folder: Path, rng: random.Random, count: int) -> Attempts:
     """An overlay in which one file is broken, misplaced, or holds a template that is more than one."""
     named = ["constitutional/constitution", "self_instruct/topics", "self_align/rules", "respond/answer"]
     files = [(f"{name}.yaml", data) for name in named for data in cases.BROKEN]
-    misplaced = ("respond/answer.yml", "answer.yaml", "respond/anser.yaml", "a/b/c.yaml", "x")
-    files += [(name, b"x: 1") for name in misplaced]
+    files += [(name, b"x: 1") for name in ("respond/answer.yml", "answer.yaml", "respond/anser.yaml", "a/b/c.yaml")]
     rng.shuffle(files)
     whole = [*files[: count // 2], *(("respond/answer.yaml", data) for _, data in cases.templates(rng, count))][:count]
     for name, data in whole:

@@ -133,6 +133,7 @@ def arguments(home: Path, rng: random.Random, count: int) -> Iterator[list[str]]
     ]
     here = ["--home", str(home)]
     whole: list[list[str]] = [[*verb.split(), *wrong] for verb in verbs for wrong in _options(odd, here)]
+    whole += [[*verb.split(), "--home", "/proc/none"] for verb in verbs if verb != "doctor"]  # which says so itself
     whole += [[word, *here] for word in [*odd, "refrsh", "Tables", "help", "7"] if word not in ("", "--")]
     whole += [["show", name, *here] for name in odd if name != "--"]
     whole += [["sql", query, *here] for query in [*odd, "SELECT", "SELECT * FROM nowhere", "SELECT 1/", "(((", "'"]]
@@ -152,7 +153,7 @@ def _options(odd: list[str], here: list[str]) -> Iterator[list[str]]:
     yield from (
         ["--preset", value, *here] for value in [*odd, "nona", "./none.yaml", "/", "nano.yaml", "../presets/nano"]
     )
-    yield from (["--home", value] for value in ("", " ", "\0", "\udce9", "/dev/null", "/etc/passwd/x", "/proc/none"))
+    yield from (["--home", value] for value in ("", " ", "\0", "\udce9", "/dev/null", "/etc/passwd/x"))
     yield from ([option, *here] for option in ("--nosuch", "--hom=x", "-z", "--limit=x", "--samples=-5"))
 
 
