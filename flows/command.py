@@ -142,7 +142,10 @@ def interruptible() -> Iterator[None]:
     threading.Thread(target=_interrupt_on_signal, args=(ours, ended), daemon=True).start()
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # While the lake is opened, DuckDB finds the signal itself, and says so by a bare RuntimeError.
+        if not isinstance(error, KeyboardInterrupt) and str(error) != "Query interrupted":
+            raise
         ended.set()
         fail(_STOPPED, INTERRUPTED)
     finally:

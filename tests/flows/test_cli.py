@@ -177,3 +177,19 @@ def test_what_the_system_refuses_is_one_sentence(code: str, capsys: pytest.Captu
         raise OSError(getattr(errno, code), "as the system says it", "a place")
     assert ended.value.exit_code == 2
     assert capsys.readouterr().err.startswith("alignery: a place: ")
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt(), RuntimeError("Query interrupted")])
+def test_a_look_that_is_stopped_while_the_lake_is_opened_is_one_sentence(
+    raised: BaseException, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import typer
+
+    from flows.command import interruptible
+
+    with pytest.raises(typer.Exit) as ended, interruptible():
+        raise raised
+    assert ended.value.exit_code == 130
+    assert capsys.readouterr().err == "alignery: stopped by Ctrl-C; the lake was not changed\n"
+    with pytest.raises(RuntimeError, match="another"), interruptible():
+        raise RuntimeError("another")
