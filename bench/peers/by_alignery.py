@@ -20,6 +20,7 @@ from flows.server import named_or_own
 from prompts import digest
 from tasks.engines import Sampling
 from tasks.engines.lazy import open_lazily
+from tasks.stage import Stage
 from tasks.step import Row
 
 
@@ -30,15 +31,13 @@ class Given:
 
     def __init__(self, texts: list[str], chunk: int) -> None:
         self.texts, self.chunk = texts, chunk
+        self.stages: dict[str, Stage] = {}
 
     async def write(self, chunks: asyncio.Queue[list[Row] | None], group: asyncio.TaskGroup) -> None:
         rows = [{"instruction_id": digest(text), "instruction": text, "topic": None} for text in self.texts]
         for start in range(0, len(rows), self.chunk):
             await chunks.put(rows[start : start + self.chunk])
         await chunks.put(None)
-
-    def words(self) -> list[Row]:
-        return []
 
 
 def preset(job: Job) -> Preset:
