@@ -77,18 +77,22 @@ def test_ctrl_c_ends_any_query_in_a_sentence(empty: Path) -> None:
         )
         for query in ENDLESS
     ]
-    for process in begun:
-        assert process.stderr is not None
-        while "at work" not in process.stderr.readline():
-            assert process.poll() is None
-    time.sleep(0.5)
-    for process in begun:
-        process.send_signal(signal.SIGINT)
-    for process in begun:
-        _, told = process.communicate(timeout=60)
-        assert process.returncode == 130
-        assert told.splitlines()[-1] == "alignery: stopped by Ctrl-C; the lake was not changed"
-        assert "Traceback" not in told
+    try:
+        for process in begun:
+            assert process.stderr is not None
+            while "at work" not in process.stderr.readline():
+                assert process.poll() is None
+        time.sleep(0.5)
+        for process in begun:
+            process.send_signal(signal.SIGINT)
+        for process in begun:
+            _, told = process.communicate(timeout=60)
+            assert process.returncode == 130
+            assert told.splitlines()[-1] == "alignery: stopped by Ctrl-C; the lake was not changed"
+            assert "Traceback" not in told
+    finally:
+        for process in begun:
+            process.kill()  # one that did not end would go on for hours
 
 
 @pytest.mark.flow
