@@ -66,6 +66,11 @@ def ordinary() -> None:
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
+def heeding() -> None:
+    """Tests that were begun in a shell's background ignore Ctrl-C, and so would what they begin."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.flow
 def test_ctrl_c_ends_any_query_in_a_sentence(empty: Path) -> None:
     begun = [
@@ -74,6 +79,7 @@ def test_ctrl_c_ends_any_query_in_a_sentence(empty: Path) -> None:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heeding,  # noqa: PLW1509
         )
         for query in ENDLESS
     ]
