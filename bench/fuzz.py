@@ -125,7 +125,7 @@ def _processes(folder: Path, rng: random.Random, count: int) -> Attempts:
 def _presets(folder: Path, rng: random.Random, count: int) -> Attempts:
     sound = yaml.safe_load((ROOT / "presets" / "nano.yaml").read_text(encoding="utf-8"))
     sound["line"] |= {"red_team": {"accept": 4}, "decontaminate": [{"path": "alignery:nano/held_out.jsonl"}]}
-    sound["lake"] = {"data": "/tmp/a"}
+    sound["lake"] = {"data": "/srv/lake"}
     sound["models"]["judge"] = {"engine": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m", "in_flight": 2}
     path = folder / "mine.yaml"
     for name, data in cases.presets(sound, rng, count):
