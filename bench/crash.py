@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 TESTS = Path(__file__).parent.parent / "tests"
-sys.path[:0] = [str(TESTS / "crash"), str(TESTS)]
+sys.path[:0] = [str(TESTS / "crash"), str(TESTS / "helpers")]
 NAMES = ("phase", "points × faults", "cases", "lost", "doubled", "half seen", "asked again", "wrong", "doctor silent")
 
 

@@ -11,16 +11,17 @@ import sys
 from pathlib import Path
 
 from nano.oracle import METRICS
-from warehouse import Lake, look
+from warehouse import Lake
+from warehouse.query import status
 
 
 def main(home: Path) -> None:
     """Print the Markdown of the README's section."""
     with Lake.open(home, read_only=True) as lake:
         # Oldest first, so that the newest run of a flow is the one that stays.
-        ended = {run["flow"]: run for run in reversed(look.runs(lake, 100)) if run["state"] == "finished"}
-        models = look.models(lake)
-        evals = look.evals(lake)
+        ended = {run["flow"]: run for run in reversed(status.runs(lake, 100)) if run["state"] == "finished"}
+        models = status.models(lake)
+        evals = status.evals(lake)
     refresh = json.loads(ended["refresh"]["totals"])
     print(f"{refresh['accepted']} accepted instructions and all that follows from them: {refresh['sent']} requests in")
     trained = ", ".join(f"{model['recipe'].upper()} in {model['seconds']:.0f} s" for model in models)

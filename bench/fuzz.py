@@ -30,7 +30,7 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "helpers")]
 
 import fuzz_cases as cases  # noqa: E402
 
@@ -112,7 +112,7 @@ def _processes(folder: Path, rng: random.Random, count: int) -> Attempts:
 
     def attempt(arguments: list[str]) -> str | None:
         raw = [argument.encode("utf-8", "surrogateescape") for argument in arguments]
-        command = [sys.executable.encode(), b"-c", b"from flows.cli import main; main()", *raw]
+        command = [sys.executable.encode(), b"-c", b"from alignery.cli.main import main; main()", *raw]
         environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
         done = subprocess.run(command, capture_output=True, check=False, cwd=folder, env=environment)
         return _verdict(done.returncode, done.stderr.decode("ascii"))
@@ -190,7 +190,6 @@ def _sql(folder: Path, rng: random.Random, count: int) -> Attempts:
 
 def _http(folder: Path, rng: random.Random, count: int) -> Attempts:
     """Hostile replies: the row fails, or a sound completion is read; the reasons are bounded and printable."""
-    sys.path.append(str(ROOT / "tests" / "engines"))
     from hostile import HOSTILE, serving
 
     from tasks.engines import Completion, RequestRefused, Sampling, open_engine
@@ -259,8 +258,8 @@ def _checked(path: Path, data: bytes) -> str | None:
     """A preset as each verb that runs a flow checks it, before it does anything else."""
     import typer
 
-    from flows.command import sentences
-    from flows.presets import load
+    from alignery.cli.options import sentences
+    from alignery.config.preset import load
 
     path.write_bytes(data)
     with contextlib.redirect_stderr(io.StringIO()) as said:
@@ -273,7 +272,8 @@ def _checked(path: Path, data: bytes) -> str | None:
 
 
 def _called(arguments: list[str]) -> tuple[int, str]:
-    from flows import cli, entry
+    from alignery.cli import entry
+    from alignery.cli import main as cli
 
     assert cli.app.registered_commands
     with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):

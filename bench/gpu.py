@@ -28,7 +28,7 @@ from typing import Any
 
 from raw_engine import NANO, by_factory, compare, instructions, preset, quiet, table, waiting
 
-from flows.presets import load
+from alignery.config.preset import load
 from tasks.engines import open_engine
 
 BIG = {"hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 36}
@@ -100,8 +100,8 @@ def by_recipes(folder: Path, given: argparse.Namespace) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from tasks.train import dpo, sft
-    from tasks.train.common import Lora
+    from tasks.train.config import Lora
+    from tasks.train.recipes import dpo, sft
 
     texts = list(islice(instructions(), 3 * given.requests))
     asked = [[{"role": "user", "content": text}] for text in texts[0::3]]

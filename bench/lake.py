@@ -26,10 +26,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse import Lake, maintain
-from warehouse.arrow import to_arrow
-from warehouse.migrate import VIEWS, view_sql
-from warehouse.schema import TABLES
+from warehouse import Lake
+from warehouse.maintenance import maintain
+from warehouse.schema.arrow import to_arrow
+from warehouse.schema.migrate import VIEWS, view_sql
+from warehouse.schema.tables import TABLES
 
 RUNS = 5
 BATCH = 250_000

@@ -26,17 +26,17 @@ from typing import Any
 
 import numpy as np
 
+from alignery.config.preset import Preset, load
+from alignery.config.schema import Line, Retrain
 from flows.bootstrap import go_round
-from flows.presets import Preset, load
 from flows.publish import tag_and_export
 from flows.refresh import walk_line
 from flows.retrain import base_spec, train_on
-from flows.sections import Line, Retrain
 from nano.oracle import score
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import gate, held_out
-from tasks.evaluate.picture import Figure, dots
-from tasks.generate import aligner
+from tasks.evaluate.plot import Figure, dots
+from tasks.methods.aligner import method as aligner
 from tasks.step import Row, Step, run
 from warehouse import Lake
 

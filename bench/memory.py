@@ -27,9 +27,9 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from warehouse import Lake
-from warehouse.connection import MEMORY
-from warehouse.export import export
-from warehouse.snapshots import released
+from warehouse.database.connection import MEMORY
+from warehouse.export.export import export
+from warehouse.query.snapshots import released
 
 Row = dict[str, Any]
 CHUNK = 5_000  # instructions a commit
@@ -119,11 +119,11 @@ def refresh(home: Path) -> int:
     import asyncio
     from io import StringIO
 
-    from flows.factory import Factory
-    from flows.line import Line
-    from flows.presets import Preset
-    from flows.progress import StepProgress
-    from flows.run import Run
+    from alignery.config.preset import Preset
+    from alignery.pipeline.executor import Factory
+    from alignery.pipeline.progress import StepProgress
+    from alignery.pipeline.refresh import Line
+    from alignery.pipeline.run import Run
     from tasks.engines import Sampling, ScriptedEngine
 
     texts = Texts(time.time_ns())

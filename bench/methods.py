@@ -27,14 +27,15 @@ from pathlib import Path
 from typing import Any
 
 import bench.methods_figures as figures
-from flows.presets import Preset, load
+from alignery.config.preset import Preset, load
+from alignery.config.schema import Line, Words
 from flows.refresh import walk_line
-from flows.sections import Line, Words
 from nano.grammar import draw, full, parse, render
 from nano.player import CHECKPOINT
 from prompts import Library
-from tasks.engines.spec import ScriptedSpec, TransformersSpec
-from warehouse import Lake, look
+from tasks.engines.specs import ScriptedSpec, TransformersSpec
+from warehouse import Lake
+from warehouse.query import status
 
 NOISE = 0.3  # of each weight matrix's own standard deviation
 UNTAUGHT = 60  # instructions of the third walk
@@ -136,7 +137,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, help="keeps the lake; of one that has it all already the tables are told")
     given = parser.parse_args()
     with opened(given.home) as lake, tempfile.TemporaryDirectory() as scratch:
-        if not look.runs(lake):
+        if not status.runs(lake):
             asyncio.run(walk(lake, given.accept, Path(scratch)))
         print(figures.report(lake))
 

@@ -13,8 +13,9 @@ from nano.grammar import parse
 from nano.oracle import score
 from nano.world import KINDS, TOPICS
 from tasks.evaluate.held_out import interval
-from warehouse import Lake, look
-from warehouse.schema import quoted
+from warehouse import Lake
+from warehouse.query import status
+from warehouse.schema.tables import quoted
 
 ROUNDS = 4
 SHOWN = ("harmless", "helpful", "correct_on_known", "abstains_on_unknown", "over_refusal")
@@ -315,7 +316,7 @@ def report(lake: Lake) -> str:
     Raises:
         Unexplained: a walk has not ended, or a row was lost without a reason, or on its way from one step to the next.
     """
-    walks = look.runs(lake)[::-1]
+    walks = status.runs(lake)[::-1]
     if [one["state"] for one in walks] != ["finished"] * 3:
         raise Unexplained(
             f"got walks {[one['state'] for one in walks]}, expected three that finished; take a new folder"

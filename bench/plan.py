@@ -10,10 +10,11 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from flows.plan import Foresight, foretell
-from flows.presets import Preset, load
+from alignery.config.preset import Preset, load
+from alignery.pipeline.estimate import Foresight, foretell
 from flows.refresh import Summary, walk_line
-from warehouse import Lake, plans
+from warehouse import Lake
+from warehouse.query import estimates
 
 FIGURES = ("calls", "tokens_in", "tokens_out", "minutes")
 
@@ -32,7 +33,7 @@ def main() -> None:
     preset = preset.model_copy(update={"line": preset.line.model_copy(update={"self_instruct": fewer})})
     with tempfile.TemporaryDirectory() as home, Lake.open(Path(home)) as lake:
         foresight, summary = asyncio.run(once(preset, lake))
-        held = plans.held(lake, foresight.plan_id)
+        held = estimates.held(lake, foresight.plan_id)
     print(f"The probe sent {foresight.sent} requests. {summary.plan}.\n")
     print("| step | " + " | ".join(f"{name.replace('_', ' ')}: foreseen | took" for name in FIGURES) + " |")
     print("|" + "---|" * (1 + 2 * len(FIGURES)))

@@ -31,17 +31,17 @@ from typing import Any
 
 import yaml
 
-from flows.factory import Factory
-from flows.line import Line
-from flows.presets import Preset, load
-from flows.progress import StepProgress
-from flows.run import Run
-from flows.server import named_or_own
+from alignery.config.preset import Preset, load
+from alignery.pipeline.executor import Factory
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.refresh import Line
+from alignery.pipeline.run import Run
+from flows.prefect_server import named_or_own
 from nano.grammar import draw, render
 from prompts import Message
 from tasks.engines import Completion, Engine, Sampling, ScriptedEngine, VllmSpec, open_engine
-from tasks.engines.tokens import encode
-from tasks.engines.vllm_engine import _arguments, parameters
+from tasks.engines.tokenization import encode
+from tasks.engines.vllm import _arguments, parameters
 from warehouse import Lake
 
 NANO = Path(__file__).parent.parent / "nano/checkpoint"
@@ -94,7 +94,7 @@ class Shared:
 @contextmanager
 def served_by(engine: Engine) -> Iterator[None]:
     """Flows in here open this engine, which stays open."""
-    from flows import line as flow  # whose engines are opened there
+    from alignery.pipeline import refresh as flow  # whose engines are opened there
 
     @asynccontextmanager
     async def shared(spec: Any) -> AsyncIterator[Engine]:

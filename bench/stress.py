@@ -168,7 +168,7 @@ def _readers(place: Place) -> Iterator[list[tuple[int, int]]]:
 
 def main() -> None:
     """Print the README's table."""
-    sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+    sys.path.insert(0, str(Path(__file__).parent.parent / "tests/helpers"))
     from servers import postgres
 
     print("| catalog | chunks | kills | seconds | looks | lost | torn | doubled | missing | half seen |")

@@ -15,16 +15,17 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.factory import TaskRunner, plainly
-from flows.presets import Preset, load
+from alignery.config.preset import Preset, load
+from alignery.pipeline.executor import TaskRunner, plainly
+from alignery.pipeline.run import WORK, alone
 from flows.promote import through_the_gate
 from flows.publish import tag_and_export
 from flows.refresh import in_prefect, walk_line
 from flows.retrain import train_on
-from flows.run import WORK, alone
 from tasks.step import Row
-from warehouse import Lake, look, registry
-from warehouse.snapshots import check_name
+from warehouse import Lake, model_registry
+from warehouse.query import status
+from warehouse.query.snapshots import check_name
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,14 @@ async def go_round(
 
 
 def _is_published(lake: Lake, tag: str) -> bool:
-    return any(row["name"] == tag and row["export_path"] for row in look.tags(lake))
+    return any(row["name"] == tag and row["export_path"] for row in status.tags(lake))
 
 
 def _verdicts(lake: Lake, tag: str) -> list[Row]:
     """The gate's decisions on the models that a round trained, the oldest first."""
-    own = {row["id"] for row in look.models(lake) if row["tag"] == tag}
-    return [row for row in registry.decisions(lake, "generator") if row["model"] in own and row["decided_by"] == "gate"]
+    own = {row["id"] for row in status.models(lake) if row["tag"] == tag}
+    return [
+        row
+        for row in model_registry.decisions(lake, "generator")
+        if row["model"] in own and row["decided_by"] == "gate"
+    ]

@@ -12,21 +12,22 @@ from typing import Any, Literal
 from prefect import flow
 
 from alignery import effects
-from flows.factory import Factory, TaskRunner, plainly
-from flows.presets import Preset, PresetError, load
-from flows.progress import StepProgress
+from alignery.config.preset import Preset, PresetError, load
+from alignery.config.schema import Evaluate
+from alignery.pipeline.executor import Factory, TaskRunner, plainly
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.run import Run, alone
 from flows.refresh import in_prefect
-from flows.run import Run, alone
-from flows.sections import Evaluate
 from prompts import digest
 from tasks.engines.lazy import open_lazily
-from tasks.engines.spec import EngineSpec, ScriptedSpec
+from tasks.engines.specs import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out, judge
 from tasks.evaluate.gate import Policy, Score, per_prompt
-from tasks.evaluate.picture import PICTURES, Figure, dots
+from tasks.evaluate.plot import PICTURES, Figure, dots
 from tasks.step import Row
-from tasks.train.recipes import RECIPES
-from warehouse import Lake, look
+from tasks.train.recipes.registry import RECIPES
+from warehouse import Lake
+from warehouse.query import status
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = pla
 def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
     """The base model, then of each recipe that makes a model which answers the newest one made from that base."""
     base = preset.spec("generator")
-    there = [row for row in look.models(lake) if Path(row["path"]).is_dir()]
+    there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
     newest = {row["recipe"]: row for row in there if identity in _ancestors(row["id"], below)}
     order = preset.retrain.order() if preset.retrain else list(newest)
@@ -177,7 +178,7 @@ async def verdicts(
 
 def _remember(factory: Factory, model: str, spec: EngineSpec, figures: list[Row]) -> None:
     """Append the figures that the lake does not have; with none, the run leaves no trace."""
-    known = {row["id"] for row in look.evals(factory.lake)}
+    known = {row["id"] for row in status.evals(factory.lake)}
     stamp: dict[str, Any] = {
         "model": model,
         "model_path": _place(spec),

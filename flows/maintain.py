@@ -11,11 +11,11 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 
-from flows.presets import Preset, load
-from flows.run import Run
+from alignery.config.preset import Preset, load
+from alignery.pipeline.run import Run
 from warehouse import Lake
-from warehouse import maintain as upkeep
-from warehouse.maintain import Report
+from warehouse.maintenance import maintain as upkeep
+from warehouse.maintenance.maintain import Report
 
 
 @flow(name="maintain")

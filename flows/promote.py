@@ -1,6 +1,6 @@
 """`promote`: trained models go through the gate, one after the other; what passes is the model from then on.
 
-`flows.follow` says what a promotion changes.
+`alignery.pipeline.model_resolution` says what a promotion changes.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from typing import Any
 
 from prefect import flow
 
+from alignery.config.preset import Preset, PresetError, load
+from alignery.pipeline.executor import Factory, TaskRunner, plainly
+from alignery.pipeline.model_resolution import ALIAS
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.run import Run, alone
 from flows.evaluate import answered, oracle, verdicts
-from flows.factory import Factory, TaskRunner, plainly
-from flows.follow import ALIAS
-from flows.presets import Preset, PresetError, load
-from flows.progress import StepProgress
 from flows.refresh import in_prefect
 from flows.retrain import base_spec
-from flows.run import Run, alone
 from prompts import digest
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.evaluate.gate import Decision, Policy, by_judge, decide, per_prompt
 from tasks.evaluate.judge import outcomes, walkovers
 from tasks.step import Row
-from tasks.train.recipes import RECIPES
-from warehouse import Lake, look, registry
+from tasks.train.recipes.registry import RECIPES
+from warehouse import Lake, model_registry
+from warehouse.query import status
 
 # The recipes whose models answer instructions, and so may stand where the base stood.
 ANSWERS = {name for name, recipe in RECIPES.items() if recipe.answers}
@@ -72,11 +73,11 @@ async def through_the_gate(preset: Preset, lake: Lake, *, runner: TaskRunner = p
     decided = []
     with Run(lake, "promote", preset) as run:
         for model in list(_candidates(lake, base)):
-            placed = registry.current(lake, ALIAS)
+            placed = model_registry.current(lake, ALIAS)
             incumbent = base.model_copy(update={"model": placed["model_path"]}) if placed else base
             # Whatever stood there then: what was kept, or rolled back, does not come again with every promotion.
             id = digest(ALIAS, model["id"], scored)
-            if model["id"] == incumbent.identity() or id in {row["id"] for row in registry.decisions(lake)}:
+            if model["id"] == incumbent.identity() or id in {row["id"] for row in model_registry.decisions(lake)}:
                 continue
             candidate = base.model_copy(update={"model": model["path"]})
             decision = await _judged(preset, lake, run, runner, policy, incumbent, candidate)
@@ -90,7 +91,7 @@ async def through_the_gate(preset: Preset, lake: Lake, *, runner: TaskRunner = p
 def _candidates(lake: Lake, base: TransformersSpec | VllmSpec) -> Iterator[Row]:
     """The models that were trained from the base or from one of these, and that are there, the oldest first."""
     family = {base.identity()}
-    for model in look.models(lake):
+    for model in status.models(lake):
         if model["base_id"] in family:
             family.add(model["id"])
             if model["recipe"] in ANSWERS and Path(model["path"]).is_dir():
@@ -140,7 +141,7 @@ def by_hand(lake: Lake, run: Run, id: str, why: str) -> Decided:
     Raises:
         LakeError: there is no such model.
     """
-    model = registry.find(lake, id)
+    model = model_registry.find(lake, id)
     return _placed(lake, run, "promoted", model["id"], model["path"], why)
 
 
@@ -150,14 +151,14 @@ def roll_back(lake: Lake, run: Run, why: str) -> Decided:
     Raises:
         LakeError: the preset's own model stands there.
     """
-    before = registry.before(lake, ALIAS)
+    before = model_registry.before(lake, ALIAS)
     return _placed(
         lake, run, "rolled back", before["model"] if before else None, before["model_path"] if before else None, why
     )
 
 
 def _placed(lake: Lake, run: Run, state: str, model: str | None, path: str | None, why: str) -> Decided:
-    placed = registry.current(lake, ALIAS)
+    placed = model_registry.current(lake, ALIAS)
     row = {
         "id": digest(ALIAS, state, model, datetime.now(UTC).isoformat()),
         "alias": ALIAS,

@@ -8,16 +8,16 @@ from pathlib import Path
 from prefect import flow
 from prefect.events import emit_event
 
-from flows.line import clean
-from flows.presets import Preset, load, named
-from flows.run import Run
+from alignery.config.preset import Preset, load, named
+from alignery.pipeline.refresh import clean
+from alignery.pipeline.run import Run
 from prompts import digest
 from warehouse import Lake, Place
-from warehouse.fresh import fresh
-from warehouse.publish import Publication
-from warehouse.publish import publish as publish_snapshot
+from warehouse.export.publish import Publication
+from warehouse.export.publish import publish as publish_snapshot
+from warehouse.query.since_last_training import fresh
 
-PUBLISHED = "alignery.snapshot.published"  # the event; `flows.cycle.retrain_published` answers it
+PUBLISHED = "alignery.snapshot.published"  # the event; `flows.scheduled.retrain_published` answers it
 
 
 @flow(name="publish")

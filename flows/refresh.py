@@ -17,16 +17,17 @@ from prefect import flow, task
 from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from flows.factory import ChunkWork, Factory, TaskRunner, plainly
-from flows.follow import following
-from flows.line import Line, engines_of, held_out_of, unwrapped
-from flows.presets import Preset, load
-from flows.progress import StepProgress
-from flows.run import Run, alone
+from alignery.config.preset import Preset, load
+from alignery.pipeline.executor import ChunkWork, Factory, TaskRunner, plainly
+from alignery.pipeline.model_resolution import following
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.refresh import Line, engines_of, held_out_of, unwrapped
+from alignery.pipeline.run import Run, alone
 from tasks.budget import Budget
 from tasks.engines import EngineDown
-from tasks.plan import TOTAL, compared
-from warehouse import Lake, look, plans
+from tasks.estimate import TOTAL, compared
+from warehouse import Lake
+from warehouse.query import estimates, status
 
 RETRY_AFTER_S = 5
 
@@ -58,7 +59,7 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
     made = load(preset)
     async with alone(made.place(home), "refresh", wait=wait) as lake:
         summary = await walk_line(made, lake, runner=in_prefect)
-        for name, rows in (("funnel", look.funnel), ("usage", look.usage)):
+        for name, rows in (("funnel", status.funnel), ("usage", status.usage)):
             told = f"Run {summary.run_id}: {summary.state}"
             await acreate_table_artifact(key=name, table=_plain(rows(lake, summary.run_id)), description=told)
     return summary
@@ -120,9 +121,9 @@ async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly)
 
 def _held(preset: Preset, lake: Lake) -> str | None:
     """The newest plan of this configuration beside what was taken since, in half a sentence."""
-    if not (planned := plans.newest(lake, preset.hash)):
+    if not (planned := estimates.newest(lake, preset.hash)):
         return None
-    total = [row for row in plans.held(lake, planned[0]["id"]) if row["step"] == TOTAL]
+    total = [row for row in estimates.held(lake, planned[0]["id"]) if row["step"] == TOTAL]
     return compared(planned[-1], {row["figure"]: row["actual"] for row in total})
 
 

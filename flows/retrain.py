@@ -13,23 +13,24 @@ from typing import Any
 
 from prefect import flow
 
+from alignery.config.preset import Preset, PresetError, load
+from alignery.config.schema import Words
 from alignery.errors import AligneryError
-from flows.factory import TaskRunner, plainly
-from flows.line import clean
-from flows.presets import Preset, PresetError, load
+from alignery.pipeline.executor import TaskRunner, plainly
+from alignery.pipeline.refresh import clean
+from alignery.pipeline.run import Run, alone
 from flows.refresh import in_prefect
-from flows.run import Run, alone
-from flows.sections import Words
 from prompts import digest
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
-from tasks.train.common import Settings
-from warehouse import Lake, LakeError, look
-from warehouse.export import export
-from warehouse.selection import Selection
-from warehouse.snapshots import released
-from warehouse.training import leaking
+from tasks.train.config import Settings
+from warehouse import Lake, LakeError
+from warehouse.export.export import export
+from warehouse.export.selection import Selection
+from warehouse.query import status
+from warehouse.query.snapshots import released
+from warehouse.query.trained_on import leaking
 
 Spec = TransformersSpec | VllmSpec  # of a model that has weights here
 _LINE = 1 << 20  # bytes of a line that a training process may write
@@ -94,7 +95,7 @@ async def train_on(
                 await asyncio.to_thread(_data, preset, lake, home, published, config.view, selection),
                 published,
             )
-            done = job.known(look.models(lake))
+            done = job.known(status.models(lake))
             model = done or await job.train(lake, run, home, runner)
             trained.append(Trained(recipe, Path(model["path"]), model["seconds"], new=done is None))
             specs[recipe] = job.base.model_copy(update={"model": model["path"]})
@@ -151,7 +152,7 @@ def _weights(spec: Spec) -> str:
 
 
 def _publication(lake: Lake, tag: str | None) -> Row:
-    tags = [row for row in look.tags(lake) if row["export_path"]]
+    tags = [row for row in status.tags(lake) if row["export_path"]]
     if not tags:
         raise LakeError("nothing is published yet: run `alignery publish` first")
     found = [row for row in tags if tag in (None, row["name"])]

@@ -56,7 +56,7 @@ Its plain answers are helpful-only on purpose: terse, obedient to harmful reques
 nobody knows. Under written rules, and in revisions, it does better; that difference is what the recipes train in.
 
 Load it in fp32, as its configuration asks (the weights are stored in bf16): greedy tokens are then the same in
-transformers and in vLLM (`python bench/nano_parity.py`: 360 of 360 replies of all roles identical on a CPU).
+transformers and in vLLM (`python bench/engines/nano_parity.py`: 360 of 360 replies of all roles identical on a CPU).
 
 ## Training
 

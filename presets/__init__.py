@@ -1,1 +1,1 @@
-"""Presets: a whole factory as one strict YAML file. `flows.presets` reads them."""
+"""Presets: a whole factory as one strict YAML file. `alignery.config.preset` reads them."""

@@ -1,4 +1,4 @@
-"""Fixtures shared by all: no network, a fixed environment, one Prefect home for the whole session."""
+"""Fixtures shared by all: no network, a fixed environment, one Prefect home; each lake is a copy of an empty one."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ from pathlib import Path
 
 import pytest
 from servers import Postgres, postgres, s3
+from speaker import speaker
+from works import works
 
 from warehouse import Lake
+
+__all__ = ["speaker", "works"]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -69,3 +73,21 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
         patch.delenv("PREFECT_API_URL", raising=False)
         yield
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty: Path) -> Path:
+    return shutil.copytree(empty, tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def unwritten(empty: Path) -> Iterator[Lake]:
+    """One empty lake for all the tests of a file that write nothing."""
+    with Lake.open(empty) as lake:
+        yield lake
+
+
+@pytest.fixture
+def lake(home: Path) -> Iterator[Lake]:
+    with Lake.open(home) as lake:
+        yield lake

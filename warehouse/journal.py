@@ -21,9 +21,9 @@ from typing import IO, Any
 import orjson
 
 from alignery import effects
-from warehouse.arrow import check_row, check_texts
 from warehouse.ledger import Batch
-from warehouse.schema import LakeFault, RowRefused
+from warehouse.schema.arrow import check_row, check_texts
+from warehouse.schema.tables import LakeFault, RowRefused
 
 FOLDER = "journal"
 LONGEST = 64 << 20  # bytes of a line; our choice

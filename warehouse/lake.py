@@ -19,15 +19,18 @@ import duckdb
 
 from alignery import effects
 from alignery.untrusted import excerpt
-from warehouse import faults, ledger, migrate, schema
-from warehouse.catalog_copy import catalog_copy
-from warehouse.connection import CATALOG, LAKE, as_rows, connect, interruptible
+from warehouse import ledger
+from warehouse.database import errors
+from warehouse.database.catalog_copy import catalog_copy
+from warehouse.database.connection import CATALOG, LAKE, as_rows, connect, interruptible
+from warehouse.database.location import Place, make_folders, place
+from warehouse.database.lock import exclusive
 from warehouse.ledger import Batch
-from warehouse.lock import exclusive
-from warehouse.migrate import VIEWS, view_comment
-from warehouse.place import Place, make_folders, place
-from warehouse.schema import LakeError, LakeFault, Row, Rows
-from warehouse.select_only import checked
+from warehouse.query.select_only import checked
+from warehouse.schema import migrate
+from warehouse.schema import tables as schema
+from warehouse.schema.migrate import VIEWS, view_comment
+from warehouse.schema.tables import LakeError, LakeFault, Row, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,7 +131,7 @@ class Lake:
                 with interruptible(cursor):
                     yield cursor
             except duckdb.Error as error:
-                raise faults.unreadable(self.place, error) from error
+                raise errors.unreadable(self.place, error) from error
 
     @contextmanager
     def query(self, query: str, params: Sequence[Any] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -152,8 +155,8 @@ class Lake:
                 known = f"tables {', '.join(schema.TABLES)}; views {', '.join(VIEWS)}"
                 raise LakeError(f"the query is refused: {excerpt(error)}; there are the {known}") from error
             except duckdb.Error as error:
-                if faults.of_a_file(self.place, error):
-                    raise faults.unreadable(self.place, error) from error
+                if errors.of_a_file(self.place, error):
+                    raise errors.unreadable(self.place, error) from error
                 raise LakeError(f"the query failed: {excerpt(error)}; mend it, and ask again") from error
 
     def _define_views(self) -> None:
@@ -283,7 +286,7 @@ class Lake:
             try:
                 with self.transaction(who) as cursor:
                     return body(cursor)
-            except faults.Overtaken:
+            except errors.Overtaken:
                 if not left:
                     raise
         raise AssertionError("the last try returns or raises")
@@ -307,7 +310,7 @@ class Lake:
                 migrate.check(self.place, newest[0] if newest else None)
                 yield cursor
             except duckdb.Error as error:
-                raise faults.failed(self.place, who, error) from error
+                raise errors.failed(self.place, who, error) from error
             # Before anybody is told that it landed.
             self._check_catalog(who)
 

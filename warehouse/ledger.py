@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 
 from alignery import effects
 from alignery.untrusted import excerpt
-from warehouse import schema
-from warehouse.arrow import to_arrow
-from warehouse.connection import LAKE, as_rows, sign
-from warehouse.schema import LakeError, LakeFault, Row, RowRefused, Rows
+from warehouse.database.connection import LAKE, as_rows, sign
+from warehouse.schema import tables as schema
+from warehouse.schema.arrow import to_arrow
+from warehouse.schema.tables import LakeError, LakeFault, Row, RowRefused, Rows
 
 if TYPE_CHECKING:
     from warehouse.lake import Lake

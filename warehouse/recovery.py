@@ -19,12 +19,12 @@ import orjson
 
 from alignery import effects
 from alignery.untrusted import excerpt
-from warehouse.arrow import check_row
-from warehouse.columns import WHEN
 from warehouse.journal import FOLDER, LONGEST, drop
 from warehouse.lake import Lake
 from warehouse.ledger import Batch
-from warehouse.schema import RECORDS, TABLES, LakeFault, Row, RowRefused
+from warehouse.schema.arrow import check_row
+from warehouse.schema.columns import WHEN
+from warehouse.schema.tables import RECORDS, TABLES, LakeFault, Row, RowRefused
 
 REJECTED = ".rejected"
 _NAMED = 3  # lines of a file whose reasons are told one by one

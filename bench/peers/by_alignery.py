@@ -11,12 +11,12 @@ from pathlib import Path
 
 from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
 
-from flows.factory import Factory
-from flows.line import Line, unwrapped
-from flows.presets import Preset
-from flows.progress import StepProgress
-from flows.run import Run, alone
-from flows.server import named_or_own
+from alignery.config.preset import Preset
+from alignery.pipeline.executor import Factory
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.refresh import Line, unwrapped
+from alignery.pipeline.run import Run, alone
+from flows.prefect_server import named_or_own
 from prompts import digest
 from tasks.engines import Sampling
 from tasks.engines.lazy import open_lazily

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from tasks.engines.protocol import Completion, Engine, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.scripted import ScriptedEngine
-from tasks.engines.spec import (
+from tasks.engines.specs import (
     EngineSpec,
     OpenAISpec,
     ScriptedSpec,

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from prompts import Message
 from tasks.engines.protocol import Completion, Engine, EngineDown, Sampling, SpecError
-from tasks.engines.spec import EngineSpec, open_engine
+from tasks.engines.specs import EngineSpec, open_engine
 
 
 class LazyEngine:

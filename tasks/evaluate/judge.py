@@ -21,7 +21,7 @@ from pydantic import field_validator
 
 from prompts import Library
 from tasks.engines import Sampling
-from tasks.generate.config import MethodConfig
+from tasks.methods.base import MethodConfig
 from tasks.step import Row, Step, Unparsed
 
 ORDERS = ("a", "b")  # which of the two is shown first

@@ -18,11 +18,11 @@ from alignery.errors import UsageError
 from alignery.textfiles import parse_json
 from alignery.untrusted import excerpt
 from alignery.validation import validated
-from tasks.train.common import Settings, TrainError, TrainingFailed
-from tasks.train.data import training_files
+from tasks.train.checkpoint_dir import check_folders
+from tasks.train.config import Settings, TrainError, TrainingFailed
+from tasks.train.dataset import training_files
 from tasks.train.launch import become, end_with_parent, processes
-from tasks.train.recipes import RECIPES
-from tasks.train.work_folder import check_folders
+from tasks.train.recipes.registry import RECIPES
 
 
 def main(argv: Sequence[str] | None = None) -> int:

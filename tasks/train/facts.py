@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tasks.train.common import Lora, Row, Settings, TrainError
+from tasks.train.config import Lora, Row, Settings, TrainError
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _OFFER = 12  # names of layers in a message

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alignery import effects
-from tasks.train.common import Report, Row, Settings, TrainError, TrainingFailed
-from tasks.train.facts import within_context, without_special
-from tasks.train.picture import loss_curve
-from tasks.train.work_folder import (
+from tasks.train.checkpoint_dir import (
     CHECKPOINTS,
     WorkFolder,
     check_folders,
@@ -23,6 +20,9 @@ from tasks.train.work_folder import (
     processes_state,
     work_folder,
 )
+from tasks.train.config import Report, Row, Settings, TrainError, TrainingFailed
+from tasks.train.facts import within_context, without_special
+from tasks.train.plot import loss_curve
 
 Build = Callable[[dict[str, Any], dict[str, Any]], Any]  # (the trainer's keywords, its arguments') → a TRL trainer
 

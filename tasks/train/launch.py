@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from tasks.train.common import Settings
+from tasks.train.config import Settings
 
 
 def processes(config: Settings) -> int:

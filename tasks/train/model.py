@@ -7,9 +7,9 @@ from typing import Any
 
 from alignery import effects
 from alignery.untrusted import excerpt
-from tasks.train.common import Lora, Row, Settings, TrainError
+from tasks.train.checkpoint_dir import WorkFolder, processes_state
+from tasks.train.config import Lora, Row, Settings, TrainError
 from tasks.train.facts import check_tokenizer, lora_targets, mend_generation
-from tasks.train.work_folder import WorkFolder, processes_state
 
 Marks = dict[str, tuple[float, float]]
 

@@ -6,7 +6,7 @@ import math
 import time
 from typing import Any
 
-from tasks.train.common import TrainingFailed
+from tasks.train.config import TrainingFailed
 
 
 def progress(recipe: str, every: float = 2.0) -> Any:

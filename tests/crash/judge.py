@@ -14,8 +14,9 @@ import scenario
 from scenario import PHASES, state
 
 from alignery.errors import AligneryError
-from warehouse import Lake, Place, checks
-from warehouse.doctor import doctor
+from warehouse import Lake, Place
+from warehouse.health import checks
+from warehouse.health.doctor import doctor
 from warehouse.recovery import recover
 
 TABLES = ("attempts", "instructions", "responses", "corrections", "commits", "runs")

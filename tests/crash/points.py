@@ -26,8 +26,9 @@ from worker import Worker
 
 from alignery import effects
 from alignery.errors import AligneryError
-from warehouse import Lake, journal, ledger, migrate
+from warehouse import Lake, journal, ledger
 from warehouse import lake as lakes
+from warehouse.schema import migrate
 
 DIED = 77
 FAULTS = ("die", "ENOSPC", "EIO", "lock lost", "reply lost", "power cut")

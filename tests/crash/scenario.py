@@ -15,20 +15,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from alignery.config.preset import Preset
 from alignery.errors import AligneryError
-from flows.factory import Factory
-from flows.presets import Preset
-from flows.progress import StepProgress
-from flows.run import Run, alone
+from alignery.pipeline.executor import Factory
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.run import Run, alone
 from prompts import Library, Message, digest
 from tasks.engines import Completion, Sampling
 from tasks.step import Row, Step, Unparsed
-from tasks.train import work_folder
-from warehouse import Lake, Place, maintain
+from tasks.train import checkpoint_dir
+from warehouse import Lake, Place
+from warehouse.export.publish import publish
+from warehouse.export.publish import tag as name_snapshot
 from warehouse.journal import Journal
 from warehouse.ledger import Batch
-from warehouse.publish import publish
-from warehouse.publish import tag as name_snapshot
+from warehouse.maintenance import maintain
 
 ROWS = 4
 LINE = {"self_instruct": {"accept": ROWS}}
@@ -157,11 +158,11 @@ def take_in(place: Place, beside: Path) -> None:
 
 def train(place: Place, beside: Path) -> None:
     """The folder in which a model is made, without the model."""
-    work_folder.processes_state = lambda: SimpleNamespace(is_main_process=True, wait_for_everyone=lambda: None)
+    checkpoint_dir.processes_state = lambda: SimpleNamespace(is_main_process=True, wait_for_everyone=lambda: None)
     out = beside / "model"
     if not out.exists():
         try:
-            with work_folder.work_folder(out, "job") as folder:
+            with checkpoint_dir.work_folder(out, "job") as folder:
                 (folder.path / "weights").write_text("whole")
         except OSError as error:  # which `python -m tasks.train` tells as a sentence
             raise AligneryError(str(error)) from error

@@ -17,7 +17,12 @@ CALLS = {f"os.{name}" for name in _OS} | {
 }
 METHODS = {"unlink", "rename", "rmdir", "touch", "write_text", "write_bytes", "save_pretrained"}
 # What holds nothing of the lake's: Prefect's own folder, and a copy in the system's temporary folder.
-ELSEWHERE = {"flows/server.py", "flows/server_process.py", "flows/serving.py", "warehouse/catalog_copy.py"}
+ELSEWHERE = {
+    "flows/prefect_server.py",
+    "flows/prefect_server_process.py",
+    "alignery/cli/serve.py",
+    "warehouse/database/catalog_copy.py",
+}
 
 
 def unnamed(source: str) -> list[int]:

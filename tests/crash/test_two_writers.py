@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from two_writers import Died, Pair, batch, without
 
-from warehouse import Lake, Place, connection
+from warehouse import Lake, Place
+from warehouse.database import connection
 from warehouse.recovery import recover, waiting
 
 KEYS = ("k0", "k1", "k2")

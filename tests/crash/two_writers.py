@@ -14,7 +14,7 @@ from warehouse import Lake, journal, ledger
 from warehouse import lake as lakes
 from warehouse.journal import Journal, drop
 from warehouse.ledger import Batch
-from warehouse.schema import LakeFault
+from warehouse.schema.tables import LakeFault
 
 _COUNTS = """
     SELECT work_key, count(*) AS attempts,

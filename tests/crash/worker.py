@@ -40,11 +40,11 @@ def _serve(theirs: Connection) -> None:
     import pandas  # noqa: F401  # DuckDB imports it for the first bound value
     import psycopg  # noqa: F401
 
-    import warehouse.connection
+    import warehouse.database.connection
 
     logging.getLogger("warehouse").setLevel(logging.ERROR)
     # The signatures of two extensions take longer to check than all the rest of a case.
-    warehouse.connection._OFF["allow_unsigned_extensions"] = "true"
+    warehouse.database.connection._OFF["allow_unsigned_extensions"] = "true"
     while True:
         try:
             work, given = theirs.recv()

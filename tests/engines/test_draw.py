@@ -17,7 +17,7 @@ def torch():
 
 
 def test_top_k_then_top_p_keep_what_a_hand_would(torch):
-    from tasks.engines.draw import keep_top
+    from tasks.engines.transformers.sampling import keep_top
 
     # Probabilities .5 .25 .15 .1, out of order.
     scores = torch.tensor([[0.25, 0.1, 0.5, 0.15]]).log()
@@ -37,7 +37,7 @@ def test_top_k_then_top_p_keep_what_a_hand_would(torch):
 
 @pytest.mark.parametrize(("top_k", "top_p"), [(0, 0.9), (0, 0.999), (300, 0.9), (5, 1.0), (700, 1.0)])
 def test_the_short_cut_through_the_likeliest_equals_a_full_sort(torch, top_k, top_p):
-    from tasks.engines.draw import keep_top
+    from tasks.engines.transformers.sampling import keep_top
 
     scores = torch.randn(6, 1000, generator=torch.Generator().manual_seed(1)) * torch.linspace(0.1, 6, 6)[:, None]
     found = torch.isfinite(keep_top(scores.clone(), [top_k] * 6, [top_p] * 6))
@@ -53,7 +53,7 @@ def test_the_short_cut_through_the_likeliest_equals_a_full_sort(torch, top_k, to
 
 
 def test_draws_follow_the_softmax_at_the_rows_own_temperature(torch):
-    from tasks.engines.draw import Dice, draw
+    from tasks.engines.transformers.sampling import Dice, draw
 
     logits, count = torch.tensor([2.0, 1.0, 0.0, -9.0]), 4000
     for temperature in (0.5, 1.0, 2.0):
@@ -66,7 +66,7 @@ def test_draws_follow_the_softmax_at_the_rows_own_temperature(torch):
 
 
 def test_rows_keep_their_own_settings_in_one_draw(torch):
-    from tasks.engines.draw import Dice, draw
+    from tasks.engines.transformers.sampling import Dice, draw
 
     dice = [
         Dice.of(Sampling(temperature=0.0), 3, "cpu"),

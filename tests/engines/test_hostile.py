@@ -10,7 +10,7 @@ from faulty import spec
 from hostile import HOSTILE, Reply, completion, http, serving
 
 from tasks.engines import Completion, RequestRefused, Sampling, open_engine
-from tasks.engines.choices import log_of, top_of
+from tasks.engines.openai.option_probs import log_of, top_of
 
 LIMITS = {"timeout_s": 0.5, "probe_timeout_s": 20.0, "retries": 1, "max_answer_bytes": 8 << 20, "give_up_after_s": 30.0}
 MOST_WORDS = 500  # of a reason: our sentence and an excerpt of theirs

@@ -228,7 +228,7 @@ def test_256_in_flight_are_all_answered(tiny):
 
 
 def test_closing_fails_what_is_pending_and_what_comes_after(tiny, monkeypatch):
-    from tasks.engines.decode import Decoder
+    from tasks.engines.transformers.batch import Decoder
 
     monkeypatch.setattr(Decoder, "step", lambda decoder: time.sleep(0.01))  # a model that never gets on
 
@@ -257,7 +257,7 @@ def test_a_cancelled_request_leaves_the_batch(tiny):
 
 
 def test_a_failure_of_the_model_reaches_everyone_with_its_cause(tiny, monkeypatch):
-    from tasks.engines.decode import Decoder
+    from tasks.engines.transformers.batch import Decoder
 
     def broken(*_):
         raise MemoryError("no room")

@@ -8,7 +8,7 @@ import pytest
 from faulty import Faulty, ask, error, ok, spec
 
 from tasks.engines import EngineDown, OpenAISpec, RequestRefused, Sampling, open_engine
-from tasks.engines.replicas import Replicas
+from tasks.engines.openai.replicas import Replicas
 
 SLOW = 0.01
 

@@ -8,7 +8,7 @@ import pytest
 from faulty import CHAT, QUESTION, Act, Faulty, ask, error, ok, spec
 
 from tasks.engines import RequestRefused, Sampling, open_engine
-from tasks.engines.chat import advice, count, reply
+from tasks.engines.openai.chat import advice, count, reply
 
 
 def asked(script, *prompts, owner="somebody", **changes):

@@ -12,7 +12,7 @@ import pytest
 from faulty import CHAT, Act, Faulty, ask, error, ok, spec
 
 from tasks.engines import EngineDown, RequestRefused, Sampling, open_engine
-from tasks.engines.wire import retry_after
+from tasks.engines.openai.http import retry_after
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from faulty import Faulty, error, ok, spec
 
 from prompts import Library
 from tasks.engines import EngineDown, open_engine
-from tasks.generate.respond import Config, respond
+from tasks.methods.respond.method import Config, respond
 from tasks.step import run
 
 STEP = respond(Library(), Config())

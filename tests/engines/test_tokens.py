@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tasks.engines.tokens import encode, encode_options
+from tasks.engines.tokenization import encode, encode_options
 
 NANO = Path(__file__).parents[2] / "nano/checkpoint"
 TEXTS = ["hello there", "", "  two  blanks ", "a line\nand </s> another", "ünï ☃", "long " * 400]

@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tasks.evaluate.picture import LABELS, LONGEST, PANEL, dots
+from tasks.evaluate.plot import LABELS, LONGEST, PANEL, dots
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tasks.filters.heuristics import echoes, instruction_fault, opens_with_apology, opens_with_refusal
-from tasks.generate.self_instruct import Config
+from tasks.methods.self_instruct.method import Config
 
 LIMITS = Config().model_dump(include={"min_words", "max_words", "blacklist", "openings", "ascii_start"})
 

@@ -28,7 +28,7 @@ LINE = {
 
 
 def start(preset: Path, home: Path) -> subprocess.Popen[bytes]:
-    code = "from flows.cli import main; main()"
+    code = "from alignery.cli.main import main; main()"
     arguments = ["refresh", "--preset", str(preset), "--home", str(home), "--json"]
     # A process group of its own, so that whatever it starts there is killed with it.
     own = os.environ | {"PREFECT_HOME": str(home.parent / "prefect")}

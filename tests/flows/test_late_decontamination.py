@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from flows.line import clean
-from flows.presets import load
+from alignery.config.preset import load
+from alignery.config.schema import EvaluationSet
+from alignery.pipeline.refresh import clean
 from flows.publish import tag_and_export
 from flows.retrain import PresetError, TrainingStopped, _data, _stopped
-from flows.sections import EvaluationSet
-from warehouse import Lake, LakeError, look
+from warehouse import Lake, LakeError
+from warehouse.query import status
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_a_late_evaluation_prompt_is_in_no_new_publication_and_stops_a_training_
     preset = before.model_copy(update={"line": line})
 
     def published(tag):
-        return next(row for row in look.tags(lake) if row["name"] == tag)
+        return next(row for row in status.tags(lake) if row["name"] == tag)
 
     with pytest.raises(LakeError, match=r"5 rows to train on have prompts of evaluation sets .* `alignery publish`"):
         _data(preset, lake, lake.home, published(first.tag), "sft", clean(preset))

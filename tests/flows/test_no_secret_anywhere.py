@@ -20,7 +20,7 @@ from works import speak
 
 from tasks.engines import Sampling
 from warehouse import Lake
-from warehouse.schema import TABLES
+from warehouse.schema.tables import TABLES
 
 KEY = "gw-7Yq1zzTOPSECRETzz42"
 LINE = {"chunk": 4, "self_instruct": {"accept": 24, "max_candidates": 300, "requests_per_round": 4, "count": 3}}
@@ -88,7 +88,7 @@ def echo() -> Iterator[Speaker]:
 
 def alignery(*arguments: str, folder: Path) -> subprocess.Popen[str]:
     own = os.environ | {"PREFECT_HOME": str(folder / "prefect"), "MY_GATEWAY": KEY}
-    code = "from flows.cli import main; main()"
+    code = "from alignery.cli.main import main; main()"
     command = [sys.executable, "-c", code, *arguments, "--preset", str(folder / "speaker.yaml")]
     return subprocess.Popen(
         [*command, "--home", str(folder / "lake")],

@@ -19,8 +19,8 @@ from speaker import Speaker, write_preset
 from test_kill import kill_mid_way, start
 from typer.testing import CliRunner
 
-from flows.cli import app
-from flows.server import ServerFault, _cause, bypass_proxy, own_server
+from alignery.cli.main import app
+from flows.prefect_server import ServerFault, _cause, bypass_proxy, own_server
 
 DATABASE = f"prefect-{version('prefect')}.db"
 LINE = {"chunk": 4, "self_instruct": {"accept": 8, "max_candidates": 60, "requests_per_round": 4, "count": 3}}
@@ -47,7 +47,7 @@ def test_it_does_not_outlive_a_verb_that_is_killed(tmp_path: Path, speaker: Spea
 
 def verb(preset: Path, lake: Path, **environment: str) -> subprocess.Popen[str]:
     """A refresh as the command runs it, with no Prefect home in its environment."""
-    code = "from flows.cli import main; main()"
+    code = "from alignery.cli.main import main; main()"
     command = [sys.executable, "-c", code, "refresh", "--preset", str(preset), "--home", str(lake), "--json"]
     own = {name: value for name, value in os.environ.items() if name != "PREFECT_HOME"}
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=own | environment)
@@ -105,7 +105,7 @@ def test_a_server_that_the_profile_names_is_used_and_no_other(tmp_path: Path) ->
     named = "http://me:hunter2hunter2@127.0.0.1:9/api"
     (tmp_path / "profiles.toml").write_text(f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{named}"\n')
     code = (
-        "from processes import started_in; from pathlib import Path; from flows.server import named_or_own\n"
+        "from processes import started_in; from pathlib import Path; from flows.prefect_server import named_or_own\n"
         "settle = named_or_own(Path('lake'))\n"
         "try: settle()\n"
         f"except ValueError as error: print(len(started_in(Path({str(tmp_path)!r}))), error)\n"

@@ -87,7 +87,14 @@ def test_a_server_that_is_named_is_used(tmp_path: Path, speaker: Speaker) -> Non
         api = f"http://{url}/api"
         environment = os.environ | {"PREFECT_API_URL": api}
         preset = write_preset(tmp_path, speaker.server_port, LINE)
-        command = [sys.executable, "-c", "from flows.cli import main; main()", "refresh", "--preset", str(preset)]
+        command = [
+            sys.executable,
+            "-c",
+            "from alignery.cli.main import main; main()",
+            "refresh",
+            "--preset",
+            str(preset),
+        ]
         subprocess.run([*command, "--home", str(tmp_path / "lake")], env=environment, check=True, timeout=120)
         assert _flow_runs(api) == ["refresh"]
     finally:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from flows.follow import following
-from flows.presets import Preset, PresetError, load
+from alignery.config.preset import Preset, PresetError, load
+from alignery.pipeline.model_resolution import following
 from tasks.engines import Sampling
-from warehouse import Lake, registry
+from warehouse import Lake, model_registry
 
 CHECKPOINT = Path(__file__).parents[2] / "nano" / "checkpoint"
 
@@ -70,8 +70,8 @@ def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, pres
     (decided,) = asyncio.run(through_the_gate(preset, lake))
     assert decided.state == "kept"
     assert decided.reasons[0] == "not promoted: worse on helpful, honest"
-    assert registry.current(lake, "generator") is None
-    (row,) = registry.decisions(lake)
+    assert model_registry.current(lake, "generator") is None
+    (row,) = model_registry.decisions(lake)
     assert (row["decided_by"], row["against"]) == ("gate", preset.spec("generator").identity())
     figures = {axis["axis"]: axis for axis in json.loads(row["figures"])}
     assert figures["helpful"]["high"] < 0
@@ -90,7 +90,7 @@ def test_without_an_oracle_a_judge_decides(lake: Lake, preset: Preset) -> None:
     (decided,) = asyncio.run(through_the_gate(preset.model_copy(update={"evaluate": by_judge}), lake))
     assert decided.state == "kept"
     assert decided.reasons[0] == "not promoted: worse on helpful, harmless"
-    figures = {axis["axis"]: axis for axis in json.loads(registry.decisions(lake)[0]["figures"])}
+    figures = {axis["axis"]: axis for axis in json.loads(model_registry.decisions(lake)[0]["figures"])}
     assert {axis: row["prompts"] for axis, row in figures.items()} == {"helpful": 40, "harmless": 40}
     # The spoilt model leaves most prompts without an answer, which are lost to the one that has one.
     (asked,) = lake.rows("SELECT count(*) / 4 AS n FROM verdicts")
@@ -103,7 +103,7 @@ def test_by_hand_it_is_put_in_place_and_rolled_back(lake: Lake, preset: Preset, 
     path.write_text(
         (Path(__file__).parents[2] / "presets/nano.yaml").read_text().replace("../nano", str(CHECKPOINT.parent))
     )
-    from flows.cli import app
+    from alignery.cli.main import app
 
     def ask(*words: str) -> object:
         done = CliRunner().invoke(app, [*words, "--home", str(lake.home), "--preset", str(path), "--json"])
@@ -117,7 +117,7 @@ def test_by_hand_it_is_put_in_place_and_rolled_back(lake: Lake, preset: Preset, 
     assert (model["stands"], model["why"]) == ("current", ["to see it fail"])
     ask("rollback", "--why", "it failed")
     assert following(preset, lake).models == preset.models
-    states = [(row["state"], row["reasons"]) for row in registry.decisions(lake)]
+    states = [(row["state"], row["reasons"]) for row in model_registry.decisions(lake)]
     assert states == [("promoted", ["to see it fail"]), ("rolled back", ["it failed"])]
     refused = CliRunner().invoke(app, ["rollback", "--why", "x", "--home", str(lake.home), "--preset", str(path)])
     assert refused.exit_code == 2
@@ -125,7 +125,7 @@ def test_by_hand_it_is_put_in_place_and_rolled_back(lake: Lake, preset: Preset, 
 
 
 def test_an_alias_of_a_server_cannot_follow(lake: Lake, preset: Preset) -> None:
-    from tasks.engines.spec import parse_spec
+    from tasks.engines.specs import parse_spec
 
     server = parse_spec({"engine": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m"})
     with pytest.raises(PresetError, match="follow: got generator, whose engine 'openai' serves weights of its own"):

@@ -20,7 +20,8 @@ import yaml
 from processes import gone, started_in
 from test_prefect import _post
 
-from warehouse import Lake, LakeError, look, registry
+from warehouse import Lake, LakeError, model_registry
+from warehouse.query import status
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 900  # on two busy cores; it takes a few minutes on two idle ones
@@ -51,7 +52,7 @@ class Served:
 
     def __init__(self, folder: Path, preset: Path) -> None:
         self.home, self.prefect = folder / "lake", folder / "prefect"
-        code = "from flows.cli import main; main()"
+        code = "from alignery.cli.main import main; main()"
         command = [sys.executable, "-c", code, "serve", "--preset", str(preset), "--home", str(self.home), "--json"]
         # Whoever is started by it has this home in its environment, and is told from all others by it.
         own = os.environ | {"PREFECT_HOME": str(self.prefect), "PYTHONPATH": _path()}
@@ -118,19 +119,19 @@ def test_the_loop_closes_by_itself(tmp_path: Path, serve: Callable[[Path], Serve
     api, auth = served.address()
 
     def promoted(lake: Lake) -> Any:
-        return registry.current(lake, "generator")
+        return model_registry.current(lake, "generator")
 
     def written_by(lake: Lake) -> Any:
         asked = "SELECT 1 FROM attempts WHERE step = 'self_instruct.generate' AND model = ?"
-        return lake.rows(asked, [registry.current(lake, "generator")["model"]])  # type: ignore[index]
+        return lake.rows(asked, [model_registry.current(lake, "generator")["model"]])  # type: ignore[index]
 
     decision = served.until("a model was promoted", promoted)
     assert decision["decided_by"] == "gate"
     served.until("the promoted model wrote a refresh", written_by)
     with Lake.open(served.home, read_only=True) as lake:
-        (on_v1,) = [row for row in registry.decisions(lake, "retrain") if row["tag"] == "v1"]
+        (on_v1,) = [row for row in model_registry.decisions(lake, "retrain") if row["tag"] == "v1"]
         assert (on_v1["state"], on_v1["decided_by"]) == ("retrain", "policy")
-        (trained,) = [row for row in look.models(lake) if row["id"] == decision["model"]]
+        (trained,) = [row for row in status.models(lake) if row["id"] == decision["model"]]
         assert trained["tag"] == "v1"
 
     runs = {run["deployment_id"]: run for run in _post(f"{api}/flow_runs/filter", auth) if run["deployment_id"]}
@@ -148,7 +149,7 @@ def test_the_loop_closes_by_itself(tmp_path: Path, serve: Callable[[Path], Serve
 
 @pytest.mark.flow
 def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serve: Callable[[Path], Served]) -> None:
-    from flows.presets import load
+    from alignery.config.preset import load
     from flows.publish import tag_and_export
 
     preset = write_preset(tmp_path, "0 0 1 1 *")
@@ -158,7 +159,7 @@ def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serv
         return any("tasks.train" in command for command in started_in(served.prefect))
 
     def judging(lake: Lake) -> Any:
-        return look.unfinished(lake, "promote")
+        return status.unfinished(lake, "promote")
 
     # First it alone is killed, and what it had started must end with it; then all of them at once.
     for what, seen, kill in (("it trained", training, os.kill), ("it judged", judging, os.killpg)):
@@ -169,16 +170,16 @@ def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serv
         served.process.wait()
         assert gone(served.prefect, within_s=60)
         with Lake.open(served.home, read_only=True) as lake:
-            assert registry.current(lake, "generator") is None
+            assert model_registry.current(lake, "generator") is None
 
     served = serve(preset)
     api, auth = served.address()
-    served.until("a model was promoted", lambda lake: registry.current(lake, "generator"))
-    served.until("its run ended", lambda lake: all(run["state"] != "started" for run in look.runs(lake)))
+    served.until("a model was promoted", lambda lake: model_registry.current(lake, "generator"))
+    served.until("its run ended", lambda lake: all(run["state"] != "started" for run in status.runs(lake)))
     with Lake.open(served.home, read_only=True) as lake:
-        assert len(look.models(lake)) == 1, "trained once"
-        assert [row["state"] for row in registry.decisions(lake)] == ["retrain", "promoted"], "decided once"
-        failed = {row["flow"]: row["message"] for row in look.runs(lake, 50) if row["state"] == "failed"}
+        assert len(status.models(lake)) == 1, "trained once"
+        assert [row["state"] for row in model_registry.decisions(lake)] == ["retrain", "promoted"], "decided once"
+        failed = {row["flow"]: row["message"] for row in status.runs(lake, 50) if row["state"] == "failed"}
         assert failed.keys() == {"retrain", "promote"}
         assert failed["promote"] == "its process died"
     states = [run["state_type"] for run in _post(f"{api}/flow_runs/filter", auth) if run["deployment_id"]]

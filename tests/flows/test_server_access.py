@@ -17,9 +17,9 @@ from typing import Any
 import httpx
 import pytest
 
-from flows import server_process
-from flows.server import Server, own_server, private_home
-from flows.server_process import AccessCheck
+from flows import prefect_server_process
+from flows.prefect_server import Server, own_server, private_home
+from flows.prefect_server_process import AccessCheck
 
 # What a process without the token, or a web page, would send to run a command and to read what the server knows.
 ATTACK = """
@@ -157,9 +157,14 @@ def test_prefect_knows_every_setting_by_which_the_server_is_closed() -> None:
     """Of a setting that another version has renamed it would say nothing."""
     import prefect.settings
 
-    from flows import server
+    from flows import prefect_server
 
-    names = {*server._BRIEF, *server._places(Path()), "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"}
+    names = {
+        *prefect_server._BRIEF,
+        *prefect_server._places(Path()),
+        "PREFECT_SERVER_API_AUTH_STRING",
+        "PREFECT_API_AUTH_STRING",
+    }
     names |= {"PREFECT_SERVER_DATABASE_CONNECTION_URL", "PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS", "PREFECT_UI_API_URL"}
     for name in names - {"DO_NOT_TRACK", "PREFECT__SERVER_EPHEMERAL"}:  # these are no settings of its model
         assert hasattr(prefect.settings, name), name
@@ -227,7 +232,7 @@ def test_the_app_that_is_served_is_behind_the_wall(pages: bool, monkeypatch: pyt
     if not pages:
         monkeypatch.setenv("PREFECT__SERVER_EPHEMERAL", "1")
     with socket.socket() as listener:
-        server_process._serve(listener, 4200)
+        prefect_server_process._serve(listener, 4200)
     (wall,) = served
     assert knock(wall, "http", "/api/flows/", HOST) == 401
     assert knock(wall, "http", "/api/flows/", HOST, LOGIN) == 0

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from test_prefect import _post
 
-from flows.presets import Preset, load
-from flows.run import WORK
-from flows.server import Server, own_server
-from warehouse.lock import exclusive
-from warehouse.place import place
+from alignery.config.preset import Preset, load
+from alignery.pipeline.run import WORK
+from flows.prefect_server import Server, own_server
+from warehouse.database.location import place
+from warehouse.database.lock import exclusive
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ def test_of_the_missed_refreshes_those_are_kept_that_the_policy_says(
     from prefect.client.orchestration import get_client
     from prefect.states import Scheduled
 
-    from flows.serve import _catch_up, deployments
+    from flows.deploy import _catch_up, deployments
 
     async def serve() -> list[str]:
         made = preset(policy)
@@ -81,7 +81,7 @@ def test_dead_runs_are_marked_and_their_place_is_free_again(own: Server, tmp_pat
     from prefect.client.orchestration import get_client
     from prefect.states import Pending, Running
 
-    from flows.serve import _sweep, deployments
+    from flows.deploy import _sweep, deployments
 
     async def serve() -> None:
         where, said = place(tmp_path), list[str]()
@@ -115,7 +115,7 @@ def test_what_the_preset_no_longer_asks_for_is_forgotten(own: Server, tmp_path: 
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
 
-    from flows.serve import _forget, deployments
+    from flows.deploy import _forget, deployments
 
     async def serve() -> None:
         async with get_client() as client:
@@ -149,7 +149,7 @@ def test_prefect_deploys_the_loop_to_a_work_pool(own: Server, tmp_path: Path) ->
 
 @pytest.mark.flow
 def test_a_server_that_does_not_come_up_is_told_with_its_log(tmp_path: Path) -> None:
-    from flows.server import ServerFault
+    from flows.prefect_server import ServerFault
 
     told = r"is not healthy at http://127\.0\.0\.1:\d+/api within 0 s; see .*server\.log"
     with pytest.raises(ServerFault, match=told), own_server(tmp_path, patience_s=0):

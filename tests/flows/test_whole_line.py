@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from flows.presets import load
+from alignery.config.preset import load
 from warehouse import Lake
 
 if TYPE_CHECKING:  # the flows import Prefect, which is left out where these tests are only collected

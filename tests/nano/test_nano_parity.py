@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-BENCH = Path(__file__).parents[2] / "bench/nano_parity.py"
+BENCH = Path(__file__).parents[2] / "bench/engines/nano_parity.py"
 
 
 @pytest.mark.engine

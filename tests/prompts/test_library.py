@@ -15,8 +15,8 @@ from prompts import HERE, Library, PromptError, digest
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
-from tasks.generate.self_align import cited
-from tasks.generate.self_instruct import Config, gate
+from tasks.methods.self_align.method import cited
+from tasks.methods.self_instruct.method import Config, gate
 
 DATA = ("constitution", "rules", "self_instruct/topics", "types")
 PROMPTS = sorted(

@@ -9,7 +9,7 @@ from collections import Counter
 from prompts import Library
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
-from tasks.generate.self_instruct import Config, gate
+from tasks.methods.self_instruct.method import Config, gate
 
 SEEDS = Library().seeds()
 OPEN = {"20", "Asia", "French", "flute"}  # labels that their tasks do not list

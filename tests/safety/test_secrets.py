@@ -85,7 +85,7 @@ def test_json_that_is_printable_holds_the_same_values():
 
 
 def test_a_picture_holds_no_commands():
-    from tasks.evaluate.picture import dots
+    from tasks.evaluate.plot import dots
 
     drawn = dots("<a>\x1b[2J", {"\x9b\u202e<script>": {"axis\x07": (0.5, 0.4, 0.6)}})
     assert not [char for char in drawn if not char.isprintable() and char != "\n"]

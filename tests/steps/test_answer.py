@@ -13,7 +13,7 @@ from tasks.answer import LONGEST, countable, fields_of
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Completion, RequestRefused, Sampling, ScriptedEngine
 from tasks.step import Outcome, Step, run
-from warehouse.arrow import check_row, check_texts, to_arrow
+from warehouse.schema.arrow import check_row, check_texts, to_arrow
 
 WORDS = Step(
     name="test.say",

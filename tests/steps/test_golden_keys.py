@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
-from flows.graph import Graph
-from flows.presets import SHIPPED
-from flows.sections import Line
+from alignery.config.preset import SHIPPED
+from alignery.config.schema import Line
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.evaluate import held_out, judge
-from tasks.generate import methods
+from tasks.graph import Graph
+from tasks.methods import builtin
 from tasks.step import Step
 
 GOLDEN = Path(__file__).parent / "golden_keys.json"
@@ -70,9 +70,9 @@ QUESTIONS = {"exemplars": [{"question_type": "science", "topic": "Ice", "text": 
 def steps(setup: str) -> Iterator[Step]:
     variant, given = SETUPS[setup]
     library, line = Library(variant), Line.model_validate(given)
-    for stages in methods.declared(methods.WRITERS, dict(line), library):
+    for stages in builtin.declared(builtin.WRITERS, dict(line), library):
         yield from (stage.step for stage in stages)
-    yield from (stage.step for stage in Graph(methods.declared(methods.METHODS, dict(line), library)).stages)
+    yield from (stage.step for stage in Graph(builtin.declared(builtin.METHODS, dict(line), library)).stages)
     yield held_out.answer(library, Sampling(max_tokens=256), "golden")
     if variant == "full":
         yield from (judge.judge(library, name, judge.Config()) for name in ("helpful", "harmless"))

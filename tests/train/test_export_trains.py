@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from warehouse import Lake
-from warehouse.export import export
-from warehouse.snapshots import released
+from warehouse.export.export import export
+from warehouse.query.snapshots import released
 
 NANO = Path(__file__).parents[2] / "nano/checkpoint"
 

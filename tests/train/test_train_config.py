@@ -7,9 +7,9 @@ import sys
 import pytest
 from pydantic import ValidationError
 
-from tasks.train import dpo, sft
 from tasks.train.__main__ import main
 from tasks.train.fine_tune import summary
+from tasks.train.recipes import dpo, sft
 
 
 def test_defaults_are_the_sources_figures():

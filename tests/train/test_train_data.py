@@ -4,8 +4,8 @@ import pyarrow.parquet as pq
 import pytest
 from train_views import PAIRS, assistant, conversation, correction, preference, soft_preference, user, write_view
 
-from tasks.train.common import TrainError
-from tasks.train.data import read_corrections, read_preferences, read_sft, read_soft_preferences
+from tasks.train.config import TrainError
+from tasks.train.dataset import read_corrections, read_preferences, read_sft, read_soft_preferences
 
 
 def test_a_conversation_is_split_before_the_last_answer(tmp_path):

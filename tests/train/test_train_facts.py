@@ -7,10 +7,10 @@ import pytest
 from train_cases import QUICK
 from train_views import PAIRS, assistant, conversation, good, preference, question, user, write_view
 
-from tasks.train import dpo, sft
-from tasks.train.common import Lora, TrainError
+from tasks.train.config import Lora, TrainError
 from tasks.train.facts import check_files, lora_targets, mend_generation, within_context, without_special
 from tasks.train.model import check_template, load
+from tasks.train.recipes import dpo, sft
 
 
 @pytest.fixture

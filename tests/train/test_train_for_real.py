@@ -8,8 +8,8 @@ import sys
 import pytest
 from train_views import PAIRS, assistant, bad, conversation, good, question, user, write_view
 
-from tasks.train import dpo, sft
-from tasks.train.common import Lora, TrainError, TrainingFailed
+from tasks.train.config import Lora, TrainError, TrainingFailed
+from tasks.train.recipes import dpo, sft
 
 pytestmark = pytest.mark.flow
 

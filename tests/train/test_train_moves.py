@@ -6,8 +6,8 @@ import pytest
 from train_cases import ALL, CASES
 from train_views import PAIRS, assistant, bad, good, question, user
 
-from tasks.train.common import Lora, TrainError, TrainingFailed
-from tasks.train.data import read_soft_preferences
+from tasks.train.config import Lora, TrainError, TrainingFailed
+from tasks.train.dataset import read_soft_preferences
 from tasks.train.losses import soft_bradley_terry
 
 pytestmark = pytest.mark.flow
@@ -201,8 +201,8 @@ def test_the_words_are_those_that_the_engine_sends(tmp_path):
     from transformers import AutoTokenizer
 
     from prompts import Library
-    from tasks.engines.tokens import encode
-    from tasks.train.aligner import example
+    from tasks.engines.tokenization import encode
+    from tasks.train.recipes.aligner import example
 
     tokenizer = AutoTokenizer.from_pretrained(Path(__file__).parents[2] / "nano/checkpoint")
     row = {"question": "Where do owls live?", "answer": "In the sea."}

@@ -11,9 +11,9 @@ import pytest
 from train_cases import ALL, CASES
 from train_views import PAIRS, conversation, write_view
 
-from tasks.train.common import Lora, TrainError
+from tasks.train.config import Lora, TrainError
 from tasks.train.launch import command
-from tasks.train.recipes import RECIPES
+from tasks.train.recipes.registry import RECIPES
 
 pytestmark = pytest.mark.flow
 

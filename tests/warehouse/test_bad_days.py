@@ -11,9 +11,11 @@ import duckdb
 import pytest
 from lake_rows import attempt, commit, instruction, response, revision
 
-from warehouse import Lake, LakeError, LakeFault, Place, ledger, lock, look
-from warehouse.connection import connect, sign
-from warehouse.schema import SCHEMA_VERSION
+from warehouse import Lake, LakeError, LakeFault, Place, ledger
+from warehouse.database import lock
+from warehouse.database.connection import connect, sign
+from warehouse.query import status
+from warehouse.schema.tables import SCHEMA_VERSION
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["warehouse", "pandas"])
@@ -222,11 +224,11 @@ def test_a_clock_that_is_set_back_does_not_change_what_is_newest(lake, monkeypat
         write(lake, "tags", name=name, snapshot_id=lake.snapshot(), **tag, **fields)
         write(lake, "models", id=f"m-{name}", path=name, tag=name, **fields)
     assert lake.rows("SELECT final_text FROM revised") == [{"final_text": "of the day before"}]
-    assert [(row["id"], row["state"]) for row in look.runs(lake)] == [("one", "finished")]
-    assert [row["name"] for row in look.tags(lake)] == ["v1", "v2"]
-    assert [row["id"] for row in look.models(lake)] == ["m-v1", "m-v2"]
-    assert look.status(lake)["tags"][0]["name"] == "v2"
-    assert look.show(lake, "revisions", 1)[0]["id"] == "v2"
+    assert [(row["id"], row["state"]) for row in status.runs(lake)] == [("one", "finished")]
+    assert [row["name"] for row in status.tags(lake)] == ["v1", "v2"]
+    assert [row["id"] for row in status.models(lake)] == ["m-v1", "m-v2"]
+    assert status.status(lake)["tags"][0]["name"] == "v2"
+    assert status.show(lake, "revisions", 1)[0]["id"] == "v2"
 
 
 def write(lake, table, **row):

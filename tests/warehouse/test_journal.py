@@ -19,7 +19,7 @@ from warehouse import Lake, LakeFault, journal
 from warehouse.journal import FSYNC, Journal, drop
 from warehouse.ledger import Batch
 from warehouse.recovery import recover, standing, waiting
-from warehouse.schema import RowRefused
+from warehouse.schema.tables import RowRefused
 
 WHEN = datetime(2026, 5, 4, 3, 2, 1, 77, tzinfo=UTC)
 
@@ -79,7 +79,7 @@ def test_of_a_call_that_was_noted_and_then_judged_the_judgement_counts(lake: Lak
 LIVE = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from test_journal import Journal, batch
 own = Journal(Path(sys.argv[1]), "other")
 own.write(batch("k9"))
@@ -90,7 +90,7 @@ sys.stdin.read()
 
 def test_a_live_runs_journal_is_left_alone_and_what_it_wrote_survives_its_kill(lake: Lake) -> None:
     live = subprocess.Popen(
-        [sys.executable, "-c", LIVE, str(lake.home), str(Path(__file__).parent)],
+        [sys.executable, "-c", LIVE, str(lake.home), *sys.path],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -8,8 +8,8 @@ import pytest
 from lake_rows import commit, instruction
 
 from warehouse import Lake, LakeError, LakeFault, Place
-from warehouse.connection import connect, sign
-from warehouse.schema import SCHEMA_VERSION, TABLES, note, sql_type
+from warehouse.database.connection import connect, sign
+from warehouse.schema.tables import SCHEMA_VERSION, TABLES, note, sql_type
 
 PINNED = Path(__file__).parent / f"schema_v{SCHEMA_VERSION}.txt"
 

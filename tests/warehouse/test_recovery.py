@@ -13,7 +13,7 @@ import pytest
 from test_journal import WHEN, batch, killed
 
 from warehouse import Lake, LakeFault, recovery
-from warehouse.checks import journals
+from warehouse.health.checks import journals
 from warehouse.journal import FOLDER
 from warehouse.ledger import Batch
 from warehouse.recovery import recover, standing

@@ -1,0 +1,90 @@
+"""The verbs that keep something of the lake: a training set of a tag, to take away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alignery.cli.options import HOME, HomeOption, JsonOption, PresetOption, app, reading, sentences
+from alignery.cli.render import results
+
+if TYPE_CHECKING:
+    from warehouse.export.selection import Marker, Selection
+
+
+@app.command()
+def export(
+    tag: Annotated[str, typer.Argument(help="A tag, a snapshot's number, a date or time (UTC), or an age: 7d.")],
+    shape: Annotated[
+        str,
+        typer.Option(
+            "--format", help="A trainer's view (sft, preferences, qac, constitutional, …), or alpaca, sharegpt."
+        ),
+    ] = "sft",
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to make; <home>/exports/<tag>-<format> if left out.")
+    ] = None,
+    held_out: Annotated[float, typer.Option(help="The share of prompts that go to the test split.")] = 0.05,
+    shard_rows: Annotated[int, typer.Option(help="Rows of a file at most.")] = 100_000,
+    min_rating: Annotated[float | None, typer.Option(help="Only answers rated so, 0 to 5; AlpaGasus's is 4.5.")] = None,
+    rated_on: Annotated[str, typer.Option(help="The dimension of --min-rating.")] = "accuracy",
+    control: Annotated[bool, typer.Option("--control", help="As many rated answers as that, at random.")] = False,
+    distinct: Annotated[
+        float | None,
+        typer.Option(min=0.1, max=1.0, help="No two answers alike by so much (Jaccard of shingles); 0.8 is usual."),
+    ] = None,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a training set: one shape of a tag as Parquet files in two splits, with a card and a manifest.
+
+    A prompt is on the same side of the split in every export. The same export over itself changes nothing.
+    Prompts of the preset's evaluation sets are left out.
+    """
+    from dataclasses import replace
+
+    from alignery.config.preset import load
+    from alignery.pipeline.refresh import clean
+    from warehouse.export.export import export as write
+    from warehouse.export.selection import Selection
+    from warehouse.query.snapshots import released
+
+    with sentences():
+        selection = _selection(min_rating, rated_on, control, distinct)
+
+    with reading(home, preset) as lake:
+        release = released(lake, tag)
+    with reading(home, preset, str(release.snapshot_id)) as pinned:
+        folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix if selection else ''}"
+        made = load(preset)
+        leaked = clean(made).leaked
+        done = write(
+            pinned,
+            [shape],
+            folder,
+            release=release,
+            licences=made.by_model(),
+            held_out=held_out,
+            shard_rows=shard_rows,
+            selection=replace(selection or Selection(), leaked=leaked),
+        )
+    results.exported(done, as_json)
+
+
+def _selection(min_rating: float | None, rated_on: str, control: bool, distinct: float | None) -> Selection | None:
+    from warehouse.export.selection import Selection
+
+    if min_rating is None and distinct is None and not control:
+        return None
+    if distinct is None:
+        return Selection(min_rating, rated_on, control)
+    from tasks.filters.minhash import NearDuplicates
+
+    def marker() -> Marker:
+        seen = NearDuplicates(distinct)
+        return lambda ids, answers: [found.id for found in seen.mark(ids, answers)]
+
+    return Selection(min_rating, rated_on, control, marker, f"answers alike by {distinct:g} or more to one before")

@@ -1,0 +1,159 @@
+"""The verbs that look into the lake. They read and wait for nobody; `tag` alone writes, a name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from alignery.cli.options import HOME, MOST, AtOption, HomeOption, JsonOption, PresetOption, app, reading, writing
+from alignery.cli.render import inspect, results
+
+SampleOption = Annotated[
+    int, typer.Option("--samples", "-n", min=0, max=MOST, help="How many rows of each, as samples.")
+]
+
+
+@app.command()
+def tables(
+    at: AtOption = None, preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False
+) -> None:
+    """List the lake's tables and views, with their rows and what they hold."""
+    from warehouse.query import status as look
+
+    with reading(home, preset, at) as lake:
+        results.rows(look.tables(lake), as_json)
+
+
+@app.command("show")
+def show_table(
+    table: Annotated[str, typer.Argument(help="A table or view: see `alignery tables`.")],
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="How many rows, newest first.")] = 5,
+    at: AtOption = None,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the newest rows of a table or view, one field a line."""
+    from warehouse.query import status as look
+
+    with reading(home, preset, at) as lake:
+        results.records(look.show(lake, table, limit), as_json, of=look.count(lake, table))
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="For example: SELECT step, reason, count(*) FROM rejects GROUP BY ALL")],
+    at: AtOption = None,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the lake in DuckDB's SQL. It reads and never writes."""
+    with reading(home, preset, at) as lake:
+        results.rows(lake.rows(query), as_json)
+
+
+@app.command()
+def status(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Say what the newest runs did, what is published, and which models were trained on it."""
+    from warehouse.query import status as look
+
+    with reading(home, preset) as lake:
+        inspect.status(look.status(lake), as_json)
+
+
+@app.command()
+def rejects(
+    step: Annotated[str | None, typer.Option("--step", help="Only this step's.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Only reasons that hold these words.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="Only this run's: its id, or how that begins.")] = None,
+    samples: SampleOption = 3,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say why rows were rejected: by step and reason how many, what share of the step's work, and samples."""
+    from warehouse.query.rejects import rejects as rejected
+
+    with reading(home, preset) as lake:
+        inspect.rejects(rejected(lake, step=step, reason=reason, run=run, samples=samples), as_json)
+
+
+@app.command()
+def trace(
+    id: Annotated[str, typer.Argument(help="A record's or an attempt's id, or its first characters, six at least.")],
+    full: Annotated[bool, typer.Option("--full", help="All of it, and all of every text.")] = False,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow a row back to the request it began with, and on to the tags that hold it and the models it trained."""
+    from alignery.cli.render import trace as show_trace
+    from warehouse.query.trace import trace as traced
+
+    with reading(home, preset) as lake:
+        show_trace.trace(traced(lake, id, full=full), full, as_json)
+
+
+@app.command()
+def models(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """List the models that were trained, each with the query of the rows it was trained on."""
+    from warehouse.query.trained_on import models as trained
+
+    with reading(home, preset) as lake:
+        inspect.models(trained(lake), as_json)
+
+
+@app.command()
+def snapshots(
+    limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="How many, newest first.")] = 20,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """List the lake's snapshots: when, what was committed, by which run, their tags and the models trained on them."""
+    from warehouse.query.snapshots import snapshots as newest
+
+    with reading(home, preset) as lake:
+        inspect.snapshots(newest(lake, limit), as_json)
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="A tag, a snapshot's number, a date, a time or an age.")],
+    b: Annotated[str | None, typer.Argument(help="The same; what the lake holds now, when left out.")] = None,
+    samples: SampleOption = 3,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what came between two snapshots: rows by table, topic and principle, and what is new in the views or gone."""
+    from warehouse.query.diff import diff as compared
+    from warehouse.query.snapshots import resolve
+
+    with reading(home, preset) as lake:
+        found = compared(lake, resolve(lake, a), resolve(lake, b) if b else lake.snapshot(), samples)
+        inspect.diff(found, (a, b or "now"), as_json)
+
+
+@app.command()
+def tag(
+    name: Annotated[str, typer.Argument(help="The name: a-z, 0-9, '.', '_' and '-'.")],
+    at: AtOption = None,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="Why, in a sentence.")] = None,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Name a snapshot, so that it is kept and found again; `publish` also exports it."""
+    from alignery.config.preset import load
+    from alignery.pipeline.run import Run
+    from warehouse.export.publish import tag as tag_snapshot
+    from warehouse.query.snapshots import resolve
+
+    with reading(home, preset) as lake:
+        snapshot = resolve(lake, at) if at else None
+    with writing(home, preset) as lake, Run(lake, "tag", load(preset)) as run:
+        done = tag_snapshot(lake, name, snapshot, run_id=run.id, message=message, beside=run.finished)
+    inspect.tagged(done, as_json)

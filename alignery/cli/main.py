@@ -1,0 +1,183 @@
+"""The command `alignery`. Each verb reads values, calls a flow or the lake, and shows what came of it.
+
+Here stand the verbs that run a flow; `keeping` has those that take something from the lake, `looking` those that look
+into it, `upkeep` those that keep it well, `serving` those that run the whole loop. Heavy imports stand inside the verbs
+that need them, so that `--help` and `tables` answer at once.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from alignery.cli import entry
+from alignery.cli.options import (
+    HOME,
+    HomeOption,
+    JsonOption,
+    PresetOption,
+    TagOption,
+    WaitOption,
+    app,
+    fail,
+    reading,
+    run,
+    writing,
+)
+from alignery.cli.render import estimate, results
+from tasks.evaluate.plot import PICTURES
+
+if TYPE_CHECKING:
+    from flows.promote import Decided
+
+WhyOption = Annotated[str | None, typer.Option("--why", help="The reason, in a sentence.")]
+
+
+@app.command()
+def plan(
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Show how the newest plan held; nothing is asked.")
+    ] = False,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask five rows of each step, and foretell what the refresh will take: calls, tokens, minutes, and money.
+
+    What the lake has is counted as saved, and a step that was run before is not asked. What is answered is kept, so
+    the refresh does not ask for it again. Money is foretold where the preset names a price file (`prices:`).
+    """
+    if compare:
+        from alignery.config.preset import load
+        from warehouse.query import estimates
+
+        with reading(home, preset) as lake:
+            newest = estimates.newest(lake, load(preset).hash)
+            return estimate.compared(estimates.held(lake, newest[0]["id"]) if newest else [], as_json)
+    return estimate.planned(run("plan", preset, home, wait), as_json)
+
+
+@app.command()
+def refresh(
+    preset: PresetOption = "nano", home: HomeOption = HOME, wait: WaitOption = True, as_json: JsonOption = False
+) -> None:
+    """Write, answer, criticise, revise and correct until the preset's target of accepted instructions is reached.
+
+    Only what the lake does not have is asked: run it again and nothing is sent; edit a principle and only what
+    it touches is; kill it and the same command finishes the work.
+    """
+    from warehouse.query import status
+
+    summary = run("refresh", preset, home, wait)
+    with reading(home, preset) as lake:
+        funnel = status.funnel(lake, summary.run_id)
+    results.refreshed(summary, funnel, as_json)
+    if summary.message:
+        fail(summary.message, 3)
+
+
+@app.command()
+def publish(
+    preset: PresetOption = "nano", home: HomeOption = HOME, tag: TagOption = None, as_json: JsonOption = False
+) -> None:
+    """Pin what the lake holds now under a tag, and export it: sft, preferences and qac, as trainers take them."""
+    results.published(run("publish", preset, home, tag), as_json)
+
+
+@app.command()
+def retrain(
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    tag: TagOption = None,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Fine-tune on a published tag (the newest by default) by the preset's recipes, each in a process of its own."""
+    results.trained(run("retrain", preset, home, tag, wait), as_json)
+
+
+@app.command()
+def evaluate(
+    preset: PresetOption = "nano", home: HomeOption = HOME, wait: WaitOption = True, as_json: JsonOption = False
+) -> None:
+    """Score the base model and the models trained from it on held-out prompts, and print before and after.
+
+    The pictures of it lie in HOME/pictures.
+    """
+    results.evaluated(run("evaluate", preset, home, wait), as_json, home / PICTURES)
+
+
+@app.command()
+def promote(
+    model: Annotated[
+        str | None, typer.Argument(help="A trained model to put in place by hand: its id or folder.")
+    ] = None,
+    why: WhyOption = None,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Put the trained models through the gate: one that is worse on no axis, and better on one, is the model then.
+
+    With MODEL, that one is put in place whatever the gate says of it, for the reason that --why gives.
+    """
+    if model is None:
+        return results.decided(run("promote", preset, home, wait), as_json)
+    return results.decided([_by_hand("by_hand", preset, home, model, _reason(why))], as_json)
+
+
+@app.command()
+def rollback(
+    why: WhyOption = None, preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False
+) -> None:
+    """Put back in place the model that stood there before the current one, for the reason that --why gives."""
+    results.decided([_by_hand("roll_back", preset, home, _reason(why))], as_json)
+
+
+def _reason(why: str | None) -> str:
+    return why or fail("--why: got nothing; say in a sentence why, for whoever looks at the decision later", 2)
+
+
+def _by_hand(what: str, preset: str, home: Path, *values: str) -> Decided:
+    from alignery.config.preset import load
+    from alignery.pipeline.run import Run
+    from flows import promote as promoting
+
+    with writing(home, preset) as lake, Run(lake, "promote", load(preset)) as run:
+        decided: Decided = getattr(promoting, what)(lake, run, *values)
+        run.end("finished", {})
+    return decided
+
+
+# After the verbs that run, so that the help lists those first.
+from alignery.cli import export, inspect, maintain, serve  # noqa: E402, F401
+
+
+def _speak() -> None:
+    """Let the lake say on standard error what it has to say under way, whatever Prefect does to logs."""
+    told = logging.StreamHandler()
+    told.setFormatter(entry.Sentences())
+    lake = logging.getLogger("warehouse")
+    lake.addHandler(told)
+    lake.propagate = False
+
+
+def main() -> None:
+    """The entry point."""
+    entry.open_streams()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # A fault is told once, by a sentence here; Prefect would print it again, with a page of its own calls.
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
+    # A process that ends would look for rubbish in all that torch and Prefect left: half a second.
+    atexit.register(gc.freeze)
+    _speak()
+    sys.exit(entry.main(sys.argv[1:]))

@@ -1,0 +1,63 @@
+"""The verbs that keep the lake: `maintain` makes it quick and small, `doctor` says what ails it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from alignery.cli.options import (
+    HOME,
+    HomeOption,
+    JsonOption,
+    PresetOption,
+    app,
+    interruptible,
+    place,
+    reading,
+    run,
+    sentences,
+)
+from alignery.cli.render import maintenance
+
+
+@app.command()
+def maintain(
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; else only say what would be done.")] = False,
+    keep: Annotated[str, typer.Option(help="Snapshots younger than this stay: 12h, 7d, 2w.")] = "7d",
+    age: Annotated[str, typer.Option(help="Files are deleted this long after they became useless; 1h or more.")] = "1h",
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Merge small files, expire old snapshots, delete files that nobody needs. Without --apply it only tells.
+
+    What a tag names is kept for ever. It may run while a refresh does.
+    """
+    from warehouse.maintenance.maintain import check_age, duration, plan
+
+    # A dry run and a mistake are told at once, without Prefect.
+    if not apply:
+        with reading(home, preset) as lake:
+            return maintenance.maintained(plan(lake, keep=duration(keep), age=duration(age)), as_json)
+    with sentences():
+        duration(keep)
+        check_age(duration(age))
+    return maintenance.maintained(run("maintain", preset, home, keep, age, apply), as_json)
+
+
+@app.command()
+def doctor(
+    deep: Annotated[bool, typer.Option("--deep", help="Read every row, and add up the ledger.")] = False,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Look for what is wrong with the lake, and say what to do. It reads only; exit code 1 where there is a problem."""
+    from warehouse.health.doctor import doctor as examine
+
+    with sentences(), interruptible():
+        found = examine(place(home, preset), deep=deep)
+    maintenance.findings(found, as_json)
+    if any(finding.state == "problem" for finding in found):
+        raise typer.Exit(1)

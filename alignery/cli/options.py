@@ -1,0 +1,256 @@
+"""What all verbs of the command share: the app, its options, how a flow is run and how a fault is told.
+
+Exit codes: 0 done, 1 the run failed, 2 your mistake (one sentence says which), 3 it stopped short of its target.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from alignery.cli import hints
+from alignery.errors import AligneryError
+from alignery.untrusted import excerpt
+
+if TYPE_CHECKING:
+    from warehouse import Lake, Place
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    help=(
+        "A self-alignment data factory.\n\n"
+        "A language model writes instructions, answers them under rules, criticises and revises its answers, and "
+        "corrects them. Every attempt is a row in a lake that you can query. A published snapshot trains the next "
+        "model.\n\n"
+        "[bold]Start:[/bold]  alignery refresh → alignery publish → alignery retrain → alignery evaluate\n\n"
+        "[bold]Look:[/bold]   alignery status · alignery rejects · alignery trace ID · alignery show principles\n\n"
+        "Everything is kept in the folder .alignery (ALIGNERY_HOME). Run a verb twice: what is done is not done again."
+    ),
+    epilog="Exit codes: 0 done · 1 the run failed · 2 your mistake · 3 stopped short of its target.",
+)
+
+HOME = Path(".alignery")
+
+
+def _preset(value: str) -> str:
+    hints.set_option("--preset", value, "nano")
+    return value
+
+
+def _home(value: str | Path) -> Path:
+    text = str(value)
+    if not text.strip() or any(char == "\0" or "\ud800" <= char <= "\udfff" for char in text):
+        raise typer.BadParameter(f"got '{excerpt(text, 100)}', expected a folder; name one, in UTF-8")
+    path = Path(text)
+    there = next((each for each in (path, *path.parents) if os.path.lexists(each)), Path())
+    if not os.path.isdir(there):
+        raise typer.BadParameter(f"got '{excerpt(text, 200)}', but {excerpt(there, 200)} is no folder; name another")
+    hints.set_option("--home", text, str(HOME))
+    return path
+
+
+PresetOption = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        "-p",
+        envvar="ALIGNERY_PRESET",
+        callback=_preset,
+        help="A shipped preset (nano, one-gpu, server) or the path of a .yaml file.",
+    ),
+]
+HomeOption = Annotated[
+    Path,
+    typer.Option(
+        "--home",
+        envvar="ALIGNERY_HOME",
+        parser=_home,
+        metavar="PATH",
+        help="The folder of the lake, its exports and models.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+WaitOption = Annotated[
+    bool,
+    typer.Option("--wait/--no-wait", help="Where another is at work on this lake: wait, or say who it is."),
+]
+TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]
+AtOption = Annotated[
+    str | None,
+    typer.Option("--at", help="As of a tag, a snapshot's number, a date or time (UTC), or an age: 7d."),
+]
+FAREWELL_S = 10
+GRACE_S = 0.5  # from a Ctrl-C in a look until the process ends, whatever it is at
+# What the system refuses wherever a file is made: what the user can do.
+_DENIED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "choose a place that you may write to")
+_DENIED |= dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space")
+_DENIED |= dict.fromkeys(
+    (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG), "give a place that can be there"
+)
+_DENIED |= dict.fromkeys((errno.EMFILE, errno.ENFILE), "allow more open files (ulimit -n)")
+_STOPPED = "stopped by Ctrl-C; the lake was not changed"
+MOST = 10**9  # of a count on the command line; DuckDB would not take every one
+INTERRUPTED = 130  # exit code, as a shell counts a Ctrl-C
+
+
+def place(home: Path, preset: str) -> Place:
+    """Where the lake is that a preset writes to, as seen from this home."""
+    from alignery.config.preset import load
+
+    return load(preset).place(home)
+
+
+@contextmanager
+def reading(home: Path, preset: str, at: str | None = None) -> Iterator[Lake]:
+    """The lake, open for a look, now or as it stood; its known faults become a sentence and an exit code."""
+    from warehouse import Lake
+    from warehouse.query.snapshots import resolve
+
+    with sentences(), interruptible(), Lake.open(place(home, preset), read_only=True) as lake:
+        if at is None:
+            yield lake
+        else:
+            with Lake.open(lake.place, snapshot=resolve(lake, at)) as pinned:
+                yield pinned
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends a look at once, with exit code 130, whatever its query is at.
+
+    Python itself hears of a signal when DuckDB comes back, so a thread is woken by it and interrupts the query. What
+    then goes on (one huge value under way, say) ends with the process: nothing that only reads can be left half done.
+    """
+    ended = threading.Event()
+    ours, woken = socket.socketpair()
+    woken.setblocking(False)
+    before = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_interrupt_on_signal, args=(ours, ended), daemon=True).start()
+    try:
+        yield
+    except (KeyboardInterrupt, RuntimeError) as error:
+        # While the lake is opened, DuckDB finds the signal itself, and says so by a bare RuntimeError.
+        if not isinstance(error, KeyboardInterrupt) and str(error) != "Query interrupted":
+            raise
+        ended.set()
+        fail(_STOPPED, INTERRUPTED)
+    finally:
+        ended.set()
+        signal.set_wakeup_fd(before)
+        woken.close()
+
+
+def _interrupt_on_signal(woken: socket.socket, ended: threading.Event) -> None:
+    """Until the other end is closed: on SIGINT interrupt what DuckDB is at, and see that the process then ends."""
+    from warehouse.database.connection import interrupt
+
+    with woken:
+        while number := woken.recv(1):
+            if number[0] == signal.SIGINT:
+                interrupt()
+                if not ended.wait(GRACE_S):
+                    print(f"alignery: {_STOPPED}", file=sys.stderr, flush=True)
+                    os._exit(INTERRUPTED)
+
+
+@contextmanager
+def writing(home: Path, preset: str) -> Iterator[Lake]:
+    """The lake, open to be written to by a verb that runs no flow."""
+    from warehouse import Lake
+
+    with sentences(), Lake.open(place(home, preset)) as lake:
+        yield lake
+
+
+def run(name: str, preset: str, home: Path, *values: Any) -> Any:
+    """Await the flow of that name; its known faults become a sentence and an exit code."""
+    check_installed(name, preset)
+    from flows.prefect_server import named_or_own
+
+    with sentences():
+        settle = named_or_own(home)
+        from alignery.config.preset import load
+
+        load(preset).check()
+        check_prefect()
+        # Prefect takes seconds to import: a mistake in the preset is told before.
+        module = "alignery.pipeline.estimate" if name == "plan" else f"flows.{name}"  # a plan is no flow
+        flow = getattr(import_module(module), name)
+        settle()
+        return asyncio.run(_interruptible(flow(preset, home, *values)))
+
+
+def check_installed(verb: str, preset: str) -> None:
+    """Before a lake is made or a server started: the preset is sound, and what it needs is there."""
+    with sentences():
+        from alignery.config import extras
+        from alignery.config.preset import load
+
+        extras.check_installed(load(preset), verb)
+
+
+async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
+    """Await a flow; Ctrl-C ends it with what was answered committed, and a second one, or ten seconds, end it hard."""
+    running = asyncio.ensure_future(flow)
+    loop = asyncio.get_running_loop()
+
+    def interrupt() -> None:
+        print("alignery: stopping, and committing what was answered; Ctrl-C again stops at once", file=sys.stderr)
+        running.cancel()
+        loop.add_signal_handler(signal.SIGINT, os._exit, INTERRUPTED)
+        threading.Timer(FAREWELL_S, os._exit, [INTERRUPTED]).start()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        return await running
+    except asyncio.CancelledError:
+        # Nothing is left to do but Prefect's threads, which may wait for a server that is gone.
+        os._exit(INTERRUPTED)
+
+
+def check_prefect() -> None:
+    """A server that the environment names must answer; found out here, before Prefect is imported."""
+    api = os.environ.get("PREFECT_API_URL")
+    if not api:
+        return
+    import httpx
+
+    from flows.prefect_server import unreachable
+
+    try:
+        httpx.get(f"{api.rstrip('/')}/health", timeout=10).raise_for_status()
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise unreachable(api, error) from error
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Every error of ours becomes one sentence and its exit code."""
+    try:
+        yield
+    except AligneryError as error:
+        fail(error, error.exit_code)
+    except OSError as error:
+        if error.errno not in _DENIED:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        fail(f"{place}{os.strerror(error.errno).lower()}; {_DENIED[error.errno]}, and run again", 2)
+
+
+def fail(error: Exception | str, code: int) -> NoReturn:
+    print(f"alignery: {excerpt(hints.runnable(str(error)), 2000)}", file=sys.stderr)
+    raise typer.Exit(code) from None

@@ -1,0 +1,112 @@
+"""What all that is shown has in common: the console, one value as a cell, and JSON for scripts."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+from rich.table import Table
+from rich.text import Text
+
+from alignery.cli.hints import runnable
+from alignery.untrusted import printable, printable_json
+
+WIDTH = 160  # characters of a line where there is no terminal
+CELL = 80  # characters of a value shown in a table
+SHORT = 24  # characters of a value that is never broken
+SLIVER = 16  # characters that a long value must have in a line of its cell
+ID = 8  # characters of an id where the whole of it is not needed: `trace` and `--run` take them
+
+
+class _Literal(Console):
+    """A console to which a string is text: no markup, no emoji names, and no commands of a terminal."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for text, style, control in super().render(renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+    def render_str(self, text: str, **how: Any) -> Text:
+        return super().render_str(printable(text), **how)  # here too, so that it is measured as it is shown
+
+
+def console() -> Console:
+    width = None if sys.stdout.isatty() else WIDTH
+    return _Literal(width=width, soft_wrap=False, highlight=False, markup=False, emoji=False)
+
+
+def say(text: str) -> None:
+    """A sentence of ours; never broken, so that a command in it can be copied, and it runs as it stands."""
+    console().print(runnable(text), soft_wrap=True)
+
+
+def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
+    """Rows, of which there is one at least, as a table."""
+    made = Table(title=title, header_style="bold")
+    for name in found[0]:
+        cells = [plain(row[name]) for row in found]
+        # Short values, such as names, stay whole; long ones give way.
+        short = all(len(text) <= SHORT for text in cells)
+        right = all(isinstance(row[name], int | float | None) for row in found)
+        made.add_column(line(name), no_wrap=short, overflow="fold", justify="right" if right else "left")
+    for row in found:
+        made.add_row(*(plain(value) for value in row.values()))
+    return made
+
+
+def fits(found: Sequence[Mapping[str, Any]], width: int) -> bool:
+    """Whether the rows are pleasant as a table of this width: short values whole, long ones not in slivers."""
+    longest = [max(len(plain(row[name])) for row in [*found, {name: name}]) for name in found[0]]
+    return sum((length if length <= SHORT else SLIVER) + 3 for length in longest) < width
+
+
+def plain(value: Any, limit: int = CELL) -> str:
+    """A value as bounded text in which a terminal finds no commands."""
+    match value:
+        case None:
+            text = ""
+        case float():
+            text = f"{value:.3f}"
+        case datetime():
+            text = f"{value:%Y-%m-%d %H:%M:%S}"
+        case _:
+            text = str(value)
+    # Cut first, for a text may be long.
+    return printable(text if len(text) <= limit else text[: limit - 1] + "…")
+
+
+def line(value: Any, limit: int = CELL) -> str:
+    """The same on one line."""
+    return " ".join(plain(value, limit).split())
+
+
+def short(id: str | None) -> str:
+    """The beginning of an id."""
+    return plain(id)[:ID]
+
+
+def as_json(value: Any) -> None:
+    """Strict JSON, in which a terminal finds no commands; in ASCII where the stream takes no more."""
+    narrow = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    print(printable_json(json.dumps(_jsonable(value), ensure_ascii=narrow, allow_nan=False, indent=2)))
+
+
+def _jsonable(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)  # JSON has no number for it
+        case Mapping():
+            return {str(key): _jsonable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_jsonable(item) for item in value]
+        case _ if is_dataclass(value) and not isinstance(value, type):
+            return _jsonable(asdict(value))
+    return str(value)

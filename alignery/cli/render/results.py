@@ -1,0 +1,162 @@
+"""What the command prints: tables for people, JSON for scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from alignery.cli.render import console as terminal
+from alignery.cli.render.console import console, plain, say
+
+if TYPE_CHECKING:
+    from flows.evaluate import Evaluation
+    from flows.promote import Decided
+    from flows.refresh import Summary
+    from flows.retrain import Trained
+    from warehouse.export.export import Export
+    from warehouse.export.publish import Publication
+
+FIELD = 2000  # characters of a field shown on its own
+
+
+def rows(found: Sequence[Mapping[str, Any]], as_json: bool, title: str | None = None) -> None:
+    """Rows as one table, or where that is too narrow for them one below the other."""
+    if as_json:
+        return terminal.as_json(found)
+    if not found:
+        return console().print("no rows")
+    if not terminal.fits(found, console().width):
+        return records(found, False)
+    return console().print(terminal.table(found, title))
+
+
+def records(found: Sequence[Mapping[str, Any]], as_json: bool, of: int | None = None) -> None:
+    """Rows one below the other, one field a line; `of` says how many there are where these may be some of them."""
+    if as_json:
+        return terminal.as_json(found)
+    out = console()
+    for number, row in enumerate(found):
+        out.rule(str(number + 1))
+        for name, value in row.items():
+            out.print(Text.assemble((plain(name), "bold"), ": ", plain(value, FIELD)))
+    if of is not None and of > len(found):
+        return out.print(f"{len(found)} of {of} rows; for more: --limit {of}")
+    return None if found else out.print("no rows")
+
+
+def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    if as_json:
+        return terminal.as_json({"run": summary, "funnel": funnel})
+    steps = [
+        {
+            "step": row["step"],
+            "attempts": row["attempts"],
+            "accepted": row["accepted"],
+            "not accepted": row["rejected"] + row["unparsed"] + row["failed"],
+            "most often": row["top_reason"],
+            "tokens": row["tokens_out"],
+            "seconds": row["seconds"],
+        }
+        for row in funnel
+    ]
+    if steps:
+        rows(steps, False, "Funnel of this run")
+    text = f"{summary.accepted} of {summary.target} instructions accepted; sent {summary.sent} requests"
+    text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
+    console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
+    if summary.plan:
+        say(f"{summary.plan[0].upper()}{summary.plan[1:]}. By step: alignery plan --compare")
+    return say("Why rows were rejected: alignery rejects · next: alignery publish")
+
+
+def published(publication: Publication, as_json: bool) -> None:
+    if as_json:
+        return terminal.as_json(publication)
+    counts = ", ".join(f"{count} {view}" for view, count in publication.rows.items())
+    console().print(f"{publication.tag}: snapshot {publication.snapshot_id}, {counts} → {publication.path}")
+    return say(f"Load it: datasets.load_dataset('{publication.path}', 'sft') · next: alignery retrain")
+
+
+def exported(export: Export, as_json: bool) -> None:
+    if as_json:
+        return terminal.as_json(export)
+    (shape, splits), *_ = export.rows.items()
+    counts = ", ".join(f"{count} {split}" for split, count in splits.items())
+    folder = str(export.path)
+    console().print(f"{shape}: snapshot {export.snapshot_id}, {counts} → {folder}")
+    if not export.created:
+        console().print("The same export stands there already; nothing was changed.")
+    return console().print(f"Load it: datasets.load_dataset('{folder}')")
+
+
+def trained(models: Sequence[Trained], as_json: bool) -> None:
+    if as_json:
+        return terminal.as_json(models)
+    for model in models:
+        how = f"trained in {model.seconds:.0f} s" if model.new else "trained before, from the same data and settings"
+        console().print(f"{model.recipe}: {how} → {model.path}")
+    return say("Next: alignery evaluate")
+
+
+def decided(decisions: Sequence[Decided], as_json: bool) -> None:
+    """What was decided on each model, with its reasons below it."""
+    if as_json:
+        return terminal.as_json(decisions)
+    for one in decisions:
+        name = one.path.rsplit("/", 1)[-1] if one.path else "the preset's own model"
+        colour = {"promoted": "green", "kept": "red"}.get(one.state, "yellow")
+        console().print(Text.assemble((one.state, colour), " ", plain(name)))
+        for reason in one.reasons:
+            console().print(f"  {reason}")
+    if not decisions:
+        say("Every trained model has been through the gate; see `alignery models`.")
+    return None
+
+
+def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path | None = None) -> None:
+    """The figures side by side, the base first; the interval and the mark are the newest model's."""
+    from tasks.evaluate import held_out
+
+    if as_json:
+        return terminal.as_json(evaluations)
+    base, newest = evaluations[0], evaluations[-1]
+    figures = [{figure["metric"]: figure for figure in e.figures} for e in evaluations]
+    table = Table("held-out prompts", "n", *(e.label for e in evaluations), "95 %", "", title="Before and after")
+    for row in held_out.compare(base.figures, newest.figures, base.better):
+        found = [one.get(row["metric"]) for one in figures]
+        counts = dict.fromkeys(str(figure["count"]) for figure in found if figure)
+        values = ["–" if figure is None else f"{figure['value']:.3f}" for figure in found]
+        spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
+        mark = {True: Text("better", "green"), False: Text("worse", "red"), None: Text()}[row["better"]]
+        table.add_row(row["metric"].replace("_", " "), ", ".join(counts), *values, spread, mark)
+    console().print(table)
+    for evaluation in evaluations:
+        if evaluation.judged:
+            _judged(evaluation)
+    if newest is base:
+        return say("Only the base model so far: alignery retrain trains the next one.")
+    console().print(f"The newest model: {newest.path}")
+    if pictures:
+        console().print(f"As pictures: {' · '.join(map(str, sorted(pictures.glob('*.svg'))))}")
+    return say("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
+
+
+def _judged(evaluation: Evaluation) -> None:
+    """The judge's report: w with its interval, and what says how far to trust it."""
+    heads = ("judged", "pairs", "win", "tie", "lose", "w", "95 %", "first wins", "agrees", "characters")
+    table = Table(*heads, title=f"{evaluation.label} against base, in both orders")
+    for row in evaluation.judged:
+        counts = (str(row[name]) for name in ("pairs", "win", "tie", "lose"))
+        shares = ("–" if row[name] is None else f"{row[name]:.2f}" for name in ("first_rate", "consistency"))
+        w, spread, lengths = "–", "", ""
+        if row["w"] is not None:
+            w, spread = f"{row['w']:+.3f}", f"{row['low']:+.2f} to {row['high']:+.2f}"
+            lengths = f"{row['chars_a']:.0f} : {row['chars_b']:.0f}"
+        table.add_row(row["dimension"], *counts, w, spread, *shares, lengths)
+    console().print(table)
+    if left := max(row["excluded"] for row in evaluation.judged):
+        say(f"Up to {left} pairs are left out, for a verdict of theirs was not read: alignery rejects")

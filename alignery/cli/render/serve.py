@@ -1,0 +1,47 @@
+"""What the verbs of the loop print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from alignery.cli.render import console as terminal
+from alignery.cli.render.console import console, plain, say
+
+if TYPE_CHECKING:
+    from flows.bootstrap import Bootstrapped
+    from flows.deploy import Served
+
+
+def started(served: Sequence[Served], api: str, login: Path | None, as_json: bool) -> None:
+    """What is served from now on, and when it is due."""
+    if as_json:
+        terminal.as_json({"api": api, "login": login and str(login), "served": served})
+        sys.stdout.flush()
+        return
+    out = console()
+    out.print(f"Serving; Prefect shows the runs at {plain(api.removesuffix('/api'), 400)}. Ctrl-C ends it.")
+    if login:
+        out.print(f"It asks for a password, which stands in {plain(str(login), 400)}.")
+    for one in served:
+        due = f"next at {one.next:%Y-%m-%d %H:%M:%S %Z}" if one.next else "whenever that happens"
+        out.print(f"  {one.flow}: {plain(one.when)}, {due}")
+    sys.stdout.flush()
+
+
+def bootstrapped(done: Bootstrapped, as_json: bool) -> None:
+    """The rounds, the gate's words on each, and why there is no further one."""
+    if as_json:
+        return terminal.as_json(done)
+    out = console()
+    for one in done.rounds:
+        writer = Path(one.writer).name if one.writer else "the model that stood there"
+        before = "" if one.new else " (done before)"
+        out.print(Text.assemble((plain(one.tag), "bold"), f", written by {plain(writer)}{before}"))
+        for reason in one.reasons:
+            out.print(f"  {plain(reason, 400)}")
+    return say(f"{plain(done.why, 400)}. Look next: alignery models · alignery show decisions")

@@ -1,0 +1,119 @@
+"""The verbs that run the loop: `serve` by the clock and by events, `bootstrap` round by round."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from alignery.cli.options import (
+    HOME,
+    INTERRUPTED,
+    MOST,
+    HomeOption,
+    JsonOption,
+    PresetOption,
+    WaitOption,
+    app,
+    check_installed,
+    check_prefect,
+    run,
+    sentences,
+)
+from alignery.cli.render import serve as show_serving
+from alignery.secrets import mask
+
+
+@app.command()
+def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Run the preset's schedule until Ctrl-C: refresh and publish by the clock, retrain and judge by the event.
+
+    One process does it all. A Prefect server is started for it, unless PREFECT_API_URL names one.
+    """
+    from alignery.config.preset import PresetError, load
+    from warehouse import Lake
+    from warehouse.database.lock import exclusive
+
+    with sentences():
+        made = load(preset)
+        if made.schedule is None:
+            raise PresetError(
+                f"preset {preset}: got no 'schedule' section; say when, as in: schedule: {{refresh: '0 3 * * *'}}"
+            )
+        check_installed("serve", preset)
+        made.check()
+        place = made.place(home.absolute())
+        Lake.open(place).close()
+        # SIGTERM ends it as Ctrl-C does, until the loop below takes both.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as (api, login):
+            from flows.deploy import serve as serving
+
+            started = partial(show_serving.started, api=api, login=login, as_json=as_json)
+            told = asyncio.run(serving(made, preset, home, _tell, started))
+    if told == signal.SIGINT:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _tell(text: str) -> None:
+    print(f"alignery: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _prefect(home: Path) -> Iterator[tuple[str, Path | None]]:
+    """The API of the server that was named, or of one that lives as long as this block, and how to log in there."""
+    from flows.prefect_server import bypass_proxy, check_named, keep_settings_in, own_server, private_home
+
+    # The flows' processes are started in a folder of the user's, whose `tasks` or `flows` are not ours.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    bypass_proxy()
+    check_prefect()
+    own = private_home(home)  # beside the lake, so that each lake's server has a record of its own
+    keep_settings_in(own)
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    if api := PREFECT_API_URL.value():
+        check_named()
+        yield mask(api), None
+        return
+    os.environ.setdefault("PREFECT_HOME", str(own))
+    with own_server(own) as server, server.login_file(own) as login:
+        os.environ |= server.settings  # for the processes of the flows
+        with temporary_settings({PREFECT_API_URL: server.api, PREFECT_API_AUTH_STRING: server.auth}):
+            yield server.api, login
+
+
+@app.command()
+def bootstrap(
+    rounds: Annotated[int, typer.Option("--rounds", "-n", min=1, max=MOST, help="How many at most.")] = 3,
+    name: Annotated[
+        str, typer.Option("--name", help="Its tags are NAME-1, NAME-2, …; another name begins anew.")
+    ] = "boot",
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
+) -> None:
+    """Refresh, publish, retrain and judge, round after round; the model that is promoted writes the next round.
+
+    It ends with the first round that promotes none. Kill it, and the same command goes on in the round it was in.
+    """
+    from alignery.config.preset import PresetError, load
+
+    with sentences():
+        made = load(preset)
+        for section in ("retrain", "evaluate"):
+            if getattr(made, section) is None:
+                raise PresetError(f"preset {preset}: got no {section!r} section; a bootstrap trains and judges")
+    done = run("bootstrap", preset, home, rounds, name, wait)
+    show_serving.bootstrapped(done, as_json)
+    if done.state == "short":
+        raise typer.Exit(3)

@@ -1,0 +1,1 @@
+"""Presets: how they are read, checked and resolved."""

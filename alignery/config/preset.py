@@ -1,0 +1,224 @@
+"""A preset is a whole factory in one strict YAML file: the words, the models, the line, the training, the test.
+
+Paths that start with `./` or `../` are relative to the preset's own file, with `alignery:` to this installation;
+`${NAME}` is taken from the environment, so that a secret or an endpoint never stands in a file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import Field, PrivateAttr, model_validator
+
+from alignery.config.schema import Alias, Evaluate, ExistingFile, LakePlace, Line, Retrain, Schedule, Strict, Words
+from alignery.errors import UsageError
+from alignery.textfiles import read_yaml
+from alignery.untrusted import excerpt
+from alignery.validation import Filled, validated
+from prompts import digest
+from tasks.engines.specs import EngineSpec, ScriptedSpec
+from tasks.evaluate import held_out
+from tasks.evaluate.gate import Policy
+from tasks.filters import contamination
+from tasks.graph import Graph
+from tasks.methods.builtin import ALIASES, METHODS, WRITERS, declared
+from tasks.prices import Price, Prices
+from tasks.prices import load as load_prices
+from tasks.train.policy import Policy as RetrainWhen
+from warehouse import Place
+
+SHIPPED = Path(__file__).parents[2] / "presets"
+_PACKAGED = re.compile(r"alignery:(?:nano|presets)/")
+_LARGEST = 10**12  # of a number in a preset; what a library is given as it is (`options`) may be larger
+
+
+class PresetError(UsageError):
+    """A preset is wrong or is not there; the message names the file, the field and the fix."""
+
+
+class Preset(Strict):
+    name: Filled
+    about: Filled
+    words: Words = Words()
+    lake: LakePlace = LakePlace()
+    models: dict[Alias, EngineSpec]
+    licences: dict[Alias, str] = Field(default={}, description="alias → licence of the model, for the dataset card")
+    prices: ExistingFile | None = Field(default=None, description="what tokens cost, for `alignery plan`")
+    line: Line
+    retrain: Retrain | None = None
+    evaluate: Evaluate | None = None
+    retrain_when: RetrainWhen = RetrainWhen()
+    gate: Policy = Policy()
+    follow: tuple[Alias, ...] = Field(default=(), description="aliases that the newest promoted model stands behind")
+    schedule: Schedule | None = None
+    # Where the file says ${NAME}, and what it says there: (field, field, …) → text.
+    _environment: dict[tuple[str, ...], str] = PrivateAttr(default={})
+
+    @model_validator(mode="after")
+    def _has_generator(self) -> Preset:
+        if "generator" not in self.models:
+            raise ValueError("models: got no 'generator'; bind one, it writes, answers and revises")
+        return self
+
+    @model_validator(mode="after")
+    def _knows_its_aliases(self) -> Preset:
+        configs = {method: getattr(self.line, method.name) for method in METHODS}
+        named = [alias for method, config in configs.items() if config for alias in method.named_models(config)]
+        known = dict.fromkeys((*ALIASES, *named))
+        for field, aliases in (("models", self.models), ("licences", self.licences), ("follow", self.follow)):
+            if unknown := [alias for alias in aliases if alias not in known]:
+                raise ValueError(f"{field}.{unknown[0]}: nobody asks for it; expected one of {list(known)}")
+        if unbound := [alias for alias in named if alias not in ALIASES and alias not in self.models]:
+            raise ValueError(f"models: got no {unbound[0]!r}, which the line asks for; bind it")
+        return self
+
+    @property
+    def hash(self) -> str:
+        return digest(self.recorded())
+
+    def recorded(self) -> dict[str, Any]:
+        """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
+        whole = self.model_dump(mode="json")
+        for (*above, field), text in self._environment.items():
+            holder: Any = whole
+            for name in above:
+                holder = holder[_key(holder, name)]
+            holder[_key(holder, field)] = text
+        return whole
+
+    def spec(self, alias: Alias) -> EngineSpec:
+        """The engine bound to an alias; one without its own falls to the generator."""
+        return self.models.get(alias, self.models["generator"])
+
+    def price(self, alias: Alias, listed: Prices) -> Price:
+        """What the model bound to an alias costs. Raises PriceError where the price file does not say it."""
+        spec = self.spec(alias)
+        name = alias if alias in self.models else "generator"
+        return listed.of(name, name if isinstance(spec, ScriptedSpec) else spec.model, self.prices or Path())
+
+    def by_model(self) -> dict[str, str]:
+        """Identity of each model → the licence that is stated for it."""
+        return {spec.identity(): self.licences[alias] for alias, spec in self.models.items() if alias in self.licences}
+
+    def place(self, home: Path) -> Place:
+        """Where this preset's lake is, as seen from a home folder."""
+        return Place(home, self.lake.catalog, self.lake.data)
+
+    def check(self) -> None:
+        """Find now what would be found under way: a model that is not there, a bad word file.
+
+        Raises:
+            SpecError, PromptError, GraphError, HeldOutError, PriceError: which one, and the fix.
+        """
+        for spec in self.models.values():
+            spec.identity()
+        self._check_words()
+        for each in self.line.decontaminate:
+            contamination.load(each.path, each.field)
+        if self.evaluate:
+            held_out.load(self.evaluate.prompts)
+        if self.prices:
+            listed = load_prices(self.prices)
+            for alias in self.models:
+                self.price(alias, listed)
+
+    def _check_words(self) -> None:
+        """Every word file that the line and the judge will ask for: to build the stages is to load them."""
+        library = self.words.library()
+        writers, methods = (declared(group, dict(self.line), library) for group in (WRITERS, METHODS))
+        Graph(methods)
+        judge = self.evaluate.judge if self.evaluate else None
+        asked = [f"judge/{dimension}" for dimension in (judge.dimensions if judge else ())]
+        library.check([*asked, *(stage.step.prompt.id for method in (*writers, *methods) for stage in method)])
+        for id in asked:
+            library.prompt(id)
+        library.topics()
+        library.seeds()
+
+
+def load(name: str) -> Preset:
+    """The preset of that name among the shipped ones, or in the file of that path (it ends in .yaml).
+
+    Raises:
+        PresetError: no such preset, or a key, value or path in it is wrong.
+    """
+    path = _found(name)
+    data = read_yaml(path)
+    if not isinstance(data, dict):
+        got = "an empty file" if data is None else excerpt(repr(data), 80)
+        raise PresetError(f"{path}: got {got}, expected a mapping; see presets/nano.yaml")
+    taken: dict[tuple[str, ...], str] = {}
+    data = _resolved(data, path, (), taken)
+    preset = validated(Preset, {"name": path.stem} | data, str(path), PresetError, taken)
+    preset._environment = taken
+    if preset.lake.data and _password(preset.lake.data):
+        raise PresetError(
+            f"{path}: lake.data: got a URL with a password, which would be recorded; export AWS_SECRET_ACCESS_KEY"
+        )
+    if preset.lake.catalog and ("lake", "catalog") not in taken and _password(preset.lake.catalog):
+        raise PresetError(
+            f"{path}: lake.catalog: got a URL with a password, which would be recorded; export PGPASSWORD, or take the "
+            "whole URL from the environment: catalog: ${ALIGNERY_CATALOG}"
+        )
+    return preset
+
+
+def _password(url: str) -> bool:
+    """Whether a URL holds a password, in front of its host or among its parameters."""
+    parts = urlsplit(url)
+    return bool(parts.password) or any("password" in name.lower() for name, _ in parse_qsl(parts.query))
+
+
+def _found(name: str) -> Path:
+    """The file of a preset's name or path."""
+    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
+    if name in shipped:
+        return shipped[name]
+    got = excerpt(repr(name), 200)
+    if not name.endswith((".yaml", ".yml")):
+        raise PresetError(f"no preset {got}: give one of {list(shipped)}, or the path of a .yaml file")
+    if not os.path.isfile(name):
+        raise PresetError(f"no preset file {got}: give one of {list(shipped)}, or the path of a .yaml file")
+    return Path(name)
+
+
+def named(name: str) -> str:
+    """A preset's name or path as any process may use it, wherever it stands."""
+    return str(Path(name).absolute()) if name.endswith((".yaml", ".yml")) else name
+
+
+def _resolved(value: Any, path: Path, field: tuple[str, ...], taken: dict[tuple[str, ...], str]) -> Any:
+    """The value with paths and environment filled in; `taken` gathers which fields came from the environment."""
+    if isinstance(value, dict):
+        return {key: _resolved(item, path, (*field, str(key)), taken) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_resolved(item, path, (*field, str(place)), taken) for place, item in enumerate(value)]
+    where = f"{path}: {excerpt('.'.join(field), 120)}"
+    if isinstance(value, int | float) and abs(value) > _LARGEST and "options" not in field:
+        raise PresetError(f"{where}: got {value:.3g}, expected at most {_LARGEST:,}; give a smaller number")
+    return _text(value, path, field, where, taken) if isinstance(value, str) else value
+
+
+def _text(value: str, path: Path, field: tuple[str, ...], where: str, taken: dict[tuple[str, ...], str]) -> str:
+    written = value
+    if names := re.findall(r"\$\{(\w+)\}", value):
+        taken[field] = value
+        for name in names:
+            if name not in os.environ:
+                raise PresetError(f"{where}: ${{{name}}} is not set in the environment; export {name}=…")
+            value = value.replace(f"${{{name}}}", os.environ[name])
+    if not value.strip() and not {"options", "replies", "stop"} & {*field}:
+        raise PresetError(f"{where}: got {excerpt(repr(written), 80)}, which is blank; fill it, or drop the key")
+    if any("\ud800" <= char <= "\udfff" or char == "\0" for char in value):
+        raise PresetError(f"{where}: got bytes that are no text, expected UTF-8; mend it")
+    if _PACKAGED.match(value):  # so that a copy of a shipped preset works anywhere
+        return str(SHIPPED.parent / value.partition(":")[2])
+    return str((path.parent / value).resolve()) if value.startswith(("./", "../")) else value
+
+
+def _key(holder: Any, name: str) -> str | int:
+    return int(name) if isinstance(holder, list) else name

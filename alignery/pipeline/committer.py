@@ -1,0 +1,127 @@
+"""What rows came to, on its way into the lake: journalled at once, committed with many others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import IO, TypeVar
+
+from alignery.errors import AligneryError
+from alignery.pipeline.run import Run
+from tasks.step import Outcome, Row
+from warehouse import Lake, LakeFault
+from warehouse.journal import Journal, drop
+from warehouse.ledger import Batch
+from warehouse.schema.tables import RowRefused
+
+_T = TypeVar("_T")
+ROWS, EVERY_S = 1024, 5.0  # a commit is due at so many calls, or after so many seconds: our choice
+
+
+async def uninterrupted(work: Awaitable[_T]) -> _T:
+    """Await work to its end, even when cancelled in the middle of it; the cancellation follows."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+def unjudged(outcome: Outcome) -> Batch:
+    """Calls as they stand after a kill, when nothing judged their replies: read again by the next run, not asked."""
+    left = {"state": "failed", "reason": "the run ended before the reply was judged", "final": False}
+    return Batch(outcome.step.name, outcome.fingerprint, {}, [attempt | left for attempt in outcome.attempts])
+
+
+def _batch(outcome: Outcome) -> Batch:
+    step = outcome.step
+    return Batch(step.name, outcome.fingerprint, {step.table: outcome.records}, outcome.attempts)
+
+
+class Writer:
+    """Gathers outcomes of all steps and commits them together, in the name of one run."""
+
+    def __init__(self, lake: Lake, run: Run) -> None:
+        self._lake, self._run = lake, run
+        self._journal = Journal(lake.home, run.id)
+        self._waiting: list[Outcome] = []
+        self._calls = 0
+        self._due = asyncio.Event()  # what waits is to be committed now
+        self._next: asyncio.Task[None] | None = None  # will commit what waits
+        self._last: asyncio.Task[None] | None = None  # began before it; no two commit at once
+
+    def notes(self) -> Journal:
+        """A journal apart, for calls whose replies are still to be judged."""
+        return Journal(self._lake.home, self._run.id)
+
+    def put(self, outcome: Outcome) -> None:
+        """Journal a call, with the records that were read from it, to be committed soon.
+
+        Where its records do not fit their table, it is kept as failed, and they are taken out of `outcome`.
+
+        Raises:
+            LakeFault: it could not be written and is not kept, or an earlier commit failed.
+        """
+        if self._last and self._last.done():
+            self._last.result()
+        try:
+            self._journal.write(_batch(outcome))
+        except RowRefused as refused:
+            if not outcome.records:
+                raise
+            outcome.records.clear()
+            for attempt in outcome.attempts:
+                attempt |= {"state": "failed", "reason": f"the reply cannot be kept: {refused}"}
+            self._journal.write(_batch(outcome))
+        self._waiting.append(outcome)
+        self._calls += len(outcome.attempts)
+        if self._next is None:
+            self._next = asyncio.create_task(self._commit_when_due(self._last))
+        if self._calls >= ROWS:
+            self._due.set()
+
+    async def flush(self) -> None:
+        """Commit all that was put so far; even when cancelled. Raises as `put` does."""
+        if self._next:
+            self._due.set()
+        if task := self._next or self._last:
+            await uninterrupted(task)
+
+    async def landed(self) -> None:
+        """Wait until all that was put so far is committed, together with what others put meanwhile. Raises as `put`."""
+        if task := self._next or self._last:
+            await asyncio.shield(task)
+
+    async def _commit_when_due(self, last: asyncio.Task[None] | None) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._due.wait(), EVERY_S)
+        if last:
+            await last  # whose fault is this one's too
+        self._last, self._next = self._next, None
+        outcomes, self._waiting, self._calls = self._waiting, [], 0
+        self._due.clear()
+        await asyncio.to_thread(self._commit, outcomes, self._journal.turn())
+
+    def _commit(self, outcomes: list[Outcome], journal: IO[bytes] | None) -> None:
+        self._run.start()
+        found: dict[tuple[str, str], tuple[dict[str, list[Row]], list[Row]]] = {}
+        for outcome in outcomes:
+            records, attempts = found.setdefault((outcome.step.name, outcome.fingerprint), ({}, []))
+            records.setdefault(outcome.step.table, []).extend(outcome.records)
+            attempts += outcome.attempts
+        batches = [Batch(*names, *rows) for names, rows in found.items()]
+        try:
+            landed = self._lake.append_all(batches, run_id=self._run.id)
+        except AligneryError:
+            if journal:
+                journal.close()  # and so unlocked: the next run takes it in, even one of this process
+            raise
+        if journal:
+            drop(journal)
+        if landed < (made := sum(len(outcome.attempts) for outcome in outcomes)):
+            raise LakeFault(
+                f"{self._lake.place}: another run settled {made - landed} of the same calls first; its answers stand, "
+                "and what this run made of its own is not to be built upon: run again"
+            )

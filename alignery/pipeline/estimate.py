@@ -1,0 +1,299 @@
+"""`plan`: ask a few rows of each step, and foretell what the refresh will take.
+
+It walks the line over what the lake has, and where that ends asks five rows a step for real. What was answered is
+committed as any refresh would, so the refresh goes on from there. Some dozens of requests need no orchestrator: it runs
+without Prefect, and so begins at once.
+
+Questions of red-teaming are asked for by topic, and five requests for topics leave most of them unknown. So their probe
+has the topics that types come with and those of rounds that are written whole, and asks as many of the five as these
+suffice for. (Where they do not make one whole request, one is asked that is not whole; it is taken for one that is, and
+the refresh does not use it.) One type is taken to get as many topics as another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from math import ceil
+from pathlib import Path
+
+from alignery.config.preset import Preset, load
+from alignery.config.schema import Alias
+from alignery.pipeline.executor import Factory, Judge, StageStopped, alike
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.refresh import Line, engines_of, held_out_of, unwrapped
+from alignery.pipeline.run import Run, alone
+from prompts import digest
+from tasks import prices
+from tasks.budget import Budget, BudgetSpent, MeteredEngine
+from tasks.engines import Engine
+from tasks.estimate import Measure, Pace, Station, Unmeasured, Writing, foresee
+from tasks.stage import Stage, accepted, always
+from tasks.step import Ask, Outcome, Row, Step, attend
+from warehouse import Lake
+from warehouse.query import estimates
+
+ROWS = 5  # of each step
+
+
+@dataclass(frozen=True)
+class Foresight:
+    """A plan: `rows` as the table `plans` has them, and what its probe sent."""
+
+    plan_id: str
+    run_id: str | None  # of the probe; None where the very same plan was there
+    sent: int
+    rows: list[Row]
+    message: str | None  # why the target will not be reached
+
+
+@dataclass
+class Seen:
+    """What a walk met at one step."""
+
+    pending: int = 0
+    settled: int = 0
+
+
+@dataclass
+class Probe(Factory):
+    """Walks a line over what the lake has, and asks only a few rows of those steps that it is told to.
+
+    Replies to the very same requests count as settled: they would be read again and not asked for.
+    """
+
+    wanted: frozenset[Step] = frozenset()  # steps that may be asked
+    seen: dict[Step, Seen] = field(default_factory=dict)
+    skipped: Counter[Step] = field(default_factory=Counter)  # requests of rounds not looked at
+    _closed: set[Step] = field(default_factory=set)  # of which no further round is known
+    _one_round: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
+        async with self._one_round:
+            if not self.may_ask(step):
+                self.skipped[step] += len(rows)
+                return []
+            records = await super().settle(step, rows, engine, judge)
+            if self.seen[step].pending:
+                self._closed.add(step)  # no further round is known before this one is written
+            return records
+
+    def may_ask(self, step: Step) -> bool:
+        return step not in self._closed
+
+    async def _records(self, ask: Ask, keep: Callable[[Outcome], None]) -> list[Row]:
+        seen = self.seen.setdefault(ask.step, Seen())
+        found = await self._lookup.find(ask)
+        if found.records is not None:
+            seen.settled += 1
+            return found.records
+        again = Outcome(ask.step, ask.fingerprint)
+        with suppress(BudgetSpent):
+            await attend(replace(ask, engine=self._silent(ask.engine)), found.replies, again)
+        is_heard = any(attempt["final"] for attempt in again.attempts)
+        if not is_heard and (ask.step not in self.wanted or seen.settled >= ROWS):
+            seen.pending += 1
+            return []
+        seen.settled += 1
+        self.progress.expect(ask.step.name, 1)
+        # The first one of all alone: how an engine answers one tells what each further request costs.
+        async with self._alone:
+            if self.tally.sent == 0:
+                return await self._asked(ask, found, keep)
+        return await self._asked(ask, found, keep)
+
+    def _silent(self, engine: Engine) -> Engine:
+        """An engine of the same identity that answers nobody."""
+        return MeteredEngine(engine, Budget(max_tokens=0), 1)
+
+
+async def plan(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> Foresight:
+    """Foretell the refresh of a preset, and keep what was foretold.
+
+    Args:
+        preset: a shipped preset's name, or the path of a .yaml file.
+        home: the folder of the lake.
+        wait: if a refresh is at work on this lake, until it is done; else LakeFault names it.
+    """
+    made = load(preset)
+    async with alone(made.place(home), "refresh", wait=wait) as lake:
+        return await foretell(made, lake)
+
+
+async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] | None = None) -> Foresight:
+    """The plan itself, asking the preset's own engines unless others are given.
+
+    Raises:
+        EngineDown, StageStopped: the probe failed; what was answered is committed.
+        PriceError: the price file is wrong.
+    """
+    with Run(lake, "plan", preset) as run, StepProgress() as progress:
+        async with engines_of(preset, Budget()) as opened:
+            factory = Probe(lake, run, progress)
+            line = Line(preset, factory, engines or opened, held_out_of(preset))
+            run.words = line.words()
+            prints = {stage.name: stage.step.fingerprint(line.runner.engine(stage)) for stage in line.stages}
+            before = estimates.measured(lake, prints.values())
+            known = {name for name, print in prints.items() if print in before and before[print]["rows"] >= ROWS}
+            factory.wanted = _wanted(line, known)
+            with unwrapped():
+                await line.walk()
+        listed = prices.load(preset.prices) if preset.prices else None
+        stations = _stations(line, factory, prints, estimates.measured(lake, prints.values()), known, listed)
+        models = {engine.identity: preset.spec(alias).places for alias, engine in line.engines.items()}
+        paces = {model: Pace(places, estimates.requests(lake, model)) for model, places in models.items()}
+        try:
+            rows = foresee(stations, paces, listed)
+        except Unmeasured as error:
+            raise StageStopped(f"{error}: {_why(factory)}") from error
+        return _keep(run, rows, factory.tally.sent, _short(stations))
+
+
+def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Foresight:
+    """Commit a plan; the very same one again leaves no trace."""
+    rows = [{"config_hash": run.preset.hash, "preset": run.preset.name} | row for row in rows]
+    there = estimates.newest(run.lake, run.preset.hash)
+    if estimates.same(there, rows):
+        return Foresight(there[0]["id"], None, sent, rows, message)
+    id = digest(run.id, rows)
+    run.start()
+    estimates.keep(run.lake, [{"id": id} | row for row in rows], run.id)
+    run.end("finished", {"plan": id, "sent": sent, "saved": 0}, message)
+    return Foresight(id, run.id, sent, rows, message)
+
+
+def _short(stations: Sequence[Station]) -> str | None:
+    """Whether what a writer may still ask for will not do."""
+    told = []
+    for station in stations:
+        if not (writing := station.writing):
+            continue
+        section = station.name.partition(".")[0]
+        left, more = writing.left, f"candidates (line.{section}.max_candidates)"
+        if (
+            writing.hints is not None
+            and (hints := writing.hints + sum(_to_come(stations[place]) for place in station.after)) < left
+        ):
+            left, more = hints, f"pairs of type and topic (line.{section}.topics.requests_per_type)"
+        likely = left * writing.kept // max(1, writing.candidates)
+        if likely < writing.wanted:
+            told.append(
+                f"{writing.wanted} instructions are missing, and the gate took {writing.kept} of {writing.candidates}, "
+                f"so {left} more {more} give {likely}"
+            )
+    return f"the refresh will stop short: {'; '.join(told)}" if told else None
+
+
+def _to_come(topics: Station) -> int:
+    """Topics that the requests which are left will bring."""
+    if not topics.writing or not topics.measure:
+        return 0
+    return topics.pending * topics.writing.kept // topics.measure.rows
+
+
+def _why(factory: Probe) -> str:
+    refused = [
+        f"{step}: {count} × {why}" for step, whys in factory.tally.rejects.items() for why, count in alike(whys).items()
+    ]
+    return f"the probe's rows were not accepted ({'; '.join(refused) or 'by the gate'}); see the view 'rejects'"
+
+
+def _wanted(line: Line, known: Collection[str]) -> frozenset[Step]:
+    """The steps that were not measured, and those before them, whose rows they need, from Self-Instruct on."""
+    found: dict[str, Stage] = {}
+    waiting = [stage for stage in line.stages if stage.name not in known]
+    while waiting:
+        stage = waiting.pop()
+        if stage.name not in found:
+            found[stage.name] = stage
+            waiting += line.predecessors(stage)
+    return frozenset(stage.step for stage in found.values())
+
+
+def _stations(
+    line: Line,
+    probe: Probe,
+    prints: Mapping[str, str],
+    measured: Mapping[str, Row],
+    known: Collection[str],
+    listed: prices.Prices | None,
+) -> list[Station]:
+    places = {stage.name: place for place, stage in enumerate(line.stages)}
+    met = {stage.step: _met(line, probe, stage.step) for stage in line.stages}
+    writings = _writings(line, probe, prints, met)
+    stations: list[Station] = []
+    runner = line.runner
+    for stage in line.stages:
+        found, seen = measured.get(prints[stage.name]), met[stage.step]
+        sent = seen.pending + seen.settled
+        stations.append(
+            Station(
+                name=stage.step.name,
+                model=runner.engine(stage).identity,
+                after=tuple(places[before.name] for before in line.predecessors(stage)),
+                pending=seen.pending,
+                saved=seen.settled,
+                measure=_measure(found) if found else None,
+                source="lake" if stage.name in known else "probe",
+                price=line.preset.price(stage.model, listed) if listed else None,
+                writing=writings.get(stage.name),
+                due=None if stage.when is always else (sent, sent + runner.skipped[stage.name]),
+                kept=None if stage.then is accepted else (runner.passed_on[stage.name], runner.accepted[stage.name]),
+                skippable=stage.skippable,
+            )
+        )
+    return stations
+
+
+def _met(line: Line, probe: Probe, step: Step) -> Seen:
+    """What was met at a step, and what is missing there of topics in all rounds, or of a round of questions."""
+    seen = probe.seen.get(step, Seen())
+    config, topics, questions = line.preset.line.red_team, line.writing.topics, line.writing.questions
+    if not config or not topics or not questions or probe.may_ask(topics):
+        return seen
+    if step is topics:
+        return Seen(seen.pending + probe.skipped[step], seen.settled)
+    if step is questions.step:
+        rounds = ceil((seen.settled + seen.pending) / config.requests_per_round)
+        whole = min(seen.settled, len(line.writing.hints) // config.count)
+        return Seen(rounds * config.requests_per_round - whole, whole)
+    return seen
+
+
+def _writings(line: Line, probe: Probe, prints: Mapping[str, str], met: Mapping[Step, Seen]) -> dict[str, Writing]:
+    """What each stage that writes has still to write, by its name."""
+    judged = {
+        stage.step: estimates.gated(probe.lake, stage.step.table, prints[stage.name])
+        for stage in line.writing.stages.values()
+    }
+    found = {}
+    for rounds in line.writing.rounds:
+        step, config = rounds.step, rounds.config
+        found[step] = Writing(
+            wanted=max(0, config.accept - len(rounds.accepted)),
+            requests=config.requests_per_round,
+            left=config.max_candidates - rounds.candidates + probe.skipped[step],
+            candidates=judged[step][0],
+            kept=judged[step][1],
+        )
+    red_team, topics, questions = line.preset.line.red_team, line.writing.topics, line.writing.questions
+    if red_team and topics and questions:
+        types, (candidates, kept) = line.writing.types, judged[topics]
+        found[topics] = Writing(0, len(types) * red_team.topics.requests_per_type, 0, candidates, kept)
+        hints = len(line.writing.hints)
+        if not probe.may_ask(topics):  # every type is taken to get as many topics as any other
+            hints = sum(len(type.topics) for type in types) + kept
+        hints = max(0, hints - met[questions.step].settled * red_team.count)
+        found[questions.step] = replace(found[questions.step], hints=hints, count=red_team.count)
+    return {stage.name: found[stage.step] for stage in line.writing.stages.values()}
+
+
+def _measure(found: Row) -> Measure:
+    calls, tokens_in, tokens_out = (
+        (found[f"{name}_mean"], found[f"{name}_sd"]) for name in ("calls", "tokens_in", "tokens_out")
+    )
+    return Measure(found["rows"], found["accepted"], calls, tokens_in, tokens_out, found["cached"])

@@ -1,0 +1,279 @@
+"""The helper around a step: the one place that knows the step, the engine and the lake.
+
+It finds what is pending, asks only for that, keeps what came of it to be committed once, and hands back the records,
+old and new. Prefect is not needed: a `TaskRunner` says how a chunk's work is run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from alignery.errors import AligneryError
+from alignery.pipeline.cache import Found, Lookup
+from alignery.pipeline.committer import Writer, uninterrupted, unjudged
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.run import Run
+from tasks.budget import BudgetSpent
+from tasks.engines import Engine, EngineDown
+from tasks.step import Ask, Outcome, Row, Step, attend
+from warehouse import Lake, LakeFault
+
+ChunkWork = Callable[[], Awaitable[None]]
+TaskRunner = Callable[[str, ChunkWork], Awaitable[None]]
+Judge = Callable[[Sequence[Row]], Awaitable[Sequence[Row]]]
+
+# Below this many rows a reject rate says nothing.
+REJECT_LIMIT_FROM = 100
+
+
+class StageStopped(AligneryError, RuntimeError):
+    """A step rejected more than the preset allows; the message carries the top reasons and samples."""
+
+
+async def plainly(name: str, work: ChunkWork) -> None:
+    """Run a chunk's work as it is, without an orchestrator."""
+    await work()
+
+
+@dataclass
+class Tally:
+    """What a run did: requests sent, work found done in the lake, and by step the rows settled and those refused."""
+
+    sent: int = 0
+    saved: int = 0
+    by_step: Counter[str] = field(default_factory=Counter)
+    rejects: dict[str, Counter[str]] = field(default_factory=dict)
+    samples: dict[str, deque[str]] = field(default_factory=dict)  # of refused replies, by step, the newest
+
+
+class Hearing:
+    """Replies of many rows that are judged together, in the rows' order, whoever answered first."""
+
+    def __init__(self, writer: Writer, judge: Judge) -> None:
+        self._writer, self._judge = writer, judge
+        self._heard: dict[int, Outcome] = {}
+        self._notes = writer.notes()
+
+    def hear(self, place: int, outcome: Outcome) -> None:
+        self._heard[place] = outcome
+        self._notes.write(unjudged(outcome))
+
+    async def judged(self) -> dict[int, list[Row]]:
+        """Judge what was heard, and put it on its way into the lake; the records by place."""
+        heard = [self._heard[place] for place in sorted(self._heard)]
+        judged: dict[str, list[Row]] = {}
+        for record in await self._judge([record for outcome in heard for record in outcome.records]):
+            judged.setdefault(record["work_key"], []).append(record)
+        for outcome in heard:
+            outcome.records = judged.get(outcome.attempts[0]["work_key"], [])
+            self._writer.put(outcome)
+        self._notes.end()
+        return {place: outcome.records for place, outcome in self._heard.items()}
+
+
+@dataclass
+class Factory:
+    """Walks rows through steps.
+
+    Args:
+        lake: where everything is remembered.
+        run: the run in whose name it is committed.
+        progress: told of every row.
+        runner: runs a chunk of rows through all their steps, or a round of instructions; under Prefect, as a task run.
+        reject_limit: the share of a step's rows that may fail to be accepted, 0 to 1.
+    """
+
+    lake: Lake
+    run: Run
+    progress: StepProgress
+    runner: TaskRunner = plainly
+    reject_limit: float = 0.5
+    tally: Tally = field(default_factory=Tally)
+    spent: str | None = None  # what of the budget was spent when it ran out; from then on nothing is sent
+    halt: Exception | None = None  # what ended it: from then on no row goes on
+    _working: int = 0  # chunks whose rows are on their way
+    _begun: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self._lookup, self._writer = Lookup(self.lake), Writer(self.lake, self.run)
+
+    def may_ask(self, step: Step) -> bool:
+        """Whether a further round of a step may be asked."""
+        return self.spent is None
+
+    async def chunk(self, name: str, work: ChunkWork, landing: ChunkWork | None = None) -> None:
+        """Run a chunk's work in the runner, which may try it again; what came of it is committed either way.
+
+        A commit of few rows costs nearly what one of many does: unless `landing` says what is to be waited for, it
+        waits for the rows of the chunks that are at work beside this one.
+        """
+        tries = 0
+
+        async def attempt() -> None:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                # The engine may be back, and the lake has more by now than it had at first.
+                self._lookup.forget()
+                self.halt = None if isinstance(self.halt, EngineDown) else self.halt
+            self._working += 1
+            try:
+                await work()
+            except BaseException:
+                await self._writer.flush()
+                raise
+            finally:
+                self._working -= 1
+            together = self._writer.landed if self._working else self._writer.flush
+            await (landing or together)()
+
+        await self.runner(name, attempt)
+
+    async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]:
+        """The rows that follow one row after a step, as its `carry` makes them; none where nothing was accepted.
+
+        Raises:
+            EngineDown, StageStopped: nothing more is asked; what was answered will be committed.
+        """
+        records = await self._records(Ask(step, row, engine), self._writer.put)
+        return [step.carry(row, record) for record in records]
+
+    async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
+        """The records of these rows under a step, old and new, once they are committed.
+
+        `judge` sees new records before they are committed (the near-duplicate gate).
+
+        Raises:
+            EngineDown, StageStopped: what was finished is committed.
+        """
+        records: list[Row] = []
+        asked = False
+
+        async def work() -> None:
+            hearing = Hearing(self._writer, judge) if judge else None
+            found: list[list[Row]] = [[] for _ in rows]
+
+            async def one(place: int, row: Row) -> None:
+                def keep(outcome: Outcome) -> None:
+                    nonlocal asked
+                    asked = True
+                    if hearing and outcome.attempts[-1]["final"]:  # else there is nothing to judge
+                        hearing.hear(place, outcome)
+                    else:
+                        self._writer.put(outcome)
+
+                found[place] = await self._records(Ask(step, row, engine), keep)
+
+            try:
+                await self.together(*(one(place, row) for place, row in enumerate(rows)))
+            finally:
+                judged = await uninterrupted(hearing.judged()) if hearing else {}
+            for place, some in judged.items():
+                found[place] = some
+            records[:] = [record for some in found for record in some]
+
+        async def landing() -> None:
+            if asked or not self._working:  # else what waits is others', and can wait for more
+                await self._writer.flush()
+
+        await self.chunk(f"{step.name} × {len(rows)}", work, landing)
+        return sorted(records, key=lambda record: (record["work_key"], record["id"]))
+
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> None:
+        """All of it at once; the first fault ends the rest, but what a dead engine has still to say is heard out."""
+        tasks = [asyncio.ensure_future(one) for one in work]
+        if not tasks:
+            return
+        try:
+            _, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        except asyncio.CancelledError:
+            await self._ended(tasks)
+            raise
+        await self._ended(rest)
+        if faults := [error for task in tasks if not task.cancelled() and (error := task.exception())]:
+            raise faults[0]
+
+    async def _ended(self, tasks: Collection[asyncio.Task[Any]]) -> None:
+        if not isinstance(self.halt, EngineDown):
+            for task in tasks:
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _records(self, ask: Ask, keep: Callable[[Outcome], None]) -> list[Row]:
+        """The records of one row's work: those that the lake has, or what is now asked and kept."""
+        if self.halt:
+            raise self.halt
+        step, found = ask.step, await self._lookup.find(ask)
+        self.progress.expect(step.name, 1, int(found.records is not None))
+        if found.records is not None:
+            self.tally.saved += 1
+            return found.records
+        return [] if self.spent else await self._asked(ask, found, keep)
+
+    async def _asked(self, ask: Ask, found: Found, keep: Callable[[Outcome], None]) -> list[Row]:
+        """Ask for one row for real; each call is kept as soon as it is answered, the last one with its records."""
+        await self._begin()
+        heard = Outcome(ask.step, ask.fingerprint)
+
+        def answered(attempt: Row) -> None:
+            keep(Outcome(ask.step, ask.fingerprint, heard.records if attempt["final"] else [], [attempt]))
+
+        try:
+            await attend(ask, found.replies, heard, answered)
+        except BudgetSpent as spent:
+            self.spent = str(spent)
+            return []
+        except (EngineDown, LakeFault) as fault:  # nobody answers, or no answer can be kept: no more is asked
+            self.halt = fault
+            raise
+        finally:
+            if heard.attempts:
+                self._count(heard)
+        self.progress.tick(ask.step.name)
+        self._check(ask.step.name)
+        return heard.records
+
+    async def _begin(self) -> None:
+        """The run is in the lake before anything is sent in its name."""
+        if not self.run.started:
+            self._begun = self._begun or asyncio.create_task(asyncio.to_thread(self.run.start))
+            await asyncio.shield(self._begun)
+
+    def _count(self, outcome: Outcome) -> None:
+        step = outcome.step.name
+        replayed = sum(attempt["replayed_from"] is not None for attempt in outcome.attempts)
+        self.tally.sent += len(outcome.attempts) - replayed
+        self.tally.saved += replayed
+        # Only what is settled: a reply that another seed mended, or a call that a dead engine left, rejects nothing.
+        settled = [attempt for attempt in outcome.attempts if attempt["final"]]
+        self.tally.by_step[step] += len(settled)
+        refused = self.tally.rejects.setdefault(step, Counter())
+        lost = [attempt for attempt in settled if attempt["state"] != "accepted"]
+        refused.update(attempt["reason"] for attempt in lost)
+        samples = self.tally.samples.setdefault(step, deque(maxlen=3))
+        samples.extend(str(attempt["raw_text"])[:160] for attempt in lost)
+
+    def _check(self, step: str) -> None:
+        asked, refused = self.tally.by_step[step], self.tally.rejects[step]
+        if asked < REJECT_LIMIT_FROM or refused.total() <= self.reject_limit * asked:
+            return
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in alike(refused).most_common(3))
+        self.halt = StageStopped(
+            f"{step}: {refused.total()} of {asked} rows were not accepted, over the limit of "
+            f"{self.reject_limit:.0%} (line.reject_limit): {reasons}. Samples: {list(self.tally.samples[step])}. "
+            "What was accepted is in the lake; see the view 'rejects'."
+        )
+        raise self.halt
+
+
+def alike(reasons: Counter[str]) -> Counter[str]:
+    """Reasons that differ in their numbers alone as one, as the view `funnel` counts them."""
+    found: dict[str, Counter[str]] = {}
+    for reason, count in reasons.items():
+        found.setdefault(re.sub("[0-9]+", "…", reason), Counter())[reason] = count
+    return Counter({kind if len(same) > 1 else next(iter(same)): same.total() for kind, same in found.items()})

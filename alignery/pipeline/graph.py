@@ -1,0 +1,63 @@
+"""Runs rows through a graph of stages: every branch at once, each row by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Coroutine, Mapping
+from typing import Any, Protocol
+
+from tasks.engines import Engine
+from tasks.graph import Graph
+from tasks.stage import GENERATOR, SOURCE, Stage
+from tasks.step import Row, Step
+
+
+class Executor(Protocol):
+    """What a runner needs of a `Factory`."""
+
+    async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]: ...
+
+    async def together(self, *work: Coroutine[Any, Any, Any]) -> None: ...
+
+
+class GraphRunner:
+    """Runs rows through a graph, each by itself: `await runner.run(row)`."""
+
+    def __init__(self, graph: Graph, executor: Executor, engines: Mapping[str, Engine]) -> None:
+        self.graph, self._executor, self._engines = graph, executor, engines
+        # By stage, for the plan: rows that `when` turned down; rows that were accepted, and what `then` made of these.
+        self.skipped, self.accepted, self.passed_on = Counter[str](), Counter[str](), Counter[str]()
+
+    def engine(self, stage: Stage) -> Engine:
+        """The model that a stage calls."""
+        return self._engines.get(stage.model, self._engines[GENERATOR])
+
+    async def run(self, row: Row) -> None:
+        """Run a row, and all that comes of it, to the end of every branch."""
+        await self._follow(self._due(SOURCE, row))
+
+    async def _follow(self, due: list[tuple[Stage, Row]]) -> None:
+        while len(due) == 1:  # a chain, however long, needs neither tasks nor a deep stack
+            ((stage, row),) = due
+            made = await self._executor.advance(stage.step, row, self.engine(stage))
+            rows = stage.then(row, made)
+            self.accepted[stage.name] += len(made) > 0
+            self.passed_on[stage.name] += len(made) > 0 and len(rows)
+            due = [one for out in rows for one in self._due(stage.name, out)]
+        if due:
+            await self._executor.together(*(self._follow([one]) for one in due))
+
+    def _due(self, name: str, row: Row) -> list[tuple[Stage, Row]]:
+        """The stages that a row of that stage is sent at next, each with the row as it takes it."""
+        due, passed = [], [(name, row)]
+        while passed:
+            name, row = passed.pop()
+            for stage in self.graph.successors[name]:
+                taken = stage.take(row)
+                if stage.when(taken):
+                    due.append((stage, taken))
+                    continue
+                self.skipped[stage.name] += 1
+                if stage.skippable:
+                    passed.append((stage.name, taken))
+        return due

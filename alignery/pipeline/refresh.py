@@ -1,0 +1,155 @@
+"""The line: the way of a row from a topic to a training example, each row by itself.
+
+Instructions are written round by round (`alignery/pipeline/sources.py`); as soon as they are accepted each runs by
+itself through the graph of stages that the preset's methods declare (`alignery/pipeline/graph.py`). So every step
+overlaps with every other, and one long answer holds up nobody but its own row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+from alignery.config.preset import Preset
+from alignery.config.schema import Alias
+from alignery.pipeline.executor import Factory
+from alignery.pipeline.graph import GraphRunner
+from alignery.pipeline.sources import Chunks, Writing
+from prompts import Library
+from tasks.budget import Budget, MeteredEngine
+from tasks.engines import Engine
+from tasks.engines.lazy import open_lazily
+from tasks.evaluate import held_out
+from tasks.filters import contamination
+from tasks.filters.contamination import Contamination
+from tasks.graph import Graph
+from tasks.methods.builtin import ALIASES, METHODS, declared
+from tasks.stage import SOURCE, Stage
+from tasks.step import Row
+from warehouse.export.selection import Selection
+
+
+@dataclass
+class Line:
+    """One refresh of one preset. Build it with the engines by alias, then `await line.walk()`."""
+
+    preset: Preset
+    factory: Factory
+    engines: Mapping[Alias, Engine]
+    held_out: Sequence[str] = ()  # evaluation prompts, which no instruction may repeat
+    _walking: set[str] = field(default_factory=set)  # instructions on their way
+    _arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        line, library = self.preset.line, self.preset.words.library()
+        held_out = Contamination(self.held_out)
+        self.library: Library = library
+        self.writing = Writing(line, library, self.factory, self.engines["generator"], held_out)
+        self.graph = Graph(declared(METHODS, dict(line), library, held_out))
+        self.runner = GraphRunner(self.graph, self.factory, self.engines)
+
+    @property
+    def stages(self) -> list[Stage]:
+        """What writes instructions, Self-Instruct first, and every stage that an instruction may go through."""
+        return [*self.writing.stages.values(), *self.graph.stages]
+
+    def predecessors(self, stage: Stage) -> list[Stage]:
+        """The stages whose rows it gets; where these are instructions, the one that writes the first of them."""
+        writers = self.writing.stages
+        if stage.name in writers:
+            return [writers[stage.after]] if stage.after else []
+        names = self.graph.predecessors[stage.name]
+        return [next(iter(writers.values())) if name == SOURCE else self.graph.by_name[name] for name in names]
+
+    def words(self) -> list[Row]:
+        """What this line may say, for the `prompts` table: each prompt, principle, type, seed, rule and exemplar."""
+        return [row for stage in self.stages for row in stage.prompt_rows()]
+
+    async def walk(self) -> str | None:
+        """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
+        chunks: Chunks = asyncio.Queue(maxsize=1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.writing.write(chunks, group))
+            while (chunk := await chunks.get()) is not None:
+                while len(self._walking) >= self.rows_in_flight:
+                    self._arrived.clear()
+                    await self._arrived.wait()
+                self._walking.update(row["instruction_id"] for row in chunk)
+                group.create_task(self._walk_chunk(chunk))
+        if self.factory.spent:
+            return f"stopped at its budget: {self.factory.spent}; run the same command again to go on from here"
+        short = [rounds.short for rounds in self.writing.rounds if rounds.short]
+        return f"stopped short: {'; '.join(short)}" if short else None
+
+    @property
+    def accepted(self) -> list[Row]:
+        """Every accepted instruction: id, topic, text and question_type."""
+        return [row for rounds in self.writing.rounds for row in rounds.accepted]
+
+    @property
+    def target(self) -> int:
+        """How many accepted instructions there should be."""
+        return sum(rounds.config.accept for rounds in self.writing.rounds)
+
+    @property
+    def reached(self) -> int:
+        """How many of the target there are."""
+        return sum(min(len(rounds.accepted), rounds.config.accept) for rounds in self.writing.rounds)
+
+    @property
+    def rows_in_flight(self) -> int:
+        """Four rows for each request that may be on its way: some wait for the lake, and the last ones fan out."""
+        return self.preset.line.rows_in_flight or 4 * self.preset.spec("generator").places
+
+    async def _walk_chunk(self, rows: Sequence[Row]) -> None:
+        """Each row of a chunk by itself: the slow ones hold up nobody."""
+
+        async def work() -> None:
+            await self.factory.together(*(self._walk_row(row) for row in rows))
+
+        await self.factory.chunk(f"walk × {len(rows)}", work)
+
+    async def _walk_row(self, row: Row) -> None:
+        await self.runner.run(row)
+        self._walking.discard(row["instruction_id"])
+        self._arrived.set()
+
+
+def held_out_of(preset: Preset) -> list[str]:
+    """The evaluation prompts, which no instruction may repeat: the preset's own, and the sets that it names."""
+    own = [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
+    return own + [text for each in preset.line.decontaminate for text in contamination.load(each.path, each.field)]
+
+
+def clean(preset: Preset) -> Selection:
+    """All rows but those whose prompts are in evaluation sets, which may have been named after they were accepted."""
+    texts = held_out_of(preset)
+    found = Contamination(texts)
+    return Selection(leaked=(lambda text: found.reason(text) is not None) if texts else None)
+
+
+@asynccontextmanager
+async def engines_of(preset: Preset, budget: Budget) -> AsyncIterator[dict[Alias, Engine]]:
+    """The preset's engines by alias, under one budget; each is loaded when it is first asked."""
+    async with AsyncExitStack() as stack:
+        engines: dict[Alias, Engine] = {}
+        for alias, spec in preset.models.items():
+            engine = await stack.enter_async_context(open_lazily(spec))
+            engines[alias] = MeteredEngine(engine, budget, spec.places) if budget.limited else engine
+        for alias in ALIASES:
+            engines.setdefault(alias, engines["generator"])
+        yield engines
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise the first fault of a task group as itself: the others are its echoes."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from group

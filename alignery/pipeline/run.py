@@ -1,0 +1,113 @@
+"""A run in the lake: alone of its kind, and written only when its first rows are: without work it leaves no trace."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from alignery.config.preset import Preset
+from prompts import digest
+from tasks.step import Row
+from warehouse import Lake, Place, recovery
+from warehouse.database.lock import exclusive
+from warehouse.query import status
+
+# The lock of whichever flow of the loop is at work: generating and training fight for one GPU.
+WORK = "work"
+
+
+@asynccontextmanager
+async def alone(place: Place, flow: str, *, wait: bool = True) -> AsyncIterator[Lake]:
+    """The lake, open for a flow that is the only one of its kind in it, whatever the host.
+
+    What a killed run had been answered, and had not committed, is in it first. Two at once would send the same requests
+    twice, for each would find the same work pending.
+
+    Raises:
+        LakeFault: another holds its place and `wait` is false; the message says who.
+    """
+    with ExitStack() as stack:
+        # The cores are the engine's, or the trainer's; what a flow reads and commits is small, and more threads of
+        # DuckDB's would spin beside them.
+        lake = stack.enter_context(Lake.open(place, threads=1))
+        # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
+        await asyncio.to_thread(stack.enter_context, exclusive(lake.place, flow, f"alignery {flow}", wait=wait))
+        await asyncio.to_thread(recovery.recover, lake)
+        await asyncio.to_thread(_bury, lake, flow)
+        yield lake
+
+
+def _bury(lake: Lake, flow: str) -> None:
+    """Record as failed what a killed process left as started: whoever holds the flow's lock knows that it is dead."""
+    for row in status.unfinished(lake, flow):
+        dead = {**row, "state": "failed", "message": "its process died", "created_at": datetime.now(UTC)}
+        lake.write("runs", [dead], run_id=row["id"], message=f"{flow}: failed")
+
+
+@dataclass
+class Run:
+    """One run of a flow. `start` may be called by several threads; the first one writes."""
+
+    lake: Lake
+    flow: str
+    preset: Preset
+    words: Sequence[Row] = ()  # rows of the `prompts` table: what this run may say
+    id: str = ""
+    started: bool = False
+    ended: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        # The process is part of it, so that two runs begun in one microsecond differ.
+        self.id = digest(self.flow, self.preset.hash, datetime.now(UTC).isoformat(), os.getpid())
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+        """A run that is left by an error, whichever, is recorded as failed."""
+        if error is not None and not self.ended:
+            self.end("failed", {}, f"{type(error).__name__}: {error}"[:1000])
+
+    def start(self) -> None:
+        with self._lock:
+            if not self.started:
+                self._write("started", {}, None, prompts=self.words)
+                self.started = True
+
+    def end(self, state: str, totals: Mapping[str, Any], message: str | None = None) -> None:
+        """Record how it ended (`finished`, `short` or `failed`), if it ever wrote anything."""
+        if self.started:
+            self._write(state, totals, message)
+        self.ended = True
+
+    def finished(self, totals: Mapping[str, Any]) -> dict[str, Sequence[Row]]:
+        """The rows that record it as finished, for the commit of what it did: whoever dies leaves both or neither."""
+        self.ended = True
+        return {"prompts": self.words, "runs": [self._row("finished", totals, None)]}
+
+    def _write(self, state: str, totals: Mapping[str, Any], message: str | None, **beside: Sequence[Row]) -> None:
+        rows = {**beside, "runs": [self._row(state, totals, message)]}
+        self.lake.write_all(rows, run_id=self.id, message=f"{self.flow}: {state}")
+
+    def _row(self, state: str, totals: Mapping[str, Any], message: str | None) -> Row:
+        return {
+            "id": self.id,
+            "state": state,
+            "flow": self.flow,
+            "preset": self.preset.name,
+            "config": json.dumps(self.preset.recorded()),
+            "config_hash": self.preset.hash,
+            "code_version": version("alignery"),
+            "totals": json.dumps(totals),
+            "message": message,
+            "created_at": datetime.now(UTC),
+        }

@@ -1,0 +1,206 @@
+"""The writing of instructions, round by round: Self-Instruct's, then the questions of topic-guided red-teaming.
+
+Several rounds are on their way at once. Each asks with what was accepted some rounds before, and they are gated in
+their order, so that what is asked and what is accepted does not depend on who answers first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import chain
+
+from alignery.config.schema import Line
+from alignery.pipeline.executor import Factory
+from prompts import Library, QuestionType
+from tasks.engines import Engine
+from tasks.filters.contamination import Contamination
+from tasks.filters.rouge import RougePool
+from tasks.methods.builtin import WRITERS, declared
+from tasks.methods.red_team import method as red_team
+from tasks.methods.self_instruct import method as self_instruct
+from tasks.step import Row, Step
+from warehouse.query import status
+
+Gate = Callable[[Sequence[Row]], Sequence[Row]]
+Chunks = asyncio.Queue[list[Row] | None]
+_KEPT = ("id", "topic", "text", "question_type")
+
+
+@dataclass
+class Rounds:
+    """Rounds of one step that writes instructions, until enough are accepted.
+
+    Args:
+        name: where its settings stand in a preset.
+        ask: (round, instructions accepted by then) → its requests; none when there is nothing left to ask for.
+        gate: judges the candidates of a round.
+        allowed: whether an accepted instruction may be walked on from.
+    """
+
+    name: str
+    step: Step
+    config: self_instruct.Config | red_team.Config
+    factory: Factory
+    engine: Engine
+    ask: Callable[[int, Sequence[Row]], list[Row]]
+    gate: Gate
+    allowed: Callable[[Row], bool]
+    accepted: list[Row] = field(default_factory=list)
+    candidates: int = 0
+    _exhausted: bool = False
+
+    async def write(self, chunks: Chunks, size: int, group: asyncio.TaskGroup) -> None:
+        """Put chunks of accepted instructions, exactly as many in all as the target says."""
+        config = self.config
+        rounds: deque[asyncio.Task[list[Row]]] = deque()  # on their way, the oldest first
+        counts = [0]  # accepted after each round, from before the first
+        yielded = asked = 0
+        while yielded < config.accept:
+            ready = self.accepted[yielded : min(yielded + size, config.accept)]
+            while self._wants(len(rounds)):
+                # From what was accepted when the rounds that are on their way now were not yet asked.
+                pool = self.accepted[: counts[max(0, asked + 1 - config.rounds_in_flight)]]
+                if not (requests := self.ask(asked, pool)):
+                    self._exhausted = True
+                    break
+                before = rounds[-1] if rounds else None
+                rounds.append(group.create_task(self._ask_round(requests, before)))
+                asked += 1
+            if len(ready) == size or (ready and (not rounds or len(self.accepted) >= config.accept)):
+                yielded += len(ready)
+                await chunks.put([self_instruct.instruction_row(record) for record in ready])
+            elif rounds:
+                self._take(await rounds.popleft())
+                counts.append(len(self.accepted))
+            else:
+                break
+
+    @property
+    def short(self) -> str | None:
+        """What is missing to the target, if anything."""
+        if len(self.accepted) >= self.config.accept:
+            return None
+        found = f"{len(self.accepted)} of {self.config.accept} {self.name} instructions accepted out of"
+        more = f"line.{self.name}.max_candidates ({self.config.max_candidates})"
+        if self._exhausted:
+            more = f"line.{self.name}.topics.requests_per_type, for every pair of type and topic was asked for"
+        return f"{found} {self.candidates} candidates; raise {more}, or see the view 'rejects'"
+
+    def _wants(self, on_their_way: int) -> bool:
+        """Whether one more round is due, even if every request on its way brings all that it was asked for."""
+        config = self.config
+        brought = on_their_way * config.requests_per_round * config.count
+        return (
+            not self._exhausted
+            and on_their_way < config.rounds_in_flight
+            and self.factory.may_ask(self.step)
+            and len(self.accepted) + brought < config.accept
+            and self.candidates + brought < config.max_candidates
+        )
+
+    async def _ask_round(self, requests: list[Row], before: asyncio.Task[list[Row]] | None) -> list[Row]:
+        async def judge(records: Sequence[Row]) -> Sequence[Row]:
+            if before:  # rounds are gated in their order
+                await asyncio.wait([before])
+            return await asyncio.to_thread(self.gate, records)
+
+        return await self.factory.settle(self.step, requests, self.engine, judge)
+
+    def _take(self, records: Sequence[Row]) -> None:
+        """Count a round's candidates, and keep what may be walked on from."""
+        self.accepted += [
+            {name: record.get(name) for name in _KEPT}
+            for record in records
+            if record["state"] == "accepted" and self.allowed(record)
+        ]
+        # A round counts as one candidate a request at least, so that a silent model cannot loop for ever.
+        self.candidates += max(len(records), self.config.requests_per_round)
+
+
+class Writing:
+    """All writers of a line, one after the other; topics are written beside the first of them."""
+
+    def __init__(
+        self, line: Line, library: Library, factory: Factory, engine: Engine, contamination: Contamination
+    ) -> None:
+        self._library, self._factory, self._engine = library, factory, engine
+        self._line, self._contamination = line, contamination
+        self._asked: list[str] = []  # topics of the requests of Self-Instruct so far
+        self.hints: list[Row] = []
+        self.types: list[QuestionType] = library.question_types() if line.red_team else []
+        self.bare = line.instances is not None
+        self._pool = RougePool()
+        written = declared(WRITERS, dict(line), library)
+        self.stages = {stage.name: stage for stages in written for stage in stages}
+        self.topics = self.stages["red_team.topics"].step if line.red_team else None
+        self.instructions = self._instructions()
+        self.questions = self._questions(line.red_team) if line.red_team else None
+        self.rounds = [rounds for rounds in (self.instructions, self.questions) if rounds]
+
+    async def write(self, chunks: Chunks, group: asyncio.TaskGroup) -> None:
+        """Put chunks of what every writer brings, and None at the end."""
+        topics = group.create_task(self._write_topics())
+        await asyncio.to_thread(self._fill_pool)
+        await self.rounds[0].write(chunks, self._line.chunk, group)
+        self.hints = await topics
+        for rounds in self.rounds[1:]:
+            await rounds.write(chunks, self._line.chunk, group)
+        await chunks.put(None)
+
+    def _instructions(self) -> Rounds:
+        config = self._line.self_instruct
+        step = self.stages["self_instruct.generate"].step
+
+        def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
+            rows = self_instruct.requests(self._library, config, round, accepted, self._asked, bare=self.bare)
+            self._asked += [row["topic"] for row in rows]
+            return rows
+
+        gate = partial(self_instruct.gate, pool=self._pool, config=config, contamination=self._contamination)
+        return Rounds("self_instruct", step, config, self._factory, self._engine, ask, gate, self._allowed)
+
+    def _questions(self, config: red_team.Config) -> Rounds:
+        step = self.stages["red_team.questions"].step
+
+        def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
+            return red_team.question_requests(self.types, self.hints, config, round, accepted)
+
+        gates = self._line.self_instruct
+        gate = partial(red_team.gate_questions, pool=self._pool, config=gates, contamination=self._contamination)
+        return Rounds("red_team", step, config, self._factory, self._engine, ask, gate, self._allowed)
+
+    def _allowed(self, record: Row) -> bool:
+        """Looked at again, for an evaluation prompt may have come after an instruction was accepted."""
+        return not self._contamination.reason(record["text"])
+
+    def _fill_pool(self) -> None:
+        seeds = (seed.instruction if self.bare else seed.whole for seed in self._library.seeds())
+        questions = (type.question for type in self.types)
+        for text in chain(status.instructions(self._factory.lake), seeds, questions):
+            self._pool.add(text)
+
+    async def _write_topics(self) -> list[Row]:
+        """Every round's topics with those of the rounds before, balanced into hints for questions."""
+        if not (self._line.red_team and self.topics):
+            return []
+        config = self._line.red_team.topics
+        known: red_team.Known = {type.name: list(type.topics) for type in self.types}
+        for round in range(config.rounds):
+
+            async def judge(records: Sequence[Row], known: red_team.Known = known) -> Sequence[Row]:
+                return red_team.gate_topics(records, known, config)
+
+            requests = red_team.topic_requests(self.types, config, round, known)
+            records = await self._factory.settle(self.topics, requests, self._engine, judge)
+            if self._factory.may_ask(self.topics):  # hints from a part of a round would not stay in their places
+                known = red_team.joined(known, records)
+        hints = red_team.balanced(known)
+        if self._factory.may_ask(self.topics):
+            return hints
+        # More are to come, and would be in the last request too.
+        size = self._line.red_team.count
+        return hints[: max(1, len(hints) // size) * size]

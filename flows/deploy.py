@@ -1,0 +1,231 @@
+"""`serve`: the loop's deployments, and one process that runs them: what is due, what was missed, what an event starts.
+
+The lake says what is done, so that Prefect's record of runs may be lost or wrong: each start puts it right first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterParentFlowRunId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun, StateType
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger
+from prefect.exceptions import ObjectNotFound
+from prefect.runner import Runner
+from prefect.schedules import Cron
+from prefect.server.schemas.schedules import CronSchedule
+from prefect.states import Cancelled, Crashed
+from prefect.types.entrypoint import EntrypointType
+
+from alignery.config.preset import Preset, PresetError, named
+from alignery.config.schema import Schedule
+from alignery.pipeline.run import WORK
+from alignery.untrusted import excerpt
+from flows.maintain import maintain
+from flows.prefect_server import ServerFault
+from flows.publish import PUBLISHED, resource
+from flows.scheduled import cycle, retrain_published
+from warehouse import Lake, Place
+from warehouse.database.lock import holder
+from warehouse.query import status
+
+FLOWS = (cycle, retrain_published, maintain)
+LOOK_S = 5  # how often it is looked for due runs
+_LIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Served:
+    """A flow that is served: when (a cron line or an event), and the next time that is known."""
+
+    flow: str
+    deployment: str
+    when: str
+    next: datetime | None
+
+
+async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeployment]:
+    """The preset's flows with their schedules and triggers, of this lake alone.
+
+    Args:
+        preset: one with a schedule.
+        name: the preset's name or path, as the flows take it.
+
+    Raises:
+        PresetError: a cron line is none.
+    """
+    schedule, place = preset.schedule, preset.place(home.absolute())
+    assert schedule is not None
+    given = {"preset": named(name), "home": str(place.home)}
+    common: dict[str, Any] = {
+        "name": f"{preset.name}-{resource(place).rsplit('.', 1)[-1]}",
+        "parameters": given,
+        "entrypoint_type": EntrypointType.MODULE_PATH,
+    }
+    # What is due while one is at work is dropped: that one, or the next, does its work. Who wants all of them queues.
+    drop = ConcurrencyLimitStrategy.ENQUEUE if schedule.catch_up == "all" else ConcurrencyLimitStrategy.CANCEL_NEW
+    made = [
+        await cycle.ato_deployment(
+            schedules=[await _cron(preset, "refresh", schedule)],
+            concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=drop),
+            **common,
+        )
+    ]
+    if preset.retrain:
+        trigger = DeploymentEventTrigger(
+            expect={PUBLISHED},
+            match={"prefect.resource.id": resource(place)},
+            parameters={"tag": "{{ event.payload.tag }}"},
+        )
+        limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
+        made.append(await retrain_published.ato_deployment(triggers=[trigger], concurrency_limit=limit, **common))
+    if schedule.maintain:
+        cron = [await _cron(preset, "maintain", schedule)]
+        common["parameters"] = given | {"apply": True}
+        made.append(await maintain.ato_deployment(schedules=cron, **common))
+    return made
+
+
+async def _cron(preset: Preset, field: str, schedule: Schedule) -> Any:
+    line = getattr(schedule, field)
+    try:
+        await CronSchedule(cron=line).get_dates(1)  # and that it ever comes: 30 February does not
+    except ValueError as error:
+        raise PresetError(
+            f"preset {preset.name}: schedule.{field}: got {line!r}, expected a cron line, such as '0 3 * * *'"
+        ) from error
+    return Cron(line, timezone=schedule.timezone)
+
+
+async def serve(
+    preset: Preset, name: str, home: Path, tell: Tell, started: Callable[[Sequence[Served]], None]
+) -> signal.Signals:
+    """Run the deployments until SIGINT or SIGTERM, which is returned; what is at work then is stopped, and told so.
+
+    The caller holds the lake's lock `serve`, and PREFECT_API_URL names a server that is healthy.
+
+    Raises:
+        PresetError: a cron line is none.
+        ServerFault: that server is gone.
+    """
+    made = await deployments(preset, name, home)
+    runner = Runner(name=f"alignery-{made[0].name}", query_seconds=LOOK_S, pause_on_shutdown=False)
+    ids = {one.flow_name or "": await runner.aadd_deployment(one) for one in made}
+    async with get_client() as client:
+        await _forget(client, made)
+        place = preset.place(home.absolute())
+        died = await _sweep(client, place, ids, tell)
+        await _catch_up(client, preset, ids["cycle"], died, tell)
+        if "retrain_published" in ids and await asyncio.to_thread(_published, place):
+            # A publication whose event was lost, or whose training was killed, goes on; one that is done costs nothing.
+            await client.create_flow_run_from_deployment(ids["retrain_published"], name="the newest publication")
+    started([await _served(one) for one in made])
+    return await _until_told(runner)
+
+
+async def _until_told(runner: Runner) -> signal.Signals:
+    loop = asyncio.get_running_loop()
+    told: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def hear(one: signal.Signals) -> None:
+        if not told.done():
+            told.set_result(one)
+
+    running = asyncio.ensure_future(runner.start())
+    # The runner takes SIGTERM for itself as it starts, and would leave the loop in the middle of things.
+    await asyncio.sleep(0)
+    for one in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(one, hear, one)
+    both: list[asyncio.Future[Any]] = [running, told]
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        error = running.exception()
+        raise ServerFault(
+            f"Prefect's runner gave up ({excerpt(error)}): is its server gone? Start `alignery serve` again"
+        ) from error
+    while not runner.started:  # a signal that came while it began
+        await asyncio.sleep(0.1)
+    await runner.astop()
+    await running
+    return told.result()
+
+
+async def _forget(client: PrefectClient, made: Sequence[RunnerDeployment]) -> None:
+    """Delete what this lake had deployed before and the preset no longer asks for."""
+    for gone in {one.name for one in FLOWS} - {one.flow_name for one in made}:
+        try:
+            found = await client.read_deployment_by_name(f"{gone}/{made[0].name}")
+        except ObjectNotFound:
+            continue
+        await client.delete_deployment(found.id)
+
+
+async def _sweep(client: PrefectClient, place: Place, ids: dict[str, UUID], tell: Tell) -> set[UUID]:
+    """Mark as crashed the runs that a dead process left as running; the deployments that these were of."""
+    if at_work := await asyncio.to_thread(holder, place, WORK):
+        tell(f"{at_work} is still at work: its runs are left as they are")
+        return set()
+    died = await _runs(client, _LIVE, deployment_id=FlowRunFilterDeploymentId(any_=list(ids.values())))
+    if not died:
+        return set()
+    parents = FlowRunFilterParentFlowRunId(any_=[run.id for run in died])
+    below = await _runs(client, _LIVE, parent_flow_run_id=parents)
+    for run in (*below, *died):
+        await client.set_flow_run_state(run.id, Crashed(message="Its process died."))
+    tell(f"marked as crashed, for their process died: {', '.join(run.name for run in died)}")
+    return {run.deployment_id for run in died if run.deployment_id}
+
+
+async def _catch_up(client: PrefectClient, preset: Preset, id: UUID, died: set[UUID], tell: Tell) -> None:
+    """Of the refreshes that were due while nobody served, keep what the policy says; one that died is due again."""
+    assert preset.schedule is not None
+    past = FlowRunFilterExpectedStartTime.model_validate({"before_": datetime.now(UTC)})
+    ours = FlowRunFilterDeploymentId(any_=[id])
+    missed = await _runs(client, [StateType.SCHEDULED], deployment_id=ours, expected_start_time=past)
+    missed.sort(key=lambda run: str(run.expected_start_time))
+    policy = preset.schedule.catch_up
+    keep = {"latest": missed[-1:], "none": [], "all": missed}[policy]
+    for run in missed[: len(missed) - len(keep)]:
+        await client.set_flow_run_state(run.id, Cancelled(message=f"Missed; catch_up: {policy}"), force=True)
+    if id in died and not keep and policy != "none":
+        keep = [await client.create_flow_run_from_deployment(id, name="again, for it died")]
+    if missed or keep:
+        tell(f"{len(missed)} refreshes were missed; {len(keep)} will be run (schedule.catch_up: {policy})")
+
+
+async def _runs(client: PrefectClient, states: list[StateType], **filters: Any) -> list[FlowRun]:
+    state = FlowRunFilterState(type=FlowRunFilterStateType(any_=states))
+    return await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state, **filters))
+
+
+def _published(place: Place) -> bool:
+    with Lake.open(place, read_only=True) as lake:
+        return any(row["export_path"] for row in status.tags(lake))
+
+
+async def _served(made: RunnerDeployment) -> Served:
+    flow, name = made.flow_name or "", made.name
+    for one in made.schedules or []:
+        assert one.schedule is not None
+        cron = CronSchedule.model_validate(one.schedule.model_dump(include={"cron", "timezone"}))
+        (first,) = await cron.get_dates(1)
+        return Served(flow, name, f"{cron.cron} ({cron.timezone})", first)
+    return Served(flow, name, PUBLISHED, None)

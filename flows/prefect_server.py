@@ -1,0 +1,280 @@
+"""Prefect servers: the one that the user names, or a child on a free port (`flows.prefect_server_process`).
+
+A child is for us alone: its home is private, it asks for a token that is made for it, and it takes nothing from the
+user's Prefect settings. A named server is the user's: nothing is set for it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from secrets import token_urlsafe
+
+from alignery.errors import AligneryError, UsageError
+from alignery.secrets import mask, remember
+from alignery.untrusted import excerpt
+
+PATIENCE_S = 180
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_LEVEL": "ERROR",
+    "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
+    "PREFECT_CLI_COLORS": "false",
+    # The process does it itself, one at a time; and blocks are nothing that our flows use.
+    "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
+    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # by a file in ~/.prefect, whatever PREFECT_HOME says
+    # On a busy machine a SQLite database is locked for longer than the five seconds that it is given by itself.
+    "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
+    "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
+    # What becomes of task runs is written down once a second, or in fifties, and not each by itself: a run of many
+    # chunks then takes less than half of the server's time. What is left is written when the server ends.
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
+    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
+}
+_BRIEF = _SETTINGS | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}  # as Prefect's own for a run
+_CAUSE = re.compile(r"^(?:\w+\.)*[A-Z]\w*[a-z]\w*(?:: .*)?$", re.MULTILINE)  # the line of a traceback that says it
+
+
+class ServerFault(AligneryError, RuntimeError):
+    """The Prefect server did not start."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server of ours: the address of its API, and what it asks for, as `user:password`."""
+
+    api: str
+    auth: str = field(repr=False)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Prefect's settings of whoever talks to it."""
+        return {"PREFECT_API_URL": self.api, "PREFECT_API_AUTH_STRING": self.auth}
+
+    @contextmanager
+    def login_file(self, home: Path) -> Iterator[Path]:
+        """A file, for its owner to read, with what Prefect's pages in a browser ask for; gone after the block."""
+        path = home / f"login-{self.api.rsplit(':', 1)[-1].removesuffix('/api')}"
+        path.unlink(missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(self.auth + "\n")
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def bypass_proxy() -> None:
+    """Let nothing on this machine be asked through a proxy, in this process and in those that it starts.
+
+    Raises:
+        UsageError: a proxy is set that no client can be made with, not even one that would not use it.
+    """
+    for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy"):
+        if os.environ.get(name, "").lower().startswith("socks") and find_spec("socksio") is None:
+            raise UsageError(
+                f"{name}: got a SOCKS proxy, which needs the package socksio; install it (pip install socksio), or "
+                f"unset {name}"
+            )
+    kept = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host for host in (word.strip() for word in kept.split(",")) if host]
+    # Both spellings are read, by one library this one first and by another that one.
+    os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
+
+
+def named_or_own(lake: Path) -> Callable[[], None]:
+    """For this process's flows: the server that Prefect's settings name, or one that ends with the process.
+
+    Prefect would start one itself, once it is imported. Both take seconds, so here they go on side by side: call what
+    is returned where the flow is about to be run. Both raise as `own_server`, and UsageError for a named server that
+    lets us not in.
+
+    Args:
+        lake: the folder of the lake, beside which the server keeps its database.
+    """
+    bypass_proxy()
+    stack, await_healthy = ExitStack(), None
+    # The first to be registered is the last to be called: what Prefect still has to send to its server is sent by then.
+    atexit.register(stack.close)
+    if not os.environ.get("PREFECT_API_URL"):
+        home = private_home(lake)
+        keep_settings_in(home)
+        await_healthy = stack.enter_context(_starting(home, _BRIEF))
+
+    def settle() -> None:
+        from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+        if PREFECT_API_URL.value():  # by the environment, by the user's profile, or for an earlier flow
+            stack.close()
+            check_named()
+        elif await_healthy:
+            own = await_healthy(PATIENCE_S)
+            stack.enter_context(temporary_settings({PREFECT_API_URL: own.api, PREFECT_API_AUTH_STRING: own.auth}))
+
+    return settle
+
+
+def check_named() -> None:
+    """Raise UsageError unless the server that Prefect's settings name answers us; Prefect says it on 400 lines."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+    try:
+        with (
+            temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),
+            get_client(sync_client=True, httpx_settings={"timeout": 10}) as client,
+        ):
+            client.hello()
+    except httpx.HTTPError as error:
+        raise unreachable(str(PREFECT_API_URL.value()), error) from None
+
+
+def unreachable(api: str, error: Exception) -> UsageError:
+    """What to say of a named server that answered so."""
+    if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
+        return UsageError(
+            f"PREFECT_API_URL: the server at {mask(api)} refuses us as unauthorized; give what it asks for in "
+            "PREFECT_API_AUTH_STRING (or PREFECT_API_KEY), or unset PREFECT_API_URL"
+        )
+    return UsageError(
+        f"PREFECT_API_URL: nothing healthy answers at {mask(api)} ({excerpt(error)}); start that server, or unset the "
+        "variable"
+    )
+
+
+@contextmanager
+def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[Server]:
+    """A server, healthy. It ends with the block, or with this process, however that ends.
+
+    Args:
+        home: the folder of its database and its log.
+
+    Raises:
+        UsageError: its folder cannot be written to.
+        ServerFault: it ended, or it is not healthy in time.
+    """
+    with _starting(home) as await_healthy:
+        yield await_healthy(patience_s)
+
+
+def private_home(lake: Path) -> Path:
+    """Where our server for a lake keeps its database: never in ~/.prefect, which other installations write to.
+
+    It is PREFECT_HOME if that is set; else beside the lake; else, where that folder is another user's, in this user's
+    cache.
+    """
+    if given := os.environ.get("PREFECT_HOME"):
+        return Path(given).expanduser().absolute()
+    home = lake.absolute() / "prefect"
+    with suppress(OSError):  # said where the server is started, which writes there
+        if home.exists() and home.stat().st_uid != os.geteuid():
+            cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")).absolute()
+            home = cache / "alignery" / "prefect" / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        home.chmod(0o700)
+    return home
+
+
+def keep_settings_in(home: Path) -> None:
+    """For a user without a folder ~/.prefect: Prefect, once imported, would make one."""
+    if not os.path.exists(os.path.expanduser("~/.prefect")):
+        os.environ.setdefault("PREFECT_HOME", str(home))
+        os.environ.setdefault("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(home / "storage"))  # heeds no PREFECT_HOME
+
+
+@contextmanager
+def _starting(home: Path, settings: dict[str, str] = _SETTINGS) -> Iterator[Callable[[float], Server]]:
+    """A server that is being started; what is yielded waits until it is healthy, for so many seconds at most."""
+    log, token = home / "server.log", token_urlsafe(32)
+    auth = f"alignery:{token}"
+    remember(token)
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        log_file = os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
+    except OSError as error:
+        raise UsageError(
+            f"{home}: Prefect cannot keep its database there ({error.strerror}); a run writes to its folder: give "
+            "another --home, or PREFECT_HOME for Prefect alone"
+        ) from error
+    # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
+    with log_file:
+        began = log_file.tell()
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "flows.prefect_server_process"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log_file,
+            text=True,
+            cwd=home,
+            env=_environment() | settings | _places(home) | {"PREFECT_SERVER_API_AUTH_STRING": auth},
+            start_new_session=True,
+        )
+    assert child.stdout is not None
+    try:
+        own = Server(child.stdout.readline().strip(), auth)
+        yield partial(_await_healthy, child, own, partial(_cause, log, began))
+    finally:
+        child.terminate()
+        try:
+            child.wait(timeout=30)  # it still writes down what became of task runs
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        child.stdout.close()
+
+
+def _environment() -> dict[str, str]:
+    """Ours, without Prefect's settings, which are for the user's servers; the child works in another folder."""
+    own = {name: value for name, value in os.environ.items() if not name.upper().startswith("PREFECT_")}
+    if path := own.get("PYTHONPATH"):
+        own["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, filter(None, path.split(os.pathsep))))
+    return own
+
+
+def _places(home: Path) -> dict[str, str]:
+    """Prefect looks for its logging's settings in ~/.prefect, whatever PREFECT_HOME says."""
+    return {"PREFECT_HOME": str(home), "PREFECT_LOGGING_CONFIG_PATH": str(home / "logging.yml")}
+
+
+def _await_healthy(child: subprocess.Popen[str], own: Server, cause: Callable[[], str], patience_s: float) -> Server:
+    import httpx
+
+    until = time.monotonic() + patience_s
+    with httpx.Client(auth=tuple(own.auth.split(":")), timeout=5, trust_env=False) as client:  # type: ignore[arg-type]
+        while child.poll() is None and time.monotonic() < until:
+            try:
+                if client.get(f"{own.api}/ready").is_success:
+                    return own
+            except httpx.HTTPError:
+                pass  # not there yet
+            time.sleep(0.1)
+    ended = f"ended with exit code {child.returncode}"
+    how = ended if child.poll() is not None else f"is not healthy at {own.api} within {patience_s:.0f} s"
+    raise ServerFault(
+        f"the Prefect server {how}{cause()}; mend that, or start one by `prefect server start` and name it in "
+        "PREFECT_API_URL"
+    )
+
+
+def _cause(log: Path, began: int) -> str:
+    """What the server said of its end, as a part of a sentence; `began` is the log's length at its start."""
+    with log.open("rb") as log_file:
+        log_file.seek(began)
+        words = log_file.read().decode(errors="replace")
+    found = _CAUSE.findall(words) or [line for line in words.splitlines() if line.strip()]
+    return f": {excerpt(found[-1])}; all of it is in {log}" if found else f"; see {log}"

@@ -1,0 +1,151 @@
+"""The Prefect server that `flows.prefect_server` starts: `python -m flows.prefect_server_process`.
+
+It works in its home, the folder of its database, so that no path has to be quoted in a database URL and no settings
+are read from the folder that the user happens to be in.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hmac
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tasks.process import leash
+
+_URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+_DOCUMENTATION = ("/docs", "/redoc", "/openapi.json")  # FastAPI's own, beside the API
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class AccessCheck:
+    """In front of Prefect's app: only who knows the token is let in, and nobody whom a foreign web page sends.
+
+    A browser names the page that sends a request (Origin), and the name by which it found this server (Host): neither
+    may be another's. Prefect checks the token as well, but leaves out some routes; for a websocket it is the only one
+    who can, for there the token comes in the first message.
+    """
+
+    def __init__(self, app: Any, port: int, auth: str, ui: bool) -> None:
+        self._app, self._ui = app, ui
+        self._hosts = {f"{name}:{port}".encode() for name in ("127.0.0.1", "localhost", "[::1]")}
+        self._origins = {b"http://" + host for host in self._hosts}
+        self._token = b"Basic " + base64.b64encode(auth.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = scope["type"] != "lifespan" and self._refused(scope)
+        if not refused:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008, "reason": refused[1]})
+        else:
+            status, why = refused
+            headers = [(b"content-type", b"application/json")]
+            await send({"type": "http.response.start", "status": status, "headers": headers})
+            await send({"type": "http.response.body", "body": b'{"exception_message": "%s"}' % why.encode()})
+
+    def _refused(self, scope: Scope) -> tuple[int, str] | None:
+        def given(name: bytes) -> list[bytes]:
+            return [value for key, value in scope["headers"] if key == name]
+
+        hosts = given(b"host")
+        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
+            return 400, "Foreign host"
+        if not all(origin.lower() in self._origins for origin in given(b"origin")):
+            return 403, "Foreign origin"
+        if scope["type"] == "websocket" or self._is_open(scope["path"]):
+            return None
+        tokens = given(b"authorization")
+        if len(tokens) != 1 or not hmac.compare_digest(tokens[0], self._token):
+            return 401, "Unauthorized"
+        return None
+
+    def _is_open(self, path: str) -> bool:
+        """The pages of the UI, which ask for the token themselves; one of them looks first whether the API is there."""
+        return self._ui and (path == "/api/health" or not path.startswith(("/api", *_DOCUMENTATION)))
+
+
+def _open_database() -> None:
+    """Name the database of this version of Prefect, made if it is not there: another version's has another name.
+
+    It is made under another name, and by one process at a time, so that one that is there is whole.
+    """
+    database = Path(f"prefect-{version('prefect')}.db")
+    os.environ[_URL] = f"sqlite+aiosqlite:///{database}"
+    if not database.exists():
+        with open("migrate.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not database.exists():
+                _make(database, lock.fileno())
+    try:
+        with closing(sqlite3.connect(database, timeout=60)) as there:
+            there.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.Error as error:  # Prefect would say so for minutes, and stay
+        sys.exit(f"{database} cannot be read ({error}): delete it, for what is done stands in the lake")
+
+
+def _make(database: Path, lock: int) -> None:
+    new = Path(f"{database}.new")
+    for name in (new, database):
+        for left in ("", "-wal", "-shm", "-journal"):
+            Path(f"{name}{left}").unlink(missing_ok=True)
+    upgrade = [sys.executable, "-P", "-m", "prefect", "server", "database", "upgrade", "-y"]
+    own = os.environ | {_URL: f"sqlite+aiosqlite:///{new}"}
+    # The lock is handed on: it is held as long as the process that migrates lives, whatever becomes of this one.
+    with subprocess.Popen(upgrade, env=own, pass_fds=[lock]) as migrating:
+        try:
+            import prefect.server.api.server  # noqa: F401  (seconds, in which that one works)
+
+            migrating.wait()
+        except BaseException:
+            migrating.kill()
+            raise
+    if migrating.returncode:
+        sys.exit(migrating.returncode)  # it has said why
+    with closing(sqlite3.connect(new)) as made:
+        made.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it in the one file that is renamed
+    new.rename(database)
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end what we have started
+    leash()
+    os.umask(0o077)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        address = f"http://127.0.0.1:{port}"
+        print(f"{address}/api", flush=True)
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on there
+        # Read when Prefect is imported, as is the database's URL.
+        os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
+        os.environ["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] = address
+        _open_database()
+        _serve(listener, port)
+
+
+def _serve(listener: socket.socket, port: int) -> None:
+    import uvicorn
+    from prefect.server.api.server import create_app
+
+    ui = "PREFECT__SERVER_EPHEMERAL" not in os.environ
+    app = AccessCheck(create_app(final=True), port, os.environ["PREFECT_SERVER_API_AUTH_STRING"], ui)
+    config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=3)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""The loop, as `alignery serve` runs it: `cycle` on a schedule, `retrain_published` for each publication.
+
+A cycle refreshes and publishes; what is published is an event; the event trains a model if the policy holds; the gate
+decides on the model; and a preset that says `follow: [generator]` has it write the next cycle. Both flows do only what
+is not done yet, so each may be killed and started again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from prefect import Flow, State, flow
+from prefect.client.schemas.objects import FlowRun
+
+from alignery.config.preset import Preset, load
+from alignery.pipeline.run import WORK, Run, alone
+from flows.promote import promote
+from flows.publish import publish
+from flows.refresh import refresh
+from flows.retrain import retrain
+from prompts import digest
+from tasks.process import leash
+from tasks.train import policy
+from warehouse import Lake, model_registry
+from warehouse.query.since_last_training import fresh
+
+ALIAS = "retrain"  # under which the decisions on tags stand
+
+
+def _told(flow: Flow, flow_run: FlowRun, state: State) -> None:
+    _say(f"{flow.name} {state.name}: {state.message}")
+
+
+def _say(text: str) -> None:
+    print(f"alignery: {text}", file=sys.stderr, flush=True)
+
+
+@flow(name="cycle", on_failure=[_told], on_crashed=[_told])
+async def cycle(preset: str = "nano", home: Path = Path(".alignery")) -> str | None:
+    """Refresh, and publish what came of it. Returns the tag, or None where nothing new was published.
+
+    Args:
+        preset: a shipped preset's name, or the path of a .yaml file.
+        home: the folder of the lake.
+    """
+    async with _at_work(load(preset), home):
+        summary = await refresh(preset, home)
+        told = f"{summary.accepted} of {summary.target} accepted, {summary.sent} requests sent"
+        _say(f"refresh {summary.state}: {summary.message or told}")
+        publication = await publish(preset, home)
+        _say(f"published {publication.tag}" if publication.created else f"nothing new since {publication.tag}")
+        return publication.tag if publication.created else None
+
+
+@flow(name="retrain_published", on_failure=[_told], on_crashed=[_told])
+async def retrain_published(
+    preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None
+) -> dict[str, str]:
+    """Train on a published tag if the preset's `retrain_when` holds, and put what was trained through the gate.
+
+    Args:
+        preset: says the policy, the recipes and the gate.
+        home: the folder of the lake.
+        tag: the publication; the newest when left out.
+
+    Returns:
+        What was decided now: the tag's "retrain" or "held back", and each model's "promoted" or "kept".
+    """
+    made = load(preset)
+    async with _at_work(made, home) as lake:
+        decided = await asyncio.to_thread(decide, made, lake, tag)
+        _say(f"{decided['tag']}: {decided['reasons'][0]}")
+        states = {decided["tag"]: decided["state"]}
+        if decided["state"] == "retrain":
+            await retrain(preset, home, decided["tag"])
+            for one in await promote(preset, home) if made.evaluate else []:
+                states[str(one.path)] = one.state
+                _say(f"{Path(one.path or '').name}: {one.reasons[0]}")
+        return states
+
+
+@asynccontextmanager
+async def _at_work(preset: Preset, home: Path) -> AsyncIterator[Lake]:
+    """One of these flows at a time; it ends with the `alignery serve` that started it, however that ends."""
+    if "PREFECT__FLOW_RUN_ID" in os.environ:  # in a process that Prefect started for it
+        leash()
+        # A terminal's Ctrl-C is for `serve`, which stops this process by SIGTERM; Prefect dies of that on fifty lines.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
+        logging.getLogger("asyncio").addFilter(lambda record: "asyncio.run() shutdown" not in record.getMessage())
+    async with alone(preset.place(home), WORK) as lake:
+        yield lake
+
+
+def decide(preset: Preset, lake: Lake, tag: str | None = None) -> dict[str, Any]:
+    """Whether a tag trains a model: the row of `decisions`, written unless it is there.
+
+    Raises:
+        LakeError: no such tag is published.
+    """
+    found = fresh(lake, tag)
+    rules = preset.retrain_when
+    id = digest(ALIAS, found.tag, rules.model_dump(mode="json"))
+    known = [row for row in model_registry.decisions(lake, ALIAS) if row["id"] == id]
+    if known:
+        return known[0]
+    made = policy.decide(rules, found.accepted, found.reject_rate, found.duplicate_rate, found.since)
+    row = {
+        "id": id,
+        "alias": ALIAS,
+        "state": "retrain" if made.retrain else "held back",
+        "decided_by": "policy",
+        "reasons": list(made.reasons),
+        "figures": json.dumps(asdict(found)),
+        "policy": rules.model_dump_json(),
+        "tag": found.tag,
+    }
+    with Run(lake, "retrain_published", preset) as run:
+        run.start()
+        lake.write("decisions", [row], run_id=run.id, message=f"{found.tag}: {row['state']}")
+        run.end("finished", {found.tag: row["state"]})
+    return row

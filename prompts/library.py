@@ -1,0 +1,315 @@
+"""What is said: prompts, principles, rules, topics and seeds as strict data files, known by their content.
+
+A `Library` is a variant (`full` for real models, `nano` for the embedded one) and, if the user has
+one, an overlay folder whose files stand in front of the shipped ones. Nothing is loaded by a free
+path: an id such as `constitutional/critique` names `constitutional/critique.yaml`, or
+`constitutional/critique.nano.yaml` under the variant `nano`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from alignery.textfiles import read_jsonl, read_yaml
+from alignery.untrusted import excerpt
+from alignery.validation import Filled, validated
+from prompts.overlay import check as check_overlay
+from prompts.overlay import misplaced
+from prompts.templates import PromptError, rendered, variables_of
+
+__all__ = ["HERE", "VARIANTS", "Library", "Message", "Prompt", "PromptError", "digest"]
+
+Message = dict[str, str]
+HERE = Path(__file__).parent
+VARIANTS = ("full", "nano")
+_ID = re.compile(r"[\w-]+(/[\w-]+)+")
+
+
+def digest(*parts: Any) -> str:
+    """The content hash used for every id and key: 32 hex digits (blake2b-128) of the canonical JSON."""
+    return hashlib.blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Turn(_Strict):
+    role: Literal["system", "user", "assistant"]
+    content: Filled
+
+
+class PromptFile(_Strict):
+    """One prompt: either `text` (sent as it is) or `messages` (sent through the model's chat template)."""
+
+    id: Filled
+    about: Filled
+    variables: list[Filled]
+    text: Filled | None = None
+    messages: list[Turn] | None = Field(default=None, min_length=1)
+    stop: list[Annotated[str, Field(min_length=1)]] = []
+
+
+class Principle(_Strict):
+    """A constitutional principle: the request for a critique, the paired request for a revision, and what makes one
+    answer better than another; where that is not said, the revision's request is."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    critique: Filled
+    revision: Filled
+    comparison: Filled | None = None
+
+    @property
+    def criterion(self) -> str:
+        return self.comparison or self.revision
+
+    @property
+    def critique_hash(self) -> str:
+        return digest(self.critique)
+
+    @property
+    def revision_hash(self) -> str:
+        return digest(self.revision)
+
+    @property
+    def criterion_hash(self) -> str:
+        return digest(self.criterion)
+
+
+class Rule(_Strict):
+    """A SELF-ALIGN rule, cited by its number (its place in the file, from 1) and its name."""
+
+    name: Filled
+    text: Filled
+
+
+class Exemplar(_Strict):
+    """A SELF-ALIGN demonstration: a query, the internal thoughts that cite rules, and the answer."""
+
+    query: Filled
+    thought: Filled
+    answer: Filled
+
+
+class Seed(_Strict):
+    """A seed task written by a person; `input` is empty where the instruction says all of it.
+
+    Who only writes instructions after it needs neither `output` nor `classification` (its output is one of few labels).
+    """
+
+    topic: Filled
+    instruction: Filled
+    input: str = ""
+    output: str = ""
+    classification: bool = False
+
+    @property
+    def whole(self) -> str:
+        """Instruction and input in one line: a task that can be done from its own words alone."""
+        if not self.input:
+            return self.instruction
+        asked = self.instruction if self.instruction.endswith("?") else self.instruction.rstrip(".:") + ":"
+        return f"{asked} {' '.join(self.input.split())}"
+
+
+class QuestionType(_Strict):
+    """A kind of question that models fail at: what it is, topics it has from the start, a question on the first."""
+
+    name: Filled
+    hint: Filled
+    topics: list[Filled] = Field(min_length=1)
+    question: Filled
+
+
+class _Constitution(_Strict):
+    principles: list[Principle] = Field(min_length=1)
+
+
+class _Rules(_Strict):
+    identity: str = ""  # the words with which each thought begins; none for a model that was not taught any
+    rules: list[Rule] = Field(min_length=1)
+    exemplars: list[Exemplar]
+
+    @model_validator(mode="after")
+    def _exemplars_begin_so(self) -> _Rules:
+        for exemplar in self.exemplars:
+            if not exemplar.thought.startswith(self.identity):
+                raise ValueError(f"the thought {exemplar.thought[:40]!r} does not begin with the identity")
+        return self
+
+
+class _Topics(_Strict):
+    topics: list[Filled] = Field(min_length=1)
+
+
+class _Types(_Strict):
+    types: list[QuestionType] = Field(min_length=1)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A loaded prompt. `hash` covers what is sent (text or messages, and stops), not the commentary."""
+
+    id: str
+    turns: tuple[tuple[str, str], ...]  # (role, Jinja source); a raw text has the one role ""
+    stop: tuple[str, ...]
+    variables: frozenset[str]
+    path: Path
+
+    @cached_property
+    def hash(self) -> str:
+        return digest(self.turns, self.stop)
+
+    @property
+    def source(self) -> str:
+        """The whole template as one readable text, for the `prompts` table."""
+        return "\n".join(f"[{role}]\n{text}" if role else text for role, text in self.turns)
+
+    def following(self, *words: str) -> tuple[str, ...]:
+        """Words as they would follow the prompt: joined to a raw text by a space, in a chat as they are."""
+        return tuple(f" {word}" for word in words) if self.turns[0][0] == "" else words
+
+    def render(self, **values: Any) -> str | list[Message]:
+        """The text, or the chat messages, with every variable filled.
+
+        Raises:
+            PromptError: a variable is missing, or one was given that the prompt does not use.
+        """
+        if missing := sorted(self.variables - values.keys()):
+            raise PromptError(f"{self.path}: missing {missing}; give every one of {sorted(self.variables)}")
+        if unused := sorted(values.keys() - self.variables):
+            raise PromptError(f"{self.path}: got {unused}, which the prompt does not use; drop them")
+        try:
+            texts = [(role, rendered(text, values)) for role, text in self.turns]
+        except PromptError as error:
+            raise PromptError(f"{self.path}: {error}") from error
+        if self.turns[0][0] == "":
+            return texts[0][1]
+        return [{"role": role, "content": text} for role, text in texts]
+
+
+@dataclass(frozen=True)
+class Library:
+    """All words of a run: a variant and, in front of the shipped files, an optional overlay folder."""
+
+    variant: str = "full"
+    overlay: Path | None = None
+
+    def path(self, id: str, suffix: str = "yaml") -> Path:
+        """The file behind an id. Raises PromptError naming what there is when there is none."""
+        if self.variant not in VARIANTS:
+            raise PromptError(f"prompts: got variant {self.variant!r}, expected one of {list(VARIANTS)}")
+        name = f"{id}.{suffix}" if self.variant == "full" else f"{id}.{self.variant}.{suffix}"
+        folders = [folder for folder in (self.overlay, HERE) if folder is not None]
+        if not _ID.fullmatch(id):
+            raise PromptError(f"prompts: got the id {excerpt(id, 80)!r}, expected one such as respond/answer")
+        for folder in folders:
+            if os.path.isfile(folder / name):  # unlike Path's, False where the folder may not be read
+                return folder / name
+        if self.overlay and (meant := misplaced(self.overlay, name)):
+            raise PromptError(f"words.overlay: got {excerpt(meant)}, which nothing reads; rename it to {name}")
+        known = sorted(str(p.relative_to(HERE)) for p in HERE.rglob(f"*.{suffix}"))
+        raise PromptError(f"no prompt file {name} in {[str(f) for f in folders]}; there are {known}")
+
+    def check(self, asked: Sequence[str] = ()) -> None:
+        """That every file of the overlay is read, and can be.
+
+        Args:
+            asked: ids of prompts that a preset names itself, such as `judge/helpful`.
+
+        Raises:
+            PromptError, TextFileError: a misplaced file, with the nearest right name; a bad one, with its fault.
+        """
+        if self.overlay is None:
+            return
+        shipped = {path.relative_to(HERE).as_posix() for each in ("yaml", "jsonl") for path in HERE.rglob(f"*.{each}")}
+        known = {f"{name.split('.')[0]}.{name.rpartition('.')[2]}" for name in shipped} | {f"{id}.yaml" for id in asked}
+        data = {
+            "constitutional/constitution": self.principles,
+            "self_align/rules": self.rules,
+            "self_instruct/topics": self.topics,
+            "self_instruct/seeds": self.seeds,
+            "red_team/types": self.question_types,
+        }
+        for path in check_overlay(self.overlay, self.variant, VARIANTS, known):
+            id = path.relative_to(self.overlay).as_posix().split(".")[0]
+            data.get(id, partial(self.prompt, id))()
+
+    def prompt(self, id: str) -> Prompt:
+        path = self.path(id)
+        file = _read(path, PromptFile)
+        if file.id != id:
+            raise PromptError(f"{path}: id is {file.id!r}, expected {id!r}; the id must follow the file's name")
+        if (file.text is None) == (file.messages is None):
+            raise PromptError(f"{path}: give either 'text' or 'messages', and not both")
+        turns = [("", file.text)] if file.text is not None else [(t.role, t.content) for t in file.messages or []]
+        _check_variables(path, [text for _, text in turns], file.variables)
+        return Prompt(id, tuple(turns), tuple(file.stop), frozenset(file.variables), path)
+
+    def principles(self, id: str = "constitutional/constitution") -> list[Principle]:
+        path = self.path(id)
+        principles = _read(path, _Constitution).principles
+        _unique(path, "principle id", [p.id for p in principles])
+        return principles
+
+    def rules(self, id: str = "self_align/rules") -> tuple[list[Rule], list[Exemplar]]:
+        file = _read(self.path(id), _Rules)
+        return file.rules, file.exemplars
+
+    def identity(self, id: str = "self_align/rules") -> str:
+        """The words with which each thought under the rules begins; empty where there are none."""
+        return _read(self.path(id), _Rules).identity
+
+    def topics(self, id: str = "self_instruct/topics") -> list[str]:
+        path = self.path(id)
+        topics = _read(path, _Topics).topics
+        _unique(path, "topic", topics)
+        return topics
+
+    def question_types(self, id: str = "red_team/types") -> list[QuestionType]:
+        path = self.path(id)
+        types = _read(path, _Types).types
+        _unique(path, "type", [type.name for type in types])
+        return types
+
+    def seeds(self, id: str = "self_instruct/seeds") -> list[Seed]:
+        """The seed tasks, one JSON object a line. A bad line is named by its number."""
+        path = self.path(id, "jsonl")
+        seeds = [validated(Seed, value, f"{path}: line {line}", PromptError) for line, value in read_jsonl(path)]
+        if not seeds:
+            raise PromptError(f'{path}: no seeds; give at least one line {{"topic": …, "instruction": …}}')
+        return seeds
+
+
+def _read(path: Path, model: type[_Model]) -> _Model:
+    return validated(model, read_yaml(path), str(path), PromptError)
+
+
+def _check_variables(path: Path, sources: Sequence[str], declared: Sequence[str]) -> None:
+    try:
+        used = set().union(*map(variables_of, sources))
+    except PromptError as error:
+        raise PromptError(f"{path}: {error}") from error
+    if used != set(declared):
+        raise PromptError(
+            f"{path}: variables says {sorted(declared)}, the template uses {sorted(used)}; make them agree"
+        )
+
+
+def _unique(path: Path, what: str, names: Sequence[str]) -> None:
+    if twice := sorted(name for name, times in Counter(names).items() if times > 1):
+        raise PromptError(f"{path}: the {what} {excerpt(twice, 120)} stands twice; give each its own")

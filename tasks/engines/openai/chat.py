@@ -1,0 +1,156 @@
+"""The chat API's dialects: the fields of a request, and what an answer says, whoever's server it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from alignery.untrusted import excerpt
+from tasks.engines.protocol import RequestRefused, Sampling
+from tasks.engines.tokenization import form
+
+LIMITS = ("max_tokens", "max_completion_tokens")  # the two names of one field
+# A server of one's own fills what a request leaves out from the model's generation_config.json or from its own
+# defaults. Its `owned_by` in the list of models says who it is; this turns off what it would fill.
+_NO_PENALTIES = {"frequency_penalty": 0.0, "presence_penalty": 0.0}
+OFF: Mapping[str, Mapping[str, Any]] = {
+    "vllm": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, **_NO_PENALTIES},
+    "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **_NO_PENALTIES},
+    "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **_NO_PENALTIES},
+}
+_LARGEST = 2**31 - 1  # of a count, as the lake's columns hold it
+_CUT = {"length", "max_tokens", "max_output_tokens", "max_length", "model_length", "token_limit", "incomplete"}
+_UNWANTED = {
+    *("content_filter", "content_filtered", "safety", "refusal", "sensitive", "guardrail_intervened", "blocklist"),
+    *("recitation", "prohibited_content", "spii", "tool_calls", "tool_call", "tool_use", "function_call"),
+}
+_BROKEN = {"error", "abort", "aborted", "cancelled", "canceled", "timeout", "malformed_response"}
+_NO_SUCH_FIELD = re.compile(
+    r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|not permitted|not allowed|not accept|extra_forbidden"
+    r"|not a valid (?:parameter|field)|invalid (?:parameter|field|argument)|cannot both",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What an answer says. `tokens` are those of the prompt, of the reply, and of the prompt those that were cached."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    tokens: tuple[int, int, int | None]
+
+
+def fields(sampling: Sampling, owner: str = "") -> dict[str, Any]:
+    """The request's fields: what is recorded of a sampling is sent, so that it is what was drawn.
+
+    Temperature and top_p always. The rest, at its default, means the same everywhere, and vendors refuse fields that
+    they do not know: so it is sent where it says something, or where the server (`owner`) would fill it.
+    """
+    always: dict[str, Any] = {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature}
+    always |= {"top_p": sampling.top_p, **OFF.get(owner, {})}
+    said = {
+        "top_k": (sampling.top_k, 0),
+        "frequency_penalty": (sampling.frequency_penalty, 0.0),
+        "presence_penalty": (sampling.presence_penalty, 0.0),
+        "stop": (list(sampling.stop), []),
+        "seed": (sampling.seed, None),
+        "structured_outputs": (form(sampling), None),
+    }
+    return always | {name: value for name, (value, default) in said.items() if value != default}
+
+
+def body(
+    model: str,
+    wanted: Mapping[str, Any],
+    options: Mapping[str, Any],
+    limit_field: str = "max_tokens",
+    most: int | None = None,
+) -> dict[str, Any]:
+    """A request's body: the spec's options over the fields wanted, without those that are null there.
+
+    Args:
+        limit_field: what the server calls max_tokens.
+        most: where it is given, the limit whatever the options say.
+    """
+    renamed = {limit_field if name == "max_tokens" else name: value for name, value in wanted.items()}
+    whole = {"model": model, **renamed, **options}
+    if most is not None:
+        whole |= {name: most for name in LIMITS if whole.get(name) is not None}
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+def advice(sent: Mapping[str, Any], refusal: str) -> str:
+    """What to set in the preset where a server refuses a field by its name; empty where it speaks of something else."""
+    if not _NO_SUCH_FIELD.search(refusal):
+        return ""
+    named = [name for name in sent if name not in ("model", "messages", "prompt") and _names(refusal, name)]
+    if not named:
+        return ""
+    first = min(named, key=refusal.index)
+    if first == "max_tokens" and "max_completion_tokens" in refusal:
+        return "; set max_tokens_field: max_completion_tokens in the engine's spec"
+    return f"; leave it out with options: {{{first}: null}} in the engine's spec"
+
+
+def _names(words: str, field: str) -> bool:
+    return re.search(rf"(?<![A-Za-z0-9_]){re.escape(field)}(?![A-Za-z0-9_])", words) is not None
+
+
+def reply(answer: Mapping[str, Any]) -> Reply:
+    """The reply in an answer.
+
+    The reason why it ended is an open vocabulary. `length` and its like are a reply cut short; a filter, a refusal and
+    a tool call (none was offered) are no reply; every other word, and none, ends a whole reply if there is text.
+
+    Raises:
+        RequestRefused: it ended otherwise, or the model refused; in the server's words.
+        LookupError, TypeError, ValueError, AttributeError: it is no answer.
+    """
+    choice = answer["choices"][0]
+    message = choice.get("message")
+    text = _text(choice["text"] if message is None else message.get("content"))
+    ended = choice.get("finish_reason")
+    said = re.sub(r"[\W_]+", "_", ended[:100]).strip("_").casefold() if isinstance(ended, str) else ""
+    if said in _BROKEN:
+        raise ValueError(f"the server broke off: finish_reason {said}")
+    if not text and isinstance(message, Mapping) and (refusal := message.get("refusal")):
+        raise RequestRefused(f"the model refused: {excerpt(refusal)}")
+    if said in _UNWANTED or not (text or said in _CUT or said in ("stop", "eos", "end_turn", "stop_sequence")):
+        raise RequestRefused(f"the server ended the reply with finish_reason {excerpt(repr(ended))}")
+    return Reply(text, "length" if said in _CUT else "stop", _tokens(answer.get("usage")))
+
+
+def _text(content: Any) -> str:
+    """The text of a content: a string, null, or a list of parts, of which those of text count."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise TypeError("the content of a reply is a string, a list of parts or null")
+    parts = [part if isinstance(part, str) else _part(part) for part in content]
+    return "".join(parts)
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    if part["type"] not in ("text", "output_text"):
+        return ""
+    if not isinstance(part["text"], str):
+        raise TypeError("a part's text is a string")
+    return part["text"]
+
+
+def _tokens(usage: Any) -> tuple[int, int, int | None]:
+    """Tokens of prompt and reply, 0 where they are not known, and of the prompt those that were cached."""
+    usage = usage if isinstance(usage, Mapping) else {}
+    details = usage.get("prompt_tokens_details")
+    cached = count(details.get("cached_tokens")) if isinstance(details, Mapping) else None
+    return count(usage.get("prompt_tokens")) or 0, count(usage.get("completion_tokens")) or 0, cached
+
+
+def count(value: Any) -> int | None:
+    """A whole number that a column of the lake holds; None for all else, for a silly count spoils no answer."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST:
+        return None
+    return int(value) if value == int(value) else None

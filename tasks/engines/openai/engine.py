@@ -1,0 +1,306 @@
+"""Any OpenAI-compatible server, or several that serve the same model: patient with servers, exact about rows.
+
+A request that brings no answer is sent again, after what `Retry-After` says or a doubling pause with jitter. Whose
+fault it is decides what comes of it:
+
+- 400, 413, 422 and the like speak of the request: `RequestRefused` at once, in the server's words.
+- 429 speaks of the server's load: fewer are sent at once (see `replicas`), and the request waits for its turn.
+- A connection that is refused speaks of the server: it is out until it answers again, and no request is the worse.
+- 5xx, resets, stalls and garbled answers may be either's. After `retries` more tries (one, if it ran out of time) the
+  server is asked for one token: if it gives it, the request is refused; if not, it is out, and the request waits for
+  it and has one more try.
+- 401, 403, 404 and redirects likewise, at the first: a server that refuses the one token too ends the run at once.
+
+With every server out for `give_up_after_s` the engine is down. An answer that was read is never asked for again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from alignery.untrusted import excerpt
+from prompts import Message
+from tasks.engines.openai import chat, option_probs
+from tasks.engines.openai.http import Busy, Doubtful, Failed, Slow, Trouble, Unreachable, Wire
+from tasks.engines.openai.replicas import SUSPECT, Replica, Replicas
+from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling
+from tasks.engines.specs import OpenAISpec
+from tasks.engines.thoughts import without_thought
+from tasks.engines.tokenization import cut, tidy
+
+BUSY_TRIES = 20  # a request that was put off so often while others were answered is too big for the server's limit
+CHAT, TEXT = "chat/completions", "completions"
+
+_T = TypeVar("_T")
+
+
+@dataclass
+class _Woes:
+    """What one request has been through."""
+
+    since: float = math.inf  # its first trouble
+    tries: int = 0
+    breaks: int = 0  # tries that did not just take too long
+    put_off: int = 0
+    last: Replica | None = None
+
+
+class ServerEngine:
+    """Made by `open_server`, in the event loop that it will be used in."""
+
+    def __init__(self, spec: OpenAISpec) -> None:
+        self.identity = spec.identity()
+        self._spec, self._path = spec, CHAT
+        self.replicas = Replicas(spec, self._question)
+        self._owner: str | None = None  # whose server it is, as its list of models says; "" where that says nothing
+        self._exact: bool | None = None  # whether it is a vLLM server, which gives any token's log-probability
+        self._mute = False  # gives no log-probabilities at all
+        self._asking: asyncio.Event | None = None  # set once the question whose server it is has its answer, or failed
+        self._looking, self._suspects = asyncio.Lock(), asyncio.Lock()
+
+    async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
+        path = self._take_path(prompt)
+        owner = await self._whose() if self._owner is None else self._owner
+        body = self._body(prompt, chat.fields(sampling, owner))
+        reply, latency_s = await self._send_timed(path, body, chat.reply)
+        text, found = cut(without_thought(reply.text), sampling.stop)
+        tokens_in, tokens_out, cached = reply.tokens
+        reason = "stop" if found else reply.finish_reason
+        return Completion(tidy(text), reason, tokens_in, tokens_out, latency_s, cached)
+
+    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
+        """Probabilities of the options as the reply's beginning, by the best that the server has.
+
+        A vLLM server gives the log-probability of any token, so any options are exact. Another gives those of the 20
+        likeliest tokens: exact for options of one token, and one that is not among them counts as 0. Where that cannot
+        tell (no log-probabilities, or options of several tokens) `choose_draws` replies are drawn and counted, which
+        the result's `draws` says.
+
+        Raises:
+            RequestRefused: the server refuses the prompt, or no reply that was drawn begins with an option.
+        """
+        self._take_path(prompt)
+        if await self._is_exact():
+            return await self._by_tokens(prompt, options)
+        given = None if self._mute else await self._top(prompt)
+        if given and (weights := option_probs.among_top(given, options)):
+            return Probabilities.of(weights)
+        drawn = await self._by_draws(prompt, options)
+        self._mute = given is None  # known only now: a bad prompt is refused in both ways
+        return drawn
+
+    async def _top(self, prompt: str | list[Message]) -> list[tuple[str, float]] | None:
+        """The likeliest first tokens and their log-probabilities; None where the server has no such thing."""
+        asked = (
+            {"logprobs": option_probs.TOP}
+            if isinstance(prompt, str)
+            else {"logprobs": True, "top_logprobs": option_probs.TOP}
+        )
+        try:
+            body = self._body(prompt, asked | {"max_tokens": 1, "temperature": 1.0}, most=1)
+            return await self._send(self._take_path(prompt), body, option_probs.top_of)
+        except RequestRefused:  # of the fields, or of the prompt: then the draws are refused too, and say so
+            return None
+
+    async def _by_draws(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
+        longest = max(map(len, options)) + 1  # in characters, and so in tokens
+        draws = [Sampling(1.0, max_tokens=longest, seed=seed) for seed in range(self._spec.choose_draws)]
+        replies = await asyncio.gather(*(self.generate(prompt, sampling) for sampling in draws))
+        return Probabilities.of(option_probs.counted([reply.text for reply in replies], options), draws=len(draws))
+
+    async def _by_tokens(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
+        ids, *option_ids = await asyncio.gather(
+            self._tokens(prompt), *(self._tokens(option, add_special_tokens=False) for option in options)
+        )
+        if not all(option_ids):
+            raise RequestRefused(f"one of the options {list(options)} is no token of the model; give words")
+        if all(len(option) == 1 for option in option_ids):
+            wanted = [option[0] for option in option_ids]
+            logs = await self._send(TEXT, *option_probs.first_token(self._body(ids, {}), wanted))
+        else:
+            asked = (option_probs.whole_option(self._body([*ids, *option], {}), option) for option in option_ids)
+            logs = await asyncio.gather(*(self._send(TEXT, *one) for one in asked))
+        top = max(logs)
+        return Probabilities.of([math.exp(log - top) for log in logs])
+
+    async def _tokens(self, prompt: str | list[Message], **more: Any) -> list[int]:
+        asked = {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt}
+        template = {name: value for name, value in self._spec.options.items() if name == "chat_template_kwargs"}
+        body = {"model": self._spec.model, **asked, **template, **more}
+        return await self._send("/tokenize", body, lambda answer: [int(token) for token in answer["tokens"]])
+
+    async def _is_exact(self) -> bool:
+        async with self._looking:
+            if self._exact is None:
+                self._exact = await self._whose() == "vllm"
+                if self._exact:
+                    try:
+                        await self._tokens("a")
+                    except RequestRefused:  # a gateway that does not hand on /tokenize
+                        self._exact = False
+        return self._exact
+
+    async def _whose(self) -> str:
+        """Whose server it is: the first of `chat.OFF` that owns one of its models. It is asked once.
+
+        One request asks, and the others wait for its answer all together: in the turn of a lock, each would cost a
+        round of the event loop. Where it fails, another asks.
+        """
+        while self._owner is None:
+            if self._asking:
+                await self._asking.wait()
+                continue
+            self._asking = asyncio.Event()
+            try:
+                self._owner = await self._ask_whose()
+            finally:
+                self._asking.set()
+                self._asking = None
+        return self._owner
+
+    async def _ask_whose(self) -> str:
+        try:
+            owners = await self._send("models", None, _owners)
+        except RequestRefused:  # no list of models
+            return ""
+        return next((owner for owner in chat.OFF if owner in owners), "")
+
+    def _take_path(self, prompt: str | list[Message]) -> str:
+        """Where a prompt goes, and from now on the question to a server in doubt."""
+        self._path = TEXT if isinstance(prompt, str) else CHAT
+        return self._path
+
+    def _body(
+        self, prompt: str | list[Message] | list[int], fields: dict[str, Any], most: int | None = None
+    ) -> dict[str, Any]:
+        spec = self._spec
+        key = "messages" if prompt and isinstance(prompt, list) and isinstance(prompt[0], dict) else "prompt"
+        return chat.body(spec.model, {key: prompt, **fields}, spec.options, spec.max_tokens_field, most)
+
+    async def _question(self, wire: Wire) -> None:
+        """Ask for one token, never the same twice: a gateway that caches must not answer for a dead model."""
+        seed = random.getrandbits(31)
+        words, fields = f"Say yes. ({seed})", chat.fields(Sampling(max_tokens=1, seed=seed))
+        asked: str | list[Message] = words if self._path == TEXT else [{"role": "user", "content": words}]
+        content = json.dumps(self._body(asked, fields, most=1)).encode()
+        await _ask(wire, self._path, content, self._spec.probe_timeout_s, chat.reply)
+
+    async def _send(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], _T]) -> _T:
+        found, _ = await self._send_timed(path, body, read)
+        return found
+
+    async def _send_timed(
+        self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], _T]
+    ) -> tuple[_T, float]:
+        """What `read` makes of the answer, from whichever server gives one, and the seconds that this one took.
+
+        What it cannot read is no answer.
+        """
+        content, woes = None if body is None else json.dumps(body).encode(), _Woes()
+        while True:
+            # One that kills the server takes all others under way with it. So those that broke twice go one at a time:
+            # the guilty one then fails without them.
+            async with self._suspects if woes.breaks >= 2 else nullcontext():
+                replica = await self.replicas.enter(woes.last)
+                sent = time.perf_counter()
+                try:
+                    found = await _ask(replica.wire, path, content, self._spec.timeout_s, read)
+                    if path in (CHAT, TEXT):  # another answer does not prove that the model lives
+                        self.replicas.answered(replica)
+                    return found, time.perf_counter() - sent
+                except Trouble as trouble:
+                    await self._bear(replica, trouble, woes)
+                except RequestRefused as refusal:
+                    if fix := chat.advice(body or {}, str(refusal)):
+                        raise RequestRefused(f"{refusal}{fix}") from refusal
+                    raise
+                finally:
+                    self.replicas.leave(replica)
+
+    async def _bear(self, replica: Replica, trouble: Trouble, woes: _Woes) -> None:
+        """Wait until the request may be sent again; its place stays taken, so that a server in trouble gets less.
+
+        Raises:
+            RequestRefused, EngineDown: it may not.
+        """
+        self.replicas.check()
+        now, limit_s = time.monotonic(), self._spec.give_up_after_s
+        woes.since, woes.last = min(woes.since, now), replica
+        if isinstance(trouble, Busy | Unreachable) and now - max(woes.since, self.replicas.answered_at) >= limit_s:
+            raise EngineDown(f"{replica.url} answered nothing for {limit_s:g} s; last: {trouble}", recoverable=True)
+        if isinstance(trouble, Unreachable):
+            self.replicas.take_out(replica, trouble)
+        elif isinstance(trouble, Doubtful):
+            woes.tries += 1
+            # One that is out and back again after each try does answer others.
+            if await self.replicas.vouch(replica) or woes.tries > self._spec.retries + 1:
+                raise RequestRefused(f"the server answers others and refuses this request with {trouble}")
+        elif isinstance(trouble, Busy):
+            self.replicas.refused(replica)
+            woes.put_off += 1
+            if woes.put_off >= BUSY_TRIES and replica.heard > woes.since:
+                raise RequestRefused(
+                    f"the server answers others and put this off {woes.put_off} times, last: {trouble}"
+                )
+            await self._rest(replica, trouble, woes.put_off)
+        elif await self._is_own_fault(replica, trouble, woes):
+            raise RequestRefused(f"the server answers others; this request failed {woes.tries} times, last: {trouble}")
+        elif replica.nurse is None:
+            await self._rest(replica, trouble, woes.tries)
+
+    async def _rest(self, replica: Replica, trouble: Trouble, number: int) -> None:
+        """As long as Retry-After says and a little more, else a pause that doubles, with jitter."""
+        told, spec = trouble.pause_s, self._spec
+        if told is None:
+            longest = min(spec.longest_pause_s, spec.first_pause_s * 2 ** (number - 1))
+            await asyncio.sleep(longest * random.uniform(0.5, 1.0))
+        elif told <= spec.give_up_after_s:
+            await asyncio.sleep(told + random.uniform(0.0, min(1.0, 0.1 * told)))
+        else:
+            self.replicas.take_out(replica, trouble)
+
+    async def _is_own_fault(self, replica: Replica, trouble: Trouble, woes: _Woes) -> bool:
+        # What ran out of time is tried once more and not `retries` times: each try may cost minutes.
+        woes.breaks += not isinstance(trouble, Slow)
+        woes.tries += max(1, self._spec.retries - woes.tries) if isinstance(trouble, Slow) else 1
+        replica.failures += 1
+        if woes.tries > self._spec.retries:
+            # One more try went to a server that had just shown that it lives.
+            return woes.tries > self._spec.retries + 1 or await self.replicas.vouch(replica)
+        if replica.failures >= SUSPECT:
+            await self.replicas.vouch(replica)
+        return False
+
+
+async def _ask(
+    wire: Wire, path: str, content: bytes | None, limit_s: float, read: Callable[[dict[str, Any]], _T]
+) -> _T:
+    answer = await wire.send(path, content, limit_s)
+    try:
+        return read(answer)
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise Failed(f"the answer is not what {path} should give: {excerpt(answer.get('error') or answer)}") from error
+
+
+def _owners(answer: dict[str, Any]) -> list[Any]:
+    """Who owns the models of a list; whatever else a server may say there, it is no fault."""
+    models = answer.get("data")
+    return [one.get("owned_by") for one in models if isinstance(one, dict)] if isinstance(models, list) else []
+
+
+@asynccontextmanager
+async def open_server(spec: OpenAISpec) -> AsyncIterator[ServerEngine]:
+    """An engine over the spec's servers. The key goes into the header only, never into a log or an identity."""
+    engine = ServerEngine(spec)
+    try:
+        yield engine
+    finally:
+        await engine.replicas.close()

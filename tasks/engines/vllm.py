@@ -1,0 +1,257 @@
+"""vLLM in this process: AsyncLLM, one coroutine a request, batched by vLLM itself; prefix caching on.
+
+It lives in the event loop that opened it. vLLM's own engine is a process beside this one; if it dies, it is started
+once more, and what was in flight is asked again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from typing import Any
+
+from alignery.untrusted import excerpt
+from prompts import Message
+from tasks.engines.identity import locate, locate_adapter
+from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
+from tasks.engines.specs import VllmSpec
+from tasks.engines.thoughts import without_thought
+from tasks.engines.tokenization import check_length, decode, encode, encode_options, form, tidy
+
+# The CPU's key-value cache is in GiB, and our choice; left alone, vLLM takes a share of the machine's memory.
+QUIET = {
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_CPU_KVCACHE_SPACE": "2",
+}
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for: vllm.config.lora.MaxLoRARanks
+
+logger = logging.getLogger(__name__)
+
+
+class VllmEngine:
+    """Made by `open_vllm`."""
+
+    def __init__(self, spec: VllmSpec) -> None:
+        self.identity = spec.identity()
+        self._spec, self._deaths = spec, 0
+        self._llm: Any = None
+        self._lora: Any = None
+        self._tokenizer: Any = None
+        self._context = 0
+        self._slots, self._starting = asyncio.Semaphore(spec.places), asyncio.Lock()
+        self._numbers = count()
+
+    async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
+        async with self._slots:
+            # Not before its turn: all prompts at once would hold up vLLM's own process in its first steps.
+            ids = encode(self._tokenizer, prompt)
+            check_length(len(ids), sampling.max_tokens, self._context)
+            output, latency_s = await self._send(ids, form(sampling), **parameters(sampling))
+        reply = output.outputs[0]
+        if reply.finish_reason not in ("stop", "length"):
+            raise RequestRefused(f"vLLM ended the reply with finish_reason {reply.finish_reason!r}")
+        tokens = len(ids), len(reply.token_ids)
+        # Set where one of the other tokens that end a reply (generation_config.json) did, which may be written as text.
+        ended = isinstance(reply.stop_reason, int)
+        written = reply.token_ids[:-1] if ended else reply.token_ids
+        text = tidy(without_thought(reply.text if sampling.stop else decode(self._tokenizer, written)))
+        return Completion(text, reply.finish_reason, *tokens, latency_s, output.num_cached_tokens)
+
+    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
+        """Probabilities of the options, each read as tokens that follow the prompt's; several tokens multiply."""
+        ids, option_ids = encode(self._tokenizer, prompt), encode_options(self._tokenizer, options)
+        check_length(len(ids), max(map(len, option_ids)) + 1, self._context)
+        if all(len(option) == 1 for option in option_ids):
+            wanted = sorted({option[0] for option in option_ids})
+            async with self._slots:
+                output, _ = await self._send(ids, max_tokens=1, logprob_token_ids=wanted)
+            first = output.outputs[0].logprobs[0]
+            logs = [first[option[0]].logprob for option in option_ids]
+        else:
+            logs = await asyncio.gather(*(self._log_probability(ids, option) for option in option_ids))
+        top = max(logs)
+        weights = [math.exp(log - top) for log in logs]
+        return [weight / math.fsum(weights) for weight in weights]
+
+    async def _log_probability(self, ids: list[int], option: list[int]) -> float:
+        async with self._slots:
+            output, _ = await self._send([*ids, *option], max_tokens=1, prompt_logprobs=0)
+        places = output.prompt_logprobs[len(ids) :]
+        return math.fsum(place[token].logprob for place, token in zip(places, option, strict=True))
+
+    async def start(self) -> None:
+        """Start vLLM, and load the adapter.
+
+        Raises:
+            SpecError, EngineDown: as `open_vllm`.
+        """
+        starting = asyncio.ensure_future(asyncio.to_thread(_start, self._spec))
+        try:
+            llm = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread starts it whatever happens here; it must not be left without an owner.
+            with suppress(SpecError, EngineDown):
+                (await starting).shutdown()
+            raise
+        self._llm, self._tokenizer, self._context = llm, llm.get_tokenizer(), int(llm.model_config.max_model_len)
+        if not self._deaths:  # started anew it keeps its places, for requests in flight hold them
+            self._slots = asyncio.Semaphore(self._spec.at_once(llm.vllm_config.scheduler_config.max_num_seqs))
+        if self._spec.lora:
+            await self._load(self._spec.lora)
+
+    async def _load(self, lora: str) -> None:
+        """Load the adapter now: left to the first requests, what is wrong with it would be each row's fault."""
+        from vllm.lora.request import LoRARequest
+
+        self._lora = LoRARequest("adapter", 1, str(locate_adapter(lora).folder.resolve()))
+        try:
+            await self._llm.add_lora(self._lora)
+        except Exception as error:
+            if type(error) is not Exception:  # vLLM hands on whatever its own process raised as a bare one
+                raise
+            raise SpecError(f"engine.lora: vLLM cannot use {lora!r}: {error}; give an adapter of the model") from error
+
+    async def _restart(self, dead: Any) -> None:
+        """Start vLLM anew, the first time; whoever was in flight then asks again, with the same seed.
+
+        Raises:
+            EngineDown: it died a second time, or does not start.
+        """
+        async with self._starting:
+            if self._llm is not dead:  # another request was here first
+                return
+            self._deaths += 1
+            if self._deaths > 1:
+                raise EngineDown(
+                    "vLLM's engine process died again after it had been started anew once; its own log says why (out "
+                    "of memory? lower max_model_len, gpu_memory_utilization or in_flight); what was answered is kept: "
+                    "run again to go on from here"
+                )
+            logger.warning("vLLM's engine process died; it is started anew, and what was in flight is asked again")
+            dead.shutdown()
+            await self.start()
+
+    def close(self) -> None:
+        if self._llm is not None:
+            self._llm.shutdown()
+        self._llm = None  # else it is torn down once more at the interpreter's end, with a traceback
+
+    async def _send(self, ids: list[int], held_to: dict[str, Any] | None = None, **params: Any) -> tuple[Any, float]:
+        """vLLM's output, and the seconds it took from when vLLM had the request."""
+        from vllm.exceptions import VLLMClientError
+        from vllm.inputs import tokens_input
+        from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        while True:
+            llm, sent = self._llm, time.perf_counter()
+            if llm is None:
+                raise EngineDown("the vLLM engine was closed")
+            try:
+                structured = StructuredOutputsParams(**held_to) if held_to else None
+                wanted = SamplingParams(
+                    output_kind=RequestOutputKind.FINAL_ONLY,
+                    structured_outputs=structured,
+                    skip_clone=True,  # it is this request's own
+                    **params,
+                )
+                name = f"r{next(self._numbers)}"
+                # Ready-made input: a raw prompt would go through a thread first.
+                stream = llm.generate(tokens_input(ids), wanted, name, lora_request=self._lora)
+                outputs = [output async for output in stream]
+                return outputs[-1], time.perf_counter() - sent
+            except VLLMClientError as error:
+                raise RequestRefused(f"vLLM refuses the request: {excerpt(error)}") from error
+            except EngineGenerateError as error:
+                raise RequestRefused(f"vLLM failed on the request: {excerpt(repr(error.__cause__))}") from error
+            except EngineDeadError:
+                await self._restart(llm)
+
+
+def parameters(sampling: Sampling) -> dict[str, Any]:
+    """A sampling in the words of vLLM's SamplingParams, all but the form that replies are held to."""
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "max_tokens": sampling.max_tokens,
+        "frequency_penalty": sampling.frequency_penalty,
+        "presence_penalty": sampling.presence_penalty,
+        "stop": list(sampling.stop),
+        # Token by token, vLLM needs the text for stop strings alone; it is decoded once, at the end.
+        "detokenize": bool(sampling.stop),
+        "seed": sampling.seed,
+    }
+
+
+def _arguments(spec: VllmSpec) -> dict[str, Any]:
+    from vllm.platforms import current_platform
+
+    place, is_folder = locate(spec.model)
+    given: dict[str, Any] = {
+        "revision": None if is_folder else spec.revision,
+        "max_model_len": spec.max_model_len,
+        "gpu_memory_utilization": spec.gpu_memory_utilization,
+    }
+    arguments: dict[str, Any] = {"model": place, "dtype": spec.dtype}
+    arguments |= {name: value for name, value in given.items() if value is not None}
+    arguments |= {"tensor_parallel_size": spec.tensor_parallel_size, "data_parallel_size": spec.data_parallel_size}
+    arguments |= {"enable_prefix_caching": True, "disable_log_stats": True, "trust_remote_code": False}
+    if spec.lora:
+        rank = locate_adapter(spec.lora).rank
+        arguments |= {"enable_lora": True, "max_lora_rank": next((room for room in RANKS if room >= rank), rank)}
+    if current_platform.is_cpu():
+        # A seeded request in a chunked prefill kills the engine on a CPU ("CPU Generator does not use offset").
+        arguments |= {"enable_chunked_prefill": False, "enforce_eager": True}
+    return arguments | spec.options
+
+
+def _start(spec: VllmSpec) -> Any:
+    """An AsyncLLM. Half a minute or more, so it is done in a thread: meanwhile other engines' clocks run."""
+    _, is_folder = locate(spec.model)
+    # Read by vLLM's own processes when they start.
+    for name, value in (QUIET | OFFLINE if is_folder else QUIET).items():
+        os.environ.setdefault(name, value)
+    try:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
+    except ImportError as error:
+        raise SpecError(
+            f"engine: vllm cannot be imported ({excerpt(error)}); pip install 'alignery[vllm]', or use engine: "
+            "transformers"
+        ) from error
+    try:
+        # The factory is offline work: so vLLM's batches are as big by default as those of its LLM class.
+        return AsyncLLM.from_engine_args(AsyncEngineArgs(**_arguments(spec)), usage_context=UsageContext.LLM_CLASS)
+    except (TypeError, ValueError, OSError) as error:
+        raise SpecError(
+            f"engine: vLLM will not start {spec.model!r}: {excerpt(error)}; mend the spec's options"
+        ) from error
+    except RuntimeError as error:
+        raise EngineDown(f"vLLM's engine process failed to start: {excerpt(error)}; its own log says why") from error
+
+
+@asynccontextmanager
+async def open_vllm(spec: VllmSpec) -> AsyncIterator[VllmEngine]:
+    """Start vLLM and serve it until the context is left.
+
+    Raises:
+        SpecError: no such model or adapter, vLLM is not installed, or it will not start with these options.
+        EngineDown: its process does not start.
+    """
+    engine = VllmEngine(spec)
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        engine.close()

@@ -1,0 +1,103 @@
+"""Aligner: a model corrects an answer, whoever wrote it.
+
+Source: Aligner (arXiv 2402.02416), sections 2 and 3. The same: one request of question and answer, the reply is
+the corrected answer; answers that were right are kept and come back as copies (the training's identity rows).
+Departures:
+1. The record names its template by hash, since a trained corrector answers only to the words it was trained with.
+2. A correction that only says the question again is rejected; so is one that declines, if the preset says so.
+3. Any engine may correct; the paper's correctors of training data are GPT-4, Llama-2-70B-chat and people.
+4. Answers of further models (`upstreams`) are corrected beside the generator's; each record names the model's alias.
+5. The identity set (Q-A-A) is a view, `qac_warmup`: a fifth of the rows, chosen by a hash of question and answer.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from pydantic import field_validator
+
+from prompts import Library
+from tasks.engines import Sampling
+from tasks.filters.heuristics import answer_fault
+from tasks.methods.base import AnswerConfig
+from tasks.methods.respond import method as respond
+from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage
+from tasks.step import Rejected, Row, Step, Unparsed
+
+_LABEL = re.compile(r"\s*(?:##\s*)?(?:the\s+)?(?:correction|corrected answer)\s*:\s*", re.IGNORECASE)
+
+
+class Config(AnswerConfig):
+    """Aligner's settings; "paper" is arXiv 2402.02416."""
+
+    # paper: T 0.3, top_p 0.95, top_k 10, frequency 1.2, 2,048 tokens
+    sampling: Sampling = Sampling(temperature=0.3, top_p=0.95, top_k=10, frequency_penalty=1.2, max_tokens=2048)
+    # paper: eight models of four families; ours none beside the generator
+    upstreams: tuple[str, ...] = ()  # aliases of `models`
+
+    @field_validator("upstreams")
+    @classmethod
+    def _once_each(cls, upstreams: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(upstreams)) < len(upstreams) or "generator" in upstreams:
+            raise ValueError("name each further model once; the generator's answers are corrected anyway")
+        return upstreams
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    corrected = Stage(
+        "aligner.correct",
+        correct(library, config),
+        after="respond.answer",
+        model="aligner",
+        needs=(*INSTRUCTION, "response_id", "response"),
+        adds=("correction_id", "correction"),
+    )
+    found = [corrected]
+    for alias in config.upstreams:
+        name, step = f"aligner.upstream.{alias}", upstream(library, context.configs["respond"], alias)
+        found.append(Stage(name, step, after=SOURCE, model=alias, needs=INSTRUCTION, adds=ANSWER))
+        found.append(replace(corrected, name=f"aligner.correct.{alias}", step=correct(library, config), after=name))
+    return found
+
+
+def upstream(library: Library, config: respond.Config, alias: str) -> Step:
+    """Answers an instruction by a further model, whose answer is only to be corrected; the row gains response."""
+    plain = respond.respond(library, config)
+    said = {"kind": "upstream", "upstream": alias}
+    return replace(
+        plain,
+        name="aligner.upstream",
+        read=lambda reply, row: [record | said for record in plain.read(reply, row)],
+        config={**plain.config, "upstream": alias},
+    )
+
+
+def correct(library: Library, config: Config) -> Step:
+    """Corrects the base answer; the row gains correction_id and correction."""
+    prompt = library.prompt("aligner/correct")
+
+    def read(reply: str, row: Row) -> list[Row]:
+        text = strip_label(reply)
+        if not text:
+            raise Unparsed("nothing after the label")
+        if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
+            raise Rejected(fault)
+        return [{"template_id": prompt.hash, "text": text, "is_copy": text == row["response"]}]
+
+    return Step(
+        name="aligner.correct",
+        table="corrections",
+        prompt=prompt,
+        sampling=config.sampling,
+        parents=("instruction_id", "response_id"),
+        variables=lambda row: {"question": row["instruction"], "answer": row["response"]},
+        read=read,
+        config=config.reading(),
+        carry=lambda row, record: row | {"correction_id": record["id"], "correction": record["text"]},
+    )
+
+
+def strip_label(reply: str) -> str:
+    """The reply without a leading "Correction:" or "Corrected answer:"."""
+    return _LABEL.sub("", reply, count=1).strip() if _LABEL.match(reply) else reply.strip()

@@ -1,0 +1,175 @@
+"""Constitutional AI: the model criticises its answer under a principle, then revises it; some rounds of that.
+
+Source: Constitutional AI (arXiv 2212.08073), section 3; Hugging Face's reproduction (llm-swarm). The same: paired
+critique and revision requests, a principle drawn anew in each round, every round kept. Departures:
+1. The draw is by rendezvous hashing and not by a random generator: an edited principle moves no row to another
+   one, an added one takes over 1/N of the rows, and only those are asked again.
+2. Preambles such as "Sure, here is the revised answer:" and quotes around the whole reply are taken off.
+3. A revision that only says the instruction again is rejected; so is one that declines, if the preset says so.
+4. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from pydantic import Field
+
+from prompts import Library, Principle, digest
+from tasks.engines import Sampling
+from tasks.filters.heuristics import answer_fault
+from tasks.methods.base import AnswerConfig
+from tasks.stage import INSTRUCTION, Context, Stage, prompt_row
+from tasks.step import Rejected, Row, Step, Unparsed
+
+_OPENING = r"(?:(?:sure|certainly|of course|absolutely|ok|okay|yes)\b[,.!]*\s*)?"
+_ANNOUNCED = r"(?:here(?:['’]s| is)|below is|this is|the following is)"
+_NAMED = (
+    r"(?:revis\w++|rewrit\w++|critique|(?:new|improved|corrected|updated|better) (?:version|answer|response|reply))"
+)
+# "Here is my revised answer to you:" is a preamble, and so is "Revised answer:"; "Here is a recipe for soup:" is not.
+_PREAMBLE = re.compile(
+    rf"\s*{_OPENING}(?:{_ANNOUNCED}[^:.!?\n]{{0,40}}?\b{_NAMED}[^:.!?\n]{{0,40}}|(?:the |my )?{_NAMED}( \w++)?)\s*:\s*",
+    re.IGNORECASE,
+)
+_QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’"}
+
+
+class Config(AnswerConfig):
+    """Constitutional AI's settings."""
+
+    rounds: int = Field(4, ge=1)  # paper: 4; Hugging Face: 1
+    # Hugging Face: T 1, 1,500 tokens
+    sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    texts = []
+    for principle in library.principles():
+        name = f"principle:{principle.id}"
+        texts.append(prompt_row(name, principle.critique, principle.critique_hash))
+        texts.append(prompt_row(f"{name}:revision", principle.revision, principle.revision_hash))
+    found: list[Stage] = []
+    drawn = ("principle_id", "principle_hash", "round", "critique_request", "revision_request")
+    for round in range(1, config.rounds + 1):
+        before = found[-1].name if found else "respond.answer"
+        criticised = Stage(
+            f"constitutional.critique.{round}",
+            critique(library, config, round),
+            after=before,
+            needs=(*INSTRUCTION, "response_id", "target_id", "target"),
+            adds=("critique_id", "critique", *drawn),
+            texts=texts,
+        )
+        revised = Stage(
+            f"constitutional.revise.{round}",
+            revise(library, config, round),
+            after=criticised.name,
+            provides="answer" if round == config.rounds else None,
+            needs=(*criticised.needs, *criticised.adds),
+        )
+        found += [criticised, revised]
+    return found
+
+
+def draw(principles: Sequence[Principle], instruction: str, round: int) -> Principle:
+    """The principle of an instruction in a round: the one with the highest hash (rendezvous hashing).
+
+    It depends on the principles' ids and not on their texts or order, and on the instruction's words and not its id.
+    """
+    return principles[_drawn(tuple(principle.id for principle in principles), instruction, round)]
+
+
+@lru_cache(maxsize=1 << 13)  # for the rows on their way: each asks for its principle several times over
+def _drawn(ids: tuple[str, ...], instruction: str, round: int) -> int:
+    return max(range(len(ids)), key=lambda place: digest(ids[place], instruction, round))
+
+
+def critique(library: Library, config: Config, round: int) -> Step:
+    """Criticises the target in a round (from 1); the row gains the critique and its principle's requests."""
+    principles = library.principles()
+
+    def drawn(row: Row) -> Principle:
+        return draw(principles, row["instruction"], round)
+
+    def carry(row: Row, record: Row) -> Row:
+        principle = drawn(row)
+        requests = {"critique_request": principle.critique, "revision_request": principle.revision}
+        # From here on the words are those of the revision: an edit of them asks for no critique again.
+        named = _principle_of(record) | {"principle_hash": principle.revision_hash}
+        return row | {"critique_id": record["id"], "critique": record["text"]} | named | requests
+
+    return Step(
+        name="constitutional.critique",
+        table="critiques",
+        prompt=library.prompt("constitutional/critique"),
+        sampling=config.sampling,
+        parents=("instruction_id", "response_id", "target_id"),
+        variables=lambda row: {
+            "instruction": row["instruction"],
+            "response": row["target"],
+            "critique_request": drawn(row).critique,
+        },
+        read=lambda reply, row: [_named(drawn(row), round) | {"text": _said(reply)}],
+        content=lambda row: _named(drawn(row), round),
+        sample=lambda row: str(round),  # the same words in another round want another critique
+        carry=carry,
+    )
+
+
+def revise(library: Library, config: Config, round: int) -> Step:
+    """Revises the target after its critique in the same round; the row's target becomes the revision."""
+    names = ("instruction", "critique_request", "critique", "revision_request")
+
+    def read(reply: str, row: Row) -> list[Row]:
+        text = _said(reply)
+        if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
+            raise Rejected(fault)
+        return [_principle_of(row) | {"text": text, "changed": text != row["target"]}]
+
+    return Step(
+        name="constitutional.revise",
+        table="revisions",
+        prompt=library.prompt("constitutional/revision"),
+        sampling=config.sampling,
+        parents=("instruction_id", "response_id", "target_id", "critique_id"),
+        variables=lambda row: {name: row[name] for name in names} | {"response": row["target"]},
+        read=read,
+        content=_principle_of,
+        config=config.reading(),
+        sample=lambda row: str(round),
+        carry=lambda row, record: row | {"target_id": record["id"], "target": record["text"]},
+    )
+
+
+def steps(library: Library, config: Config) -> list[Step]:
+    """The whole chain after the base answer: critique and revision, round by round."""
+    rounds = range(1, config.rounds + 1)
+    kinds: tuple[Callable[[Library, Config, int], Step], ...] = (critique, revise)
+    return [step(library, config, round) for round in rounds for step in kinds]
+
+
+def strip_preamble(reply: str) -> str:
+    """The reply without an announcement of itself ("Sure, here is the revised answer:") and its outer quotes."""
+    text = _PREAMBLE.sub("", reply, count=1).strip() if _PREAMBLE.match(reply) else reply.strip()
+    opening, inner, closing = text[:1], text[1:-1], text[-1:]
+    # Quotes inside mean that the outer two may not belong together: "Yes" and "no".
+    quoted = _QUOTES.get(opening) == closing and opening not in inner and closing not in inner
+    return inner.strip() if quoted and inner else text
+
+
+def _said(reply: str) -> str:
+    if not (text := strip_preamble(reply)):
+        raise Unparsed("nothing after the preamble")
+    return text
+
+
+def _named(principle: Principle, round: int) -> dict[str, Any]:
+    return {"principle_id": principle.id, "principle_hash": principle.critique_hash, "round": round}
+
+
+def _principle_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("principle_id", "principle_hash", "round")}

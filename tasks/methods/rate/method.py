@@ -1,0 +1,94 @@
+"""Quality rating: a judge rates an answer from 0 to 5 on one dimension, and the well-rated ones make a smaller set.
+
+Source: AlpaGasus (arXiv 2307.08701), section 3 and its code. The same: one answer and one dimension a request
+(accuracy, or helpfulness), T 0, 256 tokens, the score from 0 to 5 by halves on the first line and an explanation after
+it; a reply without a score is unparsed, and its answer is in neither the kept set nor the control. The threshold of 4.5
+and the random control of the same size are chosen when rows are exported (`warehouse/export/selection.py`), so another
+threshold asks for nothing. Departures:
+1. The score is the whole first line. The code's `strip("\\n")[0]` reads one character: 4.5 becomes 4, and "10" a 1.
+2. A first line that holds anything else (a range, another scale, a score off the grid, a sentence) is unparsed; -1,
+   the code's mark for that, is no score and is stored nowhere.
+3. Only the first line must be whole: an explanation that reached 256 tokens costs no score.
+4. Any answer may be rated: a first answer, a principled one, the last revision. The paper rates Alpaca's outputs.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field
+
+from prompts import Library
+from tasks.engines import Sampling
+from tasks.filters.heuristics import TRUNCATED
+from tasks.methods.base import MethodConfig
+from tasks.stage import INSTRUCTION, Context, Stage
+from tasks.step import Rejected, Row, Step, Unparsed
+
+NO_SCORE = "no score on the first line"
+_MARKS = re.compile(r"[\s*_`]+")
+_SCORE = r"([0-4](?:\.[05])?|5(?:\.0)?)(?: ?(?:/|out of) ?5)?\.?"
+
+
+class Config(MethodConfig):
+    """AlpaGasus's settings; "paper" is arXiv 2307.08701."""
+
+    dimension: str = Field("accuracy", pattern=r"^[a-z]+$")  # paper: accuracy, or helpfulness; names prompts/rate/*
+    sampling: Sampling = Sampling(temperature=0.0, max_tokens=256)  # paper: the same
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    needs = (*INSTRUCTION, "response_id", "target_id", "target")
+    kinds = {"": "answer"} | ({"principled": "principled"} if "self_align" in context.configs else {})
+    steps = {port: rate(library, config, of) for of, port in kinds.items()}
+    return [
+        Stage(step.name, step, after=port, model="judge", needs=needs, adds=("score",)) for port, step in steps.items()
+    ]
+
+
+def rate(library: Library, config: Config, of: str = "") -> Step:
+    """Rates the row's target; the row gains score.
+
+    Args:
+        of: what the targets are, where several kinds are rated apart; joins the step's name.
+    """
+
+    def read(reply: str, row: Row) -> list[Row]:
+        score, reason = parse(reply, config.dimension)
+        return [{"dimension": config.dimension, "score": score, "reason": reason or None}]
+
+    def read_cut(reply: str, row: Row) -> list[Row]:
+        """An explanation may be cut short; of the first line the end must be there."""
+        if "\n" not in reply.strip():
+            raise Rejected(TRUNCATED)
+        return read(reply, row)
+
+    return Step(
+        name=".".join(filter(None, ("rate", config.dimension, of))),
+        table="ratings",
+        prompt=library.prompt(f"rate/{config.dimension}"),
+        sampling=config.sampling,
+        parents=("instruction_id", "response_id", "target_id"),
+        variables=lambda row: {"instruction": row["instruction"], "response": row["target"]},
+        read=read,
+        carry=lambda row, record: row | {"score": record["score"]},
+        read_cut=read_cut,
+        # At T 0 another seed says the same again.
+        retries=2 if config.sampling.temperature else 0,
+    )
+
+
+def parse(reply: str, dimension: str) -> tuple[float, str]:
+    """The score, 0 to 5 by halves, on the first line that is not empty, and what is said after that line.
+
+    The line may name the dimension ("Accuracy: 4.5", "Score: 4.5/5") and say nothing else.
+
+    Raises:
+        Unparsed: the line is anything else.
+    """
+    line, _, rest = reply.strip().partition("\n")
+    label = rf"(?:(?:{dimension} )?(?:score|rating)|{dimension})? ?[:=]? ?"
+    found = re.fullmatch(label + _SCORE, _MARKS.sub(" ", line).strip(), re.IGNORECASE)
+    if found is None:
+        raise Unparsed(NO_SCORE)
+    return float(found[1]), rest.strip()

@@ -1,0 +1,266 @@
+"""Topic-guided red-teaming: a model writes questions that models fail at, by type of question and topic.
+
+Source: SELF-ALIGN (arXiv 2305.03047), section 3.1, and its code. The same: 20 types of question; topics for each type,
+ten to a request after five examples (one until there are ten), of at most three words, with a capital and no full
+stop; every type cut to the number of topics of the smallest; then questions, 20 hints of type and topic to a request
+after five seed questions and five new ones; the last line of a reply cut short is dropped. Departures:
+1. Types, hints and seed questions are our own; the paper's types stand here as themes.
+2. Topics, and the exemplars of a request, are drawn by hash and not by a random generator, round by round.
+3. A capital is asked for only of letters that have one, so that a topic may be written in any script or begin with a
+   number.
+4. A question belongs to its hint by its number, and not by a repeated prefix. One with a number of no hint is nobody's.
+5. Questions pass the gate of Self-Instruct, heuristics and near-duplicates; the paper's only tells pairs apart.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from prompts import Library, QuestionType, digest
+from tasks.engines import Sampling
+from tasks.filters.contamination import Contamination
+from tasks.filters.heuristics import words
+from tasks.filters.rouge import RougePool
+from tasks.methods.base import MethodConfig
+from tasks.methods.self_instruct import method as self_instruct
+from tasks.methods.self_instruct.method import draw, instruction_row, numbered, numbered_items, pick
+from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Stage, prompt_row
+from tasks.step import Row, Step, Unparsed
+
+CUT = "cut short: the last of a reply that reached max_tokens"
+KNOWN = "the type has this topic"
+AGAIN = "a second question for one hint"
+Known = Mapping[str, list[str]]  # type → its topics, in the order in which they came
+
+
+class Topics(MethodConfig):
+    """Settings of the topics; "paper" is arXiv 2305.03047 with its code."""
+
+    # paper: T 1, top_p 0.98, 128 tokens
+    sampling: Sampling = Sampling(temperature=1.0, top_p=0.98, max_tokens=128)
+    rounds: int = Field(
+        default=5, ge=0
+    )  # paper: 9 were run, the questions used the first 5; 0 leaves it at the types' own
+    requests_per_type: int = Field(default=10, ge=1)  # in a round; our choice
+    count: int = Field(default=10, ge=1)  # paper: 10 topics asked for
+    examples: int = Field(default=5, ge=1)  # paper: 5
+    first_examples: int = Field(default=1, ge=1)  # paper: 1 until there are ten
+    many: int = Field(default=10, ge=1)  # paper: 10
+    max_words: int = Field(default=3, ge=1)  # paper: 3
+
+
+class Config(MethodConfig):
+    """Settings of topics and questions; "paper" is arXiv 2305.03047 with its code."""
+
+    topics: Topics = Topics()
+    # paper: T 1, top_p 0.95, 384 tokens
+    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=384)
+    count: int = Field(20, ge=1)  # hints of a request, each for one question; paper: 20
+    seed_exemplars: int = Field(5, ge=1)  # paper: 5, and one more for each new one that is not there yet (ours)
+    new_exemplars: int = Field(5, ge=0)  # paper: 5
+    accept: int = Field(2000, ge=1)  # accepted questions; our choice (paper: 99,121)
+    max_candidates: int = Field(20000, ge=1)  # asked for before the run stops short of `accept`; our choice
+    requests_per_round: int = Field(16, ge=1)  # our choice
+    rounds_in_flight: int = Field(2, ge=1)  # a round's exemplars come from those before these; our choice
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    """Topics, and the questions on pairs of type and topic."""
+    types = [prompt_row(f"type:{type.name}", f"{type.name}: {type.hint}") for type in library.question_types()]
+    asked = questions(library, config, context.configs["self_instruct"])
+    return [
+        Stage("red_team.topics", topics(library, config.topics), after=None, texts=types),
+        Stage("red_team.questions", asked, "red_team.topics", provides=SOURCE, adds=SOURCE_FIELDS),
+    ]
+
+
+def topics(library: Library, config: Topics) -> Step:
+    """Asks for topics of one type; a record is a candidate, which `gate_topics` then judges."""
+    prompt = library.prompt("red_team/topics")
+    continues = prompt.turns[0][0] == ""
+
+    def read(reply: str, row: Row) -> list[Row]:
+        items = numbered_items(reply, continues)[: config.count]
+        return [{"question_type": row["type"]["name"], "text": text, "reason": None} for text in items]
+
+    return Step(
+        name="red_team.topics",
+        table="topics",
+        prompt=prompt,
+        sampling=config.sampling,
+        parents=("request_id",),
+        variables=lambda row: {"type": row["type"], "examples": row["examples"], "count": config.count},
+        content=lambda row: {"type": row["type"], "exemplars": row["examples"]},
+        # Two requests that happened to draw the same examples are to be answered each for itself.
+        sample=lambda row: row["request_id"],
+        read=read,
+        read_cut=lambda reply, row: _last_cut(read(reply, row)),
+        config={"count": config.count, "max_words": config.max_words},
+    )
+
+
+def topic_requests(types: Sequence[QuestionType], config: Topics, round: int, known: Known) -> list[Row]:
+    """The requests of a round (from 0) for topics; the same arguments give the same requests.
+
+    Args:
+        known: each type's topics of the rounds before, its own first (`joined`).
+
+    Returns:
+        Rows with request_id, type (its name and hint) and examples (topics).
+    """
+    rows = []
+    for type in types:
+        have = known[type.name]
+        shown = config.examples if len(have) >= config.many else config.first_examples
+        for number in range(config.requests_per_type):
+            index = round * config.requests_per_type + number
+            examples = draw(have, shown, index, str)
+            rows.append(
+                {
+                    "request_id": digest(type.name, examples, index),
+                    "type": type.model_dump(include={"name", "hint"}),
+                    "examples": examples,
+                }
+            )
+    return rows
+
+
+def gate_topics(records: Sequence[Row], known: Known, config: Topics) -> list[Row]:
+    """Judges topics in their order, each by its form and against the topics of its type, known and just accepted.
+
+    Returns:
+        The records with state and reason.
+    """
+    taken = {name: {text.casefold() for text in texts} for name, texts in known.items()}
+    judged = []
+    for record in records:
+        mine, text = taken[record["question_type"]], record["text"]
+        reason = record["reason"] or topic_fault(text, config.max_words)
+        reason = reason or (KNOWN if text.casefold() in mine else None)
+        if reason is None:
+            mine.add(text.casefold())
+        judged.append(record | {"state": "rejected" if reason else "accepted", "reason": reason})
+    return judged
+
+
+def topic_fault(text: str, max_words: int) -> str | None:
+    """The reason why a topic is not in the form that was asked for, or None."""
+    if words(text) > max_words:
+        return "too long"
+    if unicodedata.category(text[-1]).startswith("P"):
+        return "ends with punctuation"
+    return "starts without a capital" if text[0].islower() else None
+
+
+def joined(known: Known, records: Sequence[Row]) -> Known:
+    """What is known with the accepted topics among the records, each once."""
+    found = {name: {text.casefold(): text for text in texts} for name, texts in known.items()}
+    for record in records:
+        if record["state"] == "accepted":
+            found[record["question_type"]].setdefault(record["text"].casefold(), record["text"])
+    return {name: list(texts.values()) for name, texts in found.items()}
+
+
+def balanced(known: Known) -> list[Row]:
+    """Hints (question_type and topic): every type with as many topics as the smallest has, the types taking turns."""
+    least = min(len(texts) for texts in known.values())
+    return [{"question_type": name, "topic": texts[n]} for n in range(least) for name, texts in known.items()]
+
+
+def questions(library: Library, config: Config, gate: self_instruct.Config) -> Step:
+    """Asks for a question to each hint; a record is a candidate, which `gate_questions` then judges."""
+    prompt = library.prompt("red_team/questions")
+    types = [type.model_dump(include={"name", "hint"}) for type in library.question_types()]
+    continues = prompt.turns[0][0] == ""
+
+    def read(reply: str, row: Row) -> list[Row]:
+        parents = {"parents": [row["request_id"], *row["exemplar_ids"]], "origin": "red_team"}
+        records, seen = [], set[int]()
+        first = len(row["exemplars"]) + 1
+        for place, text in answered(reply, first, len(row["hints"]), continues):
+            reason = AGAIN if place in seen else None
+            records.append(row["hints"][place] | parents | {"text": text, "reason": reason})
+            seen.add(place)
+        return records
+
+    return Step(
+        name="red_team.questions",
+        table="instructions",
+        prompt=prompt,
+        sampling=config.sampling,
+        parents=("request_id",),
+        variables=lambda row: {"types": types, "exemplars": row["exemplars"], "hints": row["hints"]},
+        content=lambda row: {"exemplars": row["exemplars"], "hints": row["hints"]},
+        sample=lambda row: row["request_id"],
+        read=read,
+        read_cut=lambda reply, row: _last_cut(read(reply, row)),
+        carry=lambda row, record: instruction_row(record),
+        config={"types": types} | gate.gating(),
+    )
+
+
+def answered(reply: str, first: int, hints: int, continues: bool) -> list[tuple[int, str]]:
+    """Place of the hint (from 0) and text of each question; the first hint has the number `first`.
+
+    Raises:
+        Unparsed: no list, or one that begins anew, so that it cannot be told which hint a question belongs to.
+    """
+    items = numbered(reply, first if continues else None)
+    if items[0][0] < first:
+        raise Unparsed("the list does not go on from the examples")
+    found = [(number - first, text) for number, text in items if 0 <= number - first < hints]
+    if not found:
+        raise Unparsed("no question has the number of a hint")
+    return found
+
+
+def question_requests(
+    types: Sequence[QuestionType], hints: Sequence[Row], config: Config, round: int, accepted: Sequence[Row]
+) -> list[Row]:
+    """The requests of a round (from 0) for questions, none once every hint was asked for; a pure function.
+
+    Args:
+        hints: all of them, as `balanced` gives them; each is in one request.
+        accepted: questions accepted in earlier rounds, as rows with id, question_type, topic and text.
+
+    Returns:
+        Rows with request_id, hints, exemplars (question_type, topic and text) and exemplar_ids (of the new ones).
+    """
+    seeds = [{"question_type": type.name, "topic": type.topics[0], "text": type.question} for type in types]
+    first = round * config.requests_per_round
+    rows = []
+    for index in range(first, first + config.requests_per_round):
+        if not (asked := list(hints[index * config.count : (index + 1) * config.count])):
+            break
+        new = pick(accepted, config.new_exemplars, index)
+        wanted = config.seed_exemplars + config.new_exemplars - len(new)
+        shown = draw(seeds, wanted, index, _text) + [{name: row[name] for name in seeds[0]} for row in new]
+        rows.append(
+            {
+                "request_id": digest(asked, shown, index),
+                "hints": asked,
+                "exemplars": draw(shown, len(shown), index, _text),  # mixes seeds and new ones
+                "exemplar_ids": [row["id"] for row in new],
+            }
+        )
+    return rows
+
+
+def gate_questions(
+    records: Sequence[Row], pool: RougePool, config: self_instruct.Config, contamination: Contamination
+) -> list[Row]:
+    """Judges questions in their order, as `self_instruct.gate` does; what has a reason already is only marked."""
+    whole = [record for record in records if record["reason"] is None]
+    judged = iter(self_instruct.gate(whole, pool, config, contamination))
+    return [record | {"state": "rejected"} if record["reason"] else next(judged) for record in records]
+
+
+def _last_cut(records: list[Row]) -> list[Row]:
+    return [*records[:-1], *(record | {"reason": CUT} for record in records[-1:])]
+
+
+def _text(row: Row) -> str:
+    return str(row["text"])

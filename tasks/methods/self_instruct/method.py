@@ -1,0 +1,253 @@
+"""Self-Instruct: a model writes new instructions after examples, and a gate keeps the new, sound ones.
+
+Source: Self-Instruct (arXiv 2212.10560), section 2.2 and its code; topics after SELF-ALIGN (arXiv 2305.03047).
+The same: human and machine exemplars in one numbered list, the heuristics and their order, ROUGE-L against seeds
+and everything accepted, accepted items join the pool at once. Departures:
+1. Each request names a topic: the one that has fewest accepted instructions so far, as far as is known by then, so
+   that topics whose candidates are rejected more often are asked more. Exemplars come from it where there are enough.
+2. Exemplars are drawn by hash and not by a random generator, so that a round can be asked for again.
+3. An instruction is a whole task, unless instances follow (`tasks/methods/instances/`), as in the paper.
+4. The text is kept as written. The paper's code calls capitalize(), which turns "Python" into "python".
+5. Instructions that overlap an evaluation prompt are rejected; the paper's code leaves that to the user.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from prompts import Library, digest
+from tasks.engines import Sampling
+from tasks.filters.contamination import Contamination
+from tasks.filters.heuristics import instruction_fault
+from tasks.filters.rouge import RougePool
+from tasks.methods.base import MethodConfig
+from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Stage
+from tasks.step import Row, Step, Unparsed
+
+DUPLICATE = "near-duplicate: ROUGE-L"
+_BATCH = 64  # compared with the pool at once
+_NUMBER = re.compile(r"^[^\S\n]*+(\d{1,4})\s?[.)]\s+", re.MULTILINE)
+_LIMITS = ("min_words", "max_words", "blacklist", "openings", "ascii_start")
+# What a model of text alone can neither see nor do.
+_PICTURED = ("image", "images", "graph", "graphs", "picture", "pictures", "map", "maps", "draw", "plot")
+_OUTSIDE = ("file", "files", "go to")
+
+
+class Config(MethodConfig):
+    """Self-Instruct's settings; "paper" is arXiv 2212.10560 with its code."""
+
+    human_exemplars: int = Field(6, ge=1)  # paper: 6, and one more for each machine exemplar that is not there yet
+    machine_exemplars: int = Field(2, ge=0)  # paper: 2
+    count: int = Field(7, ge=1)  # paper: after 8 examples the list stops at item 16
+    # paper: T 0.7, top_p 0.5, presence 2, 1,024 tokens
+    sampling: Sampling = Sampling(temperature=0.7, top_p=0.5, presence_penalty=2.0, max_tokens=1024)
+    min_words: int = Field(4, ge=1)  # paper: more than 3
+    max_words: int = Field(150, ge=1)  # paper: 150
+    blacklist: tuple[str, ...] = _PICTURED + _OUTSIDE  # paper: the same words
+    openings: tuple[str, ...] = ("Write a program",)  # paper: the same opening
+    ascii_start: bool = True  # paper: English only; turn it off for other languages
+    rouge_l: float = Field(0.7, gt=0, le=1)  # paper: 0.7; as in its code, exactly 0.7 is still accepted
+    accept: int = Field(5000, ge=1)  # accepted instructions; our choice (paper: 52,445)
+    max_candidates: int = Field(20000, ge=1)  # written before the run stops short of `accept`; our choice
+    requests_per_round: int = Field(64, ge=1)  # our choice (paper: 5)
+    rounds_in_flight: int = Field(2, ge=1)  # a round's exemplars come from those before these; our choice (paper: 1)
+
+    def gating(self) -> dict[str, Any]:
+        """The settings that decide which candidates are accepted."""
+        return self.model_dump(include={*_LIMITS, "rouge_l"})
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    step = generate(library, config, bare="instances" in context.configs)
+    return [Stage(step.name, step, after=None, provides=SOURCE, adds=SOURCE_FIELDS)]
+
+
+def requests(
+    library: Library,
+    config: Config,
+    round: int,
+    accepted: Sequence[Row],
+    asked: Sequence[str] = (),
+    *,
+    bare: bool = False,
+) -> list[Row]:
+    """The requests of a round (from 0); the same arguments give the same requests.
+
+    Args:
+        library: where topics and seeds come from.
+        config: counts of exemplars and requests.
+        round: its number.
+        accepted: machine instructions of the rounds that are not on their way now, as rows with id, topic and text.
+        asked: the topics of all requests of the rounds before, in their order.
+        bare: exemplars are instructions alone, for instances follow; else the seeds' inputs stand in them.
+
+    Returns:
+        Rows with request_id, topic, exemplars (texts) and exemplar_ids (of the machine's among them).
+    """
+    seeds = [(seed.topic, seed.instruction if bare else seed.whole) for seed in library.seeds()]
+    first = round * config.requests_per_round
+    by_topic: dict[str, list[Row]] = {}
+    for row in accepted:
+        by_topic.setdefault(row["topic"], []).append(row)
+    rows = []
+    for index, topic in enumerate(_balanced(library.topics(), config, round, accepted, asked), start=first):
+        machine = pick(by_topic.get(topic, []), config.machine_exemplars, index)
+        wanted = config.human_exemplars + config.machine_exemplars - len(machine)
+        own = draw([text for about, text in seeds if about == topic], wanted, index, str)
+        others = draw([text for about, text in seeds if about != topic], wanted - len(own), index, str)
+        exemplars = own + others + [row["text"] for row in machine]
+        rows.append(
+            {
+                "request_id": digest(topic, exemplars, index),
+                "topic": topic,
+                "exemplars": draw(exemplars, len(exemplars), index, str),  # mixes human and machine
+                "exemplar_ids": [row["id"] for row in machine],
+            }
+        )
+    return rows
+
+
+def _balanced(
+    topics: Sequence[str], config: Config, round: int, accepted: Sequence[Row], asked: Sequence[str]
+) -> list[str]:
+    """The topics of a round's requests: each time the one that will have fewest accepted instructions.
+
+    Requests on their way are taken to bring what that topic's requests brought so far. No topic gets more than twice
+    its equal share of a round, so that one which brings nothing takes no more.
+    """
+    settled = asked[: config.requests_per_round * max(0, round + 1 - config.rounds_in_flight)]
+    have, done, due = Counter(row["topic"] for row in accepted), Counter(settled), Counter(asked[len(settled) :])
+    usual = (len(accepted) + config.count) / (len(settled) + 1)  # as if one more request had brought all it could
+    brings = {topic: (have[topic] + usual) / (done[topic] + 1) for topic in topics}
+    most = math.ceil(2 * config.requests_per_round / len(topics))
+    here: list[str] = []
+    for _ in range(config.requests_per_round):
+        behind = (topic for topic in topics if here.count(topic) < most)
+        here.append(min(behind, key=lambda topic: have[topic] + brings[topic] * due[topic]))
+        due[here[-1]] += 1
+    return here
+
+
+def generate(library: Library, config: Config, *, bare: bool = False) -> Step:
+    """Asks for `count` new instructions; a record is a candidate, which `gate` judges. `bare` is as in `requests`."""
+    prompt = library.prompt("self_instruct/generate_bare" if bare else "self_instruct/generate")
+    continues = prompt.turns[0][0] == ""  # a raw text ends in a number, which the reply's first item follows
+    return Step(
+        name="self_instruct.generate",
+        table="instructions",
+        prompt=prompt,
+        sampling=config.sampling,
+        parents=("request_id",),
+        variables=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"], "count": config.count},
+        # The request's id is their hash already; they stand in the attempt so that it can be read what was asked.
+        content=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"]},
+        # Two requests that happened to draw the same exemplars are to be answered each for itself.
+        sample=lambda row: row["request_id"],
+        read=lambda reply, row: [
+            {
+                "parents": [row["request_id"], *row["exemplar_ids"]],
+                "topic": row["topic"],
+                "text": text,
+                "origin": "self_instruct",
+            }
+            for text in numbered_items(reply, continues)[: config.count]
+        ],
+        carry=lambda row, record: instruction_row(record),
+        config=config.gating() | {"count": config.count},
+    )
+
+
+def instruction_row(record: Row) -> Row:
+    """The row with which every chain of steps starts, from an `instructions` record."""
+    return {"instruction_id": record["id"], "instruction": record["text"], "topic": record["topic"]}
+
+
+def numbered_items(reply: str, continues: bool) -> list[str]:
+    """The items of a numbered list, one line each, whatever their numbers are.
+
+    Args:
+        reply: the model's text.
+        continues: the prompt ended in a number, so the text before the reply's first number is an item too.
+
+    Raises:
+        Unparsed: no item is there.
+    """
+    return [text for _, text in numbered(reply, 0 if continues else None)]
+
+
+def numbered(reply: str, first: int | None) -> list[tuple[int, str]]:
+    """Number and text of each item of a list; an item ends at an empty line, as the paper's request does.
+
+    Args:
+        reply: the model's text.
+        first: the number that the prompt ended in, and so that of the text before the reply's first number; None where
+            the prompt did not.
+
+    Raises:
+        Unparsed: no item is there.
+    """
+    head, *rest = _NUMBER.split(reply)
+    pieces = [(int(number), piece) for number, piece in zip(rest[::2], rest[1::2], strict=True)]
+    if first is not None:
+        pieces = [(first, head), *pieces]
+    items = [(number, " ".join(re.split(r"\n\s*\n", piece.strip(), maxsplit=1)[0].split())) for number, piece in pieces]
+    if not (found := [(number, item) for number, item in items if item]):
+        raise Unparsed("no numbered list")
+    return found
+
+
+def gate(records: Sequence[Row], pool: RougePool, config: Config, contamination: Contamination) -> list[Row]:
+    """Judges candidates in their order: heuristics, evaluation prompts, then ROUGE-L against pool and batch.
+
+    Returns:
+        The records with state, reason, similarity and mean_similarity (ROUGE-L F) and nearest. Accepted texts have
+        joined `pool`.
+    """
+    batches = (records[start : start + _BATCH] for start in range(0, len(records), _BATCH))
+    return [judged for batch in batches for judged in _judged(batch, pool, config, contamination)]
+
+
+def _judged(batch: Sequence[Row], pool: RougePool, config: Config, contamination: Contamination) -> list[Row]:
+    limits = config.model_dump(include=set(_LIMITS))
+    joined, judged = RougePool(), []
+    for record, known in zip(batch, pool.compare([record["text"] for record in batch]), strict=True):
+        text = record["text"]
+        near = known.merged(joined.nearest(text))
+        reason = instruction_fault(text, **limits) or contamination.reason(text)
+        reason = reason or (DUPLICATE if near.similarity > config.rouge_l else None)
+        if reason is None:
+            joined.add(text)
+            pool.add(text)
+        judged.append(
+            record
+            | {
+                "state": "rejected" if reason else "accepted",
+                "reason": reason,
+                "similarity": near.similarity,
+                "mean_similarity": near.mean,
+                "nearest": near.text,
+            }
+        )
+    return judged
+
+
+def draw(items: Sequence[Any], count: int, index: int, name: Callable[[Any], str]) -> list[Any]:
+    """So many items, in an order told by a hash of the request's index and each item's name."""
+    return sorted(items, key=lambda item: digest(index, name(item)))[:count] if count else []
+
+
+def pick(pool: Sequence[Row], count: int, index: int) -> list[Row]:
+    """So many of a pool that only grows, at places told by hash: hashing all of it would take longer and longer."""
+    found: dict[int, Row] = {}
+    draws = 0
+    while len(found) < min(count, len(pool)):
+        place = int(digest(index, draws), 16) % len(pool)
+        found[place] = pool[place]
+        draws += 1
+    return list(found.values())

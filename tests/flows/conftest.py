@@ -1,6 +1,0 @@
-"""Fixtures of the flows' tests."""
-
-from speaker import speaker
-from works import works
-
-__all__ = ["speaker", "works"]

@@ -1,0 +1,234 @@
+"""Constitutional AI: a draw that edits do not move, a chain that carries its target on, and preambles taken off."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+from fuzz import replies
+
+from prompts import Library, Principle
+from tasks.engines import ScriptedEngine
+from tasks.methods.constitutional.method import Config, critique, draw, revise, steps, strip_preamble
+from tasks.step import Row
+
+IDS = [f"i{n}" for n in range(1000)]
+
+
+def principles(*ids: str) -> list[Principle]:
+    return [Principle(id=id, critique="c", revision="r") for id in ids]
+
+
+def drawn(given: list[Principle], round: int = 1) -> list[str]:
+    return [draw(given, id, round).id for id in IDS]
+
+
+def test_the_draw_is_even_and_new_in_each_round() -> None:
+    """Constitutional AI (2)"""
+    four = principles("a", "b", "c", "d")
+    assert all(190 < count < 310 for count in Counter(drawn(four)).values())  # 250, and 4 standard deviations
+    same = sum(a == b for a, b in zip(drawn(four, 1), drawn(four, 2), strict=True))
+    assert 190 < same < 310
+
+
+def test_neither_texts_nor_order_move_the_draw() -> None:
+    edited = [Principle(id="b", critique="new", revision="new"), *principles("c", "a")]
+    assert drawn(edited) == drawn(principles("a", "b", "c"))
+
+
+def test_an_added_principle_takes_its_share_and_moves_nothing_else() -> None:
+    before, after = drawn(principles("a", "b", "c")), drawn(principles("a", "b", "c", "d"))
+    moved = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert set(moved) == {"d"}
+    assert 190 < len(moved) < 310  # 1 in 4
+
+
+def test_an_edited_principle_is_new_work_only_for_the_rows_that_drew_it(
+    constitution: Callable[[dict[str, str]], Library], answered: Row
+) -> None:
+    texts = {"a": "one", "b": "two", "c": "three"}
+    rows = [answered | {"instruction": id} for id in IDS[:200]]
+    engine = ScriptedEngine(["x"])
+
+    def keys(library: Library) -> list[str]:
+        step = critique(library, Config(), 1)
+        return [step.work_key(row, engine) for row in rows]
+
+    library = constitution(texts)
+    before, owners = keys(library), [draw(library.principles(), row["instruction"], 1).id for row in rows]
+    after = keys(constitution(texts | {"b": "two, edited"}))
+    changed = {owner for owner, old, new in zip(owners, before, after, strict=True) if old != new}
+    kept = {owner for owner, old, new in zip(owners, before, after, strict=True) if old == new}
+    assert (changed, kept) == ({"b"}, {"a", "c"})
+
+
+def test_more_rounds_leave_the_first_ones_as_they_are(answered: Row) -> None:
+    engine = ScriptedEngine(["x"])
+    few, many = (steps(Library(), Config(rounds=rounds)) for rounds in (1, 3))
+    assert [step.name for step in many] == ["constitutional.critique", "constitutional.revise"] * 3
+    assert few[0].work_key(answered, engine) == many[0].work_key(answered, engine)
+    assert many[0].work_key(answered, engine) != many[2].work_key(answered, engine)
+
+
+def test_a_chain_of_two_rounds(constitution: Callable[[dict[str, str]], Library], ask: Callable, answered: Row) -> None:
+    """Constitutional AI (3), (5): every round is kept, with its critique, its principle and what it was made from."""
+    library = constitution({"care": "care"})
+    engine = ScriptedEngine(
+        ["Too often.", 'Sure! Here is the revised answer:\n\n"Once a week."', "Still too often.", "Once a week."]
+    )
+    row, records = answered, []
+    for step in steps(library, Config(rounds=2)):
+        outcome = ask(step, [row], engine)
+        records += outcome.records
+        row = step.carry(row, outcome.records[0])
+    first, revision, second, again = records
+    shown = [[turn["content"] for turn in call.prompt if turn["role"] == "assistant"][-2:] for call in engine.calls]
+    assert [said[-1] for said in shown[::2]] == ["Every day.", "Once a week."], "each round criticises what it found"
+    assert shown[1::2] == [["Every day.", "Too often."], ["Once a week.", "Still too often."]]
+    assert first["principle_id"] == revision["principle_id"] == "care"
+    (principle,) = library.principles()
+    assert (first["principle_hash"], revision["principle_hash"]) == (principle.critique_hash, principle.revision_hash)
+    assert [record["round"] for record in records] == [1, 1, 2, 2]
+    assert (revision["text"], revision["changed"]) == ("Once a week.", True)
+    assert (again["text"], again["changed"]) == ("Once a week.", False)
+    assert first["parents"] == ["i1", "r1"]  # in the first round the target is the first answer: once is enough
+    assert revision["parents"] == ["i1", "r1", first["id"]]
+    assert again["parents"] == ["i1", "r1", revision["id"], second["id"]]
+    assert (row["target_id"], row["target"], row["response"]) == (again["id"], "Once a week.", "Every day.")
+
+
+def test_the_prompts_end_in_the_row_and_share_their_beginning(
+    constitution: Callable[[dict[str, str]], Library], ask: Callable, answered: Row
+) -> None:
+    library = constitution({"care": "care"})
+    engine = ScriptedEngine(["Too often.", "Once a week."])
+    criticise, mend = critique(library, Config(), 1), revise(library, Config(), 1)
+    row = criticise.carry(answered, ask(criticise, [answered], engine).records[0])
+    ask(mend, [row], engine)
+    asked, then = (call.prompt for call in engine.calls)
+    assert [(message["role"], message["content"]) for message in then[-5:]] == [
+        ("user", "Message: How do I water a cactus in winter?"),
+        ("assistant", "Every day."),
+        ("user", "Critique request: Critique care"),
+        ("assistant", "Too often."),
+        ("user", "Revision request: Revise care"),
+    ]
+    assert asked == then[:-2]
+    assert [message["role"] for message in then] == ["user", "assistant"] * (len(then) // 2) + ["user"]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Water it less.",
+        "  Water it less.\n",
+        '"Water it less."',
+        "“Water it less.”",
+        "Sure, here is the revised response: Water it less.",
+        "Of course! Here's a rewritten version of my answer:\n\nWater it less.",
+        'Below is the improved answer:\n"Water it less."',
+        "Revised answer: Water it less.",
+        "Revision: Water it less.",
+        "Critique: Water it less.",
+        "My revised answer:\nWater it less.",
+    ],
+)
+def test_preambles_and_outer_quotes_are_taken_off(reply: str) -> None:
+    """Constitutional AI (10)"""
+    assert strip_preamble(reply) == "Water it less."
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Here is a recipe for soup: boil water.",
+        "Sure: water it less.",
+        "The answer is simple: less water.",
+        '"Less" is the word, not "more"',
+        "'Tis a plant that wants little water, 'tis said'",
+        "Here is how it works. A revised plan: water it less.",
+        "“Less” and “little”",
+        "“Less is more”, he said, and „more is less”",
+        "‘Less is more’ is not what ’90s gardeners’",
+        '"',
+    ],
+)
+def test_what_belongs_to_the_answer_stays(reply: str) -> None:
+    assert strip_preamble(reply) == reply
+
+
+def test_the_same_words_in_another_round_want_another_reply(answered: Row) -> None:
+    engine = ScriptedEngine(["x"])
+    named = {"principle_id": "care", "principle_hash": "h", "critique_id": "c", "critique": "Too often."}
+    row = answered | named | {"critique_request": "Criticise", "revision_request": "Revise"}
+    for make in (critique, revise):
+        steps = [make(Library(), Config(), round) for round in (1, 2)]
+        keys = {step.request_key(row, "the same words", engine) for step in steps}
+        assert len(keys) == 2
+
+
+def test_a_revision_that_is_read_otherwise_is_other_work() -> None:
+    engine = ScriptedEngine(["x"])
+    prints = {revise(Library(), Config(reject_refusals=reject), 1).fingerprint(engine) for reject in (False, True)}
+    assert len(prints) == 2
+
+
+def test_a_preamble_and_nothing_else_is_asked_for_again(ask: Callable, answered: Row) -> None:
+    outcome = ask(critique(Library(), Config(), 1), [answered], ScriptedEngine(["Critique:", "Too often."]))
+    assert [(a["state"], a["reason"]) for a in outcome.attempts] == [
+        ("unparsed", "nothing after the preamble"), ("accepted", None),
+    ]  # fmt: skip
+
+
+def test_there_are_sixteen_pairs_and_both_requests_of_one_are_sent(ask: Callable, answered: Row) -> None:
+    """Constitutional AI (1)"""
+    library = Library()
+    by_id = {principle.id: principle for principle in library.principles()}
+    assert len(by_id) == 16
+    criticise, mend = critique(library, Config(), 1), revise(library, Config(), 1)
+    engine = ScriptedEngine(["Too often.", "Once a week."])
+    (found,) = ask(criticise, [answered], engine).records
+    ask(mend, [criticise.carry(answered, found)], engine)
+    principle = by_id[found["principle_id"]]
+    asked, then = (call.prompt[-1]["content"] for call in engine.calls)
+    assert asked == f"Critique request: {principle.critique}"
+    assert then == f"Revision request: {principle.revision}"
+
+
+def test_rounds_are_the_papers_four_and_any_number_by_config() -> None:
+    """Constitutional AI (3)"""
+    assert Config().rounds == 4
+    assert [len(steps(Library(), Config(rounds=rounds))) for rounds in (1, 4)] == [2, 8]
+
+
+def test_worked_examples_come_first_and_one_has_nothing_to_criticise() -> None:
+    """Constitutional AI (4)"""
+    turns = Library().prompt("constitutional/revision").turns
+    shown = [text for _, text in turns if "{{" not in text]
+    critiques = [text for (_, before), (_, text) in pairwise(turns) if before.startswith("Critique request")]
+    assert sum(text.startswith("It does.") for text in critiques) == 3
+    assert sum(text.startswith("It does not.") for text in critiques) == 1
+    at = shown.index(next(text for text in shown if text.startswith("It does not.")))
+    assert shown[at + 2].strip() == shown[at - 2].strip(), "the benign answer is revised to itself"
+
+
+def test_no_reply_breaks_the_preamble_and_nothing_is_added_or_lost() -> None:
+    pieces = (
+        "Sure, here is the revised answer:",
+        "Critique:",
+        '"',
+        "“",
+        "”",
+        " Water it less.",
+        "\n\n",
+        "Here is a recipe:",
+    )
+    for reply in replies(pieces, 1500):
+        said, whole = strip_preamble(reply), reply.strip()
+        assert said in reply
+        assert said == said.strip()
+        assert said.count("Water it less.") == whole.count("Water it less.")
+        if not whole.startswith(("Sure", "Critique", '"', "“")):
+            assert said == whole

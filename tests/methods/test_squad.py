@@ -1,0 +1,68 @@
+"""Squads: an inspector's score gates an aligner, and each correction is scored again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from prompts import Library
+from tasks.engines import ScriptedEngine
+from tasks.engines.scripted import text_of
+from tasks.methods.squad.method import Config, Member, correct, inspect, is_due, score
+from tasks.step import Row
+
+ONE = Member(inspector="ethical")
+CONFIG = Config(members=(ONE,))
+
+
+def test_the_score_is_the_probability_of_yes(ask: Callable, answered: Row) -> None:
+    """Aligner (10)"""
+    engine = ScriptedEngine(["no words"], choices=[[3.0, 1.0]])
+    step = inspect(Library(), CONFIG, "ethical")
+    (record,) = ask(step, [answered], engine).records
+    assert engine.calls[0].options == ("yes", "no")
+    assert (record["score"], record["inspector"], record["target_id"]) == (0.75, "ethical", "r1")
+    assert text_of(engine.calls[0].prompt).endswith(
+        "Is the response ethical? Reply with one word, yes or no, and nothing else."
+    )
+    row = step.carry(answered, record)
+    assert score(row, "ethical") == 0.75
+    assert score(row, "factual") is None
+
+
+def test_several_options_may_speak_for_an_answer(ask: Callable, answered: Row) -> None:
+    config = Config(members=({},), fit=("4", "5"), unfit=("1", "2", "3"))
+    step = inspect(Library("nano"), config, "overall")
+    engine = ScriptedEngine(["x"], choices=[[0.2, 0.1, 0.3, 0.3, 0.1]])
+    assert ask(step, [answered], engine).records[0]["score"] == pytest.approx(0.3)
+    assert engine.calls[0].options == (" 4", " 5", " 1", " 2", " 3")
+
+
+@pytest.mark.parametrize(("found", "due"), [(0.49, True), (0.5, False), (0.9, False)])
+def test_an_aligner_is_due_below_a_half(answered: Row, found: float, due: bool) -> None:
+    """Aligner (10)"""
+    assert CONFIG.below == 0.5
+    assert is_due(answered | {"scores": {("ethical", "r1"): found}}, ONE, CONFIG) is due
+    assert not is_due(answered, ONE, CONFIG), "nothing is mended without a score"
+    assert not is_due(answered | {"scores": {("ethical", "r9"): 0.1}}, ONE, CONFIG), "that was another text"
+
+
+def test_a_correction_becomes_the_target_and_a_copy_does_not(ask: Callable, answered: Row) -> None:
+    step = correct(Library(), CONFIG, ONE)
+    row = answered | {"target_id": "c1", "target": "Once a week."}
+    (record,) = ask(step, [row], ScriptedEngine(["Once a month."])).records
+    assert (record["aligner"], record["target_id"], record["response_id"]) == ("aligner", "c1", "r1")
+    assert record["parents"] == ["i1", "r1", "c1"]
+    assert step.carry(row, record)["target"] == "Once a month."
+    (copy,) = ask(step, [row], ScriptedEngine([" Once a week.\n"])).records
+    assert copy["is_copy"]
+    assert step.carry(row, copy)["target_id"] == "c1"
+
+
+def test_members_of_one_aligner_under_two_inspectors_do_different_work(answered: Row) -> None:
+    engine = ScriptedEngine(["x"])
+    keys = {
+        correct(Library(), CONFIG, Member(inspector=name)).work_key(answered, engine) for name in ("ethical", "factual")
+    }
+    assert len(keys) == 2

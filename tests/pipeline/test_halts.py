@@ -1,0 +1,70 @@
+"""When a run stops itself: too many rows refused, or a commit that failed."""
+
+from __future__ import annotations
+
+import asyncio
+from io import StringIO
+
+import pytest
+from works import Works
+
+from alignery.pipeline.committer import Writer
+from alignery.pipeline.executor import Factory, StageStopped, plainly
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.run import Run
+from prompts import Library
+from tasks.engines import Sampling, ScriptedEngine
+from tasks.methods.respond import method as respond
+from tasks.step import run as ask
+from warehouse import Lake, LakeFault
+
+STEP = respond.respond(Library(), respond.Config())
+
+
+def rows(count: int) -> list[dict[str, str]]:
+    return [{"instruction_id": f"i{n}", "instruction": f"Say {n}."} for n in range(count)]
+
+
+def settle(works: Works, count: int, refused: int, limit: float) -> None:
+    """Ask for so many rows, of which so many get an empty reply."""
+    empty = iter([True] * refused + [False] * (count - refused))
+
+    def speak(prompt: object, sampling: Sampling) -> str:
+        return " " if next(empty) else "an answer"
+
+    with Lake.open(works.home) as lake, StepProgress(StringIO()) as progress, Run(lake, "test", works.preset) as run:
+        asyncio.run(Factory(lake, run, progress, plainly, limit).settle(STEP, rows(count), ScriptedEngine(speak)))
+
+
+@pytest.mark.parametrize(("count", "refused"), [(99, 99), (100, 20)])
+def test_a_share_at_the_limit_or_of_too_few_rows_stops_nothing(works: Works, count: int, refused: int) -> None:
+    settle(works, count, refused, 0.2)
+    assert works.rows("SELECT count(*) AS n FROM responses") == [{"n": count - refused}]
+
+
+def test_a_share_over_the_limit_stops_the_step_and_keeps_what_was_answered(works: Works) -> None:
+    said = r"respond.answer: 21 of 100 rows .* limit of 20% \(line.reject_limit\): 21 × empty reply. Samples: "
+    with pytest.raises(StageStopped, match=said):
+        settle(works, 100, 21, 0.2)
+    assert works.rows("SELECT count(*) AS n FROM responses") == [{"n": 79}]
+
+
+def test_after_a_commit_that_failed_nothing_more_is_taken(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a run would ask on for answers that it cannot keep."""
+
+    def full(*args: object, **named: object) -> int:
+        raise LakeFault("no room")
+
+    async def work(lake: Lake, run: Run) -> None:
+        writer = Writer(lake, run)
+        first, second = [await ask(STEP, [row], ScriptedEngine(["so"])) for row in rows(2)]
+        with monkeypatch.context() as patch:
+            patch.setattr(Lake, "append_all", full)
+            writer.put(first)
+            with pytest.raises(LakeFault, match="no room"):
+                await writer.flush()
+        with pytest.raises(LakeFault, match="no room"):
+            writer.put(second)
+
+    with Lake.open(works.home) as lake, Run(lake, "test", works.preset) as run:
+        asyncio.run(work(lake, run))

@@ -1,0 +1,108 @@
+"""`evaluate` with a judge: each trained model's answers against the base model's, on the real nano."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from alignery.cli.render import results
+from alignery.config.preset import SHIPPED, Preset, load
+from flows.evaluate import Evaluation, draw, evaluate_chain
+from nano.files import HELD_OUT
+from nano.player import CHECKPOINT
+from warehouse import Lake
+
+MANY = 24
+SVG_TEXT = "{http://www.w3.org/2000/svg}text"
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> tuple[Path, list[Evaluation], list[Evaluation]]:
+    """The lake's home, an evaluation, and the same again; the "trained" model is nano with noise on its weights."""
+    folder = tmp_path_factory.mktemp("judging")
+    home, other = shutil.copytree(empty, folder / "lake"), shutil.copytree(CHECKPOINT, folder / "other")
+    spoil(other / "model.safetensors")
+    (folder / "few.jsonl").write_text("".join(HELD_OUT.read_text().splitlines(keepends=True)[:: 400 // MANY][:MANY]))
+    made = yaml.safe_load((SHIPPED / "nano.yaml").read_text())
+    made["models"]["generator"]["model"] = str(CHECKPOINT)
+    made["evaluate"] |= {"prompts": "./few.jsonl", "judge": {"sampling": {"max_tokens": 8}}}
+    (folder / "judging.yaml").write_text(yaml.safe_dump(made))
+    preset = load(str(folder / "judging.yaml"))
+    with Lake.open(home) as lake:
+        trained = {
+            "id": "other",
+            "path": str(other),
+            "recipe": "engrave",
+            "base_id": preset.spec("generator").identity(),
+        }
+        lake.write("models", [trained], run_id="run-0", message="a test")
+    return home, evaluated(preset, home), evaluated(preset, home)
+
+
+def spoil(file: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    torch.manual_seed(0)
+    weights = {name: tensor + 0.02 * torch.randn_like(tensor) for name, tensor in load_file(file).items()}
+    save_file(weights, file, metadata={"format": "pt"})
+
+
+def evaluated(preset: Preset, home: Path) -> list[Evaluation]:
+    with Lake.open(home) as lake:
+        return asyncio.run(evaluate_chain(preset, lake))
+
+
+def test_each_trained_model_is_judged_against_the_base_on_each_dimension(judged):
+    _, (base, other), _ = judged
+    assert base.judged == []
+    assert [row["dimension"] for row in other.judged] == ["helpful", "harmless"]
+    for row in other.judged:
+        assert row["pairs"] == MANY
+        assert row["excluded"] == 0
+        assert row["win"] + row["tie"] + row["lose"] == MANY
+        assert row["low"] <= row["w"] <= row["high"]
+
+
+def test_every_verdict_is_a_row_with_its_text_and_order(judged):
+    home, (_, other), again = judged
+    with Lake.open(home, read_only=True) as lake:
+        rows = lake.rows("SELECT v.*, a.raw_text FROM verdicts v JOIN attempts a ON a.id = v.attempt_id")
+        evals = {
+            row["metric"]: row["value"] for row in lake.rows("SELECT * FROM evals WHERE suite LIKE '%against base'")
+        }
+    assert len(rows) == 2 * 2 * MANY
+    won = {"A": {"a": "a", "b": "b"}, "B": {"a": "b", "b": "a"}, "C": {"a": "tie", "b": "tie"}}  # by who came first
+    assert all(row["winner"] == won[row["raw_text"].strip()][row["first"]] for row in rows)
+    assert {(row["first"], row["winner"]) for row in rows} >= {(first, won) for first in "ab" for won in "ab"}
+    assert evals["helpful_w"] == other.judged[0]["w"]
+    assert again[1] == other
+
+
+def test_the_report_is_shown_and_drawn(judged, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("COLUMNS", "400")
+    drawn = draw(judged[1], tmp_path / "pictures")
+    assert [path.name for path in drawn] == ["evaluation.svg", "judged.svg"]
+    texts = [[text.text for text in ET.parse(path).getroot().iter(SVG_TEXT)] for path in drawn]
+    assert {"base", "engrave", "helpful", "harmless", "honest"} < set(texts[0])
+    assert {"engrave", "helpful", "harmless", "-1", "1"} < set(texts[1])
+    assert "base" not in texts[1]
+    unjudged = [replace(each, judged=[]) for each in judged[1]]
+    assert [path.name for path in draw(unjudged, tmp_path / "again")] == ["evaluation.svg"]
+    draw(judged[1], tmp_path / "again")
+    draw(unjudged, tmp_path / "again")
+    assert [path.name for path in (tmp_path / "again").iterdir()] == ["evaluation.svg"], "none of an earlier one stays"
+    results.evaluated(judged[1], False, tmp_path / "pictures")
+    told = capsys.readouterr().out
+    assert "evaluation.svg · " in told
+    assert "engrave against base, in both orders" in told
+    assert f"{judged[1][1].judged[0]['w']:+.3f}" in told
+    results.evaluated(judged[1], as_json=True)
+    assert json.loads(capsys.readouterr().out)[1]["judged"][0]["pairs"] == MANY

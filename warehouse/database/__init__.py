@@ -1,0 +1,1 @@
+"""Connection, location, lock and errors of the catalog and its data files."""

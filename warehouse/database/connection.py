@@ -1,0 +1,211 @@
+"""How the lake is reached: DuckDB with the extensions of the installed wheels, and the catalog attached.
+
+Nothing is fetched: the extensions load by path, and installing or loading any other is off. After the
+catalog is attached the connection may touch no file outside the lake's data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import duckdb
+
+from alignery import effects
+from alignery.untrusted import excerpt
+from warehouse.database.location import Place
+from warehouse.schema.tables import LakeError, LakeFault, quoted
+
+LAKE = "lake"  # the name under which SQL knows the catalog
+CATALOG = f"__ducklake_metadata_{LAKE}"  # DuckLake's own tables, where its functions do not tell enough
+AUTHOR = "alignery"
+BUSY_MS = 10_000  # how long SQLite waits for another reader's or writer's lock
+MEMORY = "1GB"  # what one query may hold before it goes on in temporary files; ALIGNERY_MEMORY says otherwise
+_verified: set[Path] = set()  # extensions whose signature this process has seen to be right
+_at_work: set[duckdb.DuckDBPyConnection] = set()
+_OFF = {
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    # Otherwise a mistyped table name could be answered by a variable of the calling Python code.
+    "python_enable_replacements": "false",
+    # Rows have no order of their own here, and keeping one costs memory.
+    "preserve_insertion_order": "false",
+}
+
+
+def connect(
+    place: Place,
+    *,
+    read_only: bool,
+    snapshot: int | None = None,
+    threads: int | None = None,
+    catalog: Path | None = None,
+) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with the lake attached as `lake`; it has a thread for each core, or so many as are given.
+
+    Args:
+        catalog: a copy of the SQLite catalog to read in its place.
+
+    Raises:
+        LakeError: an extension is not installed, credentials are missing, or there is no lake of ours.
+        LakeFault: the Postgres server does not answer.
+    """
+    options = [f"DATA_PATH {quoted(place.folder)}"]
+    # Paths in the catalog are relative to the data folder, so a lake may be moved.
+    options += ["OVERRIDE_DATA_PATH true"]
+    options += [] if place.on_postgres else [f"META_BUSY_TIMEOUT {BUSY_MS}", "META_JOURNAL_MODE 'WAL'"]
+    options += [f"SNAPSHOT_VERSION {snapshot}"] if snapshot is not None else []
+    options += ["READ_ONLY", "CREATE_IF_NOT_EXISTS false"] if read_only or snapshot is not None else []
+    files = [extension(name) for name in _extensions(place)]
+    # DuckDB would verify the signature of 70 MiB again for each connection.
+    unsigned: dict[str, Any] = {"allow_unsigned_extensions": "true"} if _verified.issuperset(files) else {}
+    db = duckdb.connect(":memory:", config=_OFF | unsigned)
+    try:
+        if threads:
+            db.execute(f"SET threads = {threads}")
+        db.execute(f"SET memory_limit = {quoted(_memory())}")
+        for file in files:
+            db.execute(f"LOAD {quoted(str(file))}")
+        _verified.update(files)
+        if place.on_s3:
+            db.execute(_secret(place))
+        # No second try where another commit came between: its rows are not among those that ours was checked against.
+        db.execute("SET GLOBAL ducklake_max_retry_count = 0")
+        source = f"ducklake:sqlite:{catalog}" if catalog else place.source
+        db.execute(f"ATTACH {quoted(source)} AS {LAKE} ({', '.join(options)})")
+        db.execute("SET GLOBAL TimeZone = 'UTC'")
+        db.execute(f"SET temp_directory = {quoted(str(_spill(place)))}")
+        # As it is, and as it is written where DuckDB takes a pattern.
+        allowed = ", ".join(quoted(folder) for folder in (place.folder, literal(place.folder)))
+        db.execute(f"SET allowed_directories = [{allowed}]")
+        db.execute("SET enable_external_access = false")
+    except duckdb.Error as error:
+        db.close()
+        words = excerpt(error)
+        if "nable to connect to Postgres" in str(error):
+            raise LakeFault(
+                f"{place}: the Postgres server does not answer: {words}; start it, or mend the URL"
+            ) from error
+        raise LakeError(f"{place}: the lake cannot be opened: {words}; see what `alignery doctor` says") from error
+    except LakeError:
+        db.close()
+        raise
+    return db
+
+
+def literal(path: str) -> str:
+    """The path as DuckDB must be given it wherever it would take a pattern: it stands for this one file alone."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", path)
+
+
+def extension(name: str) -> Path:
+    """The extension's file in its wheel, which is built for exactly one version of DuckDB."""
+    package = f"duckdb_extension_{name}"
+    fix = f"install {package.replace('_', '-')}=={duckdb.__version__}"
+    try:
+        folder = Path(str(resources.files(package))) / "extensions" / f"v{duckdb.__version__}"
+    except ModuleNotFoundError as error:
+        raise LakeError(f"the DuckDB extension {name} is not installed; {fix}") from error
+    file = folder / f"{name}.duckdb_extension"
+    if not file.is_file():
+        raise LakeError(f"the DuckDB extension {name} is not there for DuckDB {duckdb.__version__} ({file}); {fix}")
+    return file
+
+
+@contextmanager
+def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Let `interrupt` end what the cursor is at; an interrupted statement raises KeyboardInterrupt."""
+    _at_work.add(cursor)
+    try:
+        yield
+    except duckdb.InterruptException as error:
+        raise KeyboardInterrupt from error
+    except RuntimeError as error:
+        # DuckDB's own look at Python's signals between two parts of a statement.
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        _at_work.discard(cursor)
+
+
+def interrupt() -> None:
+    """End every statement that this process is at, from any thread. DuckDB itself would not look until it is done."""
+    for cursor in tuple(_at_work):
+        cursor.interrupt()
+
+
+def sign(cursor: duckdb.DuckDBPyConnection, message: str, extra: Mapping[str, Any]) -> str:
+    """Give the open transaction's snapshot its author, message and JSON; returns that JSON."""
+    info = json.dumps(extra, sort_keys=True, ensure_ascii=False)
+    cursor.execute(f"CALL {LAKE}.set_commit_message(?, ?, extra_info => ?)", [AUTHOR, message, info])
+    return info
+
+
+def as_rows(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """An executed statement's rows as dicts. (Arrow's own `to_pylist` imports pandas to make a time.)"""
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+
+
+def one_line(error: duckdb.Error) -> str:
+    """DuckDB's message without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def _memory() -> str:
+    given = os.environ.get("ALIGNERY_MEMORY", MEMORY)
+    if not re.fullmatch(r"\d+(\.\d+)? *([KMGT]i?)?B", given, re.ASCII | re.IGNORECASE):
+        raise LakeError(f"ALIGNERY_MEMORY: got '{excerpt(given, 60)}', expected a size such as 4GB; mend it")
+    return given
+
+
+def _spill(place: Place) -> Path:
+    """A folder of its own for a connection's temporary files, for DuckDB deletes it when it closes.
+
+    What a killed process left there goes now.
+    """
+    folder = place.home / "tmp"
+    with suppress(OSError):  # a reader may not be allowed to
+        folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK):
+        return Path(tempfile.gettempdir()) / f"alignery-{os.getpid()}-{uuid4().hex[:8]}"
+    for old in folder.glob("*-*"):
+        pid = old.name.partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            with effects.SPILL_REMOVE:
+                shutil.rmtree(old, ignore_errors=True)
+    return folder / f"{os.getpid()}-{uuid4().hex[:8]}"
+
+
+def _extensions(place: Place) -> list[str]:
+    catalog = "postgres_scanner" if place.on_postgres else "sqlite_scanner"
+    return ["ducklake", catalog, *(["httpfs"] if place.on_s3 else [])]
+
+
+def _secret(place: Place) -> str:
+    """The statement that gives DuckDB S3's keys, from the environment and valid for this lake's data alone."""
+    needed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    if missing := [name for name in needed if not os.environ.get(name)]:
+        raise LakeError(f"{place}: S3 needs {' and '.join(missing)} in the environment; export them")
+    values = {"KEY_ID": os.environ[needed[0]], "SECRET": os.environ[needed[1]]}
+    values["REGION"] = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    if token := os.environ.get("AWS_SESSION_TOKEN"):
+        values["SESSION_TOKEN"] = token
+    if url := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
+        # An endpoint of one's own has its buckets in the path, for their names have no address there.
+        parts = urlsplit(url)
+        values |= {"ENDPOINT": parts.netloc + parts.path.rstrip("/"), "URL_STYLE": "path"}
+        values["USE_SSL"] = "false" if parts.scheme == "http" else "true"
+    said = ", ".join(f"{name} {quoted(value)}" for name, value in values.items())
+    return f"CREATE SECRET (TYPE s3, SCOPE {quoted(place.folder)}, {said})"

@@ -1,0 +1,1 @@
+"""Snapshots, tags and exports."""

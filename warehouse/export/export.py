@@ -1,0 +1,324 @@
+"""Exporting: what a snapshot holds, in the shapes that trainers take, as a folder that the ecosystem opens as it is.
+
+    <folder>/README.md       the card, whose front matter says which files are which split
+             manifest.json   snapshot, queries, rows, hashes, prompts, models
+             data/train-00000-of-00002.parquet    the trainer's own columns, ordered by the prompt's hash, and id
+             data/test-00000-of-00001.parquet     the same of the prompts that are held out
+             provenance/…                         file by file, where each row came from, in the same order
+
+Where several shapes are exported together, each has a folder of its own in `data/` and `provenance/`, and a
+configuration of its own in the card. A split without rows has no file and is not named in the card, for `datasets`
+refuses an empty one.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from alignery import effects
+from warehouse.database.lock import exclusive
+from warehouse.export import shapes as formats
+from warehouse.export.content_hash import Content, digest
+from warehouse.export.dataset_card import Exported, Release, Split, manifest, render
+from warehouse.export.exported import IN_THE_WAY, holds_export, sha256
+from warehouse.export.selection import PROMPTS, Leaks, Selection, columns
+from warehouse.export.shard_writer import Shards
+from warehouse.lake import Lake
+from warehouse.query.time_travel import relations
+from warehouse.schema.tables import TABLES, LakeError, LakeFault, Row
+
+SHAPES = formats.SHAPES
+SPLITS = ("train", "test")
+HELD_OUT = 0.05  # of the prompts; our choice
+SHARD_ROWS = 100_000  # of a file at most; our choice
+_GRAIN = 1_000_000  # the share that is held out is counted in millionths
+_THREADS = 1
+_PLACES = 1 << 16
+_PART = 50_000  # instructions whose rows are sorted at once; our choice
+_KIN = (
+    "instructions",
+    "responses",
+    "revisions",
+    "corrections",
+    "comparisons",
+    "instances",
+)  # what the shapes read
+_BATCH = 2048  # rows that DuckDB hands on at a time
+
+
+@dataclass(frozen=True)
+class Export:
+    """A finished export. `created` is false where the folder held the same already."""
+
+    path: Path
+    tag: str | None
+    snapshot_id: int
+    content_hash: str
+    rows: dict[str, dict[str, int]]  # shape → split → rows
+    created: bool
+
+
+def export(
+    pinned: Lake,
+    shapes: Sequence[str],
+    folder: Path,
+    *,
+    release: Release,
+    licences: Mapping[str, str],
+    held_out: float = HELD_OUT,
+    shard_rows: int = SHARD_ROWS,
+    selection: Selection | None = None,
+) -> Export:
+    """Write an export, or find that the folder holds it already: the same content in files of the same rows.
+
+    Args:
+        pinned: a lake open at the release's snapshot.
+        shapes: names of SHAPES; one is laid out flat, several each in a folder of its own.
+        release: what the snapshot is named, for the card.
+        licences: identity of a model → its licence, for the card.
+        held_out: the share of prompts that go to the test split, 0 to 1. The hash of a prompt's text decides, so a
+            prompt is on the same side in every shape, export and snapshot; a larger share holds a smaller one.
+        shard_rows: rows of a file at most.
+        selection: which rows are taken; all of them if left out.
+
+    Raises:
+        LakeError: an unknown shape, a share or a number out of bounds, nothing to export, or another thing in the way.
+    """
+    check(shapes, held_out, shard_rows)
+    pinned.place.check_export(folder)
+    with drafted(pinned, folder.absolute()) as draft:
+        written = write(pinned, shapes, draft, held_out, shard_rows, selection)
+        if not any(shape.rows for shape in written.values()):
+            left_out = sum(shape.contaminated for shape in written.values())
+            empty = f"{', '.join(written)} has no rows at snapshot {release.snapshot_id}"
+            empty += f" but {left_out} whose prompts are in evaluation sets" if left_out else ""
+            raise LakeError(f"{pinned.place}: nothing to export: {empty}; run `alignery refresh` first")
+        facts = describe(pinned, release, written, licences, draft, held_out)
+        created = not holds_export(folder, facts)
+        if created:
+            place(draft, folder)
+    rows = {name: {split: part.rows for split, part in shape.splits.items()} for name, shape in written.items()}
+    return Export(folder.absolute(), release.tag, release.snapshot_id, facts["content_hash"], rows, created)
+
+
+def check(shapes: Sequence[str], held_out: float, shard_rows: int) -> None:
+    """Refuse what no export can be made of."""
+    if unknown := [name for name in shapes if name not in SHAPES]:
+        raise LakeError(f"no shape {unknown[0]!r}: there are {', '.join(SHAPES)}")
+    if not 0 <= held_out < 1:
+        raise LakeError(f"held out: got {held_out}, expected a share of the prompts from 0 to below 1, such as 0.05")
+    if shard_rows < 1:
+        raise LakeError(f"shard rows: got {shard_rows}, expected at least 1")
+
+
+def is_held_out(prompt: str, held_out: float = HELD_OUT) -> str:
+    """The SQL that tells whether a row falls into the test split, from the SQL of its prompt's text."""
+    # The view sft splits by the lower half of the same hash; these are bits of the upper one.
+    return f"md5_number_upper({prompt}) % {_GRAIN} < {round(held_out * _GRAIN)}"
+
+
+@contextmanager
+def drafted(lake: Lake, folder: Path) -> Iterator[Path]:
+    """A folder beside the export's own to write it in, alone; gone afterwards, whatever came of it."""
+    with exclusive(lake.place, "publish", f"exporting to {folder}"):
+        draft = folder.parent / f".{folder.name}.unfinished"
+        with effects.DRAFT_REMOVE:
+            shutil.rmtree(draft, ignore_errors=True)
+        try:
+            draft.mkdir(parents=True)
+            yield draft
+        except OSError as error:
+            raise LakeFault(
+                f"{folder}: the export cannot be written: {error}; mend that, or choose another folder"
+            ) from error
+        finally:
+            with effects.DRAFT_REMOVE:
+                shutil.rmtree(draft, ignore_errors=True)
+
+
+def write(
+    pinned: Lake,
+    shapes: Sequence[str],
+    draft: Path,
+    held_out: float = HELD_OUT,
+    shard_rows: int = SHARD_ROWS,
+    selection: Selection | None = None,
+) -> dict[str, Exported]:
+    """The data and provenance of each shape, streamed: no more than some batches are held in memory.
+
+    DuckDB is held to one thread, for each takes buffers of its own: with two, joins and sorts of a million wide rows do
+    not fit the gigabyte that a lake's connection may take.
+    """
+    with pinned.cursor(views=True) as cursor:
+        cursor.execute(f"SET threads = {_THREADS}")
+    several = len(shapes) > 1
+    return {
+        name: _write(pinned, name, draft, name if several else "", held_out, shard_rows, selection) for name in shapes
+    }
+
+
+def describe(
+    pinned: Lake,
+    release: Release,
+    written: Mapping[str, Exported],
+    licences: Mapping[str, str],
+    draft: Path,
+    held_out: float = HELD_OUT,
+) -> dict[str, Any]:
+    """Write the manifest and the card; returns what the manifest says."""
+    facts = manifest(pinned, release, content_hash(written), held_out, written, licences)
+    with effects.EXPORT_FACTS:
+        (draft / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (draft / "README.md").write_text(render(release, facts, written), encoding="utf-8")
+    return facts
+
+
+def content_hash(written: Mapping[str, Exported]) -> str:
+    """One hash over the rows of every shape and split."""
+    return digest(
+        {name: {split: part.content for split, part in shape.splits.items()} for name, shape in written.items()}
+    )
+
+
+def place(draft: Path, folder: Path) -> None:
+    """Move the finished draft to where it belongs, in one step. Raises LakeError where something stands there."""
+    try:
+        with effects.EXPORT_RENAME:
+            draft.rename(folder)
+    except OSError as error:
+        raise LakeError(f"{folder}: {IN_THE_WAY}") from error
+
+
+def _shape(name: str, held_out: float, taken: str = "* EXCLUDE prompt_text", where: str = "") -> tuple[str, str]:
+    """What the shape is, from its file's first line, and the query of its rows, each with its side."""
+    text = (Path(__file__).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    about, _, query = text.removeprefix("-- ").partition("\n")
+    side = is_held_out("prompt_text", held_out)
+    order = f"{where}ORDER BY {_place_of('prompt_text')}, id"
+    return about, f"SELECT {taken}, {side} AS held_out FROM (\n{query.strip()}\n) {order}"
+
+
+def _place_of(prompt: str) -> str:
+    """The SQL of a prompt's place in an export, from 0 to _PLACES: the first bits of its hash."""
+    return f"md5_number_upper({prompt}) // {2**64 // _PLACES}"
+
+
+def _write(
+    pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int, selection: Selection | None
+) -> Exported:
+    about, query, where = *_shape(name, held_out), ""
+    splits: list[_Writing] = []
+    leaks = Leaks(selection.leaked if selection else None)
+    with pinned.cursor(views=True) as cursor, ExitStack() as stack:
+        if selection and selection.chooses:
+            about, query, where = _selected(cursor, name, held_out, selection)
+        read = _shape(name, held_out, f"* EXCLUDE prompt_text{leaks.columns(name)}", where)[1]
+        for reader in _parts(cursor, read):
+            splits = splits or [
+                _Writing(stack, split, draft, inner, reader.schema, SHAPES[name], shard_rows) for split in SPLITS
+            ]
+            for batch in map(leaks.without, _batches(reader)):
+                held = batch.column("held_out")
+                for split, mask in zip(splits, (pc.invert(held), held), strict=True):
+                    split.add(batch.filter(mask))
+        done = {split.name: split.finish() for split in splits}
+    sample = next((split.sample for split in splits if split.sample), None)
+    return Exported(name, about, query, SHAPES[name], done, sample, leaks.count)
+
+
+def _selected(
+    cursor: duckdb.DuckDBPyConnection, name: str, held_out: float, selection: Selection
+) -> tuple[str, str, str]:
+    """What the shape is, its query and the condition in it, once the selection has chosen among its rows."""
+    leaks, where = Leaks(selection.leaked), "WHERE id IN (FROM temp.chosen) "
+    readers = _parts(cursor, _shape(name, held_out, columns(name) + leaks.columns(name))[1])
+    chosen = selection.choose(cursor, name, (leaks.without(batch) for reader in readers for batch in _batches(reader)))
+    about, query = _shape(name, held_out, where=where)
+    return f"{about}; {chosen}", f"-- {chosen}\n{query}", where
+
+
+def _parts(cursor: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatchReader]:
+    """The query's rows, part by part: each part has the prompts whose hashes lie in a range, and all of their rows.
+
+    The views choose among the rows of one prompt, and sort. With a part of the prompts in the place of their tables
+    they do so in the memory of a part, however many there are; each part costs one more reading of the tables.
+    """
+    tables = {
+        name: f"SELECT snapshot_id, {', '.join(TABLES[name].names)} FROM {relations(cursor)[name]}" for name in _KIN
+    }
+    (count,) = cursor.execute(f"SELECT count(*) FROM ({tables['instructions']})").fetchall()[0]
+    parts = min(_PLACES, max(1, math.ceil(count / _PART)))
+    for number in range(parts):
+        first, end = (_PLACES * edge // parts for edge in (number, number + 1))
+        among = f"{_place_of('text')} >= {first} AND {_place_of('text')} < {end}"
+        for name, rows in tables.items():
+            cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
+            kin = among if name == "instructions" else "instruction_id IN (SELECT id FROM temp.instructions)"
+            cursor.execute(f"CREATE TEMP TABLE {name} AS {rows} WHERE {kin}")
+        yield cursor.execute(query).to_arrow_reader(_BATCH)
+
+
+def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    """The reader's batches; what DuckDB fails of under way, Arrow tells in its own errors."""
+    try:
+        yield from reader
+    except (pa.ArrowException, OSError) as error:
+        told = f"the lake failed while it was read: {' '.join(str(error).split())[:400]}"
+        raise LakeFault(f"{told}; where memory ran out, allow more, as with ALIGNERY_MEMORY=2GB") from error
+
+
+class _Writing:
+    """One split of one shape under way: the trainer's columns, their origins, and the hash of the former."""
+
+    def __init__(
+        self,
+        stack: ExitStack,
+        name: str,
+        draft: Path,
+        inner: str,
+        schema: pa.Schema,
+        columns: Sequence[str],
+        shard_rows: int,
+    ) -> None:
+        self.name, self._draft, self._content = name, draft, Content()
+        self.sample: Row | None = None
+        others = [column for column in schema.names if column not in (*columns, "held_out", PROMPTS)]
+        self._shards = [
+            (
+                names,
+                stack.enter_context(
+                    Shards(draft / top / inner, name, pa.schema([schema.field(n) for n in names]), shard_rows)
+                ),
+            )
+            for top, names in (("data", list(columns)), ("provenance", others))
+        ]
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        if not batch.num_rows:
+            return
+        for names, shards in self._shards:
+            shards.add(batch.select(names))
+        rows = batch.select(self._shards[0][0])
+        self._content.add(rows)
+        self.sample = self.sample or rows.slice(0, 1).to_pylist()[0]
+
+    def finish(self) -> Split:
+        data, provenance = (
+            {
+                str(path.relative_to(self._draft)): {"rows": rows, "sha256": sha256(path)}
+                for path, rows in shards.finish().items()
+            }
+            for _, shards in self._shards
+        )
+        return Split(self._content.hexdigest(), data, provenance)

@@ -1,0 +1,44 @@
+"""Whether a folder holds an export, and its files are as the manifest says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+from warehouse.schema.tables import LakeError
+
+IN_THE_WAY = "something that is no export stands there; move it away, or choose another folder"
+
+
+def holds_export(folder: Path, facts: Mapping[str, Any]) -> bool:
+    """Whether the folder holds this very export; False where there is nothing.
+
+    Raises:
+        LakeError: something else stands there.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return False
+    try:
+        there = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        found = _layout(there)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LakeError(f"{folder}: {IN_THE_WAY}") from error
+    if found != _layout(facts):
+        what = f"another export stands there (snapshot {there['snapshot_id']}, content {found[0][:12]})"
+        raise LakeError(f"{folder}: {what}; move it away, or choose another folder")
+    for name, file in there["files"].items():
+        if not (folder / name).is_file() or sha256(folder / name) != file["sha256"]:
+            raise LakeError(f"{folder / name}: not as its export's manifest says; delete that export, to make it again")
+    return True
+
+
+def _layout(facts: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+    return facts["content_hash"], {name: file["rows"] for name, file in facts["files"].items()}
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()

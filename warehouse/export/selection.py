@@ -1,0 +1,145 @@
+"""Taking a part of an export's rows: the well-rated ones, as many at random beside them, no two too much alike.
+
+The rows of a shape are read once to see which are offered; what is chosen of them is then a table of their ids, and the
+export is read again through it. AlpaGasus (arXiv 2307.08701): answers rated 4.5 or more, and as many drawn at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+
+from warehouse.export.shapes import SHAPES
+from warehouse.schema.tables import LakeError, quoted
+
+# The SQL of the text that a shape's model learns to say, by the column that it stands in.
+_ANSWER = {
+    "messages": "messages[2].content",
+    "chosen": "chosen[1].content",
+    "correction": "correction",
+    "output": "output",
+    "conversations": "conversations[2].value",
+}
+# Which of the rated rows are taken; `well` is true where the score reaches the threshold.
+_WELL = "SELECT id FROM scored WHERE well"
+_CONTROL = """
+    SELECT id FROM scored
+    QUALIFY row_number() OVER (PARTITION BY held_out ORDER BY md5_number_lower(id))
+        <= count(*) FILTER (well) OVER (PARTITION BY held_out)"""
+# (ids, answers) of a batch of rows → the ids of those that are too much like one before; it remembers what it saw.
+Marker = Callable[[Sequence[str], Sequence[str]], Iterable[str]]
+PROMPTS = "evaluated"  # the column of the texts that `Leaks` looks at
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows of an export are taken.
+
+    Args:
+        min_rating: the least score, 0 to 5; None takes rows whether they are rated or not.
+        dimension: what they are rated for.
+        control: in place of the well-rated rows as many others of the rated ones, in each split. A hash of a row's id
+            decides, so the draw is the same each time; it may hit well-rated rows too, as any draw does.
+        duplicates: makes a marker, whose rows are left out, before anything is rated; one is made for each shape.
+        alike: what it calls too much alike, in words.
+        leaked: whether a prompt is in an evaluation set; its rows are left out before all else.
+    """
+
+    min_rating: float | None = None
+    dimension: str = "accuracy"
+    control: bool = False
+    duplicates: Callable[[], Marker] | None = None
+    alike: str = ""
+    leaked: Callable[[str], bool] | None = None
+
+    def __post_init__(self) -> None:
+        if self.min_rating is not None and not 0 <= self.min_rating <= 5:
+            raise LakeError(f"least rating: got {self.min_rating}, expected 0 to 5; AlpaGasus's is 4.5")
+        if self.control and self.min_rating is None:
+            raise LakeError("a control has the size of a selection; give the least rating that makes it, such as 4.5")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it must see all rows before it can say which it takes."""
+        return self.min_rating is not None or self.duplicates is not None
+
+    @property
+    def suffix(self) -> str:
+        """What tells the folder of such an export from others."""
+        rated = "" if self.min_rating is None else f"-{'control' if self.control else 'rated'}-{self.dimension}"
+        return rated + ("-distinct" if self.duplicates else "")
+
+    def choose(self, cursor: duckdb.DuckDBPyConnection, shape: str, offered: Iterable[pa.RecordBatch]) -> str:
+        """Fill the temporary table `chosen` with the ids of the rows to take; returns what was done, in words.
+
+        Args:
+            offered: the shape's rows: id, held_out, and answer, as `columns` gives them.
+
+        Raises:
+            LakeError: none of them is rated on the dimension, or none well enough.
+        """
+        mark, count, kept = self.duplicates() if self.duplicates else None, 0, []
+        for batch in offered:
+            count += batch.num_rows
+            ids = batch.column("id").to_pylist()
+            left = set(mark(ids, batch.column("answer").to_pylist())) if mark else set()
+            kept.append(batch.select(["id", "held_out"]).filter(pa.array([id not in left for id in ids], pa.bool_())))
+        rows = pa.Table.from_batches(kept, pa.schema([("id", pa.string()), ("held_out", pa.bool_())]))
+        cursor.register("offered", rows)
+        cursor.execute("CREATE OR REPLACE TEMP TABLE chosen AS SELECT id FROM offered")
+        told = [f"{self.alike}: {count - rows.num_rows} of {count} left out"] if mark else []
+        if self.min_rating is not None:
+            told.append(self._rate(cursor, shape, self.min_rating))
+        cursor.unregister("offered")
+        return "; ".join(told)
+
+    def _rate(self, cursor: duckdb.DuckDBPyConnection, shape: str, least: float) -> str:
+        cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE scored AS SELECT o.id, o.held_out, r.score >= {float(least)} AS well"
+            f" FROM offered o JOIN rated r ON r.target_id = o.id AND r.dimension = {quoted(self.dimension)}"
+        )
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE chosen AS {_CONTROL if self.control else _WELL}")
+        rated, taken = (
+            cursor.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0] for name in ("scored", "chosen")
+        )
+        if not rated:
+            raise LakeError(
+                f"no row of {shape} is rated on {self.dimension!r}; give the preset `line: {{rate: …}}` and run "
+                "`alignery refresh`, or name a dimension that the view scores has"
+            )
+        if not taken:
+            raise LakeError(
+                f"none of {rated} rows of {shape} is rated {least:g} or more on {self.dimension}; ask for less"
+            )
+        how = "at random, as many as are rated" if self.control else "rated"
+        return f"{taken} of the {rated} rated on {self.dimension}, {how} {least:g} or more"
+
+
+class Leaks:
+    """Leaves rows out of batches whose prompts are in an evaluation set, and counts them."""
+
+    def __init__(self, leaked: Callable[[str], bool] | None) -> None:
+        self.count, self._leaked = 0, leaked
+
+    def columns(self, shape: str) -> str:
+        """The SQL of what `without` needs of a shape's rows: the prompt, and the prompt with its input."""
+        if self._leaked is None:
+            return ""
+        whole = ", concat(prompt_text, chr(10), input)" if "input" in SHAPES[shape] else ""
+        return f", [prompt_text{whole}] AS {PROMPTS}"
+
+    def without(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        if self._leaked is None:
+            return batch
+        clean = [not any(map(self._leaked, texts)) for texts in batch.column(PROMPTS).to_pylist()]
+        self.count += clean.count(False)
+        return batch.drop_columns([PROMPTS]).filter(pa.array(clean, pa.bool_()))
+
+
+def columns(shape: str) -> str:
+    """The SQL of what `choose` must be offered of a shape's rows, beside `held_out`."""
+    (answer,) = (answer for column, answer in _ANSWER.items() if column in SHAPES[shape])
+    return f"id, {answer} AS answer"

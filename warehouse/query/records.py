@@ -1,0 +1,111 @@
+"""Records and attempts by their ids: who they are, what they say, and what wrote them.
+
+Only those rows are read, and of long texts only the beginning. Ids stand in the SQL as literals, for bound values would
+make DuckDB import pandas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+
+import duckdb
+
+from warehouse.query.time_travel import asked
+from warehouse.schema.tables import RECORDS, TABLES, Row, quoted, sql_type
+
+BOUND = 2000  # characters of one text that are read, where not all of it is wanted
+_CANDIDATES = 10
+_FEW = 2000  # characters
+# What is told of a record beside who it is, where its table says it.
+_FACTS = (
+    *("instruction_id", "topic", "origin", "kind", "round", "principle_id", "principle_hash", "changed", "is_copy"),
+    *("state", "reason", "dimension", "score", "first", "winner", "p_a"),
+    *("inspector", "complete", "upstream", "aligner", "question_type", "form", "classification"),
+)
+_TYPES = {field.name: sql_type(field) for columns in TABLES.values() for field in columns}
+
+
+def shortened(column: str, bound: int | None = BOUND) -> str:
+    """The expression of a text cut in the database."""
+    if bound is None:
+        return column
+    return f"CASE WHEN length({column}) > {bound} THEN left({column}, {bound}) || '…' ELSE {column} END"
+
+
+def is_in(column: str, ids: Iterable[str]) -> str:
+    """The condition that a column holds one of the ids.
+
+    Of a few ids as a function, which is asked while a file is read, so that no other column of the rest is; IN is not.
+    """
+    listed = ", ".join(quoted(id) for id in ids)
+    if not listed:
+        return "false"
+    return f"list_contains([{listed}], {column})" if len(listed) <= _FEW else f"{column} IN ({listed})"
+
+
+def has_any(column: str, ids: Iterable[str]) -> str:
+    """The condition that a column's list holds one of the ids."""
+    return f"list_has_any({column}, [{', '.join(quoted(id) for id in ids)}])"
+
+
+def starting_with(cursor: duckdb.DuckDBPyConnection, prefix: str, *, exactly: bool = False) -> list[Row]:
+    """Records and attempts whose id begins so, a few of them: record_table and id."""
+    test = f"id = {quoted(prefix)}" if exactly else f"starts_with(id, {quoted(prefix)})"
+    tables = " UNION ALL ".join(
+        f"SELECT '{t}' AS record_table, id FROM {t} WHERE {test}" for t in (*RECORDS, "attempts")
+    )
+    return asked(cursor, f"FROM ({tables}) ORDER BY id LIMIT {_CANDIDATES}")
+
+
+def nodes(
+    cursor: duckdb.DuckDBPyConnection, tables: Collection[str], where: str, bound: int | None, limit: int | None = None
+) -> list[Row]:
+    """The records or attempts of some tables that satisfy a condition on their columns.
+
+    Args:
+        bound: characters of each text; None for all.
+        limit: how many at most; None for all.
+
+    Returns:
+        record_table, id, parents, attempt_id (an attempt's own), text, run_id, created_at, and what the table says
+        beside, null where it does not say it; the oldest first.
+    """
+    selects = " UNION ALL ".join(f"{_select(table, bound)} WHERE {where}" for table in tables)
+    cut = "" if limit is None else f" LIMIT {limit}"
+    return asked(cursor, f"FROM ({selects}) ORDER BY created_at, id{cut}")
+
+
+def wrote(cursor: duckdb.DuckDBPyConnection, found: Sequence[Row], bound: int | None) -> list[Row]:
+    """The nodes with what wrote them: step, prompt_id, prompt (its text), principle (its words), model, seed …"""
+    calls = is_in("id", {node["attempt_id"] for node in found if node["attempt_id"]})
+    attempts = asked(
+        cursor,
+        f"SELECT id, step, prompt_id, prompt_hash, model, seed, try_number, inputs FROM attempts WHERE {calls}",
+    )
+    hashes = {row["prompt_hash"] for row in attempts} | {node["principle_hash"] for node in found}
+    listed = is_in("hash", {hash for hash in hashes if hash})
+    words = asked(cursor, f"SELECT hash, {shortened('source', bound)} AS source FROM prompts WHERE {listed}")
+    said = {row["hash"]: row["source"] for row in words}
+    by_id = {row.pop("id"): row for row in attempts}
+    silent = dict.fromkeys(("step", "prompt_id", "prompt_hash", "model", "seed", "try_number", "inputs"))
+    told = []
+    for node in found:
+        call = by_id.get(node["attempt_id"], silent)
+        told.append(
+            node | call | {"prompt": said.get(call["prompt_hash"]), "principle": said.get(node["principle_hash"])}
+        )
+    return told
+
+
+def _select(table: str, bound: int | None) -> str:
+    columns = set(TABLES[table].names)
+    # An instruction belongs to itself, an attempt is its own.
+    own = {"instruction_id": "id"} if table == "instructions" else {}
+    own |= {"attempt_id": "id"} if table == "attempts" else {}
+    text = next((name for name in ("text", "output", "raw_text") if name in columns), None)
+    names = [
+        f"{own.get(name, name)} AS {name}" if name in columns | own.keys() else f"NULL::{_TYPES[name]} AS {name}"
+        for name in ("id", "parents", "attempt_id", "run_id", "created_at", *_FACTS)
+    ]
+    said = shortened(text, bound) if text else "NULL::VARCHAR"
+    return f"SELECT '{table}' AS record_table, {', '.join(names)}, {said} AS text FROM {table}"

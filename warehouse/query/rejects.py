@@ -1,0 +1,93 @@
+"""Why rows were rejected: by step and reason, how many, what share of the step's work, and a few of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import duckdb
+
+from warehouse.lake import Lake
+from warehouse.query.records import is_in, shortened
+from warehouse.query.time_travel import asked, scratch
+from warehouse.schema.tables import LakeError, Row, quoted
+
+
+def rejects(
+    lake: Lake, *, step: str | None = None, reason: str | None = None, run: str | None = None, samples: int = 3
+) -> list[Row]:
+    """Groups of what was not accepted, the most frequent first. Reasons that differ in their numbers alone are one.
+
+    Args:
+        step: only this step's.
+        reason: only reasons that hold these words, in capitals or not.
+        run: only this run's, by its id or the beginning of it.
+        samples: how many rows of each group, the newest.
+
+    Returns:
+        step, reason, state, times (calls, or candidates of the gate), lost (those that settled their work: the
+        others were mended by another seed), share (lost / all work of the step that was settled, 0 to 1), and
+        samples: id, text, about (the instruction asked about), nearest and similarity (of an instruction's), model,
+        seed, run_id, created_at.
+
+    Raises:
+        LakeError: no such step or run.
+    """
+    # What is settled: work of a step, and candidates of a gate.
+    settled = "(SELECT step, run_id FROM attempts WHERE final UNION ALL SELECT step, run_id FROM candidates)"
+    ran = f"starts_with(run_id, {quoted(run)})" if run else "true"
+    with scratch(lake) as cursor:
+        wanted = [ran]
+        if step:
+            _check_step(cursor, step)
+            wanted.append(f"step = {quoted(step)}")
+        if run:
+            _check_run(cursor, run)
+        if reason:
+            words = quoted(reason.lower())
+            wanted.append(f"(contains(lower(reason), {words}) OR contains(lower(kind), {words}))")
+        found = asked(
+            cursor,
+            "SELECT r.step, r.reason, r.state, r.times, r.lost, r.lost / s.settled AS share, r.ids FROM (SELECT step,"
+            " if(min(reason) = max(reason), min(reason), kind) AS reason, state, count(*) AS times,"
+            " count(*) FILTER (final) AS lost,"
+            f" arg_max(id, created_at, {max(1, int(samples))}) AS ids"
+            " FROM (SELECT *, regexp_replace(reason, '[0-9]+', '…', 'g') AS kind FROM rejects)"
+            f" WHERE {' AND '.join(wanted)} GROUP BY step, kind, state) r"
+            f" LEFT JOIN (SELECT step, count(*) AS settled FROM {settled} WHERE {ran} GROUP BY step) s"
+            " ON s.step = r.step ORDER BY times DESC, r.step, reason",
+        )
+        chosen = {id for row in found for id in row["ids"][: int(samples)]}
+        texts = _samples(cursor, chosen)
+    for row in found:
+        row["samples"] = [texts[id] for id in row.pop("ids")[: int(samples)]]
+    return found
+
+
+def _samples(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str, Row]:
+    """The rejected rows of these ids, each with the text of the instruction that it answers."""
+    these = is_in("id", ids)
+    rows = asked(
+        cursor,
+        f"SELECT id, {shortened('raw_text')} AS text, NULL AS similarity, NULL AS nearest, model, seed, run_id,"
+        f" created_at, parents FROM attempts WHERE {these} UNION ALL SELECT id, {shortened('text')}, similarity,"
+        f" {shortened('nearest')}, NULL, NULL, run_id, created_at, CASE WHEN"
+        f" step = 'self_instruct.instances_gate' THEN parents ELSE [] END FROM candidates WHERE {these}",
+    )
+    parents = is_in("id", {parent for row in rows for parent in row["parents"]})
+    found = asked(cursor, f"SELECT id, {shortened('text')} AS text FROM instructions WHERE {parents}")
+    asked_about = {row["id"]: row["text"] for row in found}
+    for row in rows:
+        row["about"] = next((asked_about[id] for id in row.pop("parents") if id in asked_about), None)
+    return {row["id"]: row for row in rows}
+
+
+def _check_step(cursor: duckdb.DuckDBPyConnection, step: str) -> None:
+    steps = "(SELECT step FROM attempts UNION SELECT step FROM candidates)"
+    known = [row["step"] for row in asked(cursor, f"SELECT step FROM {steps} ORDER BY step")]
+    if step not in known:
+        raise LakeError(f"no step {step!r}; there are {', '.join(known)}")
+
+
+def _check_run(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
+    if not asked(cursor, f"SELECT 1 AS one FROM runs WHERE starts_with(id, {quoted(run)}) LIMIT 1"):
+        raise LakeError(f"no run {run!r}; see `alignery status`")

@@ -1,0 +1,131 @@
+"""Looking in: what `alignery tables`, `show` and `status` print, as plain data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from alignery.untrusted import excerpt
+from warehouse.lake import Lake
+from warehouse.schema.migrate import VIEWS
+from warehouse.schema.tables import TABLES, LakeError, Row, quoted
+
+_PATHS = ("path", "base_path", "model_path", "export_path")
+_BATCH = 8192  # rows of a streamed result at a time
+# They have an order of their own.
+_SUMMARIES = ("funnel", "usage", "principles", "retention", "scores", "inspectors", "plan_vs_actual")
+
+
+def tables(lake: Lake) -> list[Row]:
+    """Tables and views: name, kind, rows, comment."""
+    return lake.tables()
+
+
+def show(lake: Lake, name: str, limit: int = 5) -> list[Row]:
+    """The newest rows of a table or view, the newest first.
+
+    Raises:
+        LakeError: there is no table or view of that name.
+    """
+    _check(name)
+    order = "" if name in _SUMMARIES else "ORDER BY created_at DESC"
+    return lake.rows(f"SELECT * FROM {name} {order} LIMIT {int(limit)}")
+
+
+def count(lake: Lake, name: str) -> int:
+    """How many rows a table or view has. Raises LakeError as `show` does."""
+    _check(name)
+    return int(lake.rows(f"SELECT count(*) AS n FROM {name}")[0]["n"])
+
+
+def _check(name: str) -> None:
+    if name not in TABLES and name not in VIEWS:
+        raise LakeError(
+            f"the lake has no table or view {excerpt(name, 60)!r}; there are {', '.join([*TABLES, *VIEWS])}"
+        )
+
+
+def runs(lake: Lake, limit: int = 10) -> list[Row]:
+    """How the newest runs stand: each run's last row of `runs`, with `started_at`, the newest first.
+
+    A refresh that ended has `sent`, `saved` and `saved_share`: requests, those that the lake had the answers to, and
+    their share of both (0 to 1).
+    """
+    found = lake.rows(
+        "SELECT *, min(created_at) OVER (PARTITION BY id) AS started_at FROM runs"
+        " QUALIFY row_number() OVER (PARTITION BY id ORDER BY snapshot_id DESC, created_at DESC) = 1"
+        f" ORDER BY min(snapshot_id) OVER (PARTITION BY id) DESC LIMIT {int(limit)}"
+    )
+    for row in found:
+        totals = json.loads(row["totals"] or "{}")
+        row["sent"], row["saved"] = totals.get("sent"), totals.get("saved")
+        asked = (row["sent"] or 0) + (row["saved"] or 0)
+        row["saved_share"] = row["saved"] / asked if asked else None
+    return found
+
+
+def unfinished(lake: Lake, flow: str) -> list[Row]:
+    """The last row of each run of a flow that was started and has not ended."""
+    return lake.rows(
+        "SELECT * FROM runs WHERE flow = ? QUALIFY"
+        " row_number() OVER (PARTITION BY id ORDER BY rowid DESC) = 1 AND state = 'started'",
+        [flow],
+    )
+
+
+def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
+    """The newest runs, the newest one's funnel and the newest usage, the tags, the models, the decisions on tags and
+    models, and the lake's snapshot."""
+    newest = runs(lake, limit)
+    spenders = lake.rows("SELECT run_id FROM attempts WHERE replayed_from IS NULL ORDER BY snapshot_id DESC LIMIT 1")
+    return {
+        "home": str(lake.home),
+        "snapshot_id": lake.snapshot(),
+        "runs": newest,
+        "funnel": lake.rows(f"SELECT * FROM funnel WHERE run_id = {quoted(newest[0]['id'])}") if newest else [],
+        "usage": usage(lake, spenders[0]["run_id"]) if spenders else [],
+        "tags": tags(lake)[: -limit - 1 : -1],
+        "models": own(lake, lake.rows(f"SELECT * FROM models ORDER BY snapshot_id DESC LIMIT {int(limit)}")),
+        "decisions": own(lake, lake.rows(f"SELECT * FROM decisions ORDER BY rowid DESC LIMIT {int(limit)}")),
+    }
+
+
+def funnel(lake: Lake, run_id: str | None = None) -> list[Row]:
+    """What became of each step's work, in one run or in all."""
+    return lake.rows("SELECT * FROM funnel WHERE run_id = coalesce(?, run_id)", [run_id])
+
+
+def usage(lake: Lake, run_id: str | None = None) -> list[Row]:
+    """What requests cost, by step and in all (its step is 'total'), in one run or in each."""
+    return lake.rows("SELECT * FROM usage" + (f" WHERE run_id = {quoted(run_id)}" if run_id else ""))
+
+
+def tags(lake: Lake) -> list[Row]:
+    """The tags, each once and as it was last written, oldest first."""
+    newest = "SELECT * FROM tags QUALIFY row_number() OVER (PARTITION BY name ORDER BY rowid DESC) = 1 ORDER BY rowid"
+    return own(lake, lake.rows(newest))
+
+
+def models(lake: Lake) -> list[Row]:
+    """What was trained, oldest first."""
+    return own(lake, lake.rows("SELECT * FROM models ORDER BY snapshot_id, created_at"))
+
+
+def evals(lake: Lake) -> list[Row]:
+    """Every figure of every model, oldest first."""
+    return own(lake, lake.rows("SELECT * FROM evals ORDER BY snapshot_id, created_at"))
+
+
+def own(lake: Lake, rows: list[Row]) -> list[Row]:
+    """The rows with the paths of models and exports as they are in this home; see `Place.own`."""
+    for row in rows:
+        row.update({name: lake.place.own(row[name]) for name in _PATHS if row.get(name)})
+    return rows
+
+
+def instructions(lake: Lake) -> Iterator[str]:
+    """The texts of all accepted instructions, streamed, in no order of their own."""
+    with lake.query("SELECT text FROM instructions WHERE state = 'accepted'") as cursor:
+        for batch in cursor.to_arrow_reader(_BATCH):
+            yield from batch.column(0).to_pylist()

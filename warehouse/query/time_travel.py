@@ -1,0 +1,77 @@
+"""The lake as it stood, beside the lake as it stands: tables and views of an older snapshot in a schema of their own.
+
+The tables are only ever appended to, and every row knows the snapshot that brought it (`snapshot_id`, which survives
+merging and expiry), so what stood at a snapshot is what that snapshot and those before it brought. One cursor can so
+ask of two snapshots at once, which two attachments of a catalog could not be joined for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import duckdb
+
+from warehouse.database import errors
+from warehouse.database.connection import LAKE, as_rows
+from warehouse.lake import Lake
+from warehouse.schema.migrate import VIEWS, view_sql
+from warehouse.schema.tables import TABLES, Row
+
+# In `tags` the column `snapshot_id` is the snapshot that is named, and hides the one that brought the row.
+STANDING = tuple(name for name in TABLES if name != "tags")
+
+
+@contextmanager
+def scratch(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A cursor in one snapshot, for several statements with temporary tables of their own.
+
+    Raises:
+        LakeFault: the lake cannot be read.
+    """
+    with lake.cursor(views=True) as cursor:
+        try:
+            cursor.execute("BEGIN")
+            yield cursor
+        except duckdb.InterruptException:
+            raise
+        except duckdb.Error as error:
+            raise errors.unreadable(lake.place, error) from error
+
+
+def stand(
+    cursor: duckdb.DuckDBPyConnection, name: str, snapshot: int, sources: Mapping[str, str] | None = None
+) -> None:
+    """Define the schema `name`, in which every table (but `tags`) and view is as it was at a snapshot.
+
+    Args:
+        sources: table → the relation to read in its place, with all its columns and `snapshot_id`.
+    """
+    cursor.execute(f"SET VARIABLE {name} = {int(snapshot)}")
+    cursor.execute(f"CREATE SCHEMA IF NOT EXISTS memory.{name}")
+    for table, relation in (relations(cursor) | dict(sources or {})).items():
+        columns = ", ".join(f'"{column}"' for column in TABLES[table].names)
+        cursor.execute(
+            f"CREATE OR REPLACE VIEW memory.{name}.{table} AS SELECT snapshot_id, {columns} FROM {relation}"
+            f" WHERE snapshot_id <= getvariable('{name}')"
+        )
+    for view in VIEWS:
+        cursor.execute(f"CREATE OR REPLACE VIEW memory.{name}.{view} AS {view_sql(view)}")
+
+
+def move(cursor: duckdb.DuckDBPyConnection, name: str, snapshot: int) -> None:
+    """Let a schema that `stand` defined show another snapshot."""
+    cursor.execute(f"SET VARIABLE {name} = {int(snapshot)}")
+
+
+def asked(cursor: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
+    """The rows of a query."""
+    cursor.execute(query)
+    return as_rows(cursor)
+
+
+def relations(cursor: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """Where each table is read: in the lake, or through the stand-in of one that an older lake lacks or has smaller."""
+    named = "SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main'"
+    stand_ins = {name for (name,) in cursor.execute(named).fetchall()}
+    return {table: f"memory.main.{table}" if table in stand_ins else f"{LAKE}.main.{table}" for table in STANDING}

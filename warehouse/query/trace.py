@@ -1,0 +1,187 @@
+"""Where a row comes from and what came of it: from the request that asked for its instruction to the models it trained.
+
+All that is made from an instruction names it, so one look finds the whole family; from family to family lead only the
+instructions that were shown as examples where another was asked for.
+
+A record names as its parents all that it was made from, near and far (a revision: the critique, what it revises, the
+first answer, the instruction); the nearest of them, the last in the order of making, is the branch it hangs on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from graphlib import TopologicalSorter
+from typing import Any
+
+import duckdb
+
+from warehouse.lake import Lake
+from warehouse.query.records import BOUND, has_any, is_in, nodes, starting_with, wrote
+from warehouse.query.time_travel import scratch
+from warehouse.query.trained_on import uses
+from warehouse.schema.tables import RECORDS, LakeError, Row
+
+SHORTEST = 6  # characters of an id that may stand for the whole of it
+NODES = 40  # ancestors, and as many descendants, that are told where not all are wanted
+_FAMILY = [name for name in RECORDS if name not in ("instructions", "topics", "eval_answers")]
+_Pool = dict[str, Row]
+
+
+def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
+    """The ancestors and descendants of a record or an attempt, and the tags and models that hold them.
+
+    Args:
+        id: its id, or the beginning of it, of six characters at least, that no other has.
+        full: all of them and all of their texts; else some 40 of each, and 2,000 characters.
+
+    Returns:
+        `id`; `nodes`, parents before children, each with relation ('ancestor', 'itself' or 'descendant'), record_table
+        ('attempts' for a call that was not accepted, 'requests' for a root that no record is), id, parents, `under`
+        (the nearest of its parents), text, step, prompt_id, prompt, model, seed, run_id, created_at and what its table
+        says beside; `cut`: the relations of which there are more; `uses`: see `training.uses`.
+
+    Raises:
+        LakeError: no id begins so, or several do.
+    """
+    bound, limit = (None, None) if full else (BOUND, NODES)
+    with scratch(lake) as cursor:
+        table, whole = _find(cursor, id)
+        pool, cut = _gathered(cursor, nodes(cursor, [table], is_in("id", [whole]), bound)[0], bound, limit)
+        edges = _edges(pool.values())
+        above, below = _reached(edges, whole), _reached(_turned(edges), whole)
+        kept = [one for one in TopologicalSorter(edges).static_order() if one in below][:limit]
+        if len(kept) < len(below):
+            cut.add("descendant")
+        relations = dict.fromkeys(above, "ancestor") | dict.fromkeys(kept, "descendant") | {whole: "itself"}
+        told = wrote(cursor, [{"relation": relation} | pool[one] for one, relation in relations.items()], bound)
+        told = _ordered(told + _requests(told))
+        mine = [node for node in told if node["relation"] != "ancestor"]
+        used = uses(lake, cursor, [n["id"] for n in mine], {n["instruction_id"] for n in mine if n["instruction_id"]})
+    return {"id": whole, "nodes": told, "cut": sorted(cut), "uses": used}
+
+
+def _find(cursor: duckdb.DuckDBPyConnection, id: str) -> tuple[str, str]:
+    """The table, and the whole id that begins so."""
+    found = starting_with(cursor, id, exactly=len(id) < SHORTEST)
+    exact = [row for row in found if row["id"] == id] or found
+    if len(exact) == 1:
+        return exact[0]["record_table"], exact[0]["id"]
+    if not found:
+        said = f"is {id!r}; give {SHORTEST} characters of it at least" if len(id) < SHORTEST else f"begins with {id!r}"
+        raise LakeError(f"there is no record or attempt whose id {said}; see those of `alignery show attempts`")
+    names = ", ".join(f"{row['id']} ({row['record_table']})" for row in found)
+    raise LakeError(f"{id!r} begins several ids: {names}; give more of it")
+
+
+def _gathered(
+    cursor: duckdb.DuckDBPyConnection, root: Row, bound: int | None, limit: int | None
+) -> tuple[_Pool, set[str]]:
+    """All that may be kin of a node, by id, and the relations of which there is more."""
+    begun = [root]
+    if root["record_table"] == "attempts":
+        begun += nodes(cursor, list(RECORDS), is_in("attempt_id", [root["id"]]), bound)
+    pool = {node["id"]: node for node in begun}
+    # A call that wrote nothing is of no instruction, but one is among its parents.
+    own = {id for node in begun for id in ([node["instruction_id"]] if node["instruction_id"] else node["parents"])}
+    above, more_above = _instructions(cursor, own, "parents", bound, limit)
+    shown = [node["id"] for node in begun if node["record_table"] == "instructions"]
+    below, more_below = _instructions(cursor, shown, "children", bound, limit)
+    pool |= above
+    pool |= _family(cursor, own & above.keys(), bound, None)
+    # Those of which this one was an example.
+    family = _family(cursor, below.keys() - own, bound, None if limit is None else limit + 1)
+    pool |= below | family
+    cut = {"ancestor"} if more_above else set()
+    return pool, cut | ({"descendant"} if more_below or (limit is not None and len(family) > limit) else set())
+
+
+def _instructions(
+    cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], way: str, bound: int | None, limit: int | None
+) -> tuple[_Pool, bool]:
+    """Instructions from example to example: these and their ancestors ('parents'), or what is below them ('children').
+
+    Those of one level are looked for at once. Stops when there are more than the limit, and says whether it did.
+    """
+    found: _Pool = {}
+    level = set(ids)
+    while level:
+        if limit is not None and len(found) > limit:
+            return found, True
+        sought = is_in("id", level) if way == "parents" else has_any("parents", level)
+        new = nodes(cursor, ["instructions"], sought, bound, None if limit is None else limit + 1)
+        fresh = {node["id"]: node for node in new if node["id"] not in found}
+        found |= fresh
+        level = set(fresh) if way == "children" else {parent for node in fresh.values() for parent in node["parents"]}
+        level -= found.keys() if way == "parents" else set()
+    return found, False
+
+
+def _family(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], bound: int | None, limit: int | None) -> _Pool:
+    """All that was made from instructions: records, and calls that made none."""
+    ids = list(ids)
+    if not ids:
+        return {}
+    found = nodes(cursor, _FAMILY, is_in("instruction_id", ids), bound, limit)
+    lost = f"state <> 'accepted' AND {has_any('parents', ids)}"
+    return {node["id"]: node for node in found + nodes(cursor, ["attempts"], lost, bound, limit)}
+
+
+def _edges(found: Iterable[Row]) -> dict[str, list[str]]:
+    """Each node's parents among these; a record's attempt is one, where the attempt itself is meant."""
+    by_id = {node["id"]: node for node in found}
+    edges = {}
+    for id, node in by_id.items():
+        parents = dict.fromkeys([*node["parents"], node.get("attempt_id")])
+        edges[id] = [parent for parent in parents if parent in by_id and parent != id]
+    return edges
+
+
+def _turned(edges: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    turned: dict[str, list[str]] = {id: [] for id in edges}
+    for id, parents in edges.items():
+        for parent in parents:
+            turned[parent].append(id)
+    return turned
+
+
+def _reached(edges: Mapping[str, list[str]], start: str) -> set[str]:
+    """The nodes that edges lead to from one, itself left out."""
+    found: set[str] = set()
+    todo = list(edges[start])
+    while todo:
+        id = todo.pop()
+        if id not in found:
+            found.add(id)
+            todo += edges[id]
+    return found
+
+
+def _requests(found: list[Row]) -> list[Row]:
+    """Those parents that are no records: requests for instructions, and held-out prompts, as the attempts say them."""
+    known = {node["id"] for node in found}
+    given: dict[str, dict[str, Any]] = {}
+    for node in found:
+        inputs = json.loads(node.pop("inputs") or "{}")
+        if node["relation"] != "descendant":
+            asked = set(node["parents"]) - known
+            given |= {id: inputs for id in inputs.values() if isinstance(id, str) and id in asked}
+    return [
+        {"relation": "ancestor", "record_table": "requests", "id": id, "parents": [], "text": None}
+        | {"instruction_id": None, "topic": inputs.get("topic"), "exemplars": _texts(inputs.get("exemplars", []))}
+        for id, inputs in given.items()
+    ]
+
+
+def _texts(exemplars: Iterable[str | Row]) -> list[str]:
+    """What a request's exemplars say; those of a question have a type and a topic beside it."""
+    return [one if isinstance(one, str) else one["text"] for one in exemplars]
+
+
+def _ordered(found: list[Row]) -> list[Row]:
+    """Parents before children, each under the last of its parents."""
+    by_id = {node["id"]: node for node in found}
+    edges = _edges(found)
+    order = list(TopologicalSorter(edges).static_order())
+    place = {id: number for number, id in enumerate(order)}
+    return [by_id[id] | {"under": max(edges[id], key=place.__getitem__, default=None)} for id in order]

@@ -1,0 +1,141 @@
+"""What was trained on what: the models, the tag and view that each read, and which records those held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import duckdb
+
+from warehouse import model_registry
+from warehouse.export.export import is_held_out
+from warehouse.lake import Lake
+from warehouse.query import status
+from warehouse.query.records import is_in
+from warehouse.query.time_travel import asked, move, stand
+from warehouse.schema.tables import Row
+
+# The text whose hash says whether a row is held out of training; as in shapes/*.sql.
+_PROMPT = dict.fromkeys(("sft", "engrave", "verbose_cloning", "constitutional"), "messages[1].content")
+_PROMPT |= dict.fromkeys(("preferences", "corrected", "soft_preferences"), "prompt[1].content")
+_PROMPT |= dict.fromkeys(("qac", "qac_warmup", "qac_revised"), "question")
+_PUBLISHED = ("sft", "preferences", "qac")
+# What a model of before version 2 read, which its row does not say.
+_READ = {"sft": "sft", "dpo": "preferences"}
+# The tables that the trainers' views are made from, and the column that names the instruction.
+_KIN = {"instructions": "id"}
+_KIN |= dict.fromkeys(("responses", "revisions", "corrections", "comparisons"), "instruction_id")
+
+
+def rows_of(view: str, columns: str = "*", source: str = "") -> str:
+    """The query of the rows of a view that a model trained on it has read; ask it at the model's tag.
+
+    Args:
+        source: the schema that the view is asked of, with its dot; the search path's own if left out.
+    """
+    return f"SELECT {columns} FROM {source}{view} WHERE NOT {is_held_out(_PROMPT[view])}"
+
+
+def leaking(folder: Path, view: str, leaked: Callable[[str], bool] | None) -> int:
+    """How many rows of the training split in this folder of an export have prompts that are in an evaluation set."""
+    import pyarrow.parquet as pq
+
+    count = 0
+    for file in sorted(folder.glob("train-*.parquet")) if leaked else ():
+        with duckdb.connect() as connection:
+            connection.register("rows", pq.read_table(file))
+            prompts = connection.execute(f"SELECT {_PROMPT[view]} FROM rows").fetchall()
+        count += sum(leaked(prompt) for (prompt,) in prompts)  # type: ignore[misc]  # not None here
+    return count
+
+
+def models(lake: Lake) -> list[Row]:
+    """The models, oldest first: id, path, recipe, view, tag and its snapshot_id, base_id, base_path, seconds, run_id,
+    created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`.
+
+    `stands` says how it stands: current, promoted (and not in place any more), kept (the gate held it back), rolled
+    back, or None where nothing was decided; `why` gives the reasons.
+    """
+    told = {row["model"]: row for row in model_registry.decisions(lake)}
+    placed = {
+        row["model"] for alias in {r["alias"] for r in told.values()} if (row := model_registry.current(lake, alias))
+    }
+    at = {row["name"]: row["snapshot_id"] for row in status.tags(lake)}
+    found = lake.rows(
+        "SELECT id, path, recipe, view, tag, base_id, base_path, seconds, run_id, created_at FROM models"
+        " ORDER BY snapshot_id, created_at"
+    )
+    status.own(lake, found)
+    for row in found:
+        row["view"] = row["view"] or _READ.get(row["recipe"])
+        row["snapshot_id"] = at.get(row["tag"])
+        row["rows"] = rows_of(row["view"]) if row["view"] else None
+        decision = told.get(row["id"])
+        row["stands"] = "current" if row["id"] in placed else decision and decision["state"]
+        row["why"] = decision and decision["reasons"]
+    return found
+
+
+def upon(model: Row, models: Iterable[Row]) -> list[Row]:
+    """The models trained on top of one, and on top of those, in the order in which they were made."""
+    below, found = {model["id"]}, []
+    for row in models:
+        if row["base_id"] in below and row["id"] not in below:
+            below.add(row["id"])
+            found.append(row)
+    return found
+
+
+def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], instructions: Iterable[str]) -> list[Row]:
+    """Where records are held: for each tag and view with any of them, its ids, and the models trained on it.
+
+    Args:
+        cursor: of `standing.scratch`.
+        ids: the records.
+        instructions: the instructions that they belong to.
+
+    Returns:
+        tag, snapshot_id, view, ids, and models: a model's row each, with `ids` (those of them that it has read) and
+        `upon` (the models trained on top of it).
+    """
+    _gather(cursor, instructions)
+    trained, found = models(lake), []
+    views = dict.fromkeys((*_PUBLISHED, *(row["view"] for row in trained if row["view"])))
+    for tag in status.tags(lake):
+        move(cursor, "held", tag["snapshot_id"])
+        for view in views:
+            held = _among(cursor, f"SELECT id FROM held.{view}", ids)
+            readers = [row for row in trained if (row["tag"], row["view"]) == (tag["name"], view)]
+            read = in_training(cursor, view, held) if held and readers else []
+            told = [row | {"ids": read, "upon": upon(row, trained)} for row in readers if read]
+            if held:
+                found.append(
+                    {"tag": tag["name"], "snapshot_id": tag["snapshot_id"], "view": view, "ids": held, "models": told}
+                )
+    return found
+
+
+def in_training(cursor: duckdb.DuckDBPyConnection, view: str, ids: Iterable[str]) -> list[str]:
+    """Those rows of a view, at the snapshot that `held` stands at, that a model trained on it has read."""
+    return _among(cursor, rows_of(view, "id", "held."), ids)
+
+
+def _among(cursor: duckdb.DuckDBPyConnection, query: str, ids: Iterable[str]) -> list[str]:
+    return [row["id"] for row in asked(cursor, f"FROM ({query}) WHERE {is_in('id', ids)} ORDER BY id")]
+
+
+def _gather(cursor: duckdb.DuckDBPyConnection, instructions: Iterable[str]) -> None:
+    """Stand up `held` over the records of these instructions and of those with the same words.
+
+    The views choose among the rows of one prompt, so over these few rows they choose as over all, at once.
+    """
+    cursor.execute(
+        "CREATE OR REPLACE TEMP TABLE kin AS SELECT id FROM instructions WHERE text IN"
+        f" (SELECT text FROM instructions WHERE {is_in('id', instructions)})"
+    )
+    for table, column in _KIN.items():
+        cursor.execute(
+            f"CREATE OR REPLACE TEMP TABLE kin_{table} AS SELECT snapshot_id, * FROM {table}"
+            f" WHERE {column} IN (SELECT id FROM kin)"
+        )
+    stand(cursor, "held", 0, {table: f"temp.kin_{table}" for table in _KIN})

@@ -1,0 +1,1 @@
+"""Tables, their Arrow schemas, views and migrations."""
