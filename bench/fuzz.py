@@ -258,13 +258,13 @@ def _checked(path: Path, data: bytes) -> str | None:
     """A preset as each verb that runs a flow checks it, before it does anything else."""
     import typer
 
-    from alignery.cli.options import sentences
+    from alignery.cli.options import handle_errors
     from alignery.config.preset import load
 
     path.write_bytes(data)
     with contextlib.redirect_stderr(io.StringIO()) as said:
         try:
-            with sentences():
+            with handle_errors():
                 load(str(path)).check()
         except typer.Exit as done:
             return _verdict(done.exit_code, said.getvalue())

@@ -28,10 +28,10 @@ import numpy as np
 
 from alignery.config.preset import Preset, load
 from alignery.config.schema import Line, Retrain
-from flows.bootstrap import go_round
+from flows.bootstrap import run_rounds
 from flows.publish import tag_and_export
-from flows.refresh import walk_line
-from flows.retrain import base_spec, train_on
+from flows.refresh import run_refresh
+from flows.retrain import base_spec, train_recipes
 from nano.oracle import score
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import gate, held_out
@@ -109,7 +109,7 @@ def write(home: Path, accept: int) -> None:
     """The data that all recipes learn from, published as v1."""
     preset = learning(accept)
     with Lake.open(home) as lake:
-        summary = asyncio.run(walk_line(preset, lake))
+        summary = asyncio.run(run_refresh(preset, lake))
         assert summary.state == "finished", summary.message
         tag_and_export(preset, lake, home, "v1")
 
@@ -127,7 +127,7 @@ def taught(home: Path, accept: int, seed: int) -> dict[str, Scored]:
     preset = learning(accept)
     preset = preset.model_copy(update={"retrain": seeded(RECIPES, seed)})
     with Lake.open(place) as lake:
-        models = {one.recipe: one.path for one in asyncio.run(train_on(preset, lake, place, "v1"))}
+        models = {one.recipe: one.path for one in asyncio.run(train_recipes(preset, lake, place, "v1"))}
         models["dpo on corrections"] = on_corrections(preset, lake, place, models["aligner"], seed)
     reward, corrector = models.pop("reward"), models.pop("aligner")
     said = {"base": answers(preset)} | {name: answers(preset, path) for name, path in models.items()}
@@ -145,9 +145,9 @@ def on_corrections(preset: Preset, lake: Lake, home: Path, corrector: Path, seed
             "retrain": seeded({"dpo": PREFER_FROM_BASE}, seed),
         }
     )
-    asyncio.run(walk_line(corrected, lake))
+    asyncio.run(run_refresh(corrected, lake))
     tag_and_export(corrected, lake, home, "corrected")
-    (one,) = asyncio.run(train_on(corrected, lake, home, "corrected"))
+    (one,) = asyncio.run(train_recipes(corrected, lake, home, "corrected"))
     return one.path
 
 
@@ -165,7 +165,7 @@ def bootstrapped(home: Path, per_round: int, seed: int) -> dict[str, Scored]:
     recipes = seeded({"constitutional_sft": TUNE}, seed)
     preset = nano.model_copy(update={"line": Line.model_validate(line), "retrain": recipes, "follow": ("generator",)})
     with Lake.open(home) as lake:
-        done = asyncio.run(go_round(preset, lake, home, ROUNDS))
+        done = asyncio.run(run_rounds(preset, lake, home, ROUNDS))
     found, placed = {}, None
     for number in range(ROUNDS):
         placed = done.rounds[number].promoted or placed if number < len(done.rounds) else placed

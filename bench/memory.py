@@ -29,7 +29,7 @@ from typing import Any
 from warehouse import Lake
 from warehouse.database.connection import MEMORY
 from warehouse.export.export import export
-from warehouse.query.snapshots import released
+from warehouse.query.snapshots import release_of
 
 Row = dict[str, Any]
 CHUNK = 5_000  # instructions a commit
@@ -108,7 +108,7 @@ def measure(task: str, home: Path) -> Row:
 def export_one(shape: str, home: Path) -> int:
     """Export one shape, as `alignery export` does; returns its rows."""
     with Lake.open(home, read_only=True) as lake:
-        release = released(lake, str(lake.snapshot()))
+        release = release_of(lake, str(lake.snapshot()))
     with TemporaryDirectory(dir=home) as out, Lake.open(home, snapshot=release.snapshot_id) as pinned:
         done = export(pinned, [shape], Path(out) / "export", release=release, licences={})
     return sum(done.rows[shape].values())
@@ -120,9 +120,9 @@ def refresh(home: Path) -> int:
     from io import StringIO
 
     from alignery.config.preset import Preset
-    from alignery.pipeline.executor import Factory
+    from alignery.pipeline.executor import Executor
     from alignery.pipeline.progress import StepProgress
-    from alignery.pipeline.refresh import Line
+    from alignery.pipeline.refresh import RefreshPipeline
     from alignery.pipeline.run import Run
     from tasks.engines import Sampling, ScriptedEngine
 
@@ -140,10 +140,10 @@ def refresh(home: Path) -> int:
     preset = Preset.model_validate({"name": "bench", "about": "memory", "models": models, "line": line})
     engine = ScriptedEngine(speak)
     with Lake.open(home) as lake, StepProgress(StringIO()) as progress, Run(lake, "refresh", preset) as run:
-        factory = Factory(lake, run, progress)
-        asyncio.run(Line(preset, factory, {"generator": engine, "aligner": engine}).walk())
+        executor = Executor(lake, run, progress)
+        asyncio.run(RefreshPipeline(preset, executor, {"generator": engine, "aligner": engine}).walk())
         run.end("finished", {})
-    return factory.tally.sent
+    return executor.tally.sent
 
 
 # What is measured: a function of a lake's home, run in a process of its own; it returns how many rows it handled.

@@ -28,8 +28,8 @@ from typing import Any
 
 import bench.methods_figures as figures
 from alignery.config.preset import Preset, load
-from alignery.config.schema import Line, Words
-from flows.refresh import walk_line
+from alignery.config.schema import Line, PromptSource
+from flows.refresh import run_refresh
 from nano.grammar import draw, full, parse, render
 from nano.player import CHECKPOINT
 from prompts import Library
@@ -84,7 +84,7 @@ def untaught(whole: Preset, words: Path) -> Preset:
     demos = {"classification_demos": 4, "other_demos": 6, "demos": 6}  # as many as its context of 1,024 tokens holds
     said["instances"] = {"sampling": SHORT, "label_tokens": 96, **demos}
     said["reject_limit"] = 1.0
-    return _made(whole, said, words=Words(variant="nano", overlay=words))
+    return _made(whole, said, words=PromptSource(variant="nano", overlay=words))
 
 
 def _made(preset: Preset, line: dict, **others: object) -> Preset:
@@ -122,7 +122,7 @@ async def walk(lake: Lake, accept: int, scratch: Path) -> None:
     add_noise(scratch / "noisy")
     first = whole(accept, scratch / "noisy")
     for preset in (first, sampled(first), untaught(first, scratch / "words")):
-        await walk_line(preset, lake)
+        await run_refresh(preset, lake)
 
 
 @contextmanager

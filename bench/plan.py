@@ -11,16 +11,16 @@ import tempfile
 from pathlib import Path
 
 from alignery.config.preset import Preset, load
-from alignery.pipeline.estimate import Foresight, foretell
-from flows.refresh import Summary, walk_line
+from alignery.pipeline.estimate import Estimate, estimate_refresh
+from flows.refresh import Summary, run_refresh
 from warehouse import Lake
 from warehouse.query import estimates
 
 FIGURES = ("calls", "tokens_in", "tokens_out", "minutes")
 
 
-async def once(preset: Preset, lake: Lake) -> tuple[Foresight, Summary]:
-    return await foretell(preset, lake), await walk_line(preset, lake)
+async def once(preset: Preset, lake: Lake) -> tuple[Estimate, Summary]:
+    return await estimate_refresh(preset, lake), await run_refresh(preset, lake)
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     preset = preset.model_copy(update={"line": preset.line.model_copy(update={"self_instruct": fewer})})
     with tempfile.TemporaryDirectory() as home, Lake.open(Path(home)) as lake:
         foresight, summary = asyncio.run(once(preset, lake))
-        held = estimates.held(lake, foresight.plan_id)
+        held = estimates.estimate_vs_actual(lake, foresight.plan_id)
     print(f"The probe sent {foresight.sent} requests. {summary.plan}.\n")
     print("| step | " + " | ".join(f"{name.replace('_', ' ')}: foreseen | took" for name in FIGURES) + " |")
     print("|" + "---|" * (1 + 2 * len(FIGURES)))

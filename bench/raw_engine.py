@@ -32,11 +32,11 @@ from typing import Any
 import yaml
 
 from alignery.config.preset import Preset, load
-from alignery.pipeline.executor import Factory
+from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
-from alignery.pipeline.refresh import Line
+from alignery.pipeline.refresh import RefreshPipeline
 from alignery.pipeline.run import Run
-from flows.prefect_server import named_or_own
+from flows.prefect_server import use_or_start_server
 from nano.grammar import draw, render
 from prompts import Message
 from tasks.engines import Completion, Engine, Sampling, ScriptedEngine, VllmSpec, open_engine
@@ -142,7 +142,9 @@ async def waiting(made: Preset, home: Path) -> None:
 
     engine = ScriptedEngine(listed, identity=made.spec("generator").identity())
     with Lake.open(made.place(home)) as lake, Run(lake, "refresh", made) as run:
-        line = Line(made, Factory(lake, run, StepProgress(io.StringIO())), {"generator": engine, "aligner": engine})
+        line = RefreshPipeline(
+            made, Executor(lake, run, StepProgress(io.StringIO())), {"generator": engine, "aligner": engine}
+        )
         run.words = line.words()
         async with asyncio.TaskGroup() as group:
             await line.writing.write(asyncio.Queue(), group)
@@ -248,8 +250,8 @@ async def compare(
 def table(found: Sequence[tuple[Turn, Turn]]) -> None:
     """Medians, and the ratios round by round."""
     ours, theirs = (statistics.median(turn.rate for turn in side) for side in zip(*found, strict=True))
-    steps = [factory.rate / bare.rate for factory, bare in found]
-    whole = [factory.tokens / factory.flow_s / bare.rate for factory, bare in found]
+    steps = [executor.rate / bare.rate for executor, bare in found]
+    whole = [executor.tokens / executor.flow_s / bare.rate for executor, bare in found]
     print(
         "\n| tokens | factory, tok/s | bare, tok/s | ratio (range) | ratio of the whole flow |\n|---|---|---|---|---|"
     )
@@ -278,7 +280,7 @@ def quiet() -> None:
     """Prefect in a home of its own, its server as the verbs have it, and no log lines of its or of vLLM's."""
     os.environ |= {"PREFECT_LOGGING_LEVEL": "CRITICAL", "VLLM_CPU_KVCACHE_SPACE": "1"}
     os.environ["PREFECT_HOME"] = home = tempfile.mkdtemp(prefix="prefect-")
-    named_or_own(Path(home))()
+    use_or_start_server(Path(home))()
 
 
 if __name__ == "__main__":

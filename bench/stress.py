@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from warehouse import Lake, Place
+from warehouse import Lake, LakeLocation
 
 ROWS = 20  # attempts of one chunk; each writes an instruction and an answer
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -78,7 +78,7 @@ def chunk_of(worker: int, number: int, run: str) -> tuple[dict[str, list[dict[st
     return {"instructions": instructions, "responses": responses}, calls
 
 
-def work(place: Place, worker: int, chunks: range, run: str, log: Path) -> None:
+def work(place: LakeLocation, worker: int, chunks: range, run: str, log: Path) -> None:
     """Commit what is not there yet, and note each chunk that was acknowledged."""
     acknowledged = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     with Lake.open(place) as lake:
@@ -89,7 +89,7 @@ def work(place: Place, worker: int, chunks: range, run: str, log: Path) -> None:
             os.write(acknowledged, f"{worker} {number}\n".encode())
 
 
-def look_all_along(place: Place, stop: Any, said: Any) -> None:
+def look_all_along(place: LakeLocation, stop: Any, said: Any) -> None:
     """Count looks, and those that saw a part of a commit."""
     looks = half = 0
     with Lake.open(place, read_only=True) as lake:
@@ -100,7 +100,7 @@ def look_all_along(place: Place, stop: Any, said: Any) -> None:
 
 
 def stress(
-    place: Place, log: Path, *, processes: int = 8, chunks: int = 40, kills: int = 100, seed: int = 7
+    place: LakeLocation, log: Path, *, processes: int = 8, chunks: int = 40, kills: int = 100, seed: int = 7
 ) -> Figures:
     """Run it all; see the module's docstring."""
     draw, begun, killed = random.Random(seed), time.monotonic(), 0
@@ -127,7 +127,7 @@ def stress(
     return Figures(**found, looks=looks, half_seen=half, **_examine(place, log, processes, chunks))
 
 
-def _examine(place: Place, log: Path, processes: int, chunks: int) -> dict[str, int]:
+def _examine(place: LakeLocation, log: Path, processes: int, chunks: int) -> dict[str, int]:
     with Lake.open(place, read_only=True) as lake:
         keys = [row["work_key"] for row in lake.rows("SELECT work_key FROM attempts WHERE final")]
         there = {tuple(key.split("-")[:2]) for key in keys}
@@ -141,7 +141,7 @@ def _examine(place: Place, log: Path, processes: int, chunks: int) -> dict[str, 
     return {"lost": len(acknowledged - whole), "torn": torn, "doubled": doubled, "missing": missing}
 
 
-def _start(place: Place, worker: int, chunks: int, life: int, log: Path) -> Any:
+def _start(place: LakeLocation, worker: int, chunks: int, life: int, log: Path) -> Any:
     process = PROCESSES.Process(target=work, args=(place, worker, range(chunks), f"run-{worker}-{life}", log))
     process.start()
     return process
@@ -154,7 +154,7 @@ def _until(log: Path, chunks: int, workers: dict[int, Any]) -> None:
 
 
 @contextmanager
-def _readers(place: Place) -> Iterator[list[tuple[int, int]]]:
+def _readers(place: LakeLocation) -> Iterator[list[tuple[int, int]]]:
     stop, said, counts = PROCESSES.Event(), PROCESSES.Queue(), []
     readers = [PROCESSES.Process(target=look_all_along, args=(place, stop, said)) for _ in range(2)]
     for reader in readers:
@@ -176,7 +176,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         with postgres(Path(tempfile.mkdtemp())) as server:
-            places = {"SQLite": Place(home / "sqlite"), "Postgres": Place(home / "pg", server.database("stress"))}
+            places = {
+                "SQLite": LakeLocation(home / "sqlite"),
+                "Postgres": LakeLocation(home / "pg", server.database("stress")),
+            }
             for name, place in places.items():
                 found = stress(place, home / f"{name}.log")
                 values = [name, found.chunks, found.kills, f"{found.seconds:.0f}", found.looks, found.lost, found.torn]

@@ -17,11 +17,11 @@ from prefect import flow
 
 from alignery.config.preset import Preset, load
 from alignery.pipeline.executor import TaskRunner, plainly
-from alignery.pipeline.run import WORK, alone
-from flows.promote import through_the_gate
+from alignery.pipeline.run import WORK, exclusive_run
+from flows.promote import promote_candidates
 from flows.publish import tag_and_export
-from flows.refresh import in_prefect, walk_line
-from flows.retrain import train_on
+from flows.refresh import in_prefect, run_refresh
+from flows.retrain import train_recipes
 from tasks.step import Row
 from warehouse import Lake, model_registry
 from warehouse.query import status
@@ -40,7 +40,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Bootstrapped:
+class BootstrapResult:
     """The rounds so far; `why` says why there is no further one, `state` whether that is well."""
 
     rounds: list[Round]
@@ -51,7 +51,7 @@ class Bootstrapped:
 @flow(name="bootstrap")
 async def bootstrap(
     preset: str = "nano", home: Path = Path(".alignery"), rounds: int = 3, name: str = "boot", wait: bool = True
-) -> Bootstrapped:
+) -> BootstrapResult:
     """Refresh, publish, retrain and judge, round after round, each written by the model that the last one promoted.
 
     Args:
@@ -59,23 +59,23 @@ async def bootstrap(
         home: the folder of the lake.
         rounds: how many at most.
         name: the rounds' tags are <name>-1, <name>-2, …
-        wait: if another bootstrap is at work on this lake, until it is done; else LakeFault names it.
+        wait: if another bootstrap is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
     async with AsyncExitStack() as stack:
         # Nobody else does a part of a round meanwhile. The flows of `cycle` take the first of these first, too.
         for part in (WORK, "bootstrap", "refresh", "retrain", "promote"):
-            lake = await stack.enter_async_context(alone(made.place(home), part, wait=wait))
-        return await go_round(made, lake, home, rounds, name, runner=in_prefect)
+            lake = await stack.enter_async_context(exclusive_run(made.place(home), part, wait=wait))
+        return await run_rounds(made, lake, home, rounds, name, runner=in_prefect)
 
 
-async def go_round(
+async def run_rounds(
     preset: Preset, lake: Lake, home: Path, rounds: int, name: str = "boot", *, runner: TaskRunner = plainly
-) -> Bootstrapped:
+) -> BootstrapResult:
     """The bootstrap itself, with or without Prefect. Rounds that are done are not done again.
 
     Raises:
-        LakeError, PresetError, EngineDown, StageStopped, TrainingStopped: as each part of a round does.
+        LakeUsageError, PresetError, EngineDown, RejectLimitExceeded, TrainingStopped: as each part of a round does.
     """
     check_name(lake, f"{name}-1")
     preset = preset.model_copy(update={"follow": tuple({*preset.follow, "generator"})})
@@ -83,14 +83,14 @@ async def go_round(
     for number in range(1, rounds + 1):
         tag, before = f"{name}-{number}", lake.snapshot()
         if not _is_published(lake, tag):
-            summary = await walk_line(preset, lake, runner=runner)
+            summary = await run_refresh(preset, lake, runner=runner)
             if summary.message:
-                return Bootstrapped(done, "short", f"round {number} has no data yet: {summary.message}")
+                return BootstrapResult(done, "short", f"round {number} has no data yet: {summary.message}")
             tag_and_export(preset, lake, home, tag)
         # A round that another one followed had been judged.
         if not _is_published(lake, f"{name}-{number + 1}"):
-            await train_on(preset, lake, home, tag, runner=runner)
-            await through_the_gate(preset, lake, runner=runner)
+            await train_recipes(preset, lake, home, tag, runner=runner)
+            await promote_candidates(preset, lake, runner=runner)
         verdicts = _verdicts(lake, tag)
         promoted = [row["model_path"] for row in verdicts if row["state"] == "promoted"]
         reasons = [f"{Path(row['model_path']).name}: {row['reasons'][0]}" for row in verdicts]
@@ -98,8 +98,10 @@ async def go_round(
         placed = promoted[-1] if promoted else None
         done.append(Round(tag, writer, placed, reasons, new=lake.snapshot() != before))
         if not promoted:
-            return Bootstrapped(done, "finished", f"round {number} did not help: the gate promoted none of its models")
-    return Bootstrapped(done, "finished", f"all {rounds} rounds helped")
+            return BootstrapResult(
+                done, "finished", f"round {number} did not help: the gate promoted none of its models"
+            )
+    return BootstrapResult(done, "finished", f"all {rounds} rounds helped")
 
 
 def _is_published(lake: Lake, tag: str) -> bool:

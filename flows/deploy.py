@@ -40,12 +40,12 @@ from alignery.untrusted import excerpt
 from flows.maintain import maintain
 from flows.prefect_server import ServerFault
 from flows.publish import PUBLISHED, resource
-from flows.scheduled import cycle, retrain_published
-from warehouse import Lake, Place
+from flows.scheduled import refresh_and_publish, retrain_on_publish
+from warehouse import Lake, LakeLocation
 from warehouse.database.lock import holder
 from warehouse.query import status
 
-FLOWS = (cycle, retrain_published, maintain)
+FLOWS = (refresh_and_publish, retrain_on_publish, maintain)
 LOOK_S = 5  # how often it is looked for due runs
 _LIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
@@ -83,7 +83,7 @@ async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeplo
     # What is due while one is at work is dropped: that one, or the next, does its work. Who wants all of them queues.
     drop = ConcurrencyLimitStrategy.ENQUEUE if schedule.catch_up == "all" else ConcurrencyLimitStrategy.CANCEL_NEW
     made = [
-        await cycle.ato_deployment(
+        await refresh_and_publish.ato_deployment(
             schedules=[await _cron(preset, "refresh", schedule)],
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=drop),
             **common,
@@ -96,7 +96,7 @@ async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeplo
             parameters={"tag": "{{ event.payload.tag }}"},
         )
         limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-        made.append(await retrain_published.ato_deployment(triggers=[trigger], concurrency_limit=limit, **common))
+        made.append(await retrain_on_publish.ato_deployment(triggers=[trigger], concurrency_limit=limit, **common))
     if schedule.maintain:
         cron = [await _cron(preset, "maintain", schedule)]
         common["parameters"] = given | {"apply": True}
@@ -178,7 +178,7 @@ async def _forget(client: PrefectClient, made: Sequence[RunnerDeployment]) -> No
         await client.delete_deployment(found.id)
 
 
-async def _sweep(client: PrefectClient, place: Place, ids: dict[str, UUID], tell: Tell) -> set[UUID]:
+async def _sweep(client: PrefectClient, place: LakeLocation, ids: dict[str, UUID], tell: Tell) -> set[UUID]:
     """Mark as crashed the runs that a dead process left as running; the deployments that these were of."""
     if at_work := await asyncio.to_thread(holder, place, WORK):
         tell(f"{at_work} is still at work: its runs are left as they are")
@@ -216,7 +216,7 @@ async def _runs(client: PrefectClient, states: list[StateType], **filters: Any) 
     return await client.read_flow_runs(flow_run_filter=FlowRunFilter(state=state, **filters))
 
 
-def _published(place: Place) -> bool:
+def _published(place: LakeLocation) -> bool:
     with Lake.open(place, read_only=True) as lake:
         return any(row["export_path"] for row in status.tags(lake))
 

@@ -14,9 +14,9 @@ from prefect import flow
 from alignery import effects
 from alignery.config.preset import Preset, PresetError, load
 from alignery.config.schema import Evaluate
-from alignery.pipeline.executor import Factory, TaskRunner, plainly
+from alignery.pipeline.executor import Executor, TaskRunner, plainly
 from alignery.pipeline.progress import StepProgress
-from alignery.pipeline.run import Run, alone
+from alignery.pipeline.run import Run, exclusive_run
 from flows.refresh import in_prefect
 from prompts import digest
 from tasks.engines.lazy import open_lazily
@@ -49,11 +49,11 @@ async def evaluate(preset: str = "nano", home: Path = Path(".alignery"), wait: b
     Args:
         preset: says the held-out prompts, the oracle and the base model.
         home: the folder of the lake.
-        wait: if another evaluation is at work on this lake, until it is done; else LakeFault names it.
+        wait: if another evaluation is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with alone(made.place(home), "evaluate", wait=wait) as lake:
-        evaluations = await evaluate_chain(made, lake, runner=in_prefect)
+    async with exclusive_run(made.place(home), "evaluate", wait=wait) as lake:
+        evaluations = await evaluate_models(made, lake, runner=in_prefect)
     draw(evaluations, home / PICTURES)
     return evaluations
 
@@ -81,7 +81,7 @@ def _w(judged: Sequence[Row]) -> dict[str, Figure]:
     return {row["dimension"]: (row["w"], row["low"], row["high"]) for row in judged if row["w"] is not None}
 
 
-async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> list[Evaluation]:
+async def evaluate_models(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> list[Evaluation]:
     """The evaluation itself, with or without Prefect. Answers that the lake has are not asked for again.
 
     Raises:
@@ -94,8 +94,8 @@ async def evaluate_chain(preset: Preset, lake: Lake, *, runner: TaskRunner = pla
     with Run(lake, "evaluate", preset) as run:
         for label, spec in _chain(preset, lake):
             with StepProgress() as progress:
-                factory = Factory(lake, run, progress, runner, reject_limit=1.0)
-                evaluation, answers = await _evaluate_one(preset, preset.evaluate, factory, label, spec, base)
+                executor = Executor(lake, run, progress, runner, reject_limit=1.0)
+                evaluation, answers = await _evaluate_one(preset, preset.evaluate, executor, label, spec, base)
             evaluations.append(evaluation)
             base = base or answers
         run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
@@ -131,28 +131,28 @@ class Answered:
     answers: list[Row]
 
 
-async def answered(preset: Preset, config: Evaluate, factory: Factory, spec: EngineSpec) -> Answered:
+async def answered(preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec) -> Answered:
     """A model's answers to the preset's held-out prompts; what the lake has is not asked again."""
     prompts = held_out.load(config.prompts)
     step = held_out.answer(preset.words.library(), config.sampling, config.prompts.stem)
-    factory.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
+    executor.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
     async with open_lazily(spec) as engine:
-        return Answered(engine.identity, prompts, await factory.settle(step, prompts, engine))
+        return Answered(engine.identity, prompts, await executor.settle(step, prompts, engine))
 
 
 async def _evaluate_one(
-    preset: Preset, config: Evaluate, factory: Factory, label: str, spec: EngineSpec, base: list[Row]
+    preset: Preset, config: Evaluate, executor: Executor, label: str, spec: EngineSpec, base: list[Row]
 ) -> tuple[Evaluation, list[Row]]:
     """A model's figures and its answers, which are judged against the base model's where there are any."""
-    suite, found = config.prompts.stem, await answered(preset, config, factory, spec)
+    suite, found = config.prompts.stem, await answered(preset, config, executor, spec)
     score, better = oracle(config.oracle)
     figures = held_out.figures(suite, found.prompts, found.answers, score)
     judged = []
     if config.judge and base:
-        asked, heard = await verdicts(preset, config.judge, factory, found.answers, base)
+        asked, heard = await verdicts(preset, config.judge, executor, found.answers, base)
         judged = [{"dimension": name} | judge.report(asked, said) for name, said in heard.items()]
     compared = [figure for row in judged for figure in judge.figures(suite, row)]
-    await asyncio.to_thread(_remember, factory, found.model, spec, figures + compared)
+    await asyncio.to_thread(_remember, executor, found.model, spec, figures + compared)
     return Evaluation(label, _place(spec), figures, better, judged, _axes(preset.gate, found, score)), found.answers
 
 
@@ -163,34 +163,34 @@ def _axes(policy: Policy, found: Answered, score: Score) -> dict[str, Figure]:
 
 
 async def verdicts(
-    preset: Preset, config: judge.Config, factory: Factory, answers: list[Row], others: list[Row]
+    preset: Preset, config: judge.Config, executor: Executor, answers: list[Row], others: list[Row]
 ) -> tuple[list[Row], dict[str, list[Row]]]:
     """What a judge is asked of a model's answers against another's, and its verdicts by dimension."""
     asked, heard = judge.pairs(answers, others), {}
     steps = [judge.judge(preset.words.library(), dimension, config) for dimension in config.dimensions]
     prompts = [step.prompt for step in steps]
-    factory.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
+    executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
     async with open_lazily(preset.spec("judge")) as engine:
         for dimension, step in zip(config.dimensions, steps, strict=True):
-            heard[dimension] = await factory.settle(step, asked, engine)
+            heard[dimension] = await executor.settle(step, asked, engine)
     return asked, heard
 
 
-def _remember(factory: Factory, model: str, spec: EngineSpec, figures: list[Row]) -> None:
+def _remember(executor: Executor, model: str, spec: EngineSpec, figures: list[Row]) -> None:
     """Append the figures that the lake does not have; with none, the run leaves no trace."""
-    known = {row["id"] for row in status.evals(factory.lake)}
+    known = {row["id"] for row in status.evals(executor.lake)}
     stamp: dict[str, Any] = {
         "model": model,
         "model_path": _place(spec),
-        "run_id": factory.run.id,
+        "run_id": executor.run.id,
         "created_at": datetime.now(UTC),
     }
     rows = [
         {"id": digest(model, row["suite"], row["metric"], row["value"], row["count"])} | row | stamp for row in figures
     ]
     if new := [row for row in rows if row["id"] not in known]:
-        factory.run.start()
-        factory.lake.write("evals", new, run_id=factory.run.id, message=f"evaluate: {len(new)} figures")
+        executor.run.start()
+        executor.lake.write("evals", new, run_id=executor.run.id, message=f"evaluate: {len(new)} figures")
 
 
 def _place(spec: EngineSpec) -> str:

@@ -96,11 +96,11 @@ def bypass_proxy() -> None:
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
 
 
-def named_or_own(lake: Path) -> Callable[[], None]:
+def use_or_start_server(lake: Path) -> Callable[[], None]:
     """For this process's flows: the server that Prefect's settings name, or one that ends with the process.
 
     Prefect would start one itself, once it is imported. Both take seconds, so here they go on side by side: call what
-    is returned where the flow is about to be run. Both raise as `own_server`, and UsageError for a named server that
+    is returned where the flow is about to be run. Both raise as `start_server`, and UsageError for a named server that
     lets us not in.
 
     Args:
@@ -158,7 +158,7 @@ def unreachable(api: str, error: Exception) -> UsageError:
 
 
 @contextmanager
-def own_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[Server]:
+def start_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[Server]:
     """A server, healthy. It ends with the block, or with this process, however that ends.
 
     Args:

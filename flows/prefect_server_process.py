@@ -21,7 +21,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from tasks.process import leash
+from tasks.process import exit_with_parent
 
 _URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _DOCUMENTATION = ("/docs", "/redoc", "/openapi.json")  # FastAPI's own, beside the API
@@ -122,7 +122,7 @@ def _make(database: Path, lock: int) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end what we have started
-    leash()
+    exit_with_parent()
     os.umask(0o077)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))

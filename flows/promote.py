@@ -16,10 +16,10 @@ from typing import Any
 from prefect import flow
 
 from alignery.config.preset import Preset, PresetError, load
-from alignery.pipeline.executor import Factory, TaskRunner, plainly
+from alignery.pipeline.executor import Executor, TaskRunner, plainly
 from alignery.pipeline.model_resolution import ALIAS
 from alignery.pipeline.progress import StepProgress
-from alignery.pipeline.run import Run, alone
+from alignery.pipeline.run import Run, exclusive_run
 from flows.evaluate import answered, oracle, verdicts
 from flows.refresh import in_prefect
 from flows.retrain import base_spec
@@ -53,14 +53,14 @@ async def promote(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
     Args:
         preset: says the policy, the held-out prompts, the oracle and the model to beat at first.
         home: the folder of the lake.
-        wait: if another promotion is at work on this lake, until it is done; else LakeFault names it.
+        wait: if another promotion is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with alone(made.place(home), "promote", wait=wait) as lake:
-        return await through_the_gate(made, lake, runner=in_prefect)
+    async with exclusive_run(made.place(home), "promote", wait=wait) as lake:
+        return await promote_candidates(made, lake, runner=in_prefect)
 
 
-async def through_the_gate(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> list[Decided]:
+async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> list[Decided]:
     """The gate itself, with or without Prefect. A decision that was made is not made again.
 
     Raises:
@@ -109,13 +109,13 @@ async def _judged(
 ) -> Decision:
     assert preset.evaluate is not None
     with StepProgress() as progress:
-        factory = Factory(lake, run, progress, runner, reject_limit=1.0)
-        old, new = [await answered(preset, preset.evaluate, factory, spec) for spec in (incumbent, candidate)]
+        executor = Executor(lake, run, progress, runner, reject_limit=1.0)
+        old, new = [await answered(preset, preset.evaluate, executor, spec) for spec in (incumbent, candidate)]
         if preset.evaluate.oracle:
             score, _ = oracle(preset.evaluate.oracle)
             return decide(policy, *(per_prompt(policy, side.prompts, side.answers, score) for side in (old, new)))
         assert preset.evaluate.judge is not None
-        asked, heard = await verdicts(preset, preset.evaluate.judge, factory, new.answers, old.answers)
+        asked, heard = await verdicts(preset, preset.evaluate.judge, executor, new.answers, old.answers)
         unheard = walkovers(new.prompts, new.answers, old.answers)
         return decide(policy, *by_judge({axis: unheard | outcomes(asked, said) for axis, said in heard.items()}))
 
@@ -135,11 +135,11 @@ def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy) 
     }
 
 
-def by_hand(lake: Lake, run: Run, id: str, why: str) -> Decided:
+def promote_manually(lake: Lake, run: Run, id: str, why: str) -> Decided:
     """Put a trained model in place, whatever a gate says of it.
 
     Raises:
-        LakeError: there is no such model.
+        LakeUsageError: there is no such model.
     """
     model = model_registry.find(lake, id)
     return _placed(lake, run, "promoted", model["id"], model["path"], why)
@@ -149,7 +149,7 @@ def roll_back(lake: Lake, run: Run, why: str) -> Decided:
     """Put back in place what stood there before the current model.
 
     Raises:
-        LakeError: the preset's own model stands there.
+        LakeUsageError: the preset's own model stands there.
     """
     before = model_registry.before(lake, ALIAS)
     return _placed(

@@ -12,12 +12,12 @@ from alignery.config.preset import Preset, load, named
 from alignery.pipeline.refresh import clean
 from alignery.pipeline.run import Run
 from prompts import digest
-from warehouse import Lake, Place
+from warehouse import Lake, LakeLocation
 from warehouse.export.publish import Publication
 from warehouse.export.publish import publish as publish_snapshot
-from warehouse.query.since_last_training import fresh
+from warehouse.query.since_last_training import tag_delta
 
-PUBLISHED = "alignery.snapshot.published"  # the event; `flows.scheduled.retrain_published` answers it
+PUBLISHED = "alignery.snapshot.published"  # the event; `flows.scheduled.retrain_on_publish` answers it
 
 
 @flow(name="publish")
@@ -53,13 +53,13 @@ def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> P
         )
 
 
-def resource(place: Place) -> str:
+def resource(place: LakeLocation) -> str:
     """The lake's name in Prefect's events, the same from every process."""
     return f"alignery.lake.{digest(str(place))[:12]}"
 
 
 def _emit(preset: str, lake: Lake, home: Path, publication: Publication) -> None:
-    found = fresh(lake, publication.tag)
+    found = tag_delta(lake, publication.tag)
     emit_event(
         PUBLISHED,
         resource={"prefect.resource.id": resource(lake.place), "prefect.resource.name": str(lake.place)},

@@ -18,11 +18,11 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from alignery.config.preset import Preset, load
-from alignery.pipeline.executor import ChunkWork, Factory, TaskRunner, plainly
-from alignery.pipeline.model_resolution import following
+from alignery.pipeline.executor import ChunkWork, Executor, TaskRunner, plainly
+from alignery.pipeline.model_resolution import resolve_models
 from alignery.pipeline.progress import StepProgress
-from alignery.pipeline.refresh import Line, engines_of, held_out_of, unwrapped
-from alignery.pipeline.run import Run, alone
+from alignery.pipeline.refresh import RefreshPipeline, held_out_of, open_engines, raise_first
+from alignery.pipeline.run import Run, exclusive_run
 from tasks.budget import Budget
 from tasks.engines import EngineDown
 from tasks.estimate import TOTAL, compared
@@ -54,11 +54,11 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
     Args:
         preset: a shipped preset's name, or the path of a .yaml file.
         home: the folder of the lake.
-        wait: if another refresh is at work on this lake, until it is done; else LakeFault names it.
+        wait: if another refresh is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with alone(made.place(home), "refresh", wait=wait) as lake:
-        summary = await walk_line(made, lake, runner=in_prefect)
+    async with exclusive_run(made.place(home), "refresh", wait=wait) as lake:
+        summary = await run_refresh(made, lake, runner=in_prefect)
         for name, rows in (("funnel", status.funnel), ("usage", status.usage)):
             told = f"Run {summary.run_id}: {summary.state}"
             await acreate_table_artifact(key=name, table=_plain(rows(lake, summary.run_id)), description=told)
@@ -88,32 +88,32 @@ def _may_recover(task: Any, run: Any, state: Any) -> bool:
     return isinstance(state.data, EngineDown) and state.data.recoverable
 
 
-async def walk_line(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> Summary:
+async def run_refresh(preset: Preset, lake: Lake, *, runner: TaskRunner = plainly) -> Summary:
     """The refresh itself, with or without Prefect.
 
     Raises:
-        EngineDown, StageStopped: the run failed; what was finished is committed.
+        EngineDown, RejectLimitExceeded: the run failed; what was finished is committed.
     """
     begun = time.monotonic()
-    preset = following(preset, lake)
+    preset = resolve_models(preset, lake)
     budget = Budget(preset.line.max_tokens, preset.line.max_minutes)
-    async with engines_of(preset, budget) as engines:
+    async with open_engines(preset, budget) as engines:
         with Run(lake, "refresh", preset) as run, StepProgress() as progress:
-            factory = Factory(lake, run, progress, runner, preset.line.reject_limit)
-            line = Line(preset, factory, engines, held_out_of(preset))
+            executor = Executor(lake, run, progress, runner, preset.line.reject_limit)
+            line = RefreshPipeline(preset, executor, engines, held_out_of(preset))
             run.words = line.words()
-            with unwrapped():
+            with raise_first():
                 short = await line.walk()
             summary = Summary(
                 run_id=run.id,
                 state="short" if short else "finished",
                 accepted=line.reached,
                 target=line.target,
-                sent=factory.tally.sent,
-                saved=factory.tally.saved,
+                sent=executor.tally.sent,
+                saved=executor.tally.saved,
                 seconds=round(time.monotonic() - begun, 1),
                 message=short,
-                plan=_held(preset, lake) if factory.tally.sent else None,
+                plan=_held(preset, lake) if executor.tally.sent else None,
             )
             run.end(summary.state, asdict(summary), short)
     return summary
@@ -123,7 +123,7 @@ def _held(preset: Preset, lake: Lake) -> str | None:
     """The newest plan of this configuration beside what was taken since, in half a sentence."""
     if not (planned := estimates.newest(lake, preset.hash)):
         return None
-    total = [row for row in estimates.held(lake, planned[0]["id"]) if row["step"] == TOTAL]
+    total = [row for row in estimates.estimate_vs_actual(lake, planned[0]["id"]) if row["step"] == TOTAL]
     return compared(planned[-1], {row["figure"]: row["actual"] for row in total})
 
 

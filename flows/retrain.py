@@ -14,22 +14,22 @@ from typing import Any
 from prefect import flow
 
 from alignery.config.preset import Preset, PresetError, load
-from alignery.config.schema import Words
+from alignery.config.schema import PromptSource
 from alignery.errors import AligneryError
 from alignery.pipeline.executor import TaskRunner, plainly
 from alignery.pipeline.refresh import clean
-from alignery.pipeline.run import Run, alone
+from alignery.pipeline.run import Run, exclusive_run
 from flows.refresh import in_prefect
 from prompts import digest
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
 from tasks.train.config import Settings
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeUsageError
 from warehouse.export.export import export
 from warehouse.export.selection import Selection
 from warehouse.query import status
-from warehouse.query.snapshots import released
+from warehouse.query.snapshots import release_of
 from warehouse.query.trained_on import leaking
 
 Spec = TransformersSpec | VllmSpec  # of a model that has weights here
@@ -63,21 +63,21 @@ async def retrain(
         preset: says the recipes and the model to start from.
         home: the folder of the lake.
         tag: which publication to train on.
-        wait: if another retraining is at work on this lake, until it is done; else LakeFault names it.
+        wait: if another retraining is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with alone(made.place(home), "retrain", wait=wait) as lake:
-        return await train_on(made, lake, home, tag, runner=in_prefect)
+    async with exclusive_run(made.place(home), "retrain", wait=wait) as lake:
+        return await train_recipes(made, lake, home, tag, runner=in_prefect)
 
 
-async def train_on(
+async def train_recipes(
     preset: Preset, lake: Lake, home: Path, tag: str | None = None, *, runner: TaskRunner = plainly
 ) -> list[Trained]:
     """The retraining itself, with or without Prefect. What was trained before, from the same, is not trained again.
 
     Raises:
         PresetError: the preset has no recipes, or its generator has no weights to train.
-        LakeError: no such tag, its export is gone, or it holds prompts of evaluation sets that were named since.
+        LakeUsageError: no such tag, its export is gone, or it holds prompts of evaluation sets that were named since.
         TrainingStopped: a training process failed.
     """
     if preset.retrain is None:
@@ -88,7 +88,7 @@ async def train_on(
     with Run(lake, "retrain", preset) as run:
         for recipe in preset.retrain.order():
             config = preset.retrain.given()[recipe]
-            job = _Job(
+            job = TrainingJob(
                 recipe,
                 specs[preset.retrain.start_from.get(recipe)],  # type: ignore[call-overload]  # a name of the preset's
                 _settings(recipe, config, preset.words),
@@ -103,7 +103,7 @@ async def train_on(
     return trained
 
 
-def _settings(recipe: str, config: Settings, words: Words) -> dict[str, Any]:
+def _settings(recipe: str, config: Settings, words: PromptSource) -> dict[str, Any]:
     """What the training process is told; an Aligner is trained in the words of the preset."""
     told = config.model_dump(mode="json")
     return told | words.model_dump(mode="json") if recipe == "aligner" else told
@@ -113,12 +113,12 @@ def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, sel
     """The folder of the view's files, from the publication or, where that left the view out, from its snapshot."""
     if (folder := Path(published["export_path"]) / "data" / view).is_dir():
         if found := leaking(folder, view, selection.leaked):
-            raise LakeError(
+            raise LakeUsageError(
                 f"{folder}: {found} rows to train on have prompts of evaluation sets that preset {preset.name} names "
                 "since they were published; run `alignery publish`, whose new tag leaves them out, and train on that"
             )
         return folder
-    release = released(lake, published["name"])
+    release = release_of(lake, published["name"])
     with Lake.open(lake.place, snapshot=release.snapshot_id) as pinned:
         place = home / "exports" / f"{release.tag}-{view}"
         done = export(pinned, [view], place, release=release, licences=preset.by_model(), selection=selection)
@@ -154,23 +154,27 @@ def _weights(spec: Spec) -> str:
 def _publication(lake: Lake, tag: str | None) -> Row:
     tags = [row for row in status.tags(lake) if row["export_path"]]
     if not tags:
-        raise LakeError("nothing is published yet: run `alignery publish` first")
+        raise LakeUsageError("nothing is published yet: run `alignery publish` first")
     found = [row for row in tags if tag in (None, row["name"])]
     if not found:
-        raise LakeError(
+        raise LakeUsageError(
             f"no tag {tag!r} is published: there are {[row['name'] for row in tags]}; see `alignery status`"
         )
     published = found[-1]
     if published["export_path"] is None:
         name = published["name"]
-        raise LakeError(f"the tag {name} is not exported: run `alignery publish --tag {name}`, or name another tag")
+        raise LakeUsageError(
+            f"the tag {name} is not exported: run `alignery publish --tag {name}`, or name another tag"
+        )
     if not Path(published["export_path"]).is_dir():
-        raise LakeError(f"the export of {published['name']} is gone from {published['export_path']}; publish it again")
+        raise LakeUsageError(
+            f"the export of {published['name']} is gone from {published['export_path']}; publish it again"
+        )
     return published
 
 
 @dataclass(frozen=True)
-class _Job:
+class TrainingJob:
     recipe: str
     base: Spec
     settings: Mapping[str, Any]

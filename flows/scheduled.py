@@ -1,4 +1,4 @@
-"""The loop, as `alignery serve` runs it: `cycle` on a schedule, `retrain_published` for each publication.
+"""The loop that `alignery serve` runs: refresh and publish on a schedule, then retrain on what was published.
 
 A cycle refreshes and publishes; what is published is an event; the event trains a model if the policy holds; the gate
 decides on the model; and a preset that says `follow: [generator]` has it write the next cycle. Both flows do only what
@@ -23,16 +23,16 @@ from prefect import Flow, State, flow
 from prefect.client.schemas.objects import FlowRun
 
 from alignery.config.preset import Preset, load
-from alignery.pipeline.run import WORK, Run, alone
+from alignery.pipeline.run import WORK, Run, exclusive_run
 from flows.promote import promote
 from flows.publish import publish
 from flows.refresh import refresh
 from flows.retrain import retrain
 from prompts import digest
-from tasks.process import leash
+from tasks.process import exit_with_parent
 from tasks.train import policy
 from warehouse import Lake, model_registry
-from warehouse.query.since_last_training import fresh
+from warehouse.query.since_last_training import tag_delta
 
 ALIAS = "retrain"  # under which the decisions on tags stand
 
@@ -46,7 +46,7 @@ def _say(text: str) -> None:
 
 
 @flow(name="cycle", on_failure=[_told], on_crashed=[_told])
-async def cycle(preset: str = "nano", home: Path = Path(".alignery")) -> str | None:
+async def refresh_and_publish(preset: str = "nano", home: Path = Path(".alignery")) -> str | None:
     """Refresh, and publish what came of it. Returns the tag, or None where nothing new was published.
 
     Args:
@@ -63,7 +63,7 @@ async def cycle(preset: str = "nano", home: Path = Path(".alignery")) -> str | N
 
 
 @flow(name="retrain_published", on_failure=[_told], on_crashed=[_told])
-async def retrain_published(
+async def retrain_on_publish(
     preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None
 ) -> dict[str, str]:
     """Train on a published tag if the preset's `retrain_when` holds, and put what was trained through the gate.
@@ -93,11 +93,11 @@ async def retrain_published(
 async def _at_work(preset: Preset, home: Path) -> AsyncIterator[Lake]:
     """One of these flows at a time; it ends with the `alignery serve` that started it, however that ends."""
     if "PREFECT__FLOW_RUN_ID" in os.environ:  # in a process that Prefect started for it
-        leash()
+        exit_with_parent()
         # A terminal's Ctrl-C is for `serve`, which stops this process by SIGTERM; Prefect dies of that on fifty lines.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
         logging.getLogger("asyncio").addFilter(lambda record: "asyncio.run() shutdown" not in record.getMessage())
-    async with alone(preset.place(home), WORK) as lake:
+    async with exclusive_run(preset.place(home), WORK) as lake:
         yield lake
 
 
@@ -105,9 +105,9 @@ def decide(preset: Preset, lake: Lake, tag: str | None = None) -> dict[str, Any]
     """Whether a tag trains a model: the row of `decisions`, written unless it is there.
 
     Raises:
-        LakeError: no such tag is published.
+        LakeUsageError: no such tag is published.
     """
-    found = fresh(lake, tag)
+    found = tag_delta(lake, tag)
     rules = preset.retrain_when
     id = digest(ALIAS, found.tag, rules.model_dump(mode="json"))
     known = [row for row in model_registry.decisions(lake, ALIAS) if row["id"] == id]

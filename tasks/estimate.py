@@ -36,7 +36,7 @@ Array: TypeAlias = NDArray[np.float64] | np.float64  # draws, or the one value t
 
 
 @dataclass(frozen=True)
-class Measure:
+class StepCost:
     """What finished work of a step took: mean and standard deviation by piece of work."""
 
     rows: int
@@ -48,7 +48,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Station:
+class StageLoad:
     """A step of the line as a plan sees it. Stations of one name (the rounds of a step) share their measure."""
 
     name: str
@@ -56,7 +56,7 @@ class Station:
     after: tuple[int, ...]  # the places of the stations whose rows it gets; (0,): what is written; (): it begins
     pending: int  # rows that are known, and not asked yet
     saved: int  # rows that are known and done
-    measure: Measure | None  # None where nothing of it was ever done
+    measure: StepCost | None  # None where nothing of it was ever done
     source: str = "probe"  # or "lake"
     price: Price | None = None
     writing: Writing | None = None  # of one that writes; one that comes after another writer gets its hints there
@@ -79,7 +79,7 @@ class Writing:
 
 
 @dataclass(frozen=True)
-class Pace:
+class Throughput:
     """How fast an engine answers.
 
     `requests` are rows of (reply tokens, requests on their way meanwhile, seconds).
@@ -112,7 +112,7 @@ class Unmeasured(ValueError):
     """A step that is to be asked was never measured, so nothing can be said; the message names it."""
 
 
-def foresee(stations: Sequence[Station], paces: Mapping[str, Pace], prices: Prices | None = None) -> list[Row]:
+def estimate(stations: Sequence[StageLoad], paces: Mapping[str, Throughput], prices: Prices | None = None) -> list[Row]:
     """One row a step and one for the total, as the table `plans` holds them, without whose plan it is.
 
     Args:
@@ -154,13 +154,13 @@ def _interval(figure: str, value: Array | None, draws: Array | None) -> Row:
     return {name: round(number) if counted else number for name, number in found.items()}
 
 
-def _prices(own: Sequence[Station]) -> Row:
+def _prices(own: Sequence[StageLoad]) -> Row:
     price = own[0].price if own else None
     names = ("price_in", "tokens_in"), ("price_out", "tokens_out"), ("price_cached", "tokens_cached")
     return {name: getattr(price, field, None) for name, field in names}
 
 
-def _observed(stations: Sequence[Station], paces: Mapping[str, Pace]) -> _Guess:
+def _observed(stations: Sequence[StageLoad], paces: Mapping[str, Throughput]) -> _Guess:
     """Everything as it was measured."""
     known = {s.name: s.measure for s in stations if s.measure}
     still = dict.fromkeys(("calls", "tokens_in", "tokens_out"), np.float64(0))
@@ -174,7 +174,7 @@ def _observed(stations: Sequence[Station], paces: Mapping[str, Pace]) -> _Guess:
     )
 
 
-def _drawn(stations: Sequence[Station], paces: Mapping[str, Pace], rng: np.random.Generator) -> _Guess:
+def _drawn(stations: Sequence[StageLoad], paces: Mapping[str, Throughput], rng: np.random.Generator) -> _Guess:
     """Everything as it may be, in view of how little was measured."""
     known = {s.name: s.measure for s in stations if s.measure}
     return _Guess(
@@ -204,7 +204,7 @@ def _shares(counts: Iterable[tuple[int, int] | None], rng: np.random.Generator |
     }
 
 
-def _rows(pace: Pace) -> NDArray[np.float64]:
+def _rows(pace: Throughput) -> NDArray[np.float64]:
     return np.asarray(pace.requests, np.float64).reshape(-1, 3)
 
 
@@ -236,7 +236,7 @@ def fit(requests: NDArray[np.float64]) -> tuple[Array, Array]:
     return np.float64(a), np.float64(c)
 
 
-def _walk(stations: Sequence[Station], paces: Mapping[str, Pace], guess: _Guess) -> dict[str, dict[str, Array]]:
+def _walk(stations: Sequence[StageLoad], paces: Mapping[str, Throughput], guess: _Guess) -> dict[str, dict[str, Array]]:
     """Figures by step name, and of all steps under TOTAL."""
     works = _works(stations, guess)
     found: dict[str, dict[str, Array]] = {}
@@ -260,7 +260,7 @@ def _walk(stations: Sequence[Station], paces: Mapping[str, Pace], guess: _Guess)
     return found | {TOTAL: whole | {"minutes": np.maximum.reduce(list(busy.values())) + way}}
 
 
-def _works(stations: Sequence[Station], guess: _Guess) -> list[Array]:
+def _works(stations: Sequence[StageLoad], guess: _Guess) -> list[Array]:
     """How much each station is asked."""
     works: list[Array] = []
     zero: Array = np.zeros_like(guess.pace[stations[0].model][0])
@@ -286,7 +286,7 @@ def _works(stations: Sequence[Station], guess: _Guess) -> list[Array]:
     return works
 
 
-def _written(station: Station, writing: Writing, guess: _Guess, hints: Array) -> tuple[Array, Array]:
+def _written(station: StageLoad, writing: Writing, guess: _Guess, hints: Array) -> tuple[Array, Array]:
     """A writer's requests, given the hints that are still to come, and what its gate accepts of what comes of them."""
     measure = station.measure
     if writing.wanted and not (measure and writing.candidates):
@@ -304,7 +304,7 @@ def _written(station: Station, writing: Writing, guess: _Guess, hints: Array) ->
     return asked, guess.through(asked * each, gate)
 
 
-def _taken(station: Station, works: Array, guess: _Guess) -> tuple[dict[str, Array], Array]:
+def _taken(station: StageLoad, works: Array, guess: _Guess) -> tuple[dict[str, Array], Array]:
     """Calls, tokens and money of so much work; and the tokens of one reply."""
     measure = station.measure
     if measure is None:
@@ -326,7 +326,7 @@ def _taken(station: Station, works: Array, guess: _Guess) -> tuple[dict[str, Arr
     return taken, taken["tokens_out"] / np.maximum(works, 1)
 
 
-def _way(stations: Sequence[Station], works: Sequence[Array], replies: Sequence[Array], guess: _Guess) -> Array:
+def _way(stations: Sequence[StageLoad], works: Sequence[Array], replies: Sequence[Array], guess: _Guess) -> Array:
     """Minutes of the longest way through the line on an idle engine: rounds wait for each other, steps too."""
     ends: list[Array] = []
     for station, work, reply in zip(stations, works, replies, strict=True):

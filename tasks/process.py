@@ -11,7 +11,7 @@ _LOOK_S = 1.0
 _GRACE_S = 10.0
 
 
-def leash() -> None:
+def exit_with_parent() -> None:
     """End this process when its parent has ended: by SIGTERM, and ten seconds later hard."""
     parent = os.getppid()
 

@@ -28,7 +28,7 @@ Recall = Callable[[Sequence[str]], Awaitable[Replies]]
 _WORDS = 1000  # characters of an engine's words in a reason; our choice
 
 
-class Unparsed(ValueError):
+class ParseError(ValueError):
     """The reply is not in the form that the prompt asked for; another seed may do better."""
 
 
@@ -47,7 +47,7 @@ class Step:
         sampling: how replies are drawn; the prompt's own stops are added.
         parents: the fields of a row that hold the ids of the records it is made from; copied to each record.
         variables: row → the prompt's variables.
-        read: (reply, row) → the fields of each record it yields. Raises Unparsed or Rejected.
+        read: (reply, row) → the fields of each record it yields. Raises ParseError or Rejected.
         read_cut: the same of a reply that reached max_tokens; without it such a reply is rejected.
         content: row → what else makes the work (a principle and its hash); part of the work key.
         sample: row → what tells apart requests of the same words that want replies of their own.
@@ -149,10 +149,10 @@ async def run(
         done: called when a row is settled, for progress.
         recall: finds replies to the same requests, which are then read again and not asked for.
     """
-    asks = [Ask(step, row, engine) for row in rows]
+    asks = [Request(step, row, engine) for row in rows]
     replies = await recall([ask.request_key for ask in asks])
     heard = [Outcome(step, step.fingerprint(engine)) for _ in asks]
-    asked = [asyncio.create_task(attend(ask, replies, into)) for ask, into in zip(asks, heard, strict=True)]
+    asked = [asyncio.create_task(execute(ask, replies, into)) for ask, into in zip(asks, heard, strict=True)]
     for task in asked:
         task.add_done_callback(lambda task: None if task.cancelled() or task.exception() else done())
     fault: BaseException | None = None
@@ -175,7 +175,7 @@ async def run(
 
 
 @dataclass(frozen=True)
-class Ask:
+class Request:
     """One row under one step, to be asked of one engine."""
 
     step: Step
@@ -199,8 +199,8 @@ class Ask:
         return self.step.request_key(self.row, self.messages, self.engine)
 
 
-async def attend(
-    ask: Ask, replies: Replies, heard: Outcome, on_attempt: Callable[[Row], None] = lambda attempt: None
+async def execute(
+    ask: Request, replies: Replies, heard: Outcome, on_attempt: Callable[[Row], None] = lambda attempt: None
 ) -> None:
     """Ask for one row until its work is settled; each call stands in `heard` as soon as it is answered.
 
@@ -228,7 +228,7 @@ async def attend(
             if misfit:
                 raise RequestRefused(misfit)
             found = read_reply(step, completion, row)
-        except Unparsed as error:
+        except ParseError as error:
             attempt |= {"state": "unparsed", "reason": str(error), "final": number == step.retries}
         except Rejected as error:
             attempt |= {"state": "rejected", "reason": str(error), "final": True}
@@ -249,7 +249,7 @@ async def attend(
             return
 
 
-async def _choose(ask: Ask) -> Completion:
+async def _choose(ask: Request) -> Completion:
     """The choice as a reply: JSON of each option's probability, and of how many replies were drawn for them."""
     began = time.perf_counter()
     found = await ask.engine.choose(ask.messages, ask.step.options)
@@ -274,7 +274,7 @@ def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
     return read(completion.text, row)
 
 
-def _attempt(ask: Ask, number: int, sampling: Sampling) -> Row:
+def _attempt(ask: Request, number: int, sampling: Sampling) -> Row:
     step, row = ask.step, ask.row
     now = datetime.now(UTC)
     return {

@@ -3,9 +3,9 @@
 `Lake.open(place)` opens it; `append` and `pending` are the ledger; `publish` tags a snapshot and exports it.
 """
 
-from warehouse.database.location import Place
+from warehouse.database.location import LakeLocation
 from warehouse.export.publish import Publication, publish
 from warehouse.lake import Lake
-from warehouse.schema.tables import LakeError, LakeFault
+from warehouse.schema.tables import LakeFailure, LakeUsageError
 
-__all__ = ["Lake", "LakeError", "LakeFault", "Place", "Publication", "publish"]
+__all__ = ["Lake", "LakeFailure", "LakeLocation", "LakeUsageError", "Publication", "publish"]

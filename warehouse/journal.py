@@ -23,7 +23,7 @@ import orjson
 from alignery import effects
 from warehouse.ledger import Batch
 from warehouse.schema.arrow import check_row, check_texts
-from warehouse.schema.tables import LakeFault, RowRefused
+from warehouse.schema.tables import LakeFailure, RowRefused
 
 FOLDER = "journal"
 LONGEST = 64 << 20  # bytes of a line; our choice
@@ -50,7 +50,7 @@ class Journal:
 
         Raises:
             RowRefused: a row does not fit its table; nothing was written.
-            LakeFault: the disk takes no more; nothing was written, or what was is taken back.
+            LakeFailure: the disk takes no more; nothing was written, or what was is taken back.
         """
         line = _encoded(batch)
         try:
@@ -60,7 +60,7 @@ class Journal:
                 self._file, self._size = self._opened(), 0
             self._append(self._file.fileno(), line)
         except OSError as error:
-            raise LakeFault(
+            raise LakeFailure(
                 f"{self._folder}: an answer could not be kept: {error.strerror}; make room and run again: what was "
                 "committed or journalled before it is kept"
             ) from error

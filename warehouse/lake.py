@@ -23,14 +23,14 @@ from warehouse import ledger
 from warehouse.database import errors
 from warehouse.database.catalog_copy import catalog_copy
 from warehouse.database.connection import CATALOG, LAKE, as_rows, connect, interruptible
-from warehouse.database.location import Place, make_folders, place
+from warehouse.database.location import LakeLocation, as_location, make_folders
 from warehouse.database.lock import exclusive
 from warehouse.ledger import Batch
 from warehouse.query.select_only import checked
 from warehouse.schema import migrate
 from warehouse.schema import tables as schema
 from warehouse.schema.migrate import VIEWS, view_comment
-from warehouse.schema.tables import LakeError, LakeFault, Row, Rows
+from warehouse.schema.tables import LakeFailure, LakeUsageError, Row, Rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,7 +48,7 @@ class Lake:
     """One lake, open. Use `Lake.open` as a context manager."""
 
     def __init__(
-        self, where: Place, *, read_only: bool, snapshot: int | None = None, threads: int | None = None
+        self, where: LakeLocation, *, read_only: bool, snapshot: int | None = None, threads: int | None = None
     ) -> None:
         self.place = where
         self.home = where.home
@@ -63,7 +63,12 @@ class Lake:
 
     @classmethod
     def open(
-        cls, where: Path | Place, *, read_only: bool = False, snapshot: int | None = None, threads: int | None = None
+        cls,
+        where: Path | LakeLocation,
+        *,
+        read_only: bool = False,
+        snapshot: int | None = None,
+        threads: int | None = None,
     ) -> Self:
         """Open the lake of a home folder or of another place; a writer makes or migrates it where that is due.
 
@@ -74,20 +79,20 @@ class Lake:
             threads: of DuckDB; by default one for each core.
 
         Raises:
-            LakeError: there is no lake to read, or it was made by a newer version.
-            LakeFault: its server does not answer.
+            LakeUsageError: there is no lake to read, or it was made by a newer version.
+            LakeFailure: its server does not answer.
         """
-        where = place(where)
+        where = as_location(where)
         reading = read_only or snapshot is not None
         if not reading:
             make_folders(where)
             with exclusive(where, COMMITS, "opening the lake"):
                 lake = cls(where, read_only=False, threads=threads)
                 with lake._prepared():
-                    migrate.bring_up(lake._db, where)
+                    migrate.migrate(lake._db, where)
             return lake
         if not where.on_postgres and not where.file.is_file():
-            raise LakeError(f"there is no lake in {where}; `alignery refresh` makes one")
+            raise LakeUsageError(f"there is no lake in {where}; `alignery refresh` makes one")
         lake = cls(where, read_only=True, snapshot=snapshot, threads=threads)
         with lake._prepared():
             migrate.check(where, migrate.version(lake._db))
@@ -117,7 +122,7 @@ class Lake:
             given: tables that its statements may name beside the lake's.
 
         Raises:
-            LakeFault: the catalog or a data file is gone or damaged, or DuckDB failed otherwise in the block.
+            LakeFailure: the catalog or a data file is gone or damaged, or DuckDB failed otherwise in the block.
         """
         self._check_catalog("reading")
         with self._db.cursor() as cursor:
@@ -138,14 +143,14 @@ class Lake:
         """The cursor of one executed reading statement, for results that are streamed.
 
         Raises:
-            LakeError: it is not one reading statement, or DuckDB refuses it; for an unknown name, with those there are.
-            LakeFault: the catalog or a data file is gone or damaged.
+            LakeUsageError: it is not one reading statement, or DuckDB refuses it; for an unknown name, with the known.
+            LakeFailure: the catalog or a data file is gone or damaged.
         """
         with self.cursor(views=_MAY_NAME_VIEWS.search(query) is not None) as cursor:
             try:
                 statement = self._checked(query)
                 # Bound values make DuckDB import pandas, a second that `alignery tables` need not spend.
-                self.undisturbed(
+                self.read_consistent(
                     cursor, lambda: cursor.execute(statement, list(params)) if params else cursor.execute(statement)
                 )
                 yield cursor
@@ -153,11 +158,11 @@ class Lake:
                 raise
             except (duckdb.CatalogException, duckdb.BinderException) as error:
                 known = f"tables {', '.join(schema.TABLES)}; views {', '.join(VIEWS)}"
-                raise LakeError(f"the query is refused: {excerpt(error)}; there are the {known}") from error
+                raise LakeUsageError(f"the query is refused: {excerpt(error)}; there are the {known}") from error
             except duckdb.Error as error:
-                if errors.of_a_file(self.place, error):
+                if errors.is_data_file_error(self.place, error):
                     raise errors.unreadable(self.place, error) from error
-                raise LakeError(f"the query failed: {excerpt(error)}; mend it, and ask again") from error
+                raise LakeUsageError(f"the query failed: {excerpt(error)}; mend it, and ask again") from error
 
     def _define_views(self) -> None:
         """Once, when they are first named: they take a tenth of a second, and most work needs none."""
@@ -166,11 +171,10 @@ class Lake:
                 migrate.define_views(self._db)
                 self._defined = True
 
-    def undisturbed(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
+    def read_consistent(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
         """BEGIN, and read; again, where a merge of files landed between the two.
 
-        On SQLite a transaction that began before a merge sees its old snapshot and the new files, and in this build
-        those have no row for it: a reader would be told that the table is empty.
+        On SQLite a transaction that began before a merge sees no row of the new files: the table would seem empty.
         """
         for _ in range(_MERGES):
             cursor.execute("BEGIN TRANSACTION READ ONLY")
@@ -187,10 +191,10 @@ class Lake:
             if merged is None:
                 return
             cursor.execute("ROLLBACK")
-        raise LakeFault(f"{self.place}: files were merged again and again while they were read; run again")
+        raise LakeFailure(f"{self.place}: files were merged again and again while they were read; run again")
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> pa.Table:
-        """The result of one SELECT; views and tables by plain name. Raises LakeError as `query` does."""
+        """The result of one SELECT; views and tables by plain name. Raises LakeUsageError as `query` does."""
         with self.query(query, params) as cursor:
             return cursor.to_arrow_table()
 
@@ -245,7 +249,7 @@ class Lake:
         return ledger.known(self)
 
     def records(self, table: str, keys: Sequence[str]) -> list[Row]:
-        """The records of those work keys, ordered by work key and id. Raises LakeError for an unknown table."""
+        """The records of those work keys, ordered by work key and id. Raises LakeUsageError for an unknown table."""
         return ledger.records(self, table, keys)
 
     # Writing
@@ -280,13 +284,13 @@ class Lake:
         It is called again where a commit that did not hold the lock came between, for its checks are then void.
 
         Raises:
-            LakeFault: nothing was committed, or the catalog was lost under way.
+            LakeFailure: nothing was committed, or the catalog was lost under way.
         """
         for left in reversed(range(_TRIES)):
             try:
                 with self.transaction(who) as cursor:
                     return body(cursor)
-            except errors.Overtaken:
+            except errors.CommitConflict:
                 if not left:
                     raise
         raise AssertionError("the last try returns or raises")
@@ -298,7 +302,7 @@ class Lake:
         What was not committed when the block ends is rolled back.
         """
         if self.read_only:
-            raise LakeError(f"{self.place}: the lake is open for reading only; open it without read_only to write")
+            raise LakeUsageError(f"{self.place}: the lake is open for reading only; open it without read_only to write")
         with self._writing, exclusive(self.place, COMMITS, who), self.cursor() as cursor:
             try:
                 with effects.BEGIN:
@@ -319,9 +323,9 @@ class Lake:
         if self.place.identity() != self._catalog:
             raise self._lost(who)
 
-    def _lost(self, who: str) -> LakeFault:
+    def _lost(self, who: str) -> LakeFailure:
         what = f"{self.place}: the catalog" if self.place.on_postgres else f"{self.place.file}: the catalog"
-        return LakeFault(
+        return LakeFailure(
             f"{what} was deleted or replaced under this process ({who}); nothing was committed: "
             "bring it back from a backup and run again; the Parquet files are still in the data folder, so delete "
             "none of them"
@@ -343,7 +347,7 @@ class Lake:
         except duckdb.Error as error:
             self.close()
             todo = "see what `alignery doctor` says, or choose another place"
-            raise LakeError(f"{self.place}: not a lake of alignery: {excerpt(error)}; {todo}") from error
-        except LakeError:
+            raise LakeUsageError(f"{self.place}: not a lake of alignery: {excerpt(error)}; {todo}") from error
+        except LakeUsageError:
             self.close()
             raise

@@ -21,10 +21,10 @@ import pyarrow.compute as pc
 
 from alignery import effects
 from alignery.untrusted import excerpt
-from warehouse.database.connection import LAKE, as_rows, sign
+from warehouse.database.connection import LAKE, as_rows, set_commit_message
 from warehouse.schema import tables as schema
 from warehouse.schema.arrow import to_arrow
-from warehouse.schema.tables import LakeError, LakeFault, Row, RowRefused, Rows
+from warehouse.schema.tables import LakeFailure, LakeUsageError, Row, RowRefused, Rows
 
 if TYPE_CHECKING:
     from warehouse.lake import Lake
@@ -39,7 +39,7 @@ def pending(lake: Lake, keys: Sequence[str]) -> set[str]:
     """Those work keys without a final attempt (one anti-join)."""
     with lake.cursor(asked=_keys(keys)) as cursor:
         query = f"SELECT key FROM asked ANTI JOIN (SELECT work_key FROM {LAKE}.attempts WHERE final) ON work_key = key"
-        lake.undisturbed(cursor, lambda: cursor.execute(query))
+        lake.read_consistent(cursor, lambda: cursor.execute(query))
         return {key for (key,) in cursor.fetchall()}
 
 
@@ -65,10 +65,10 @@ def known(lake: Lake) -> tuple[set[str], set[tuple[str, str]]]:
 def records(lake: Lake, table: str, keys: Sequence[str]) -> list[Row]:
     """The records of those work keys, ordered by work key and id."""
     if table not in schema.RECORDS:
-        raise LakeError(f"{table!r} is no record table; those are {', '.join(schema.RECORDS)}")
+        raise LakeUsageError(f"{table!r} is no record table; those are {', '.join(schema.RECORDS)}")
     with lake.cursor(asked=_keys(keys)) as cursor:
         query = f"SELECT * FROM {LAKE}.{table} SEMI JOIN asked ON work_key = key ORDER BY work_key, id"
-        lake.undisturbed(cursor, lambda: cursor.execute(query))
+        lake.read_consistent(cursor, lambda: cursor.execute(query))
         return as_rows(cursor)
 
 
@@ -100,7 +100,7 @@ def append(lake: Lake, batches: Sequence[Batch], *, run_id: str) -> int:
         How many attempts were new.
 
     Raises:
-        LakeError: a row does not fit its table, a record's attempt is not in the batch, or the commit failed.
+        LakeUsageError: a row does not fit its table, a record's attempt is not in the batch, or the commit failed.
     """
     made = [to_arrow("attempts", batch.attempts, run_id=run_id) for batch in batches]
     wrote = [
@@ -131,7 +131,7 @@ def append(lake: Lake, batches: Sequence[Batch], *, run_id: str) -> int:
         info = {"run": run_id, "step": steps}
         if len(entries) == 1:
             info["fingerprint"] = str(entries[0]["fingerprint"])
-        sign(cursor, f"{steps}: {what}", info)
+        set_commit_message(cursor, f"{steps}: {what}", info)
         _commit(lake, cursor, f"SELECT 1 FROM {LAKE}.commits WHERE id = ?", str(entries[0]["id"]))
         return fresh.num_rows
 
@@ -162,7 +162,7 @@ def write(lake: Lake, tables: Mapping[str, Sequence[Row]], *, run_id: str, messa
     """
     for name in tables:
         if name not in _WRITTEN:
-            raise LakeError(
+            raise LakeUsageError(
                 f"{name!r} is not written row by row; that is for {', '.join(_WRITTEN)}, append for the rest"
             )
     given = {name: _filled(name, rows, run_id) for name, rows in tables.items()}
@@ -174,7 +174,7 @@ def write(lake: Lake, tables: Mapping[str, Sequence[Row]], *, run_id: str, messa
             return
         for name, rows in new.items():
             _insert(cursor, name, rows)
-        info = sign(cursor, message, {"run": run_id, "table": ", ".join(new), "write": uuid4().hex})
+        info = set_commit_message(cursor, message, {"run": run_id, "table": ", ".join(new), "write": uuid4().hex})
         _commit(lake, cursor, f"SELECT 1 FROM ducklake_snapshots('{LAKE}') WHERE commit_extra_info = ?", info)
 
     lake.commit(f"run {run_id}, {', '.join(tables)}", land)
@@ -197,7 +197,7 @@ def _new_rows(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> 
 def _records(name: str, rows: Rows, run_id: str, made: pa.Table) -> pa.Table:
     """The records as a table, each id once; every one must name an attempt of its batch, or none."""
     if name not in schema.RECORDS:
-        raise LakeError(f"append: {name!r} is no record table; those are {', '.join(schema.RECORDS)}")
+        raise LakeUsageError(f"append: {name!r} is no record table; those are {', '.join(schema.RECORDS)}")
     table = to_arrow(name, rows, run_id=run_id)
     loose = table["attempt_id"].is_null()
     stray = table.filter(pc.invert(pc.or_(loose, _among(table["attempt_id"], made["id"]))))
@@ -292,8 +292,8 @@ def _commit(lake: Lake, cursor: duckdb.DuckDBPyConnection, proof: str, value: st
         try:
             with lake.cursor() as other:
                 landed = other.execute(proof, [value]).fetchone() is not None
-        except LakeFault as silence:
-            raise LakeFault(
+        except LakeFailure as silence:
+            raise LakeFailure(
                 f"{lake.place}: a commit ended in an error ({excerpt(error)}), and whether it landed cannot be read "
                 f"({silence}); mend that and run again: what landed is not sent again"
             ) from error

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from warehouse.lake import Lake
 from warehouse.query import status
-from warehouse.schema.tables import LakeError, Row
+from warehouse.schema.tables import LakeUsageError, Row
 
 # Decisions that put a model (or, where `model` is null, the preset's own) in its place.
 IN_PLACE = ("promoted", "rolled back")
@@ -24,7 +24,7 @@ def current(lake: Lake, alias: str) -> Row | None:
     """The decision that says which model stands behind the alias; None where it is still the preset's own.
 
     Raises:
-        LakeError: the folder of the promoted model is not there.
+        LakeUsageError: the folder of the promoted model is not there.
     """
     placed = [row for row in decisions(lake, alias) if row["state"] in IN_PLACE]
     return placed[-1] if placed and placed[-1]["model"] else None
@@ -34,7 +34,7 @@ def before(lake: Lake, alias: str) -> Row | None:
     """The decision whose model stood there before the current one; None where it was the preset's own.
 
     Raises:
-        LakeError: the preset's own model stands there, so there is nothing to go back from.
+        LakeUsageError: the preset's own model stands there, so there is nothing to go back from.
     """
     stack: list[Row] = []
     for row in decisions(lake, alias):
@@ -43,7 +43,7 @@ def before(lake: Lake, alias: str) -> Row | None:
         elif row["state"] == "rolled back":
             stack.pop()
     if not stack:
-        raise LakeError(
+        raise LakeUsageError(
             f"{alias}: no promoted model stands there, the preset's own does; there is nothing to roll back"
         )
     return stack[-2] if len(stack) > 1 else None
@@ -53,7 +53,7 @@ def find(lake: Lake, id: str) -> Row:
     """The trained model whose id, or last folder's name, begins so.
 
     Raises:
-        LakeError: none does, or several do.
+        LakeUsageError: none does, or several do.
     """
     rows = status.own(lake, lake.rows("SELECT id, path, recipe, tag, base_id FROM models ORDER BY rowid"))
     found = [row for row in rows if row["id"].startswith(id) or str(row["path"]).rsplit("/", 1)[-1].startswith(id)]
@@ -61,4 +61,4 @@ def find(lake: Lake, id: str) -> Row:
         return found[-1]
     there = [str(row["path"]).rsplit("/", 1)[-1] for row in (found or rows)]
     what = "several models begin" if found else "no model begins"
-    raise LakeError(f"{what} with {id!r}; there are {there}")
+    raise LakeUsageError(f"{what} with {id!r}; there are {there}")

@@ -24,7 +24,7 @@ from warehouse.lake import Lake
 from warehouse.ledger import Batch
 from warehouse.schema.arrow import check_row
 from warehouse.schema.columns import WHEN
-from warehouse.schema.tables import RECORDS, TABLES, LakeFault, Row, RowRefused
+from warehouse.schema.tables import RECORDS, TABLES, LakeFailure, Row, RowRefused
 
 REJECTED = ".rejected"
 _NAMED = 3  # lines of a file whose reasons are told one by one
@@ -55,7 +55,7 @@ def recover(lake: Lake) -> int:
     """Take into the lake what killed runs left in their journals; returns how many attempts that were.
 
     Raises:
-        LakeFault: the lake took nothing, or lines could not be set aside: the journals are where they were.
+        LakeFailure: the lake took nothing, or lines could not be set aside: the journals are where they were.
     """
     landed = 0
     with ExitStack() as stack:
@@ -131,7 +131,7 @@ def _set_aside(path: Path, lines: list[Line]) -> None:
         with effects.JOURNAL_SET_ASIDE:
             aside.write_bytes(b"".join(line.text for line in lines))
     except OSError as error:
-        raise LakeFault(
+        raise LakeFailure(
             f"{aside}: {len(lines)} lines that cannot be taken into the lake could not be set aside: {error.strerror}; "
             "make room and run again"
         ) from error

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from alignery.cli.options import INTERRUPTED, app, sentences
+from alignery.cli.options import INTERRUPTED, app, handle_errors
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> int:
     _lenient_streams()
     try:
         _check(arguments)
-        with sentences():
+        with handle_errors():
             code = app(list(arguments) or ["--help"], prog_name="alignery", standalone_mode=False)
     except typer.Exit as done:
         return done.exit_code

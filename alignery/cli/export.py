@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alignery.cli.options import HOME, HomeOption, JsonOption, PresetOption, app, reading, sentences
+from alignery.cli.options import HOME, HomeOption, JsonOption, PresetOption, app, handle_errors, reading
 from alignery.cli.render import results
 
 if TYPE_CHECKING:
-    from warehouse.export.selection import Marker, Selection
+    from warehouse.export.selection import DuplicateMarker, Selection
 
 
 @app.command()
@@ -50,13 +50,13 @@ def export(
     from alignery.pipeline.refresh import clean
     from warehouse.export.export import export as write
     from warehouse.export.selection import Selection
-    from warehouse.query.snapshots import released
+    from warehouse.query.snapshots import release_of
 
-    with sentences():
+    with handle_errors():
         selection = _selection(min_rating, rated_on, control, distinct)
 
     with reading(home, preset) as lake:
-        release = released(lake, tag)
+        release = release_of(lake, tag)
     with reading(home, preset, str(release.snapshot_id)) as pinned:
         folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix if selection else ''}"
         made = load(preset)
@@ -83,7 +83,7 @@ def _selection(min_rating: float | None, rated_on: str, control: bool, distinct:
         return Selection(min_rating, rated_on, control)
     from tasks.filters.minhash import NearDuplicates
 
-    def marker() -> Marker:
+    def marker() -> DuplicateMarker:
         seen = NearDuplicates(distinct)
         return lambda ids, answers: [found.id for found in seen.mark(ids, answers)]
 

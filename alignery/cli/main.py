@@ -50,7 +50,7 @@ def plan(
     wait: WaitOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask five rows of each step, and foretell what the refresh will take: calls, tokens, minutes, and money.
+    """Ask five rows of each step, and estimate_refresh what the refresh will take: calls, tokens, minutes, and money.
 
     What the lake has is counted as saved, and a step that was run before is not asked. What is answered is kept, so
     the refresh does not ask for it again. Money is foretold where the preset names a price file (`prices:`).
@@ -61,7 +61,7 @@ def plan(
 
         with reading(home, preset) as lake:
             newest = estimates.newest(lake, load(preset).hash)
-            return estimate.compared(estimates.held(lake, newest[0]["id"]) if newest else [], as_json)
+            return estimate.compared(estimates.estimate_vs_actual(lake, newest[0]["id"]) if newest else [], as_json)
     return estimate.planned(run("plan", preset, home, wait), as_json)
 
 
@@ -132,7 +132,7 @@ def promote(
     """
     if model is None:
         return results.decided(run("promote", preset, home, wait), as_json)
-    return results.decided([_by_hand("by_hand", preset, home, model, _reason(why))], as_json)
+    return results.decided([_by_hand("promote_manually", preset, home, model, _reason(why))], as_json)
 
 
 @app.command()

@@ -12,11 +12,11 @@ from alignery.cli.options import (
     JsonOption,
     PresetOption,
     app,
+    handle_errors,
     interruptible,
     place,
     reading,
     run,
-    sentences,
 )
 from alignery.cli.render import maintenance
 
@@ -40,7 +40,7 @@ def maintain(
     if not apply:
         with reading(home, preset) as lake:
             return maintenance.maintained(plan(lake, keep=duration(keep), age=duration(age)), as_json)
-    with sentences():
+    with handle_errors():
         duration(keep)
         check_age(duration(age))
     return maintenance.maintained(run("maintain", preset, home, keep, age, apply), as_json)
@@ -56,7 +56,7 @@ def doctor(
     """Look for what is wrong with the lake, and say what to do. It reads only; exit code 1 where there is a problem."""
     from warehouse.health.doctor import doctor as examine
 
-    with sentences(), interruptible():
+    with handle_errors(), interruptible():
         found = examine(place(home, preset), deep=deep)
     maintenance.findings(found, as_json)
     if any(finding.state == "problem" for finding in found):

@@ -25,7 +25,7 @@ from alignery.errors import AligneryError
 from alignery.untrusted import excerpt
 
 if TYPE_CHECKING:
-    from warehouse import Lake, Place
+    from warehouse import Lake, LakeLocation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -107,7 +107,7 @@ MOST = 10**9  # of a count on the command line; DuckDB would not take every one
 INTERRUPTED = 130  # exit code, as a shell counts a Ctrl-C
 
 
-def place(home: Path, preset: str) -> Place:
+def place(home: Path, preset: str) -> LakeLocation:
     """Where the lake is that a preset writes to, as seen from this home."""
     from alignery.config.preset import load
 
@@ -120,7 +120,7 @@ def reading(home: Path, preset: str, at: str | None = None) -> Iterator[Lake]:
     from warehouse import Lake
     from warehouse.query.snapshots import resolve
 
-    with sentences(), interruptible(), Lake.open(place(home, preset), read_only=True) as lake:
+    with handle_errors(), interruptible(), Lake.open(place(home, preset), read_only=True) as lake:
         if at is None:
             yield lake
         else:
@@ -172,17 +172,17 @@ def writing(home: Path, preset: str) -> Iterator[Lake]:
     """The lake, open to be written to by a verb that runs no flow."""
     from warehouse import Lake
 
-    with sentences(), Lake.open(place(home, preset)) as lake:
+    with handle_errors(), Lake.open(place(home, preset)) as lake:
         yield lake
 
 
 def run(name: str, preset: str, home: Path, *values: Any) -> Any:
     """Await the flow of that name; its known faults become a sentence and an exit code."""
     check_installed(name, preset)
-    from flows.prefect_server import named_or_own
+    from flows.prefect_server import use_or_start_server
 
-    with sentences():
-        settle = named_or_own(home)
+    with handle_errors():
+        settle = use_or_start_server(home)
         from alignery.config.preset import load
 
         load(preset).check()
@@ -196,7 +196,7 @@ def run(name: str, preset: str, home: Path, *values: Any) -> Any:
 
 def check_installed(verb: str, preset: str) -> None:
     """Before a lake is made or a server started: the preset is sound, and what it needs is there."""
-    with sentences():
+    with handle_errors():
         from alignery.config import extras
         from alignery.config.preset import load
 
@@ -238,7 +238,7 @@ def check_prefect() -> None:
 
 
 @contextmanager
-def sentences() -> Iterator[None]:
+def handle_errors() -> Iterator[None]:
     """Every error of ours becomes one sentence and its exit code."""
     try:
         yield

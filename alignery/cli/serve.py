@@ -25,8 +25,8 @@ from alignery.cli.options import (
     app,
     check_installed,
     check_prefect,
+    handle_errors,
     run,
-    sentences,
 )
 from alignery.cli.render import serve as show_serving
 from alignery.secrets import mask
@@ -42,7 +42,7 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
     from warehouse import Lake
     from warehouse.database.lock import exclusive
 
-    with sentences():
+    with handle_errors():
         made = load(preset)
         if made.schedule is None:
             raise PresetError(
@@ -70,7 +70,7 @@ def _tell(text: str) -> None:
 @contextmanager
 def _prefect(home: Path) -> Iterator[tuple[str, Path | None]]:
     """The API of the server that was named, or of one that lives as long as this block, and how to log in there."""
-    from flows.prefect_server import bypass_proxy, check_named, keep_settings_in, own_server, private_home
+    from flows.prefect_server import bypass_proxy, check_named, keep_settings_in, private_home, start_server
 
     # The flows' processes are started in a folder of the user's, whose `tasks` or `flows` are not ours.
     os.environ["PYTHONSAFEPATH"] = "1"
@@ -85,7 +85,7 @@ def _prefect(home: Path) -> Iterator[tuple[str, Path | None]]:
         yield mask(api), None
         return
     os.environ.setdefault("PREFECT_HOME", str(own))
-    with own_server(own) as server, server.login_file(own) as login:
+    with start_server(own) as server, server.login_file(own) as login:
         os.environ |= server.settings  # for the processes of the flows
         with temporary_settings({PREFECT_API_URL: server.api, PREFECT_API_AUTH_STRING: server.auth}):
             yield server.api, login
@@ -108,7 +108,7 @@ def bootstrap(
     """
     from alignery.config.preset import PresetError, load
 
-    with sentences():
+    with handle_errors():
         made = load(preset)
         for section in ("retrain", "evaluate"):
             if getattr(made, section) is None:

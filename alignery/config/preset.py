@@ -14,7 +14,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, PrivateAttr, model_validator
 
-from alignery.config.schema import Alias, Evaluate, ExistingFile, LakePlace, Line, Retrain, Schedule, Strict, Words
+from alignery.config.schema import (
+    Alias,
+    Evaluate,
+    ExistingFile,
+    LakeConfig,
+    Line,
+    PromptSource,
+    Retrain,
+    Schedule,
+    Strict,
+)
 from alignery.errors import UsageError
 from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
@@ -29,7 +39,7 @@ from tasks.methods.builtin import ALIASES, METHODS, WRITERS, declared
 from tasks.prices import Price, Prices
 from tasks.prices import load as load_prices
 from tasks.train.policy import Policy as RetrainWhen
-from warehouse import Place
+from warehouse import LakeLocation
 
 SHIPPED = Path(__file__).parents[2] / "presets"
 _PACKAGED = re.compile(r"alignery:(?:nano|presets)/")
@@ -43,8 +53,8 @@ class PresetError(UsageError):
 class Preset(Strict):
     name: Filled
     about: Filled
-    words: Words = Words()
-    lake: LakePlace = LakePlace()
+    words: PromptSource = PromptSource()
+    lake: LakeConfig = LakeConfig()
     models: dict[Alias, EngineSpec]
     licences: dict[Alias, str] = Field(default={}, description="alias → licence of the model, for the dataset card")
     prices: ExistingFile | None = Field(default=None, description="what tokens cost, for `alignery plan`")
@@ -104,9 +114,9 @@ class Preset(Strict):
         """Identity of each model → the licence that is stated for it."""
         return {spec.identity(): self.licences[alias] for alias, spec in self.models.items() if alias in self.licences}
 
-    def place(self, home: Path) -> Place:
+    def place(self, home: Path) -> LakeLocation:
         """Where this preset's lake is, as seen from a home folder."""
-        return Place(home, self.lake.catalog, self.lake.data)
+        return LakeLocation(home, self.lake.catalog, self.lake.data)
 
     def check(self) -> None:
         """Find now what would be found under way: a model that is not there, a bad word file.

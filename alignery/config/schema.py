@@ -36,7 +36,7 @@ from tasks.train.recipes.registry import RECIPES
 from tasks.train.recipes.reward import Config as Reward
 from tasks.train.recipes.sft import Config as Sft
 from tasks.train.recipes.verbose import Config as TrainVerbose
-from warehouse import Place
+from warehouse import LakeLocation
 from warehouse.export.shapes import SHAPES
 
 Alias = str
@@ -66,15 +66,15 @@ ExistingFile = Annotated[Path, AfterValidator(_file_exists)]
 ExistingFolder = Annotated[Path, AfterValidator(_folder_exists)]
 
 
-class LakePlace(Strict):
-    """Where the lake is, if not in the home folder: see `warehouse.database.location.Place`."""
+class LakeConfig(Strict):
+    """Where the lake is, if not in the home folder: see `warehouse.database.location.LakeLocation`."""
 
     catalog: str | None = Field(default=None, description="postgres://user@host/database")
     data: str | None = Field(default=None, description="s3://bucket/prefix, or a folder that all hosts share")
 
     @model_validator(mode="after")
-    def _is_a_place(self) -> LakePlace:
-        Place(Path(), self.catalog, self.data)
+    def _is_a_place(self) -> LakeConfig:
+        LakeLocation(Path(), self.catalog, self.data)
         check_port(self.catalog or "", "catalog")
         return self
 
@@ -87,7 +87,7 @@ def check_port(url: str, field: str) -> None:
         raise ValueError(f"{field}: got a URL whose port is none ({error}), expected 1 to 65535; mend it") from error
 
 
-class Words(Strict):
+class PromptSource(Strict):
     """Which words are said: a shipped variant and, in front of it, a folder of your own files."""
 
     variant: Literal["full", "nano"] = "full"

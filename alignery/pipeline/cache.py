@@ -6,29 +6,29 @@ import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from tasks.step import Ask, Replies, Row
+from tasks.step import Replies, Request, Row
 from warehouse import Lake
 
 
 @dataclass(frozen=True)
-class Found:
+class CacheHit:
     """`records` of work that is settled, None where it is not; `replies` to the same request, where it is not."""
 
     records: list[Row] | None
     replies: Replies
 
 
-NOTHING = Found(None, {})
+NOTHING = CacheHit(None, {})
 Known = tuple[set[str], set[tuple[str, str]]]  # fingerprints that were committed; (prompt hash, model) that were asked
 
 
 @dataclass
 class _Batch:
-    asks: list[Ask] = field(default_factory=list)
-    answer: asyncio.Task[dict[str, Found]] | None = None
+    asks: list[Request] = field(default_factory=list)
+    answer: asyncio.Task[dict[str, CacheHit]] | None = None
 
 
-class Lookup:
+class ResultCache:
     """Finds settled work and earlier replies. What it can tell without a query, it tells without one."""
 
     def __init__(self, lake: Lake) -> None:
@@ -41,7 +41,7 @@ class Lookup:
         """The lake has more by now than it had at first: look again."""
         self._known = None
 
-    async def find(self, ask: Ask) -> Found:
+    async def find(self, ask: Request) -> CacheHit:
         """What the lake has of this work."""
         if self._known is not None and not _maybe(self._known, ask):
             return NOTHING
@@ -52,12 +52,12 @@ class Lookup:
         # Shared by many rows, of which one may be cancelled.
         return (await asyncio.shield(batch.answer)).get(ask.key, NOTHING)
 
-    async def _answer(self, batch: _Batch) -> dict[str, Found]:
+    async def _answer(self, batch: _Batch) -> dict[str, CacheHit]:
         async with self._turn:
             self._open = None
             return await asyncio.to_thread(self._query, batch.asks)
 
-    def _query(self, asks: list[Ask]) -> dict[str, Found]:
+    def _query(self, asks: list[Request]) -> dict[str, CacheHit]:
         # One reading for the whole query, which runs in a thread while `forget` may be called.
         if (known := self._known) is None:
             known = self._known = self._lake.known()
@@ -75,13 +75,13 @@ class Lookup:
                 records[record["work_key"]].append(record)
         heard = [ask for key, ask in by_key.items() if key in pending and _request(ask) in known[1]]
         replies = self._lake.replies([ask.request_key for ask in heard]) if heard else {}
-        return {key: Found(records.get(key), replies if key in pending else {}) for key in by_key}
+        return {key: CacheHit(records.get(key), replies if key in pending else {}) for key in by_key}
 
 
-def _maybe(known: Known, ask: Ask) -> bool:
+def _maybe(known: Known, ask: Request) -> bool:
     """Whether the lake may have something of this work."""
     return ask.fingerprint in known[0] or _request(ask) in known[1]
 
 
-def _request(ask: Ask) -> tuple[str, str]:
+def _request(ask: Request) -> tuple[str, str]:
     return ask.step.prompt.hash, ask.engine.identity

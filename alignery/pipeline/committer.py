@@ -10,7 +10,7 @@ from typing import IO, TypeVar
 from alignery.errors import AligneryError
 from alignery.pipeline.run import Run
 from tasks.step import Outcome, Row
-from warehouse import Lake, LakeFault
+from warehouse import Lake, LakeFailure
 from warehouse.journal import Journal, drop
 from warehouse.ledger import Batch
 from warehouse.schema.tables import RowRefused
@@ -40,7 +40,7 @@ def _batch(outcome: Outcome) -> Batch:
     return Batch(step.name, outcome.fingerprint, {step.table: outcome.records}, outcome.attempts)
 
 
-class Writer:
+class BatchCommitter:
     """Gathers outcomes of all steps and commits them together, in the name of one run."""
 
     def __init__(self, lake: Lake, run: Run) -> None:
@@ -62,7 +62,7 @@ class Writer:
         Where its records do not fit their table, it is kept as failed, and they are taken out of `outcome`.
 
         Raises:
-            LakeFault: it could not be written and is not kept, or an earlier commit failed.
+            LakeFailure: it could not be written and is not kept, or an earlier commit failed.
         """
         if self._last and self._last.done():
             self._last.result()
@@ -121,7 +121,7 @@ class Writer:
         if journal:
             drop(journal)
         if landed < (made := sum(len(outcome.attempts) for outcome in outcomes)):
-            raise LakeFault(
+            raise LakeFailure(
                 f"{self._lake.place}: another run settled {made - landed} of the same calls first; its answers stand, "
                 "and what this run made of its own is not to be built upon: run again"
             )

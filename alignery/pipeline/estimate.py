@@ -1,4 +1,4 @@
-"""`plan`: ask a few rows of each step, and foretell what the refresh will take.
+"""`plan`: ask a few rows of each step, and estimate_refresh what the refresh will take.
 
 It walks the line over what the lake has, and where that ends asks five rows a step for real. What was answered is
 committed as any refresh would, so the refresh goes on from there. Some dozens of requests need no orchestrator: it runs
@@ -22,17 +22,17 @@ from pathlib import Path
 
 from alignery.config.preset import Preset, load
 from alignery.config.schema import Alias
-from alignery.pipeline.executor import Factory, Judge, StageStopped, alike
+from alignery.pipeline.executor import Executor, Judge, RejectLimitExceeded, alike
 from alignery.pipeline.progress import StepProgress
-from alignery.pipeline.refresh import Line, engines_of, held_out_of, unwrapped
-from alignery.pipeline.run import Run, alone
+from alignery.pipeline.refresh import RefreshPipeline, held_out_of, open_engines, raise_first
+from alignery.pipeline.run import Run, exclusive_run
 from prompts import digest
 from tasks import prices
 from tasks.budget import Budget, BudgetSpent, MeteredEngine
 from tasks.engines import Engine
-from tasks.estimate import Measure, Pace, Station, Unmeasured, Writing, foresee
+from tasks.estimate import StageLoad, StepCost, Throughput, Unmeasured, Writing, estimate
 from tasks.stage import Stage, accepted, always
-from tasks.step import Ask, Outcome, Row, Step, attend
+from tasks.step import Outcome, Request, Row, Step, execute
 from warehouse import Lake
 from warehouse.query import estimates
 
@@ -40,7 +40,7 @@ ROWS = 5  # of each step
 
 
 @dataclass(frozen=True)
-class Foresight:
+class Estimate:
     """A plan: `rows` as the table `plans` has them, and what its probe sent."""
 
     plan_id: str
@@ -59,7 +59,7 @@ class Seen:
 
 
 @dataclass
-class Probe(Factory):
+class ProbeExecutor(Executor):
     """Walks a line over what the lake has, and asks only a few rows of those steps that it is told to.
 
     Replies to the very same requests count as settled: they would be read again and not asked for.
@@ -85,7 +85,7 @@ class Probe(Factory):
     def may_ask(self, step: Step) -> bool:
         return step not in self._closed
 
-    async def _records(self, ask: Ask, keep: Callable[[Outcome], None]) -> list[Row]:
+    async def _records(self, ask: Request, keep: Callable[[Outcome], None]) -> list[Row]:
         seen = self.seen.setdefault(ask.step, Seen())
         found = await self._lookup.find(ask)
         if found.records is not None:
@@ -93,7 +93,7 @@ class Probe(Factory):
             return found.records
         again = Outcome(ask.step, ask.fingerprint)
         with suppress(BudgetSpent):
-            await attend(replace(ask, engine=self._silent(ask.engine)), found.replies, again)
+            await execute(replace(ask, engine=self._silent(ask.engine)), found.replies, again)
         is_heard = any(attempt["final"] for attempt in again.attempts)
         if not is_heard and (ask.step not in self.wanted or seen.settled >= ROWS):
             seen.pending += 1
@@ -111,62 +111,62 @@ class Probe(Factory):
         return MeteredEngine(engine, Budget(max_tokens=0), 1)
 
 
-async def plan(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> Foresight:
+async def plan(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> Estimate:
     """Foretell the refresh of a preset, and keep what was foretold.
 
     Args:
         preset: a shipped preset's name, or the path of a .yaml file.
         home: the folder of the lake.
-        wait: if a refresh is at work on this lake, until it is done; else LakeFault names it.
+        wait: if a refresh is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with alone(made.place(home), "refresh", wait=wait) as lake:
-        return await foretell(made, lake)
+    async with exclusive_run(made.place(home), "refresh", wait=wait) as lake:
+        return await estimate_refresh(made, lake)
 
 
-async def foretell(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] | None = None) -> Foresight:
+async def estimate_refresh(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] | None = None) -> Estimate:
     """The plan itself, asking the preset's own engines unless others are given.
 
     Raises:
-        EngineDown, StageStopped: the probe failed; what was answered is committed.
+        EngineDown, RejectLimitExceeded: the probe failed; what was answered is committed.
         PriceError: the price file is wrong.
     """
     with Run(lake, "plan", preset) as run, StepProgress() as progress:
-        async with engines_of(preset, Budget()) as opened:
-            factory = Probe(lake, run, progress)
-            line = Line(preset, factory, engines or opened, held_out_of(preset))
+        async with open_engines(preset, Budget()) as opened:
+            executor = ProbeExecutor(lake, run, progress)
+            line = RefreshPipeline(preset, executor, engines or opened, held_out_of(preset))
             run.words = line.words()
             prints = {stage.name: stage.step.fingerprint(line.runner.engine(stage)) for stage in line.stages}
-            before = estimates.measured(lake, prints.values())
+            before = estimates.step_costs(lake, prints.values())
             known = {name for name, print in prints.items() if print in before and before[print]["rows"] >= ROWS}
-            factory.wanted = _wanted(line, known)
-            with unwrapped():
+            executor.wanted = _wanted(line, known)
+            with raise_first():
                 await line.walk()
         listed = prices.load(preset.prices) if preset.prices else None
-        stations = _stations(line, factory, prints, estimates.measured(lake, prints.values()), known, listed)
+        stations = _stations(line, executor, prints, estimates.step_costs(lake, prints.values()), known, listed)
         models = {engine.identity: preset.spec(alias).places for alias, engine in line.engines.items()}
-        paces = {model: Pace(places, estimates.requests(lake, model)) for model, places in models.items()}
+        paces = {model: Throughput(places, estimates.requests(lake, model)) for model, places in models.items()}
         try:
-            rows = foresee(stations, paces, listed)
+            rows = estimate(stations, paces, listed)
         except Unmeasured as error:
-            raise StageStopped(f"{error}: {_why(factory)}") from error
-        return _keep(run, rows, factory.tally.sent, _short(stations))
+            raise RejectLimitExceeded(f"{error}: {_why(executor)}") from error
+        return _keep(run, rows, executor.tally.sent, _short(stations))
 
 
-def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Foresight:
+def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Estimate:
     """Commit a plan; the very same one again leaves no trace."""
     rows = [{"config_hash": run.preset.hash, "preset": run.preset.name} | row for row in rows]
     there = estimates.newest(run.lake, run.preset.hash)
     if estimates.same(there, rows):
-        return Foresight(there[0]["id"], None, sent, rows, message)
+        return Estimate(there[0]["id"], None, sent, rows, message)
     id = digest(run.id, rows)
     run.start()
     estimates.keep(run.lake, [{"id": id} | row for row in rows], run.id)
     run.end("finished", {"plan": id, "sent": sent, "saved": 0}, message)
-    return Foresight(id, run.id, sent, rows, message)
+    return Estimate(id, run.id, sent, rows, message)
 
 
-def _short(stations: Sequence[Station]) -> str | None:
+def _short(stations: Sequence[StageLoad]) -> str | None:
     """Whether what a writer may still ask for will not do."""
     told = []
     for station in stations:
@@ -188,21 +188,23 @@ def _short(stations: Sequence[Station]) -> str | None:
     return f"the refresh will stop short: {'; '.join(told)}" if told else None
 
 
-def _to_come(topics: Station) -> int:
+def _to_come(topics: StageLoad) -> int:
     """Topics that the requests which are left will bring."""
     if not topics.writing or not topics.measure:
         return 0
     return topics.pending * topics.writing.kept // topics.measure.rows
 
 
-def _why(factory: Probe) -> str:
+def _why(executor: ProbeExecutor) -> str:
     refused = [
-        f"{step}: {count} × {why}" for step, whys in factory.tally.rejects.items() for why, count in alike(whys).items()
+        f"{step}: {count} × {why}"
+        for step, whys in executor.tally.rejects.items()
+        for why, count in alike(whys).items()
     ]
     return f"the probe's rows were not accepted ({'; '.join(refused) or 'by the gate'}); see the view 'rejects'"
 
 
-def _wanted(line: Line, known: Collection[str]) -> frozenset[Step]:
+def _wanted(line: RefreshPipeline, known: Collection[str]) -> frozenset[Step]:
     """The steps that were not measured, and those before them, whose rows they need, from Self-Instruct on."""
     found: dict[str, Stage] = {}
     waiting = [stage for stage in line.stages if stage.name not in known]
@@ -215,23 +217,23 @@ def _wanted(line: Line, known: Collection[str]) -> frozenset[Step]:
 
 
 def _stations(
-    line: Line,
-    probe: Probe,
+    line: RefreshPipeline,
+    probe: ProbeExecutor,
     prints: Mapping[str, str],
     measured: Mapping[str, Row],
     known: Collection[str],
     listed: prices.Prices | None,
-) -> list[Station]:
+) -> list[StageLoad]:
     places = {stage.name: place for place, stage in enumerate(line.stages)}
     met = {stage.step: _met(line, probe, stage.step) for stage in line.stages}
     writings = _writings(line, probe, prints, met)
-    stations: list[Station] = []
+    stations: list[StageLoad] = []
     runner = line.runner
     for stage in line.stages:
         found, seen = measured.get(prints[stage.name]), met[stage.step]
         sent = seen.pending + seen.settled
         stations.append(
-            Station(
+            StageLoad(
                 name=stage.step.name,
                 model=runner.engine(stage).identity,
                 after=tuple(places[before.name] for before in line.predecessors(stage)),
@@ -249,7 +251,7 @@ def _stations(
     return stations
 
 
-def _met(line: Line, probe: Probe, step: Step) -> Seen:
+def _met(line: RefreshPipeline, probe: ProbeExecutor, step: Step) -> Seen:
     """What was met at a step, and what is missing there of topics in all rounds, or of a round of questions."""
     seen = probe.seen.get(step, Seen())
     config, topics, questions = line.preset.line.red_team, line.writing.topics, line.writing.questions
@@ -264,7 +266,9 @@ def _met(line: Line, probe: Probe, step: Step) -> Seen:
     return seen
 
 
-def _writings(line: Line, probe: Probe, prints: Mapping[str, str], met: Mapping[Step, Seen]) -> dict[str, Writing]:
+def _writings(
+    line: RefreshPipeline, probe: ProbeExecutor, prints: Mapping[str, str], met: Mapping[Step, Seen]
+) -> dict[str, Writing]:
     """What each stage that writes has still to write, by its name."""
     judged = {
         stage.step: estimates.gated(probe.lake, stage.step.table, prints[stage.name])
@@ -292,8 +296,8 @@ def _writings(line: Line, probe: Probe, prints: Mapping[str, str], met: Mapping[
     return {stage.name: found[stage.step] for stage in line.writing.stages.values()}
 
 
-def _measure(found: Row) -> Measure:
+def _measure(found: Row) -> StepCost:
     calls, tokens_in, tokens_out = (
         (found[f"{name}_mean"], found[f"{name}_sd"]) for name in ("calls", "tokens_in", "tokens_out")
     )
-    return Measure(found["rows"], found["accepted"], calls, tokens_in, tokens_out, found["cached"])
+    return StepCost(found["rows"], found["accepted"], calls, tokens_in, tokens_out, found["cached"])

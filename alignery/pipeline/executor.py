@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alignery.errors import AligneryError
-from alignery.pipeline.cache import Found, Lookup
-from alignery.pipeline.committer import Writer, uninterrupted, unjudged
+from alignery.pipeline.cache import CacheHit, ResultCache
+from alignery.pipeline.committer import BatchCommitter, uninterrupted, unjudged
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from tasks.budget import BudgetSpent
 from tasks.engines import Engine, EngineDown
-from tasks.step import Ask, Outcome, Row, Step, attend
-from warehouse import Lake, LakeFault
+from tasks.step import Outcome, Request, Row, Step, execute
+from warehouse import Lake, LakeFailure
 
 ChunkWork = Callable[[], Awaitable[None]]
 TaskRunner = Callable[[str, ChunkWork], Awaitable[None]]
@@ -31,7 +31,7 @@ Judge = Callable[[Sequence[Row]], Awaitable[Sequence[Row]]]
 REJECT_LIMIT_FROM = 100
 
 
-class StageStopped(AligneryError, RuntimeError):
+class RejectLimitExceeded(AligneryError, RuntimeError):
     """A step rejected more than the preset allows; the message carries the top reasons and samples."""
 
 
@@ -41,7 +41,7 @@ async def plainly(name: str, work: ChunkWork) -> None:
 
 
 @dataclass
-class Tally:
+class RunStats:
     """What a run did: requests sent, work found done in the lake, and by step the rows settled and those refused."""
 
     sent: int = 0
@@ -51,10 +51,10 @@ class Tally:
     samples: dict[str, deque[str]] = field(default_factory=dict)  # of refused replies, by step, the newest
 
 
-class Hearing:
+class GateBatch:
     """Replies of many rows that are judged together, in the rows' order, whoever answered first."""
 
-    def __init__(self, writer: Writer, judge: Judge) -> None:
+    def __init__(self, writer: BatchCommitter, judge: Judge) -> None:
         self._writer, self._judge = writer, judge
         self._heard: dict[int, Outcome] = {}
         self._notes = writer.notes()
@@ -77,7 +77,7 @@ class Hearing:
 
 
 @dataclass
-class Factory:
+class Executor:
     """Walks rows through steps.
 
     Args:
@@ -93,14 +93,14 @@ class Factory:
     progress: StepProgress
     runner: TaskRunner = plainly
     reject_limit: float = 0.5
-    tally: Tally = field(default_factory=Tally)
+    tally: RunStats = field(default_factory=RunStats)
     spent: str | None = None  # what of the budget was spent when it ran out; from then on nothing is sent
     halt: Exception | None = None  # what ended it: from then on no row goes on
     _working: int = 0  # chunks whose rows are on their way
     _begun: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
-        self._lookup, self._writer = Lookup(self.lake), Writer(self.lake, self.run)
+        self._lookup, self._writer = ResultCache(self.lake), BatchCommitter(self.lake, self.run)
 
     def may_ask(self, step: Step) -> bool:
         """Whether a further round of a step may be asked."""
@@ -138,9 +138,9 @@ class Factory:
         """The rows that follow one row after a step, as its `carry` makes them; none where nothing was accepted.
 
         Raises:
-            EngineDown, StageStopped: nothing more is asked; what was answered will be committed.
+            EngineDown, RejectLimitExceeded: nothing more is asked; what was answered will be committed.
         """
-        records = await self._records(Ask(step, row, engine), self._writer.put)
+        records = await self._records(Request(step, row, engine), self._writer.put)
         return [step.carry(row, record) for record in records]
 
     async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
@@ -149,13 +149,13 @@ class Factory:
         `judge` sees new records before they are committed (the near-duplicate gate).
 
         Raises:
-            EngineDown, StageStopped: what was finished is committed.
+            EngineDown, RejectLimitExceeded: what was finished is committed.
         """
         records: list[Row] = []
         asked = False
 
         async def work() -> None:
-            hearing = Hearing(self._writer, judge) if judge else None
+            hearing = GateBatch(self._writer, judge) if judge else None
             found: list[list[Row]] = [[] for _ in rows]
 
             async def one(place: int, row: Row) -> None:
@@ -167,7 +167,7 @@ class Factory:
                     else:
                         self._writer.put(outcome)
 
-                found[place] = await self._records(Ask(step, row, engine), keep)
+                found[place] = await self._records(Request(step, row, engine), keep)
 
             try:
                 await self.together(*(one(place, row) for place, row in enumerate(rows)))
@@ -204,7 +204,7 @@ class Factory:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _records(self, ask: Ask, keep: Callable[[Outcome], None]) -> list[Row]:
+    async def _records(self, ask: Request, keep: Callable[[Outcome], None]) -> list[Row]:
         """The records of one row's work: those that the lake has, or what is now asked and kept."""
         if self.halt:
             raise self.halt
@@ -215,7 +215,7 @@ class Factory:
             return found.records
         return [] if self.spent else await self._asked(ask, found, keep)
 
-    async def _asked(self, ask: Ask, found: Found, keep: Callable[[Outcome], None]) -> list[Row]:
+    async def _asked(self, ask: Request, found: CacheHit, keep: Callable[[Outcome], None]) -> list[Row]:
         """Ask for one row for real; each call is kept as soon as it is answered, the last one with its records."""
         await self._begin()
         heard = Outcome(ask.step, ask.fingerprint)
@@ -224,11 +224,11 @@ class Factory:
             keep(Outcome(ask.step, ask.fingerprint, heard.records if attempt["final"] else [], [attempt]))
 
         try:
-            await attend(ask, found.replies, heard, answered)
+            await execute(ask, found.replies, heard, answered)
         except BudgetSpent as spent:
             self.spent = str(spent)
             return []
-        except (EngineDown, LakeFault) as fault:  # nobody answers, or no answer can be kept: no more is asked
+        except (EngineDown, LakeFailure) as fault:  # nobody answers, or no answer can be kept: no more is asked
             self.halt = fault
             raise
         finally:
@@ -263,7 +263,7 @@ class Factory:
         if asked < REJECT_LIMIT_FROM or refused.total() <= self.reject_limit * asked:
             return
         reasons = "; ".join(f"{count} × {reason}" for reason, count in alike(refused).most_common(3))
-        self.halt = StageStopped(
+        self.halt = RejectLimitExceeded(
             f"{step}: {refused.total()} of {asked} rows were not accepted, over the limit of "
             f"{self.reject_limit:.0%} (line.reject_limit): {reasons}. Samples: {list(self.tally.samples[step])}. "
             "What was accepted is in the lake; see the view 'rejects'."

@@ -13,7 +13,7 @@ from tasks.step import Row, Step
 
 
 class Executor(Protocol):
-    """What a runner needs of a `Factory`."""
+    """What a runner needs of a `Executor`."""
 
     async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]: ...
 

@@ -14,7 +14,7 @@ from warehouse import Lake, model_registry
 ALIAS: Alias = "generator"  # the alias that the gate decides on
 
 
-def following(preset: Preset, lake: Lake) -> Preset:
+def resolve_models(preset: Preset, lake: Lake) -> Preset:
     """The preset as it stands now: each alias that it follows bound to the newest promoted model, if there is one.
 
     Raises:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from alignery.config.preset import Preset
 from alignery.config.schema import Alias
-from alignery.pipeline.executor import Factory
+from alignery.pipeline.executor import Executor
 from alignery.pipeline.graph import GraphRunner
-from alignery.pipeline.sources import Chunks, Writing
+from alignery.pipeline.sources import Chunks, Sources
 from prompts import Library
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine
@@ -32,11 +32,11 @@ from warehouse.export.selection import Selection
 
 
 @dataclass
-class Line:
+class RefreshPipeline:
     """One refresh of one preset. Build it with the engines by alias, then `await line.walk()`."""
 
     preset: Preset
-    factory: Factory
+    executor: Executor
     engines: Mapping[Alias, Engine]
     held_out: Sequence[str] = ()  # evaluation prompts, which no instruction may repeat
     _walking: set[str] = field(default_factory=set)  # instructions on their way
@@ -46,9 +46,9 @@ class Line:
         line, library = self.preset.line, self.preset.words.library()
         held_out = Contamination(self.held_out)
         self.library: Library = library
-        self.writing = Writing(line, library, self.factory, self.engines["generator"], held_out)
+        self.writing = Sources(line, library, self.executor, self.engines["generator"], held_out)
         self.graph = Graph(declared(METHODS, dict(line), library, held_out))
-        self.runner = GraphRunner(self.graph, self.factory, self.engines)
+        self.runner = GraphRunner(self.graph, self.executor, self.engines)
 
     @property
     def stages(self) -> list[Stage]:
@@ -78,8 +78,8 @@ class Line:
                     await self._arrived.wait()
                 self._walking.update(row["instruction_id"] for row in chunk)
                 group.create_task(self._walk_chunk(chunk))
-        if self.factory.spent:
-            return f"stopped at its budget: {self.factory.spent}; run the same command again to go on from here"
+        if self.executor.spent:
+            return f"stopped at its budget: {self.executor.spent}; run the same command again to go on from here"
         short = [rounds.short for rounds in self.writing.rounds if rounds.short]
         return f"stopped short: {'; '.join(short)}" if short else None
 
@@ -107,9 +107,9 @@ class Line:
         """Each row of a chunk by itself: the slow ones hold up nobody."""
 
         async def work() -> None:
-            await self.factory.together(*(self._walk_row(row) for row in rows))
+            await self.executor.together(*(self._walk_row(row) for row in rows))
 
-        await self.factory.chunk(f"walk × {len(rows)}", work)
+        await self.executor.chunk(f"walk × {len(rows)}", work)
 
     async def _walk_row(self, row: Row) -> None:
         await self.runner.run(row)
@@ -131,7 +131,7 @@ def clean(preset: Preset) -> Selection:
 
 
 @asynccontextmanager
-async def engines_of(preset: Preset, budget: Budget) -> AsyncIterator[dict[Alias, Engine]]:
+async def open_engines(preset: Preset, budget: Budget) -> AsyncIterator[dict[Alias, Engine]]:
     """The preset's engines by alias, under one budget; each is loaded when it is first asked."""
     async with AsyncExitStack() as stack:
         engines: dict[Alias, Engine] = {}
@@ -144,7 +144,7 @@ async def engines_of(preset: Preset, budget: Budget) -> AsyncIterator[dict[Alias
 
 
 @contextmanager
-def unwrapped() -> Iterator[None]:
+def raise_first() -> Iterator[None]:
     """Raise the first fault of a task group as itself: the others are its echoes."""
     try:
         yield

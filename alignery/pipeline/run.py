@@ -16,7 +16,7 @@ from typing import Any
 from alignery.config.preset import Preset
 from prompts import digest
 from tasks.step import Row
-from warehouse import Lake, Place, recovery
+from warehouse import Lake, LakeLocation, recovery
 from warehouse.database.lock import exclusive
 from warehouse.query import status
 
@@ -25,14 +25,14 @@ WORK = "work"
 
 
 @asynccontextmanager
-async def alone(place: Place, flow: str, *, wait: bool = True) -> AsyncIterator[Lake]:
+async def exclusive_run(place: LakeLocation, flow: str, *, wait: bool = True) -> AsyncIterator[Lake]:
     """The lake, open for a flow that is the only one of its kind in it, whatever the host.
 
     What a killed run had been answered, and had not committed, is in it first. Two at once would send the same requests
     twice, for each would find the same work pending.
 
     Raises:
-        LakeFault: another holds its place and `wait` is false; the message says who.
+        LakeFailure: another holds its place and `wait` is false; the message says who.
     """
     with ExitStack() as stack:
         # The cores are the engine's, or the trainer's; what a flow reads and commits is small, and more threads of
@@ -41,11 +41,11 @@ async def alone(place: Place, flow: str, *, wait: bool = True) -> AsyncIterator[
         # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
         await asyncio.to_thread(stack.enter_context, exclusive(lake.place, flow, f"alignery {flow}", wait=wait))
         await asyncio.to_thread(recovery.recover, lake)
-        await asyncio.to_thread(_bury, lake, flow)
+        await asyncio.to_thread(mark_dead_runs_failed, lake, flow)
         yield lake
 
 
-def _bury(lake: Lake, flow: str) -> None:
+def mark_dead_runs_failed(lake: Lake, flow: str) -> None:
     """Record as failed what a killed process left as started: whoever holds the flow's lock knows that it is dead."""
     for row in status.unfinished(lake, flow):
         dead = {**row, "state": "failed", "message": "its process died", "created_at": datetime.now(UTC)}

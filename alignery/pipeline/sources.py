@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 
 from alignery.config.schema import Line
-from alignery.pipeline.executor import Factory
+from alignery.pipeline.executor import Executor
 from prompts import Library, QuestionType
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
@@ -31,7 +31,7 @@ _KEPT = ("id", "topic", "text", "question_type")
 
 
 @dataclass
-class Rounds:
+class Source:
     """Rounds of one step that writes instructions, until enough are accepted.
 
     Args:
@@ -44,7 +44,7 @@ class Rounds:
     name: str
     step: Step
     config: self_instruct.Config | red_team.Config
-    factory: Factory
+    executor: Executor
     engine: Engine
     ask: Callable[[int, Sequence[Row]], list[Row]]
     gate: Gate
@@ -97,7 +97,7 @@ class Rounds:
         return (
             not self._exhausted
             and on_their_way < config.rounds_in_flight
-            and self.factory.may_ask(self.step)
+            and self.executor.may_ask(self.step)
             and len(self.accepted) + brought < config.accept
             and self.candidates + brought < config.max_candidates
         )
@@ -108,7 +108,7 @@ class Rounds:
                 await asyncio.wait([before])
             return await asyncio.to_thread(self.gate, records)
 
-        return await self.factory.settle(self.step, requests, self.engine, judge)
+        return await self.executor.settle(self.step, requests, self.engine, judge)
 
     def _take(self, records: Sequence[Row]) -> None:
         """Count a round's candidates, and keep what may be walked on from."""
@@ -121,13 +121,13 @@ class Rounds:
         self.candidates += max(len(records), self.config.requests_per_round)
 
 
-class Writing:
+class Sources:
     """All writers of a line, one after the other; topics are written beside the first of them."""
 
     def __init__(
-        self, line: Line, library: Library, factory: Factory, engine: Engine, contamination: Contamination
+        self, line: Line, library: Library, executor: Executor, engine: Engine, contamination: Contamination
     ) -> None:
-        self._library, self._factory, self._engine = library, factory, engine
+        self._library, self._executor, self._engine = library, executor, engine
         self._line, self._contamination = line, contamination
         self._asked: list[str] = []  # topics of the requests of Self-Instruct so far
         self.hints: list[Row] = []
@@ -151,7 +151,7 @@ class Writing:
             await rounds.write(chunks, self._line.chunk, group)
         await chunks.put(None)
 
-    def _instructions(self) -> Rounds:
+    def _instructions(self) -> Source:
         config = self._line.self_instruct
         step = self.stages["self_instruct.generate"].step
 
@@ -161,9 +161,9 @@ class Writing:
             return rows
 
         gate = partial(self_instruct.gate, pool=self._pool, config=config, contamination=self._contamination)
-        return Rounds("self_instruct", step, config, self._factory, self._engine, ask, gate, self._allowed)
+        return Source("self_instruct", step, config, self._executor, self._engine, ask, gate, self._allowed)
 
-    def _questions(self, config: red_team.Config) -> Rounds:
+    def _questions(self, config: red_team.Config) -> Source:
         step = self.stages["red_team.questions"].step
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
@@ -171,7 +171,7 @@ class Writing:
 
         gates = self._line.self_instruct
         gate = partial(red_team.gate_questions, pool=self._pool, config=gates, contamination=self._contamination)
-        return Rounds("red_team", step, config, self._factory, self._engine, ask, gate, self._allowed)
+        return Source("red_team", step, config, self._executor, self._engine, ask, gate, self._allowed)
 
     def _allowed(self, record: Row) -> bool:
         """Looked at again, for an evaluation prompt may have come after an instruction was accepted."""
@@ -180,7 +180,7 @@ class Writing:
     def _fill_pool(self) -> None:
         seeds = (seed.instruction if self.bare else seed.whole for seed in self._library.seeds())
         questions = (type.question for type in self.types)
-        for text in chain(status.instructions(self._factory.lake), seeds, questions):
+        for text in chain(status.instructions(self._executor.lake), seeds, questions):
             self._pool.add(text)
 
     async def _write_topics(self) -> list[Row]:
@@ -195,11 +195,11 @@ class Writing:
                 return red_team.gate_topics(records, known, config)
 
             requests = red_team.topic_requests(self.types, config, round, known)
-            records = await self._factory.settle(self.topics, requests, self._engine, judge)
-            if self._factory.may_ask(self.topics):  # hints from a part of a round would not stay in their places
+            records = await self._executor.settle(self.topics, requests, self._engine, judge)
+            if self._executor.may_ask(self.topics):  # hints from a part of a round would not stay in their places
                 known = red_team.joined(known, records)
         hints = red_team.balanced(known)
-        if self._factory.may_ask(self.topics):
+        if self._executor.may_ask(self.topics):
             return hints
         # More are to come, and would be in the last request too.
         size = self._line.red_team.count

@@ -26,9 +26,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from alignery.config.preset import Preset
-from alignery.pipeline.executor import Factory
+from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
-from alignery.pipeline.refresh import Line
+from alignery.pipeline.refresh import RefreshPipeline
 from alignery.pipeline.run import Run
 from prompts import Message, digest
 from tasks.engines import Completion, Sampling
@@ -86,7 +86,7 @@ def instructions(rows: range) -> list[Row]:
     ]
 
 
-async def as_the_line(line: Line, rows: list[Row]) -> None:
+async def as_the_line(line: RefreshPipeline, rows: list[Row]) -> None:
     """Chunk after chunk, each row by itself, as `refresh` walks them."""
     size = line.preset.line.chunk
     async with asyncio.TaskGroup() as group:
@@ -94,21 +94,21 @@ async def as_the_line(line: Line, rows: list[Row]) -> None:
             group.create_task(line._walk_chunk(rows[start : start + size]))
 
 
-async def step_by_step(line: Line, rows: list[Row]) -> None:
+async def step_by_step(line: RefreshPipeline, rows: list[Row]) -> None:
     """Every row through a step before the next step begins."""
 
     async def work() -> None:
         going = rows
         for stage in line.graph.stages:  # one chain
             step, engine = stage.step, line.runner.engine(stage)
-            found = await asyncio.gather(*(line.factory.advance(step, row, engine) for row in going))
+            found = await asyncio.gather(*(line.executor.advance(step, row, engine) for row in going))
             going = [row for some in found for row in some]
 
-    await line.factory.chunk("all", work)
+    await line.executor.chunk("all", work)
 
 
 @contextmanager
-def a_line(rows: int, places: int, engine: Sleeper) -> Iterator[Line]:
+def a_line(rows: int, places: int, engine: Sleeper) -> Iterator[RefreshPipeline]:
     made = preset(rows, places)
     with (
         TemporaryDirectory() as home,
@@ -116,7 +116,7 @@ def a_line(rows: int, places: int, engine: Sleeper) -> Iterator[Line]:
         StepProgress(StringIO()) as progress,
         Run(lake, "refresh", made) as run,
     ):
-        yield Line(made, Factory(lake, run, progress), {"generator": engine, "aligner": engine})
+        yield RefreshPipeline(made, Executor(lake, run, progress), {"generator": engine, "aligner": engine})
         run.end("finished", {})
 
 
@@ -129,7 +129,7 @@ def measure(walk: Callable[..., object], rows: int, places: int) -> tuple[float,
             await walk(line, instructions(range(rows)))  # type: ignore[misc]
             ended = time.perf_counter()
             seconds = ended - min(began for began, _ in engine.spans)
-            (answered,) = line.factory.lake.rows("SELECT count(*) AS n FROM revisions")
+            (answered,) = line.executor.lake.rows("SELECT count(*) AS n FROM revisions")
         assert answered["n"] == 4 * rows, "every row must have come to its end"
         return seconds, seconds / engine.ideal(places), engine.in_flight(0.9) / places
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
 
 from alignery.config.preset import Preset
-from alignery.pipeline.executor import Factory
+from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
-from alignery.pipeline.refresh import Line, unwrapped
-from alignery.pipeline.run import Run, alone
-from flows.prefect_server import named_or_own
+from alignery.pipeline.refresh import RefreshPipeline, raise_first
+from alignery.pipeline.run import Run, exclusive_run
+from flows.prefect_server import use_or_start_server
 from prompts import digest
 from tasks.engines import Sampling
 from tasks.engines.lazy import open_lazily
@@ -53,13 +53,16 @@ async def walk(job: Job) -> None:
     from flows.refresh import in_prefect  # with it Prefect, for which its server is not to wait
 
     made = preset(job)
-    async with alone(made.place(job.folder / "lake"), "refresh") as lake, open_lazily(made.spec("generator")) as engine:
+    async with (
+        exclusive_run(made.place(job.folder / "lake"), "refresh") as lake,
+        open_lazily(made.spec("generator")) as engine,
+    ):
         with StepProgress() as progress, Run(lake, "refresh", made) as run:
-            factory = Factory(lake, run, progress, in_prefect, made.line.reject_limit)
-            line = Line(made, factory, {"generator": engine})
+            executor = Executor(lake, run, progress, in_prefect, made.line.reject_limit)
+            line = RefreshPipeline(made, executor, {"generator": engine})
             line.writing = Given(job.instructions(), made.line.chunk)  # type: ignore[assignment]
             run.words = line.words()
-            with unwrapped():
+            with raise_first():
                 await line.walk()
             run.end("finished", {})
         written_at = time.time()
@@ -71,7 +74,7 @@ async def walk(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    settle = named_or_own(Path.home())  # as the command does; its database is made once for all runs
+    settle = use_or_start_server(Path.home())  # as the command does; its database is made once for all runs
     from prefect import flow
 
     settle()

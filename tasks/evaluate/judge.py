@@ -22,7 +22,7 @@ from pydantic import field_validator
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.methods.base import MethodConfig
-from tasks.step import Row, Step, Unparsed
+from tasks.step import ParseError, Row, Step
 
 ORDERS = ("a", "b")  # which of the two is shown first
 _VERDICT = re.compile(r"\[\[([ABC])\]\]")
@@ -99,11 +99,11 @@ def parse(reply: str) -> str:
     """The verdict of a reply, "A", "B" or "C" (tie), by places and not by who stands there.
 
     Raises:
-        Unparsed: there is none, or two different ones.
+        ParseError: there is none, or two different ones.
     """
     found = set(_VERDICT.findall(reply)) or {reply.strip()}
     if len(found) != 1 or not found < set("ABC"):
-        raise Unparsed("no verdict" if len(found) == 1 else "two different verdicts")
+        raise ParseError("no verdict" if len(found) == 1 else "two different verdicts")
     return found.pop()
 
 

@@ -171,9 +171,9 @@ def test_what_the_system_refuses_is_one_sentence(code: str, capsys: pytest.Captu
 
     import typer
 
-    from alignery.cli.options import sentences
+    from alignery.cli.options import handle_errors
 
-    with pytest.raises(typer.Exit) as ended, sentences():
+    with pytest.raises(typer.Exit) as ended, handle_errors():
         raise OSError(getattr(errno, code), "as the system says it", "a place")
     assert ended.value.exit_code == 2
     assert capsys.readouterr().err.startswith("alignery: a place: ")

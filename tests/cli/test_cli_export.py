@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from test_cli import alignery, sentence
 
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeUsageError
 from warehouse.export.publish import publish
 
 START = datetime(2026, 1, 2, tzinfo=UTC)
@@ -75,10 +75,10 @@ def test_an_unknown_tag_or_format_is_answered_with_those_there_are(home: Path) -
 
 def test_a_tag_that_was_never_published_is_nothing_to_train_on(home: Path, tmp_path: Path) -> None:
     from alignery.config.preset import load
-    from flows.retrain import train_on
+    from flows.retrain import train_recipes
 
     with Lake.open(shutil.copytree(home, tmp_path / "home")) as lake:
         tag = {"name": "named", "snapshot_id": lake.snapshot(), "content_hash": "", "rows": "{}"}
         lake.write("tags", [tag], run_id="run", message="a name alone")
-        with pytest.raises(LakeError, match=r"no tag 'named' is published: there are \['v1'\]"):
-            asyncio.run(train_on(load("nano"), lake, tmp_path, "named"))
+        with pytest.raises(LakeUsageError, match=r"no tag 'named' is published: there are \['v1'\]"):
+            asyncio.run(train_recipes(load("nano"), lake, tmp_path, "named"))

@@ -14,7 +14,7 @@ import scenario
 from scenario import PHASES, state
 
 from alignery.errors import AligneryError
-from warehouse import Lake, Place
+from warehouse import Lake, LakeLocation
 from warehouse.health import checks
 from warehouse.health.doctor import doctor
 from warehouse.recovery import recover
@@ -53,7 +53,7 @@ class Verdict:
         return not (self.lost or self.doubled or self.half_seen or self.asked_again or self.problems or self.wrong)
 
 
-def judge(at: Path, phase: str, place: Place, examined: Collection[str]) -> Verdict:
+def judge(at: Path, phase: str, place: LakeLocation, examined: Collection[str]) -> Verdict:
     """What a case has left; `examined` are the checks of the doctor that are made."""
     found = Verdict()
     try:
@@ -77,7 +77,7 @@ def judge(at: Path, phase: str, place: Place, examined: Collection[str]) -> Verd
     return found
 
 
-def _look(place: Place, at: Path, found: Verdict) -> dict[str, Any]:
+def _look(place: LakeLocation, at: Path, found: Verdict) -> dict[str, Any]:
     """Open the lake, take in what is left, and count what is not whole."""
     with Lake.open(place, threads=1) as lake:
         recover(lake)
@@ -107,7 +107,7 @@ def _as_it_should(phase: str, after: dict[str, Any]) -> list[str]:
     return wrong
 
 
-def _snapshot(place: Place) -> int:
+def _snapshot(place: LakeLocation) -> int:
     """The newest, as the catalog itself has it."""
     query = "SELECT max(snapshot_id) FROM ducklake_snapshot"
     if place.on_postgres:

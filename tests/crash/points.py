@@ -21,7 +21,7 @@ from uuid import uuid4
 import duckdb
 import scenario
 from judge import Verdict, judge
-from scenario import PHASES, Place
+from scenario import PHASES, LakeLocation
 from worker import Worker
 
 from alignery import effects
@@ -168,7 +168,7 @@ def _struck(at: Path, point: Point, fault: str, sabotage: str) -> None:
         (at / "told").write_text(f"traceback of {type(error).__name__}: {error}")
 
 
-def _fault(fault: str, name: str, place: Place, synced: dict[str, int]) -> None:
+def _fault(fault: str, name: str, place: LakeLocation, synced: dict[str, int]) -> None:
     if fault == "power cut":
         for path in (place.home / journal.FOLDER).glob("*.jsonl"):
             os.truncate(path, synced.get(str(path), 0))
@@ -187,7 +187,7 @@ def _fault(fault: str, name: str, place: Place, synced: dict[str, int]) -> None:
     raise duckdb.IOException(os.strerror(code)) if name in _SQL else OSError(code, os.strerror(code))
 
 
-def _intrude(place: Place) -> None:
+def _intrude(place: LakeLocation) -> None:
     """Take the lock from its holder, and commit."""
     if place.on_postgres:
         import psycopg
@@ -233,9 +233,9 @@ def _without(what: str, phase: str) -> None:
         lakes.exclusive = lambda *given: nullcontext()  # type: ignore[assignment]
 
 
-def _place(at: Path) -> Place:
+def _place(at: Path) -> LakeLocation:
     server, database = at / "server", at / "database"
-    return Place(at / "lake", f"{server.read_text()}/{database.read_text()}" if server.exists() else None)
+    return LakeLocation(at / "lake", f"{server.read_text()}/{database.read_text()}" if server.exists() else None)
 
 
 def _copy(source: Path, to: Path) -> None:

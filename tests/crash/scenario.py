@@ -17,14 +17,14 @@ from typing import Any
 
 from alignery.config.preset import Preset
 from alignery.errors import AligneryError
-from alignery.pipeline.executor import Factory
+from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
-from alignery.pipeline.run import Run, alone
+from alignery.pipeline.run import Run, exclusive_run
 from prompts import Library, Message, digest
 from tasks.engines import Completion, Sampling
-from tasks.step import Row, Step, Unparsed
+from tasks.step import ParseError, Row, Step
 from tasks.train import checkpoint_dir
-from warehouse import Lake, Place
+from warehouse import Lake, LakeLocation
 from warehouse.export.publish import publish
 from warehouse.export.publish import tag as name_snapshot
 from warehouse.journal import Journal
@@ -59,7 +59,7 @@ class Noting:
 def step(name: str, table: str, parents: tuple[str, ...], fields: Row, carried: str) -> Step:
     def read(reply: str, row: Row) -> Sequence[Row]:
         if reply.startswith("bad"):
-            raise Unparsed("a bad reply")
+            raise ParseError("a bad reply")
         return [fields | {"text": reply}]
 
     return Step(
@@ -85,11 +85,11 @@ CORRECT = step(
 )  # fmt: skip
 
 
-def make(place: Place, beside: Path) -> None:
+def make(place: LakeLocation, beside: Path) -> None:
     Lake.open(place, threads=1).close()
 
 
-def refresh(place: Place, beside: Path) -> None:
+def refresh(place: LakeLocation, beside: Path) -> None:
     """A gated round of instructions, then two chunks of answers with their corrections."""
     engine = Noting(beside / "answered")
 
@@ -97,18 +97,18 @@ def refresh(place: Place, beside: Path) -> None:
         return records
 
     async def main() -> None:
-        async with alone(place, "refresh") as lake:
+        async with exclusive_run(place, "refresh") as lake:
             with Run(lake, "refresh", PRESET) as run, StepProgress(StringIO()) as progress:
-                factory = Factory(lake, run, progress)
-                made = await factory.settle(WRITE, [{"about": f"a{n}"} for n in range(ROWS)], engine, judge)
+                executor = Executor(lake, run, progress)
+                made = await executor.settle(WRITE, [{"about": f"a{n}"} for n in range(ROWS)], engine, judge)
                 rows = [{"about": record["text"], "instruction_id": record["id"]} for record in made]
 
                 async def one(row: Row) -> None:
-                    for answered in await factory.advance(ANSWER, row, engine):
-                        await factory.advance(CORRECT, answered, engine)
+                    for answered in await executor.advance(ANSWER, row, engine):
+                        await executor.advance(CORRECT, answered, engine)
 
                 async def chunk(rows: list[Row]) -> None:
-                    await factory.chunk("chunk", lambda: factory.together(*map(one, rows)))
+                    await executor.chunk("chunk", lambda: executor.together(*map(one, rows)))
 
                 await asyncio.gather(chunk(rows[: ROWS // 2]), chunk(rows[ROWS // 2 :]))
                 run.end("finished", {})
@@ -116,25 +116,25 @@ def refresh(place: Place, beside: Path) -> None:
     asyncio.run(main())
 
 
-def tag(place: Place, beside: Path) -> None:
+def tag(place: LakeLocation, beside: Path) -> None:
     with Lake.open(place, threads=1) as lake:
         there = lake.rows("SELECT snapshot_id AS id FROM tags WHERE name = 'first'")
         name_snapshot(lake, "first", there[0]["id"] if there else lake.snapshot(), run_id="tagging")
 
 
-def release(place: Place, beside: Path) -> None:
+def release(place: LakeLocation, beside: Path) -> None:
     with Lake.open(place, threads=1) as lake:
         publish(lake, "v1", beside / "exports", models={}, run_id="publishing")
 
 
-def keep_up(place: Place, beside: Path) -> None:
+def keep_up(place: LakeLocation, beside: Path) -> None:
     """Merge, expire and delete, as if a day had passed."""
     maintain.FEW, maintain.MINIMUM_AGE, maintain._DAY = 1, timedelta(0), timedelta(0)
     with Lake.open(place, threads=1) as lake:
         maintain.apply(lake, keep=timedelta(0), age=timedelta(0))
 
 
-def leave(place: Place, beside: Path) -> None:
+def leave(place: LakeLocation, beside: Path) -> None:
     """What a killed run leaves: two answers and half a line. (Done once, before `take_in`.)"""
     from tasks.step import run
 
@@ -148,15 +148,15 @@ def leave(place: Place, beside: Path) -> None:
     file.close()
 
 
-def take_in(place: Place, beside: Path) -> None:
+def take_in(place: LakeLocation, beside: Path) -> None:
     async def main() -> None:
-        async with alone(place, "refresh"):
+        async with exclusive_run(place, "refresh"):
             pass
 
     asyncio.run(main())
 
 
-def train(place: Place, beside: Path) -> None:
+def train(place: LakeLocation, beside: Path) -> None:
     """The folder in which a model is made, without the model."""
     checkpoint_dir.processes_state = lambda: SimpleNamespace(is_main_process=True, wait_for_everyone=lambda: None)
     out = beside / "model"
@@ -168,7 +168,7 @@ def train(place: Place, beside: Path) -> None:
             raise AligneryError(str(error)) from error
 
 
-Phase = Callable[[Place, Path], None]
+Phase = Callable[[LakeLocation, Path], None]
 PHASES: dict[str, Phase] = {
     "make": make,
     "refresh": refresh,

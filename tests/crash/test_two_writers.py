@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from two_writers import Died, Pair, batch, without
 
-from warehouse import Lake, Place
+from warehouse import Lake, LakeLocation
 from warehouse.database import connection
 from warehouse.recovery import recover, waiting
 
@@ -25,7 +25,7 @@ WRITERS = st.sampled_from([0, 1])
 
 
 @contextmanager
-def opened(place: Path | Place) -> Iterator[Pair]:
+def opened(place: Path | LakeLocation) -> Iterator[Pair]:
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(connection._OFF, {"allow_unsigned_extensions": "true"}))
         yield Pair([stack.enter_context(Lake.open(place, threads=1)) for _ in range(3)])
@@ -180,7 +180,7 @@ def test_the_machine_fails_when_a_safeguard_is_taken_away(pair: Pair, what: str)
 
 @pytest.mark.flow
 def test_on_postgres_without_the_lock_and_that_check_a_key_is_doubled(database: str, tmp_path: Path) -> None:
-    with opened(Place(tmp_path / "home", database)) as pair:
+    with opened(LakeLocation(tmp_path / "home", database)) as pair:
         race(pair, "fair-")
         with without("lock", pair):
             race(pair, "unlocked-")
@@ -192,5 +192,5 @@ def test_on_postgres_without_the_lock_and_that_check_a_key_is_doubled(database: 
 
 @pytest.mark.flow
 def test_on_postgres_two_writers_in_many_orders_land_each_answer_once(database: str, tmp_path: Path) -> None:
-    with opened(Place(tmp_path / "home", database)) as pair:
+    with opened(LakeLocation(tmp_path / "home", database)) as pair:
         run_state_machine_as_test(machine(pair), settings=examples(20))

@@ -14,7 +14,7 @@ from warehouse import Lake, journal, ledger
 from warehouse import lake as lakes
 from warehouse.journal import Journal, drop
 from warehouse.ledger import Batch
-from warehouse.schema.tables import LakeFault
+from warehouse.schema.tables import LakeFailure
 
 _COUNTS = """
     SELECT work_key, count(*) AS attempts,
@@ -73,7 +73,7 @@ class Writer:
             ledger.append(self._lake, [batch], run_id=self.name)
             if self._file:
                 drop(self._file)
-        except (Died, LakeFault) as error:
+        except (Died, LakeFailure) as error:
             # What the kernel does for a dead process: its files are closed, and so unlocked.
             for file in (self._file, notes.turn()):
                 if file:

@@ -17,7 +17,7 @@ from tasks.engines import RequestRefused, Sampling, ScriptedEngine, open_engine
 from tasks.evaluate.gate import Policy, by_judge, decide
 from tasks.evaluate.judge import Config, interval, judge, outcomes, pairs, parse, report, walkovers
 from tasks.evaluate.judge import figures as judge_figures
-from tasks.step import Outcome, Row, Unparsed, run
+from tasks.step import Outcome, ParseError, Row, run
 
 HELPFUL = judge(Library(), "helpful", Config())
 
@@ -199,13 +199,13 @@ def test_verdicts_are_read(reply: str) -> None:
     "reply", ["", "A is better", "[A]", "[[D]]", "[[a]]", "a", "[[ A ]]", "[[A]] [[C]]", "A B", "ABC"]
 )
 def test_nothing_else_is_a_verdict(reply: str) -> None:
-    with pytest.raises(Unparsed):
+    with pytest.raises(ParseError):
         parse(reply)
 
 
 def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
     read = made_outcomes(
-        parse, replies(["[[A]]", "[[B]]", "[[C]]", "A", "B", "better ", "Answer ", "[", "]]"], 2000), Unparsed
+        parse, replies(["[[A]]", "[[B]]", "[[C]]", "A", "B", "better ", "Answer ", "[", "]]"], 2000), ParseError
     )
     assert len(read) > 500
     for reply, verdict in read.items():

@@ -11,7 +11,7 @@ from alignery.config.schema import EvaluationSet
 from alignery.pipeline.refresh import clean
 from flows.publish import tag_and_export
 from flows.retrain import PresetError, TrainingStopped, _data, _stopped
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeUsageError
 from warehouse.query import status
 
 
@@ -46,13 +46,15 @@ def test_a_late_evaluation_prompt_is_in_no_new_publication_and_stops_a_training_
     def published(tag):
         return next(row for row in status.tags(lake) if row["name"] == tag)
 
-    with pytest.raises(LakeError, match=r"5 rows to train on have prompts of evaluation sets .* `alignery publish`"):
+    with pytest.raises(
+        LakeUsageError, match=r"5 rows to train on have prompts of evaluation sets .* `alignery publish`"
+    ):
         _data(preset, lake, lake.home, published(first.tag), "sft", clean(preset))
     second = tag_and_export(preset, lake, lake.home, None)
     assert (second.tag, second.rows["sft"]) == ("v2", first.rows["sft"] - 5)
     assert _data(preset, lake, lake.home, published("v2"), "sft", clean(preset)) == second.data("sft")
     assert not tag_and_export(preset, lake, lake.home, None).created
-    with pytest.raises(LakeError, match=r"the tag v1 exists .* holds other rows"):
+    with pytest.raises(LakeUsageError, match=r"the tag v1 exists .* holds other rows"):
         tag_and_export(preset, lake, lake.home, "v1")
 
 

@@ -20,7 +20,7 @@ from test_kill import kill_mid_way, start
 from typer.testing import CliRunner
 
 from alignery.cli.main import app
-from flows.prefect_server import ServerFault, _cause, bypass_proxy, own_server
+from flows.prefect_server import ServerFault, _cause, bypass_proxy, start_server
 
 DATABASE = f"prefect-{version('prefect')}.db"
 LINE = {"chunk": 4, "self_instruct": {"accept": 8, "max_candidates": 60, "requests_per_round": 4, "count": 3}}
@@ -105,8 +105,9 @@ def test_a_server_that_the_profile_names_is_used_and_no_other(tmp_path: Path) ->
     named = "http://me:hunter2hunter2@127.0.0.1:9/api"
     (tmp_path / "profiles.toml").write_text(f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{named}"\n')
     code = (
-        "from processes import started_in; from pathlib import Path; from flows.prefect_server import named_or_own\n"
-        "settle = named_or_own(Path('lake'))\n"
+        "from processes import started_in; from pathlib import Path\n"
+        "from flows.prefect_server import use_or_start_server\n"
+        "settle = use_or_start_server(Path('lake'))\n"
         "try: settle()\n"
         f"except ValueError as error: print(len(started_in(Path({str(tmp_path)!r}))), error)\n"
     )
@@ -168,7 +169,7 @@ def test_a_proxy_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytes
 
 def test_a_server_that_ends_says_why_at_once(tmp_path: Path) -> None:
     (tmp_path / DATABASE).write_text("no database, and the key sk-abcdefghijklmnop")
-    with pytest.raises(ServerFault) as told, own_server(tmp_path):
+    with pytest.raises(ServerFault) as told, start_server(tmp_path):
         pass
     assert "ended with exit code 1: " in str(told.value)
     assert f"{DATABASE} cannot be read (file is not a database): delete it" in str(told.value)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from alignery.config.preset import Preset, PresetError, load
-from alignery.pipeline.model_resolution import following
+from alignery.pipeline.model_resolution import resolve_models
 from tasks.engines import Sampling
 from warehouse import Lake, model_registry
 
@@ -65,9 +65,9 @@ def lake(preset: Preset, spoilt: Path, empty: Path, tmp_path: Path) -> Iterator[
 
 
 def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, preset: Preset) -> None:
-    from flows.promote import through_the_gate
+    from flows.promote import promote_candidates
 
-    (decided,) = asyncio.run(through_the_gate(preset, lake))
+    (decided,) = asyncio.run(promote_candidates(preset, lake))
     assert decided.state == "kept"
     assert decided.reasons[0] == "not promoted: worse on helpful, honest"
     assert model_registry.current(lake, "generator") is None
@@ -76,18 +76,18 @@ def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, pres
     figures = {axis["axis"]: axis for axis in json.loads(row["figures"])}
     assert figures["helpful"]["high"] < 0
     before = lake.snapshot()
-    assert asyncio.run(through_the_gate(preset, lake)) == []
+    assert asyncio.run(promote_candidates(preset, lake)) == []
     assert lake.snapshot() == before
-    assert following(preset, lake).models == preset.models
+    assert resolve_models(preset, lake).models == preset.models
 
 
 def test_without_an_oracle_a_judge_decides(lake: Lake, preset: Preset) -> None:
-    from flows.promote import through_the_gate
+    from flows.promote import promote_candidates
     from tasks.evaluate.judge import Config
 
     assert preset.evaluate is not None
     by_judge = preset.evaluate.model_copy(update={"oracle": None, "judge": Config(sampling=Sampling(max_tokens=8))})
-    (decided,) = asyncio.run(through_the_gate(preset.model_copy(update={"evaluate": by_judge}), lake))
+    (decided,) = asyncio.run(promote_candidates(preset.model_copy(update={"evaluate": by_judge}), lake))
     assert decided.state == "kept"
     assert decided.reasons[0] == "not promoted: worse on helpful, harmless"
     figures = {axis["axis"]: axis for axis in json.loads(model_registry.decisions(lake)[0]["figures"])}
@@ -111,12 +111,12 @@ def test_by_hand_it_is_put_in_place_and_rolled_back(lake: Lake, preset: Preset, 
         return json.loads(done.stdout)
 
     ask("promote", "sft-spoilt", "--why", "to see it fail")
-    assert following(preset, lake).spec("generator").model == str(spoilt)  # type: ignore[union-attr]
-    assert preset.model_copy(update={"follow": ()}) == following(preset.model_copy(update={"follow": ()}), lake)
+    assert resolve_models(preset, lake).spec("generator").model == str(spoilt)  # type: ignore[union-attr]
+    assert preset.model_copy(update={"follow": ()}) == resolve_models(preset.model_copy(update={"follow": ()}), lake)
     (model,) = ask("models")  # type: ignore[misc]
     assert (model["stands"], model["why"]) == ("current", ["to see it fail"])
     ask("rollback", "--why", "it failed")
-    assert following(preset, lake).models == preset.models
+    assert resolve_models(preset, lake).models == preset.models
     states = [(row["state"], row["reasons"]) for row in model_registry.decisions(lake)]
     assert states == [("promoted", ["to see it fail"]), ("rolled back", ["it failed"])]
     refused = CliRunner().invoke(app, ["rollback", "--why", "x", "--home", str(lake.home), "--preset", str(path)])
@@ -129,4 +129,4 @@ def test_an_alias_of_a_server_cannot_follow(lake: Lake, preset: Preset) -> None:
 
     server = parse_spec({"engine": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m"})
     with pytest.raises(PresetError, match="follow: got generator, whose engine 'openai' serves weights of its own"):
-        following(preset.model_copy(update={"models": {"generator": server}}), lake)
+        resolve_models(preset.model_copy(update={"models": {"generator": server}}), lake)

@@ -17,10 +17,10 @@ from works import ACCEPT, Works, speak
 
 from alignery.cli.main import app
 from alignery.config.preset import Preset, PresetError, load
-from alignery.pipeline.run import Run, alone
+from alignery.pipeline.run import Run, exclusive_run
 from tasks.engines import ScriptedEngine
 from warehouse import Lake, model_registry
-from warehouse.database.location import place
+from warehouse.database.location import as_location
 from warehouse.query import status
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def test_a_run_that_died_is_recorded_as_failed_by_the_next_of_its_flow(lake: Lak
     Run(lake, "retrain", preset).start()
 
     async def come() -> None:
-        async with alone(place(lake.home), "refresh"):
+        async with exclusive_run(as_location(lake.home), "refresh"):
             pass
 
     asyncio.run(come())
@@ -76,14 +76,14 @@ def test_a_run_that_died_is_recorded_as_failed_by_the_next_of_its_flow(lake: Lak
 
 
 def test_a_refresh_that_is_alive_is_not_buried(lake: Lake) -> None:
-    from warehouse import LakeFault
+    from warehouse import LakeFailure
 
     async def two() -> None:
-        async with alone(place(lake.home), "refresh"):
+        async with exclusive_run(as_location(lake.home), "refresh"):
             run = Run(lake, "refresh", load("nano"))
             run.start()
-            with pytest.raises(LakeFault, match="held by"):
-                async with alone(place(lake.home), "refresh", wait=False):
+            with pytest.raises(LakeFailure, match="held by"):
+                async with exclusive_run(as_location(lake.home), "refresh", wait=False):
                     pass
             assert [row["state"] for row in status.runs(lake)] == ["started"]
 
@@ -92,7 +92,7 @@ def test_a_refresh_that_is_alive_is_not_buried(lake: Lake) -> None:
 
 def test_a_flow_at_work_leaves_the_cores_to_its_engine(tmp_path: Path) -> None:
     async def threads() -> object:
-        async with alone(place(tmp_path), "refresh") as lake:
+        async with exclusive_run(as_location(tmp_path), "refresh") as lake:
             return lake.rows("SELECT current_setting('threads') AS n")[0]["n"]
 
     assert asyncio.run(threads()) == 1
@@ -105,25 +105,25 @@ class Rounds:
         from flows import bootstrap
 
         self.works, self.helps, self.kill = works, helps, ""
-        for name in ("walk_line", "train_on", "through_the_gate"):
+        for name in ("run_refresh", "train_recipes", "promote_candidates"):
             monkeypatch.setattr(bootstrap, name, getattr(self, name))
 
-    async def walk_line(self, preset: Preset, lake: Lake, *, runner: object) -> SimpleNamespace:
+    async def run_refresh(self, preset: Preset, lake: Lake, *, runner: object) -> SimpleNamespace:
         assert "generator" in preset.follow
         placed = model_registry.current(lake, "generator")
         self.works.engine = ScriptedEngine(speak, identity=placed["model"] if placed else "base")
         line = await self.works.walk()
         assert len(line.accepted) >= ACCEPT
-        self.die(lake, "walk_line")
+        self.die(lake, "run_refresh")
         return SimpleNamespace(message=None)
 
-    async def train_on(self, preset: Preset, lake: Lake, home: Path, tag: str, *, runner: object) -> None:
+    async def train_recipes(self, preset: Preset, lake: Lake, home: Path, tag: str, *, runner: object) -> None:
         if not lake.rows("SELECT 1 FROM models WHERE tag = ?", [tag]):
             row = {"id": f"model of {tag}", "path": f"/models/{tag}", "recipe": "sft", "tag": tag}
             lake.write("models", [row], run_id="r", message="trained")
-        self.die(lake, "train_on")
+        self.die(lake, "train_recipes")
 
-    async def through_the_gate(self, preset: Preset, lake: Lake, *, runner: object) -> None:
+    async def promote_candidates(self, preset: Preset, lake: Lake, *, runner: object) -> None:
         decided = {row["model"] for row in model_registry.decisions(lake)}
         for number, model in enumerate(status.models(lake), 1):
             if model["id"] not in decided:
@@ -137,7 +137,7 @@ class Rounds:
                 }
                 row |= {"model_path": model["path"], "reasons": [f"{state}, for it is number {number}"]}
                 lake.write("decisions", [row], run_id="r", message="decided")
-        self.die(lake, "through_the_gate")
+        self.die(lake, "promote_candidates")
 
     def die(self, lake: Lake, where: str) -> None:
         """In the second round."""
@@ -147,10 +147,10 @@ class Rounds:
             raise KeyboardInterrupt
 
     def go(self, rounds: int) -> object:
-        from flows.bootstrap import go_round
+        from flows.bootstrap import run_rounds
 
         with Lake.open(self.works.home) as lake:
-            return asyncio.run(go_round(self.works.preset, lake, self.works.home, rounds))
+            return asyncio.run(run_rounds(self.works.preset, lake, self.works.home, rounds))
 
 
 def test_each_round_is_written_by_the_model_of_the_last_and_the_first_that_does_not_help_ends_it(
@@ -173,7 +173,7 @@ def test_each_round_is_written_by_the_model_of_the_last_and_the_first_that_does_
     assert doubled == []
 
 
-@pytest.mark.parametrize("where", ["walk_line", "train_on", "through_the_gate"])
+@pytest.mark.parametrize("where", ["run_refresh", "train_recipes", "promote_candidates"])
 def test_killed_anywhere_it_goes_on_in_the_round_it_was_in(
     works: Works, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -183,7 +183,7 @@ def test_killed_anywhere_it_goes_on_in_the_round_it_was_in(
     with pytest.raises(KeyboardInterrupt):
         rounds.go(3)
     done = rounds.go(3)
-    assert [one.new for one in done.rounds] == [False, where != "through_the_gate", True]  # type: ignore[attr-defined]
+    assert [one.new for one in done.rounds] == [False, where != "promote_candidates", True]  # type: ignore[attr-defined]
     assert done.why == "all 3 rounds helped"  # type: ignore[attr-defined]
     states = works.rows("SELECT tag, count(*) AS n FROM models GROUP BY tag ORDER BY tag")
     assert states == [{"tag": f"boot-{n}", "n": 1} for n in (1, 2, 3)]

@@ -20,7 +20,7 @@ import yaml
 from processes import gone, started_in
 from test_prefect import _post
 
-from warehouse import Lake, LakeError, model_registry
+from warehouse import Lake, LakeUsageError, model_registry
 from warehouse.query import status
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ class Served:
                 with Lake.open(self.home, read_only=True) as lake:
                     if found := seen(lake):
                         return found
-            except LakeError:
+            except LakeUsageError:
                 pass  # not made yet
             time.sleep(0.5)
         raise AssertionError(f"{what}: not within {PATIENCE_S} s")
@@ -194,11 +194,11 @@ def publish_by_hand(preset: Any, home: Path, tag_and_export: Callable[..., objec
     """A lake with one publication, as a refresh of the preset leaves it."""
     import asyncio
 
-    from flows.refresh import walk_line
+    from flows.refresh import run_refresh
 
     async def walk() -> None:
         with Lake.open(home) as lake:
-            await walk_line(preset, lake)
+            await run_refresh(preset, lake)
             tag_and_export(preset, lake, home, None)
 
     asyncio.run(walk())

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from flows import prefect_server_process
-from flows.prefect_server import Server, own_server, private_home
+from flows.prefect_server import Server, private_home, start_server
 from flows.prefect_server_process import AccessCheck
 
 # What a process without the token, or a web page, would send to run a command and to read what the server knows.
@@ -81,7 +81,7 @@ print(json.dumps(results))
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server as `serve` starts it, in a home whose name means something in a URL, in a pattern and in a template."""
-    with own_server(tmp_path_factory.mktemp("own") / "h[o]*m? %41#&$HOME") as server:
+    with start_server(tmp_path_factory.mktemp("own") / "h[o]*m? %41#&$HOME") as server:
         yield server
 
 

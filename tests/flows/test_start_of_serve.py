@@ -15,8 +15,8 @@ from test_prefect import _post
 
 from alignery.config.preset import Preset, load
 from alignery.pipeline.run import WORK
-from flows.prefect_server import Server, own_server
-from warehouse.database.location import place
+from flows.prefect_server import Server, start_server
+from warehouse.database.location import as_location
 from warehouse.database.lock import exclusive
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     with (
-        own_server(tmp_path_factory.mktemp("own")) as own,
+        start_server(tmp_path_factory.mktemp("own")) as own,
         temporary_settings({PREFECT_API_URL: own.api, PREFECT_API_AUTH_STRING: own.auth}),
     ):
         yield own
@@ -84,7 +84,7 @@ def test_dead_runs_are_marked_and_their_place_is_free_again(own: Server, tmp_pat
     from flows.deploy import _sweep, deployments
 
     async def serve() -> None:
-        where, said = place(tmp_path), list[str]()
+        where, said = as_location(tmp_path), list[str]()
         async with get_client() as client:
             one = (await deployments(preset(), "nano", tmp_path))[0]
             ids = {"cycle": await one.aapply()}
@@ -152,5 +152,5 @@ def test_a_server_that_does_not_come_up_is_told_with_its_log(tmp_path: Path) -> 
     from flows.prefect_server import ServerFault
 
     told = r"is not healthy at http://127\.0\.0\.1:\d+/api within 0 s; see .*server\.log"
-    with pytest.raises(ServerFault, match=told), own_server(tmp_path, patience_s=0):
+    with pytest.raises(ServerFault, match=told), start_server(tmp_path, patience_s=0):
         pass

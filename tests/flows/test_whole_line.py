@@ -24,19 +24,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole_line(home: Path) -> tuple[int, list[Trained], list[Evaluation]]:
     """Refresh, publish, retrain, evaluate; how many requests were sent, the models, and their figures."""
 
-    from flows.evaluate import evaluate_chain
+    from flows.evaluate import evaluate_models
     from flows.publish import tag_and_export
-    from flows.refresh import walk_line
+    from flows.refresh import run_refresh
     from flows.retrain import train_on
 
     async def walk() -> tuple[int, list[Trained], list[Evaluation]]:
         preset = load("nano")
         with Lake.open(home) as lake:
-            summary = await walk_line(preset, lake)
+            summary = await run_refresh(preset, lake)
             assert summary.accepted == preset.line.self_instruct.accept >= 500
             tag_and_export(preset, lake, home, None)
             models = await train_on(preset, lake, home)
-            return summary.sent, models, await evaluate_chain(preset, lake)
+            return summary.sent, models, await evaluate_models(preset, lake)
 
     return asyncio.run(walk())
 

@@ -14,10 +14,10 @@ import pytest
 import yaml
 
 from alignery.config.preset import Preset, load
-from alignery.pipeline.estimate import Foresight, foretell
-from alignery.pipeline.executor import Factory, TaskRunner, plainly
+from alignery.pipeline.estimate import Estimate, estimate_refresh
+from alignery.pipeline.executor import Executor, TaskRunner, plainly
 from alignery.pipeline.progress import StepProgress
-from alignery.pipeline.refresh import Line, unwrapped
+from alignery.pipeline.refresh import RefreshPipeline, raise_first
 from alignery.pipeline.run import Run
 from prompts import Message
 from tasks.budget import Budget, MeteredEngine
@@ -121,16 +121,18 @@ class Works:
         budget: Budget | None = None,
         places: int = 64,
         **changes: object,
-    ) -> Line:
+    ) -> RefreshPipeline:
         """Walk the whole line once; `changes` go to its `self_instruct` settings."""
         engine = MeteredEngine(self.engine, budget, places) if budget else self.engine
         preset = self.changed(chunk, **changes)
         self.engine.calls.clear()
         with Lake.open(self.home) as lake, StepProgress(StringIO()) as progress, Run(lake, "refresh", preset) as run:
-            factory = Factory(lake, run, progress, runner, preset.line.reject_limit)
-            line = Line(preset, factory, dict.fromkeys(("generator", "aligner", "judge"), engine), self.held_out)
+            executor = Executor(lake, run, progress, runner, preset.line.reject_limit)
+            line = RefreshPipeline(
+                preset, executor, dict.fromkeys(("generator", "aligner", "judge"), engine), self.held_out
+            )
             run.words = line.words()
-            with unwrapped():
+            with raise_first():
                 await line.walk()
             run.end("finished", {})
         return line
@@ -140,12 +142,12 @@ class Works:
         update = {"chunk": chunk, "self_instruct": line.self_instruct.model_copy(update=changes)}
         return self.preset.model_copy(update={"line": line.model_copy(update=update)})
 
-    async def plan(self, **changes: object) -> Foresight:
+    async def plan(self, **changes: object) -> Estimate:
         """Foretell what `walk` with the same changes will take."""
         self.engine.calls.clear()
         with Lake.open(self.home) as lake:
             engines = {"generator": self.engine, "aligner": self.engine}
-            return await foretell(self.changed(**changes), lake, engines)
+            return await estimate_refresh(self.changed(**changes), lake, engines)
 
     def asked(self, id: str) -> int:
         """How many of the last walk's requests had that prompt."""

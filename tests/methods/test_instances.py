@@ -30,7 +30,7 @@ from tasks.methods.instances.method import (
     verdict,
 )
 from tasks.stage import Context
-from tasks.step import Row, Unparsed
+from tasks.step import ParseError, Row
 
 FREE = Contamination([])
 NOTHING = Context({}, FREE)
@@ -60,7 +60,7 @@ def test_yes_is_yes_however_it_is_written(reply: str) -> None:
 @pytest.mark.parametrize("reply", ["Maybe", "Yesterday", "", "1", "It is yes", "Notes"])
 def test_what_is_neither_yes_nor_no_is_unparsed(reply: str) -> None:
     """Self-Instruct (6): departure 1."""
-    with pytest.raises(Unparsed, match="neither yes nor no"):
+    with pytest.raises(ParseError, match="neither yes nor no"):
         verdict(reply)
 
 
@@ -101,22 +101,22 @@ def test_replies_are_read_in_both_forms() -> None:
     assert output_first("Class label: spam\nInput: Buy now!\nlabel: ham\nInput: N/A") == [
         ("Buy now!", "spam"), ("", "ham")]  # fmt: skip
     assert output_first("Here:\nExample 1\nLabel: a\nInput: b\n\nExample 2\nLabel: c") == [("b", "a"), ("", "c")]
-    with pytest.raises(Unparsed, match="'Output:'"):
+    with pytest.raises(ParseError, match="'Output:'"):
         input_first("Example 1\nInput: no more")
-    with pytest.raises(Unparsed, match="'Label:'"):
+    with pytest.raises(ParseError, match="'Label:'"):
         output_first("Input: x\nOutput: y")
 
 
 @pytest.mark.parametrize("parse", [input_first, output_first])
 def test_no_reply_makes_a_parser_fall_or_invent(parse: Callable[[str], list[tuple[str, str]]]) -> None:
-    read = outcomes(parse, replies(PIECES, 3000), Unparsed)
+    read = outcomes(parse, replies(PIECES, 3000), ParseError)
     assert len(read) > 300
     for reply, pairs in read.items():
         assert all(text in reply for pair in pairs for text in pair)  # type: ignore[attr-defined]
 
 
 def test_no_reply_makes_the_verdict_fall_or_invent() -> None:
-    read = outcomes(verdict, replies(("Yes", "no", "NO", " ", "Yes.", "Nope"), 2000), Unparsed)
+    read = outcomes(verdict, replies(("Yes", "no", "NO", " ", "Yes.", "Nope"), 2000), ParseError)
     assert len(read) > 100
     assert all(("yes" if found else "no") in reply.casefold() for reply, found in read.items())
 

@@ -16,7 +16,7 @@ from nano.player import CHECKPOINT
 from prompts import Library
 from tasks.engines import Completion, Sampling, ScriptedEngine, open_engine
 from tasks.methods.rate.method import NO_SCORE, Config, parse, rate
-from tasks.step import Outcome, Row, Unparsed, run
+from tasks.step import Outcome, ParseError, Row, run
 
 GRID = [half / 2 for half in range(11)]
 
@@ -70,7 +70,7 @@ def test_alpagasus_2_the_first_line_is_read_in_its_usual_forms(score: float, for
      "Confidence: 5", "[4]", "٤", "４", "½", "4½", "1e0", "nan", "Here is my rating:\n4.5", "4.5 4.5", "4 / 5 / 5"],
 )  # fmt: skip
 def test_alpagasus_2_nothing_is_made_up_from_another_first_line(reply: str) -> None:
-    with pytest.raises(Unparsed, match=NO_SCORE):
+    with pytest.raises(ParseError, match=NO_SCORE):
         parse(reply, "accuracy")
 
 
@@ -88,7 +88,7 @@ def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
         "Accuracy: 2/5\nIt leaves out the name.\n",
         "0.5\n",
     ]
-    read = outcomes(lambda reply: parse(reply, "accuracy"), replies(pieces, 4000), Unparsed)
+    read = outcomes(lambda reply: parse(reply, "accuracy"), replies(pieces, 4000), ParseError)
     assert len(read) > 200
     for reply, (score, reason) in read.items():  # type: ignore[misc]
         first = next(line for line in reply.split("\n") if line.strip())

@@ -14,7 +14,7 @@ from tasks.filters.rouge import RougePool
 from tasks.methods.red_team import method as red_team
 from tasks.methods.red_team.method import AGAIN, CUT, KNOWN, Config, Topics
 from tasks.methods.self_instruct import method as self_instruct
-from tasks.step import Row, Unparsed
+from tasks.step import ParseError, Row
 
 TYPES = [
     QuestionType(name=name, hint=f"is about {name}", topics=[name.title()], question=f"What of {name} and its kin?")
@@ -181,7 +181,7 @@ def test_questions_pass_the_gate_and_what_had_a_reason_keeps_it() -> None:
 
 def test_no_reply_makes_the_parser_fall_or_invent() -> None:
     pieces = ("3. Who owns it?\n", "4) Why so?\n", "5. How?\n\nEnough.", "\n", "1. Anew\n", "99. Far\n")
-    read = outcomes(lambda reply: red_team.answered(reply, 3, 3, False), replies(pieces, 3000), Unparsed)
+    read = outcomes(lambda reply: red_team.answered(reply, 3, 3, False), replies(pieces, 3000), ParseError)
     assert len(read) > 200
     for reply, found in read.items():
         flat = " ".join(reply.split())

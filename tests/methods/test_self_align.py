@@ -13,7 +13,7 @@ from prompts import Library, PromptError, Rule
 from tasks.engines import Completion, ScriptedEngine
 from tasks.filters.heuristics import APOLOGY
 from tasks.methods.self_align.method import LEAK, LOOP, Config, answer, cited, parse, whole_words
-from tasks.step import Row, Unparsed
+from tasks.step import ParseError, Row
 
 ME = "I am the assistant here. "
 GOOD = f"{ME}The person asks about a plant. Rule 3 (serve) applies.\nAnswer: Hardly at all.\n\nOnce a month will do."
@@ -99,7 +99,7 @@ def test_a_rule_is_cited_by_number_or_where_rules_are_spoken_of() -> None:
 
 def test_only_the_first_marker_divides_and_a_label_is_dropped() -> None:
     assert parse("Thought: a\nAnswer: b\nAnswer: c") == ("a", "b\nAnswer: c")
-    with pytest.raises(Unparsed):
+    with pytest.raises(ParseError):
         parse("the word Answer: inside a line")
 
 
@@ -202,7 +202,7 @@ def test_no_reply_breaks_the_parser_and_none_is_read_into() -> None:
         said.append(reply)
         return parse(reply)
 
-    read = outcomes(kept, replies(pieces, 3000), Unparsed)
+    read = outcomes(kept, replies(pieces, 3000), ParseError)
     assert len(read) > 400
     for reply, (thought, text) in read.items():
         assert thought

@@ -13,7 +13,7 @@ from tasks.engines import Completion, Sampling, ScriptedEngine
 from tasks.filters.contamination import REASON, Contamination
 from tasks.filters.rouge import RougePool
 from tasks.methods.self_instruct.method import DUPLICATE, Config, gate, generate, numbered_items, requests
-from tasks.step import Row, Unparsed
+from tasks.step import ParseError, Row
 
 SEEDS = [("tea", f"Tell me fact number {n} about tea") for n in range(9)] + [("ink", "Say how ink is made")]
 
@@ -106,7 +106,7 @@ def test_a_raw_prompt_is_continued_and_a_chat_is_not() -> None:
     assert numbered_items("4. text\n5. more", continues=True) == ["text", "more"]
     assert numbered_items("Here they are:\n9. text", continues=False) == ["text"]
     assert numbered_items("9. Keep Python and I as they are", continues=False) == ["Keep Python and I as they are"]
-    with pytest.raises(Unparsed, match="no numbered list"):
+    with pytest.raises(ParseError, match="no numbered list"):
         numbered_items("I have no ideas.", continues=False)
 
 

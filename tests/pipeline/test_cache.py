@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from works import Works
 
-from alignery.pipeline.cache import NOTHING, Lookup
+from alignery.pipeline.cache import NOTHING, ResultCache
 from tasks.engines import ScriptedEngine
 from tasks.methods.respond import method as respond
-from tasks.step import Ask
+from tasks.step import Request
 from warehouse import Lake
 
 
@@ -40,16 +40,16 @@ def watched(works: Works) -> Iterator[Watched]:
         yield Watched(lake)
 
 
-def asks(works: Works, engine: ScriptedEngine) -> list[Ask]:
+def asks(works: Works, engine: ScriptedEngine) -> list[Request]:
     """The line's own answers, which the lake has."""
     step = respond.respond(works.preset.words.library(), works.preset.line.respond)
     rows = works.rows("SELECT id AS instruction_id, text AS instruction FROM instructions WHERE state = 'accepted'")
-    return [Ask(step, row, engine) for row in rows]
+    return [Request(step, row, engine) for row in rows]
 
 
 def test_rows_that_ask_together_are_one_question(works: Works, watched: Watched) -> None:
     async def main() -> list[Any]:
-        lookup = Lookup(watched)  # type: ignore[arg-type]
+        lookup = ResultCache(watched)  # type: ignore[arg-type]
         return await asyncio.gather(*(lookup.find(ask) for ask in asks(works, works.engine)))
 
     found = asyncio.run(main())
@@ -59,7 +59,7 @@ def test_rows_that_ask_together_are_one_question(works: Works, watched: Watched)
 
 def test_of_a_model_that_was_never_asked_nothing_is_looked_for(works: Works, watched: Watched) -> None:
     async def main() -> list[Any]:
-        lookup = Lookup(watched)  # type: ignore[arg-type]
+        lookup = ResultCache(watched)  # type: ignore[arg-type]
         stranger = ScriptedEngine(["x"], identity="stranger")
         return [await lookup.find(ask) for ask in asks(works, stranger)]
 
@@ -71,7 +71,7 @@ def test_to_forget_while_a_question_is_asked_does_it_no_harm(works: Works, watch
     """A chunk that is tried again forgets, whatever another chunk's rows are asking just then."""
 
     async def main() -> list[Any]:
-        lookup = Lookup(watched)  # type: ignore[arg-type]
+        lookup = ResultCache(watched)  # type: ignore[arg-type]
         watched.meanwhile = lookup.forget
         return await asyncio.gather(*(lookup.find(ask) for ask in asks(works, works.engine)))
 

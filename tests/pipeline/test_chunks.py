@@ -12,16 +12,16 @@ import pytest
 from works import ACCEPT, Works
 
 from alignery.pipeline import committer
-from alignery.pipeline.cache import Found
-from alignery.pipeline.executor import ChunkWork, Factory
+from alignery.pipeline.cache import CacheHit
+from alignery.pipeline.executor import ChunkWork, Executor
 from alignery.pipeline.progress import StepProgress
-from alignery.pipeline.refresh import Line
+from alignery.pipeline.refresh import RefreshPipeline
 from alignery.pipeline.run import Run
 from prompts import Message
 from tasks.engines import Completion, Sampling, ScriptedEngine
 from tasks.engines.scripted import Call
-from tasks.step import Ask
-from warehouse import Lake, LakeFault
+from tasks.step import Request
+from warehouse import Lake, LakeFailure
 from warehouse.ledger import Batch
 
 
@@ -80,26 +80,26 @@ def test_the_last_at_work_commits_what_waits_though_it_asked_nothing(
 
     async def main() -> int:
         with Lake.open(works.home) as lake, Run(lake, "refresh", works.preset) as run:
-            factory = Factory(lake, run, StepProgress(StringIO()))
-            line = Line(works.preset, factory, dict.fromkeys(("generator", "aligner"), works.engine))
+            executor = Executor(lake, run, StepProgress(StringIO()))
+            line = RefreshPipeline(works.preset, executor, dict.fromkeys(("generator", "aligner"), works.engine))
             step = line.graph.by_name["respond.answer"].step
-            await factory.settle(step, [there], works.engine)
-            find = factory._lookup.find
+            await executor.settle(step, [there], works.engine)
+            find = executor._lookup.find
 
-            async def slowly(ask: Ask) -> Found:
+            async def slowly(ask: Request) -> CacheHit:
                 await asyncio.sleep(0.3 if ask.row is there else 0)
                 return await find(ask)
 
-            monkeypatch.setattr(factory._lookup, "find", slowly)
-            factory._lookup.forget()
+            monkeypatch.setattr(executor._lookup, "find", slowly)
+            executor._lookup.forget()
 
             async def work() -> None:
-                await factory.advance(step, new, works.engine)
+                await executor.advance(step, new, works.engine)
 
             await asyncio.wait_for(
-                asyncio.gather(factory.settle(step, [there], works.engine), factory.chunk("new", work)), 30
+                asyncio.gather(executor.settle(step, [there], works.engine), executor.chunk("new", work)), 30
             )
-            return factory.tally.sent
+            return executor.tally.sent
 
     assert asyncio.run(main()) == 2
     assert len(works.rows("SELECT id FROM responses")) == 2
@@ -136,9 +136,9 @@ def test_a_commit_that_fails_leaves_no_chunk_waiting(works: Works, monkeypatch: 
 
     def full(lake: Lake, batches: Sequence[Batch], *, run_id: str) -> int:
         if any(batch.step == "respond.answer" for batch in batches):
-            raise LakeFault("the disk is full")
+            raise LakeFailure("the disk is full")
         return real(lake, batches, run_id=run_id)
 
     monkeypatch.setattr(Lake, "append_all", full)
-    with pytest.raises(LakeFault, match="the disk is full"):
+    with pytest.raises(LakeFailure, match="the disk is full"):
         asyncio.run(asyncio.wait_for(works.walk(chunk=1), 60))

@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 
 from alignery.config.preset import Preset
-from alignery.pipeline.committer import Writer
-from alignery.pipeline.executor import Factory, Hearing
+from alignery.pipeline.committer import BatchCommitter
+from alignery.pipeline.executor import Executor, GateBatch
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from prompts import Library
 from tasks.engines import Completion, EngineDown, Sampling, ScriptedEngine
-from tasks.step import Outcome, Row, Step, Unparsed, run
-from warehouse import Lake, LakeFault
+from tasks.step import Outcome, ParseError, Row, Step, run
+from warehouse import Lake, LakeFailure
 from warehouse.recovery import recover, waiting
 
 ROWS = [{"instruction_id": f"i{n}", "instruction": f"thing {n}"} for n in range(4)]
@@ -30,7 +30,7 @@ ROWS = [{"instruction_id": f"i{n}", "instruction": f"thing {n}"} for n in range(
 
 def read(reply: str, row: Row) -> Sequence[Row]:
     if reply.startswith("bad"):
-        raise Unparsed("not a good one")
+        raise ParseError("not a good one")
     return [{"kind": "base", "text": reply, "complete": 7 if reply == "odd" else True}]
 
 
@@ -57,8 +57,8 @@ def a_run(lake: Lake) -> Run:
     return Run(lake, "refresh", Preset.model_validate({"name": "t", "about": "t", "models": models, "line": line}))
 
 
-def factory(lake: Lake) -> Factory:
-    return Factory(lake, a_run(lake), StepProgress(StringIO()))
+def executor(lake: Lake) -> Executor:
+    return Executor(lake, a_run(lake), StepProgress(StringIO()))
 
 
 def outcome(key: str) -> Outcome:
@@ -72,15 +72,15 @@ def noted(home: Path) -> list[tuple[int, str]]:
     return [(call["try_number"], call["raw_text"]) for line in lines for call in line["attempts"]]
 
 
-def with_writer(lake: Lake, work: Callable[[Writer], Awaitable[None]]) -> None:
+def with_writer(lake: Lake, work: Callable[[BatchCommitter], Awaitable[None]]) -> None:
     async def main() -> None:
-        await work(Writer(lake, a_run(lake)))
+        await work(BatchCommitter(lake, a_run(lake)))
 
     asyncio.run(main())
 
 
 def test_what_is_put_is_in_the_journal_and_when_it_has_landed_it_is_not(lake: Lake) -> None:
-    async def work(writer: Writer) -> None:
+    async def work(writer: BatchCommitter) -> None:
         writer.put(made)
         assert noted(lake.home) == [(0, "yes")]
         await writer.flush()
@@ -93,15 +93,15 @@ def test_what_is_put_is_in_the_journal_and_when_it_has_landed_it_is_not(lake: La
 
 def test_a_commit_that_fails_leaves_the_journal_to_the_next_run(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: Any, **named: Any) -> int:
-        raise LakeFault("the disk is full")
+        raise LakeFailure("the disk is full")
 
     made, later = outcome("i1"), outcome("i2")
 
-    async def work(writer: Writer) -> None:
+    async def work(writer: BatchCommitter) -> None:
         writer.put(made)
-        with pytest.raises(LakeFault, match="the disk is full"):
+        with pytest.raises(LakeFailure, match="the disk is full"):
             await writer.flush()
-        with pytest.raises(LakeFault, match="the disk is full"):  # and nobody goes on as if it had landed
+        with pytest.raises(LakeFailure, match="the disk is full"):  # and nobody goes on as if it had landed
             writer.put(later)
 
     with monkeypatch.context() as patch:
@@ -116,9 +116,9 @@ def test_a_run_whose_answers_another_superseded_stops(lake: Lake) -> None:
     assert first.attempts[0]["id"] != second.attempts[0]["id"]
     lake.append({"responses": first.records}, first.attempts, run_id="other", step="s", fingerprint="f")
 
-    async def work(writer: Writer) -> None:
+    async def work(writer: BatchCommitter) -> None:
         writer.put(second)
-        with pytest.raises(LakeFault, match="another run settled 1 of the same calls first"):
+        with pytest.raises(LakeFailure, match="another run settled 1 of the same calls first"):
             await writer.flush()
 
     with_writer(lake, work)
@@ -129,8 +129,8 @@ def test_a_reply_that_is_to_be_judged_is_noted_before_it_is(lake: Lake) -> None:
         assert noted(lake.home) == [(0, "yes")]
         return records
 
-    async def work(writer: Writer) -> None:
-        hearing = Hearing(writer, judge)
+    async def work(writer: BatchCommitter) -> None:
+        hearing = GateBatch(writer, judge)
         hearing.hear(0, made)
         assert noted(lake.home) == [(0, "yes")]
         await hearing.judged()
@@ -164,7 +164,7 @@ def test_a_try_that_does_not_parse_is_journalled_before_the_next_is_sent_and_not
 
     async def until_killed() -> list[tuple[int, str]]:
         engine = Halting(2)
-        work = asyncio.create_task(factory(lake).settle(STEP, ROWS[:1], engine, judge if judged else None))
+        work = asyncio.create_task(executor(lake).settle(STEP, ROWS[:1], engine, judge if judged else None))
         await engine.stuck.wait()
         found = noted(lake.home)
         work.cancel()
@@ -173,7 +173,7 @@ def test_a_try_that_does_not_parse_is_journalled_before_the_next_is_sent_and_not
 
     assert asyncio.run(until_killed()) == [(0, "bad"), (1, "bad")]
     again = ScriptedEngine(lambda prompt, sampling: "good", identity="scripted")
-    records = asyncio.run(factory(lake).settle(STEP, ROWS[:1], again, judge if judged else None))
+    records = asyncio.run(executor(lake).settle(STEP, ROWS[:1], again, judge if judged else None))
     assert [record["text"] for record in records] == ["good"]
     assert len(again.calls) == 1
     sent = lake.rows("SELECT try_number FROM attempts WHERE replayed_from IS NULL ORDER BY 1")
@@ -182,14 +182,14 @@ def test_a_try_that_does_not_parse_is_journalled_before_the_next_is_sent_and_not
 
 def test_records_that_do_not_fit_fail_their_own_row(lake: Lake) -> None:
     engine = ScriptedEngine(lambda prompt, sampling: "odd" if "thing 1" in str(prompt) else "good")
-    made = factory(lake)
+    made = executor(lake)
     records = asyncio.run(made.settle(STEP, ROWS, engine))
     assert [record["text"] for record in records] == ["good"] * 3
     (failed,) = lake.rows("SELECT reason, final, raw_text FROM attempts WHERE state = 'failed'")
     assert failed["reason"].startswith("the reply cannot be kept: responses.complete: got 7 (int), expected BOOLEAN")
     assert (failed["final"], failed["raw_text"]) == (True, "odd")
     assert made.tally.rejects["test.say"].total() == 1
-    assert asyncio.run(factory(lake).settle(STEP, ROWS, engine)) != []
+    assert asyncio.run(executor(lake).settle(STEP, ROWS, engine)) != []
     assert len(engine.calls) == len(ROWS)
 
 
@@ -205,18 +205,18 @@ def test_an_answer_that_cannot_be_written_ends_the_run_and_those_before_it_are_k
                 raise OSError(errno.ENOSPC, "No space left on device")
         return real(file, data)
 
-    made = factory(lake)
+    made = executor(lake)
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
-        with pytest.raises(LakeFault, match="an answer could not be kept: No space left on device; make room"):
+        with pytest.raises(LakeFailure, match="an answer could not be kept: No space left on device; make room"):
             asyncio.run(made.settle(STEP, ROWS, ScriptedEngine(["good"])))
     assert lake.rows("SELECT count(*) AS n FROM responses") == [{"n": 2}]
-    assert isinstance(made.halt, LakeFault)
+    assert isinstance(made.halt, LakeFailure)
     assert recover(lake) == 0
 
 
 def test_a_call_that_a_dead_engine_left_is_kept(lake: Lake) -> None:
     with pytest.raises(EngineDown):
-        asyncio.run(factory(lake).settle(STEP, ROWS[:1], ScriptedEngine(["bad"], down_after=1)))
+        asyncio.run(executor(lake).settle(STEP, ROWS[:1], ScriptedEngine(["bad"], down_after=1)))
     told = lake.rows("SELECT state, final FROM attempts ORDER BY try_number")
     assert told == [{"state": "unparsed", "final": False}, {"state": "failed", "final": False}]

@@ -15,9 +15,9 @@ from works import ACCEPT, TYPES, Works, speak
 
 from alignery.cli.main import app
 from alignery.config.preset import load
-from alignery.pipeline.estimate import ROWS, Foresight, foretell
-from alignery.pipeline.executor import StageStopped
-from flows.refresh import walk_line
+from alignery.pipeline.estimate import ROWS, Estimate, estimate_refresh
+from alignery.pipeline.executor import RejectLimitExceeded
+from flows.refresh import run_refresh
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.methods.instances.method import Config as Instances
@@ -32,7 +32,7 @@ STEPS = ("self_instruct.generate", "respond.answer", "constitutional.critique", 
          "self_align.answer", "aligner.correct")  # fmt: skip
 
 
-def column(foresight: Foresight, name: str) -> dict[str, object]:
+def column(foresight: Estimate, name: str) -> dict[str, object]:
     return {row["step"]: row[name] for row in foresight.rows}
 
 
@@ -82,7 +82,7 @@ def with_red_team(works: Works, topics: int, **fields: object) -> None:
     works.preset = works.preset.model_copy(update={"line": works.preset.line.model_copy(update={"red_team": config})})
 
 
-def check_that_it_holds(works: Works, foresight: Foresight, **changes: Any) -> None:
+def check_that_it_holds(works: Works, foresight: Estimate, **changes: Any) -> None:
     """The refresh takes just the calls that were foreseen, and none that was sent before."""
     planned = {call.sampling.seed for call in works.engine.calls if call.sampling}
     asyncio.run(works.walk(**changes))
@@ -248,7 +248,7 @@ def test_a_probe_that_gets_nothing_says_why(works: Works) -> None:
     works.engine = ScriptedEngine(
         lambda prompt, sampling: "" if (t := speak(prompt, sampling)).startswith("answer") else t
     )
-    with pytest.raises(StageStopped, match=r"constitutional.critique: .*respond.answer: 5 × empty reply"):
+    with pytest.raises(RejectLimitExceeded, match=r"constitutional.critique: .*respond.answer: 5 × empty reply"):
         asyncio.run(works.plan(**WIDER))
     assert works.rows("SELECT count(*) AS n FROM attempts WHERE step = 'respond.answer'") == [{"n": 5}]
     assert works.rows("SELECT count(*) AS n FROM plans") == [{"n": 0}]
@@ -319,14 +319,14 @@ def test_nano_is_foretold_and_the_refresh_says_how_it_held(tmp_path: Path) -> No
     preset = whole.model_copy(update={"line": whole.line.model_copy(update={"self_instruct": fewer})})
 
     with Lake.open(tmp_path) as lake:
-        foresight = asyncio.run(foretell(preset, lake))
+        foresight = asyncio.run(estimate_refresh(preset, lake))
         assert foresight.sent == 50
-        summary = asyncio.run(walk_line(preset, lake))
+        summary = asyncio.run(run_refresh(preset, lake))
         calls, minutes = foresight.rows[-1]["calls"], foresight.rows[-1]["minutes"]
         assert summary.plan is not None
         assert summary.plan.startswith(f"planned {calls:,} calls, {minutes:.3g} min; took {summary.sent:,}, ")
-        (total,) = [row for row in estimates.held(lake, foresight.plan_id)
+        (total,) = [row for row in estimates.estimate_vs_actual(lake, foresight.plan_id)
                     if (row["step"], row["figure"]) == ("total", "calls")]  # fmt: skip
         assert total["actual"] == summary.sent
         assert 0.8 < total["ratio"] < 1.25
-        assert asyncio.run(walk_line(preset, lake)).plan is None, "nothing was sent, so nothing is said of the plan"
+        assert asyncio.run(run_refresh(preset, lake)).plan is None, "nothing was sent, so nothing is said of the plan"

@@ -27,7 +27,7 @@ from tasks.graph import Graph, GraphError
 from tasks.methods.builtin import ALIASES, METHODS, WRITERS, declared
 from tasks.methods.respond import method as respond
 from tasks.stage import SOURCE, Stage
-from tasks.step import Ask, Outcome, Row, Step, attend
+from tasks.step import Outcome, Request, Row, Step, execute
 
 GOLDEN = Path(__file__).parent / "golden_requests.json"
 ROWS = [
@@ -81,14 +81,14 @@ def engines() -> dict[str, Engine]:
 class Executor:
     """Answers every request, and hands each to `seen`."""
 
-    def __init__(self, seen: Callable[[Ask], None] = lambda ask: None) -> None:
+    def __init__(self, seen: Callable[[Request], None] = lambda ask: None) -> None:
         self._seen = seen
 
     async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]:
-        ask = Ask(step, row, engine)
+        ask = Request(step, row, engine)
         self._seen(ask)
         outcome = Outcome(step, ask.fingerprint)
-        await attend(ask, {}, outcome)
+        await execute(ask, {}, outcome)
         return [step.carry(row, record) for record in outcome.records]
 
     async def together(self, *work: Coroutine[Any, Any, Any]) -> None:
@@ -116,7 +116,7 @@ def build(line: Line, words: Library) -> Graph:
     return Graph(declared(METHODS, dict(line), words))
 
 
-def run(graph: Graph, seen: Callable[[Ask], None], rows: Sequence[Row] = ROWS) -> None:
+def run(graph: Graph, seen: Callable[[Request], None], rows: Sequence[Row] = ROWS) -> None:
     runner = GraphRunner(graph, Executor(seen), engines())
 
     async def main() -> None:
@@ -147,9 +147,9 @@ def test_every_stage_is_reached_and_reads_only_the_fields_that_it_declares(setup
     stages, reached = {stage.step: stage for stage in graph.stages}, set[str]()
     assert len(stages) == len(graph.stages), "each stage has a step of its own"
 
-    def check(ask: Ask) -> None:
+    def check(ask: Request) -> None:
         stage = stages[ask.step]
-        few = Ask(ask.step, stage.take({name: ask.row[name] for name in stage.needs}), ask.engine)
+        few = Request(ask.step, stage.take({name: ask.row[name] for name in stage.needs}), ask.engine)
         assert (few.key, few.request_key) == (ask.key, ask.request_key)
         reached.add(stage.name)
 

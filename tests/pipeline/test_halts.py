@@ -8,15 +8,15 @@ from io import StringIO
 import pytest
 from works import Works
 
-from alignery.pipeline.committer import Writer
-from alignery.pipeline.executor import Factory, StageStopped, plainly
+from alignery.pipeline.committer import BatchCommitter
+from alignery.pipeline.executor import Executor, RejectLimitExceeded, plainly
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.methods.respond import method as respond
 from tasks.step import run as ask
-from warehouse import Lake, LakeFault
+from warehouse import Lake, LakeFailure
 
 STEP = respond.respond(Library(), respond.Config())
 
@@ -33,7 +33,7 @@ def settle(works: Works, count: int, refused: int, limit: float) -> None:
         return " " if next(empty) else "an answer"
 
     with Lake.open(works.home) as lake, StepProgress(StringIO()) as progress, Run(lake, "test", works.preset) as run:
-        asyncio.run(Factory(lake, run, progress, plainly, limit).settle(STEP, rows(count), ScriptedEngine(speak)))
+        asyncio.run(Executor(lake, run, progress, plainly, limit).settle(STEP, rows(count), ScriptedEngine(speak)))
 
 
 @pytest.mark.parametrize(("count", "refused"), [(99, 99), (100, 20)])
@@ -44,7 +44,7 @@ def test_a_share_at_the_limit_or_of_too_few_rows_stops_nothing(works: Works, cou
 
 def test_a_share_over_the_limit_stops_the_step_and_keeps_what_was_answered(works: Works) -> None:
     said = r"respond.answer: 21 of 100 rows .* limit of 20% \(line.reject_limit\): 21 × empty reply. Samples: "
-    with pytest.raises(StageStopped, match=said):
+    with pytest.raises(RejectLimitExceeded, match=said):
         settle(works, 100, 21, 0.2)
     assert works.rows("SELECT count(*) AS n FROM responses") == [{"n": 79}]
 
@@ -53,17 +53,17 @@ def test_after_a_commit_that_failed_nothing_more_is_taken(works: Works, monkeypa
     """Else a run would ask on for answers that it cannot keep."""
 
     def full(*args: object, **named: object) -> int:
-        raise LakeFault("no room")
+        raise LakeFailure("no room")
 
     async def work(lake: Lake, run: Run) -> None:
-        writer = Writer(lake, run)
+        writer = BatchCommitter(lake, run)
         first, second = [await ask(STEP, [row], ScriptedEngine(["so"])) for row in rows(2)]
         with monkeypatch.context() as patch:
             patch.setattr(Lake, "append_all", full)
             writer.put(first)
-            with pytest.raises(LakeFault, match="no room"):
+            with pytest.raises(LakeFailure, match="no room"):
                 await writer.flush()
-        with pytest.raises(LakeFault, match="no room"):
+        with pytest.raises(LakeFailure, match="no room"):
             writer.put(second)
 
     with Lake.open(works.home) as lake, Run(lake, "test", works.preset) as run:

@@ -14,7 +14,7 @@ import yaml
 
 from alignery.cli.render import results
 from alignery.config.preset import SHIPPED, Preset, load
-from flows.evaluate import Evaluation, draw, evaluate_chain
+from flows.evaluate import Evaluation, draw, evaluate_models
 from nano.files import HELD_OUT
 from nano.player import CHECKPOINT
 from warehouse import Lake
@@ -57,7 +57,7 @@ def spoil(file: Path) -> None:
 
 def evaluated(preset: Preset, home: Path) -> list[Evaluation]:
     with Lake.open(home) as lake:
-        return asyncio.run(evaluate_chain(preset, lake))
+        return asyncio.run(evaluate_models(preset, lake))
 
 
 def test_each_trained_model_is_judged_against_the_base_on_each_dimension(judged):

@@ -46,21 +46,21 @@ def poison(preset: Preset, lake: Lake) -> int:
 
 @pytest.mark.flow
 def test_a_model_of_poisoned_answers_is_trained_and_not_promoted(tmp_path: Path) -> None:
-    from flows.promote import Decided, through_the_gate
+    from flows.promote import Decided, promote_candidates
     from flows.publish import tag_and_export
-    from flows.refresh import walk_line
-    from flows.retrain import train_on
+    from flows.refresh import run_refresh
+    from flows.retrain import train_recipes
 
     preset = small()
 
     async def published(lake: Lake, tag: str) -> Decided:
         tag_and_export(preset, lake, tmp_path, tag)
-        await train_on(preset, lake, tmp_path, tag)
-        (decided,) = await through_the_gate(preset, lake)
+        await train_recipes(preset, lake, tmp_path, tag)
+        (decided,) = await promote_candidates(preset, lake)
         return decided
 
     with Lake.open(tmp_path) as lake:
-        asyncio.run(walk_line(preset, lake))
+        asyncio.run(run_refresh(preset, lake))
         clean = asyncio.run(published(lake, "clean"))
         assert clean.state == "promoted", clean.reasons
         assert poison(preset, lake) > 200

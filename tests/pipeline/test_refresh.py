@@ -16,7 +16,7 @@ from works import ACCEPT, PRINCIPLES, Works, speak, write_principles
 
 from alignery.config.preset import SHIPPED, load
 from alignery.pipeline.executor import ChunkWork
-from alignery.pipeline.refresh import Line, held_out_of
+from alignery.pipeline.refresh import RefreshPipeline, held_out_of
 from prompts import Message
 from tasks.budget import Budget
 from tasks.engines import EngineDown, RequestRefused, Sampling, ScriptedEngine
@@ -46,10 +46,10 @@ def test_the_same_again_sends_nothing_and_commits_nothing(works: Works) -> None:
     line = asyncio.run(works.walk())
     assert works.engine.calls == []
     assert works.snapshot() == before
-    assert line.factory.tally.saved == works.rows("SELECT count(*) n FROM attempts")[0]["n"]
+    assert line.executor.tally.saved == works.rows("SELECT count(*) n FROM attempts")[0]["n"]
 
 
-def owners(works: Works, line: Line) -> tuple[str, set[str], set[str]]:
+def owners(works: Works, line: RefreshPipeline) -> tuple[str, set[str], set[str]]:
     """A principle, and the instructions that draw it in the first round and in the second; some draw it in neither."""
     texts, principles = [row["text"] for row in line.accepted[:ACCEPT]], line.library.principles()
     owner = Counter(draw(principles, text, 1).id for text in texts).most_common(1)[0][0]
@@ -103,7 +103,7 @@ def test_a_changed_reading_of_replies_asks_for_none_of_them_again(works: Works) 
     works.preset = works.preset.model_copy(update={"line": line.model_copy(update={"self_align": stricter})})
     again = asyncio.run(works.walk())
     assert works.engine.calls == []
-    assert again.factory.tally.sent == 0
+    assert again.executor.tally.sent == 0
     read = works.rows("SELECT r.state, r.raw_text = a.raw_text AS same, r.tokens_out AS out FROM attempts r"
                       " JOIN attempts a ON a.id = r.replayed_from")  # fmt: skip
     assert read == [{"state": "accepted", "same": True, "out": 0}] * ACCEPT
@@ -122,15 +122,15 @@ def test_a_spent_budget_ends_it_cleanly_and_the_next_run_goes_on(works: Works) -
     sent = 0
     for _ in range(2):
         line = asyncio.run(works.walk(budget=Budget(max_tokens=700), places=2))
-        assert line.factory.spent is not None
-        assert "of 700 (line.max_tokens)" in line.factory.spent
+        assert line.executor.spent is not None
+        assert "of 700 (line.max_tokens)" in line.executor.spent
         spent = works.rows("SELECT sum(tokens_in + tokens_out)::INT AS n FROM attempts"
                            " WHERE run_id = (SELECT max_by(id, rowid) FROM runs)")[0]["n"]  # fmt: skip
         longest = works.rows("SELECT max(tokens_in + tokens_out) AS n FROM attempts")[0]["n"]
         assert 700 <= spent < 700 + 2 * longest, "only what was on its way may go over"
         sent += len(works.engine.calls)
     finished = asyncio.run(works.walk())
-    assert finished.factory.spent is None
+    assert finished.executor.spent is None
     assert sent + len(works.engine.calls) == everything
     assert [row["text"] for row in finished.accepted] == [row["text"] for row in whole.accepted]
 
@@ -138,7 +138,7 @@ def test_a_spent_budget_ends_it_cleanly_and_the_next_run_goes_on(works: Works) -
 def test_spent_minutes_end_it_before_anything_is_sent(works: Works) -> None:
     budget = Budget(max_minutes=1, clock=iter([0.0, *[60.0] * 1000]).__next__)
     line = asyncio.run(works.walk(budget=budget))
-    assert line.factory.spent == "1.0 minutes of 1 (line.max_minutes)"
+    assert line.executor.spent == "1.0 minutes of 1 (line.max_minutes)"
     assert works.engine.calls == []
 
 

@@ -11,7 +11,7 @@ from works import ACCEPT, Works, make, speak
 
 from alignery.cli.render import trace as show_trace
 from alignery.config.preset import load
-from alignery.pipeline.refresh import Line
+from alignery.pipeline.refresh import RefreshPipeline
 from nano.grammar import parse
 from prompts import Message
 from tasks.engines import Completion, EngineDown, Sampling, ScriptedEngine
@@ -135,7 +135,7 @@ def test_the_same_again_sends_nothing(works: Works, methods: dict[str, Any]) -> 
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> tuple[Works, Line, int]:
+def straight(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> tuple[Works, RefreshPipeline, int]:
     """A run with both methods that nothing interrupted, what it came to, and how many requests it sent."""
     works = make(tmp_path_factory.mktemp("straight"), empty)
     with_methods(works, red_team=RedTeam.model_validate(RED_TEAM), instances=INSTANCES)
@@ -145,7 +145,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> tuple[Wor
 
 @pytest.mark.parametrize("down_after", [1, 4, 13, 40])
 def test_after_a_fall_it_comes_to_what_a_straight_run_comes_to(
-    tested: Works, straight: tuple[Works, Line, int], down_after: int
+    tested: Works, straight: tuple[Works, RefreshPipeline, int], down_after: int
 ) -> None:
     with_methods(tested, instances=INSTANCES)
     whole, expected, everything = straight
@@ -213,7 +213,7 @@ def test_conflicting_instances_stand_in_the_lake_and_teach_nothing(instanced: Wo
 
 def test_held_out_prompts_are_kept_out_of_questions_too(tested: Works) -> None:
     """Self-Instruct (10)."""
-    first: Line = asyncio.run(tested.walk())
+    first: RefreshPipeline = asyncio.run(tested.walk())
     asked = [row["text"] for row in first.accepted if row["question_type"]]
     tested.held_out = [str(asked[0])]
     again = asyncio.run(tested.walk())
@@ -236,7 +236,7 @@ def test_a_question_and_a_topic_can_be_traced_to_what_they_were_asked_with(
 
 @pytest.mark.flow
 def test_questions_of_nano_walk_the_line_whatever_their_type(tmp_path: Path) -> None:
-    from flows.refresh import walk_line
+    from flows.refresh import run_refresh
 
     small = {"sampling": {"top_p": 1.0, "max_tokens": 96}, "topics": {"rounds": 0}, "requests_per_round": 5}
     config = RedTeam.model_validate(small | {"accept": 20, "count": 4, "seed_exemplars": 2, "new_exemplars": 1})
@@ -245,12 +245,12 @@ def test_questions_of_nano_walk_the_line_whatever_their_type(tmp_path: Path) -> 
         update={"self_instruct": nano.line.self_instruct.model_copy(update={"accept": 40}), "red_team": config}
     )
     with Lake.open(tmp_path) as lake:
-        summary = asyncio.run(walk_line(nano.model_copy(update={"line": line}), lake))
+        summary = asyncio.run(run_refresh(nano.model_copy(update={"line": line}), lake))
         assert (summary.state, summary.accepted) == ("finished", 60)
         rows = lake.rows("SELECT question_type, topic, text FROM instructions WHERE origin = 'red_team'")
         answered = lake.rows("SELECT count(DISTINCT i.id) AS n FROM responses r JOIN instructions i"
                              " ON i.id = r.instruction_id WHERE i.origin = 'red_team'")  # fmt: skip
-        again = asyncio.run(walk_line(nano.model_copy(update={"line": line}), lake))
+        again = asyncio.run(run_refresh(nano.model_copy(update={"line": line}), lake))
     assert {row["question_type"] for row in rows} == {"harm", "unknown", "upset", "howto"}
     assert answered == [{"n": 20}]
     assert again.sent == 0

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from works import ACCEPT, PRINCIPLES, Works, speak, works, write_principles
 
-from alignery.pipeline.refresh import Line
+from alignery.pipeline.refresh import RefreshPipeline
 from prompts import Message
 from tasks.engines import Completion, Sampling, ScriptedEngine
 from tasks.engines.scripted import text_of
@@ -51,13 +51,13 @@ def prepared(works: Works, line: dict[str, Any], models: Sequence[str] = ()) -> 
     return works
 
 
-def walked(works: Works) -> Line:
+def walked(works: Works) -> RefreshPipeline:
     """Walked twice: the second time nothing is sent."""
     asyncio.run(works.walk())
     sent = len(works.engine.calls)
     line = asyncio.run(works.walk())
     assert works.engine.calls == []
-    assert line.factory.tally.saved == sent
+    assert line.executor.tally.saved == sent
     return line
 
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from works import Works, speak
 
-from alignery.pipeline.executor import StageStopped
+from alignery.pipeline.executor import RejectLimitExceeded
 from prompts import Message
 from tasks.engines import RequestRefused, Sampling, ScriptedEngine
 
@@ -18,7 +18,7 @@ def test_a_step_that_rejects_too_much_stops_with_its_reasons(works: Works) -> No
         return "" if text.startswith("answer") else text
 
     works.engine = ScriptedEngine(keep_silent)
-    with pytest.raises(StageStopped, match=r"respond.answer: 1\d\d of 1\d\d .* empty reply"):
+    with pytest.raises(RejectLimitExceeded, match=r"respond.answer: 1\d\d of 1\d\d .* empty reply"):
         asyncio.run(works.walk(chunk=64, accept=128, max_candidates=600, requests_per_round=50))
 
 
@@ -31,7 +31,7 @@ def test_reasons_that_differ_in_their_numbers_alone_are_told_as_one(works: Works
 
     works.engine = ScriptedEngine(refuse)
     told = r"\d\d × prompt too long: … tokens exceed …; \d\d × HTTP 400: no\. Samples"
-    with pytest.raises(StageStopped, match=told):
+    with pytest.raises(RejectLimitExceeded, match=told):
         asyncio.run(works.walk(chunk=64, accept=128, max_candidates=600, requests_per_round=50))
 
 
@@ -57,7 +57,7 @@ def test_what_is_answered_is_kept_when_another_step_stops_the_run(works: Works) 
             return completion
 
     works.engine = HalfWay(lambda prompt, sampling: "" if (t := speak(prompt, sampling)).startswith("answer") else t)
-    with pytest.raises(StageStopped, match=r"respond\.answer: 100 of 100 rows .* empty reply"):
+    with pytest.raises(RejectLimitExceeded, match=r"respond\.answer: 100 of 100 rows .* empty reply"):
         asyncio.run(works.walk(chunk=128, accept=128, max_candidates=600, requests_per_round=50))
     kept = works.rows("SELECT count(*) AS n FROM attempts WHERE step = 'self_align.answer' AND state = 'accepted'")
     assert kept == [{"n": 100}]

@@ -69,7 +69,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
 
 
 def main() -> None:
-    from tasks.step import Rejected, Unparsed
+    from tasks.step import ParseError, Rejected
 
     asked = [("", part) for part in PARTS] + [(start, blank) for start in STARTS for blank in BLANKS]
     texts = [start + part * (SIZE // len(part)) + "x" for start, part in asked]
@@ -83,7 +83,7 @@ def main() -> None:
     for name, read in readers():
         print(name, flush=True)
         for text in texts:
-            with suppress(Unparsed, Rejected):
+            with suppress(ParseError, Rejected):
                 read(text)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from warehouse import Lake
 from warehouse.export.export import export
-from warehouse.query.snapshots import released
+from warehouse.query.snapshots import release_of
 
 NANO = Path(__file__).parents[2] / "nano/checkpoint"
 
@@ -39,7 +39,7 @@ def exported(home, shape, folder):
     import datasets
 
     with Lake.open(home, read_only=True) as lake:
-        release = released(lake, str(lake.snapshot()))
+        release = release_of(lake, str(lake.snapshot()))
     with Lake.open(home, snapshot=release.snapshot_id) as pinned:
         done = export(pinned, [shape], folder / "export", release=release, licences={}, held_out=0.3)
     return datasets.load_dataset(str(done.path), cache_dir=str(folder / "cache"))

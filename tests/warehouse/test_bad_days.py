@@ -11,9 +11,9 @@ import duckdb
 import pytest
 from lake_rows import attempt, commit, instruction, response, revision
 
-from warehouse import Lake, LakeError, LakeFault, Place, ledger
+from warehouse import Lake, LakeFailure, LakeLocation, LakeUsageError, ledger
 from warehouse.database import lock
-from warehouse.database.connection import connect, sign
+from warehouse.database.connection import connect, set_commit_message
 from warehouse.query import status
 from warehouse.schema.tables import SCHEMA_VERSION
 
@@ -65,7 +65,7 @@ def write_on_a_full_disk(home, limit, letters, told):
             try:
                 commit(lake, instructions=[instruction(f"i{number}", text)])
                 acknowledged.add(f"i{number}")
-            except LakeFault as fault:
+            except LakeFailure as fault:
                 sentences.append(str(fault))
     told.put((acknowledged, sentences))
 
@@ -93,7 +93,7 @@ def test_a_damaged_file_is_named_and_not_a_traceback(damaged, how):
     for read in (lambda: lake.rows("SELECT id FROM instructions"), lambda: lake.records("instructions", ["k-i1"])):
         # Of a garbled footer DuckDB does not say whose it is.
         with pytest.raises(
-            LakeFault, match="a data file is gone or damaged: .*" + (file.name if how != "garbled" else "")
+            LakeFailure, match="a data file is gone or damaged: .*" + (file.name if how != "garbled" else "")
         ):
             read()
     # What does not need it goes on.
@@ -104,9 +104,9 @@ def test_a_damaged_file_is_named_and_not_a_traceback(damaged, how):
 def test_without_the_data_folder_nothing_is_committed_or_taken_for_pending(damaged):
     lake, _ = damaged
     (lake.home / "data").rename(lake.home / "elsewhere")
-    with pytest.raises(LakeFault, match="nothing was committed"):
+    with pytest.raises(LakeFailure, match="nothing was committed"):
         commit(lake, instructions=[instruction("i2")])
-    with pytest.raises(LakeFault, match="a data file is gone or damaged"):
+    with pytest.raises(LakeFailure, match="a data file is gone or damaged"):
         lake.pending(["k-i1"])
     (lake.home / "elsewhere").rename(lake.home / "data")
     assert commit(lake, instructions=[instruction("i3")]) == 1
@@ -130,7 +130,9 @@ def test_after_the_catalog_is_deleted_nothing_is_acknowledged_or_read(damaged):
             reader.snapshot,
             lambda: lake.pending(["x"]),
         ):
-            with pytest.raises(LakeFault, match=r"catalog.sqlite: the catalog was deleted or replaced .*from a backup"):
+            with pytest.raises(
+                LakeFailure, match=r"catalog.sqlite: the catalog was deleted or replaced .*from a backup"
+            ):
                 use()
     assert not (lake.home / "catalog.sqlite").exists()  # nor was an empty one made in its place
 
@@ -147,7 +149,7 @@ def test_a_commit_during_which_the_catalog_is_deleted_is_not_acknowledged(damage
             shutil.copy(empty / "catalog.sqlite", lake.home)
 
     monkeypatch.setattr(ledger, "_insert", deleting)
-    with pytest.raises(LakeFault):
+    with pytest.raises(LakeFailure):
         commit(lake, instructions=[instruction("i2")])
     if remade:
         assert ids(lake.home) == set()
@@ -159,7 +161,7 @@ def test_rows_never_land_in_another_lake_made_at_the_same_place(damaged):
     shutil.rmtree(lake.home / "data")
     with Lake.open(lake.home) as other:
         lake._catalog = lake.place.identity()  # as where the new file gets the deleted one's number, which happens
-        with pytest.raises(LakeFault, match="deleted or replaced"):
+        with pytest.raises(LakeFailure, match="deleted or replaced"):
             commit(lake, instructions=[instruction("i2")])
         assert other.rows("SELECT id FROM instructions") == []
 
@@ -171,7 +173,7 @@ def test_no_lake_is_made_over_rows_whose_catalog_is_gone(damaged):
     delete_catalog(lake.home)
     for _ in range(2):
         with pytest.raises(
-            LakeError, match=r"Parquet files are in .*the catalog that knows them is gone; bring it back"
+            LakeUsageError, match=r"Parquet files are in .*the catalog that knows them is gone; bring it back"
         ):
             Lake.open(lake.home)
     delete_catalog(lake.home)
@@ -196,7 +198,7 @@ def test_of_two_commits_at_once_without_the_lock_one_lands(lake):
         cursor.execute("INSERT INTO lake.versions VALUES (1, now())")
         (lake.home / "lake.lock").unlink()
         assert commit(other, instructions=[instruction("i1")]) == 1
-        sign(cursor, "late", {})
+        set_commit_message(cursor, "late", {})
         with pytest.raises(duckdb.Error, match=r"UNIQUE constraint|database is locked"):
             cursor.execute("COMMIT")
     assert ids(lake.home) == {"i1"}
@@ -240,15 +242,15 @@ def write(lake, table, **row):
 
 def test_an_older_program_is_told_at_its_next_commit_and_leaves_nothing_behind(lake):
     commit(lake, instructions=[instruction("i1")])
-    newer = connect(Place(lake.home), read_only=False)
+    newer = connect(LakeLocation(lake.home), read_only=False)
     newer.execute("BEGIN")
     newer.execute("ALTER TABLE lake.attempts ADD COLUMN mood VARCHAR")
     newer.execute(f"INSERT INTO lake.versions VALUES ({SCHEMA_VERSION + 1}, now())")
-    sign(newer, "migrated", {})
+    set_commit_message(newer, "migrated", {})
     newer.execute("COMMIT")
     newer.close()
     before = lake.snapshot()
-    with pytest.raises(LakeError, match=f"has schema version {SCHEMA_VERSION + 1}, .*; upgrade alignery"):
+    with pytest.raises(LakeUsageError, match=f"has schema version {SCHEMA_VERSION + 1}, .*; upgrade alignery"):
         commit(lake, instructions=[instruction("i2")])
     assert lake.snapshot() == before
     assert lake.rows("SELECT id FROM instructions") == [{"id": "i1"}]

@@ -15,7 +15,7 @@ from typing import IO, Any
 import pytest
 from lake_rows import attempt, response
 
-from warehouse import Lake, LakeFault, journal
+from warehouse import Lake, LakeFailure, journal
 from warehouse.journal import FSYNC, Journal, drop
 from warehouse.ledger import Batch
 from warehouse.recovery import recover, standing, waiting
@@ -155,7 +155,7 @@ def test_a_line_that_is_written_in_part_is_taken_back_and_told(
     made.write(batch("k1"))
     with monkeypatch.context() as full:
         nearly_full(full, 100, code)
-        with pytest.raises(LakeFault, match=f"an answer could not be kept: {os.strerror(code)}; make room and run"):
+        with pytest.raises(LakeFailure, match=f"an answer could not be kept: {os.strerror(code)}; make room and run"):
             made.write(batch("k2"))
     made.write(batch("k3"))
     assert [line["attempts"][0]["work_key"] for line in lines_of(lake.home)] == ["k1", "k3"]
@@ -183,9 +183,9 @@ def test_after_a_part_that_could_not_be_taken_back_nothing_more_is_written(
     with monkeypatch.context() as full:
         nearly_full(full, 100)
         full.setattr(os, "ftruncate", refuse)
-        with pytest.raises(LakeFault):
+        with pytest.raises(LakeFailure):
             made.write(batch("k2"))
-    with pytest.raises(LakeFault, match="could not be taken back"):
+    with pytest.raises(LakeFailure, match="could not be taken back"):
         made.write(batch("k3"))
     file = made.turn()
     assert file is not None
@@ -206,7 +206,7 @@ def test_with_fsync_each_line_is_synced_and_a_failure_is_told(lake: Lake, monkey
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(LakeFault, match="Input/output error"):
+    with pytest.raises(LakeFailure, match="Input/output error"):
         made.write(batch("k3"))
     assert [line["attempts"][0]["work_key"] for line in lines_of(lake.home)] == ["k1", "k2"]
     made.end()

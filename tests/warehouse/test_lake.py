@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 from lake_rows import commit, instruction
 
-from warehouse import Lake, LakeError, LakeFault, Place
-from warehouse.database.connection import connect, sign
+from warehouse import Lake, LakeFailure, LakeLocation, LakeUsageError
+from warehouse.database.connection import connect, set_commit_message
 from warehouse.schema.tables import SCHEMA_VERSION, TABLES, note, sql_type
 
 PINNED = Path(__file__).parent / f"schema_v{SCHEMA_VERSION}.txt"
@@ -46,41 +46,41 @@ def insert(lake, then):
 
 
 def test_a_commit_without_a_message_is_refused_by_the_lake_itself(lake):
-    with pytest.raises(LakeFault, match="Commit Information"):
+    with pytest.raises(LakeFailure, match="Commit Information"):
         insert(lake, "COMMIT")
 
 
 def test_a_transaction_that_fails_leaves_nothing_and_frees_the_lock(lake):
-    with pytest.raises(LakeFault, match=r"a test: nothing was committed: .*syntax error"):
+    with pytest.raises(LakeFailure, match=r"a test: nothing was committed: .*syntax error"):
         insert(lake, "SELEC 1")
     assert lake.sql("SELECT * FROM versions").num_rows == 1
     assert commit(lake, instructions=[instruction("i1")]) == 1
 
 
 def test_reading_where_there_is_no_lake_says_what_makes_one(tmp_path):
-    with pytest.raises(LakeError, match=r"no lake in .*nowhere; `alignery refresh` makes one"):
+    with pytest.raises(LakeUsageError, match=r"no lake in .*nowhere; `alignery refresh` makes one"):
         Lake.open(tmp_path / "nowhere", read_only=True)
     assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_home_that_is_a_file_or_holds_another_thing_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(LakeError, match="a file stands where the lake's folder belongs"):
+    with pytest.raises(LakeUsageError, match="a file stands where the lake's folder belongs"):
         Lake.open(tmp_path / "file")
     (tmp_path / "catalog.sqlite").write_text("this is no database, though it stands in its place")
-    with pytest.raises(LakeError, match="the lake cannot be opened"):
+    with pytest.raises(LakeUsageError, match="the lake cannot be opened"):
         Lake.open(tmp_path, read_only=True)
 
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_lake_of_a_newer_version_is_refused(home, read_only):
-    db = connect(Place(home), read_only=False)
+    db = connect(LakeLocation(home), read_only=False)
     db.execute("BEGIN")
     db.execute(f"INSERT INTO lake.versions VALUES ({SCHEMA_VERSION + 1}, now())")
-    sign(db, "from the future", {})
+    set_commit_message(db, "from the future", {})
     db.execute("COMMIT")
     db.close()
-    with pytest.raises(LakeError, match=f"schema version {SCHEMA_VERSION + 1}, .*; upgrade alignery"):
+    with pytest.raises(LakeUsageError, match=f"schema version {SCHEMA_VERSION + 1}, .*; upgrade alignery"):
         Lake.open(home, read_only=read_only)
 
 
@@ -104,7 +104,7 @@ def test_a_reader_sees_what_another_connection_commits_and_writes_nothing(lake):
     with Lake.open(lake.home, read_only=True) as reader:
         commit(lake, instructions=[instruction("i1")])
         assert reader.sql("SELECT * FROM instructions").num_rows == 1
-        with pytest.raises(LakeError, match="open for reading only"):
+        with pytest.raises(LakeUsageError, match="open for reading only"):
             commit(reader, instructions=[instruction("i2")])
         with lake.transaction("held"):  # the lock is held, and a reader does not wait for it
             assert reader.rows("SELECT id FROM instructions") == [{"id": "i1"}]
@@ -116,7 +116,7 @@ def test_a_lake_opened_at_a_snapshot_stands_still(lake):
         commit(lake, instructions=[instruction("i2")])
         assert pinned.rows("SELECT record_id FROM lineage") == [{"record_id": "i1"}]
         assert pinned.snapshot() == lake.snapshot() - 1
-        with pytest.raises(LakeError, match="open for reading only"):
+        with pytest.raises(LakeUsageError, match="open for reading only"):
             commit(pinned, instructions=[instruction("i3")])
 
 
@@ -142,7 +142,7 @@ def test_a_lake_opened_at_a_snapshot_stands_still(lake):
 )  # fmt: skip
 def test_a_query_reads_the_lake_and_nothing_else(shared, query, message, read_only):
     secret_local_rows = pq.read_table  # a variable of this name is no table
-    with pytest.raises(LakeError, match=message):
+    with pytest.raises(LakeUsageError, match=message):
         shared[read_only].sql(query)
     assert secret_local_rows
 

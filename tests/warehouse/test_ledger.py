@@ -8,7 +8,7 @@ import duckdb
 import pytest
 from lake_rows import START, attempt, commit, correction, instruction, response
 
-from warehouse import Lake, LakeError, LakeFault
+from warehouse import Lake, LakeFailure, LakeUsageError
 from warehouse.ledger import Batch
 
 
@@ -77,7 +77,7 @@ def test_work_that_a_dead_engine_left_is_pending_and_lands_when_asked_again(lake
 
 def test_an_answer_under_the_id_of_an_unsettled_call_is_refused_and_not_lost_in_silence(lake):
     commit(lake, attempts=[attempt("k", state="failed", final=False)])
-    with pytest.raises(LakeError, match="give each call its own id"):
+    with pytest.raises(LakeUsageError, match="give each call its own id"):
         commit(lake, attempts=[attempt("k")])
 
 
@@ -97,7 +97,7 @@ def test_records_of_work_keys_come_in_order_and_whole(lake):
     assert found[0]["thought"] is None
     assert found[0]["created_at"] == rows[0]["created_at"]
     assert found[0]["parents"] == ["i1"]
-    with pytest.raises(LakeError, match=r"attempts.*instructions, .*responses"):
+    with pytest.raises(LakeUsageError, match=r"attempts.*instructions, .*responses"):
         lake.records("attempts", ["k1"])
 
 
@@ -170,19 +170,19 @@ def test_a_reply_that_was_read_again_is_that_of_the_call_that_was_answered(lake)
 )
 def test_a_row_that_does_not_fit_is_refused_by_table_and_column(unwritten, fields, message):
     row = instruction("i1") | fields
-    with pytest.raises(LakeError, match=message):
+    with pytest.raises(LakeUsageError, match=message):
         unwritten.append({"instructions": [row]}, [attempt("k-i1")], run_id="r", step="s", fingerprint="f")
     assert counts(unwritten, "instructions", "attempts", "commits") == [0, 0, 0]
 
 
 @pytest.mark.parametrize("fields", [{"seed": 1.5}, {"try_number": True}, {"try_number": 2**40}, {"final": 1}])
 def test_no_number_is_cut_to_fit(unwritten, fields):
-    with pytest.raises(LakeError, match=rf"attempts\.{next(iter(fields))}: "):
+    with pytest.raises(LakeUsageError, match=rf"attempts\.{next(iter(fields))}: "):
         commit(unwritten, attempts=[attempt("k") | fields])
 
 
 def test_only_record_tables_are_appended_to(unwritten):
-    with pytest.raises(LakeError, match="'runs' is no record table"):
+    with pytest.raises(LakeUsageError, match="'runs' is no record table"):
         unwritten.append({"runs": [{"id": "r"}]}, [], run_id="r", step="s", fingerprint="f")
 
 
@@ -197,7 +197,7 @@ def test_write_keeps_a_log_of_runs_and_each_prompt_once(lake):
     assert snapshots(lake) == before
     lake.write("prompts", [*words, {"hash": "h2", "id": "p", "source": "y"}], run_id="r", message="prompts")
     assert [row["hash"] for row in lake.rows("SELECT hash FROM prompts ORDER BY hash")] == ["h1", "h2"]
-    with pytest.raises(LakeError, match="'attempts' is not written row by row"):
+    with pytest.raises(LakeUsageError, match="'attempts' is not written row by row"):
         lake.write("attempts", [attempt("k")], run_id="r", message="no")
 
 
@@ -213,7 +213,7 @@ def test_rows_of_several_tables_are_one_commit_or_none(lake):
     assert [json.loads(row["info"])["table"] for row in said] == ["runs", "prompts, runs"], (
         "what was there is not named"
     )
-    with pytest.raises(LakeError, match=r"prompts\.source: got null"):
+    with pytest.raises(LakeUsageError, match=r"prompts\.source: got null"):
         lake.write_all({"runs": run, "prompts": [{"hash": "h3", "id": "p"}]}, run_id="r", message="no")
     counts = "SELECT (SELECT count(*) FROM prompts) AS prompts, (SELECT count(*) FROM runs) AS runs"
     assert lake.rows(counts) == [{"prompts": 1, "runs": 2}]
@@ -254,11 +254,11 @@ def test_an_error_at_commit_is_settled_by_the_ledger(lake, monkeypatch, lands):
         lake.write("runs", run, run_id="r", message="run")
     else:
         lost = r"nothing was committed: .*the answer was lost"
-        with pytest.raises(LakeFault, match=lost):
+        with pytest.raises(LakeFailure, match=lost):
             commit(lake, instructions=[instruction("i1")])
-        with pytest.raises(LakeFault, match=lost):
+        with pytest.raises(LakeFailure, match=lost):
             commit(lake, instructions=[instruction("s1", attempt_id=None, origin="seed")])
-        with pytest.raises(LakeFault, match=lost):
+        with pytest.raises(LakeFailure, match=lost):
             lake.write("runs", run, run_id="r", message="run")
     monkeypatch.undo()
     assert counts(lake, "instructions", "runs") == ([2, 2] if lands else [1, 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from warehouse import Lake, LakeError, model_registry
+from warehouse import Lake, LakeUsageError, model_registry
 from warehouse.query.trained_on import models
 
 
@@ -46,7 +46,7 @@ def test_rolling_back_goes_through_the_promotions_to_the_presets_own(lake: Lake)
     assert model_registry.before(lake, "generator") is None
     decide(lake, "rolled back", None)
     assert stands(lake) is None
-    with pytest.raises(LakeError, match="nothing to roll back"):
+    with pytest.raises(LakeUsageError, match="nothing to roll back"):
         model_registry.before(lake, "generator")
     decide(lake, "promoted", "c")
     assert stands(lake) == "c"
@@ -78,7 +78,7 @@ def test_a_model_is_found_by_how_its_id_or_folder_begins(lake: Lake) -> None:
     rows = [{"id": name, "path": f"/models/sft-{name}", "recipe": "sft"} for name in ("abc", "abd")]
     lake.write("models", rows, run_id="r", message="trained")
     assert model_registry.find(lake, "abc")["id"] == model_registry.find(lake, "sft-abc")["id"] == "abc"
-    with pytest.raises(LakeError, match=r"several models begin with 'ab'; there are \['sft-abc', 'sft-abd'\]"):
+    with pytest.raises(LakeUsageError, match=r"several models begin with 'ab'; there are \['sft-abc', 'sft-abd'\]"):
         model_registry.find(lake, "ab")
-    with pytest.raises(LakeError, match="no model begins with 'x'"):
+    with pytest.raises(LakeUsageError, match="no model begins with 'x'"):
         model_registry.find(lake, "x")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from test_journal import WHEN, batch, killed
 
-from warehouse import Lake, LakeFault, recovery
+from warehouse import Lake, LakeFailure, recovery
 from warehouse.health.checks import journals
 from warehouse.journal import FOLDER
 from warehouse.ledger import Batch
@@ -182,7 +182,7 @@ def test_where_lines_cannot_be_set_aside_the_journal_stays(lake: Lake, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(LakeFault, match=r"could not be set aside: No space left on device; make room"):
+        with pytest.raises(LakeFailure, match=r"could not be set aside: No space left on device; make room"):
             recover(lake)
     assert path.read_bytes() == there
     assert recover(lake) == 0  # its good line had landed
@@ -195,11 +195,11 @@ def test_a_failure_of_the_lake_sets_nothing_aside(lake: Lake, monkeypatch: pytes
     path = killed(lake.home, batch("k1"))
 
     def fail(*args: Any, **named: Any) -> int:
-        raise LakeFault("the disk is full")
+        raise LakeFailure("the disk is full")
 
     with monkeypatch.context() as patch:
         patch.setattr(lake, "append_all", fail)
-        with pytest.raises(LakeFault, match="the disk is full"):
+        with pytest.raises(LakeFailure, match="the disk is full"):
             recover(lake)
     assert list((lake.home / FOLDER).iterdir()) == [path]
     assert recover(lake) == 1
@@ -216,7 +216,7 @@ def test_a_pipe_or_link_with_the_name_of_what_is_set_aside_is_neither_read_nor_w
     theirs.write_text("theirs")
     (folder / "run.jsonl").write_text("no line of ours\n")
     (folder / "run.rejected").symlink_to(theirs)
-    with pytest.raises(LakeFault, match=r"run\.rejected: 1 lines .* no file; remove that"):
+    with pytest.raises(LakeFailure, match=r"run\.rejected: 1 lines .* no file; remove that"):
         recover(lake)
     assert theirs.read_text() == "theirs"
     assert (folder / "run.jsonl").read_text() == "no line of ours\n"

@@ -7,8 +7,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from warehouse.database.location import Place
-from warehouse.schema.tables import LakeFault
+from warehouse.database.location import LakeLocation
+from warehouse.schema.tables import LakeFailure
 
 _COPIES = 5  # tries to copy a catalog between two writes to it
 
@@ -17,7 +17,7 @@ class CatalogCopy:
     """A copy of a SQLite catalog, for one that stands where nothing may be written: there SQLite cannot even read it,
     for each reader keeps its place in the journal in a file beside it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: LakeLocation) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="alignery-")
         self.file = Path(self._folder.name) / place.file.name
         parts = (place.file, Path(f"{place.file}-wal"))
@@ -29,13 +29,13 @@ class CatalogCopy:
             if _states(parts) == before:
                 return
         self.close()
-        raise LakeFault(f"{place.file}: it was written to again and again while it was copied to be read; run again")
+        raise LakeFailure(f"{place.file}: it was written to again and again while it was copied to be read; run again")
 
     def close(self) -> None:
         self._folder.cleanup()
 
 
-def catalog_copy(place: Place) -> CatalogCopy | None:
+def catalog_copy(place: LakeLocation) -> CatalogCopy | None:
     """A copy of the catalog to read, where SQLite could not read the catalog itself."""
     beside = Path(f"{place.file}-shm")
     if place.on_postgres or os.access(place.home, os.W_OK) or beside.exists() or not place.file.is_file():

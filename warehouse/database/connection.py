@@ -23,8 +23,8 @@ import duckdb
 
 from alignery import effects
 from alignery.untrusted import excerpt
-from warehouse.database.location import Place
-from warehouse.schema.tables import LakeError, LakeFault, quoted
+from warehouse.database.location import LakeLocation
+from warehouse.schema.tables import LakeFailure, LakeUsageError, quoted
 
 LAKE = "lake"  # the name under which SQL knows the catalog
 CATALOG = f"__ducklake_metadata_{LAKE}"  # DuckLake's own tables, where its functions do not tell enough
@@ -44,7 +44,7 @@ _OFF = {
 
 
 def connect(
-    place: Place,
+    place: LakeLocation,
     *,
     read_only: bool,
     snapshot: int | None = None,
@@ -57,8 +57,8 @@ def connect(
         catalog: a copy of the SQLite catalog to read in its place.
 
     Raises:
-        LakeError: an extension is not installed, credentials are missing, or there is no lake of ours.
-        LakeFault: the Postgres server does not answer.
+        LakeUsageError: an extension is not installed, credentials are missing, or there is no lake of ours.
+        LakeFailure: the Postgres server does not answer.
     """
     options = [f"DATA_PATH {quoted(place.folder)}"]
     # Paths in the catalog are relative to the data folder, so a lake may be moved.
@@ -93,11 +93,11 @@ def connect(
         db.close()
         words = excerpt(error)
         if "nable to connect to Postgres" in str(error):
-            raise LakeFault(
+            raise LakeFailure(
                 f"{place}: the Postgres server does not answer: {words}; start it, or mend the URL"
             ) from error
-        raise LakeError(f"{place}: the lake cannot be opened: {words}; see what `alignery doctor` says") from error
-    except LakeError:
+        raise LakeUsageError(f"{place}: the lake cannot be opened: {words}; see what `alignery doctor` says") from error
+    except LakeUsageError:
         db.close()
         raise
     return db
@@ -115,10 +115,12 @@ def extension(name: str) -> Path:
     try:
         folder = Path(str(resources.files(package))) / "extensions" / f"v{duckdb.__version__}"
     except ModuleNotFoundError as error:
-        raise LakeError(f"the DuckDB extension {name} is not installed; {fix}") from error
+        raise LakeUsageError(f"the DuckDB extension {name} is not installed; {fix}") from error
     file = folder / f"{name}.duckdb_extension"
     if not file.is_file():
-        raise LakeError(f"the DuckDB extension {name} is not there for DuckDB {duckdb.__version__} ({file}); {fix}")
+        raise LakeUsageError(
+            f"the DuckDB extension {name} is not there for DuckDB {duckdb.__version__} ({file}); {fix}"
+        )
     return file
 
 
@@ -145,7 +147,7 @@ def interrupt() -> None:
         cursor.interrupt()
 
 
-def sign(cursor: duckdb.DuckDBPyConnection, message: str, extra: Mapping[str, Any]) -> str:
+def set_commit_message(cursor: duckdb.DuckDBPyConnection, message: str, extra: Mapping[str, Any]) -> str:
     """Give the open transaction's snapshot its author, message and JSON; returns that JSON."""
     info = json.dumps(extra, sort_keys=True, ensure_ascii=False)
     cursor.execute(f"CALL {LAKE}.set_commit_message(?, ?, extra_info => ?)", [AUTHOR, message, info])
@@ -166,11 +168,11 @@ def one_line(error: duckdb.Error) -> str:
 def _memory() -> str:
     given = os.environ.get("ALIGNERY_MEMORY", MEMORY)
     if not re.fullmatch(r"\d+(\.\d+)? *([KMGT]i?)?B", given, re.ASCII | re.IGNORECASE):
-        raise LakeError(f"ALIGNERY_MEMORY: got '{excerpt(given, 60)}', expected a size such as 4GB; mend it")
+        raise LakeUsageError(f"ALIGNERY_MEMORY: got '{excerpt(given, 60)}', expected a size such as 4GB; mend it")
     return given
 
 
-def _spill(place: Place) -> Path:
+def _spill(place: LakeLocation) -> Path:
     """A folder of its own for a connection's temporary files, for DuckDB deletes it when it closes.
 
     What a killed process left there goes now.
@@ -188,16 +190,16 @@ def _spill(place: Place) -> Path:
     return folder / f"{os.getpid()}-{uuid4().hex[:8]}"
 
 
-def _extensions(place: Place) -> list[str]:
+def _extensions(place: LakeLocation) -> list[str]:
     catalog = "postgres_scanner" if place.on_postgres else "sqlite_scanner"
     return ["ducklake", catalog, *(["httpfs"] if place.on_s3 else [])]
 
 
-def _secret(place: Place) -> str:
+def _secret(place: LakeLocation) -> str:
     """The statement that gives DuckDB S3's keys, from the environment and valid for this lake's data alone."""
     needed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if missing := [name for name in needed if not os.environ.get(name)]:
-        raise LakeError(f"{place}: S3 needs {' and '.join(missing)} in the environment; export them")
+        raise LakeUsageError(f"{place}: S3 needs {' and '.join(missing)} in the environment; export them")
     values = {"KEY_ID": os.environ[needed[0]], "SECRET": os.environ[needed[1]]}
     values["REGION"] = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
     if token := os.environ.get("AWS_SESSION_TOKEN"):

@@ -7,8 +7,8 @@ import duckdb
 from alignery.secrets import mask
 from alignery.untrusted import excerpt
 from warehouse.database.connection import one_line
-from warehouse.database.location import Place
-from warehouse.schema.tables import LakeFault
+from warehouse.database.location import LakeLocation
+from warehouse.schema.tables import LakeFailure
 
 _CONFLICTS = ("ducklake_snapshot_pkey", "UNIQUE constraint", "database is locked")  # on Postgres, on SQLite twice
 # SQLite says "I/O error" where the disk has no room for its journal's index.
@@ -17,37 +17,39 @@ _NOISE = ("Failed to flush changes into DuckLake: ", "Failed to commit: ")  # st
 _BOUND = 400  # characters of DuckDB's words in a sentence; on Postgres they hold all the SQL that failed
 
 
-class Overtaken(LakeFault):
+class CommitConflict(LakeFailure):
     """Another commit came between, so what ours was checked against no longer holds; nothing was committed."""
 
 
-def of_a_file(where: Place, error: duckdb.Error) -> bool:
+def is_data_file_error(where: LakeLocation, error: duckdb.Error) -> bool:
     """Whether a data file is what cannot be read. A garbled one raises the bare class, and does not say which it is."""
     words = one_line(error)
     on_the_way = where.folder in words or isinstance(error, duckdb.HTTPException)
     return (on_the_way and ".parquet" in words) or (type(error) is duckdb.Error and "DuckLake" not in words)
 
 
-def unreadable(where: Place, error: duckdb.Error) -> LakeFault:
+def unreadable(where: LakeLocation, error: duckdb.Error) -> LakeFailure:
     """A failed reading as a sentence with what to do."""
     words = excerpt(error, _BOUND)
-    if of_a_file(where, error):
+    if is_data_file_error(where, error):
         todo = "`alignery doctor` says what it held and what to do"
-        return LakeFault(f"{where}: a data file is gone or damaged: {words}; {todo}")
+        return LakeFailure(f"{where}: a data file is gone or damaged: {words}; {todo}")
     todo = "free some space" if any(sign in str(error) for sign in _FULL) else "see what `alignery doctor` says"
-    return LakeFault(f"{where}: the lake cannot be read: {words}; {todo} and run again")
+    return LakeFailure(f"{where}: the lake cannot be read: {words}; {todo} and run again")
 
 
-def failed(where: Place, who: str, error: duckdb.Error) -> LakeFault:
+def failed(where: LakeLocation, who: str, error: duckdb.Error) -> LakeFailure:
     """A failed commit as a sentence with what to do."""
     what = one_line(error)
     for noise in _NOISE:
         what = what.rpartition(noise)[2]
     if any(sign in what for sign in _CONFLICTS):
         done = "another program wrote to the lake without holding its lock"
-        return Overtaken(f"{where}: {who}: nothing was committed: {done}; write through alignery alone, and run again")
+        return CommitConflict(
+            f"{where}: {who}: nothing was committed: {done}; write through alignery alone, and run again"
+        )
     # What failed stands at the end, behind the SQL that failed; a secret is masked before it may be cut in two.
     words = mask(what)
     words = excerpt(words if len(words) <= _BOUND else f"… {words[-_BOUND + 2 :]}", _BOUND)
     todo = "free some space" if any(sign in what for sign in _FULL) else "mend that"
-    return LakeFault(f"{where}: {who}: nothing was committed: {words}; {todo} and run again, which goes on from here")
+    return LakeFailure(f"{where}: {who}: nothing was committed: {words}; {todo} and run again, which goes on from here")

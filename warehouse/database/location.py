@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from alignery.secrets import mask
-from warehouse.schema.tables import LakeError
+from warehouse.schema.tables import LakeUsageError
 
 _POSTGRES = ("postgres://", "postgresql://")
 _S3 = "s3://"
@@ -21,7 +21,7 @@ MODELS, EXPORTS = "models", "exports"  # folders of the home
 
 
 @dataclass(frozen=True)
-class Place:
+class LakeLocation:
     """Where one lake is.
 
     Args:
@@ -32,7 +32,7 @@ class Place:
             the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL …).
 
     Raises:
-        LakeError: a catalog or data of another kind.
+        LakeUsageError: a catalog or data of another kind.
     """
 
     home: Path
@@ -42,13 +42,17 @@ class Place:
     def __post_init__(self) -> None:
         if self.catalog is not None and not (self.catalog.startswith(_POSTGRES) and urlsplit(self.catalog).path[1:]):
             kind = "postgres://user@host/database, or nothing for a SQLite catalog in the home"
-            raise LakeError(f"lake.catalog: got {mask(self.catalog)!r}, expected {kind}")
+            raise LakeUsageError(f"lake.catalog: got {mask(self.catalog)!r}, expected {kind}")
         if self.data is not None and "://" in self.data and not re.fullmatch(r"s3://[^/]+(/.*)?", self.data):
-            raise LakeError(f"lake.data: got {self.data!r}, expected s3://bucket/prefix or the path of a folder")
+            raise LakeUsageError(f"lake.data: got {self.data!r}, expected s3://bucket/prefix or the path of a folder")
         if self.on_s3 and re.search(r"[*?\[]", str(self.data)):
-            raise LakeError(f"lake.data: got {self.data!r}, in which *, ? and [ stand for a pattern; rename the prefix")
+            raise LakeUsageError(
+                f"lake.data: got {self.data!r}, in which *, ? and [ stand for a pattern; rename the prefix"
+            )
         if not self.on_s3 and "\\" in (bad := str(self.home) + (self.data or "")):
-            raise LakeError(f"got the folder {bad!r}: DuckDB takes a backslash for a separator; choose another folder")
+            raise LakeUsageError(
+                f"got the folder {bad!r}: DuckDB takes a backslash for a separator; choose another folder"
+            )
 
     @property
     def on_postgres(self) -> bool:
@@ -87,7 +91,7 @@ class Place:
         """Refuse a folder for an export among what the lake itself keeps, or inside another export.
 
         Raises:
-            LakeError: it is such a folder.
+            LakeUsageError: it is such a folder.
         """
         path, home = folder.resolve(), self.home.resolve()
         kept = [] if self.on_s3 else [Path(self.folder).resolve()]
@@ -97,7 +101,7 @@ class Place:
         kept += [above for above in path.parents if (above / "manifest.json").is_file()]
         if inside := next((one for one in kept if path.is_relative_to(one)), None):
             whose = "is another export" if (inside / "manifest.json").is_file() else "the lake keeps for itself"
-            raise LakeError(
+            raise LakeUsageError(
                 f"got the folder {folder} for an export, inside of {inside}, which {whose}; choose one elsewhere, or "
                 f"in {home / EXPORTS}"
             )
@@ -116,20 +120,22 @@ class Place:
         return f"{mask(self.catalog) if self.catalog else self.file} with data in {self.folder}"
 
 
-def place(home: Path | Place) -> Place:
+def as_location(home: Path | LakeLocation) -> LakeLocation:
     """A place as it is, or the place that a home folder is by itself; its home made absolute."""
-    found = home if isinstance(home, Place) else Place(home)
-    return Place(found.home.absolute(), found.catalog, found.data)
+    found = home if isinstance(home, LakeLocation) else LakeLocation(home)
+    return LakeLocation(found.home.absolute(), found.catalog, found.data)
 
 
-def make_folders(where: Place) -> None:
-    """The home and the data folder, where they are not there yet. Raises LakeError."""
+def make_folders(where: LakeLocation) -> None:
+    """The home and the data folder, where they are not there yet. Raises LakeUsageError."""
     path = where.home if "://" in where.folder else Path(where.folder)
     try:
         where.home.mkdir(parents=True, exist_ok=True)
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise LakeError(f"{path}: a file stands where the lake's folder belongs; move it or choose another") from error
+        raise LakeUsageError(
+            f"{path}: a file stands where the lake's folder belongs; move it or choose another"
+        ) from error
     except OSError as error:
         why = os.strerror(error.errno or 0).lower()
-        raise LakeError(f"{path}: the folder cannot be made: {why}; choose another home") from error
+        raise LakeUsageError(f"{path}: the folder cannot be made: {why}; choose another home") from error

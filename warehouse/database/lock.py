@@ -21,8 +21,8 @@ from typing import IO, TYPE_CHECKING
 
 from alignery import effects
 from alignery.untrusted import excerpt
-from warehouse.database.location import Place
-from warehouse.schema.tables import LakeError, LakeFault
+from warehouse.database.location import LakeLocation
+from warehouse.schema.tables import LakeFailure, LakeUsageError
 
 if TYPE_CHECKING:
     import psycopg
@@ -36,22 +36,22 @@ _log = logging.getLogger(__name__)
 
 
 @contextmanager
-def exclusive(place: Place, name: str, who: str, *, wait: bool = True) -> Iterator[None]:
+def exclusive(place: LakeLocation, name: str, who: str, *, wait: bool = True) -> Iterator[None]:
     """Hold a lake's lock of that name alone.
 
     Args:
         who: what the holder does, for whoever waits to read.
-        wait: for as long as it takes; else LakeFault names the holder at once.
+        wait: for as long as it takes; else LakeFailure names the holder at once.
 
     Raises:
-        LakeFault: it is held and `wait` is false, or the Postgres server cannot be reached.
+        LakeFailure: it is held and `wait` is false, or the Postgres server cannot be reached.
     """
     hold = _advisory if place.on_postgres else _flock
     with hold(place, name, who, wait):
         yield
 
 
-def holder(place: Place, name: str) -> str | None:
+def holder(place: LakeLocation, name: str) -> str | None:
     """Who holds the lock now, if anyone does."""
     if place.on_postgres:
         with _session(place, "looking") as session:
@@ -64,16 +64,16 @@ def holder(place: Place, name: str) -> str | None:
         return None if _taken(file) else _read(path)
 
 
-def _busy(place: Place, name: str, who: str) -> LakeFault:
-    return LakeFault(f"{place}: the lock {name!r} is held by {who}; wait for it to end, or stop it")
+def _busy(place: LakeLocation, name: str, who: str) -> LakeFailure:
+    return LakeFailure(f"{place}: the lock {name!r} is held by {who}; wait for it to end, or stop it")
 
 
-def _told(place: Place, name: str, who: str) -> None:
+def _told(place: LakeLocation, name: str, who: str) -> None:
     _log.warning("waiting for the lock %r of %s, held by %s", name, place, who)
 
 
 @contextmanager
-def _flock(place: Place, name: str, who: str, wait: bool) -> Iterator[None]:
+def _flock(place: LakeLocation, name: str, who: str, wait: bool) -> Iterator[None]:
     path = place.home / f"{name}.lock"
     asked, told = time.monotonic(), False
     while True:
@@ -82,7 +82,7 @@ def _flock(place: Place, name: str, who: str, wait: bool) -> Iterator[None]:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             todo = "free some space, and run again" if full else "choose a home that you may write to"
-            raise LakeError(f"{path}: {os.strerror(error.errno or 0).lower()}; {todo}") from error
+            raise LakeUsageError(f"{path}: {os.strerror(error.errno or 0).lower()}; {todo}") from error
         # A lock file that was deleted meanwhile locks nothing: the next comer would make another.
         if _taken(file) and _same(file, path):
             break
@@ -99,7 +99,7 @@ def _flock(place: Place, name: str, who: str, wait: bool) -> Iterator[None]:
                 os.ftruncate(file.fileno(), 0)
                 os.write(file.fileno(), f"pid {os.getpid()} on {socket.gethostname()} since {_now()}: {who}\n".encode())
         except OSError as error:
-            raise LakeFault(
+            raise LakeFailure(
                 f"{path}: {who}: cannot be written: {error.strerror}; free some space, run again"
             ) from error
         yield
@@ -130,7 +130,7 @@ def _read(path: Path) -> str:
 
 
 @contextmanager
-def _advisory(place: Place, name: str, who: str, wait: bool) -> Iterator[None]:
+def _advisory(place: LakeLocation, name: str, who: str, wait: bool) -> Iterator[None]:
     # The holder's name is the session's, so that it can be read from any host.
     with _session(place, f"pid {os.getpid()} on {socket.gethostname()}: {who}") as session:
         with _reached(place), effects.LOCK:
@@ -140,7 +140,7 @@ def _advisory(place: Place, name: str, who: str, wait: bool) -> Iterator[None]:
             session.close()
 
 
-def _acquire(session: psycopg.Connection, place: Place, name: str, wait: bool) -> None:
+def _acquire(session: psycopg.Connection, place: LakeLocation, name: str, wait: bool) -> None:
     """Take the lock, or stand in Postgres's own queue, which is fair; look once who is in front."""
     import psycopg
 
@@ -162,20 +162,20 @@ def _acquire(session: psycopg.Connection, place: Place, name: str, wait: bool) -
 
 
 @contextmanager
-def _reached(place: Place) -> Iterator[None]:
+def _reached(place: LakeLocation) -> Iterator[None]:
     """A server that does not answer, as a sentence."""
     import psycopg
 
     try:
         yield
     except psycopg.OperationalError as error:
-        raise LakeFault(
+        raise LakeFailure(
             f"{place}: the Postgres server does not answer: {excerpt(error)}; start it, or mend the URL"
         ) from error
 
 
 @contextmanager
-def _session(place: Place, name: str) -> Iterator[psycopg.Connection]:
+def _session(place: LakeLocation, name: str) -> Iterator[psycopg.Connection]:
     """A connection of its own to the catalog's server."""
     import psycopg
 

@@ -22,7 +22,7 @@ _TEXTS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
 _LISTS = (pa.types.is_list, pa.types.is_large_list)
 
 
-class Content:
+class ContentHasher:
     """The hash of a table that comes batch by batch; columns of texts or doubles, and lists and structs of them."""
 
     def __init__(self) -> None:

@@ -52,7 +52,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportedShape:
     """One shape as it was written: what it is, its query, the trainer's columns, its splits, its first row."""
 
     shape: str
@@ -73,7 +73,7 @@ def manifest(
     release: Release,
     content_hash: str,
     held_out: float,
-    shapes: Mapping[str, Exported],
+    shapes: Mapping[str, ExportedShape],
     licences: Mapping[str, str],
 ) -> dict[str, Any]:
     """Everything that says what this export is and how to make it again."""
@@ -121,7 +121,7 @@ def manifest(
     }
 
 
-def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, Exported]) -> str:
+def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, ExportedShape]) -> str:
     """The card: front matter that `datasets` reads, then what a person wants to know."""
     filled = {name: exported for name, exported in shapes.items() if exported.rows}
     parts = [
@@ -152,7 +152,7 @@ def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, Expo
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(release: Release, facts: Mapping[str, Any], filled: Mapping[str, Exported]) -> str:
+def _front_matter(release: Release, facts: Mapping[str, Any], filled: Mapping[str, ExportedShape]) -> str:
     import yaml
 
     total = sum(exported.rows for exported in filled.values())
@@ -169,7 +169,7 @@ def _front_matter(release: Release, facts: Mapping[str, Any], filled: Mapping[st
     return f"---\n{yaml.safe_dump(matter, sort_keys=False)}---"
 
 
-def _splits(exported: Exported) -> list[dict[str, str]]:
+def _splits(exported: ExportedShape) -> list[dict[str, str]]:
     """The splits that have rows, for `datasets` refuses a file without any."""
     filled = {name: next(iter(split.data)) for name, split in exported.splits.items() if split.rows}
     return [{"split": name, "path": f"{first.rpartition('/')[0]}/{name}-*.parquet"} for name, first in filled.items()]
@@ -184,7 +184,7 @@ def _licence(facts: Mapping[str, Any]) -> str | list[str]:
     return names if len(names) > 1 else names[0]
 
 
-def _described(exported: Exported) -> tuple[Any, ...]:
+def _described(exported: ExportedShape) -> tuple[Any, ...]:
     counts = (split.rows for split in exported.splits.values())
     left_out = exported.contaminated
     less = f"; {left_out} rows left out, whose prompts are in evaluation sets" if left_out else ""

@@ -29,14 +29,14 @@ import pyarrow.compute as pc
 from alignery import effects
 from warehouse.database.lock import exclusive
 from warehouse.export import shapes as formats
-from warehouse.export.content_hash import Content, digest
-from warehouse.export.dataset_card import Exported, Release, Split, manifest, render
+from warehouse.export.content_hash import ContentHasher, digest
+from warehouse.export.dataset_card import ExportedShape, Release, Split, manifest, render
 from warehouse.export.exported import IN_THE_WAY, holds_export, sha256
 from warehouse.export.selection import PROMPTS, Leaks, Selection, columns
 from warehouse.export.shard_writer import Shards
 from warehouse.lake import Lake
 from warehouse.query.time_travel import relations
-from warehouse.schema.tables import TABLES, LakeError, LakeFault, Row
+from warehouse.schema.tables import TABLES, LakeFailure, LakeUsageError, Row
 
 SHAPES = formats.SHAPES
 SPLITS = ("train", "test")
@@ -93,7 +93,7 @@ def export(
         selection: which rows are taken; all of them if left out.
 
     Raises:
-        LakeError: an unknown shape, a share or a number out of bounds, nothing to export, or another thing in the way.
+        LakeUsageError: an unknown shape, a share or number out of bounds, nothing to export, another thing in the way.
     """
     check(shapes, held_out, shard_rows)
     pinned.place.check_export(folder)
@@ -103,7 +103,7 @@ def export(
             left_out = sum(shape.contaminated for shape in written.values())
             empty = f"{', '.join(written)} has no rows at snapshot {release.snapshot_id}"
             empty += f" but {left_out} whose prompts are in evaluation sets" if left_out else ""
-            raise LakeError(f"{pinned.place}: nothing to export: {empty}; run `alignery refresh` first")
+            raise LakeUsageError(f"{pinned.place}: nothing to export: {empty}; run `alignery refresh` first")
         facts = describe(pinned, release, written, licences, draft, held_out)
         created = not holds_export(folder, facts)
         if created:
@@ -115,11 +115,13 @@ def export(
 def check(shapes: Sequence[str], held_out: float, shard_rows: int) -> None:
     """Refuse what no export can be made of."""
     if unknown := [name for name in shapes if name not in SHAPES]:
-        raise LakeError(f"no shape {unknown[0]!r}: there are {', '.join(SHAPES)}")
+        raise LakeUsageError(f"no shape {unknown[0]!r}: there are {', '.join(SHAPES)}")
     if not 0 <= held_out < 1:
-        raise LakeError(f"held out: got {held_out}, expected a share of the prompts from 0 to below 1, such as 0.05")
+        raise LakeUsageError(
+            f"held out: got {held_out}, expected a share of the prompts from 0 to below 1, such as 0.05"
+        )
     if shard_rows < 1:
-        raise LakeError(f"shard rows: got {shard_rows}, expected at least 1")
+        raise LakeUsageError(f"shard rows: got {shard_rows}, expected at least 1")
 
 
 def is_held_out(prompt: str, held_out: float = HELD_OUT) -> str:
@@ -139,7 +141,7 @@ def drafted(lake: Lake, folder: Path) -> Iterator[Path]:
             draft.mkdir(parents=True)
             yield draft
         except OSError as error:
-            raise LakeFault(
+            raise LakeFailure(
                 f"{folder}: the export cannot be written: {error}; mend that, or choose another folder"
             ) from error
         finally:
@@ -154,7 +156,7 @@ def write(
     held_out: float = HELD_OUT,
     shard_rows: int = SHARD_ROWS,
     selection: Selection | None = None,
-) -> dict[str, Exported]:
+) -> dict[str, ExportedShape]:
     """The data and provenance of each shape, streamed: no more than some batches are held in memory.
 
     DuckDB is held to one thread, for each takes buffers of its own: with two, joins and sorts of a million wide rows do
@@ -171,7 +173,7 @@ def write(
 def describe(
     pinned: Lake,
     release: Release,
-    written: Mapping[str, Exported],
+    written: Mapping[str, ExportedShape],
     licences: Mapping[str, str],
     draft: Path,
     held_out: float = HELD_OUT,
@@ -184,7 +186,7 @@ def describe(
     return facts
 
 
-def content_hash(written: Mapping[str, Exported]) -> str:
+def content_hash(written: Mapping[str, ExportedShape]) -> str:
     """One hash over the rows of every shape and split."""
     return digest(
         {name: {split: part.content for split, part in shape.splits.items()} for name, shape in written.items()}
@@ -192,12 +194,12 @@ def content_hash(written: Mapping[str, Exported]) -> str:
 
 
 def place(draft: Path, folder: Path) -> None:
-    """Move the finished draft to where it belongs, in one step. Raises LakeError where something stands there."""
+    """Move the finished draft to where it belongs, in one step. Raises LakeUsageError where something stands there."""
     try:
         with effects.EXPORT_RENAME:
             draft.rename(folder)
     except OSError as error:
-        raise LakeError(f"{folder}: {IN_THE_WAY}") from error
+        raise LakeUsageError(f"{folder}: {IN_THE_WAY}") from error
 
 
 def _shape(name: str, held_out: float, taken: str = "* EXCLUDE prompt_text", where: str = "") -> tuple[str, str]:
@@ -216,7 +218,7 @@ def _place_of(prompt: str) -> str:
 
 def _write(
     pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int, selection: Selection | None
-) -> Exported:
+) -> ExportedShape:
     about, query, where = *_shape(name, held_out), ""
     splits: list[_Writing] = []
     leaks = Leaks(selection.leaked if selection else None)
@@ -234,7 +236,7 @@ def _write(
                     split.add(batch.filter(mask))
         done = {split.name: split.finish() for split in splits}
     sample = next((split.sample for split in splits if split.sample), None)
-    return Exported(name, about, query, SHAPES[name], done, sample, leaks.count)
+    return ExportedShape(name, about, query, SHAPES[name], done, sample, leaks.count)
 
 
 def _selected(
@@ -275,7 +277,7 @@ def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         yield from reader
     except (pa.ArrowException, OSError) as error:
         told = f"the lake failed while it was read: {' '.join(str(error).split())[:400]}"
-        raise LakeFault(f"{told}; where memory ran out, allow more, as with ALIGNERY_MEMORY=2GB") from error
+        raise LakeFailure(f"{told}; where memory ran out, allow more, as with ALIGNERY_MEMORY=2GB") from error
 
 
 class _Writing:
@@ -291,7 +293,7 @@ class _Writing:
         columns: Sequence[str],
         shard_rows: int,
     ) -> None:
-        self.name, self._draft, self._content = name, draft, Content()
+        self.name, self._draft, self._content = name, draft, ContentHasher()
         self.sample: Row | None = None
         others = [column for column in schema.names if column not in (*columns, "held_out", PROMPTS)]
         self._shards = [

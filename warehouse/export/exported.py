@@ -8,7 +8,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from warehouse.schema.tables import LakeError
+from warehouse.schema.tables import LakeUsageError
 
 IN_THE_WAY = "something that is no export stands there; move it away, or choose another folder"
 
@@ -17,7 +17,7 @@ def holds_export(folder: Path, facts: Mapping[str, Any]) -> bool:
     """Whether the folder holds this very export; False where there is nothing.
 
     Raises:
-        LakeError: something else stands there.
+        LakeUsageError: something else stands there.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
@@ -25,13 +25,15 @@ def holds_export(folder: Path, facts: Mapping[str, Any]) -> bool:
         there = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         found = _layout(there)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LakeError(f"{folder}: {IN_THE_WAY}") from error
+        raise LakeUsageError(f"{folder}: {IN_THE_WAY}") from error
     if found != _layout(facts):
         what = f"another export stands there (snapshot {there['snapshot_id']}, content {found[0][:12]})"
-        raise LakeError(f"{folder}: {what}; move it away, or choose another folder")
+        raise LakeUsageError(f"{folder}: {what}; move it away, or choose another folder")
     for name, file in there["files"].items():
         if not (folder / name).is_file() or sha256(folder / name) != file["sha256"]:
-            raise LakeError(f"{folder / name}: not as its export's manifest says; delete that export, to make it again")
+            raise LakeUsageError(
+                f"{folder / name}: not as its export's manifest says; delete that export, to make it again"
+            )
     return True
 
 

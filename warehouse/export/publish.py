@@ -22,14 +22,14 @@ from warehouse.export.selection import Selection
 from warehouse.lake import Lake
 from warehouse.query import status
 from warehouse.query.snapshots import check_name
-from warehouse.schema.tables import LakeError, LakeFault, Row
+from warehouse.schema.tables import LakeFailure, LakeUsageError, Row
 
 Beside = Callable[[Mapping[str, int]], Mapping[str, Sequence[Row]]]
 PUBLISHED = ("sft", "preferences", "qac")
 
 
 @dataclass(frozen=True)
-class Tagged:
+class Tag:
     """A named snapshot. `created` is false where it had that name already."""
 
     tag: str
@@ -81,7 +81,7 @@ def publish(
         beside: rows of each view → rows of other tables that belong to the tag, committed with it.
 
     Raises:
-        LakeError: a bad name, a tag that holds other content, nothing to publish, or a folder in the way.
+        LakeUsageError: a bad name, a tag that holds other content, nothing to publish, or a folder in the way.
     """
     if tag is not None:
         check_name(lake, tag)
@@ -98,7 +98,7 @@ def tag(
     run_id: str,
     message: str | None = None,
     beside: Beside = lambda rows: {},
-) -> Tagged:
+) -> Tag:
     """Name a snapshot, so that maintenance keeps it; nothing is exported. Naming it so again commits nothing.
 
     Args:
@@ -107,15 +107,15 @@ def tag(
         beside: rows of each view → rows of other tables that belong to the tag, committed with it.
 
     Raises:
-        LakeError: a bad name, or one that another snapshot has.
+        LakeUsageError: a bad name, or one that another snapshot has.
     """
     check_name(lake, name)
     # The lock under which `publish` writes tags.
     with exclusive(lake.place, "publish", f"tagging {name}"):
         if row := next((row for row in status.tags(lake) if row["name"] == name), None):
             if row["snapshot_id"] == snapshot or (snapshot is None and _nothing_since(lake, row["snapshot_id"])):
-                return Tagged(name, row["snapshot_id"], row["content_hash"], json.loads(row["rows"]), created=False)
-            raise LakeError(
+                return Tag(name, row["snapshot_id"], row["content_hash"], json.loads(row["rows"]), created=False)
+            raise LakeUsageError(
                 f"the tag {name} names snapshot {row['snapshot_id']}, not {snapshot or lake.snapshot()}; choose "
                 f"another, e.g. {lake.next_tag()}"
             )
@@ -126,12 +126,14 @@ def tag(
                 written = write(pinned, PUBLISHED, Path(draft))
         except OSError as error:
             where = tempfile.gettempdir()
-            raise LakeFault(f"{where}: the tag's rows cannot be written: {error.strerror}; make room there") from error
+            raise LakeFailure(
+                f"{where}: the tag's rows cannot be written: {error.strerror}; make room there"
+            ) from error
         counts, content = {shape: part.rows for shape, part in written.items()}, content_hash(written)
         entry = {"name": name, "snapshot_id": snapshot, "content_hash": content, "rows": json.dumps(counts)}
         rows = {"tags": [entry | {"message": message}], **beside(counts)}
         lake.write_all(rows, run_id=run_id, message=f"tag {name}")
-    return Tagged(name, snapshot, content, counts, created=True)
+    return Tag(name, snapshot, content, counts, created=True)
 
 
 def _nothing_since(lake: Lake, snapshot: int) -> bool:
@@ -157,7 +159,7 @@ def _publish(
         written = write(pinned, PUBLISHED, draft, selection=selection)
         rows = {name: shape.rows for name, shape in written.items()}
         if not any(rows.values()):
-            raise LakeError(
+            raise LakeUsageError(
                 f"{lake.home}: nothing to publish, {', '.join(rows)} are empty; run `alignery refresh` first"
             )
         content = content_hash(written)
@@ -209,7 +211,7 @@ def _tagged(lake: Lake, tag: str | None, content: str) -> Release | None:
     # A tag that was only named says which snapshot; its rows are those of the publication, which may leave some out.
     if row["content_hash"] != content and row["export_path"] is not None:
         made = f"{row['created_at']:%Y-%m-%d} from snapshot {row['snapshot_id']}"
-        raise LakeError(
+        raise LakeUsageError(
             f"the tag {tag} exists (of {made}) and holds other rows; choose another, e.g. {lake.next_tag()}"
         )
     return Release(row["name"], row["snapshot_id"], row["run_id"], row["message"], row["created_at"])

@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from warehouse.export.shapes import SHAPES
-from warehouse.schema.tables import LakeError, quoted
+from warehouse.schema.tables import LakeUsageError, quoted
 
 # The SQL of the text that a shape's model learns to say, by the column that it stands in.
 _ANSWER = {
@@ -30,7 +30,7 @@ _CONTROL = """
     QUALIFY row_number() OVER (PARTITION BY held_out ORDER BY md5_number_lower(id))
         <= count(*) FILTER (well) OVER (PARTITION BY held_out)"""
 # (ids, answers) of a batch of rows → the ids of those that are too much like one before; it remembers what it saw.
-Marker = Callable[[Sequence[str], Sequence[str]], Iterable[str]]
+DuplicateMarker = Callable[[Sequence[str], Sequence[str]], Iterable[str]]
 PROMPTS = "evaluated"  # the column of the texts that `Leaks` looks at
 
 
@@ -51,15 +51,17 @@ class Selection:
     min_rating: float | None = None
     dimension: str = "accuracy"
     control: bool = False
-    duplicates: Callable[[], Marker] | None = None
+    duplicates: Callable[[], DuplicateMarker] | None = None
     alike: str = ""
     leaked: Callable[[str], bool] | None = None
 
     def __post_init__(self) -> None:
         if self.min_rating is not None and not 0 <= self.min_rating <= 5:
-            raise LakeError(f"least rating: got {self.min_rating}, expected 0 to 5; AlpaGasus's is 4.5")
+            raise LakeUsageError(f"least rating: got {self.min_rating}, expected 0 to 5; AlpaGasus's is 4.5")
         if self.control and self.min_rating is None:
-            raise LakeError("a control has the size of a selection; give the least rating that makes it, such as 4.5")
+            raise LakeUsageError(
+                "a control has the size of a selection; give the least rating that makes it, such as 4.5"
+            )
 
     @property
     def chooses(self) -> bool:
@@ -79,7 +81,7 @@ class Selection:
             offered: the shape's rows: id, held_out, and answer, as `columns` gives them.
 
         Raises:
-            LakeError: none of them is rated on the dimension, or none well enough.
+            LakeUsageError: none of them is rated on the dimension, or none well enough.
         """
         mark, count, kept = self.duplicates() if self.duplicates else None, 0, []
         for batch in offered:
@@ -106,12 +108,12 @@ class Selection:
             cursor.execute(f"SELECT count(*) FROM {name}").fetchall()[0][0] for name in ("scored", "chosen")
         )
         if not rated:
-            raise LakeError(
+            raise LakeUsageError(
                 f"no row of {shape} is rated on {self.dimension!r}; give the preset `line: {{rate: …}}` and run "
                 "`alignery refresh`, or name a dimension that the view scores has"
             )
         if not taken:
-            raise LakeError(
+            raise LakeUsageError(
                 f"none of {rated} rows of {shape} is rated {least:g} or more on {self.dimension}; ask for less"
             )
         how = "at random, as many as are rated" if self.control else "rated"

@@ -12,7 +12,7 @@ from warehouse.health.checks import Finding
 from warehouse.lake import Lake
 from warehouse.maintenance import data_files as files
 from warehouse.query import status
-from warehouse.schema.tables import LakeFault, Row, quoted
+from warehouse.schema.tables import LakeFailure, Row, quoted
 
 _BATCH = 500  # files asked for in one query
 
@@ -39,7 +39,7 @@ def _snapshots(lake: Lake) -> Iterator[tuple[str, int]]:
     yield "the newest snapshot", lake.snapshot()
     try:
         named = status.tags(lake)
-    except LakeFault:
+    except LakeFailure:
         return  # the file that holds the tags is itself among those of the newest snapshot
     for tag in named:
         yield f"tag {tag['name']}", tag["snapshot_id"]

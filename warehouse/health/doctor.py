@@ -14,19 +14,19 @@ from pathlib import Path
 from urllib.parse import quote
 
 from warehouse.database.catalog_copy import catalog_copy
-from warehouse.database.location import Place, place
+from warehouse.database.location import LakeLocation, as_location
 from warehouse.database.lock import holder
 from warehouse.health.checks import CHECKS, Finding, bounded
 from warehouse.health.data_files import data_files
 from warehouse.lake import Lake
-from warehouse.schema.tables import LakeError, LakeFault
+from warehouse.schema.tables import LakeFailure, LakeUsageError
 
 LOCKS = ("lake", "refresh", "publish")
 LOW, VERY_LOW = 2 << 30, 200 << 20  # free bytes below which a disk is a warning, a problem; our choice
 _BACKUP = "bring the catalog back from a backup; only it tells which Parquet files hold which rows, so delete none"
 
 
-def doctor(where: Path | Place, *, deep: bool = False) -> list[Finding]:
+def doctor(where: Path | LakeLocation, *, deep: bool = False) -> list[Finding]:
     """Look for everything that is known to go wrong.
 
     Args:
@@ -36,13 +36,13 @@ def doctor(where: Path | Place, *, deep: bool = False) -> list[Finding]:
     Returns:
         What is wrong, and one finding for each check that found nothing.
     """
-    where = place(where)
+    where = as_location(where)
     found = [*_disks(where), *(lost := list(_catalog(where)))]
     if lost:
         return found
     try:
         lake = Lake.open(where, read_only=True)
-    except (LakeError, LakeFault) as error:
+    except (LakeUsageError, LakeFailure) as error:
         return [*found, Finding("catalog", "problem", str(error), _BACKUP), *_remains(where)]
     with lake:
         found.append(Finding("catalog", "ok", f"{where} opens; the newest snapshot is {lake.snapshot()}", ""))
@@ -57,11 +57,11 @@ def _checked(name: str, check: Callable[[], Iterable[Finding]], well: str) -> li
     """What a check found; where a file that it reads is damaged, that."""
     try:
         return bounded(list(check())) or [Finding(name, "ok", well, "")]
-    except (LakeError, LakeFault) as error:
+    except (LakeUsageError, LakeFailure) as error:
         return [Finding(name, "problem", f"could not be looked at: {error}", "mend the files that are named first")]
 
 
-def _catalog(where: Place) -> Iterator[Finding]:
+def _catalog(where: LakeLocation) -> Iterator[Finding]:
     """A SQLite catalog that is gone or broken, and then what is left. (Postgres is asked when the lake is opened.)"""
     if where.on_postgres:
         return
@@ -74,7 +74,7 @@ def _catalog(where: Place) -> Iterator[Finding]:
         yield from _remains(where)
 
 
-def _broken(where: Place) -> str | None:
+def _broken(where: LakeLocation) -> str | None:
     try:
         copy = catalog_copy(where)
     except OSError as error:
@@ -95,7 +95,7 @@ def _quick_check(file: Path) -> str | None:
     return None if told == ["ok"] else "; ".join(" ".join(line.split()) for line in told)
 
 
-def _remains(where: Place) -> Iterator[Finding]:
+def _remains(where: LakeLocation) -> Iterator[Finding]:
     """What lies in the data folder of a lake whose catalog does not open."""
     if where.on_s3:
         yield Finding("files", "warning", f"the data in {where.folder} was not looked at", "list it with an S3 client")
@@ -105,11 +105,11 @@ def _remains(where: Place) -> Iterator[Finding]:
     yield Finding("files", "warning", what, "delete none of them" if there else "")
 
 
-def _parquet(where: Place) -> Iterator[Path]:
+def _parquet(where: LakeLocation) -> Iterator[Path]:
     return Path(where.folder).rglob("*.parquet") if not where.on_s3 else iter(())
 
 
-def _disks(where: Place) -> Iterator[Finding]:
+def _disks(where: LakeLocation) -> Iterator[Finding]:
     folders = {"home": where.home, "temporary files": where.home / "tmp"}
     folders |= {} if where.on_s3 else {"data": Path(where.folder)}
     free: dict[int, tuple[list[str], Path, int]] = {}
@@ -122,7 +122,7 @@ def _disks(where: Place) -> Iterator[Finding]:
         yield Finding("disk", state, f"{size >> 20:,} MiB free for {', '.join(names)} ({folder})", fix)  # type: ignore[arg-type]
 
 
-def _locks(where: Place) -> Iterator[Finding]:
+def _locks(where: LakeLocation) -> Iterator[Finding]:
     held = {name: who for name in LOCKS if (who := holder(where, name))}
     told = "; ".join(f"{name} is held by {who}" for name, who in held.items())
     yield Finding("locks", "ok", told or f"nobody holds {', '.join(LOCKS)}", "")

@@ -13,7 +13,7 @@ from uuid import UUID
 import duckdb
 
 from warehouse.database.connection import CATALOG, LAKE, as_rows, literal
-from warehouse.database.location import Place
+from warehouse.database.location import LakeLocation
 from warehouse.schema.tables import Row, quoted
 
 SMALL = 64 << 20  # bytes below which a file is worth merging
@@ -25,7 +25,7 @@ def name(path: str) -> str:
     return path.rpartition("/")[2]
 
 
-def known(cursor: duckdb.DuckDBPyConnection, place: Place) -> list[Row]:
+def known(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> list[Row]:
     """Every data file of the catalog, by table and age.
 
     Its table, path, rows and bytes; the snapshots that wrote its rows (`first` to `last`), and the one from which on
@@ -55,7 +55,7 @@ def scheduled(cursor: duckdb.DuckDBPyConnection) -> dict[str, datetime]:
     return {name(path): since for path, since in cursor.fetchall()}
 
 
-def listed(cursor: duckdb.DuckDBPyConnection, place: Place) -> dict[str, Row]:
+def listed(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> dict[str, Row]:
     """Name → path, bytes and time of last change of each Parquet file in the data folder."""
     # The content is not selected, so it is not read: on S3 this is one listing.
     pattern = quoted(f"{literal(place.folder)}**/*.parquet")
@@ -63,7 +63,7 @@ def listed(cursor: duckdb.DuckDBPyConnection, place: Place) -> dict[str, Row]:
     return {name(row["path"]): row for row in as_rows(cursor)}
 
 
-def is_data(path: str, place: Place) -> bool:
+def is_data(path: str, place: LakeLocation) -> bool:
     """Whether a file of the data folder is named as DuckLake names a data file, and stands where it would."""
     return re.fullmatch(rf"[^/]+/[^/]+/{_UUID.pattern}", path.removeprefix(place.folder)) is not None
 
@@ -76,7 +76,7 @@ def strays(cursor: duckdb.DuckDBPyConnection, there: dict[str, Row]) -> dict[str
     return {key: row for key, row in there.items() if key not in ours}
 
 
-def foreign(cursor: duckdb.DuckDBPyConnection, place: Place, there: Iterable[Row]) -> list[Row]:
+def foreign(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, there: Iterable[Row]) -> list[Row]:
     """Those of the files that are older than this lake, so they are another one's.
 
     A file's name says when it was made (UUIDv7), and copying does not change that; else its last change does. Files of

@@ -22,12 +22,12 @@ from typing import Any
 import duckdb
 
 from alignery import effects
-from warehouse.database.connection import LAKE, as_rows, sign
+from warehouse.database.connection import LAKE, as_rows, set_commit_message
 from warehouse.database.lock import exclusive
 from warehouse.lake import Lake
 from warehouse.maintenance import data_files
 from warehouse.maintenance.data_files import SMALL
-from warehouse.schema.tables import LakeError, LakeFault, Row, quoted
+from warehouse.schema.tables import LakeFailure, LakeUsageError, Row, quoted
 
 KEEP, AGE = timedelta(days=7), timedelta(hours=1)
 MINIMUM_AGE = timedelta(hours=1)
@@ -65,11 +65,11 @@ def duration(text: str) -> timedelta:
     """A time in words: '90m', '1h', '7d' or '2w'.
 
     Raises:
-        LakeError: it is none.
+        LakeUsageError: it is none.
     """
     found = re.fullmatch(r"(\d{1,5})([mhdw])", text)
     if not found:
-        raise LakeError(f"got the time {text!r}, expected a number and a unit, such as 90m, 1h, 7d or 2w")
+        raise LakeUsageError(f"got the time {text!r}, expected a number and a unit, such as 90m, 1h, 7d or 2w")
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
@@ -77,10 +77,10 @@ def check_age(age: timedelta) -> None:
     """Refuse an age at which a file may still be in use.
 
     Raises:
-        LakeError: it is too short.
+        LakeUsageError: it is too short.
     """
     if age < MINIMUM_AGE:
-        raise LakeError(
+        raise LakeUsageError(
             f"got an age of {_words(age)}, expected at least {_words(MINIMUM_AGE)}: a reader may still have a younger "
             "file open, or a writer may be about to commit it"
         )
@@ -118,8 +118,8 @@ def apply(lake: Lake, *, keep: timedelta = KEEP, age: timedelta = AGE, tell: Tel
         tell: takes a line for each step that is done.
 
     Raises:
-        LakeError: `age` is too short.
-        LakeFault: a step failed; those before it are done, and it itself is not.
+        LakeUsageError: `age` is too short.
+        LakeFailure: a step failed; those before it are done, and it itself is not.
     """
     check_age(age)
     # A publication names the snapshot that it has read when it is done, which must then still be there.
@@ -167,7 +167,7 @@ def _merge(lake: Lake, table: str, tell: Tell) -> None:
         merged = sum(row["files_processed"] for row in as_rows(cursor))
         if merged < 2:
             return 0
-        sign(cursor, f"maintain: {merged} files of {table} merged", {"maintain": table})
+        set_commit_message(cursor, f"maintain: {merged} files of {table} merged", {"maintain": table})
         with effects.COMMIT:
             cursor.execute("COMMIT")
         return merged
@@ -277,7 +277,7 @@ def _delete(cursor: duckdb.DuckDBPyConnection, function: str, limit: datetime, a
     call = f"CALL ducklake_{function}('{LAKE}', older_than => {quoted(limit.isoformat())}::TIMESTAMPTZ"
     would = {data_files.name(path) for (path,) in cursor.execute(f"{call}, dry_run => true)").fetchall()}
     if more := would - allowed:
-        raise LakeFault(
+        raise LakeFailure(
             f"ducklake_{function} would delete {len(more)} files that are needed or too young, such as {min(more)}; "
             "nothing was deleted: run `alignery doctor`, and report this with the version of DuckDB"
         )

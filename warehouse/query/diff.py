@@ -10,7 +10,7 @@ import duckdb
 from warehouse.export.publish import PUBLISHED
 from warehouse.lake import Lake
 from warehouse.query.records import is_in, shortened
-from warehouse.query.time_travel import STANDING, asked, scratch, stand
+from warehouse.query.time_travel import VERSIONED_TABLES, define_schema_at, fetch_rows, read_transaction
 from warehouse.schema.tables import Row
 
 SAMPLES = 3
@@ -24,9 +24,9 @@ def diff(lake: Lake, a: int, b: int, samples: int = SAMPLES) -> dict[str, Any]:
         preferences, each `_a` and `_b`. `principles`: critiques, revisions and changed, each `_a` and `_b`.
         `views`: name, a, b, new, gone, and a few of both as `new_samples` and `gone_samples`.
     """
-    with scratch(lake) as cursor:
-        stand(cursor, "a", a)
-        stand(cursor, "b", b)
+    with read_transaction(lake) as cursor:
+        define_schema_at(cursor, "a", a)
+        define_schema_at(cursor, "b", b)
         for view in PUBLISHED:
             # Ids and topics alone: the texts stay where they are.
             cursor.execute(
@@ -45,16 +45,16 @@ def diff(lake: Lake, a: int, b: int, samples: int = SAMPLES) -> dict[str, Any]:
 
 def _time(cursor: duckdb.DuckDBPyConnection, snapshot: int) -> datetime:
     query = f"SELECT snapshot_time AS time FROM ducklake_snapshots('lake') WHERE snapshot_id = {int(snapshot)}"
-    return asked(cursor, query)[0]["time"]
+    return fetch_rows(cursor, query)[0]["time"]
 
 
 def _tables(cursor: duckdb.DuckDBPyConnection) -> list[Row]:
     counts = " UNION ALL ".join(
         f"SELECT {place} AS place, '{name}' AS name, (SELECT count(*) FROM a.{name}) AS a,"
         f" (SELECT count(*) FROM b.{name}) AS b"
-        for place, name in enumerate(STANDING)
+        for place, name in enumerate(VERSIONED_TABLES)
     )
-    return asked(cursor, f"SELECT name, a, b, b - a AS new FROM ({counts}) ORDER BY place")
+    return fetch_rows(cursor, f"SELECT name, a, b, b - a AS new FROM ({counts}) ORDER BY place")
 
 
 def _topics(cursor: duckdb.DuckDBPyConnection) -> list[Row]:
@@ -87,16 +87,16 @@ def _sides(cursor: duckdb.DuckDBPyConnection, rows: str, key: str, held: tuple[s
         f"count(*) FILTER (held = '{name}' AND side = '{side}') AS {name}_{side}" for name in held for side in "ab"
     )
     grown = f"abs({held[0]}_b - {held[0]}_a) DESC, {held[0]}_b DESC, {key}"
-    return asked(cursor, f"SELECT {key}, {counts} FROM ({rows}) GROUP BY {key} ORDER BY {grown}")
+    return fetch_rows(cursor, f"SELECT {key}, {counts} FROM ({rows}) GROUP BY {key} ORDER BY {grown}")
 
 
 def _view(cursor: duckdb.DuckDBPyConnection, view: str, samples: int) -> Row:
     a, b = (f"SELECT id FROM diff_{view} WHERE side = '{side}'" for side in "ab")
     found = {"a": a, "b": b, "new": f"{b} EXCEPT {a}", "gone": f"{a} EXCEPT {b}"}
     counts = ", ".join(f"(SELECT count(*) FROM ({query})) AS {name}" for name, query in found.items())
-    (row,) = asked(cursor, f"SELECT '{view}' AS name, {counts}")
+    (row,) = fetch_rows(cursor, f"SELECT '{view}' AS name, {counts}")
     for name in ("new", "gone"):
-        ids = [one["id"] for one in asked(cursor, f"FROM ({found[name]}) ORDER BY id LIMIT {int(samples)}")]
+        ids = [one["id"] for one in fetch_rows(cursor, f"FROM ({found[name]}) ORDER BY id LIMIT {int(samples)}")]
         row[f"{name}_samples"] = _samples(cursor, ids)
     return row
 
@@ -109,7 +109,7 @@ def _samples(cursor: duckdb.DuckDBPyConnection, ids: list[str]) -> list[Row]:
         f"SELECT id, instruction_id, {shortened('text')} AS text FROM {table} WHERE {is_in('id', ids)}"
         for table in ("responses", "revisions", "corrections")
     )
-    return asked(
+    return fetch_rows(
         cursor,
         f"SELECT x.id, i.topic, {shortened('i.text')} AS prompt, x.text FROM ({texts}) x"
         " JOIN instructions i ON i.id = x.instruction_id ORDER BY x.id",

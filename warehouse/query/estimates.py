@@ -11,7 +11,7 @@ _REQUESTS = 1000  # the newest of a model, from which its pace is told
 _OWN = ("id", "run_id", "created_at", "source")  # what the probe measured is then in the lake
 
 
-def measured(lake: Lake, fingerprints: Iterable[str]) -> dict[str, Row]:
+def step_costs(lake: Lake, fingerprints: Iterable[str]) -> dict[str, Row]:
     """What finished work took, by fingerprint of its step; work whose replies were only read again is left out.
 
     Returns:
@@ -80,6 +80,6 @@ def same(plan: list[Row], rows: list[Row]) -> bool:
     return one == other
 
 
-def held(lake: Lake, plan_id: str) -> list[Row]:
+def estimate_vs_actual(lake: Lake, plan_id: str) -> list[Row]:
     """How a plan held so far: its rows of the view `plan_vs_actual`."""
     return lake.rows(f"SELECT * FROM plan_vs_actual WHERE plan_id = {quoted(plan_id)}")

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 import duckdb
 
-from warehouse.query.time_travel import asked
+from warehouse.query.time_travel import fetch_rows
 from warehouse.schema.tables import RECORDS, TABLES, Row, quoted, sql_type
 
 BOUND = 2000  # characters of one text that are read, where not all of it is wanted
@@ -54,7 +54,7 @@ def starting_with(cursor: duckdb.DuckDBPyConnection, prefix: str, *, exactly: bo
     tables = " UNION ALL ".join(
         f"SELECT '{t}' AS record_table, id FROM {t} WHERE {test}" for t in (*RECORDS, "attempts")
     )
-    return asked(cursor, f"FROM ({tables}) ORDER BY id LIMIT {_CANDIDATES}")
+    return fetch_rows(cursor, f"FROM ({tables}) ORDER BY id LIMIT {_CANDIDATES}")
 
 
 def nodes(
@@ -72,19 +72,19 @@ def nodes(
     """
     selects = " UNION ALL ".join(f"{_select(table, bound)} WHERE {where}" for table in tables)
     cut = "" if limit is None else f" LIMIT {limit}"
-    return asked(cursor, f"FROM ({selects}) ORDER BY created_at, id{cut}")
+    return fetch_rows(cursor, f"FROM ({selects}) ORDER BY created_at, id{cut}")
 
 
 def wrote(cursor: duckdb.DuckDBPyConnection, found: Sequence[Row], bound: int | None) -> list[Row]:
     """The nodes with what wrote them: step, prompt_id, prompt (its text), principle (its words), model, seed …"""
     calls = is_in("id", {node["attempt_id"] for node in found if node["attempt_id"]})
-    attempts = asked(
+    attempts = fetch_rows(
         cursor,
         f"SELECT id, step, prompt_id, prompt_hash, model, seed, try_number, inputs FROM attempts WHERE {calls}",
     )
     hashes = {row["prompt_hash"] for row in attempts} | {node["principle_hash"] for node in found}
     listed = is_in("hash", {hash for hash in hashes if hash})
-    words = asked(cursor, f"SELECT hash, {shortened('source', bound)} AS source FROM prompts WHERE {listed}")
+    words = fetch_rows(cursor, f"SELECT hash, {shortened('source', bound)} AS source FROM prompts WHERE {listed}")
     said = {row["hash"]: row["source"] for row in words}
     by_id = {row.pop("id"): row for row in attempts}
     silent = dict.fromkeys(("step", "prompt_id", "prompt_hash", "model", "seed", "try_number", "inputs"))

@@ -8,8 +8,8 @@ import duckdb
 
 from warehouse.lake import Lake
 from warehouse.query.records import is_in, shortened
-from warehouse.query.time_travel import asked, scratch
-from warehouse.schema.tables import LakeError, Row, quoted
+from warehouse.query.time_travel import fetch_rows, read_transaction
+from warehouse.schema.tables import LakeUsageError, Row, quoted
 
 
 def rejects(
@@ -30,12 +30,12 @@ def rejects(
         seed, run_id, created_at.
 
     Raises:
-        LakeError: no such step or run.
+        LakeUsageError: no such step or run.
     """
     # What is settled: work of a step, and candidates of a gate.
     settled = "(SELECT step, run_id FROM attempts WHERE final UNION ALL SELECT step, run_id FROM candidates)"
     ran = f"starts_with(run_id, {quoted(run)})" if run else "true"
-    with scratch(lake) as cursor:
+    with read_transaction(lake) as cursor:
         wanted = [ran]
         if step:
             _check_step(cursor, step)
@@ -45,7 +45,7 @@ def rejects(
         if reason:
             words = quoted(reason.lower())
             wanted.append(f"(contains(lower(reason), {words}) OR contains(lower(kind), {words}))")
-        found = asked(
+        found = fetch_rows(
             cursor,
             "SELECT r.step, r.reason, r.state, r.times, r.lost, r.lost / s.settled AS share, r.ids FROM (SELECT step,"
             " if(min(reason) = max(reason), min(reason), kind) AS reason, state, count(*) AS times,"
@@ -66,7 +66,7 @@ def rejects(
 def _samples(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str, Row]:
     """The rejected rows of these ids, each with the text of the instruction that it answers."""
     these = is_in("id", ids)
-    rows = asked(
+    rows = fetch_rows(
         cursor,
         f"SELECT id, {shortened('raw_text')} AS text, NULL AS similarity, NULL AS nearest, model, seed, run_id,"
         f" created_at, parents FROM attempts WHERE {these} UNION ALL SELECT id, {shortened('text')}, similarity,"
@@ -74,7 +74,7 @@ def _samples(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str,
         f" step = 'self_instruct.instances_gate' THEN parents ELSE [] END FROM candidates WHERE {these}",
     )
     parents = is_in("id", {parent for row in rows for parent in row["parents"]})
-    found = asked(cursor, f"SELECT id, {shortened('text')} AS text FROM instructions WHERE {parents}")
+    found = fetch_rows(cursor, f"SELECT id, {shortened('text')} AS text FROM instructions WHERE {parents}")
     asked_about = {row["id"]: row["text"] for row in found}
     for row in rows:
         row["about"] = next((asked_about[id] for id in row.pop("parents") if id in asked_about), None)
@@ -83,11 +83,11 @@ def _samples(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str,
 
 def _check_step(cursor: duckdb.DuckDBPyConnection, step: str) -> None:
     steps = "(SELECT step FROM attempts UNION SELECT step FROM candidates)"
-    known = [row["step"] for row in asked(cursor, f"SELECT step FROM {steps} ORDER BY step")]
+    known = [row["step"] for row in fetch_rows(cursor, f"SELECT step FROM {steps} ORDER BY step")]
     if step not in known:
-        raise LakeError(f"no step {step!r}; there are {', '.join(known)}")
+        raise LakeUsageError(f"no step {step!r}; there are {', '.join(known)}")
 
 
 def _check_run(cursor: duckdb.DuckDBPyConnection, run: str) -> None:
-    if not asked(cursor, f"SELECT 1 AS one FROM runs WHERE starts_with(id, {quoted(run)}) LIMIT 1"):
-        raise LakeError(f"no run {run!r}; see `alignery status`")
+    if not fetch_rows(cursor, f"SELECT 1 AS one FROM runs WHERE starts_with(id, {quoted(run)}) LIMIT 1"):
+        raise LakeUsageError(f"no run {run!r}; see `alignery status`")

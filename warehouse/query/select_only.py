@@ -16,7 +16,7 @@ from typing import Any
 import duckdb
 
 from alignery.untrusted import excerpt
-from warehouse.schema.tables import LakeError, quoted
+from warehouse.schema.tables import LakeUsageError, quoted
 
 # Table functions that read the lake and what DuckDB says of itself, or nothing at all.
 TABLE_FUNCTIONS = {
@@ -84,7 +84,7 @@ def checked(db: duckdb.DuckDBPyConnection, query: str) -> str:
     """The statement to execute: the query itself, once it is known to be one SELECT that only reads the lake.
 
     Raises:
-        LakeError: it is something else; the message says what.
+        LakeUsageError: it is something else; the message says what.
     """
     if (explain := _EXPLAIN.match(query)) is None:
         _check(db, query)
@@ -102,19 +102,19 @@ def _check(db: duckdb.DuckDBPyConnection, query: str) -> None:
         if tree["error_type"] == "not implemented":
             kinds = _kinds(db, query)
             hint = "; a PIVOT must name its values: ON x IN (…)" if kinds == "CREATE, SELECT" else ""
-            raise LakeError(f"the query holds {kinds}, {_ONLY}{hint}")
-        raise LakeError(f"the query cannot be read: {excerpt(tree['error_message'])}; mend its SQL")
+            raise LakeUsageError(f"the query holds {kinds}, {_ONLY}{hint}")
+        raise LakeUsageError(f"the query cannot be read: {excerpt(tree['error_message'])}; mend its SQL")
     statements = tree["statements"]
     if len(statements) != 1:
-        raise LakeError(f"the query holds {', '.join(['SELECT'] * len(statements)) or 'nothing'}, {_ONLY}")
+        raise LakeUsageError(f"the query holds {', '.join(['SELECT'] * len(statements)) or 'nothing'}, {_ONLY}")
     for fault in _faults(statements[0]):
-        raise LakeError(f"the query {fault}; a query reads the lake's tables and views, and nothing else")
+        raise LakeUsageError(f"the query {fault}; a query reads the lake's tables and views, and nothing else")
 
 
 def _tree(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
     """DuckDB's parse tree of the text, or its error."""
     if "\0" in query or (not query.isascii() and query.encode(errors="replace").decode() != query):
-        raise LakeError("the query holds a character that is no text (NUL, or half of one); type it again")
+        raise LakeUsageError("the query holds a character that is no text (NUL, or half of one); type it again")
     if not duckdb.tokenize(query):  # nothing, or comments alone
         return {"statements": []}
     with db.cursor() as cursor:
@@ -123,7 +123,9 @@ def _tree(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
     try:
         tree: dict[str, Any] = json.loads(found[0])
     except RecursionError as error:
-        raise LakeError("the query is nested too deeply to be checked; split it into CTEs or shorter terms") from error
+        raise LakeUsageError(
+            "the query is nested too deeply to be checked; split it into CTEs or shorter terms"
+        ) from error
     return tree
 
 

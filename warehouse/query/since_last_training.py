@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from warehouse.lake import Lake
 from warehouse.query import status
-from warehouse.schema.tables import LakeError, Row
+from warehouse.schema.tables import LakeUsageError, Row
 
 
 @dataclass(frozen=True)
-class Fresh:
+class TagDelta:
     """What came in between two tags, after the older one's snapshot.
 
     Args:
@@ -40,22 +40,22 @@ class Fresh:
         return self.duplicates / self.candidates if self.candidates else 0.0
 
 
-def fresh(lake: Lake, tag: str | None = None) -> Fresh:
+def tag_delta(lake: Lake, tag: str | None = None) -> TagDelta:
     """What a published tag brought; the newest one when left out.
 
     Raises:
-        LakeError: no such tag is published.
+        LakeUsageError: no such tag is published.
     """
     published = [row for row in status.tags(lake) if row["export_path"]]
     named = [row for row in published if tag in (None, row["name"])]
     if not named:
-        raise LakeError(f"no tag {tag or ''!r} is published: there are {[row['name'] for row in published]}")
+        raise LakeUsageError(f"no tag {tag or ''!r} is published: there are {[row['name'] for row in published]}")
     until = named[-1]
     since = _trained(lake, published, until)
     after = since["snapshot_id"] if since else -1
     with Lake.open(lake.place, snapshot=until["snapshot_id"]) as then:
         (counts,) = then.rows(_COUNTS, [after] * 4)
-    return Fresh(until["name"], since["name"] if since else None, **counts)
+    return TagDelta(until["name"], since["name"] if since else None, **counts)
 
 
 def _trained(lake: Lake, published: list[Row], until: Row) -> Row | None:

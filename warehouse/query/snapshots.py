@@ -13,7 +13,7 @@ from warehouse.database.connection import LAKE
 from warehouse.export.dataset_card import Release
 from warehouse.lake import Lake
 from warehouse.query import status
-from warehouse.schema.tables import LakeError, Row, quoted
+from warehouse.schema.tables import LakeUsageError, Row, quoted
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
@@ -43,7 +43,7 @@ def resolve(lake: Lake, name: str) -> int:
     """The snapshot that a tag, a number, a date (its end), a time or an age (`30m`, `12h`, `7d`, `2w`) stands for.
 
     Raises:
-        LakeError: there is none of that name or from that time, or it has been expired.
+        LakeUsageError: there is none of that name or from that time, or it has been expired.
     """
     known = {row["name"]: row["snapshot_id"] for row in status.tags(lake)}
     if name in known:
@@ -53,17 +53,17 @@ def resolve(lake: Lake, name: str) -> int:
     if (moment := _moment(name)) is not None:
         return _as_of(lake, moment)
     there = f"the tags are {', '.join(known)}" if known else "there are no tags yet"
-    raise LakeError(
+    raise LakeUsageError(
         f"{name!r} is no tag, snapshot or time: {there}; a time is 2026-11-17, 2026-11-17T08:00, or an age such as "
         "12h or 7d; see `alignery snapshots`"
     )
 
 
-def released(lake: Lake, name: str) -> Release:
+def release_of(lake: Lake, name: str) -> Release:
     """What an export of the snapshot of that name is called; for a tag, as it was named.
 
     Raises:
-        LakeError: as `resolve` does.
+        LakeUsageError: as `resolve` does.
     """
     snapshot = resolve(lake, name)
     for row in status.tags(lake):
@@ -76,11 +76,11 @@ def released(lake: Lake, name: str) -> Release:
 def check_name(lake: Lake, name: str) -> None:
     """Refuse a tag's name that is no plain name, or that would be read as a number, a date or an age."""
     if not _NAME.fullmatch(name):
-        raise LakeError(
+        raise LakeUsageError(
             f"the tag {name!r} is no name; use a-z, 0-9, '.', '_' and '-', at most 100, e.g. {lake.next_tag()}"
         )
     if _NUMBER.fullmatch(name) or _moment(name) is not None:
-        raise LakeError(f"the tag {name!r} reads as a snapshot or a time; choose another, e.g. {lake.next_tag()}")
+        raise LakeUsageError(f"the tag {name!r} reads as a snapshot or a time; choose another, e.g. {lake.next_tag()}")
 
 
 def _moment(name: str) -> datetime | None:
@@ -101,10 +101,10 @@ def _kept(lake: Lake, snapshot: int, whose: str = "") -> int:
         return snapshot
     (ends,) = lake.rows(f"SELECT min(snapshot_id) AS first, max(snapshot_id) AS last FROM {_KEPT}")
     if 0 < snapshot < ends["last"]:
-        raise LakeError(
+        raise LakeUsageError(
             f"snapshot {snapshot}{whose} has been expired; see `alignery snapshots` for those that are left"
         )
-    raise LakeError(f"there is no snapshot {snapshot}{whose}; they go from {ends['first']} to {ends['last']}")
+    raise LakeUsageError(f"there is no snapshot {snapshot}{whose}; they go from {ends['first']} to {ends['last']}")
 
 
 def _as_of(lake: Lake, moment: datetime) -> int:
@@ -125,5 +125,7 @@ def _as_of(lake: Lake, moment: datetime) -> int:
     )
     left = " and ".join(f"{row['snapshot_id']} of {row['snapshot_time']:%Y-%m-%d %H:%M}" for row in nearest)
     if hidden["id"] is None:
-        raise LakeError(f"{moment:%Y-%m-%d %H:%M} UTC is before the lake, which begins with snapshot {left}")
-    raise LakeError(f"the snapshot of {moment:%Y-%m-%d %H:%M} UTC has been expired; the nearest that are left: {left}")
+        raise LakeUsageError(f"{moment:%Y-%m-%d %H:%M} UTC is before the lake, which begins with snapshot {left}")
+    raise LakeUsageError(
+        f"the snapshot of {moment:%Y-%m-%d %H:%M} UTC has been expired; the nearest that are left: {left}"
+    )

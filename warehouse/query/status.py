@@ -9,7 +9,7 @@ from typing import Any
 from alignery.untrusted import excerpt
 from warehouse.lake import Lake
 from warehouse.schema.migrate import VIEWS
-from warehouse.schema.tables import TABLES, LakeError, Row, quoted
+from warehouse.schema.tables import TABLES, LakeUsageError, Row, quoted
 
 _PATHS = ("path", "base_path", "model_path", "export_path")
 _BATCH = 8192  # rows of a streamed result at a time
@@ -26,7 +26,7 @@ def show(lake: Lake, name: str, limit: int = 5) -> list[Row]:
     """The newest rows of a table or view, the newest first.
 
     Raises:
-        LakeError: there is no table or view of that name.
+        LakeUsageError: there is no table or view of that name.
     """
     _check(name)
     order = "" if name in _SUMMARIES else "ORDER BY created_at DESC"
@@ -34,14 +34,14 @@ def show(lake: Lake, name: str, limit: int = 5) -> list[Row]:
 
 
 def count(lake: Lake, name: str) -> int:
-    """How many rows a table or view has. Raises LakeError as `show` does."""
+    """How many rows a table or view has. Raises LakeUsageError as `show` does."""
     _check(name)
     return int(lake.rows(f"SELECT count(*) AS n FROM {name}")[0]["n"])
 
 
 def _check(name: str) -> None:
     if name not in TABLES and name not in VIEWS:
-        raise LakeError(
+        raise LakeUsageError(
             f"the lake has no table or view {excerpt(name, 60)!r}; there are {', '.join([*TABLES, *VIEWS])}"
         )
 

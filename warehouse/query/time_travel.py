@@ -19,15 +19,15 @@ from warehouse.schema.migrate import VIEWS, view_sql
 from warehouse.schema.tables import TABLES, Row
 
 # In `tags` the column `snapshot_id` is the snapshot that is named, and hides the one that brought the row.
-STANDING = tuple(name for name in TABLES if name != "tags")
+VERSIONED_TABLES = tuple(name for name in TABLES if name != "tags")
 
 
 @contextmanager
-def scratch(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+def read_transaction(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
     """A cursor in one snapshot, for several statements with temporary tables of their own.
 
     Raises:
-        LakeFault: the lake cannot be read.
+        LakeFailure: the lake cannot be read.
     """
     with lake.cursor(views=True) as cursor:
         try:
@@ -39,7 +39,7 @@ def scratch(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
             raise errors.unreadable(lake.place, error) from error
 
 
-def stand(
+def define_schema_at(
     cursor: duckdb.DuckDBPyConnection, name: str, snapshot: int, sources: Mapping[str, str] | None = None
 ) -> None:
     """Define the schema `name`, in which every table (but `tags`) and view is as it was at a snapshot.
@@ -59,12 +59,12 @@ def stand(
         cursor.execute(f"CREATE OR REPLACE VIEW memory.{name}.{view} AS {view_sql(view)}")
 
 
-def move(cursor: duckdb.DuckDBPyConnection, name: str, snapshot: int) -> None:
-    """Let a schema that `stand` defined show another snapshot."""
+def set_snapshot(cursor: duckdb.DuckDBPyConnection, name: str, snapshot: int) -> None:
+    """Let a schema that `define_schema_at` defined show another snapshot."""
     cursor.execute(f"SET VARIABLE {name} = {int(snapshot)}")
 
 
-def asked(cursor: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
+def fetch_rows(cursor: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
     """The rows of a query."""
     cursor.execute(query)
     return as_rows(cursor)
@@ -74,4 +74,6 @@ def relations(cursor: duckdb.DuckDBPyConnection) -> dict[str, str]:
     """Where each table is read: in the lake, or through the stand-in of one that an older lake lacks or has smaller."""
     named = "SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main'"
     stand_ins = {name for (name,) in cursor.execute(named).fetchall()}
-    return {table: f"memory.main.{table}" if table in stand_ins else f"{LAKE}.main.{table}" for table in STANDING}
+    return {
+        table: f"memory.main.{table}" if table in stand_ins else f"{LAKE}.main.{table}" for table in VERSIONED_TABLES
+    }

@@ -18,9 +18,9 @@ import duckdb
 
 from warehouse.lake import Lake
 from warehouse.query.records import BOUND, has_any, is_in, nodes, starting_with, wrote
-from warehouse.query.time_travel import scratch
+from warehouse.query.time_travel import read_transaction
 from warehouse.query.trained_on import uses
-from warehouse.schema.tables import RECORDS, LakeError, Row
+from warehouse.schema.tables import RECORDS, LakeUsageError, Row
 
 SHORTEST = 6  # characters of an id that may stand for the whole of it
 NODES = 40  # ancestors, and as many descendants, that are told where not all are wanted
@@ -42,10 +42,10 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
         says beside; `cut`: the relations of which there are more; `uses`: see `training.uses`.
 
     Raises:
-        LakeError: no id begins so, or several do.
+        LakeUsageError: no id begins so, or several do.
     """
     bound, limit = (None, None) if full else (BOUND, NODES)
-    with scratch(lake) as cursor:
+    with read_transaction(lake) as cursor:
         table, whole = _find(cursor, id)
         pool, cut = _gathered(cursor, nodes(cursor, [table], is_in("id", [whole]), bound)[0], bound, limit)
         edges = _edges(pool.values())
@@ -69,9 +69,9 @@ def _find(cursor: duckdb.DuckDBPyConnection, id: str) -> tuple[str, str]:
         return exact[0]["record_table"], exact[0]["id"]
     if not found:
         said = f"is {id!r}; give {SHORTEST} characters of it at least" if len(id) < SHORTEST else f"begins with {id!r}"
-        raise LakeError(f"there is no record or attempt whose id {said}; see those of `alignery show attempts`")
+        raise LakeUsageError(f"there is no record or attempt whose id {said}; see those of `alignery show attempts`")
     names = ", ".join(f"{row['id']} ({row['record_table']})" for row in found)
-    raise LakeError(f"{id!r} begins several ids: {names}; give more of it")
+    raise LakeUsageError(f"{id!r} begins several ids: {names}; give more of it")
 
 
 def _gathered(

@@ -12,7 +12,7 @@ from warehouse.export.export import is_held_out
 from warehouse.lake import Lake
 from warehouse.query import status
 from warehouse.query.records import is_in
-from warehouse.query.time_travel import asked, move, stand
+from warehouse.query.time_travel import define_schema_at, fetch_rows, set_snapshot
 from warehouse.schema.tables import Row
 
 # The text whose hash says whether a row is held out of training; as in shapes/*.sql.
@@ -102,7 +102,7 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
     trained, found = models(lake), []
     views = dict.fromkeys((*_PUBLISHED, *(row["view"] for row in trained if row["view"])))
     for tag in status.tags(lake):
-        move(cursor, "held", tag["snapshot_id"])
+        set_snapshot(cursor, "held", tag["snapshot_id"])
         for view in views:
             held = _among(cursor, f"SELECT id FROM held.{view}", ids)
             readers = [row for row in trained if (row["tag"], row["view"]) == (tag["name"], view)]
@@ -121,7 +121,7 @@ def in_training(cursor: duckdb.DuckDBPyConnection, view: str, ids: Iterable[str]
 
 
 def _among(cursor: duckdb.DuckDBPyConnection, query: str, ids: Iterable[str]) -> list[str]:
-    return [row["id"] for row in asked(cursor, f"FROM ({query}) WHERE {is_in('id', ids)} ORDER BY id")]
+    return [row["id"] for row in fetch_rows(cursor, f"FROM ({query}) WHERE {is_in('id', ids)} ORDER BY id")]
 
 
 def _gather(cursor: duckdb.DuckDBPyConnection, instructions: Iterable[str]) -> None:
@@ -138,4 +138,4 @@ def _gather(cursor: duckdb.DuckDBPyConnection, instructions: Iterable[str]) -> N
             f"CREATE OR REPLACE TEMP TABLE kin_{table} AS SELECT snapshot_id, * FROM {table}"
             f" WHERE {column} IN (SELECT id FROM kin)"
         )
-    stand(cursor, "held", 0, {table: f"temp.kin_{table}" for table in _KIN})
+    define_schema_at(cursor, "held", 0, {table: f"temp.kin_{table}" for table in _KIN})

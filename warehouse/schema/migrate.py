@@ -13,10 +13,10 @@ import duckdb
 import pyarrow as pa
 
 from alignery import effects
-from warehouse.database.connection import LAKE, literal, sign
-from warehouse.database.location import Place
+from warehouse.database.connection import LAKE, literal, set_commit_message
+from warehouse.database.location import LakeLocation
 from warehouse.schema import tables as schema
-from warehouse.schema.tables import SCHEMA_VERSION, LakeError, quoted
+from warehouse.schema.tables import SCHEMA_VERSION, LakeUsageError, quoted
 
 # In this order: a later view may read an earlier one.
 VIEWS = (
@@ -65,11 +65,11 @@ def version(cursor: duckdb.DuckDBPyConnection) -> int | None:
     return int(found[0]) if found else None
 
 
-def bring_up(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
+def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> None:
     """Make the tables of a new lake, or run the migrations that an older one lacks; runs under the lake's lock.
 
     Raises:
-        LakeError: the lake was made by a newer version, or there are rows whose catalog is gone.
+        LakeUsageError: the lake was made by a newer version, or there are rows whose catalog is gone.
     """
     found = version(cursor)
     if found is None:
@@ -85,36 +85,36 @@ def bring_up(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
         _land(cursor, number, [*_statements(number), *comments])
 
 
-def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: Place) -> None:
+def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> None:
     """Rows without their catalog are rows that were lost: a new lake over them would hide it."""
     # A lake that died in the making has written to `versions` alone.
     pattern = quoted(f"{literal(place.folder)}**/*.parquet")
     found = cursor.execute(f"SELECT file FROM glob({pattern})").fetchall()
     if rows := [file for (file,) in found if "/versions/" not in file.removeprefix(place.folder)]:
-        raise LakeError(
+        raise LakeUsageError(
             f"{place}: {len(rows)} Parquet files are in {place.folder}, and the catalog that knows them is gone; bring "
             "it back from a backup (`alignery doctor` says more), or move the files away to begin anew"
         )
 
 
-def check(place: Place, found: int | None) -> None:
+def check(place: LakeLocation, found: int | None) -> None:
     """Refuse what is no lake, and a lake of a newer version. (An older one is read through stand-ins.)
 
     Raises:
-        LakeError: with what to do.
+        LakeUsageError: with what to do.
     """
     if found is None:
-        raise LakeError(
+        raise LakeUsageError(
             f"{place}: not a lake of alignery: it has no table 'versions'; mend the place, or choose another"
         )
     if found > SCHEMA_VERSION:
         known = f"the lake has schema version {found}, this alignery knows {SCHEMA_VERSION}"
-        raise LakeError(f"{place}: {known}; upgrade alignery")
+        raise LakeUsageError(f"{place}: {known}; upgrade alignery")
 
 
 def define_stand_ins(cursor: duckdb.DuckDBPyConnection) -> None:
     """Views in memory in the place of tables that an older lake, or an older snapshot of it, lacks."""
-    for statement in _stand_ins(cursor):
+    for statement in compat_views(cursor):
         cursor.execute(statement)
 
 
@@ -141,7 +141,7 @@ def _land(cursor: duckdb.DuckDBPyConnection, number: int, statements: Iterator[s
     for statement in statements:
         cursor.execute(statement)
     cursor.execute(f"INSERT INTO {LAKE}.versions VALUES ({number}, now())")
-    sign(cursor, f"schema version {number}", {"schema_version": number})
+    set_commit_message(cursor, f"schema version {number}", {"schema_version": number})
     with effects.COMMIT:
         cursor.execute("COMMIT")
 
@@ -152,7 +152,7 @@ def _statements(number: int) -> list[str]:
     return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]
 
 
-def _stand_ins(cursor: duckdb.DuckDBPyConnection) -> Iterator[str]:
+def compat_views(cursor: duckdb.DuckDBPyConnection) -> Iterator[str]:
     """Views in the place of tables that this snapshot does not have, or has with fewer columns."""
     there: dict[str, set[str]] = {}
     for table, column in cursor.execute(

@@ -25,15 +25,15 @@ _SQL = {TEXT: "VARCHAR", FLAG: "BOOLEAN", INT: "INTEGER", LONG: "BIGINT", REAL: 
 _SQL[WHEN] = "TIMESTAMPTZ"
 
 
-class LakeError(UsageError):
+class LakeUsageError(UsageError):
     """Something about the lake that the caller can mend; the message is one sentence that says how."""
 
 
-class RowRefused(LakeError):
+class RowRefused(LakeUsageError):
     """A row does not fit its table, or contradicts what is there; the message names table and field."""
 
 
-class LakeFault(AligneryError, RuntimeError):
+class LakeFailure(AligneryError, RuntimeError):
     """The lake failed under way: a full disk, a server that is gone, a file that was lost. What had been acknowledged
     is there; the message is one sentence that says what happened and what to do."""
 
@@ -197,9 +197,9 @@ TABLES: dict[str, pa.Schema] = RECORDS | LEDGER
 
 
 def table(name: str) -> pa.Schema:
-    """The schema of a table. Raises LakeError naming the tables when there is none of that name."""
+    """The schema of a table. Raises LakeUsageError naming the tables when there is none of that name."""
     if name not in TABLES:
-        raise LakeError(f"the lake has no table {name!r}; its tables are {', '.join(TABLES)}")
+        raise LakeUsageError(f"the lake has no table {name!r}; its tables are {', '.join(TABLES)}")
     return TABLES[name]
 
 
@@ -232,7 +232,9 @@ def comments(catalog: str) -> Iterator[str]:
 
 
 def quoted(text: str) -> str:
-    """A SQL string literal. Raises LakeError where the text has half characters: bytes that were no UTF-8."""
+    """A SQL string literal. Raises LakeUsageError where the text has half characters: bytes that were no UTF-8."""
     if any("\ud800" <= char <= "\udfff" for char in text):
-        raise LakeError(f"got '{excerpt(text, 100)}', expected UTF-8; mend the setting or the name that it comes from")
+        raise LakeUsageError(
+            f"got '{excerpt(text, 100)}', expected UTF-8; mend the setting or the name that it comes from"
+        )
     return "'" + text.replace("'", "''") + "'"

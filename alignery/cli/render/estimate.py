@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from alignery.cli.render.console import as_json, console, plain, say, short, table
 
 if TYPE_CHECKING:
-    from alignery.pipeline.estimate import Foresight
+    from alignery.pipeline.estimate import Estimate
 
 _FIGURES = {"calls": "calls", "tokens_in": "tokens in", "tokens_out": "tokens out", "minutes": "minutes"}
 
 
-def planned(foresight: Foresight, json: bool) -> None:
+def planned(foresight: Estimate, json: bool) -> None:
     """The table of a plan, each figure with its interval; then what it rests on."""
     if json:
         return as_json(foresight)

@@ -17,7 +17,7 @@ from alignery.cli.render import estimate
 from alignery.cli.render.console import as_json, console, line, plain, say, short, table
 
 if TYPE_CHECKING:
-    from warehouse.export.publish import Tagged
+    from warehouse.export.publish import Tag
 
 SAMPLE = 240  # characters of a sample
 MOST = 15  # rows of a table that has a row for each topic, principle or reason
@@ -83,7 +83,7 @@ def _what(snapshot: Mapping[str, Any]) -> str:
     return f"{snapshot['message'] or 'the lake was made'}{names}"
 
 
-def tagged(done: Tagged, json: bool) -> None:
+def tagged(done: Tag, json: bool) -> None:
     if json:
         return as_json(done)
     counts = ", ".join(f"{count} {view}" for view, count in done.rows.items())

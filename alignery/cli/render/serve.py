@@ -13,7 +13,7 @@ from alignery.cli.render import console as terminal
 from alignery.cli.render.console import console, plain, say
 
 if TYPE_CHECKING:
-    from flows.bootstrap import Bootstrapped
+    from flows.bootstrap import BootstrapResult
     from flows.deploy import Served
 
 
@@ -33,7 +33,7 @@ def started(served: Sequence[Served], api: str, login: Path | None, as_json: boo
     sys.stdout.flush()
 
 
-def bootstrapped(done: Bootstrapped, as_json: bool) -> None:
+def bootstrapped(done: BootstrapResult, as_json: bool) -> None:
     """The rounds, the gate's words on each, and why there is no further one."""
     if as_json:
         return terminal.as_json(done)

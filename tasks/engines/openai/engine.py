@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.openai import chat, option_probs
-from tasks.engines.openai.http import Busy, Doubtful, Failed, Slow, Trouble, Unreachable, Wire
+from tasks.engines.openai.http import Busy, Failed, RequestError, Suspect, TimedOut, Unreachable, Wire
 from tasks.engines.openai.replicas import SUSPECT, Replica, Replicas
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling
 from tasks.engines.specs import OpenAISpec
@@ -43,7 +43,7 @@ _T = TypeVar("_T")
 
 
 @dataclass
-class _Woes:
+class RetryState:
     """What one request has been through."""
 
     since: float = math.inf  # its first trouble
@@ -204,7 +204,7 @@ class ServerEngine:
 
         What it cannot read is no answer.
         """
-        content, woes = None if body is None else json.dumps(body).encode(), _Woes()
+        content, woes = None if body is None else json.dumps(body).encode(), RetryState()
         while True:
             # One that kills the server takes all others under way with it. So those that broke twice go one at a time:
             # the guilty one then fails without them.
@@ -216,7 +216,7 @@ class ServerEngine:
                     if path in (CHAT, TEXT):  # another answer does not prove that the model lives
                         self.replicas.answered(replica)
                     return found, time.perf_counter() - sent
-                except Trouble as trouble:
+                except RequestError as trouble:
                     await self._bear(replica, trouble, woes)
                 except RequestRefused as refusal:
                     if fix := chat.advice(body or {}, str(refusal)):
@@ -225,7 +225,7 @@ class ServerEngine:
                 finally:
                     self.replicas.leave(replica)
 
-    async def _bear(self, replica: Replica, trouble: Trouble, woes: _Woes) -> None:
+    async def _bear(self, replica: Replica, trouble: RequestError, woes: RetryState) -> None:
         """Wait until the request may be sent again; its place stays taken, so that a server in trouble gets less.
 
         Raises:
@@ -238,7 +238,7 @@ class ServerEngine:
             raise EngineDown(f"{replica.url} answered nothing for {limit_s:g} s; last: {trouble}", recoverable=True)
         if isinstance(trouble, Unreachable):
             self.replicas.take_out(replica, trouble)
-        elif isinstance(trouble, Doubtful):
+        elif isinstance(trouble, Suspect):
             woes.tries += 1
             # One that is out and back again after each try does answer others.
             if await self.replicas.vouch(replica) or woes.tries > self._spec.retries + 1:
@@ -256,7 +256,7 @@ class ServerEngine:
         elif replica.nurse is None:
             await self._rest(replica, trouble, woes.tries)
 
-    async def _rest(self, replica: Replica, trouble: Trouble, number: int) -> None:
+    async def _rest(self, replica: Replica, trouble: RequestError, number: int) -> None:
         """As long as Retry-After says and a little more, else a pause that doubles, with jitter."""
         told, spec = trouble.pause_s, self._spec
         if told is None:
@@ -267,10 +267,10 @@ class ServerEngine:
         else:
             self.replicas.take_out(replica, trouble)
 
-    async def _is_own_fault(self, replica: Replica, trouble: Trouble, woes: _Woes) -> bool:
+    async def _is_own_fault(self, replica: Replica, trouble: RequestError, woes: RetryState) -> bool:
         # What ran out of time is tried once more and not `retries` times: each try may cost minutes.
-        woes.breaks += not isinstance(trouble, Slow)
-        woes.tries += max(1, self._spec.retries - woes.tries) if isinstance(trouble, Slow) else 1
+        woes.breaks += not isinstance(trouble, TimedOut)
+        woes.tries += max(1, self._spec.retries - woes.tries) if isinstance(trouble, TimedOut) else 1
         replica.failures += 1
         if woes.tries > self._spec.retries:
             # One more try went to a server that had just shown that it lives.

@@ -1,6 +1,6 @@
 """One request over HTTP: how it is sent, how long and how big its answer may be, and what an answer means.
 
-What brings no answer is a `Trouble`, whose kind says whom it speaks of; what the server says of the request itself is
+What brings no answer is a `RequestError`, whose kind says whom it speaks of; what the server says of the request is
 `RequestRefused`. No limit stands here: all are the spec's.
 """
 
@@ -31,7 +31,7 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # a surrogate, in JSON's way of writin
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
-class Trouble(Exception):
+class RequestError(Exception):
     """A request that brought no answer. `pause_s` is what Retry-After asked for, if it was said."""
 
     def __init__(self, words: str, pause_s: float | None = None) -> None:
@@ -39,23 +39,23 @@ class Trouble(Exception):
         self.pause_s = pause_s
 
 
-class Unreachable(Trouble):
+class Unreachable(RequestError):
     """Nobody listens at the address: the request was never sent."""
 
 
-class Busy(Trouble):
+class Busy(RequestError):
     """The server has too much to do: HTTP 429 or 529, or 503 with a Retry-After."""
 
 
-class Doubtful(Trouble):
+class Suspect(RequestError):
     """Refused in a way that speaks of the address, the model or the key, and now and then of one request: 401, 404 …"""
 
 
-class Failed(Trouble):
+class Failed(RequestError):
     """The server broke down over it, hung up, or said what is no completion."""
 
 
-class Slow(Failed):
+class TimedOut(Failed):
     """It took longer than the spec allows."""
 
 
@@ -112,14 +112,14 @@ class Wire:
                 return response, b""
             return response, await self._body(response)
 
-    def _trouble(self, error: Exception, limit_s: float) -> Trouble:
+    def _trouble(self, error: Exception, limit_s: float) -> RequestError:
         match error:
             case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.ClientHttpProxyError():
                 return Unreachable(_named(error))
             case aiohttp.SocketTimeoutError():
-                return Slow(f"nothing came for {self._silence:g} s (read_timeout_s)")
+                return TimedOut(f"nothing came for {self._silence:g} s (read_timeout_s)")
             case TimeoutError():
-                return Slow(f"no whole answer within {limit_s:g} s (see timeout_s)")
+                return TimedOut(f"no whole answer within {limit_s:g} s (see timeout_s)")
         return Failed(_named(error))
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
@@ -156,7 +156,7 @@ class Wire:
             raise Busy(said, pause_s)
         if status in FAILING or status < 200 or (status >= 500 and status != 501):
             raise Failed(said, pause_s)
-        raise Doubtful(said)
+        raise Suspect(said)
 
     def _object(self, body: bytes) -> dict[str, Any] | None:
         """The JSON object of a body, without secrets: a gateway may say the key again, in any field."""

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from tasks.engines.openai.http import Doubtful, Trouble, Wire
+from tasks.engines.openai.http import RequestError, Suspect, Wire
 from tasks.engines.protocol import EngineDown, RequestRefused
 from tasks.engines.specs import OpenAISpec
 
@@ -35,7 +35,7 @@ class Replica:
     held: int = 0  # places taken: requests on their way, and those that wait before they try again
     failures: int = 0  # in a row
     heard: float = -math.inf  # when it last answered anybody, our own question included
-    trouble: Trouble | None = None
+    trouble: RequestError | None = None
     nurse: asyncio.Task[None] | None = None
     doubt: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -104,7 +104,7 @@ class Replicas:
                     self.take_out(replica, trouble)
         return replica.heard > now
 
-    def take_out(self, replica: Replica, trouble: Trouble) -> None:
+    def take_out(self, replica: Replica, trouble: RequestError) -> None:
         """Send it nothing before it has answered a question; it is asked again and again, after longer pauses."""
         replica.trouble = trouble
         if replica.nurse or self._fault:
@@ -127,13 +127,13 @@ class Replicas:
             pause_s = min(self._spec.longest_pause_s, pause_s * 2)
         self._lives(replica)
 
-    async def _ask(self, replica: Replica) -> Trouble | None:
+    async def _ask(self, replica: Replica) -> RequestError | None:
         """What is wrong with it, if it cannot answer a small question. To refuse one is to answer."""
         try:
             await self._question(replica.wire)
         except RequestRefused:
             return None
-        except Trouble as trouble:
+        except RequestError as trouble:
             return trouble
         return None
 
@@ -167,12 +167,12 @@ class Replicas:
 
     def _despair(self) -> None:
         """Give up at once where waiting helps nobody: each of them says that address, model or key is wrong."""
-        if all(one.nurse and isinstance(one.trouble, Doubtful) for one in self.all):
+        if all(one.nurse and isinstance(one.trouble, Suspect) for one in self.all):
             self._give_up()
 
     def _give_up(self) -> None:
         told = "; ".join(f"{one.url} ({one.trouble})" for one in self.all)
-        if all(isinstance(one.trouble, Doubtful) for one in self.all):
+        if all(isinstance(one.trouble, Suspect) for one in self.all):
             return self._end(
                 f"{told} refuses any request; check base_url, model and the key in the environment variable "
                 f"{self._spec.api_key_env}",

@@ -29,8 +29,8 @@ from tasks.engines.specs import TransformersSpec
 from tasks.engines.tokenization import check_length, encode, encode_options
 from tasks.engines.transformers.batch import Decoder, Row, score
 
-PREFILL = 16384  # padded prompt tokens read at once; bounds memory
-PATIENCE = 8  # steps that a newcomer waits for company before it joins the running batch
+MAX_PREFILL_TOKENS = 16384  # padded prompt tokens read at once; bounds memory
+MAX_JOIN_WAIT_STEPS = 8  # steps that a newcomer waits for company before it joins the running batch
 
 
 @dataclass
@@ -155,7 +155,7 @@ class TransformersEngine:
         running = self._decoder.living
         count = min(len(self._rows), self._spec.batch_size - running)
         self._waited += 1
-        if count <= 0 or (count * 8 < running and self._waited < PATIENCE):
+        if count <= 0 or (count * 8 < running and self._waited < MAX_JOIN_WAIT_STEPS):
             return []
         self._waited = 0
         chosen = _nearest(self._rows, count)
@@ -176,10 +176,10 @@ _Asked = TypeVar("_Asked", Row, _Choice)
 
 
 def _nearest(waiting: Sequence[_Asked], count: int) -> list[_Asked]:
-    """The oldest and those whose prompts are nearest to its length, at most `count` and PREFILL padded tokens."""
+    """The oldest and those nearest to its prompt in length: at most `count`, and MAX_PREFILL_TOKENS padded tokens."""
     length = len(waiting[0].prompt)
     near = sorted(waiting, key=lambda one: abs(len(one.prompt) - length))[:count]
-    return near[: max(1, PREFILL // max(len(one.prompt) for one in near))]
+    return near[: max(1, MAX_PREFILL_TOKENS // max(len(one.prompt) for one in near))]
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:

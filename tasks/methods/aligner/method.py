@@ -23,7 +23,7 @@ from tasks.filters.heuristics import answer_fault
 from tasks.methods.base import AnswerConfig
 from tasks.methods.respond import method as respond
 from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage
-from tasks.step import Rejected, Row, Step, Unparsed
+from tasks.step import ParseError, Rejected, Row, Step
 
 _LABEL = re.compile(r"\s*(?:##\s*)?(?:the\s+)?(?:correction|corrected answer)\s*:\s*", re.IGNORECASE)
 
@@ -80,7 +80,7 @@ def correct(library: Library, config: Config) -> Step:
     def read(reply: str, row: Row) -> list[Row]:
         text = strip_label(reply)
         if not text:
-            raise Unparsed("nothing after the label")
+            raise ParseError("nothing after the label")
         if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
             raise Rejected(fault)
         return [{"template_id": prompt.hash, "text": text, "is_copy": text == row["response"]}]

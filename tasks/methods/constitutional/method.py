@@ -23,7 +23,7 @@ from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
 from tasks.methods.base import AnswerConfig
 from tasks.stage import INSTRUCTION, Context, Stage, prompt_row
-from tasks.step import Rejected, Row, Step, Unparsed
+from tasks.step import ParseError, Rejected, Row, Step
 
 _OPENING = r"(?:(?:sure|certainly|of course|absolutely|ok|okay|yes)\b[,.!]*\s*)?"
 _ANNOUNCED = r"(?:here(?:['’]s| is)|below is|this is|the following is)"
@@ -163,7 +163,7 @@ def strip_preamble(reply: str) -> str:
 
 def _said(reply: str) -> str:
     if not (text := strip_preamble(reply)):
-        raise Unparsed("nothing after the preamble")
+        raise ParseError("nothing after the preamble")
     return text
 
 

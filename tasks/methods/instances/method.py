@@ -24,7 +24,7 @@ from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.methods.base import MethodConfig
 from tasks.stage import INSTRUCTION, SOURCE, Context, Stage, prompt_row
-from tasks.step import Row, Step, Unparsed
+from tasks.step import ParseError, Row, Step
 
 Form = Literal["input_first", "output_first"]
 FORMS: dict[Form, bool] = {"input_first": False, "output_first": True}  # by whether it is a classification task
@@ -151,31 +151,31 @@ def stands_alone(rows: Sequence[Row]) -> bool:
 
 
 def verdict(reply: str) -> bool:
-    """Whether the reply says yes. Raises Unparsed if its first word is neither yes nor no."""
+    """Whether the reply says yes. Raises ParseError if its first word is neither yes nor no."""
     first = re.match(r"[\W_]*([a-z]+)\b", reply, re.IGNORECASE)
     said = first[1].casefold() if first else ""
     if said not in ("yes", "no"):
-        raise Unparsed("neither yes nor no")
+        raise ParseError("neither yes nor no")
     return said == "yes"
 
 
 def input_first(reply: str) -> list[_Pair]:
     """Input and output of each example: "Example 1", perhaps "Input: …", then "Output: …".
 
-    An example without "Output:" has an empty one. Raises Unparsed if no example has any.
+    An example without "Output:" has an empty one. Raises ParseError if no example has any.
     """
     head, *rest = _EXAMPLE.split(reply)
     pieces = [head, *rest] if _OUTPUT.search(head) or not rest else rest
     if not any(_OUTPUT.search(piece) for piece in pieces):
-        raise Unparsed("no line starts with 'Output:'")
+        raise ParseError("no line starts with 'Output:'")
     return [_pair(piece) for piece in pieces if piece.strip()]
 
 
 def output_first(reply: str) -> list[_Pair]:
-    """Input and output of each example: "Label: …", then "Input: …". Raises Unparsed if there is no label."""
+    """Input and output of each example: "Label: …", then "Input: …". Raises ParseError if there is no label."""
     _, *pieces = _LABEL.split(reply)
     if not pieces:
-        raise Unparsed("no line starts with 'Label:'")
+        raise ParseError("no line starts with 'Label:'")
     pairs = []
     for piece in pieces:
         label, *given = _INPUT.split(_EXAMPLE.split(piece)[0], maxsplit=1)

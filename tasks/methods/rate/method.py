@@ -23,7 +23,7 @@ from tasks.engines import Sampling
 from tasks.filters.heuristics import TRUNCATED
 from tasks.methods.base import MethodConfig
 from tasks.stage import INSTRUCTION, Context, Stage
-from tasks.step import Rejected, Row, Step, Unparsed
+from tasks.step import ParseError, Rejected, Row, Step
 
 NO_SCORE = "no score on the first line"
 _MARKS = re.compile(r"[\s*_`]+")
@@ -84,11 +84,11 @@ def parse(reply: str, dimension: str) -> tuple[float, str]:
     The line may name the dimension ("Accuracy: 4.5", "Score: 4.5/5") and say nothing else.
 
     Raises:
-        Unparsed: the line is anything else.
+        ParseError: the line is anything else.
     """
     line, _, rest = reply.strip().partition("\n")
     label = rf"(?:(?:{dimension} )?(?:score|rating)|{dimension})? ?[:=]? ?"
     found = re.fullmatch(label + _SCORE, _MARKS.sub(" ", line).strip(), re.IGNORECASE)
     if found is None:
-        raise Unparsed(NO_SCORE)
+        raise ParseError(NO_SCORE)
     return float(found[1]), rest.strip()

@@ -28,7 +28,7 @@ from tasks.methods.base import MethodConfig
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.methods.self_instruct.method import draw, instruction_row, numbered, numbered_items, pick
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Stage, prompt_row
-from tasks.step import Row, Step, Unparsed
+from tasks.step import ParseError, Row, Step
 
 CUT = "cut short: the last of a reply that reached max_tokens"
 KNOWN = "the type has this topic"
@@ -206,14 +206,14 @@ def answered(reply: str, first: int, hints: int, continues: bool) -> list[tuple[
     """Place of the hint (from 0) and text of each question; the first hint has the number `first`.
 
     Raises:
-        Unparsed: no list, or one that begins anew, so that it cannot be told which hint a question belongs to.
+        ParseError: no list, or one that begins anew, so that it cannot be told which hint a question belongs to.
     """
     items = numbered(reply, first if continues else None)
     if items[0][0] < first:
-        raise Unparsed("the list does not go on from the examples")
+        raise ParseError("the list does not go on from the examples")
     found = [(number - first, text) for number, text in items if 0 <= number - first < hints]
     if not found:
-        raise Unparsed("no question has the number of a hint")
+        raise ParseError("no question has the number of a hint")
     return found
 
 

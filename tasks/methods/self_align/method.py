@@ -30,7 +30,7 @@ from tasks.filters.heuristics import APOLOGY, answer_fault, loops, opens_with_ap
 from tasks.methods.base import AnswerConfig
 from tasks.methods.respond.method import carry
 from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage, prompt_row
-from tasks.step import Rejected, Row, Step, Unparsed
+from tasks.step import ParseError, Rejected, Row, Step
 
 MARKER = "Answer:"
 LEAK = "leak: repeats the prompt's own words"
@@ -102,16 +102,16 @@ def parse(reply: str) -> tuple[str, str]:
     """The thought and the answer of a reply: `<thought>`, a line starting `Answer:`, the answer.
 
     Raises:
-        Unparsed: one of the three is missing.
+        ParseError: one of the three is missing.
     """
     thought, *after = _MARKED.split(reply, maxsplit=1)
     if not after:
-        raise Unparsed("no line starts with 'Answer:'")
+        raise ParseError("no line starts with 'Answer:'")
     thought = _LABEL.sub("", thought, count=1).strip() if _LABEL.match(thought) else thought.strip()
     if not thought:
-        raise Unparsed("no thought before 'Answer:'")
+        raise ParseError("no thought before 'Answer:'")
     if not after[0].strip():
-        raise Unparsed("nothing after 'Answer:'")
+        raise ParseError("nothing after 'Answer:'")
     return thought, after[0].strip()
 
 
@@ -149,11 +149,11 @@ def _reader(
     def read(reply: str, row: Row, complete: bool = True) -> list[Row]:
         thought, text = parse(reply)
         if not thought.casefold().startswith(identity.casefold()):
-            raise Unparsed("the thought does not begin by saying who speaks")
+            raise ParseError("the thought does not begin by saying who speaks")
         if not (names := cited(thought, rules)):
-            raise Unparsed("the thought cites no rule")
+            raise ParseError("the thought cites no rule")
         if not complete and not (text := whole_words(text)):
-            raise Unparsed("nothing after 'Answer:'")
+            raise ParseError("nothing after 'Answer:'")
         if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
             raise Rejected(fault)
         if config.reject_apologies and opens_with_apology(text):

@@ -28,7 +28,7 @@ from tasks.filters.heuristics import instruction_fault
 from tasks.filters.rouge import RougePool
 from tasks.methods.base import MethodConfig
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Stage
-from tasks.step import Row, Step, Unparsed
+from tasks.step import ParseError, Row, Step
 
 DUPLICATE = "near-duplicate: ROUGE-L"
 _BATCH = 64  # compared with the pool at once
@@ -176,7 +176,7 @@ def numbered_items(reply: str, continues: bool) -> list[str]:
         continues: the prompt ended in a number, so the text before the reply's first number is an item too.
 
     Raises:
-        Unparsed: no item is there.
+        ParseError: no item is there.
     """
     return [text for _, text in numbered(reply, 0 if continues else None)]
 
@@ -190,7 +190,7 @@ def numbered(reply: str, first: int | None) -> list[tuple[int, str]]:
             the prompt did not.
 
     Raises:
-        Unparsed: no item is there.
+        ParseError: no item is there.
     """
     head, *rest = _NUMBER.split(reply)
     pieces = [(int(number), piece) for number, piece in zip(rest[::2], rest[1::2], strict=True)]
@@ -198,7 +198,7 @@ def numbered(reply: str, first: int | None) -> list[tuple[int, str]]:
         pieces = [(first, head), *pieces]
     items = [(number, " ".join(re.split(r"\n\s*\n", piece.strip(), maxsplit=1)[0].split())) for number, piece in pieces]
     if not (found := [(number, item) for number, item in items if item]):
-        raise Unparsed("no numbered list")
+        raise ParseError("no numbered list")
     return found
 
 

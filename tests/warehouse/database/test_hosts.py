@@ -16,9 +16,9 @@ from lake_rows import commit, instruction
 from servers import Postgres
 from test_races import KEYS, check_whole, hold, until, write
 
-from warehouse import Lake, LakeError, LakeFault, Place, lake
+from warehouse import Lake, LakeFailure, LakeLocation, LakeUsageError, lake
 from warehouse.database import lock
-from warehouse.database.connection import LAKE, sign
+from warehouse.database.connection import LAKE, set_commit_message
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["warehouse", "psycopg", "pandas"])
@@ -26,20 +26,20 @@ WORK = KEYS[:30]
 
 
 @pytest.fixture
-def place(tmp_path: Path, database: str) -> Place:
-    return Place(tmp_path / "home", database)
+def place(tmp_path: Path, database: str) -> LakeLocation:
+    return LakeLocation(tmp_path / "home", database)
 
 
-def race(place: Place, run_id: str, landed) -> None:
+def race(place: LakeLocation, run_id: str, landed) -> None:
     """Commit each of the same keys as a chunk of its own, looking first as a run does."""
     try:
         with Lake.open(place) as found:
             landed.put(sum(write(found, [key], run_id) for key in WORK if found.pending([key])))
-    except LakeFault as fault:
+    except LakeFailure as fault:
         landed.put(str(fault))
 
 
-def race_unlocked(place: Place, run_id: str, landed) -> None:
+def race_unlocked(place: LakeLocation, run_id: str, landed) -> None:
     """The same with the lock broken."""
 
     @contextmanager
@@ -50,7 +50,7 @@ def race_unlocked(place: Place, run_id: str, landed) -> None:
     race(place, run_id, landed)
 
 
-def raced(place: Place, target) -> list[int | str]:
+def raced(place: LakeLocation, target) -> list[int | str]:
     Lake.open(place).close()
     landed = PROCESSES.Queue()
     runs = [PROCESSES.Process(target=target, args=(place, f"run-{n}", landed)) for n in range(4)]
@@ -62,7 +62,7 @@ def raced(place: Place, target) -> list[int | str]:
     return counts
 
 
-def chunks(place: Place) -> int:
+def chunks(place: LakeLocation) -> int:
     with Lake.open(place, read_only=True) as found:
         check_whole(found)
         return found.rows("SELECT count(*) AS n FROM commits")[0]["n"]
@@ -90,7 +90,7 @@ def test_with_lock_and_fence_broken_rows_are_doubled(place):
     assert sum(counts) > len(WORK)
 
 
-def race_unprotected(place: Place, run_id: str, landed) -> None:
+def race_unprotected(place: LakeLocation, run_id: str, landed) -> None:
     opened = lake.connect
 
     def unfenced(*values: object, **options: object) -> duckdb.DuckDBPyConnection:
@@ -112,10 +112,10 @@ def test_a_commit_that_came_between_voids_ours_which_is_checked_again(place):
                 other = foreign._db.cursor()  # a program that knows nothing of the lock
                 other.execute("BEGIN")
                 other.execute(f"INSERT INTO {LAKE}.prompts VALUES ('h', 'p', 's', now())")
-                sign(other, "foreign", {})
+                set_commit_message(other, "foreign", {})
                 other.execute("COMMIT")
             cursor.execute(f"INSERT INTO {LAKE}.prompts VALUES ('h2', 'p', 's', now())")
-            sign(cursor, "ours", {})
+            set_commit_message(cursor, "ours", {})
             cursor.execute("COMMIT")
             return len(tries)
 
@@ -126,7 +126,7 @@ def test_a_commit_that_came_between_voids_ours_which_is_checked_again(place):
 
 @pytest.mark.flow
 def test_hosts_share_a_lake_whose_data_is_on_s3(tmp_path, database, bucket):
-    hosts = [Place(tmp_path / host, database, f"{bucket}/lake") for host in ("a", "b")]
+    hosts = [LakeLocation(tmp_path / host, database, f"{bucket}/lake") for host in ("a", "b")]
     fresh = multiprocessing.get_context("spawn")  # a fork server that was started before does not have the keys
     landed = fresh.Queue()
     runs = [fresh.Process(target=race, args=(host, "run", landed)) for host in hosts]
@@ -145,8 +145,8 @@ def test_hosts_share_a_lake_whose_data_is_on_s3(tmp_path, database, bucket):
 
 def test_s3_without_keys_says_which(tmp_path, database, bucket, monkeypatch):
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    with pytest.raises(LakeError, match="S3 needs AWS_SECRET_ACCESS_KEY in the environment"):
-        Lake.open(Place(tmp_path, database, f"{bucket}/lake"))
+    with pytest.raises(LakeUsageError, match="S3 needs AWS_SECRET_ACCESS_KEY in the environment"):
+        Lake.open(LakeLocation(tmp_path, database, f"{bucket}/lake"))
 
 
 def test_who_waits_on_postgres_says_for_whom(place, monkeypatch, caplog):
@@ -164,10 +164,10 @@ def test_who_waits_on_postgres_says_for_whom(place, monkeypatch, caplog):
 
 
 def test_a_lock_that_is_not_waited_for_names_its_holder(place, tmp_path):
-    for where in (place, Place(tmp_path)):
+    for where in (place, LakeLocation(tmp_path)):
         with (
             lock.exclusive(where, "refresh", "run-a"),
-            pytest.raises(LakeFault, match=f"'refresh' is held by pid {os.getpid()} on .*run-a"),
+            pytest.raises(LakeFailure, match=f"'refresh' is held by pid {os.getpid()} on .*run-a"),
             lock.exclusive(where, "refresh", "run-b", wait=False),
         ):
             pass
@@ -190,10 +190,10 @@ def test_a_server_that_went_away_is_a_sentence_and_the_work_goes_on_when_it_is_b
         assert commit(found, instructions=[instruction("i1")]) == 1
         server.stop("immediate")
         try:
-            with pytest.raises(LakeFault, match="Postgres server does not answer") as raised:
+            with pytest.raises(LakeFailure, match="Postgres server does not answer") as raised:
                 commit(found, instructions=[instruction("i2")])
             assert len(str(raised.value).splitlines()) == 1
-            with pytest.raises(LakeFault, match="Postgres server does not answer"):
+            with pytest.raises(LakeFailure, match="Postgres server does not answer"):
                 Lake.open(place, read_only=True)
         finally:
             server.start()
@@ -202,8 +202,8 @@ def test_a_server_that_went_away_is_a_sentence_and_the_work_goes_on_when_it_is_b
 
 
 def test_a_password_is_told_to_nobody(tmp_path):
-    where = Place(tmp_path, "postgres://me:s3cret@127.0.0.1:1/lake")
-    with pytest.raises(LakeFault, match="does not answer") as raised:
+    where = LakeLocation(tmp_path, "postgres://me:s3cret@127.0.0.1:1/lake")
+    with pytest.raises(LakeFailure, match="does not answer") as raised:
         Lake.open(where)
     assert "s3cret" not in str(raised.value)
     assert "s3cret" not in str(where)
@@ -219,12 +219,12 @@ def test_a_password_is_told_to_nobody(tmp_path):
     ],
 )
 def test_another_kind_of_place_is_refused(tmp_path, catalog, data, told):
-    with pytest.raises(LakeError, match=told):
-        Place(tmp_path, catalog, data)
+    with pytest.raises(LakeUsageError, match=told):
+        LakeLocation(tmp_path, catalog, data)
 
 
 def test_a_database_without_a_lake_is_left_alone_by_a_reader(place):
-    with pytest.raises(LakeError, match="the lake cannot be opened"):
+    with pytest.raises(LakeUsageError, match="the lake cannot be opened"):
         Lake.open(place, read_only=True)
     assert psycopg.connect(place.catalog).execute(
         "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"

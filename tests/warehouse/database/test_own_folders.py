@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from lake_rows import commit, fill, instruction
 
-from warehouse import Lake, LakeError, model_registry
-from warehouse.database.location import Place
+from warehouse import Lake, LakeUsageError, model_registry
+from warehouse.database.location import LakeLocation
 from warehouse.export.publish import publish, tag
 from warehouse.query import status, trained_on
 
@@ -36,7 +36,7 @@ def test_a_tag_that_is_named_again_is_the_same_until_work_comes(lake):
     again = tag(lake, "mine", run_id="r", beside=beside)
     assert (again.created, again.snapshot_id, lake.snapshot()) == (False, made.snapshot_id, stands)
     commit(lake, instructions=[instruction("later")])
-    with pytest.raises(LakeError, match=f"the tag mine names snapshot {made.snapshot_id}, not {lake.snapshot()}"):
+    with pytest.raises(LakeUsageError, match=f"the tag mine names snapshot {made.snapshot_id}, not {lake.snapshot()}"):
         tag(lake, "mine", run_id="r")
 
 
@@ -90,12 +90,12 @@ def test_a_copied_lake_uses_its_own_models_and_exports(lake, tmp_path):
     "folder", ["data", "data/x", "data/main/attempts", "journal", "models/x", "tmp", "", "new", "exports"]
 )
 def test_no_export_goes_among_what_the_lake_keeps(tmp_path, folder):
-    with pytest.raises(LakeError, match=r"the lake keeps for itself; choose one elsewhere, or in .*/home/exports"):
-        Place(tmp_path / "home").check_export(tmp_path / "home" / folder)
+    with pytest.raises(LakeUsageError, match=r"the lake keeps for itself; choose one elsewhere, or in .*/home/exports"):
+        LakeLocation(tmp_path / "home").check_export(tmp_path / "home" / folder)
 
 
 def test_no_export_goes_into_another_or_through_a_link(tmp_path):
-    place = Place(tmp_path / "home", data=str(tmp_path / "elsewhere"))
+    place = LakeLocation(tmp_path / "home", data=str(tmp_path / "elsewhere"))
     other = tmp_path / "home/exports/v1"
     other.mkdir(parents=True)
     (other / "manifest.json").write_text("{}")
@@ -105,7 +105,7 @@ def test_no_export_goes_into_another_or_through_a_link(tmp_path):
         ("elsewhere/x", "keeps"),
         ("link/data/x", "keeps"),
     ):
-        with pytest.raises(LakeError, match=why):
+        with pytest.raises(LakeUsageError, match=why):
             place.check_export(tmp_path / folder)
     place.check_export(tmp_path / "home/exports/v2")
     place.check_export(other)
@@ -113,10 +113,10 @@ def test_no_export_goes_into_another_or_through_a_link(tmp_path):
 
 
 def test_a_folder_that_duckdb_would_read_otherwise_is_refused(tmp_path):
-    with pytest.raises(LakeError, match="DuckDB takes a backslash for a separator"):
-        Place(tmp_path / "a\\b")
-    with pytest.raises(LakeError, match=r"in which \*, \? and \[ stand for a pattern"):
-        Place(tmp_path, data="s3://bucket/a*")
+    with pytest.raises(LakeUsageError, match="DuckDB takes a backslash for a separator"):
+        LakeLocation(tmp_path / "a\\b")
+    with pytest.raises(LakeUsageError, match=r"in which \*, \? and \[ stand for a pattern"):
+        LakeLocation(tmp_path, data="s3://bucket/a*")
 
 
 def test_show_counts_what_it_leaves_out(lake):

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from lake_rows import attempt, commit, instruction
 
-from warehouse import Lake, LakeFault, Place
+from warehouse import Lake, LakeFailure, LakeLocation
 from warehouse.database import lock
-from warehouse.database.location import place
+from warehouse.database.location import as_location
 
 KEYS = [f"k{n}" for n in range(40)]
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -131,7 +131,7 @@ def test_a_lock_file_that_is_deleted_while_it_is_taken_is_taken_anew(lake, monke
     monkeypatch.setattr(lock, "_taken", late)
     with lock.exclusive(lake.place, "lake", "the first"):
         with (
-            pytest.raises(LakeFault, match=r"held by pid .*: the first; wait"),
+            pytest.raises(LakeFailure, match=r"held by pid .*: the first; wait"),
             lock.exclusive(lake.place, "lake", "the second", wait=False),
         ):
             pass
@@ -156,8 +156,8 @@ def test_a_dead_holder_holds_nothing(lake):
     assert (lake.home / "lake.lock").read_text().endswith(": run run-1, test.step\n")
 
 
-def hold(home: Path | Place) -> None:
-    with lock.exclusive(place(home), "lake", "the dead"):
+def hold(home: Path | LakeLocation) -> None:
+    with lock.exclusive(as_location(home), "lake", "the dead"):
         time.sleep(60)
 
 

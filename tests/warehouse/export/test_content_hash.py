@@ -7,7 +7,7 @@ import struct
 import pyarrow as pa
 import pytest
 
-from warehouse.export.content_hash import Content
+from warehouse.export.content_hash import ContentHasher
 
 TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 ROWS = [
@@ -24,7 +24,7 @@ def table(rows=ROWS, text=None, turns=TURNS):
 
 
 def content(*batches):
-    found = Content()
+    found = ContentHasher()
     for batch in batches:
         found.add(batch)
     return found.hexdigest()

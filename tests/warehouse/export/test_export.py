@@ -12,12 +12,12 @@ import pytest
 import yaml
 from lake_rows import NASTY, commit, correction, fill, fill_further, instance, instruction, response, revision
 
-from warehouse import Lake, LakeError, LakeFault
+from warehouse import Lake, LakeFailure, LakeUsageError
 from warehouse.export import export as exporting
 from warehouse.export import shard_writer
 from warehouse.export.export import SHAPES, export
 from warehouse.export.publish import publish
-from warehouse.query.snapshots import released
+from warehouse.query.snapshots import release_of
 
 VIEWS = {"alpaca": "sft", "sharegpt": "sft"}  # where names differ
 MANY = 60
@@ -36,7 +36,7 @@ def place(text):
 
 def out(lake, shape="sft", folder=None, **options):
     """Export one shape, or several, of what the lake holds now, a third of the prompts held out."""
-    shapes, release = [shape] if isinstance(shape, str) else list(shape), released(lake, str(lake.snapshot()))
+    shapes, release = [shape] if isinstance(shape, str) else list(shape), release_of(lake, str(lake.snapshot()))
     options = {"held_out": 0.3, "licences": {"model-a": "Apache-2.0"}} | options
     with Lake.open(lake.home, snapshot=release.snapshot_id) as pinned:
         return export(pinned, shapes, folder or lake.home / "exports" / shapes[0], release=release, **options)
@@ -243,14 +243,16 @@ def test_exporting_over_an_export_changes_nothing_or_is_refused(filled, tmp_path
     assert (first.created, again.created) == (True, False)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == stamps
     for options in ({"shape": "qac"}, {"held_out": 0.5}, {"shard_rows": 3}):
-        with pytest.raises(LakeError, match=r"another export stands there .*move it away, or choose another folder"):
+        with pytest.raises(
+            LakeUsageError, match=r"another export stands there .*move it away, or choose another folder"
+        ):
             out(filled, folder=folder, **options)
     data = next((folder / "data").glob("test-*"))
     data.write_bytes(data.read_bytes()[:-1] + b"?")
-    with pytest.raises(LakeError, match=f"{data}: not as its export's manifest says"):
+    with pytest.raises(LakeUsageError, match=f"{data}: not as its export's manifest says"):
         out(filled, folder=folder)
     (folder / "manifest.json").write_text("[]")
-    with pytest.raises(LakeError, match="something that is no export stands there"):
+    with pytest.raises(LakeUsageError, match="something that is no export stands there"):
         out(filled, folder=folder)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -259,17 +261,17 @@ def test_what_cannot_be_exported_is_a_sentence(filled, unwritten, tmp_path):
     (tmp_path / "mine").mkdir()
     assert out(filled, folder=tmp_path / "mine").created  # an empty folder was made for it
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(LakeError, match="something that is no export"):
+    with pytest.raises(LakeUsageError, match="something that is no export"):
         out(filled, folder=tmp_path / "file")
-    with pytest.raises(LakeError, match="no shape 'chatml': there are sft, engrave, preferences, qac, "):
+    with pytest.raises(LakeUsageError, match="no shape 'chatml': there are sft, engrave, preferences, qac, "):
         out(filled, "chatml")
-    with pytest.raises(LakeError, match=r"held out: got 1\.5"):
+    with pytest.raises(LakeUsageError, match=r"held out: got 1\.5"):
         out(filled, held_out=1.5)
-    with pytest.raises(LakeError, match="shard rows: got 0"):
+    with pytest.raises(LakeUsageError, match="shard rows: got 0"):
         out(filled, shard_rows=0)
-    with pytest.raises(LakeError, match=r"nothing to export: sft has no rows at snapshot \d+"):
+    with pytest.raises(LakeUsageError, match=r"nothing to export: sft has no rows at snapshot \d+"):
         out(unwritten, folder=tmp_path / "none")
-    with pytest.raises(LakeFault, match=r"the export cannot be written: .*choose another folder"):
+    with pytest.raises(LakeFailure, match=r"the export cannot be written: .*choose another folder"):
         out(filled, folder=tmp_path / "file" / "below")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "mine"]
 
@@ -285,7 +287,7 @@ def test_a_lake_that_fails_under_way_is_a_sentence_and_leaves_nothing(filled, tm
     through = exporting._batches
     monkeypatch.setattr(exporting, "_batches", failing)
     monkeypatch.setattr(exporting, "_BATCH", 5)
-    with pytest.raises(LakeFault, match=r"while it was read: .*Out of Memory Error.*ALIGNERY_MEMORY=2GB"):
+    with pytest.raises(LakeFailure, match=r"while it was read: .*Out of Memory Error.*ALIGNERY_MEMORY=2GB"):
         out(filled, folder=tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
@@ -294,9 +296,9 @@ def test_a_tag_or_a_number_names_a_snapshot(lake, tmp_path):
     fill(lake, MANY)
     published = publish(lake, "v1", lake.home / "exports", models={}, run_id="p", message="why")
     fill(lake, MANY, start=MANY)
-    release = released(lake, "v1")
+    release = release_of(lake, "v1")
     assert (release.tag, release.snapshot_id, release.message) == ("v1", published.snapshot_id, "why")
-    assert released(lake, str(published.snapshot_id)).snapshot_id == published.snapshot_id
+    assert release_of(lake, str(published.snapshot_id)).snapshot_id == published.snapshot_id
     with Lake.open(lake.home, snapshot=release.snapshot_id) as pinned:
         done = export(pinned, ["qac"], tmp_path / "v1", release=release, licences={})
     assert sum(done.rows["qac"].values()) == MANY
@@ -306,8 +308,8 @@ def test_a_tag_or_a_number_names_a_snapshot(lake, tmp_path):
         "1; DROP TABLE tags": "is no tag",
         "'": "is no tag",
     }.items():
-        with pytest.raises(LakeError, match=told):
-            released(lake, name)
+        with pytest.raises(LakeUsageError, match=told):
+            release_of(lake, name)
 
 
 def test_a_card_is_broken_by_no_text(lake, tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 from test_export import files, filled, out, sides
 
-from warehouse import LakeError
+from warehouse import LakeUsageError
 from warehouse.export.export import SHAPES
 from warehouse.export.selection import Selection
 
@@ -31,7 +31,7 @@ def test_prompts_of_evaluation_sets_are_left_out_counted_and_named_in_the_card(f
     assert out(filled, "sft", tmp_path / "none", selection=Selection(leaked=lambda text: False)).content_hash == (
         out(filled, "sft", tmp_path / "all").content_hash
     )
-    with pytest.raises(LakeError, match=r"no rows at snapshot \d+ but \d+ whose prompts are in evaluation sets"):
+    with pytest.raises(LakeUsageError, match=r"no rows at snapshot \d+ but \d+ whose prompts are in evaluation sets"):
         out(filled, "sft", tmp_path / "empty", selection=Selection(leaked=lambda text: True))
 
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from lake_rows import fill
 
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeUsageError
 from warehouse.export.publish import publish, tag
 from warehouse.query import status
 
@@ -120,7 +120,7 @@ def test_other_content_needs_another_tag(lake):
     fill(lake)
     out(lake)
     fill(lake, start=100)
-    with pytest.raises(LakeError, match=r"the tag v1 exists .*choose another, e\.g\. v2"):
+    with pytest.raises(LakeUsageError, match=r"the tag v1 exists .*choose another, e\.g\. v2"):
         out(lake, "v1")
     assert lake.next_tag() == "v2"
     second = out(lake, None)
@@ -130,12 +130,12 @@ def test_other_content_needs_another_tag(lake):
 
 @pytest.mark.parametrize("tag", ["", "V1", "../v1", ".hidden", "a/b", "v1\n"])
 def test_a_tag_is_a_plain_name(done, tag):
-    with pytest.raises(LakeError, match="is no name; use a-z"):
+    with pytest.raises(LakeUsageError, match="is no name; use a-z"):
         out(done[0], tag)
 
 
 def test_an_empty_lake_publishes_nothing(lake):
-    with pytest.raises(LakeError, match="nothing to publish"):
+    with pytest.raises(LakeUsageError, match="nothing to publish"):
         out(lake)
     assert not list((lake.home / "exports").iterdir())
 
@@ -145,7 +145,7 @@ def test_what_a_broken_publication_left_makes_way_but_nothing_else_does(lake):
     folder = lake.home / "exports" / "v1"
     folder.mkdir(parents=True)
     (folder / "precious.txt").write_text("mine")
-    with pytest.raises(LakeError, match="something that is no export stands there"):
+    with pytest.raises(LakeUsageError, match="something that is no export stands there"):
         out(lake)
     (folder / "manifest.json").write_text("{}")
     assert out(lake).created

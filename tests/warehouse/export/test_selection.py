@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 
 from alignery.cli.main import app
 from tasks.filters.minhash import NearDuplicates
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeUsageError
 from warehouse.export.export import SHAPES, export
 from warehouse.export.selection import Selection
-from warehouse.query.snapshots import released
+from warehouse.query.snapshots import release_of
 
 MANY = 120
 SCORES = (5.0, 4.5, 4.0, 3.0)  # in turns; every fifth answer has none
@@ -50,7 +50,7 @@ def rated(empty, tmp_path_factory):
 
 def taken(lake, folder, shape="sft", **options):
     """The ids of each split of an export, and the export."""
-    release = released(lake, str(lake.snapshot()))
+    release = release_of(lake, str(lake.snapshot()))
     with Lake.open(lake.home, snapshot=release.snapshot_id) as pinned:
         done = export(
             pinned, [shape], folder, release=release, licences={}, held_out=0.3, selection=Selection(**options)
@@ -124,7 +124,7 @@ def test_the_newest_rating_counts(lake, tmp_path):
     )
     commit(lake, ratings=[rating("r2", "i1", "p1", 2.0)])
     assert [row["score"] for row in lake.rows("SELECT score FROM rated")] == [2.0]
-    with pytest.raises(LakeError, match=r"none of 1 rows of sft is rated 4\.5 or more on accuracy"):
+    with pytest.raises(LakeUsageError, match=r"none of 1 rows of sft is rated 4\.5 or more on accuracy"):
         taken(lake, tmp_path / "out", min_rating=4.5)
 
 
@@ -136,15 +136,15 @@ def test_the_card_and_manifest_say_what_was_taken(rated, tmp_path):
 
 
 def test_a_dimension_without_ratings_and_thresholds_out_of_bounds_are_refused(rated, tmp_path):
-    with pytest.raises(LakeError, match="no row of sft is rated on 'style'"):
+    with pytest.raises(LakeUsageError, match="no row of sft is rated on 'style'"):
         taken(rated, tmp_path / "out", min_rating=4.5, dimension="style")
-    with pytest.raises(LakeError, match="no row of preferences is rated on 'accuracy'"):
+    with pytest.raises(LakeUsageError, match="no row of preferences is rated on 'accuracy'"):
         taken(rated, tmp_path / "out", shape="preferences", min_rating=4.5)
     assert [Selection(least).min_rating for least in (0, 5)] == [0, 5]
     for wrong in (6, 5.1, -0.1):
-        with pytest.raises(LakeError, match=f"got {wrong}, expected 0 to 5"):
+        with pytest.raises(LakeUsageError, match=f"got {wrong}, expected 0 to 5"):
             Selection(wrong)
-    with pytest.raises(LakeError, match="a control has the size of a selection"):
+    with pytest.raises(LakeUsageError, match="a control has the size of a selection"):
         Selection(control=True)
 
 

@@ -13,8 +13,8 @@ from lake_rows import attempt, commit, instruction, response, revision
 
 from warehouse import Lake
 from warehouse.database import lock
-from warehouse.database.connection import connect, sign
-from warehouse.database.location import Place, place
+from warehouse.database.connection import connect, set_commit_message
+from warehouse.database.location import LakeLocation, as_location
 from warehouse.export.publish import publish
 from warehouse.health import checks
 from warehouse.health.doctor import doctor
@@ -61,11 +61,11 @@ def only(home, **options):
 
 def forge(home, *statements):
     """Commit what no alignery would."""
-    db = connect(Place(home), read_only=False)
+    db = connect(LakeLocation(home), read_only=False)
     db.execute("BEGIN")
     for statement in statements:
         db.execute(statement)
-    sign(db, "forged", {"run": "run-f"})
+    set_commit_message(db, "forged", {"run": "run-f"})
     db.execute("COMMIT")
     db.close()
 
@@ -162,7 +162,7 @@ def test_who_holds_a_lock_is_told_and_a_run_without_one_died(home):
     with Lake.open(home) as lake:
         write(lake, "runs", id="run-4", state="started", flow="refresh")
     assert only(home)[2].startswith("the run run-4 of refresh is open since ")
-    with lock.exclusive(place(home), "refresh", "run run-4"):
+    with lock.exclusive(as_location(home), "refresh", "run run-4"):
         assert faults(home) == []
         (held,) = [finding.what for finding in doctor(home) if finding.check == "locks"]
     assert held.startswith(f"refresh is held by pid {os.getpid()} on ")

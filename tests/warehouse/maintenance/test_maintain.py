@@ -15,9 +15,9 @@ import duckdb
 import pytest
 from lake_rows import commit, instruction
 
-from warehouse import Lake, LakeError, LakeFault, Place
+from warehouse import Lake, LakeFailure, LakeLocation, LakeUsageError
 from warehouse.database import lock
-from warehouse.database.connection import connect, sign
+from warehouse.database.connection import connect, set_commit_message
 from warehouse.maintenance import data_files, maintain
 
 NOW, HOUR = timedelta(), timedelta(hours=1)
@@ -115,7 +115,7 @@ def test_a_pinned_reader_of_a_tag_reads_on_through_expiry_and_cleanup(filled):
         assert rows(pinned) == before
     assert rows(filled) == newest
     assert len(report.expired) > MANY
-    with pytest.raises(LakeError, match="cannot be opened"):
+    with pytest.raises(LakeUsageError, match="cannot be opened"):
         Lake.open(filled.home, snapshot=report.expired[-1])
     assert maintain.plan(filled, keep=NOW).idle
 
@@ -139,7 +139,7 @@ def test_ducklake_is_not_let_to_delete_more_than_may_go(filled):
     maintain.apply(filled)
     there = data(filled)
     with (
-        pytest.raises(LakeFault, match=r"would delete .* files that are needed or too young"),
+        pytest.raises(LakeFailure, match=r"would delete .* files that are needed or too young"),
         filled.transaction("a test") as cursor,
     ):
         maintain._delete(cursor, "cleanup_old_files", datetime.now(UTC) + timedelta(days=1), {"one of them"})
@@ -147,13 +147,13 @@ def test_ducklake_is_not_let_to_delete_more_than_may_go(filled):
 
 
 def test_an_age_below_an_hour_is_refused(lake):
-    with pytest.raises(LakeError, match="got an age of 59m, expected at least 1h: a reader may still have"):
+    with pytest.raises(LakeUsageError, match="got an age of 59m, expected at least 1h: a reader may still have"):
         maintain.apply(lake, age=timedelta(minutes=59))
 
 
 @pytest.mark.parametrize("text", ["", "7", "d", "-1d", "1 d", "1y", "999999d"])
 def test_a_time_that_is_none_is_refused(text):
-    with pytest.raises(LakeError, match="expected a number and a unit, such as 90m, 1h, 7d or 2w"):
+    with pytest.raises(LakeUsageError, match="expected a number and a unit, such as 90m, 1h, 7d or 2w"):
         maintain.duration(text)
 
 
@@ -270,12 +270,12 @@ def answer(pipe):
 
 def insert_and_wait(home: Path, pipe) -> None:
     """A program that writes past the lock, as none should."""
-    db = connect(Place(home), read_only=False)
+    db = connect(LakeLocation(home), read_only=False)
     db.execute("BEGIN")
     db.execute(
         "INSERT INTO lake.instructions BY NAME SELECT * REPLACE ('foreign' AS id) FROM lake.instructions LIMIT 1"
     )
-    sign(db, "a foreign commit", {})
+    set_commit_message(db, "a foreign commit", {})
     pipe.send("inserted")
     answer(pipe)
     try:
@@ -287,7 +287,7 @@ def insert_and_wait(home: Path, pipe) -> None:
 
 def test_who_began_to_read_before_a_merge_is_not_told_that_there_is_nothing(filled, monkeypatch):
     """On SQLite such a transaction finds no row; so what was read is read again."""
-    began = Lake.undisturbed
+    began = Lake.read_consistent
 
     def overtaken(lake, cursor, read):
         tries = []
@@ -303,7 +303,7 @@ def test_who_began_to_read_before_a_merge_is_not_told_that_there_is_nothing(fill
 
     for use in (lambda lake: len(rows(lake)), lambda lake: len(lake.records("instructions", KEYS))):
         with Lake.open(filled.home, read_only=True) as reader, monkeypatch.context() as patch:
-            patch.setattr(Lake, "undisturbed", overtaken)
+            patch.setattr(Lake, "read_consistent", overtaken)
             assert use(reader) >= MANY
         fill(filled, 1000)
 

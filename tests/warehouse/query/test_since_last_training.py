@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from lake_rows import attempt, commit, fill, instruction
 
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeUsageError
 from warehouse.export.publish import publish
-from warehouse.query.since_last_training import Fresh, fresh
+from warehouse.query.since_last_training import TagDelta, tag_delta
 
 
 def tag(lake: Lake, tmp_path: Path) -> str:
@@ -42,7 +42,7 @@ def refuse(lake: Lake, key: str) -> None:
 def test_all_is_new_before_the_first_training_and_only_what_came_since_after_it(lake: Lake, tmp_path: Path) -> None:
     fill(lake, 12, revised="a kinder answer")
     assert tag(lake, tmp_path) == "v1"
-    found = fresh(lake)
+    found = tag_delta(lake)
     assert (found.tag, found.since, found.accepted, found.candidates, found.duplicates) == ("v1", None, 12, 12, 0)
     assert (found.refused, found.reject_rate, found.duplicate_rate) == (0, 0.0, 0.0)
 
@@ -52,12 +52,12 @@ def test_all_is_new_before_the_first_training_and_only_what_came_since_after_it(
     tag(lake, tmp_path)
     # 3 × (instruction, answer, critique, revision, correction) are settled, the reply of four candidates' and one that
     # could not be read.
-    expected = Fresh("v2", "v1", accepted=3, settled=17, refused=1, candidates=6, duplicates=2)
-    assert fresh(lake) == fresh(lake, "v2") == expected
+    expected = TagDelta("v2", "v1", accepted=3, settled=17, refused=1, candidates=6, duplicates=2)
+    assert tag_delta(lake) == tag_delta(lake, "v2") == expected
     assert expected.duplicate_rate == pytest.approx(1 / 3)
-    assert fresh(lake, "v1") == found, "a tag's figures stay, whatever came later"
+    assert tag_delta(lake, "v1") == found, "a tag's figures stay, whatever came later"
 
 
 def test_a_tag_that_is_not_published_is_refused(lake: Lake) -> None:
-    with pytest.raises(LakeError, match="no tag 'v9' is published"):
-        fresh(lake, "v9")
+    with pytest.raises(LakeUsageError, match="no tag 'v9' is published"):
+        tag_delta(lake, "v9")

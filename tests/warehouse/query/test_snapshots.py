@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from lake_rows import commit, instruction, on, response
 
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeUsageError
 from warehouse.export.publish import publish, tag
 from warehouse.query.snapshots import resolve, snapshots
 
@@ -62,15 +62,15 @@ def test_a_clock_that_jumped_back_hides_no_rows(lake):
 
 def test_what_names_no_snapshot_is_told_with_what_does(lake):
     newest = step(lake, "i1")
-    with pytest.raises(LakeError, match="'v9' is no tag, snapshot or time: there are no tags yet; a time is"):
+    with pytest.raises(LakeUsageError, match="'v9' is no tag, snapshot or time: there are no tags yet; a time is"):
         resolve(lake, "v9")
     tag(lake, "v1", newest, run_id="r")
-    with pytest.raises(LakeError, match="the tags are v1; a time is"):
+    with pytest.raises(LakeUsageError, match="the tags are v1; a time is"):
         resolve(lake, "v9")
-    with pytest.raises(LakeError, match=r"there is no snapshot 99; they go from 1 to 3"):
+    with pytest.raises(LakeUsageError, match=r"there is no snapshot 99; they go from 1 to 3"):
         resolve(lake, "99")
     for before in ("1999-12-31", "99w"):
-        with pytest.raises(LakeError, match="is before the lake, which begins with snapshot 1 of"):
+        with pytest.raises(LakeUsageError, match="is before the lake, which begins with snapshot 1 of"):
             resolve(lake, before)
 
 
@@ -81,9 +81,9 @@ def test_an_expired_snapshot_is_not_answered_by_another(lake):
     c = step(lake, "i3")
     assert resolve(lake, between.isoformat()) == a + 1
     expire(lake, a + 1)
-    with pytest.raises(LakeError, match=f"snapshot {a + 1} has been expired; see `alignery snapshots`"):
+    with pytest.raises(LakeUsageError, match=f"snapshot {a + 1} has been expired; see `alignery snapshots`"):
         resolve(lake, str(a + 1))
-    with pytest.raises(LakeError, match=f"has been expired; the nearest that are left: {a} of .* and {c} of"):
+    with pytest.raises(LakeUsageError, match=f"has been expired; the nearest that are left: {a} of .* and {c} of"):
         resolve(lake, between.isoformat())
     assert resolve(lake, "0m") == c
 
@@ -113,7 +113,9 @@ def test_a_tag_names_an_older_snapshot_once_and_for_good(lake):
     stands = lake.snapshot()
     again = tag(lake, "before", old, run_id="r")
     assert (again.created, again.content_hash, lake.snapshot()) == (False, made.content_hash, stands)
-    with pytest.raises(LakeError, match=f"the tag before names snapshot {old}, not {stands}; choose another, e.g. v1"):
+    with pytest.raises(
+        LakeUsageError, match=f"the tag before names snapshot {old}, not {stands}; choose another, e.g. v1"
+    ):
         tag(lake, "before", stands, run_id="r")
 
 
@@ -131,7 +133,7 @@ def test_the_hash_of_a_tag_is_that_of_its_export(lake):
 
 @pytest.mark.parametrize("name", ["V1", "../v1", "", "7", "7d", "2026-11-17"])
 def test_a_tags_name_is_plain_and_no_time(lake, name):
-    with pytest.raises(LakeError, match=r"is no name; use a-z|reads as a snapshot or a time"):
+    with pytest.raises(LakeUsageError, match=r"is no name; use a-z|reads as a snapshot or a time"):
         tag(lake, name, lake.snapshot(), run_id="r")
     assert not lake.rows("SELECT * FROM tags")
 

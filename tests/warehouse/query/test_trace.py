@@ -5,7 +5,7 @@ import json
 import pytest
 from lake_rows import attempt, commit, correction, critique, instruction, on, record, response, revision
 
-from warehouse import LakeError
+from warehouse import LakeUsageError
 from warehouse.export.publish import tag
 from warehouse.query.trace import NODES, trace
 from warehouse.query.trained_on import models
@@ -99,12 +99,14 @@ def test_an_attempt_leads_to_what_it_wrote_and_from_what_it_was_asked_about(walk
 
 def test_the_beginning_of_an_id_is_enough_where_no_other_begins_so(walked):
     assert trace(walked, "lost-t")["id"] == "lost-try0"
-    with pytest.raises(LakeError, match="no record or attempt whose id is 'k-v'; give 6 characters of it at least"):
+    with pytest.raises(
+        LakeUsageError, match="no record or attempt whose id is 'k-v'; give 6 characters of it at least"
+    ):
         trace(walked, "k-v")
     commit(walked, attempts=[attempt("lost", id="lost-try1", work_key="other")])
-    with pytest.raises(LakeError, match=r"begins several ids: lost-try0 \(attempts\), lost-try1 \(attempts\)"):
+    with pytest.raises(LakeUsageError, match=r"begins several ids: lost-try0 \(attempts\), lost-try1 \(attempts\)"):
         trace(walked, "lost-t")
-    with pytest.raises(LakeError, match='no record or attempt whose id begins with "it\'s here"'):
+    with pytest.raises(LakeUsageError, match='no record or attempt whose id begins with "it\'s here"'):
         trace(walked, "it's here")
 
 

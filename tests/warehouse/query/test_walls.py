@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lake_rows import commit, fill, instruction, response
 
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeUsageError
 from warehouse.query import status
 
 DATA = "{home}/data/main/attempts/{file}"
@@ -162,7 +162,7 @@ def test_no_hostile_statement_passes_or_changes_a_file(walled, tmp_path, monkeyp
     before = state(home, tmp_path)
     for lake in lakes:
         for query in HOSTILE:
-            with pytest.raises(LakeError) as refused:
+            with pytest.raises(LakeUsageError) as refused:
                 lake.rows(spelled(home, query))
             assert len(str(refused.value)) < 1500, query
             assert "\n" not in str(refused.value)
@@ -182,7 +182,7 @@ def test_what_an_engineer_asks_is_answered(walled):
 def test_show_takes_names_alone(walled, name):
     _, (_, reader) = walled
     for asked in (status.show, status.count):
-        with pytest.raises(LakeError, match="no table or view") as refused:
+        with pytest.raises(LakeUsageError, match="no table or view") as refused:
             asked(reader, name)
         assert "\x1b" not in str(refused.value)
 
@@ -251,7 +251,7 @@ def test_no_form_of_a_hostile_statement_passes(walled, query):
     home, (writer, reader) = walled
     before = state(home)
     for lake in (writer, reader):
-        with pytest.raises(LakeError):
+        with pytest.raises(LakeUsageError):
             lake.rows(spelled(home, query))
     assert state(home) == before
 
@@ -270,7 +270,7 @@ def test_a_home_of_any_name_is_that_home_alone(tmp_path, empty):
     from warehouse.export.publish import publish, tag
     from warehouse.health.doctor import doctor
     from warehouse.maintenance import maintain
-    from warehouse.query.snapshots import released
+    from warehouse.query.snapshots import release_of
 
     neighbour = tmp_path / "home b"
     (neighbour / "data/main/runs").mkdir(parents=True)
@@ -288,7 +288,7 @@ def test_a_home_of_any_name_is_that_home_alone(tmp_path, empty):
             assert done.path == home / "exports" / "v1"
             with Lake.open(home, snapshot=first) as then:
                 assert then.rows("SELECT count(*) AS n FROM tags") == [{"n": 0}]
-                made = export(then, ["sft"], home / "exports/again", release=released(lake, "v1"), licences={})
+                made = export(then, ["sft"], home / "exports/again", release=release_of(lake, "v1"), licences={})
             assert sum(made.rows["sft"].values()) == done.rows["sft"] > 0
             orphan = home / "data/main/tags/ducklake-0fffffff-0000-7000-8000-000000000002.parquet"
             orphan.write_bytes(b"half")
@@ -301,7 +301,7 @@ def test_a_home_of_any_name_is_that_home_alone(tmp_path, empty):
         theirs.unlink()
         assert [one for one in doctor(home, deep=True) if one.state == "problem"] == []
         (home / "catalog.sqlite").unlink()
-        with pytest.raises(LakeError, match="the catalog that knows them is gone"):
+        with pytest.raises(LakeUsageError, match="the catalog that knows them is gone"):
             Lake.open(home)
 
 
@@ -310,7 +310,7 @@ def test_a_lake_below_a_folder_named_versions_is_not_made_anew(tmp_path):
     with Lake.open(home) as lake:
         commit(lake, instructions=[instruction("i1")])
     (home / "catalog.sqlite").unlink()
-    with pytest.raises(LakeError, match="the catalog that knows them is gone"):
+    with pytest.raises(LakeUsageError, match="the catalog that knows them is gone"):
         Lake.open(home)
 
 
@@ -318,7 +318,7 @@ def test_what_is_told_of_a_statement_was_not_read_from_a_file(tmp_path: Path) ->
     """To name the statements of an IMPORT, DuckDB would read them from its folder."""
     (tmp_path / "schema.sql").write_text("DROP TABLE of_another;")
     (tmp_path / "load.sql").write_text("")
-    with Lake.open(tmp_path / "home") as lake, pytest.raises(LakeError) as told:
+    with Lake.open(tmp_path / "home") as lake, pytest.raises(LakeUsageError) as told:
         lake.rows(f"IMPORT DATABASE '{tmp_path}'")
     assert "another kind, expected one SELECT" in str(told.value)
     assert "DROP" not in str(told.value)
@@ -327,12 +327,12 @@ def test_what_is_told_of_a_statement_was_not_read_from_a_file(tmp_path: Path) ->
 @pytest.mark.parametrize("given", ["\udcff", "much", "-1", "", "1GB'; SELECT 1"])
 def test_a_memory_that_is_none_is_named(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALIGNERY_MEMORY", given)
-    with pytest.raises(LakeError, match=r"^ALIGNERY_MEMORY: got '.*expected a size such as 4GB"):
+    with pytest.raises(LakeUsageError, match=r"^ALIGNERY_MEMORY: got '.*expected a size such as 4GB"):
         Lake.open(tmp_path)
 
 
 def test_bytes_that_are_no_text_are_no_sql() -> None:
     from warehouse.schema.tables import quoted
 
-    with pytest.raises(LakeError, match="expected UTF-8"):
+    with pytest.raises(LakeUsageError, match="expected UTF-8"):
         quoted("key \udcff")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from lake_rows import commit, instruction
 
-from warehouse import Lake, LakeError
+from warehouse import Lake, LakeUsageError
 from warehouse.query import estimates
 from warehouse.schema import migrate
 from warehouse.schema.tables import SCHEMA_VERSION
@@ -68,7 +68,7 @@ def test_a_lake_of_any_version_becomes_the_newest(version, tmp_path, unwritten):
     with Lake.open(home, read_only=True) as lake:
         before = lake.rows("SELECT id, raw_text, request_key FROM attempts ORDER BY id")
         assert max(versions(lake)) == version
-        assert estimates.newest(lake, "c") == estimates.held(lake, "p") == [], "nothing was planned there"
+        assert estimates.newest(lake, "c") == estimates.estimate_vs_actual(lake, "p") == [], "nothing was planned there"
         decided = lake.rows("SELECT decided_by FROM decisions")
         assert decided == ([{"decided_by": "gate"}] if version == 3 else [])
     with Lake.open(home) as lake:
@@ -105,7 +105,7 @@ def test_a_reader_reads_an_older_lake_and_leaves_it_as_it_is(old):
 def test_a_migration_that_fails_leaves_the_lake_as_it_was(old, monkeypatch):
     whole = migrate._statements(2)
     monkeypatch.setattr(migrate, "_statements", lambda number: [*whole, "ALTER TABLE lake.nowhere ADD COLUMN x INT"])
-    with pytest.raises(LakeError, match="nowhere"):
+    with pytest.raises(LakeUsageError, match="nowhere"):
         Lake.open(old)
     monkeypatch.undo()
     with Lake.open(old, read_only=True) as lake:
