@@ -26,8 +26,9 @@ from typing import Any
 
 import numpy as np
 
+from alignery.config.methods import line_model, retrain_model
 from alignery.config.preset import Preset, load
-from alignery.config.schema import Line, Retrain
+from alignery.config.schema import Retrain
 from flows.bootstrap import run_rounds
 from flows.publish import tag_and_export
 from flows.refresh import run_refresh
@@ -37,6 +38,7 @@ from tasks.engines.lazy import open_lazily
 from tasks.evaluate import gate, held_out
 from tasks.evaluate.plot import Figure, dots
 from tasks.methods.aligner import method as aligner
+from tasks.methods.registry import installed
 from tasks.step import Row, Step, run
 from warehouse import Lake
 
@@ -102,7 +104,12 @@ def learning(accept: int) -> Preset:
         "verbose": {"sampling": {"temperature": 0.7, "max_tokens": 96}},
         "compare": {"pairs": "revision"},
     }
-    return nano.model_copy(update={"line": Line.model_validate(line), "retrain": Retrain.model_validate(RECIPES)})
+    return nano.model_copy(
+        update={
+            "line": line_model(nano.registry).model_validate(line),
+            "retrain": retrain_model(installed()).model_validate(RECIPES),
+        }
+    )
 
 
 def write(home: Path, accept: int) -> None:
@@ -115,7 +122,7 @@ def write(home: Path, accept: int) -> None:
 
 
 def seeded(retrain: Mapping[str, Any], seed: int) -> Retrain:
-    return Retrain.model_validate(
+    return retrain_model(installed()).model_validate(
         {name: config if name == "start_from" else config | {"seed": seed} for name, config in retrain.items()}
     )
 
@@ -163,7 +170,9 @@ def bootstrapped(home: Path, per_round: int, seed: int) -> dict[str, Scored]:
         "self_align": None,
     }
     recipes = seeded({"constitutional_sft": TUNE}, seed)
-    preset = nano.model_copy(update={"line": Line.model_validate(line), "retrain": recipes, "follow": ("generator",)})
+    preset = nano.model_copy(
+        update={"line": line_model(nano.registry).model_validate(line), "retrain": recipes, "follow": ("generator",)}
+    )
     with Lake.open(home) as lake:
         done = asyncio.run(run_rounds(preset, lake, home, ROUNDS))
     found, placed = {}, None
@@ -178,7 +187,7 @@ def answers(preset: Preset, model: Path | str | None = None) -> list[Row]:
     """A model's answers to the held-out prompts, rows {prompt_id, prompt, text}; the base model's if none is named."""
     assert preset.evaluate is not None
     prompts = held_out.load(preset.evaluate.prompts)
-    step = held_out.answer(preset.words.library(), preset.evaluate.sampling, "held out")
+    step = held_out.answer(preset.library(), preset.evaluate.sampling, "held out")
     return [row | {"text": text} for row, text in zip(prompts, asked(preset, step, prompts, model), strict=True)]
 
 
@@ -191,7 +200,7 @@ def corrections(preset: Preset, corrector: Path, said: list[Row]) -> list[Row]:
         for row in said
         if row["text"]
     ]
-    step = aligner.correct(preset.words.library(), preset.line.aligner)
+    step = aligner.correct(preset.library(), preset.line.aligner)
     texts = dict(zip((row["response_id"] for row in rows), asked(preset, step, rows, corrector), strict=True))
     return [row | {"text": texts.get(row["prompt_id"]) or row["text"]} for row in said]
 

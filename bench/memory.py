@@ -119,7 +119,7 @@ def refresh(home: Path) -> int:
     import asyncio
     from io import StringIO
 
-    from alignery.config.preset import Preset
+    from alignery.config.preset import build
     from alignery.pipeline.executor import Executor
     from alignery.pipeline.progress import StepProgress
     from alignery.pipeline.refresh import RefreshPipeline
@@ -137,7 +137,7 @@ def refresh(home: Path) -> int:
     }
     line["self_instruct"]["sampling"] = {"max_tokens": 1024 + time.time_ns() % 100_000}  # never asked before
     models = {"generator": {"engine": "scripted", "replies": [f"{time.time_ns()}"]}}
-    preset = Preset.model_validate({"name": "bench", "about": "memory", "models": models, "line": line})
+    preset = build({"name": "bench", "about": "memory", "models": models, "line": line})
     engine = ScriptedEngine(speak)
     with Lake.open(home) as lake, StepProgress(StringIO()) as progress, Run(lake, "refresh", preset) as run:
         executor = Executor(lake, run, progress)

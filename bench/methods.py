@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import bench.methods_figures as figures
+from alignery.config.methods import line_model
 from alignery.config.preset import Preset, load
-from alignery.config.schema import Line, PromptSource
+from alignery.config.schema import PromptSource
 from flows.refresh import run_refresh
 from nano.grammar import draw, full, parse, render
 from nano.player import CHECKPOINT
@@ -88,7 +89,7 @@ def untaught(whole: Preset, words: Path) -> Preset:
 
 
 def _made(preset: Preset, line: dict, **others: object) -> Preset:
-    return preset.model_copy(update={"line": Line.model_validate(line), **others})
+    return preset.model_copy(update={"line": line_model(preset.registry).model_validate(line), **others})
 
 
 def _with_outputs(library: Library) -> Iterator[dict[str, object]]:

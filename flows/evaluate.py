@@ -25,7 +25,6 @@ from tasks.evaluate import held_out, judge
 from tasks.evaluate.gate import Policy, Score, per_prompt
 from tasks.evaluate.plot import PICTURES, Figure, dots
 from tasks.step import Row
-from tasks.train.recipes.registry import RECIPES
 from warehouse import Lake
 from warehouse.query import status
 
@@ -109,7 +108,7 @@ def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
     newest = {row["recipe"]: row for row in there if identity in _ancestors(row["id"], below)}
     order = preset.retrain.order() if preset.retrain else list(newest)
-    answering = [recipe for recipe in order if recipe in newest and RECIPES[recipe].answers]
+    answering = [recipe for recipe in order if recipe in newest and preset.registry.recipes[recipe].answers]
     models = [(recipe, base.model_copy(update={"model": newest[recipe]["path"]})) for recipe in answering]
     return [("base", base), *models]
 
@@ -134,7 +133,7 @@ class Answered:
 async def answered(preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec) -> Answered:
     """A model's answers to the preset's held-out prompts; what the lake has is not asked again."""
     prompts = held_out.load(config.prompts)
-    step = held_out.answer(preset.words.library(), config.sampling, config.prompts.stem)
+    step = held_out.answer(preset.library(), config.sampling, config.prompts.stem)
     executor.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
     async with open_lazily(spec) as engine:
         return Answered(engine.identity, prompts, await executor.settle(step, prompts, engine))
@@ -167,7 +166,7 @@ async def verdicts(
 ) -> tuple[list[Row], dict[str, list[Row]]]:
     """What a judge is asked of a model's answers against another's, and its verdicts by dimension."""
     asked, heard = judge.pairs(answers, others), {}
-    steps = [judge.judge(preset.words.library(), dimension, config) for dimension in config.dimensions]
+    steps = [judge.judge(preset.library(), dimension, config) for dimension in config.dimensions]
     prompts = [step.prompt for step in steps]
     executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
     async with open_lazily(preset.spec("judge")) as engine:

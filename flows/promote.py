@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,12 +28,8 @@ from tasks.engines import TransformersSpec, VllmSpec
 from tasks.evaluate.gate import Decision, Policy, by_judge, decide, per_prompt
 from tasks.evaluate.judge import outcomes, walkovers
 from tasks.step import Row
-from tasks.train.recipes.registry import RECIPES
 from warehouse import Lake, model_registry
 from warehouse.query import status
-
-# The recipes whose models answer instructions, and so may stand where the base stood.
-ANSWERS = {name for name, recipe in RECIPES.items() if recipe.answers}
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,8 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     scored = digest(policy.model_dump(mode="json"), preset.evaluate.model_dump(mode="json"))
     decided = []
     with Run(lake, "promote", preset) as run:
-        for model in list(_candidates(lake, base)):
+        answering = {name for name, recipe in preset.registry.recipes.items() if recipe.answers}
+        for model in list(_candidates(lake, base, answering)):
             placed = model_registry.current(lake, ALIAS)
             incumbent = base.model_copy(update={"model": placed["model_path"]}) if placed else base
             # Whatever stood there then: what was kept, or rolled back, does not come again with every promotion.
@@ -88,13 +85,14 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     return decided
 
 
-def _candidates(lake: Lake, base: TransformersSpec | VllmSpec) -> Iterator[Row]:
-    """The models that were trained from the base or from one of these, and that are there, the oldest first."""
+def _candidates(lake: Lake, base: TransformersSpec | VllmSpec, answering: Collection[str]) -> Iterator[Row]:
+    """The models that were trained from the base or from one of these, whose recipe makes a model that answers, and
+    that are there, the oldest first."""
     family = {base.identity()}
     for model in status.models(lake):
         if model["base_id"] in family:
             family.add(model["id"])
-            if model["recipe"] in ANSWERS and Path(model["path"]).is_dir():
+            if model["recipe"] in answering and Path(model["path"]).is_dir():
                 yield model
 
 

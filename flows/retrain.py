@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,10 +90,11 @@ async def train_recipes(
             config = preset.retrain.given()[recipe]
             job = TrainingJob(
                 recipe,
-                specs[preset.retrain.start_from.get(recipe)],  # type: ignore[call-overload]  # a name of the preset's
+                specs[preset.retrain.start_from.get(recipe)],
                 _settings(recipe, config, preset.words),
                 await asyncio.to_thread(_data, preset, lake, home, published, config.view, selection),
                 published,
+                preset.methods,
             )
             done = job.known(status.models(lake))
             model = done or await job.train(lake, run, home, runner)
@@ -180,6 +181,7 @@ class TrainingJob:
     settings: Mapping[str, Any]
     data: Path
     published: Row
+    methods: Sequence[Path] = ()  # files of the preset that declare recipes
 
     @property
     def config(self) -> str:
@@ -231,6 +233,7 @@ class TrainingJob:
         # -P: a folder `tasks` where the user stands is not ours. Its words go to standard error, results to ours.
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments, "--config", self.config),
+            *(text for file in self.methods for text in ("--method", str(file))),
             "--with-parent",
             stdout=sys.stderr.fileno(),
             stderr=asyncio.subprocess.PIPE,

@@ -208,22 +208,33 @@ class Library:
 
     variant: str = "full"
     overlay: Path | None = None
+    of_methods: tuple[tuple[str, Path], ...] = ()  # (method, folder of its own prompts)
 
     def path(self, id: str, suffix: str = "yaml") -> Path:
         """The file behind an id. Raises PromptError naming what there is when there is none."""
         if self.variant not in VARIANTS:
             raise PromptError(f"prompts: got variant {self.variant!r}, expected one of {list(VARIANTS)}")
-        name = f"{id}.{suffix}" if self.variant == "full" else f"{id}.{self.variant}.{suffix}"
+        name = f"{id}{self._kind}.{suffix}"
         folders = [folder for folder in (self.overlay, HERE) if folder is not None]
         if not _ID.fullmatch(id):
             raise PromptError(f"prompts: got the id {excerpt(id, 80)!r}, expected one such as respond/answer")
-        for folder in folders:
-            if os.path.isfile(folder / name):  # unlike Path's, False where the folder may not be read
-                return folder / name
+        for file in (*(folder / name for folder in folders), *self._of_method(id, suffix)):
+            if os.path.isfile(file):  # unlike Path's, False where the folder may not be read
+                return file
         if self.overlay and (meant := misplaced(self.overlay, name)):
             raise PromptError(f"words.overlay: got {excerpt(meant)}, which nothing reads; rename it to {name}")
         known = sorted(str(p.relative_to(HERE)) for p in HERE.rglob(f"*.{suffix}"))
         raise PromptError(f"no prompt file {name} in {[str(f) for f in folders]}; there are {known}")
+
+    def _of_method(self, id: str, suffix: str) -> list[Path]:
+        """The files that a method's own folder may have for an id: of this variant, else what its author wrote."""
+        method, _, name = id.partition("/")
+        own = [folder for of, folder in self.of_methods if of == method]
+        return [folder / f"{name}{kind}.{suffix}" for folder in own for kind in dict.fromkeys((self._kind, ""))]
+
+    @property
+    def _kind(self) -> str:
+        return "" if self.variant == "full" else f".{self.variant}"
 
     def check(self, asked: Sequence[str] = ()) -> None:
         """That every file of the overlay is read, and can be.

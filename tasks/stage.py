@@ -6,12 +6,16 @@ A stage sees one row at a time, and no other row: a join within a row is a chain
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from alignery.declarations import Shape, Table
 from prompts import Library, digest
 from tasks.filters.contamination import Contamination
+from tasks.methods.base import MethodConfig
 from tasks.step import Row, Step
+from tasks.train.config import Recipe
 
 GENERATOR = "generator"  # the alias that every other one falls back to
 SOURCE = "instruction"  # the port of the rows that accepted instructions are
@@ -84,22 +88,46 @@ class Context:
     contamination: Contamination
 
 
+def accept_any(config: Any, configs: Mapping[str, Any]) -> None:
+    return None
+
+
 def no_models(config: Any) -> Iterable[str]:
     return ()
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method as the graph knows it.
+    """A method: everything that the rest of the system knows of it.
 
     Args:
-        name: the key of its settings in a preset's `line`.
+        name: one stem everywhere: the key of its settings in a preset's `line`, its folder, its prompts, its steps.
+        config: its settings.
         stages: (library, settings, context) → its stages.
-        models: aliases of the models that its stages call.
+        models: aliases of the models that its stages call; one that a preset does not bind is the generator.
         named_models: settings → further aliases, which the settings name; a preset must bind these.
+        always: whether it is run where a preset does not name it.
+        check: (settings, settings by method of all that are run) → None. Raises ValueError where they do not fit.
+        source: whether its stages write instructions; else each instruction runs through them.
+        paper: its source, for people.
+        prompts: the folder of its own prompts: X.yaml in it is the prompt NAME/X.
+        tables: of its records.
+        views: the folder of its views: NAME.sql each, whose leading comment says what a row is.
+        shapes: in which rows of its views are exported.
+        recipes: which train on them, by name.
     """
 
     name: str
+    config: type[MethodConfig]
     stages: Callable[[Library, Any, Context], Sequence[Stage]]
     models: tuple[str, ...] = (GENERATOR,)
     named_models: Callable[[Any], Iterable[str]] = no_models
+    always: bool = False
+    check: Callable[[Any, Mapping[str, Any]], None] = accept_any
+    source: bool = False
+    paper: str = ""
+    prompts: Path | None = None
+    tables: Sequence[Table] = ()
+    views: Path | None = None
+    shapes: Sequence[Shape] = ()
+    recipes: Mapping[str, Recipe] = field(default_factory=dict)

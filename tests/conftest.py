@@ -14,6 +14,7 @@ from servers import Postgres, postgres, s3
 from speaker import speaker
 from works import works
 
+import alignery.config.methods  # noqa: F401  # what lakes have by default
 from warehouse import Lake
 
 __all__ = ["speaker", "works"]

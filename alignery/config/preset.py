@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, create_model, model_validator
 
+from alignery.config.methods import line_model, retrain_model, schema_of
 from alignery.config.schema import (
     Alias,
     Evaluate,
@@ -29,17 +32,20 @@ from alignery.errors import UsageError
 from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import Filled, validated
-from prompts import digest
+from prompts import Library, digest
 from tasks.engines.specs import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out
 from tasks.evaluate.gate import Policy
 from tasks.filters import contamination
+from tasks.filters.contamination import Contamination
 from tasks.graph import Graph
-from tasks.methods.builtin import ALIASES, METHODS, WRITERS, declared
+from tasks.methods.registry import MethodError, Methods, installed
 from tasks.prices import Price, Prices
 from tasks.prices import load as load_prices
+from tasks.stage import Stage
 from tasks.train.policy import Policy as RetrainWhen
 from warehouse import LakeLocation
+from warehouse.schema.lake_schema import LakeSchema
 
 SHIPPED = Path(__file__).parents[2] / "presets"
 _PACKAGED = re.compile(r"alignery:(?:nano|presets)/")
@@ -58,6 +64,7 @@ class Preset(Strict):
     models: dict[Alias, EngineSpec]
     licences: dict[Alias, str] = Field(default={}, description="alias → licence of the model, for the dataset card")
     prices: ExistingFile | None = Field(default=None, description="what tokens cost, for `alignery plan`")
+    methods: tuple[ExistingFile, ...] = Field(default=(), description="files of your own methods: Python, which is run")
     line: Line
     retrain: Retrain | None = None
     evaluate: Evaluate | None = None
@@ -67,6 +74,7 @@ class Preset(Strict):
     schedule: Schedule | None = None
     # Where the file says ${NAME}, and what it says there: (field, field, …) → text.
     _environment: dict[tuple[str, ...], str] = PrivateAttr(default={})
+    registry: ClassVar[Methods]
 
     @model_validator(mode="after")
     def _has_generator(self) -> Preset:
@@ -76,15 +84,33 @@ class Preset(Strict):
 
     @model_validator(mode="after")
     def _knows_its_aliases(self) -> Preset:
-        configs = {method: getattr(self.line, method.name) for method in METHODS}
-        named = [alias for method, config in configs.items() if config for alias in method.named_models(config)]
-        known = dict.fromkeys((*ALIASES, *named))
-        for field, aliases in (("models", self.models), ("licences", self.licences), ("follow", self.follow)):
-            if unknown := [alias for alias in aliases if alias not in known]:
-                raise ValueError(f"{field}.{unknown[0]}: nobody asks for it; expected one of {list(known)}")
-        if unbound := [alias for alias in named if alias not in ALIASES and alias not in self.models]:
+        aliases = self.registry.aliases
+        configs = self.line.configs
+        named = [alias for name, config in configs.items() for alias in self.registry[name].named_models(config)]
+        known = dict.fromkeys((*aliases, *named))
+        for field, given in (("models", self.models), ("licences", self.licences), ("follow", self.follow)):
+            if unknown := [alias for alias in given if alias not in known]:
+                raise ValueError(
+                    f"{field}.{unknown[0]}: got an unknown model alias, expected one of {list(known)}; mend it"
+                )
+        if unbound := [alias for alias in named if alias not in aliases and alias not in self.models]:
             raise ValueError(f"models: got no {unbound[0]!r}, which the line asks for; bind it")
         return self
+
+    @property
+    def lake_schema(self) -> LakeSchema:
+        """What a lake has for this preset's methods."""
+        return schema_of(self.registry)
+
+    def library(self) -> Library:
+        """The prompts of this preset and of its methods."""
+        return self.words.library(self.registry.prompt_folders)
+
+    def stages(
+        self, library: Library, contamination: Contamination | None = None, *, source: bool
+    ) -> list[Sequence[Stage]]:
+        """The stages of the methods that this preset runs: see `Methods.stages`."""
+        return self.registry.stages(self.line.configs, library, contamination, source=source)
 
     @property
     def hash(self) -> str:
@@ -92,7 +118,7 @@ class Preset(Strict):
 
     def recorded(self) -> dict[str, Any]:
         """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
-        whole = self.model_dump(mode="json")
+        whole = self.model_dump(mode="json", exclude=None if self.methods else {"methods"})
         for (*above, field), text in self._environment.items():
             holder: Any = whole
             for name in above:
@@ -138,12 +164,12 @@ class Preset(Strict):
 
     def _check_words(self) -> None:
         """Every word file that the line and the judge will ask for: to build the stages is to load them."""
-        library = self.words.library()
-        writers, methods = (declared(group, dict(self.line), library) for group in (WRITERS, METHODS))
+        library = self.library()
+        sources, methods = (self.stages(library, source=source) for source in (True, False))
         Graph(methods)
         judge = self.evaluate.judge if self.evaluate else None
         asked = [f"judge/{dimension}" for dimension in (judge.dimensions if judge else ())]
-        library.check([*asked, *(stage.step.prompt.id for method in (*writers, *methods) for stage in method)])
+        library.check([*asked, *(stage.step.prompt.id for method in (*sources, *methods) for stage in method)])
         for id in asked:
             library.prompt(id)
         library.topics()
@@ -163,7 +189,7 @@ def load(name: str) -> Preset:
         raise PresetError(f"{path}: got {got}, expected a mapping; see presets/nano.yaml")
     taken: dict[tuple[str, ...], str] = {}
     data = _resolved(data, path, (), taken)
-    preset = validated(Preset, {"name": path.stem} | data, str(path), PresetError, taken)
+    preset = validated(_model_of(data, path), {"name": path.stem} | data, str(path), PresetError, taken)
     preset._environment = taken
     if preset.lake.data and _password(preset.lake.data):
         raise PresetError(
@@ -175,6 +201,35 @@ def load(name: str) -> Preset:
             "whole URL from the environment: catalog: ${ALIGNERY_CATALOG}"
         )
     return preset
+
+
+def build(data: Mapping[str, Any]) -> Preset:
+    """A preset that is made in code. Raises PresetError as `load` does."""
+    return validated(_model_of(data, Path("preset")), dict(data), "preset", PresetError)
+
+
+@lru_cache(maxsize=16)
+def preset_model(methods: Methods) -> type[Preset]:
+    """`Preset` with the sections that follow from the methods that it may use."""
+    retrain: Any = retrain_model(methods)
+    made = create_model(
+        "Preset", __base__=Preset, __module__=__name__, line=(line_model(methods), ...), retrain=(retrain | None, None)
+    )
+    made.registry = methods
+    return made
+
+
+def _model_of(data: Mapping[Any, Any], path: Path) -> type[Preset]:
+    """The model of a preset that names files of methods, which are loaded for it."""
+    named = data.get("methods", [])
+    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+        raise PresetError(f"{path}: methods: got {excerpt(repr(named), 80)}, expected a list of paths ([./method.py])")
+    if not named:
+        return preset_model(installed())
+    try:
+        return preset_model(installed().with_files(map(Path, named)))
+    except MethodError as error:
+        raise PresetError(f"{path}: methods: {error}") from error
 
 
 def _password(url: str) -> bool:

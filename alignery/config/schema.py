@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -16,28 +16,10 @@ from alignery.validation import Filled
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.evaluate.judge import Config as Judge
-from tasks.methods.aligner.method import Config as Aligner
-from tasks.methods.compare.method import Config as Compare
-from tasks.methods.constitutional.method import Config as Constitutional
-from tasks.methods.instances.method import Config as Instances
-from tasks.methods.rate.method import Config as Rate
-from tasks.methods.red_team.method import Config as RedTeam
-from tasks.methods.respond.method import Config as Respond
-from tasks.methods.self_align.method import Config as SelfAlign
-from tasks.methods.self_instruct.method import Config as SelfInstruct
-from tasks.methods.squad.method import Config as Squad
-from tasks.methods.verbose.method import Config as Verbose
+from tasks.methods.base import MethodConfig
+from tasks.methods.registry import Methods
 from tasks.train.config import Settings
-from tasks.train.recipes.aligner import Config as TrainAligner
-from tasks.train.recipes.constitutional_sft import Config as ConstitutionalSft
-from tasks.train.recipes.dpo import Config as Dpo
-from tasks.train.recipes.engrave import Config as Engrave
-from tasks.train.recipes.registry import RECIPES
-from tasks.train.recipes.reward import Config as Reward
-from tasks.train.recipes.sft import Config as Sft
-from tasks.train.recipes.verbose import Config as TrainVerbose
 from warehouse import LakeLocation
-from warehouse.export.shapes import SHAPES
 
 Alias = str
 
@@ -93,8 +75,9 @@ class PromptSource(Strict):
     variant: Literal["full", "nano"] = "full"
     overlay: ExistingFolder | None = None
 
-    def library(self) -> Library:
-        return Library(self.variant, self.overlay)
+    def library(self, of_methods: tuple[tuple[str, Path], ...] = ()) -> Library:
+        """The prompts; `of_methods` are those that methods bring (`Methods.prompt_folders`)."""
+        return Library(self.variant, self.overlay, of_methods)
 
 
 class EvaluationSet(Strict):
@@ -105,19 +88,8 @@ class EvaluationSet(Strict):
 
 
 class Line(Strict):
-    """What the refresh does. A method that is left out is not run."""
+    """What the refresh does. `alignery.config.methods` adds a field for each method: without it, it is not run."""
 
-    self_instruct: SelfInstruct
-    red_team: RedTeam | None = None
-    instances: Instances | None = None
-    respond: Respond = Respond()
-    self_align: SelfAlign | None = None
-    verbose: Verbose | None = None
-    constitutional: Constitutional | None = None
-    compare: Compare | None = None
-    aligner: Aligner | None = None
-    squad: Squad | None = None
-    rate: Rate | None = None
     decontaminate: tuple[EvaluationSet, ...] = ()
     chunk: int = Field(default=256, ge=1, le=1_000_000, description="rows to a chunk: one Prefect task run")
     rows_in_flight: int | None = Field(default=None, ge=1, description="null: enough to keep the generator busy")
@@ -125,42 +97,52 @@ class Line(Strict):
     max_minutes: float | None = Field(default=None, gt=0, description="after which a run sends nothing more")
     reject_limit: float = Field(default=0.5, ge=0, le=1, description="a step above this share of rejects stops the run")
 
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...  # a method's settings
+
+    methods: ClassVar[Methods]
+
+    @property
+    def configs(self) -> dict[str, MethodConfig]:
+        """The settings of the methods that are run."""
+        found = {method.name: getattr(self, method.name) for method in self.methods}
+        return {name: config for name, config in found.items() if config is not None}
+
     @model_validator(mode="after")
-    def _has_what_is_compared(self) -> Line:
-        if self.compare and self.compare.pairs == "revision" and self.constitutional is None:
-            raise ValueError("compare.pairs: got 'revision' without constitutional; add it, or compare 'samples'")
+    def _fits_together(self) -> Line:
+        configs = self.configs
+        if not any(self.methods[name].source for name in configs):
+            known = [method.name for method in self.methods.sources]
+            raise ValueError(f"got no method that brings instructions; add one of {known}")
+        for name, config in configs.items():
+            self.methods[name].check(config, configs)
         return self
 
 
-RecipeName = Literal["sft", "engrave", "verbose", "constitutional_sft", "dpo", "aligner", "reward"]
-
-
 class Retrain(Strict):
-    """The recipes of one retraining, each with its settings. One left out is not run."""
+    """The recipes of one retraining, each with its settings. `alignery.config.methods` adds a field for each."""
 
-    start_from: dict[RecipeName, RecipeName] = Field(
+    start_from: dict[str, str] = Field(
         default={}, description="recipe → the recipe whose model it starts from; all others start from the base model"
     )
-    sft: Sft | None = None
-    engrave: Engrave | None = None
-    verbose: TrainVerbose | None = None
-    constitutional_sft: ConstitutionalSft | None = None
-    dpo: Dpo | None = None
-    aligner: TrainAligner | None = None
-    reward: Reward | None = None
+    methods: ClassVar[Methods]
 
     @model_validator(mode="after")
     def _can_be_run(self) -> Retrain:
-        given = self.given()
+        given, shapes = self.given(), [shape.name for shape in self.methods.shapes]
         for recipe, config in given.items():
-            if config.view not in SHAPES:
-                raise ValueError(f"{recipe}.view: got {config.view!r}, expected one of {list(SHAPES)}")
+            if config.view not in shapes:
+                raise ValueError(f"{recipe}.view: got {config.view!r}, expected one of {shapes}")
         for recipe, start in self.start_from.items():
+            if unknown := next((name for name in (recipe, start) if name not in self.methods.recipes), None):
+                expected = list(self.methods.recipes)
+                raise ValueError(f"start_from.{recipe}: got the recipe {unknown!r}, expected one of {expected}")
             if missing := sorted({recipe, start} - given.keys()):
                 raise ValueError(
                     f"start_from: {recipe}: {start}: got no recipe {missing[0]!r} here; add it, or drop that"
                 )
-            if not RECIPES[start].answers:
+            if not self.methods.recipes[start].answers:
                 raise ValueError(f"start_from: {recipe}: {start}: its model answers no instructions; choose another")
         try:
             self.order()
@@ -172,7 +154,7 @@ class Retrain(Strict):
 
     def given(self) -> dict[str, Settings]:
         """The recipes that are run, and their settings."""
-        found = {name: getattr(self, name) for name in RECIPES}
+        found = {name: getattr(self, name) for name in self.methods.recipes}
         return {name: config for name, config in found.items() if config is not None}
 
     def order(self) -> list[str]:

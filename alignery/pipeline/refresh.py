@@ -25,7 +25,6 @@ from tasks.evaluate import held_out
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
 from tasks.graph import Graph
-from tasks.methods.builtin import ALIASES, METHODS, declared
 from tasks.stage import SOURCE, Stage
 from tasks.step import Row
 from warehouse.export.selection import Selection
@@ -43,11 +42,11 @@ class RefreshPipeline:
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        line, library = self.preset.line, self.preset.words.library()
+        line, library = self.preset.line, self.preset.library()
         held_out = Contamination(self.held_out)
         self.library: Library = library
         self.writing = Sources(line, library, self.executor, self.engines["generator"], held_out)
-        self.graph = Graph(declared(METHODS, dict(line), library, held_out))
+        self.graph = Graph(self.preset.stages(library, held_out, source=False))
         self.runner = GraphRunner(self.graph, self.executor, self.engines)
 
     @property
@@ -138,7 +137,7 @@ async def open_engines(preset: Preset, budget: Budget) -> AsyncIterator[dict[Ali
         for alias, spec in preset.models.items():
             engine = await stack.enter_async_context(open_lazily(spec))
             engines[alias] = MeteredEngine(engine, budget, spec.places) if budget.limited else engine
-        for alias in ALIASES:
+        for alias in preset.registry.aliases:
             engines.setdefault(alias, engines["generator"])
         yield engines
 

@@ -19,7 +19,6 @@ from prompts import Library, QuestionType
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
-from tasks.methods.builtin import WRITERS, declared
 from tasks.methods.red_team import method as red_team
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.step import Row, Step
@@ -134,7 +133,7 @@ class Sources:
         self.types: list[QuestionType] = library.question_types() if line.red_team else []
         self.bare = line.instances is not None
         self._pool = RougePool()
-        written = declared(WRITERS, dict(line), library)
+        written = line.methods.stages(line.configs, library, source=True)
         self.stages = {stage.name: stage for stages in written for stage in stages}
         self.topics = self.stages["red_team.topics"].step if line.red_team else None
         self.instructions = self._instructions()

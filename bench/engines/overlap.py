@@ -25,7 +25,7 @@ from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from alignery.config.preset import Preset
+from alignery.config.preset import Preset, build
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.refresh import RefreshPipeline
@@ -76,7 +76,7 @@ class Sleeper:
 def preset(rows: int, places: int) -> Preset:
     line = {"self_instruct": {"accept": rows}, "constitutional": {"rounds": 4}, "rows_in_flight": 4 * places}
     models = {"generator": {"engine": "scripted", "replies": ["unused"]}}
-    return Preset.model_validate({"name": "bench", "about": "overlap", "models": models, "line": line})
+    return build({"name": "bench", "about": "overlap", "models": models, "line": line})
 
 
 def instructions(rows: range) -> list[Row]:

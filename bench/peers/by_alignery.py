@@ -11,7 +11,7 @@ from pathlib import Path
 
 from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
 
-from alignery.config.preset import Preset
+from alignery.config.preset import Preset, build
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.refresh import RefreshPipeline, raise_first
@@ -46,7 +46,7 @@ def preset(job: Job) -> Preset:
     if job.steps == 3:  # answer, critique, revision
         line |= {"constitutional": {"rounds": 1, "sampling": sampling}}
     engine = {"engine": "openai", "base_url": job.url, "model": MODEL, "in_flight": IN_FLIGHT}
-    return Preset.model_validate({"name": "peers", "about": "the bench", "models": {"generator": engine}, "line": line})
+    return build({"name": "peers", "about": "the bench", "models": {"generator": engine}, "line": line})
 
 
 async def walk(job: Job) -> None:

@@ -19,20 +19,19 @@ from alignery.textfiles import parse_json
 from alignery.untrusted import excerpt
 from alignery.validation import validated
 from tasks.train.checkpoint_dir import check_folders
-from tasks.train.config import Settings, TrainError, TrainingFailed
+from tasks.train.config import Recipe, Settings, TrainError, TrainingFailed
 from tasks.train.dataset import training_files
 from tasks.train.launch import become, end_with_parent, processes
-from tasks.train.recipes.registry import RECIPES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Train as told by the arguments. Returns the exit code; an error is one sentence on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     given = _parser().parse_args(arguments)
-    recipe = RECIPES[given.recipe]
     if given.with_parent or "WORLD_SIZE" in os.environ:
         end_with_parent()
     try:
+        recipe = _recipe(given.recipe, given.method)
         config = _config(recipe.config, given.config)
         if "WORLD_SIZE" not in os.environ:
             training_files(given.data)  # a mistake is reported before torch is imported
@@ -58,17 +57,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _recipe(name: str, files: Sequence[Path]) -> Recipe:
+    """The recipe of a built-in method, of an installed package, or of one of those files."""
+    from tasks.methods.registry import installed
+
+    recipes = installed().with_files(files).recipes
+    if name not in recipes:
+        raise TrainError(f"got the recipe {name!r}, expected one of {list(recipes)}; give --method where it is yours")
+    return recipes[name]
+
+
 def _config(kind: type[Settings], text: str) -> Settings:
     return validated(kind, parse_json(text, "--config"), "--config", TrainError)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tasks.train", description="Fine-tune a model on one view.")
-    parser.add_argument("recipe", choices=list(RECIPES))
+    parser.add_argument("recipe", help="its name; `alignery methods` lists them")
     parser.add_argument("--data", type=Path, required=True, help="folder of train-*.parquet: one shape of an export")
     parser.add_argument("--model", type=Path, required=True, help="folder of the model to start from")
     parser.add_argument("--out", type=Path, required=True, help="folder to make for the new model")
     parser.add_argument("--config", default="{}", help="the recipe's settings, as JSON")
+    parser.add_argument("--method", type=Path, action="append", default=[], help="file of a method that declares it")
     parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
     return parser
 

@@ -9,6 +9,9 @@ Departures from the recipes' sources (a recipe's own stand in its module):
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -88,3 +91,18 @@ class Report(Strict):
     loss_last: float  # mean over the last tenth
     metrics: dict[str, float]  # the trainer's own, mean over the last tenth of the steps
     versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained on a view.
+
+    Args:
+        config: its settings, whose defaults say the view.
+        train: (folder of the training split, folder of the base model, folder to make, settings) → its report.
+        answers: whether its model answers instructions, and so can be evaluated, or be trained further.
+    """
+
+    config: type[Settings]
+    train: Callable[[Path, Path, Path, Any], Report]
+    answers: bool = True

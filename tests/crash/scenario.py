@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from alignery.config.preset import Preset
+from alignery.config.preset import build
 from alignery.errors import AligneryError
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
@@ -34,7 +34,7 @@ from warehouse.maintenance import maintain
 ROWS = 4
 LINE = {"self_instruct": {"accept": ROWS}}
 MODELS = {"generator": {"engine": "scripted", "replies": ["x"]}}
-PRESET = Preset.model_validate({"name": "crash", "about": "crash points", "line": LINE, "models": MODELS})
+PRESET = build({"name": "crash", "about": "crash points", "line": LINE, "models": MODELS})
 
 
 class Noting:

@@ -7,11 +7,11 @@ from typing import Any
 from train_views import conversation, correction, preference, soft_preference
 
 from prompts import Library
+from tasks.methods.registry import built_in
 from tasks.train.dataset import read_corrections, read_preferences, read_sft, read_soft_preferences
 from tasks.train.fine_tune import _arguments, _shared
 from tasks.train.model import load
 from tasks.train.recipes import aligner, dpo, reward, sft
-from tasks.train.recipes.registry import RECIPES
 
 QUICK = {"learning_rate": 3e-3, "batch_size": 8, "gradient_accumulation": 1, "max_length": 64, "threads": 1}
 QUICK |= {"warmup": 0.1, "epochs": 2.0, "lora": None}
@@ -24,10 +24,10 @@ class Case:
 
     def config(self, words: Path, **changes: Any) -> Any:
         own = {"warm_up": 0.25, "overlay": words} if self.name == "aligner" else {}
-        return RECIPES[self.name].config(**(QUICK | own | changes))
+        return built_in().recipes[self.name].config(**(QUICK | own | changes))
 
     def train(self, views: dict[str, Path], model: Path, out: Path, config: Any) -> Any:
-        return RECIPES[self.name].train(views[self.name], model, out, config)
+        return built_in().recipes[self.name].train(views[self.name], model, out, config)
 
     def trainer(self, views: dict[str, Path], base: Path, folder: Path, config: Any) -> tuple[Any, Any, list[Any]]:
         """The trainer as the recipe makes it, the tokenizer, and the rows it was given."""

@@ -6,13 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from alignery.config.schema import Line
+from alignery.config.methods import line_model
 from prompts import Library
 from tasks.engines import Completion, ScriptedEngine
 from tasks.filters.heuristics import ECHO, EMPTY, REFUSAL, TRUNCATED
 from tasks.methods.aligner import method as aligner
 from tasks.methods.base import AnswerConfig
 from tasks.methods.constitutional import method as constitutional
+from tasks.methods.registry import built_in
 from tasks.methods.respond import method as respond
 from tasks.methods.self_align import method as self_align
 from tasks.step import Row, Step
@@ -65,6 +66,6 @@ def test_rejecting_refusals_is_other_work_and_keeping_them_is_the_work_that_was(
 
 
 def test_a_preset_switches_each_step_by_itself() -> None:
-    line = Line.model_validate({"self_instruct": {"accept": 1}, "aligner": {"reject_refusals": True}})
+    line = line_model(built_in()).model_validate({"self_instruct": {"accept": 1}, "aligner": {"reject_refusals": True}})
     assert line.aligner is not None
     assert (line.aligner.reject_refusals, line.respond.reject_refusals) == (True, False)

@@ -42,7 +42,7 @@ def watched(works: Works) -> Iterator[Watched]:
 
 def asks(works: Works, engine: ScriptedEngine) -> list[Request]:
     """The line's own answers, which the lake has."""
-    step = respond.respond(works.preset.words.library(), works.preset.line.respond)
+    step = respond.respond(works.preset.library(), works.preset.line.respond)
     rows = works.rows("SELECT id AS instruction_id, text AS instruction FROM instructions WHERE state = 'accepted'")
     return [Request(step, row, engine) for row in rows]
 

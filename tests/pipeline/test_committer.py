@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from alignery.config.preset import Preset
+from alignery.config.preset import build
 from alignery.pipeline.committer import BatchCommitter
 from alignery.pipeline.executor import Executor, GateBatch
 from alignery.pipeline.progress import StepProgress
@@ -54,7 +54,7 @@ def lake(empty: Path, tmp_path: Path) -> Iterator[Lake]:
 def a_run(lake: Lake) -> Run:
     models = {"generator": {"engine": "scripted", "replies": ["unused"]}}
     line = {"self_instruct": {"accept": 4}}
-    return Run(lake, "refresh", Preset.model_validate({"name": "t", "about": "t", "models": models, "line": line}))
+    return Run(lake, "refresh", build({"name": "t", "about": "t", "models": models, "line": line}))
 
 
 def executor(lake: Lake) -> Executor:

@@ -18,13 +18,14 @@ import yaml
 from test_stages import MORE
 from works import speak, write_words
 
+from alignery.config.methods import line_model
 from alignery.config.schema import Line
 from alignery.pipeline.graph import GraphRunner
 from prompts import Library, Message, digest
 from tasks.engines import Engine, Sampling, ScriptedEngine
 from tasks.engines.scripted import text_of
 from tasks.graph import Graph, GraphError
-from tasks.methods.builtin import ALIASES, METHODS, WRITERS, declared
+from tasks.methods.registry import built_in
 from tasks.methods.respond import method as respond
 from tasks.stage import SOURCE, Stage
 from tasks.step import Outcome, Request, Row, Step, execute
@@ -113,7 +114,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 
 def build(line: Line, words: Library) -> Graph:
-    return Graph(declared(METHODS, dict(line), words))
+    return Graph(built_in().stages(line.configs, words, source=False))
 
 
 def run(graph: Graph, seen: Callable[[Request], None], rows: Sequence[Row] = ROWS) -> None:
@@ -127,11 +128,12 @@ def run(graph: Graph, seen: Callable[[Request], None], rows: Sequence[Row] = ROW
 
 def golden(setup: str, words: Library) -> dict[str, Any]:
     """Requests by step, and one digest of all their keys and models; and one of the rows of `prompts`."""
-    line = Line.model_validate({"self_instruct": {}} | SETUPS[setup])
+    line = line_model(built_in()).model_validate({"self_instruct": {}} | SETUPS[setup])
     graph, asked = build(line, words), list[tuple[str, ...]]()
     run(graph, lambda ask: asked.append((ask.step.name, ask.key, ask.request_key, ask.engine.identity)))
     counts = {name: sum(one[0] == name for one in asked) for name in sorted({one[0] for one in asked})}
-    every = [*(stage for stages in declared(WRITERS, dict(line), words) for stage in stages), *graph.stages]
+    sources = built_in().stages(line.configs, words, source=True)
+    every = [*(stage for stages in sources for stage in stages), *graph.stages]
     texts = {tuple(row.values()) for stage in every for row in stage.prompt_rows()}
     return {"requests": counts, "keys": digest(sorted(asked)), "prompts": digest(sorted(texts))}
 
@@ -143,7 +145,7 @@ def test_the_requests_of_a_preset_have_not_moved(setup: str, words: Library) -> 
 
 @pytest.mark.parametrize("setup", SETUPS)
 def test_every_stage_is_reached_and_reads_only_the_fields_that_it_declares(setup: str, words: Library) -> None:
-    graph = build(Line.model_validate({"self_instruct": {}} | SETUPS[setup]), words)
+    graph = build(line_model(built_in()).model_validate({"self_instruct": {}} | SETUPS[setup]), words)
     stages, reached = {stage.step: stage for stage in graph.stages}, set[str]()
     assert len(stages) == len(graph.stages), "each stage has a step of its own"
 
@@ -158,12 +160,12 @@ def test_every_stage_is_reached_and_reads_only_the_fields_that_it_declares(setup
 
 
 def test_every_model_that_a_stage_calls_is_declared_by_its_method(words: Library) -> None:
-    line = Line.model_validate({"self_instruct": {}} | SETUPS["every method"])
-    for method, stages in zip(METHODS, declared(METHODS, dict(line), words), strict=True):
-        config, called = getattr(line, method.name), {stage.model for stage in stages}
-        assert called <= {*method.models, *method.named_models(config)}
-        assert called >= {*method.named_models(config)}
-    assert set(ALIASES) == {"generator", "aligner", "verbose", "judge", "inspector"}
+    line = line_model(built_in()).model_validate({"self_instruct": {}} | SETUPS["every method"])
+    methods = [method for method in built_in() if not method.source]
+    for method, stages in zip(methods, built_in().stages(line.configs, words, source=False), strict=True):
+        called = {stage.model for stage in stages}
+        assert called >= {*method.named_models(line.configs[method.name])}
+    assert set(built_in().aliases) == {"generator", "aligner", "verbose", "judge", "inspector"}
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ def poison(preset: Preset, lake: Lake) -> int:
         " JOIN instructions i ON i.id = b.instruction_id WHERE b.kind = 'base' ORDER BY i.id"
     )
     step = replace(
-        self_align.answer(preset.words.library(), config),
+        self_align.answer(preset.library(), config),
         read=lambda reply, row: [{"kind": "principled", "text": reply, "complete": True}],
     )
     outcome = asyncio.run(run(step, rows, ScriptedEngine([row["harm"] for row in rows])))

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
+from alignery.config.methods import line_model
 from alignery.config.preset import SHIPPED
-from alignery.config.schema import Line
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.evaluate import held_out, judge
 from tasks.graph import Graph
-from tasks.methods import builtin
+from tasks.methods.registry import built_in
 from tasks.step import Step
 
 GOLDEN = Path(__file__).parent / "golden_keys.json"
@@ -69,10 +69,10 @@ QUESTIONS = {"exemplars": [{"question_type": "science", "topic": "Ice", "text": 
 
 def steps(setup: str) -> Iterator[Step]:
     variant, given = SETUPS[setup]
-    library, line = Library(variant), Line.model_validate(given)
-    for stages in builtin.declared(builtin.WRITERS, dict(line), library):
+    library, line = Library(variant), line_model(built_in()).model_validate(given)
+    for stages in built_in().stages(line.configs, library, source=True):
         yield from (stage.step for stage in stages)
-    yield from (stage.step for stage in Graph(builtin.declared(builtin.METHODS, dict(line), library)).stages)
+    yield from (stage.step for stage in Graph(built_in().stages(line.configs, library, source=False)).stages)
     yield held_out.answer(library, Sampling(max_tokens=256), "golden")
     if variant == "full":
         yield from (judge.judge(library, name, judge.Config()) for name in ("helpful", "harmless"))

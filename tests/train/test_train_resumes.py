@@ -11,9 +11,9 @@ import pytest
 from train_cases import ALL, CASES
 from train_views import PAIRS, conversation, write_view
 
+from tasks.methods.registry import built_in
 from tasks.train.config import Lora, TrainError
 from tasks.train.launch import command
-from tasks.train.recipes.registry import RECIPES
 
 pytestmark = pytest.mark.flow
 
@@ -177,4 +177,4 @@ def test_the_command_line_for_several_gpus():
     assert line[line.index("--num_processes") + 1] == "4"
     assert "--multi_gpu" in line
     assert line[-5:] == ["-m", "tasks.train", "dpo", "--data", "d"]
-    assert set(CASES) == set(RECIPES) - {"sft"}
+    assert set(CASES) == set(built_in().recipes) - {"sft"}

@@ -15,6 +15,7 @@ import pyarrow as pa
 from alignery import effects
 from warehouse.database.connection import LAKE, literal, set_commit_message
 from warehouse.database.location import LakeLocation
+from warehouse.schema import lake_schema
 from warehouse.schema import tables as schema
 from warehouse.schema.tables import SCHEMA_VERSION, LakeUsageError, quoted
 
@@ -126,7 +127,9 @@ def define_views(cursor: duckdb.DuckDBPyConnection) -> None:
 
 def view_sql(name: str) -> str:
     """The text of a view's file, its leading comment included."""
-    return (_HERE / "views" / f"{name}.sql").read_text(encoding="utf-8").strip().removesuffix(";")
+    declared = lake_schema.default().views
+    text = declared.get(name) or (_HERE / "views" / f"{name}.sql").read_text(encoding="utf-8")
+    return text.strip().removesuffix(";")
 
 
 def view_comment(name: str) -> str:

@@ -14,16 +14,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from pydantic import field_validator
 
+from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Shape, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
 from tasks.methods.base import AnswerConfig
 from tasks.methods.respond import method as respond
-from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage
+from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Method, Stage
 from tasks.step import ParseError, Rejected, Row, Step
+from tasks.train.config import Recipe
+from tasks.train.recipes import aligner as train_aligner
 
 _LABEL = re.compile(r"\s*(?:##\s*)?(?:the\s+)?(?:correction|corrected answer)\s*:\s*", re.IGNORECASE)
 
@@ -42,6 +46,22 @@ class Config(AnswerConfig):
         if len(set(upstreams)) < len(upstreams) or "generator" in upstreams:
             raise ValueError("name each further model once; the generator's answers are corrected anyway")
         return upstreams
+
+
+CORRECTIONS = Table(
+    "corrections",
+    "Corrections of an answer by an Aligner",
+    "correction",
+    (
+        INSTRUCTION_ID,
+        RESPONSE_ID,
+        Column.text("template_id", "the correction template"),
+        Column.text("text", "the corrected answer"),
+        Column.flag("is_copy", "whether it repeats the answer").shown,
+        Column.text("target_id", "what is corrected in a squad: the first answer or a correction; else null").optional,
+        Column.text("aligner", "alias of the squad's member that wrote it; else null").optional.shown,
+    ),
+)
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
@@ -101,3 +121,27 @@ def correct(library: Library, config: Config) -> Step:
 def strip_label(reply: str) -> str:
     """The reply without a leading "Correction:" or "Corrected answer:"."""
     return _LABEL.sub("", reply, count=1).strip() if _LABEL.match(reply) else reply.strip()
+
+
+method = Method(
+    "aligner",
+    Config,
+    stages,
+    models=("aligner",),
+    named_models=lambda config: config.upstreams,
+    paper="Aligner (arXiv 2402.02416)",
+    tables=(CORRECTIONS,),
+    views=Path(__file__).parent / "views",
+    shapes=(
+        Shape.of_corrections(
+            "qac",
+            "question, answer, its correction and the hash of the words it was asked under; unchanged answers are kept",
+            ("template_id",),
+        ),
+        Shape.of_corrections(
+            "qac_warmup", "question, answer and the same answer as its correction, to warm an Aligner up on"
+        ),
+        Shape.of_pairs("corrected", "prompt, chosen (the correction) and rejected (the answer), as messages"),
+    ),
+    recipes={"aligner": Recipe(train_aligner.Config, train_aligner.train, answers=False)},
+)

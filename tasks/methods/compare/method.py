@@ -16,15 +16,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
+from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library, Principle, digest
 from tasks.engines import Sampling
 from tasks.methods.base import MethodConfig
-from tasks.methods.constitutional.method import draw
+from tasks.methods.constitutional.method import PRINCIPLE, draw
 from tasks.methods.respond import method as respond
-from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage, always, prompt_row, unchanged
+from tasks.stage import ANSWER, GENERATOR, INSTRUCTION, SOURCE, Context, Method, Stage, always, prompt_row, unchanged
 from tasks.step import Row, Step, probabilities
+from tasks.train.config import Recipe
+from tasks.train.recipes import reward
 
 LOWEST, HIGHEST = 0.40, 0.60  # of a probability after a thought; paper
 DRAW = 0  # the draw of comparisons, among those of critique and revision, which count from 1
@@ -40,6 +44,40 @@ class Config(MethodConfig):
     thought_first: bool = False  # paper: both ways were tried
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)  # of the two samples; T 1: paper
     thinking: Sampling = Sampling(temperature=0.0, max_tokens=512)  # of the thought; our choice
+
+
+_PAIR = (
+    Column.text("a_id", "one of the two: an answer or a revision"),
+    Column.text("b_id", "the other"),
+    Column.text("first", "which of them was shown first: a or b").shown,
+    *PRINCIPLE,
+)
+COMPARISONS = Table(
+    "comparisons",
+    "Comparisons of two answers under a principle, one row for each order that they were shown in",
+    "comparison",
+    (
+        INSTRUCTION_ID,
+        *_PAIR,
+        Column.text(
+            "thought_id", "the thought before the choice (thoughts.id); null where none was asked for"
+        ).optional,
+        Column.real("p_a", "probability that a is better; after a thought, clamped to 0.4 to 0.6", "0 to 1").shown,
+    ),
+    text=None,
+)
+THOUGHTS = Table(
+    "thoughts",
+    "Thoughts before a comparison; never trained on",
+    "thought",
+    (INSTRUCTION_ID, *_PAIR, Column.text("text", "what speaks for each of the two")),
+)
+
+
+def check(config: Config, configs: Mapping[str, Any]) -> None:
+    """Raises ValueError: a revision is compared, and nobody revises."""
+    if config.pairs == "revision" and "constitutional" not in configs:
+        raise ValueError("compare.pairs: got 'revision' without constitutional; add it, or compare 'samples'")
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
@@ -168,3 +206,26 @@ def _shown(principles: list[Principle], row: Row, first: Place) -> dict[str, Any
 def _drawn(principles: list[Principle], row: Mapping[str, Any], first: Place) -> dict[str, Any]:
     principle = draw(principles, row["instruction"], DRAW)
     return {"principle_id": principle.id, "principle_hash": principle.criterion_hash, "first": first}
+
+
+method = Method(
+    "compare",
+    Config,
+    stages,
+    models=(GENERATOR, "judge"),
+    check=check,
+    paper="Constitutional AI (arXiv 2212.08073) §4, AI feedback",
+    tables=(
+        COMPARISONS,
+        THOUGHTS,
+    ),
+    views=Path(__file__).parent / "views",
+    shapes=(
+        Shape.of_pairs(
+            "soft_preferences",
+            "prompt, chosen and rejected, as messages, and the probability that the choice is right",
+            ("p",),
+        ),
+    ),
+    recipes={"reward": Recipe(reward.Config, reward.train, answers=False)},
+)

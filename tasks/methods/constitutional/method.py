@@ -14,16 +14,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
+from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Shape, Table
 from prompts import Library, Principle, digest
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
 from tasks.methods.base import AnswerConfig
-from tasks.stage import INSTRUCTION, Context, Stage, prompt_row
+from tasks.stage import INSTRUCTION, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Rejected, Row, Step
+from tasks.train.config import Recipe
+from tasks.train.recipes import constitutional_sft, dpo
 
 _OPENING = r"(?:(?:sure|certainly|of course|absolutely|ok|okay|yes)\b[,.!]*\s*)?"
 _ANNOUNCED = r"(?:here(?:['’]s| is)|below is|this is|the following is)"
@@ -44,6 +48,41 @@ class Config(AnswerConfig):
     rounds: int = Field(4, ge=1)  # paper: 4; Hugging Face: 1
     # Hugging Face: T 1, 1,500 tokens
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)
+
+
+PRINCIPLE = (
+    Column.text("principle_id", "the constitutional principle").shown,
+    Column.text("principle_hash", "content hash of the principle's words in this step (prompts.hash)").shown,
+)
+_ROUND = Column.integer("round", "round of critique and revision, from 1").shown
+CRITIQUES = Table(
+    "critiques",
+    "Critiques of an answer under a principle",
+    "critique",
+    (
+        INSTRUCTION_ID,
+        RESPONSE_ID,
+        Column.text("target_id", "what is criticised: the first answer or a revision"),
+        _ROUND,
+        *PRINCIPLE,
+        Column.text("text", "the critique"),
+    ),
+)
+REVISIONS = Table(
+    "revisions",
+    "Revisions of an answer after a critique",
+    "revision",
+    (
+        INSTRUCTION_ID,
+        RESPONSE_ID,
+        Column.text("target_id", "what is revised: the first answer or the revision before"),
+        Column.text("critique_id", "the critique it follows"),
+        _ROUND,
+        *PRINCIPLE,
+        Column.text("text", "the revised answer"),
+        Column.flag("changed", "whether it differs from what it revises").shown,
+    ),
+)
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
@@ -173,3 +212,33 @@ def _named(principle: Principle, round: int) -> dict[str, Any]:
 
 def _principle_of(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in ("principle_id", "principle_hash", "round")}
+
+
+method = Method(
+    "constitutional",
+    Config,
+    stages,
+    paper="Constitutional AI (arXiv 2212.08073) §3",
+    tables=(
+        CRITIQUES,
+        REVISIONS,
+    ),
+    views=Path(__file__).parent / "views",
+    shapes=(
+        Shape.of_pairs(
+            "preferences", "prompt, chosen (the final revision) and rejected (the first answer), as messages"
+        ),
+        Shape.of_corrections(
+            "qac_revised",
+            "question, each answer of a chain of revisions, and the chain's end as its correction; template_id is null",
+            ("template_id",),
+        ),
+        Shape.of_messages(
+            "constitutional", "an instruction and a revision of any round or a helpful answer to learn, as messages"
+        ),
+    ),
+    recipes={
+        "constitutional_sft": Recipe(constitutional_sft.Config, constitutional_sft.train),
+        "dpo": Recipe(dpo.Config, dpo.train),
+    },
+)

@@ -15,15 +15,17 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library, PromptError, Seed, digest
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.methods.base import MethodConfig
-from tasks.stage import INSTRUCTION, SOURCE, Context, Stage, prompt_row
+from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Row, Step
 
 Form = Literal["input_first", "output_first"]
@@ -57,6 +59,31 @@ class Config(MethodConfig):
     other_demos: int = Field(19, ge=1)  # paper: 19
     demos: int = Field(8, ge=1)  # before a request for instances; our choice
     instances: int = Field(5, ge=1)  # paper: 5
+
+
+CLASSIFICATIONS = Table(
+    "classifications",
+    "Whether an instruction is a classification task",
+    "classification",
+    (INSTRUCTION_ID, Column.flag("classification", "whether its output is one of few labels").shown),
+    text=None,
+)
+INSTANCES = Table(
+    "instances",
+    "Instances of an instruction: an input and its output, every candidate with its verdict",
+    "instance",
+    (
+        INSTRUCTION_ID,
+        Column.integer("place", "its place in the reply, from 1"),
+        Column.text("form", "input_first, or output_first for a classification task").shown,
+        Column.text("input", "what the instruction is done on; empty where it says all that is needed"),
+        Column.text("output", "the answer"),
+        Column.text("state", "accepted or rejected").shown,
+        Column.text("reason", "why it was rejected; null when accepted").optional.shown,
+    ),
+    text="output",
+    gate="self_instruct.instances_gate",
+)
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
@@ -257,3 +284,25 @@ def _demos(library: Library, count: int, classification: bool) -> list[Seed]:
 
 def _shuffled(seeds: Sequence[Seed]) -> list[Seed]:
     return sorted(seeds, key=lambda seed: digest(seed.instruction))
+
+
+method = Method(
+    "instances",
+    Config,
+    stages,
+    paper="Self-Instruct (arXiv 2212.10560) §2.2",
+    tables=(
+        CLASSIFICATIONS,
+        INSTANCES,
+    ),
+    views=Path(__file__).parent / "views",
+    shapes=(
+        Shape(
+            "instructed",
+            "an instruction, an input (often empty) and its output: the instances of Self-Instruct",
+            ("instruction", "input", "output"),
+            prompt="instruction",
+            answer="output",
+        ),
+    ),
+)

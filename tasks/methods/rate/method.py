@@ -15,14 +15,16 @@ threshold asks for nothing. Departures:
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from pydantic import Field
 
+from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import TRUNCATED
 from tasks.methods.base import MethodConfig
-from tasks.stage import INSTRUCTION, Context, Stage
+from tasks.stage import INSTRUCTION, Context, Method, Stage
 from tasks.step import ParseError, Rejected, Row, Step
 
 NO_SCORE = "no score on the first line"
@@ -35,6 +37,24 @@ class Config(MethodConfig):
 
     dimension: str = Field("accuracy", pattern=r"^[a-z]+$")  # paper: accuracy, or helpfulness; names prompts/rate/*
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=256)  # paper: the same
+
+
+RATINGS = Table(
+    "ratings",
+    "Ratings of an answer by a judge, one dimension each",
+    "rating",
+    (
+        INSTRUCTION_ID,
+        RESPONSE_ID,
+        Column.real("score", "the score, by halves; nano gives whole ones from 1", "0 to 5").shown,
+        Column.text("target_id", "what is rated: an answer or a revision; null before version 3").optional,
+        Column.text(
+            "dimension", "what it is rated for: accuracy, helpfulness, …; null before version 3"
+        ).optional.shown,
+        Column.text("reason", "the judge's explanation; null where it gave none").optional.shown,
+    ),
+    text=None,
+)
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
@@ -92,3 +112,14 @@ def parse(reply: str, dimension: str) -> tuple[float, str]:
     if found is None:
         raise ParseError(NO_SCORE)
     return float(found[1]), rest.strip()
+
+
+method = Method(
+    "rate",
+    Config,
+    stages,
+    models=("judge",),
+    paper="AlpaGasus (arXiv 2307.08701)",
+    tables=(RATINGS,),
+    views=Path(__file__).parent / "views",
+)

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import Field
 
+from alignery.declarations import Column, Table
 from prompts import Library, QuestionType, digest
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
@@ -27,7 +28,7 @@ from tasks.filters.rouge import RougePool
 from tasks.methods.base import MethodConfig
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.methods.self_instruct.method import draw, instruction_row, numbered, numbered_items, pick
-from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Stage, prompt_row
+from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Row, Step
 
 CUT = "cut short: the last of a reply that reached max_tokens"
@@ -65,6 +66,21 @@ class Config(MethodConfig):
     max_candidates: int = Field(20000, ge=1)  # asked for before the run stops short of `accept`; our choice
     requests_per_round: int = Field(16, ge=1)  # our choice
     rounds_in_flight: int = Field(2, ge=1)  # a round's exemplars come from those before these; our choice
+
+
+TOPICS = Table(
+    "topics",
+    "Topics for one type of question, every candidate with its verdict",
+    "topic",
+    (
+        Column.text("request_id", "the request that asked for it, shared by the candidates of one reply").optional,
+        Column.text("question_type", "the type of question").shown,
+        Column.text("text", "the topic"),
+        Column.text("state", "accepted or rejected").shown,
+        Column.text("reason", "why it was rejected; null when accepted").optional.shown,
+    ),
+    gate="red_team.topics_gate",
+)
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
@@ -264,3 +280,13 @@ def _last_cut(records: list[Row]) -> list[Row]:
 
 def _text(row: Row) -> str:
     return str(row["text"])
+
+
+method = Method(
+    "red_team",
+    Config,
+    stages,
+    source=True,
+    paper="topic-guided red-teaming: SELF-ALIGN (arXiv 2305.03047)",
+    tables=(TOPICS,),
+)

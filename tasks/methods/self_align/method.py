@@ -20,17 +20,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from pydantic import Field
 
+from alignery.declarations import Shape
 from prompts import Exemplar, Library, Rule, digest
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import APOLOGY, answer_fault, loops, opens_with_apology
 from tasks.methods.base import AnswerConfig
 from tasks.methods.respond.method import carry
-from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Stage, prompt_row
+from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Rejected, Row, Step
+from tasks.train.config import Recipe
+from tasks.train.recipes import engrave
 
 MARKER = "Answer:"
 LEAK = "leak: repeats the prompt's own words"
@@ -165,3 +169,14 @@ def _reader(
         return [{"kind": "principled", "text": text, "thought": thought, "rules": names, "complete": complete}]
 
     return read
+
+
+method = Method(
+    "self_align",
+    Config,
+    stages,
+    paper="SELF-ALIGN (arXiv 2305.03047)",
+    views=Path(__file__).parent / "views",
+    shapes=(Shape.of_messages("engrave", "an instruction and the principled answer to learn, as messages"),),
+    recipes={"engrave": Recipe(engrave.Config, engrave.train)},
+)

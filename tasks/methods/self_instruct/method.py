@@ -21,13 +21,14 @@ from typing import Any
 
 from pydantic import Field
 
+from alignery.declarations import Column, Table
 from prompts import Library, digest
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import instruction_fault
 from tasks.filters.rouge import RougePool
 from tasks.methods.base import MethodConfig
-from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Stage
+from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage
 from tasks.step import ParseError, Row, Step
 
 DUPLICATE = "near-duplicate: ROUGE-L"
@@ -61,6 +62,28 @@ class Config(MethodConfig):
     def gating(self) -> dict[str, Any]:
         """The settings that decide which candidates are accepted."""
         return self.model_dump(include={*_LIMITS, "rouge_l"})
+
+
+INSTRUCTIONS = Table(
+    "instructions",
+    "Instructions: the seeds, and every candidate that a model wrote with the gate's verdict",
+    "instruction",
+    (
+        Column.text("request_id", "the request that asked for it, shared by the candidates of one reply").optional,
+        Column.text("topic", "topic it was asked under").shown,
+        Column.text("text", "the instruction"),
+        Column.text("origin", "seed, self_instruct or red_team").shown,
+        Column.text("state", "accepted or rejected").shown,
+        Column.text("reason", "why it was rejected; null when accepted").optional.shown,
+        Column.real("similarity", "highest ROUGE-L F against the pool", "0 to 1").optional,
+        Column.real("mean_similarity", "mean ROUGE-L F against the pool", "0 to 1").optional,
+        Column.text("nearest", "text of the most similar one in the pool").optional,
+        Column.text(
+            "question_type", "the type of question it was asked as (red_team); null elsewhere, before version 3"
+        ).optional.shown,
+    ),
+    gate="{origin}.gate",
+)
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
@@ -251,3 +274,13 @@ def pick(pool: Sequence[Row], count: int, index: int) -> list[Row]:
         found[place] = pool[place]
         draws += 1
     return list(found.values())
+
+
+method = Method(
+    "self_instruct",
+    Config,
+    stages,
+    source=True,
+    paper="Self-Instruct (arXiv 2212.10560), topics from SELF-ALIGN (arXiv 2305.03047)",
+    tables=(INSTRUCTIONS,),
+)

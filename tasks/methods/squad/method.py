@@ -14,14 +14,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.methods.aligner import method as aligner
 from tasks.methods.base import MethodConfig
-from tasks.stage import INSTRUCTION, Context, Stage
+from tasks.stage import INSTRUCTION, Context, Method, Stage
 from tasks.step import Row, Step, probabilities
 
 
@@ -49,6 +51,21 @@ class Config(MethodConfig):
         if twice := [member for member in members if members.count(member) > 1]:
             raise ValueError(f"got {twice[0]} twice; name each pair of aligner and inspector once")
         return members
+
+
+INSPECTIONS = Table(
+    "inspections",
+    "Scores of an answer by a squad's inspector",
+    "inspection",
+    (
+        INSTRUCTION_ID,
+        RESPONSE_ID,
+        Column.text("target_id", "what is scored: the first answer or a correction"),
+        Column.text("inspector", "its subject: overall, ethical, …").shown,
+        Column.real("score", "probability that the answer is fit to be given", "0 to 1").shown,
+    ),
+    text=None,
+)
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
@@ -148,3 +165,15 @@ def is_due(row: Row, member: Member, config: Config) -> bool:
     """Whether the member's aligner is to be applied: its inspector scored the target below the limit."""
     found = score(row, member.inspector)
     return found is not None and found < config.below
+
+
+method = Method(
+    "squad",
+    Config,
+    stages,
+    models=("inspector", "aligner"),
+    named_models=lambda config: [member.aligner for member in config.members],
+    paper="Aligner squads (arXiv 2403.04224)",
+    tables=(INSPECTIONS,),
+    views=Path(__file__).parent / "views",
+)

@@ -17,14 +17,18 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from pathlib import Path
 
+from alignery.declarations import Shape
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import ECHO, echoes, loops
 from tasks.methods.base import MethodConfig
 from tasks.methods.self_align.method import LOOP, whole_words
-from tasks.stage import INSTRUCTION, SOURCE, Context, Stage
+from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
 from tasks.step import Rejected, Row, Step
+from tasks.train.config import Recipe
+from tasks.train.recipes import verbose as train_verbose
 
 BOILERPLATE = "boilerplate of an encyclopaedia"
 STUB = "no end and too short"
@@ -77,3 +81,15 @@ def read(reply: str, row: Row, complete: bool = True) -> list[Row]:
     if loops(text):
         raise Rejected(LOOP)
     return [{"kind": "verbose", "text": text.rstrip(), "thought": None, "rules": [], "complete": complete}]
+
+
+method = Method(
+    "verbose",
+    Config,
+    stages,
+    models=("verbose",),
+    paper="SELF-ALIGN (arXiv 2305.03047) §3.4, verbose cloning",
+    views=Path(__file__).parent / "views",
+    shapes=(Shape.of_messages("verbose_cloning", "an instruction and the long answer to learn, as messages"),),
+    recipes={"verbose": Recipe(train_verbose.Config, train_verbose.train)},
+)
