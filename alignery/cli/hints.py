@@ -6,7 +6,19 @@ import re
 import shlex
 
 VERBS = (
-    *("bootstrap", "diff", "doctor", "evaluate", "export", "maintain", "models", "plan", "promote", "publish"),
+    *(
+        "bootstrap",
+        "diff",
+        "doctor",
+        "evaluate",
+        "export",
+        "maintain",
+        "methods",
+        "models",
+        "plan",
+        "promote",
+        "publish",
+    ),
     *("refresh", "rejects", "retrain", "rollback", "serve", "show", "snapshots", "sql", "status", "tables", "tag"),
     "trace",
 )

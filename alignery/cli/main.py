@@ -159,7 +159,7 @@ def _by_hand(what: str, preset: str, home: Path, *values: str) -> Decided:
 
 
 # After the verbs that run, so that the help lists those first.
-from alignery.cli import export, inspect, maintain, serve  # noqa: E402, F401
+from alignery.cli import export, inspect, maintain, methods, serve  # noqa: E402, F401
 
 
 def _speak() -> None:
