@@ -89,6 +89,7 @@ class Table:
     Args:
         label: what one of its rows is called, as in a trace.
         text: the column that holds what a row says; None where it says nothing.
+        before: the column whose text stands before that, where it has any, as an instance's input.
         gate: where its rows are candidates with a `state` and a `reason`: the step that judged them, as the funnel
             shows it; `{origin}` in it stands for that column.
     """
@@ -98,6 +99,7 @@ class Table:
     label: str
     columns: Sequence[Column]
     text: str | None = "text"
+    before: str | None = None
     gate: str | None = None
 
     def __post_init__(self) -> None:
@@ -118,8 +120,8 @@ class Shape:
     Args:
         about: what a row is, for the data set's card.
         columns: the trainer's own columns; all others of the view are provenance.
-        prompt: the SQL of the prompt; its hash says on which side of the split a row falls.
-        answer: the SQL of the text that is learned.
+        prompt: the SQL of the prompt, from the view's columns; its hash says on which side of the split a row falls.
+        answer: the SQL of the text that is learned, from the trainer's columns.
         view: whose rows they are; by default the view of the same name.
         select: the SQL of the trainer's columns, where they are not the view's own.
         hidden: columns of the view that stand in `select` in another form, and are no provenance.

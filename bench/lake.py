@@ -29,8 +29,7 @@ import pyarrow.parquet as pq
 from warehouse import Lake
 from warehouse.maintenance import maintain
 from warehouse.schema.arrow import to_arrow
-from warehouse.schema.migrate import VIEWS, view_sql
-from warehouse.schema.tables import TABLES
+from warehouse.schema.lake_schema import default
 
 RUNS = 5
 BATCH = 250_000
@@ -79,7 +78,7 @@ def ingest(home: Path, rows: int) -> None:
         with Lake.open(home / "lake") as lake:
             size = count // commits
             return _seconds(lambda: [
-                lake.append({}, batch.slice(n * size, size), run_id="r", step="s", fingerprint="f")
+                lake.ledger.append({}, batch.slice(n * size, size), run_id="r", step="s", fingerprint="f")
                 for n in range(commits)
             ])  # fmt: skip
 
@@ -100,7 +99,7 @@ def views(home: Path, rows: int) -> None:
     with Lake.open(home) as lake:
         maintain.apply(lake)
         direct = duckdb.connect(config={"memory_limit": "1GB", "temp_directory": str(home / "spill")})
-        for table in TABLES:
+        for table in default().tables:
             file = home / f"{table}.parquet"
             with lake.query(f"SELECT snapshot_id, * FROM {table}") as cursor:
                 reader = cursor.to_arrow_reader(100_000)
@@ -108,10 +107,10 @@ def views(home: Path, rows: int) -> None:
                     for batch in reader:
                         writer.write_batch(batch)
             direct.execute(f"CREATE VIEW {table} AS SELECT * FROM read_parquet('{file}')")
-        for view in VIEWS:
-            direct.execute(f"CREATE VIEW {view} AS {view_sql(view)}")
+        for view, text in default().views.items():
+            direct.execute(f"CREATE VIEW {view} AS {text}")
         print("| view | rows | lake, s | plain Parquet, s | ratio |\n|---|---|---|---|---|")
-        for view in VIEWS:
+        for view in default().views:
             scan = f"SELECT count(*) AS n, bit_xor(hash(v)) AS all_columns FROM {view} v"
             pairs = []
             for _ in range(RUNS):
@@ -129,7 +128,9 @@ def resume(home: Path, rows: int) -> None:
     for count in (rows // 10, rows):
         with Lake.open(home / str(count)) as lake:
             for start in range(0, count, BATCH):
-                lake.append({}, _attempts(start, min(BATCH, count - start)), run_id="r", step="s", fingerprint="f")
+                lake.ledger.append(
+                    {}, _attempts(start, min(BATCH, count - start)), run_id="r", step="s", fingerprint="f"
+                )
             maintain.apply(lake)
         for keys in (256, 65_536):
             code = f"from bench.lake import _asked; _asked({str(home / str(count))!r}, {count}, {keys})"
@@ -145,8 +146,8 @@ def small(home: Path, rows: int) -> None:
     }
     with Lake.open(home / "many") as many, Lake.open(home / "one") as one:
         for n in range(1000):
-            many.append({}, _attempts(20 * n, 20), run_id="r", step="s", fingerprint="f")
-        one.append({}, _attempts(0, 20_000), run_id="r", step="s", fingerprint="f")
+            many.ledger.append({}, _attempts(20 * n, 20), run_id="r", step="s", fingerprint="f")
+        one.ledger.append({}, _attempts(0, 20_000), run_id="r", step="s", fingerprint="f")
         before = {name: _paired(many, one, query) for name, query in queries.items()}
         seconds = _seconds(lambda: maintain.apply(many))
         print(f"`maintain` took {seconds:.1f} s.\n")
@@ -173,10 +174,10 @@ def _asked(home: str, count: int, keys: int) -> None:
     with Lake.open(Path(home), read_only=True) as lake:
         asked = [_key(n) for n in range(0, count, max(1, 2 * count // keys))][: keys // 2]
         asked += [f"new-{n}" for n in range(keys - len(asked))]
-        lake.pending(asked[:16])
+        lake.ledger.unfinished(asked[:16])
         before = _memory("VmRSS")
-        times = [_seconds(lambda: lake.pending(asked)) for _ in range(RUNS)]
-        assert len(lake.pending(asked)) == keys - keys // 2
+        times = [_seconds(lambda: lake.ledger.unfinished(asked)) for _ in range(RUNS)]
+        assert len(lake.ledger.unfinished(asked)) == keys - keys // 2
         print(f"| {count} | {keys} | {statistics.median(times):.2f} | {before} | {_memory('VmHWM')} |", flush=True)
 
 
@@ -223,7 +224,7 @@ def _fill(home: Path, rows: int) -> None:
         for start in range(0, rows // 10, BATCH // 4):
             count = min(BATCH // 4, rows // 10 - start)
             calls = _attempts(4 * start, 4 * count)
-            lake.append(_line(start, calls), calls, run_id="r", step="bench", fingerprint="f")
+            lake.ledger.append(_line(start, calls), calls, run_id="r", step="bench", fingerprint="f")
 
 
 def _line(start: int, calls: pa.Table) -> dict[str, pa.Table]:
@@ -271,7 +272,7 @@ def _times(start: int, count: int) -> pa.Array:
 
 def _table(name: str, count: int, each: dict[str, Any], same: dict[str, Any]) -> pa.Table:
     """An Arrow table of the lake's types: columns with a value a row, and those with the same in all."""
-    schema = TABLES[name]
+    schema = default().tables[name]
     columns = {column: pa.array(values, schema.field(column).type) for column, values in each.items()}
     columns |= {column: pa.repeat(pa.scalar(value, schema.field(column).type), count) for column, value in same.items()}
     return pa.table(columns)

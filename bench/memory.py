@@ -64,7 +64,7 @@ def build(home: Path, count: int) -> None:
                 for table, row in chain(number, texts):
                     records[table].append(row)
                     attempts.append(attempt(row))
-            lake.append(records, attempts, run_id="bench", step="bench.write", fingerprint="bench")
+            lake.ledger.append(records, attempts, run_id="bench", step="bench.write", fingerprint="bench")
 
 
 def chain(number: int, texts: Texts) -> Iterator[tuple[str, Row]]:

@@ -84,8 +84,8 @@ def work(place: LakeLocation, worker: int, chunks: range, run: str, log: Path) -
     with Lake.open(place) as lake:
         for number in chunks:
             records, calls = chunk_of(worker, number, run)
-            if lake.pending([call["work_key"] for call in calls]):
-                lake.append(records, calls, run_id=run, step="stress.ask", fingerprint="f")
+            if lake.ledger.unfinished([call["work_key"] for call in calls]):
+                lake.ledger.append(records, calls, run_id=run, step="stress.ask", fingerprint="f")
             os.write(acknowledged, f"{worker} {number}\n".encode())
 
 
@@ -131,7 +131,9 @@ def _examine(place: LakeLocation, log: Path, processes: int, chunks: int) -> dic
     with Lake.open(place, read_only=True) as lake:
         keys = [row["work_key"] for row in lake.rows("SELECT work_key FROM attempts WHERE final")]
         there = {tuple(key.split("-")[:2]) for key in keys}
-        whole = {chunk for chunk in there if not lake.pending([f"{chunk[0]}-{chunk[1]}-{n}" for n in range(ROWS)])}
+        whole = {
+            chunk for chunk in there if not lake.ledger.unfinished([f"{chunk[0]}-{chunk[1]}-{n}" for n in range(ROWS)])
+        }
         doubled = len(keys) - len(set(keys))
         for table in ("attempts", "instructions", "responses", "commits"):
             doubled += lake.rows(f"SELECT count(*) - count(DISTINCT id) AS n FROM {table}")[0]["n"]

@@ -65,7 +65,9 @@ async def bootstrap(
     async with AsyncExitStack() as stack:
         # Nobody else does a part of a round meanwhile. The flows of `cycle` take the first of these first, too.
         for part in (WORK, "bootstrap", "refresh", "retrain", "promote"):
-            lake = await stack.enter_async_context(exclusive_run(made.place(home), part, wait=wait))
+            lake = await stack.enter_async_context(
+                exclusive_run(made.place(home), part, wait=wait, schema=made.lake_schema)
+            )
         return await run_rounds(made, lake, home, rounds, name, runner=in_prefect)
 
 

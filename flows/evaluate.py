@@ -14,11 +14,11 @@ from prefect import flow
 from alignery import effects
 from alignery.config.preset import Preset, PresetError, load
 from alignery.config.schema import Evaluate
+from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, plainly
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run, exclusive_run
 from flows.refresh import in_prefect
-from prompts import digest
 from tasks.engines.lazy import open_lazily
 from tasks.engines.specs import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out, judge
@@ -51,7 +51,7 @@ async def evaluate(preset: str = "nano", home: Path = Path(".alignery"), wait: b
         wait: if another evaluation is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with exclusive_run(made.place(home), "evaluate", wait=wait) as lake:
+    async with exclusive_run(made.place(home), "evaluate", wait=wait, schema=made.lake_schema) as lake:
         evaluations = await evaluate_models(made, lake, runner=in_prefect)
     draw(evaluations, home / PICTURES)
     return evaluations
@@ -189,7 +189,7 @@ def _remember(executor: Executor, model: str, spec: EngineSpec, figures: list[Ro
     ]
     if new := [row for row in rows if row["id"] not in known]:
         executor.run.start()
-        executor.lake.write("evals", new, run_id=executor.run.id, message=f"evaluate: {len(new)} figures")
+        executor.lake.ledger.write("evals", new, run_id=executor.run.id, message=f"evaluate: {len(new)} figures")
 
 
 def _place(spec: EngineSpec) -> str:

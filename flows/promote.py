@@ -16,6 +16,7 @@ from typing import Any
 from prefect import flow
 
 from alignery.config.preset import Preset, PresetError, load
+from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, plainly
 from alignery.pipeline.model_resolution import ALIAS
 from alignery.pipeline.progress import StepProgress
@@ -23,7 +24,6 @@ from alignery.pipeline.run import Run, exclusive_run
 from flows.evaluate import answered, oracle, verdicts
 from flows.refresh import in_prefect
 from flows.retrain import base_spec
-from prompts import digest
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.evaluate.gate import Decision, Policy, by_judge, decide, per_prompt
 from tasks.evaluate.judge import outcomes, walkovers
@@ -52,7 +52,7 @@ async def promote(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
         wait: if another promotion is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with exclusive_run(made.place(home), "promote", wait=wait) as lake:
+    async with exclusive_run(made.place(home), "promote", wait=wait, schema=made.lake_schema) as lake:
         return await promote_candidates(made, lake, runner=in_prefect)
 
 
@@ -174,4 +174,4 @@ def _placed(lake: Lake, run: Run, state: str, model: str | None, path: str | Non
 def _record(lake: Lake, run: Run, row: dict[str, Any]) -> None:
     run.start()
     what = f"{row['state']} {Path(row['model_path']).name if row['model_path'] else 'to the preset’s own model'}"
-    lake.write("decisions", [row], run_id=run.id, message=f"{row['alias']}: {what}")
+    lake.ledger.write("decisions", [row], run_id=run.id, message=f"{row['alias']}: {what}")

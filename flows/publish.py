@@ -9,9 +9,9 @@ from prefect import flow
 from prefect.events import emit_event
 
 from alignery.config.preset import Preset, load, named
+from alignery.hashing import digest
 from alignery.pipeline.refresh import clean
 from alignery.pipeline.run import Run
-from prompts import digest
 from warehouse import Lake, LakeLocation
 from warehouse.export.publish import Publication
 from warehouse.export.publish import publish as publish_snapshot

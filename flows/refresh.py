@@ -57,7 +57,7 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
         wait: if another refresh is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with exclusive_run(made.place(home), "refresh", wait=wait) as lake:
+    async with exclusive_run(made.place(home), "refresh", wait=wait, schema=made.lake_schema) as lake:
         summary = await run_refresh(made, lake, runner=in_prefect)
         for name, rows in (("funnel", status.funnel), ("usage", status.usage)):
             told = f"Run {summary.run_id}: {summary.state}"

@@ -16,11 +16,11 @@ from prefect import flow
 from alignery.config.preset import Preset, PresetError, load
 from alignery.config.schema import PromptSource
 from alignery.errors import AligneryError
+from alignery.hashing import digest
 from alignery.pipeline.executor import TaskRunner, plainly
 from alignery.pipeline.refresh import clean
 from alignery.pipeline.run import Run, exclusive_run
 from flows.refresh import in_prefect
-from prompts import digest
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
@@ -66,7 +66,7 @@ async def retrain(
         wait: if another retraining is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with exclusive_run(made.place(home), "retrain", wait=wait) as lake:
+    async with exclusive_run(made.place(home), "retrain", wait=wait, schema=made.lake_schema) as lake:
         return await train_recipes(made, lake, home, tag, runner=in_prefect)
 
 
@@ -113,7 +113,7 @@ def _settings(recipe: str, config: Settings, words: PromptSource) -> dict[str, A
 def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, selection: Selection) -> Path:
     """The folder of the view's files, from the publication or, where that left the view out, from its snapshot."""
     if (folder := Path(published["export_path"]) / "data" / view).is_dir():
-        if found := leaking(folder, view, selection.leaked):
+        if found := leaking(folder, lake.schema.shape(view), selection.leaked):
             raise LakeUsageError(
                 f"{folder}: {found} rows to train on have prompts of evaluation sets that preset {preset.name} names "
                 "since they were published; run `alignery publish`, whose new tag leaves them out, and train on that"
@@ -218,7 +218,7 @@ class TrainingJob:
             "run_id": run.id,
             "created_at": datetime.now(UTC),
         }
-        await asyncio.to_thread(lake.write, "models", [row], run_id=run.id, message=f"retrain: {self.recipe}")
+        await asyncio.to_thread(lake.ledger.write, "models", [row], run_id=run.id, message=f"retrain: {self.recipe}")
         return row
 
     async def _process(self, out: Path) -> None:

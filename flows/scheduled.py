@@ -23,12 +23,12 @@ from prefect import Flow, State, flow
 from prefect.client.schemas.objects import FlowRun
 
 from alignery.config.preset import Preset, load
+from alignery.hashing import digest
 from alignery.pipeline.run import WORK, Run, exclusive_run
 from flows.promote import promote
 from flows.publish import publish
 from flows.refresh import refresh
 from flows.retrain import retrain
-from prompts import digest
 from tasks.process import exit_with_parent
 from tasks.train import policy
 from warehouse import Lake, model_registry
@@ -97,7 +97,7 @@ async def _at_work(preset: Preset, home: Path) -> AsyncIterator[Lake]:
         # A terminal's Ctrl-C is for `serve`, which stops this process by SIGTERM; Prefect dies of that on fifty lines.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
         logging.getLogger("asyncio").addFilter(lambda record: "asyncio.run() shutdown" not in record.getMessage())
-    async with exclusive_run(preset.place(home), WORK) as lake:
+    async with exclusive_run(preset.place(home), WORK, schema=preset.lake_schema) as lake:
         yield lake
 
 
@@ -126,6 +126,6 @@ def decide(preset: Preset, lake: Lake, tag: str | None = None) -> dict[str, Any]
     }
     with Run(lake, "retrain_published", preset) as run:
         run.start()
-        lake.write("decisions", [row], run_id=run.id, message=f"{found.tag}: {row['state']}")
+        lake.ledger.write("decisions", [row], run_id=run.id, message=f"{found.tag}: {row['state']}")
         run.end("finished", {found.tag: row["state"]})
     return row

@@ -9,9 +9,10 @@ import json
 import random
 from pathlib import Path
 
+from alignery.hashing import digest
 from nano.grammar import draw, render
 from nano.world import KINDS, TOPICS
-from prompts import HERE, digest
+from prompts import HERE
 
 HELD_OUT = Path(__file__).parent / "held_out.jsonl"
 SEEDS = HERE / "self_instruct" / "seeds.nano.jsonl"

@@ -17,9 +17,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alignery.hashing import digest
 from nano import dataset, tokenizer
 from nano.corpus import documents
-from prompts import digest
 
 if TYPE_CHECKING:
     import torch

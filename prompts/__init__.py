@@ -12,7 +12,6 @@ from prompts.library import (
     QuestionType,
     Rule,
     Seed,
-    digest,
 )
 
 __all__ = [
@@ -27,5 +26,4 @@ __all__ = [
     "QuestionType",
     "Rule",
     "Seed",
-    "digest",
 ]

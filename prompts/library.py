@@ -8,7 +8,6 @@ path: an id such as `constitutional/critique` names `constitutional/critique.yam
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections import Counter
@@ -18,9 +17,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from alignery.hashing import digest
 from alignery.textfiles import read_jsonl, read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import Filled, validated
@@ -28,17 +27,12 @@ from prompts.overlay import check as check_overlay
 from prompts.overlay import misplaced
 from prompts.templates import PromptError, rendered, variables_of
 
-__all__ = ["HERE", "VARIANTS", "Library", "Message", "Prompt", "PromptError", "digest"]
+__all__ = ["HERE", "VARIANTS", "Library", "Message", "Prompt", "PromptError"]
 
 Message = dict[str, str]
 HERE = Path(__file__).parent
 VARIANTS = ("full", "nano")
 _ID = re.compile(r"[\w-]+(/[\w-]+)+")
-
-
-def digest(*parts: Any) -> str:
-    """The content hash used for every id and key: 32 hex digits (blake2b-128) of the canonical JSON."""
-    return hashlib.blake2b(orjson.dumps(parts, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
 class _Strict(BaseModel):

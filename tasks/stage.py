@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from alignery.declarations import Shape, Table
-from prompts import Library, digest
+from alignery.hashing import digest
+from prompts import Library
 from tasks.filters.contamination import Contamination
 from tasks.methods.base import MethodConfig
 from tasks.step import Row, Step

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from alignery.hashing import digest
 from alignery.untrusted import excerpt
-from prompts import Message, Prompt, digest
+from prompts import Message, Prompt
 from tasks.answer import fields_of
 from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampling
 from tasks.filters.heuristics import EMPTY, TRUNCATED

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,33 @@ def test_arrows_run_one_way(package: str) -> None:
             if ours or package not in OUTSIDE.get(name.split(".")[0], {package}):
                 wrong.append(f"{module} imports {name}")
     assert not wrong
+
+
+def test_no_circles() -> None:
+    """No two modules import each other, by whatever way, wherever in them."""
+    modules = {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p
+               for package in PACKAGES for p in sources(package)}  # fmt: skip
+    edges = {}
+    for module, path in modules.items():
+        names = {name if name in modules else name.rpartition(".")[0] for name in imported(path)}
+        edges[module] = names & modules.keys() - {module}
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " -> ".join((*above[above.index(module) :], module))
+        if module not in done:
+            for below in edges[module]:
+                visit(below, (*above, module))
+            done.add(module)
+
+    for module in modules:
+        visit(module, ())
+
+
+def test_no_folder_is_crowded() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    folders = Counter(str(Path(name).parent) for name in listed)
+    assert not {folder: count for folder, count in folders.items() if count > 15}
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@
 """
 
 from warehouse.database.location import LakeLocation
+from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.export.publish import Publication, publish
 from warehouse.lake import Lake
-from warehouse.schema.tables import LakeFailure, LakeUsageError
 
 __all__ = ["Lake", "LakeFailure", "LakeLocation", "LakeUsageError", "Publication", "publish"]

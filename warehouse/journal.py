@@ -21,9 +21,10 @@ from typing import IO, Any
 import orjson
 
 from alignery import effects
+from warehouse.errors import LakeFailure, RowRefused
 from warehouse.ledger import Batch
 from warehouse.schema.arrow import check_row, check_texts
-from warehouse.schema.tables import LakeFailure, RowRefused
+from warehouse.schema.lake_schema import LakeSchema, default
 
 FOLDER = "journal"
 LONGEST = 64 << 20  # bytes of a line; our choice
@@ -38,8 +39,8 @@ class Journal:
     A line outlives the process that wrote it; whether also a power cut, ALIGNERY_JOURNAL_FSYNC says (by default not).
     """
 
-    def __init__(self, home: Path, run_id: str) -> None:
-        self._folder, self._run_id = home / FOLDER, run_id
+    def __init__(self, home: Path, run_id: str, schema: LakeSchema | None = None) -> None:
+        self._folder, self._run_id, self._schema = home / FOLDER, run_id, schema or default()
         self._file: IO[bytes] | None = None
         self._size = 0  # bytes of its whole lines
         self._broken = False  # a part of a line could not be taken back
@@ -52,7 +53,7 @@ class Journal:
             RowRefused: a row does not fit its table; nothing was written.
             LakeFailure: the disk takes no more; nothing was written, or what was is taken back.
         """
-        line = _encoded(batch)
+        line = _encoded(self._schema, batch)
         try:
             if self._broken:
                 raise OSError(0, "an earlier line could not be taken back")
@@ -129,12 +130,12 @@ def drop(file: IO[bytes]) -> None:
         file.close()
 
 
-def _encoded(batch: Batch) -> bytes:
+def _encoded(schema: LakeSchema, batch: Batch) -> bytes:
     """A batch as a line. Raises RowRefused where a row would not go into the lake: it must not come so far."""
     tables: dict[str, Any] = {"attempts": batch.attempts, **batch.records}
     for name, rows in tables.items():
         for row in rows:
-            check_row(name, row)
+            check_row(schema, name, row)
     line = {"step": batch.step, "fingerprint": batch.fingerprint}
     try:
         text = orjson.dumps(
@@ -143,7 +144,7 @@ def _encoded(batch: Batch) -> bytes:
     except TypeError as error:
         for name, rows in tables.items():
             for row in rows:
-                check_texts(name, row)
+                check_texts(schema, name, row)
         raise RowRefused(f"{batch.step}: a row cannot be written as JSON: {error}") from error
     if len(text) > LONGEST:
         cells = ((f"{name}.{field}", len(str(row[field]))) for name in tables for row in tables[name] for field in row)

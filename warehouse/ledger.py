@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import duckdb
@@ -22,54 +21,16 @@ import pyarrow.compute as pc
 from alignery import effects
 from alignery.untrusted import excerpt
 from warehouse.database.connection import LAKE, as_rows, set_commit_message
-from warehouse.schema import tables as schema
+from warehouse.database.session import Session
+from warehouse.errors import LakeFailure, LakeUsageError, RowRefused
 from warehouse.schema.arrow import to_arrow
-from warehouse.schema.tables import LakeFailure, LakeUsageError, Row, RowRefused, Rows
-
-if TYPE_CHECKING:
-    from warehouse.lake import Lake
+from warehouse.schema.lake_schema import LakeSchema
+from warehouse.schema.tables import Row, Rows
 
 # What makes a row of a table the same row again; the others are logs, in which every row is new.
 _IDENTITY = {"prompts": "hash", "models": "id", "evals": "id", "decisions": "id"}
 _WRITTEN = ("runs", "prompts", "models", "evals", "decisions", "tags", "plans")
 _log = logging.getLogger(__name__)
-
-
-def pending(lake: Lake, keys: Sequence[str]) -> set[str]:
-    """Those work keys without a final attempt (one anti-join)."""
-    with lake.cursor(asked=_keys(keys)) as cursor:
-        query = f"SELECT key FROM asked ANTI JOIN (SELECT work_key FROM {LAKE}.attempts WHERE final) ON work_key = key"
-        lake.read_consistent(cursor, lambda: cursor.execute(query))
-        return {key for (key,) in cursor.fetchall()}
-
-
-def replies(lake: Lake, keys: Sequence[str]) -> dict[tuple[str, int], Row]:
-    """The replies to those requests, by request key and try number: id, raw_text and finish_reason of the attempt."""
-    with lake.cursor(asked=_keys(keys)) as cursor:
-        cursor.execute(
-            "SELECT id, request_key, try_number, raw_text, finish_reason"
-            f" FROM {LAKE}.attempts SEMI JOIN asked ON request_key = key"
-            " WHERE raw_text IS NOT NULL AND finish_reason IS NOT NULL AND replayed_from IS NULL"
-        )
-        return {(row["request_key"], row["try_number"]): row for row in as_rows(cursor)}
-
-
-def known(lake: Lake) -> tuple[set[str], set[tuple[str, str]]]:
-    """What the lake may have answers to: fingerprints that were committed, and (prompt hash, model) that were asked."""
-    with lake.cursor() as cursor:
-        fingerprints = cursor.execute(f"SELECT DISTINCT fingerprint FROM {LAKE}.commits").fetchall()
-        asked = cursor.execute(f"SELECT DISTINCT prompt_hash, model FROM {LAKE}.attempts").fetchall()
-        return {name for (name,) in fingerprints}, set(asked)
-
-
-def records(lake: Lake, table: str, keys: Sequence[str]) -> list[Row]:
-    """The records of those work keys, ordered by work key and id."""
-    if table not in schema.RECORDS:
-        raise LakeUsageError(f"{table!r} is no record table; those are {', '.join(schema.RECORDS)}")
-    with lake.cursor(asked=_keys(keys)) as cursor:
-        query = f"SELECT * FROM {LAKE}.{table} SEMI JOIN asked ON work_key = key ORDER BY work_key, id"
-        lake.read_consistent(cursor, lambda: cursor.execute(query))
-        return as_rows(cursor)
 
 
 @dataclass(frozen=True)
@@ -86,56 +47,140 @@ class Batch:
     attempts: Rows
 
 
-def append(lake: Lake, batches: Sequence[Batch], *, run_id: str) -> int:
-    """Commit records, attempts and a ledger row for each batch in one transaction, or nothing where all is there.
+class Ledger:
+    """Which work is settled, and the only way by which rows come into a lake."""
 
-    Dropped, with the records they wrote: an attempt that is already in the lake, and every attempt at a
-    work key that is settled there, so that two runs which race over the same work never double it.
-    A record that no attempt wrote (a seed) is dropped if its id is there.
+    def __init__(self, session: Session) -> None:
+        self._session, self._schema = session, session.schema
 
-    Args:
-        run_id: filled into each row that has none.
+    def unfinished(self, keys: Sequence[str]) -> set[str]:
+        """Those work keys without a final attempt (one anti-join)."""
+        with self._session.cursor(asked=_keys(keys)) as cursor:
+            query = (
+                f"SELECT key FROM asked ANTI JOIN (SELECT work_key FROM {LAKE}.attempts WHERE final) ON work_key = key"
+            )
+            self._session.read_consistent(cursor, lambda: cursor.execute(query))
+            return {key for (key,) in cursor.fetchall()}
 
-    Returns:
-        How many attempts were new.
+    def cached_replies(self, keys: Sequence[str]) -> dict[tuple[str, int], Row]:
+        """The replies to those requests, by request key and try number: each attempt's id, text and finish_reason."""
+        with self._session.cursor(asked=_keys(keys)) as cursor:
+            cursor.execute(
+                "SELECT id, request_key, try_number, raw_text, finish_reason"
+                f" FROM {LAKE}.attempts SEMI JOIN asked ON request_key = key"
+                " WHERE raw_text IS NOT NULL AND finish_reason IS NOT NULL AND replayed_from IS NULL"
+            )
+            return {(row["request_key"], row["try_number"]): row for row in as_rows(cursor)}
 
-    Raises:
-        LakeUsageError: a row does not fit its table, a record's attempt is not in the batch, or the commit failed.
-    """
-    made = [to_arrow("attempts", batch.attempts, run_id=run_id) for batch in batches]
-    wrote = [
-        {name: _records(name, rows, run_id, calls) for name, rows in batch.records.items() if len(rows)}
-        for batch, calls in zip(batches, made, strict=True)
-    ]
+    def cache_summary(self) -> tuple[set[str], set[tuple[str, str]]]:
+        """What the lake may have answers to: committed fingerprints, and (prompt hash, model) of the attempts."""
+        with self._session.cursor() as cursor:
+            fingerprints = cursor.execute(f"SELECT DISTINCT fingerprint FROM {LAKE}.commits").fetchall()
+            asked = cursor.execute(f"SELECT DISTINCT prompt_hash, model FROM {LAKE}.attempts").fetchall()
+            return {name for (name,) in fingerprints}, set(asked)
 
-    def land(cursor: duckdb.DuckDBPyConnection) -> int:
-        fresh = _new_attempts(cursor, pa.concat_tables(made))
-        found: dict[str, list[pa.Table]] = {"attempts": [fresh]}
-        entries = []
-        for batch, asked, tables in zip(batches, made, wrote, strict=True):
-            calls = asked.filter(_among(asked["id"], fresh["id"]))
-            kept = {name: _new_records(cursor, name, rows, calls) for name, rows in tables.items()}
-            if entry := _entry(batch, run_id, calls, list(kept.values())):
-                entries.append(entry)
-                for name, rows in kept.items():
-                    found.setdefault(name, []).append(rows)
-        if not entries:
-            return 0
-        # One insert a table, for each is a file of its own.
-        for name, parts in found.items():
-            _insert(cursor, name, pa.concat_tables(parts))
-        _insert(cursor, "commits", to_arrow("commits", entries))
-        steps = ", ".join(sorted({str(entry["step"]) for entry in entries}))
-        records = sum(int(entry["records"]) for entry in entries)
-        what = f"{fresh.num_rows} attempts" if fresh.num_rows else f"{records} records"
-        info = {"run": run_id, "step": steps}
-        if len(entries) == 1:
-            info["fingerprint"] = str(entries[0]["fingerprint"])
-        set_commit_message(cursor, f"{steps}: {what}", info)
-        _commit(lake, cursor, f"SELECT 1 FROM {LAKE}.commits WHERE id = ?", str(entries[0]["id"]))
-        return fresh.num_rows
+    def records(self, table: str, keys: Sequence[str]) -> list[Row]:
+        """The records of those work keys, ordered by work key and id."""
+        if table not in self._schema.records:
+            raise LakeUsageError(f"{table!r} is no record table; those are {', '.join(self._schema.records)}")
+        with self._session.cursor(asked=_keys(keys)) as cursor:
+            query = f"SELECT * FROM {LAKE}.{table} SEMI JOIN asked ON work_key = key ORDER BY work_key, id"
+            self._session.read_consistent(cursor, lambda: cursor.execute(query))
+            return as_rows(cursor)
 
-    return lake.commit(f"run {run_id}, {', '.join(sorted({batch.step for batch in batches}))}", land) if made else 0
+    def append(self, records: Mapping[str, Rows], attempts: Rows, *, run_id: str, step: str, fingerprint: str) -> int:
+        """Commit the calls of one step with their records, once: see `append_batches`."""
+        return self.append_batches([Batch(step, fingerprint, records, attempts)], run_id=run_id)
+
+    def append_batches(self, batches: Sequence[Batch], *, run_id: str) -> int:
+        """Commit records, attempts and a ledger row for each batch in one transaction, or nothing where all is there.
+
+        Dropped, with the records they wrote: an attempt that is already in the lake, and every attempt at a
+        work key that is settled there, so that two runs which race over the same work never double it.
+        A record that no attempt wrote (a seed) is dropped if its id is there.
+
+        Args:
+            run_id: filled into each row that has none.
+
+        Returns:
+            How many attempts were new.
+
+        Raises:
+            LakeUsageError: a row does not fit its table, a record's attempt is not in the batch, or the commit failed.
+        """
+        made = [to_arrow(self._schema, "attempts", batch.attempts, run_id=run_id) for batch in batches]
+        wrote = [
+            {
+                name: _records(self._schema, name, rows, run_id, calls)
+                for name, rows in batch.records.items()
+                if len(rows)
+            }
+            for batch, calls in zip(batches, made, strict=True)
+        ]
+
+        def land(cursor: duckdb.DuckDBPyConnection) -> int:
+            fresh = _new_attempts(cursor, pa.concat_tables(made))
+            found: dict[str, list[pa.Table]] = {"attempts": [fresh]}
+            entries = []
+            for batch, asked, tables in zip(batches, made, wrote, strict=True):
+                calls = asked.filter(_among(asked["id"], fresh["id"]))
+                kept = {name: _new_records(cursor, name, rows, calls) for name, rows in tables.items()}
+                if entry := _entry(batch, run_id, calls, list(kept.values())):
+                    entries.append(entry)
+                    for name, rows in kept.items():
+                        found.setdefault(name, []).append(rows)
+            if not entries:
+                return 0
+            # One insert a table, for each is a file of its own.
+            for name, parts in found.items():
+                _insert(cursor, name, pa.concat_tables(parts))
+            _insert(cursor, "commits", to_arrow(self._schema, "commits", entries))
+            steps = ", ".join(sorted({str(entry["step"]) for entry in entries}))
+            records = sum(int(entry["records"]) for entry in entries)
+            what = f"{fresh.num_rows} attempts" if fresh.num_rows else f"{records} records"
+            info = {"run": run_id, "step": steps}
+            if len(entries) == 1:
+                info["fingerprint"] = str(entries[0]["fingerprint"])
+            set_commit_message(cursor, f"{steps}: {what}", info)
+            _commit(self._session, cursor, f"SELECT 1 FROM {LAKE}.commits WHERE id = ?", str(entries[0]["id"]))
+            return fresh.num_rows
+
+        return (
+            self._session.commit(f"run {run_id}, {', '.join(sorted({batch.step for batch in batches}))}", land)
+            if made
+            else 0
+        )
+
+    def write(self, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
+        """Commit rows of one of the ledger's own tables, once: see `write_tables`."""
+        self.write_tables({table: rows}, run_id=run_id, message=message)
+
+    def write_tables(self, tables: Mapping[str, Sequence[Row]], *, run_id: str, message: str) -> None:
+        """Commit rows that no call made, once: runs, prompts, models, evals, decisions, tags, plans; table → rows.
+
+        A prompt whose hash is there, and a model, figure or decision whose id is there, is left out; if nothing
+        remains, nothing is committed. `run_id` and `created_at` are filled in where a row leaves them out.
+        """
+        for name in tables:
+            if name not in _WRITTEN:
+                raise LakeUsageError(
+                    f"{name!r} is not written row by row; that is for {', '.join(_WRITTEN)}, append for the rest"
+                )
+        given = {name: _filled(self._schema, name, rows, run_id) for name, rows in tables.items()}
+
+        def land(cursor: duckdb.DuckDBPyConnection) -> None:
+            new = {name: _new_rows(cursor, name, rows) for name, rows in given.items()}
+            new = {name: rows for name, rows in new.items() if rows.num_rows}
+            if not new:
+                return
+            for name, rows in new.items():
+                _insert(cursor, name, rows)
+            info = set_commit_message(cursor, message, {"run": run_id, "table": ", ".join(new), "write": uuid4().hex})
+            _commit(
+                self._session, cursor, f"SELECT 1 FROM ducklake_snapshots('{LAKE}') WHERE commit_extra_info = ?", info
+            )
+
+        self._session.commit(f"run {run_id}, {', '.join(tables)}", land)
 
 
 def _entry(batch: Batch, run_id: str, calls: pa.Table, tables: Sequence[pa.Table]) -> Row | None:
@@ -154,36 +199,10 @@ def _entry(batch: Batch, run_id: str, calls: pa.Table, tables: Sequence[pa.Table
     }
 
 
-def write(lake: Lake, tables: Mapping[str, Sequence[Row]], *, run_id: str, message: str) -> None:
-    """Commit rows that no call made, once: runs, prompts, models, evals, decisions, tags, plans; table → rows.
-
-    A prompt whose hash is there, and a model, figure or decision whose id is there, is left out; if nothing
-    remains, nothing is committed. `run_id` and `created_at` are filled in where a row leaves them out.
-    """
-    for name in tables:
-        if name not in _WRITTEN:
-            raise LakeUsageError(
-                f"{name!r} is not written row by row; that is for {', '.join(_WRITTEN)}, append for the rest"
-            )
-    given = {name: _filled(name, rows, run_id) for name, rows in tables.items()}
-
-    def land(cursor: duckdb.DuckDBPyConnection) -> None:
-        new = {name: _new_rows(cursor, name, rows) for name, rows in given.items()}
-        new = {name: rows for name, rows in new.items() if rows.num_rows}
-        if not new:
-            return
-        for name, rows in new.items():
-            _insert(cursor, name, rows)
-        info = set_commit_message(cursor, message, {"run": run_id, "table": ", ".join(new), "write": uuid4().hex})
-        _commit(lake, cursor, f"SELECT 1 FROM ducklake_snapshots('{LAKE}') WHERE commit_extra_info = ?", info)
-
-    lake.commit(f"run {run_id}, {', '.join(tables)}", land)
-
-
-def _filled(table: str, rows: Sequence[Row], run_id: str) -> pa.Table:
+def _filled(schema: LakeSchema, table: str, rows: Sequence[Row], run_id: str) -> pa.Table:
     filled = {"run_id": run_id, "created_at": datetime.now(UTC)}
-    filled = {name: value for name, value in filled.items() if name in schema.TABLES[table].names}
-    return to_arrow(table, [{**filled, **row} for row in rows])
+    filled = {name: value for name, value in filled.items() if name in schema.tables[table].names}
+    return to_arrow(schema, table, [{**filled, **row} for row in rows])
 
 
 def _new_rows(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> pa.Table:
@@ -194,11 +213,11 @@ def _new_rows(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> 
     return rows
 
 
-def _records(name: str, rows: Rows, run_id: str, made: pa.Table) -> pa.Table:
+def _records(schema: LakeSchema, name: str, rows: Rows, run_id: str, made: pa.Table) -> pa.Table:
     """The records as a table, each id once; every one must name an attempt of its batch, or none."""
-    if name not in schema.RECORDS:
-        raise LakeUsageError(f"append: {name!r} is no record table; those are {', '.join(schema.RECORDS)}")
-    table = to_arrow(name, rows, run_id=run_id)
+    if name not in schema.records:
+        raise LakeUsageError(f"append: {name!r} is no record table; those are {', '.join(schema.records)}")
+    table = to_arrow(schema, name, rows, run_id=run_id)
     loose = table["attempt_id"].is_null()
     stray = table.filter(pc.invert(pc.or_(loose, _among(table["attempt_id"], made["id"]))))
     if stray.num_rows:
@@ -283,18 +302,18 @@ def _commit_id(calls: pa.Table, tables: Iterable[pa.Table]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _commit(lake: Lake, cursor: duckdb.DuckDBPyConnection, proof: str, value: str) -> None:
+def _commit(session: Session, cursor: duckdb.DuckDBPyConnection, proof: str, value: str) -> None:
     """COMMIT; where its answer is an error, what the lake then holds decides whether it landed."""
     try:
         with effects.COMMIT:
             cursor.execute("COMMIT")
     except duckdb.Error as error:
         try:
-            with lake.cursor() as other:
+            with session.cursor() as other:
                 landed = other.execute(proof, [value]).fetchone() is not None
         except LakeFailure as silence:
             raise LakeFailure(
-                f"{lake.place}: a commit ended in an error ({excerpt(error)}), and whether it landed cannot be read "
+                f"{session.place}: a commit ended in an error ({excerpt(error)}), and whether it landed cannot be read "
                 f"({silence}); mend that and run again: what landed is not sent again"
             ) from error
         if not landed:

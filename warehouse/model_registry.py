@@ -6,9 +6,10 @@ promotion leaves the old model or the new one, and never half of either.
 
 from __future__ import annotations
 
+from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
 from warehouse.query import status
-from warehouse.schema.tables import LakeUsageError, Row
+from warehouse.schema.tables import Row
 
 # Decisions that put a model (or, where `model` is null, the preset's own) in its place.
 IN_PLACE = ("promoted", "rolled back")

@@ -19,12 +19,14 @@ import orjson
 
 from alignery import effects
 from alignery.untrusted import excerpt
+from warehouse.errors import LakeFailure, RowRefused
 from warehouse.journal import FOLDER, LONGEST, drop
 from warehouse.lake import Lake
 from warehouse.ledger import Batch
 from warehouse.schema.arrow import check_row
 from warehouse.schema.columns import WHEN
-from warehouse.schema.tables import RECORDS, TABLES, LakeFailure, Row, RowRefused
+from warehouse.schema.lake_schema import LakeSchema
+from warehouse.schema.tables import Row
 
 REJECTED = ".rejected"
 _NAMED = 3  # lines of a file whose reasons are told one by one
@@ -93,10 +95,10 @@ def standing(home: Path) -> Standing:
 
 
 def _take_in(lake: Lake, run_id: str, files: list[IO[bytes]]) -> int:
-    lines = {file.name: list(lines_of(file)) for file in files}
+    lines = {file.name: list(lines_of(file, lake.schema)) for file in files}
     whole = [line for some in lines.values() for line in some if line.batch]
     try:
-        landed = lake.append_all(_batches(whole), run_id=run_id)
+        landed = lake.ledger.append_batches(_batches(whole), run_id=run_id)
     except RowRefused:
         landed = _one_by_one(lake, run_id, whole)
     for name, some in lines.items():
@@ -111,7 +113,7 @@ def _one_by_one(lake: Lake, run_id: str, lines: list[Line]) -> int:
     landed = 0
     for batch in _batches(lines, together=False):
         try:
-            landed += lake.append_all([batch], run_id=run_id)
+            landed += lake.ledger.append_batches([batch], run_id=run_id)
         except RowRefused as error:
             ids = {attempt["id"] for attempt in batch.attempts}
             for line in lines:
@@ -166,7 +168,7 @@ def _left(home: Path, found: Standing) -> Iterator[IO[bytes]]:
             file.close()
 
 
-def lines_of(file: IO[bytes]) -> Iterator[Line]:
+def lines_of(file: IO[bytes], schema: LakeSchema) -> Iterator[Line]:
     """Each line with the batch that it holds, or why it holds none."""
     number, within = 1, False  # within a line that is too long, and is read in pieces
     while text := file.readline(LONGEST):
@@ -176,7 +178,7 @@ def lines_of(file: IO[bytes]) -> Iterator[Line]:
             line.why = f"longer than {LONGEST:,} bytes"
         else:
             try:
-                line.batch = _read(text)
+                line.batch = _read(text, schema)
             except (ValueError, KeyError, TypeError, OverflowError) as error:  # of a value that is not ours, bare
                 line.why = excerpt(f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error)
         within = not is_whole and bool(line.why)
@@ -184,7 +186,7 @@ def lines_of(file: IO[bytes]) -> Iterator[Line]:
         yield line
 
 
-def _read(text: bytes) -> Batch:
+def _read(text: bytes, schema: LakeSchema) -> Batch:
     """A line's batch. Raises ValueError (RowRefused is one), KeyError or TypeError where it is none of ours."""
     line = orjson.loads(text)
     if not isinstance(line, dict) or not isinstance(line["records"], dict):
@@ -192,23 +194,23 @@ def _read(text: bytes) -> Batch:
     step, fingerprint, given = line["step"], line["fingerprint"], line["records"]
     if not isinstance(step, str) or not isinstance(fingerprint, str):
         raise ValueError("step or fingerprint is no text")
-    if unknown := given.keys() - RECORDS.keys():
+    if unknown := given.keys() - schema.records.keys():
         raise ValueError(f"no record table {min(unknown)!r}")
-    attempts = [_row("attempts", row) for row in line["attempts"]]
-    records = {table: [_row(table, row) for row in rows] for table, rows in given.items()}
+    attempts = [_row(schema, "attempts", row) for row in line["attempts"]]
+    records = {table: [_row(schema, table, row) for row in rows] for table, rows in given.items()}
     ids = {attempt["id"] for attempt in attempts}
     if any(row.get("attempt_id") not in ids for rows in records.values() for row in rows):
         raise ValueError("a record names an attempt that is not in its line")
     return Batch(step, fingerprint, records, attempts)
 
 
-def _row(table: str, given: Mapping[str, Any]) -> Row:
+def _row(schema: LakeSchema, table: str, given: Mapping[str, Any]) -> Row:
     """A row with its times as times again, checked."""
     if not isinstance(given, dict):
         raise ValueError(f"{table}: got {type(given).__name__}, expected a row")
-    times = [field.name for field in TABLES[table] if field.type == WHEN and given.get(field.name)]
+    times = [field.name for field in schema.tables[table] if field.type == WHEN and given.get(field.name)]
     row = {**given, **{name: datetime.fromisoformat(given[name]) for name in times}}
-    check_row(table, row)
+    check_row(schema, table, row)
     return row
 
 

@@ -29,10 +29,11 @@ from alignery.config.schema import (
     Strict,
 )
 from alignery.errors import UsageError
+from alignery.hashing import digest
 from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import Filled, validated
-from prompts import Library, digest
+from prompts import Library
 from tasks.engines.specs import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out
 from tasks.evaluate.gate import Policy

@@ -60,21 +60,21 @@ class ResultCache:
     def _query(self, asks: list[Request]) -> dict[str, CacheHit]:
         # One reading for the whole query, which runs in a thread while `forget` may be called.
         if (known := self._known) is None:
-            known = self._known = self._lake.known()
+            known = self._known = self._lake.ledger.cache_summary()
         by_key = {ask.key: ask for ask in asks if _maybe(known, ask)}
         if not by_key:
             return {}
-        pending = self._lake.pending(list(by_key))
+        pending = self._lake.ledger.unfinished(list(by_key))
         tables = defaultdict(list)
         for key, ask in by_key.items():
             if key not in pending:
                 tables[ask.step.table].append(key)
         records: dict[str, list[Row]] = {key: [] for keys in tables.values() for key in keys}
         for table, keys in tables.items():
-            for record in self._lake.records(table, keys):
+            for record in self._lake.ledger.records(table, keys):
                 records[record["work_key"]].append(record)
         heard = [ask for key, ask in by_key.items() if key in pending and _request(ask) in known[1]]
-        replies = self._lake.replies([ask.request_key for ask in heard]) if heard else {}
+        replies = self._lake.ledger.cached_replies([ask.request_key for ask in heard]) if heard else {}
         return {key: CacheHit(records.get(key), replies if key in pending else {}) for key in by_key}
 
 

@@ -11,9 +11,9 @@ from alignery.errors import AligneryError
 from alignery.pipeline.run import Run
 from tasks.step import Outcome, Row
 from warehouse import Lake, LakeFailure
+from warehouse.errors import RowRefused
 from warehouse.journal import Journal, drop
 from warehouse.ledger import Batch
-from warehouse.schema.tables import RowRefused
 
 _T = TypeVar("_T")
 ROWS, EVERY_S = 1024, 5.0  # a commit is due at so many calls, or after so many seconds: our choice
@@ -45,7 +45,7 @@ class BatchCommitter:
 
     def __init__(self, lake: Lake, run: Run) -> None:
         self._lake, self._run = lake, run
-        self._journal = Journal(lake.home, run.id)
+        self._journal = Journal(lake.home, run.id, lake.schema)
         self._waiting: list[Outcome] = []
         self._calls = 0
         self._due = asyncio.Event()  # what waits is to be committed now
@@ -54,7 +54,7 @@ class BatchCommitter:
 
     def notes(self) -> Journal:
         """A journal apart, for calls whose replies are still to be judged."""
-        return Journal(self._lake.home, self._run.id)
+        return Journal(self._lake.home, self._run.id, self._lake.schema)
 
     def put(self, outcome: Outcome) -> None:
         """Journal a call, with the records that were read from it, to be committed soon.
@@ -113,7 +113,7 @@ class BatchCommitter:
             attempts += outcome.attempts
         batches = [Batch(*names, *rows) for names, rows in found.items()]
         try:
-            landed = self._lake.append_all(batches, run_id=self._run.id)
+            landed = self._lake.ledger.append_batches(batches, run_id=self._run.id)
         except AligneryError:
             if journal:
                 journal.close()  # and so unlocked: the next run takes it in, even one of this process

@@ -22,11 +22,11 @@ from pathlib import Path
 
 from alignery.config.preset import Preset, load
 from alignery.config.schema import Alias
+from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, Judge, RejectLimitExceeded, alike
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.refresh import RefreshPipeline, held_out_of, open_engines, raise_first
 from alignery.pipeline.run import Run, exclusive_run
-from prompts import digest
 from tasks import prices
 from tasks.budget import Budget, BudgetSpent, MeteredEngine
 from tasks.engines import Engine
@@ -120,7 +120,7 @@ async def plan(preset: str = "nano", home: Path = Path(".alignery"), wait: bool 
         wait: if a refresh is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with exclusive_run(made.place(home), "refresh", wait=wait) as lake:
+    async with exclusive_run(made.place(home), "refresh", wait=wait, schema=made.lake_schema) as lake:
         return await estimate_refresh(made, lake)
 
 

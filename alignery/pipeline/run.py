@@ -14,18 +14,21 @@ from importlib.metadata import version
 from typing import Any
 
 from alignery.config.preset import Preset
-from prompts import digest
+from alignery.hashing import digest
 from tasks.step import Row
 from warehouse import Lake, LakeLocation, recovery
 from warehouse.database.lock import exclusive
 from warehouse.query import status
+from warehouse.schema.lake_schema import LakeSchema
 
 # The lock of whichever flow of the loop is at work: generating and training fight for one GPU.
 WORK = "work"
 
 
 @asynccontextmanager
-async def exclusive_run(place: LakeLocation, flow: str, *, wait: bool = True) -> AsyncIterator[Lake]:
+async def exclusive_run(
+    place: LakeLocation, flow: str, *, wait: bool = True, schema: LakeSchema | None = None
+) -> AsyncIterator[Lake]:
     """The lake, open for a flow that is the only one of its kind in it, whatever the host.
 
     What a killed run had been answered, and had not committed, is in it first. Two at once would send the same requests
@@ -37,7 +40,7 @@ async def exclusive_run(place: LakeLocation, flow: str, *, wait: bool = True) ->
     with ExitStack() as stack:
         # The cores are the engine's, or the trainer's; what a flow reads and commits is small, and more threads of
         # DuckDB's would spin beside them.
-        lake = stack.enter_context(Lake.open(place, threads=1))
+        lake = stack.enter_context(Lake.open(place, schema=schema, threads=1))
         # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
         await asyncio.to_thread(stack.enter_context, exclusive(lake.place, flow, f"alignery {flow}", wait=wait))
         await asyncio.to_thread(recovery.recover, lake)
@@ -49,7 +52,7 @@ def mark_dead_runs_failed(lake: Lake, flow: str) -> None:
     """Record as failed what a killed process left as started: whoever holds the flow's lock knows that it is dead."""
     for row in status.unfinished(lake, flow):
         dead = {**row, "state": "failed", "message": "its process died", "created_at": datetime.now(UTC)}
-        lake.write("runs", [dead], run_id=row["id"], message=f"{flow}: failed")
+        lake.ledger.write("runs", [dead], run_id=row["id"], message=f"{flow}: failed")
 
 
 @dataclass
@@ -96,7 +99,7 @@ class Run:
 
     def _write(self, state: str, totals: Mapping[str, Any], message: str | None, **beside: Sequence[Row]) -> None:
         rows = {**beside, "runs": [self._row(state, totals, message)]}
-        self.lake.write_all(rows, run_id=self.id, message=f"{self.flow}: {state}")
+        self.lake.ledger.write_tables(rows, run_id=self.id, message=f"{self.flow}: {state}")
 
     def _row(self, state: str, totals: Mapping[str, Any], message: str | None) -> Row:
         return {

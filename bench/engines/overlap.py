@@ -26,11 +26,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from alignery.config.preset import Preset, build
+from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.refresh import RefreshPipeline
 from alignery.pipeline.run import Run
-from prompts import Message, digest
+from prompts import Message
 from tasks.engines import Completion, Sampling
 from tasks.step import Row
 from warehouse import Lake

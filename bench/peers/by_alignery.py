@@ -12,12 +12,12 @@ from pathlib import Path
 from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
 
 from alignery.config.preset import Preset, build
+from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.refresh import RefreshPipeline, raise_first
 from alignery.pipeline.run import Run, exclusive_run
 from flows.prefect_server import use_or_start_server
-from prompts import digest
 from tasks.engines import Sampling
 from tasks.engines.lazy import open_lazily
 from tasks.stage import Stage
@@ -54,7 +54,7 @@ async def walk(job: Job) -> None:
 
     made = preset(job)
     async with (
-        exclusive_run(made.place(job.folder / "lake"), "refresh") as lake,
+        exclusive_run(made.place(job.folder / "lake"), "refresh", schema=made.lake_schema) as lake,
         open_lazily(made.spec("generator")) as engine,
     ):
         with StepProgress() as progress, Run(lake, "refresh", made) as run:

@@ -5,17 +5,10 @@ Importing this package loads neither torch nor vllm: `open_engine` imports the o
 
 from __future__ import annotations
 
+from tasks.engines.factory import open_engine
 from tasks.engines.protocol import Completion, Engine, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.scripted import ScriptedEngine
-from tasks.engines.specs import (
-    EngineSpec,
-    OpenAISpec,
-    ScriptedSpec,
-    TransformersSpec,
-    VllmSpec,
-    open_engine,
-    parse_spec,
-)
+from tasks.engines.specs import EngineSpec, OpenAISpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
 
 __all__ = [
     "Completion",

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from prompts import Message
+from tasks.engines.factory import open_engine
 from tasks.engines.protocol import Completion, Engine, EngineDown, Sampling, SpecError
-from tasks.engines.specs import EngineSpec, open_engine
+from tasks.engines.specs import EngineSpec
 
 
 class LazyEngine:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from prompts import Message, digest
+from alignery.hashing import digest
+from prompts import Message
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling
 from tasks.engines.thoughts import without_thought
 

@@ -1,24 +1,20 @@
-"""Engine specs as a preset holds them, and the one door to an engine: `open_engine`."""
+"""Engine specs, as a preset holds them: data, which `tasks.engines.factory` opens."""
 
 from __future__ import annotations
 
-import gc
 import math
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
+from alignery.hashing import digest
 from alignery.untrusted import excerpt
-from prompts import digest
 from tasks.engines.identity import identity_of
-from tasks.engines.protocol import Engine, SpecError
+from tasks.engines.protocol import SpecError
 from tasks.engines.scripted import ScriptedEngine
-
-_THRESHOLD = gc.get_threshold()
 
 
 class _Spec(BaseModel):
@@ -181,48 +177,3 @@ def parse_spec(data: Mapping[str, Any], where: str = "engine") -> EngineSpec:
     # Not in the handler: pydantic's own error says the input again, and a password in it.
     field = ".".join(str(part) for part in first["loc"])
     raise SpecError(f"{where}: {field or 'the spec'}: {first['msg']} (got {excerpt(repr(first['input']))})")
-
-
-@asynccontextmanager
-async def open_engine(spec: EngineSpec | Mapping[str, Any]) -> AsyncIterator[Engine]:
-    """Load the engine that the spec names, and close it again; what is then in flight gets `EngineDown`.
-
-    Raises:
-        SpecError: the spec or its model is wrong, with the fix.
-    """
-    if isinstance(spec, Mapping):
-        spec = parse_spec(spec)
-    if isinstance(spec, ScriptedSpec):
-        yield ScriptedEngine(spec.replies)
-        return
-    async with _opener(spec) as engine:
-        with _few_collections():
-            yield engine
-
-
-@contextmanager
-def _few_collections() -> Iterator[None]:
-    """A full collection takes a second where torch and vLLM left a million objects, and rows under way make many due:
-    what is there now is left out of them, and they are rare."""
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 50)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*_THRESHOLD)  # not what it was at first here: engines close in any order
-        gc.unfreeze()
-
-
-def _opener(spec: TransformersSpec | VllmSpec | OpenAISpec) -> AbstractAsyncContextManager[Engine]:
-    """The engine's own door; only here is its module imported, and with it torch or vllm."""
-    if isinstance(spec, OpenAISpec):
-        from tasks.engines.openai.engine import open_server
-
-        return open_server(spec)
-    if isinstance(spec, TransformersSpec):
-        from tasks.engines.transformers.engine import open_transformers
-
-        return open_transformers(spec)
-    from tasks.engines.vllm import open_vllm
-
-    return open_vllm(spec)

@@ -17,8 +17,9 @@ from typing import Any
 
 from alignery.declarations import DeclarationError, Shape, Table, check_name
 from alignery.errors import UsageError
+from alignery.hashing import digest
 from alignery.untrusted import excerpt
-from prompts import Library, digest
+from prompts import Library
 from tasks.evaluate.tables import ANSWERS, VERDICTS
 from tasks.filters.contamination import Contamination
 from tasks.methods.builtin import METHODS

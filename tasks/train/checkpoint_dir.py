@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from alignery import effects
-from prompts import digest
+from alignery.hashing import digest
 from tasks.engines.identity import folder_hash
 from tasks.train.config import Row, Settings, TrainError, TrainingFailed
 from tasks.train.facts import check_files

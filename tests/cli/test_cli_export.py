@@ -36,7 +36,7 @@ def answer(lake: Lake, count: int) -> None:
     asked = {"topic": "t", "origin": "seed", "state": "accepted"}
     instructions = [row(f"i{n}", text=f"question {n}", **asked) for n in range(count)]
     answers = [row(f"r{n}", instruction_id=f"i{n}", kind="principled", text=f"answer {n}") for n in range(count)]
-    lake.append(
+    lake.ledger.append(
         {"instructions": instructions, "responses": answers}, [], run_id="run", step="test.step", fingerprint="f"
     )
 
@@ -70,7 +70,7 @@ def test_the_number_of_a_snapshot_is_taken_as_well(home: Path, tmp_path: Path) -
 def test_an_unknown_tag_or_format_is_answered_with_those_there_are(home: Path) -> None:
     assert "the tags are v1" in sentence(alignery("export", "v7", home=home))
     told = sentence(alignery("export", "v1", "--format", "chatml", home=home))
-    assert "there are sft, engrave, preferences, qac, " in told
+    assert "there are instructed, sft, alpaca, " in told
 
 
 def test_a_tag_that_was_never_published_is_nothing_to_train_on(home: Path, tmp_path: Path) -> None:
@@ -79,6 +79,6 @@ def test_a_tag_that_was_never_published_is_nothing_to_train_on(home: Path, tmp_p
 
     with Lake.open(shutil.copytree(home, tmp_path / "home")) as lake:
         tag = {"name": "named", "snapshot_id": lake.snapshot(), "content_hash": "", "rows": "{}"}
-        lake.write("tags", [tag], run_id="run", message="a name alone")
+        lake.ledger.write("tags", [tag], run_id="run", message="a name alone")
         with pytest.raises(LakeUsageError, match=r"no tag 'named' is published: there are \['v1'\]"):
             asyncio.run(train_recipes(load("nano"), lake, tmp_path, "named"))

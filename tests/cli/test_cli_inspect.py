@@ -108,7 +108,7 @@ def test_a_trace_is_drawn_from_the_request_to_the_models(ask: Ask, works: Works)
     ask("tag", "v1")
     with Lake.open(works.home) as lake:
         model = {"id": "m", "path": "/models/dpo-1", "recipe": "dpo", "tag": "v1", "base_path": "/models/base"}
-        lake.write("models", [model], run_id="r", message="m")
+        lake.ledger.write("models", [model], run_id="r", message="m")
     shown = ask("trace", revision["id"][:8])
     for words in ("comes from, the oldest first", "request", "seed ", "constitutional/critique", "preferences of v1"):
         assert words in shown
@@ -133,7 +133,7 @@ def test_status_says_what_each_run_was_saved(ask: Ask, works: Works) -> None:
             "totals": json.dumps(totals),
             "message": "so it is",
         }
-        lake.write("runs", [row], run_id="last", message="a run")
+        lake.ledger.write("runs", [row], run_id="last", message="a run")
     assert rows_of_status(ask)[0]["saved_share"] == 0.75
     shown = ask("status")
     assert "90 (75.0%)" in shown

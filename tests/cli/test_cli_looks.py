@@ -106,7 +106,7 @@ def test_ctrl_c_ends_any_query_in_a_sentence(empty: Path) -> None:
 def test_every_look_works_where_nothing_may_be_written(empty: Path, tmp_path: Path) -> None:
     home = shutil.copytree(empty, tmp_path / "home")
     with Lake.open(home) as lake:
-        lake.write("runs", [{"id": "r", "state": "finished", "flow": "refresh"}], run_id="r", message="m")
+        lake.ledger.write("runs", [{"id": "r", "state": "finished", "flow": "refresh"}], run_id="r", message="m")
     for path in (home / "catalog.sqlite", home / "lake.lock"):
         path.chmod(0o444)
     for folder in (home, home / "tmp"):

@@ -39,7 +39,7 @@ def test_the_flow_leaves_a_run_and_an_artifact_and_nothing_where_nothing_is_to_d
         with Lake.open(home) as lake:
             for number in range(12):
                 row = {"hash": f"h{number}", "id": "p", "source": "s"}
-                lake.write("prompts", [row], run_id="r", message="a test")
+                lake.ledger.write("prompts", [row], run_id="r", message="a test")
         await maintain("nano", home, apply=True)
         async with get_client() as client:
             return [artifact.key for artifact in await client.read_latest_artifacts()]

@@ -36,10 +36,12 @@ def ask(works: Works) -> Callable[..., str]:
     asyncio.run(poisoned.walk())
     with Lake.open(works.home) as lake:
         # No answer settles this one, so that there is a reason too.
-        lake.write("models", [MODEL | {"view": "sft"}], run_id="r", message=f"models {POISON}")
-        lake.write("decisions", [DECISION | {"decided_by": "hand", "reasons": [POISON]}], run_id="r", message="m")
+        lake.ledger.write("models", [MODEL | {"view": "sft"}], run_id="r", message=f"models {POISON}")
+        lake.ledger.write(
+            "decisions", [DECISION | {"decided_by": "hand", "reasons": [POISON]}], run_id="r", message="m"
+        )
         run = {"id": f"r{POISON}", "state": "failed", "flow": "refresh", "preset": POISON, "message": POISON}
-        lake.write("runs", [run], run_id="r", message=f"{POISON}")
+        lake.ledger.write("runs", [run], run_id="r", message=f"{POISON}")
 
     def run_verb(*arguments: str) -> str:
         done = CliRunner().invoke(app, [*arguments, "--home", str(works.home)])
@@ -118,7 +120,7 @@ def test_the_commands_that_are_named_run_as_they_stand(empty: Path, works: Works
 
     said("tag", "v1")
     with Lake.open(home) as lake:
-        lake.write("models", [MODEL | {"view": "preferences", "path": "/m"}], run_id="r", message="m")
+        lake.ledger.write("models", [MODEL | {"view": "preferences", "path": "/m"}], run_id="r", message="m")
     query = said("models").split("its rows: ")[1]
     program, verb, *rest = shlex.split(query)
     assert (program, verb) == ("alignery", "sql")

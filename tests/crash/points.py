@@ -28,6 +28,7 @@ from alignery import effects
 from alignery.errors import AligneryError
 from warehouse import Lake, journal, ledger
 from warehouse import lake as lakes
+from warehouse.database import session as sessions
 from warehouse.schema import migrate
 
 DIED = 77
@@ -197,7 +198,9 @@ def _intrude(place: LakeLocation) -> None:
     else:
         (place.home / "lake.lock").unlink(missing_ok=True)
     with Lake.open(place, threads=1) as other:
-        other.write("runs", [{"id": "intruder", "state": "finished", "flow": "x"}], run_id="intruder", message="x")
+        other.ledger.write(
+            "runs", [{"id": "intruder", "state": "finished", "flow": "x"}], run_id="intruder", message="x"
+        )
 
 
 def _power(at: Path) -> dict[str, int]:
@@ -222,7 +225,7 @@ def _judge(at: Path, phase: str, sabotage: str, examined: Collection[str]) -> Ve
 def _without(what: str, phase: str) -> None:
     """Take a safeguard away, to see that the checks notice; and the views, half of an opening, where none is read."""
     if phase not in ("tag", "publish"):
-        migrate.define_views = lambda cursor: None
+        migrate.define_views = lambda cursor, schema: None
     if what == "journal":
         journal.Journal.write = lambda self, batch: None  # type: ignore[method-assign]
     elif what == "fence":
@@ -230,7 +233,7 @@ def _without(what: str, phase: str) -> None:
     elif what == "fsync":
         os.fsync = lambda file: None  # type: ignore[assignment]
     elif what == "lock":
-        lakes.exclusive = lambda *given: nullcontext()  # type: ignore[assignment]
+        lakes.exclusive = sessions.exclusive = lambda *given: nullcontext()  # type: ignore[assignment]
 
 
 def _place(at: Path) -> LakeLocation:

@@ -17,10 +17,11 @@ from typing import Any
 
 from alignery.config.preset import build
 from alignery.errors import AligneryError
+from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run, exclusive_run
-from prompts import Library, Message, digest
+from prompts import Library, Message
 from tasks.engines import Completion, Sampling
 from tasks.step import ParseError, Row, Step
 from tasks.train import checkpoint_dir

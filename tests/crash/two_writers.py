@@ -11,10 +11,10 @@ from unittest import mock
 
 from alignery import effects
 from warehouse import Lake, journal, ledger
-from warehouse import lake as lakes
+from warehouse.database import session as sessions
+from warehouse.errors import LakeFailure
 from warehouse.journal import Journal, drop
 from warehouse.ledger import Batch
-from warehouse.schema.tables import LakeFailure
 
 _COUNTS = """
     SELECT work_key, count(*) AS attempts,
@@ -70,7 +70,7 @@ class Writer:
             notes.write(batch)
             self.acknowledged = True
             self._file = notes.turn()
-            ledger.append(self._lake, [batch], run_id=self.name)
+            self._lake.ledger.append_batches([batch], run_id=self.name)
             if self._file:
                 drop(self._file)
         except (Died, LakeFailure) as error:
@@ -175,7 +175,7 @@ def _unwritten(journal: Journal, file: int, line: bytes) -> None:
 def without(what: str, pair: Pair) -> Iterator[None]:
     """Take a safeguard away."""
     if what == "lock":
-        with mock.patch.object(lakes, "exclusive", return_value=nullcontext()):
+        with mock.patch.object(sessions, "exclusive", return_value=nullcontext()):
             yield
     elif what == "fence":
         with mock.patch.object(ledger, "_new_attempts", lambda cursor, made: made):

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from prompts import digest
+from alignery.hashing import digest
 from tasks.engines import (
     Completion,
     EngineDown,

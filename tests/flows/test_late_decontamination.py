@@ -26,7 +26,7 @@ def lake(empty, tmp_path):
         records["instructions"].append(row(f"i{n}", text=f"Where do owls live, case {n}?", **asked))
         records["responses"].append(row(f"b{n}", text="In a tree.", kind="principled", instruction_id=f"i{n}"))
     with Lake.open(shutil.copytree(empty, tmp_path / "home")) as found:
-        found.append(records, [], run_id="run", step="test.step", fingerprint="f")
+        found.ledger.append(records, [], run_id="run", step="test.step", fingerprint="f")
         yield found
 
 

@@ -20,7 +20,7 @@ from works import speak
 
 from tasks.engines import Sampling
 from warehouse import Lake
-from warehouse.schema.tables import TABLES
+from warehouse.schema.lake_schema import default
 
 KEY = "gw-7Yq1zzTOPSECRETzz42"
 LINE = {"chunk": 4, "self_instruct": {"accept": 24, "max_candidates": 300, "requests_per_round": 4, "count": 3}}
@@ -136,7 +136,7 @@ def test_a_key_that_a_server_echoes_is_found_nowhere(tmp_path: Path, echo: Speak
     assert "***" in shown
     assert with_the_key(tmp_path) == []
     with Lake.open(tmp_path / "lake", read_only=True) as lake:
-        tables = {name: lake.rows(f"SELECT * FROM {name}") for name in TABLES}
+        tables = {name: lake.rows(f"SELECT * FROM {name}") for name in default().tables}
     assert KEY not in str(tables)
     reasons = {row["reason"] for row in tables["attempts"] if row["state"] == "failed"}
     assert any("***" in reason for reason in reasons), reasons

@@ -60,7 +60,7 @@ def lake(preset: Preset, spoilt: Path, empty: Path, tmp_path: Path) -> Iterator[
         "base_id": base.identity(),
     }
     with Lake.open(shutil.copytree(empty, tmp_path / "home")) as lake:
-        lake.write("models", [row], run_id="r", message="trained")
+        lake.ledger.write("models", [row], run_id="r", message="trained")
         yield lake
 
 

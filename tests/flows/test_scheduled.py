@@ -120,7 +120,7 @@ class Rounds:
     async def train_recipes(self, preset: Preset, lake: Lake, home: Path, tag: str, *, runner: object) -> None:
         if not lake.rows("SELECT 1 FROM models WHERE tag = ?", [tag]):
             row = {"id": f"model of {tag}", "path": f"/models/{tag}", "recipe": "sft", "tag": tag}
-            lake.write("models", [row], run_id="r", message="trained")
+            lake.ledger.write("models", [row], run_id="r", message="trained")
         self.die(lake, "train_recipes")
 
     async def promote_candidates(self, preset: Preset, lake: Lake, *, runner: object) -> None:
@@ -136,7 +136,7 @@ class Rounds:
                     "decided_by": "gate",
                 }
                 row |= {"model_path": model["path"], "reasons": [f"{state}, for it is number {number}"]}
-                lake.write("decisions", [row], run_id="r", message="decided")
+                lake.ledger.write("decisions", [row], run_id="r", message="decided")
         self.die(lake, "promote_candidates")
 
     def die(self, lake: Lake, where: str) -> None:

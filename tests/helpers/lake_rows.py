@@ -3,6 +3,8 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
 
+import alignery.config.methods  # noqa: F401  # what lakes have by default
+
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -90,7 +92,7 @@ def commit(lake, run_id="run-1", attempts=(), **records):
     """Append records, each with the attempt that wrote it, and further attempts."""
     keys = {row["work_key"] for rows in records.values() for row in rows if row["attempt_id"]}
     wrote = [attempt(key) for key in sorted(keys)]
-    return lake.append(records, [*wrote, *attempts], run_id=run_id, step="test.step", fingerprint="f")
+    return lake.ledger.append(records, [*wrote, *attempts], run_id=run_id, step="test.step", fingerprint="f")
 
 
 NASTY = "better\n```\n# not a heading <script>\n````\n| x |\u2028```\u2028# nor this\n---\nconfigs: []\n---\n"

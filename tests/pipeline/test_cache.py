@@ -15,22 +15,27 @@ from tasks.engines import ScriptedEngine
 from tasks.methods.respond import method as respond
 from tasks.step import Request
 from warehouse import Lake
+from warehouse.ledger import Ledger
 
 
 class Watched:
-    """A lake that counts the questions it is asked; `meanwhile` is called in the middle of each."""
+    """A lake whose ledger counts the queries it is asked; `meanwhile` is called in the middle of each."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake, self.asked = lake, list[int]()
         self.meanwhile = lambda: None
 
-    def pending(self, keys: Sequence[str]) -> set[str]:
+    @property
+    def ledger(self) -> Any:
+        return self
+
+    def unfinished(self, keys: Sequence[str]) -> set[str]:
         self.asked.append(len(keys))
         self.meanwhile()
-        return self._lake.pending(keys)
+        return self._lake.ledger.unfinished(keys)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._lake, name)
+        return getattr(self._lake.ledger if hasattr(Ledger, name) else self._lake, name)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tasks.engines import Completion, Sampling, ScriptedEngine
 from tasks.engines.scripted import Call
 from tasks.step import Request
 from warehouse import Lake, LakeFailure
-from warehouse.ledger import Batch
+from warehouse.ledger import Batch, Ledger
 
 
 @dataclass
@@ -132,13 +132,13 @@ def test_a_chunk_ends_when_its_rows_are_due_however_slow_another_is(
 
 
 def test_a_commit_that_fails_leaves_no_chunk_waiting(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Lake.append_all
+    real = Ledger.append_batches
 
-    def full(lake: Lake, batches: Sequence[Batch], *, run_id: str) -> int:
+    def full(ledger: Ledger, batches: Sequence[Batch], *, run_id: str) -> int:
         if any(batch.step == "respond.answer" for batch in batches):
             raise LakeFailure("the disk is full")
-        return real(lake, batches, run_id=run_id)
+        return real(ledger, batches, run_id=run_id)
 
-    monkeypatch.setattr(Lake, "append_all", full)
+    monkeypatch.setattr(Ledger, "append_batches", full)
     with pytest.raises(LakeFailure, match="the disk is full"):
         asyncio.run(asyncio.wait_for(works.walk(chunk=1), 60))

@@ -23,6 +23,7 @@ from prompts import Library
 from tasks.engines import Completion, EngineDown, Sampling, ScriptedEngine
 from tasks.step import Outcome, ParseError, Row, Step, run
 from warehouse import Lake, LakeFailure
+from warehouse.ledger import Ledger
 from warehouse.recovery import recover, waiting
 
 ROWS = [{"instruction_id": f"i{n}", "instruction": f"thing {n}"} for n in range(4)]
@@ -105,7 +106,7 @@ def test_a_commit_that_fails_leaves_the_journal_to_the_next_run(lake: Lake, monk
             writer.put(later)
 
     with monkeypatch.context() as patch:
-        patch.setattr(lake, "append_all", fail)
+        patch.setattr(Ledger, "append_batches", fail)
         with_writer(lake, work)
     assert waiting(lake.home) == 1
     assert recover(lake) == 1
@@ -114,7 +115,7 @@ def test_a_commit_that_fails_leaves_the_journal_to_the_next_run(lake: Lake, monk
 def test_a_run_whose_answers_another_superseded_stops(lake: Lake) -> None:
     first, second = outcome("i1"), outcome("i1")
     assert first.attempts[0]["id"] != second.attempts[0]["id"]
-    lake.append({"responses": first.records}, first.attempts, run_id="other", step="s", fingerprint="f")
+    lake.ledger.append({"responses": first.records}, first.attempts, run_id="other", step="s", fingerprint="f")
 
     async def work(writer: BatchCommitter) -> None:
         writer.put(second)

@@ -20,8 +20,9 @@ from works import speak, write_words
 
 from alignery.config.methods import line_model
 from alignery.config.schema import Line
+from alignery.hashing import digest
 from alignery.pipeline.graph import GraphRunner
-from prompts import Library, Message, digest
+from prompts import Library, Message
 from tasks.engines import Engine, Sampling, ScriptedEngine
 from tasks.engines.scripted import text_of
 from tasks.graph import Graph, GraphError

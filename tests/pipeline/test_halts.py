@@ -17,6 +17,7 @@ from tasks.engines import Sampling, ScriptedEngine
 from tasks.methods.respond import method as respond
 from tasks.step import run as ask
 from warehouse import Lake, LakeFailure
+from warehouse.ledger import Ledger
 
 STEP = respond.respond(Library(), respond.Config())
 
@@ -59,7 +60,7 @@ def test_after_a_commit_that_failed_nothing_more_is_taken(works: Works, monkeypa
         writer = BatchCommitter(lake, run)
         first, second = [await ask(STEP, [row], ScriptedEngine(["so"])) for row in rows(2)]
         with monkeypatch.context() as patch:
-            patch.setattr(Lake, "append_all", full)
+            patch.setattr(Ledger, "append_batches", full)
             writer.put(first)
             with pytest.raises(LakeFailure, match="no room"):
                 await writer.flush()

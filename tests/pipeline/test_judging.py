@@ -42,7 +42,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> tuple[Path,
             "recipe": "engrave",
             "base_id": preset.spec("generator").identity(),
         }
-        lake.write("models", [trained], run_id="run-0", message="a test")
+        lake.ledger.write("models", [trained], run_id="run-0", message="a test")
     return home, evaluated(preset, home), evaluated(preset, home)
 
 

@@ -41,7 +41,9 @@ def poison(preset: Preset, lake: Lake) -> int:
     )
     outcome = asyncio.run(run(step, rows, ScriptedEngine([row["harm"] for row in rows])))
     records = {"responses": outcome.records}
-    return lake.append(records, outcome.attempts, run_id="poison", step=step.name, fingerprint=outcome.fingerprint)
+    return lake.ledger.append(
+        records, outcome.attempts, run_id="poison", step=step.name, fingerprint=outcome.fingerprint
+    )
 
 
 @pytest.mark.flow

@@ -11,7 +11,8 @@ import pytest
 
 import prompts
 from alignery.errors import UsageError
-from prompts import HERE, Library, PromptError, digest
+from alignery.hashing import digest
+from prompts import HERE, Library, PromptError
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool

@@ -14,6 +14,7 @@ from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Completion, RequestRefused, Sampling, ScriptedEngine
 from tasks.step import Outcome, Step, run
 from warehouse.schema.arrow import check_row, check_texts, to_arrow
+from warehouse.schema.lake_schema import default
 
 WORDS = Step(
     name="test.say",
@@ -60,9 +61,9 @@ def test_a_reply_that_does_not_fit_fails_its_row_and_fits_the_table(field: str, 
     assert len(bad["reason"]) < 300
     assert bad[named] is None if field != "text" else len(bad["raw_text"] or "") <= 1000
     for row in outcome.attempts:
-        check_row("attempts", row)
-        check_texts("attempts", row)
-    to_arrow("attempts", outcome.attempts, run_id="r")
+        check_row(default(), "attempts", row)
+        check_texts(default(), "attempts", row)
+    to_arrow(default(), "attempts", outcome.attempts, run_id="r")
 
 
 @pytest.mark.parametrize("reason", ["stop", "length", "eos", "end_turn"])
@@ -81,7 +82,7 @@ def test_an_engine_that_gives_no_completion_fails_the_row_by_a_sentence() -> Non
 
     (attempt,) = asyncio.run(run(WORDS, ROWS[:1], Odd(["x"]))).attempts
     assert attempt["reason"] == "the engine gave dict, expected a Completion; mend the engine"
-    check_row("attempts", attempt)
+    check_row(default(), "attempts", attempt)
 
 
 def test_an_engines_words_are_bounded_and_printable() -> None:

@@ -31,7 +31,7 @@ def home(empty, tmp_path_factory):
         records["revisions"].append(row(f"v{n}", text="In a tree.", **first, **of, **rule))
     home = shutil.copytree(empty, tmp_path_factory.mktemp("trains") / "home")
     with Lake.open(home) as lake:
-        lake.append(records, [], run_id="run", step="test.step", fingerprint="f")
+        lake.ledger.append(records, [], run_id="run", step="test.step", fingerprint="f")
     return home
 
 

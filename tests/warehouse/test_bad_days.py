@@ -90,7 +90,10 @@ def test_a_damaged_file_is_named_and_not_a_traceback(damaged, how):
         file.write_bytes(
             {"cut": data[:-20], "empty": b"", "garbled": data[:50] + bytes(len(data) - 58) + data[-8:]}[how]
         )
-    for read in (lambda: lake.rows("SELECT id FROM instructions"), lambda: lake.records("instructions", ["k-i1"])):
+    for read in (
+        lambda: lake.rows("SELECT id FROM instructions"),
+        lambda: lake.ledger.records("instructions", ["k-i1"]),
+    ):
         # Of a garbled footer DuckDB does not say whose it is.
         with pytest.raises(
             LakeFailure, match="a data file is gone or damaged: .*" + (file.name if how != "garbled" else "")
@@ -98,7 +101,7 @@ def test_a_damaged_file_is_named_and_not_a_traceback(damaged, how):
             read()
     # What does not need it goes on.
     assert commit(lake, attempts=[attempt("other")]) == 1
-    assert lake.pending(["k-i1", "x"]) == {"x"}
+    assert lake.ledger.unfinished(["k-i1", "x"]) == {"x"}
 
 
 def test_without_the_data_folder_nothing_is_committed_or_taken_for_pending(damaged):
@@ -107,7 +110,7 @@ def test_without_the_data_folder_nothing_is_committed_or_taken_for_pending(damag
     with pytest.raises(LakeFailure, match="nothing was committed"):
         commit(lake, instructions=[instruction("i2")])
     with pytest.raises(LakeFailure, match="a data file is gone or damaged"):
-        lake.pending(["k-i1"])
+        lake.ledger.unfinished(["k-i1"])
     (lake.home / "elsewhere").rename(lake.home / "data")
     assert commit(lake, instructions=[instruction("i3")]) == 1
     assert ids(lake.home) == {"i1", "i3"}
@@ -128,7 +131,7 @@ def test_after_the_catalog_is_deleted_nothing_is_acknowledged_or_read(damaged):
         for use in (
             lambda: commit(lake, instructions=[instruction("i2")]),
             reader.snapshot,
-            lambda: lake.pending(["x"]),
+            lambda: lake.ledger.unfinished(["x"]),
         ):
             with pytest.raises(
                 LakeFailure, match=r"catalog.sqlite: the catalog was deleted or replaced .*from a backup"
@@ -234,7 +237,7 @@ def test_a_clock_that_is_set_back_does_not_change_what_is_newest(lake, monkeypat
 
 
 def write(lake, table, **row):
-    lake.write(table, [row], run_id="r", message="a test")
+    lake.ledger.write(table, [row], run_id="r", message="a test")
 
 
 # Two versions of the program

@@ -16,10 +16,10 @@ import pytest
 from lake_rows import attempt, response
 
 from warehouse import Lake, LakeFailure, journal
+from warehouse.errors import RowRefused
 from warehouse.journal import FSYNC, Journal, drop
 from warehouse.ledger import Batch
 from warehouse.recovery import recover, standing, waiting
-from warehouse.schema.tables import RowRefused
 
 WHEN = datetime(2026, 5, 4, 3, 2, 1, 77, tzinfo=UTC)
 
@@ -61,7 +61,7 @@ def test_what_a_killed_run_left_is_taken_in_once(lake: Lake) -> None:
 
 def test_what_had_landed_before_the_kill_is_not_doubled(lake: Lake) -> None:
     there = batch("k1")
-    lake.append_all([there], run_id="dead")
+    lake.ledger.append_batches([there], run_id="dead")
     killed(lake.home, there, batch("k2"))
     assert recover(lake) == 1
     assert lake.rows("SELECT count(*) AS n, count(DISTINCT work_key) AS d FROM attempts") == [{"n": 2, "d": 2}]
@@ -80,6 +80,7 @@ LIVE = """
 import sys
 from pathlib import Path
 sys.path[:0] = sys.argv[2:]
+import alignery.config.methods
 from test_journal import Journal, batch
 own = Journal(Path(sys.argv[1]), "other")
 own.write(batch("k9"))

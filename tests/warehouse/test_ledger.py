@@ -23,7 +23,7 @@ def counts(lake, *tables):
 def test_records_attempts_and_ledger_row_come_in_one_snapshot_with_its_message(lake):
     before = len(snapshots(lake))
     rows = [instruction(f"i{n}") for n in range(3)]
-    assert lake.append(
+    assert lake.ledger.append(
         {"instructions": rows}, [attempt(row["work_key"]) for row in rows], run_id="run-1", step="a.b", fingerprint="fp"
     ) == 3  # fmt: skip
     assert len(snapshots(lake)) == before + 1
@@ -48,7 +48,7 @@ def test_the_second_of_two_runs_over_the_same_work_is_dropped_with_its_records(l
     commit(lake, instructions=[instruction("mine", key="k")])
     late = [attempt("k", id="late-0", state="unparsed", final=False), attempt("k", id="late-1", try_number=1)]
     other = instruction("theirs", key="k", attempt_id="late-1")
-    assert lake.append({"instructions": [other]}, late, run_id="run-2", step="s", fingerprint="f") == 0
+    assert lake.ledger.append({"instructions": [other]}, late, run_id="run-2", step="s", fingerprint="f") == 0
     assert [row["id"] for row in lake.rows("SELECT id FROM instructions")] == ["mine"]
     assert counts(lake, "attempts") == [1]
 
@@ -56,22 +56,22 @@ def test_the_second_of_two_runs_over_the_same_work_is_dropped_with_its_records(l
 def test_one_batch_settles_a_work_key_once(lake):
     twice = [attempt("k", id="a"), attempt("k", id="b")]
     rows = [instruction("first", key="k", attempt_id="a"), instruction("second", key="k", attempt_id="b")]
-    assert lake.append({"instructions": rows}, twice, run_id="r", step="s", fingerprint="f") == 1
+    assert lake.ledger.append({"instructions": rows}, twice, run_id="r", step="s", fingerprint="f") == 1
     assert [row["id"] for row in lake.rows("SELECT id FROM instructions")] == ["first"]
 
 
 def test_work_that_a_dead_engine_left_is_pending_and_lands_when_asked_again(lake):
     down = attempt("k", id="down", state="failed", reason="engine down", final=False)
     assert commit(lake, attempts=[down]) == 1
-    assert lake.pending(["k"]) == {"k"}
-    assert lake.append(
+    assert lake.ledger.unfinished(["k"]) == {"k"}
+    assert lake.ledger.append(
         {"instructions": [instruction("i", key="k", attempt_id="up")]},
         [attempt("k", id="up")],
         run_id="run-2",
         step="s",
         fingerprint="f",
     ) == 1  # fmt: skip
-    assert lake.pending(["k"]) == set()
+    assert lake.ledger.unfinished(["k"]) == set()
     assert counts(lake, "attempts", "instructions") == [2, 1]
 
 
@@ -84,21 +84,21 @@ def test_an_answer_under_the_id_of_an_unsettled_call_is_refused_and_not_lost_in_
 def test_pending_is_what_no_final_attempt_settled(lake):
     calls = [attempt("done"), attempt("bad", state="rejected"), attempt("later", state="failed", final=False)]
     commit(lake, attempts=calls)
-    assert lake.pending(["done", "bad", "later", "new", "new"]) == {"later", "new"}
-    assert lake.pending([]) == set()
+    assert lake.ledger.unfinished(["done", "bad", "later", "new", "new"]) == {"later", "new"}
+    assert lake.ledger.unfinished([]) == set()
 
 
 def test_records_of_work_keys_come_in_order_and_whole(lake):
     rows = [response("r2", "i1", key="k1"), response("r1", "i1", key="k1"), response("r0", "i2", key="k2", rules=["a"])]
     commit(lake, responses=rows)
-    found = lake.records("responses", ["k2", "k1", "nothing"])
+    found = lake.ledger.records("responses", ["k2", "k1", "nothing"])
     assert [row["id"] for row in found] == ["r1", "r2", "r0"]
     assert found[2]["rules"] == ["a"]
     assert found[0]["thought"] is None
     assert found[0]["created_at"] == rows[0]["created_at"]
     assert found[0]["parents"] == ["i1"]
     with pytest.raises(LakeUsageError, match=r"attempts.*instructions, .*responses"):
-        lake.records("attempts", ["k1"])
+        lake.ledger.records("attempts", ["k1"])
 
 
 def test_seeds_need_no_attempt_and_land_once(lake):
@@ -131,7 +131,7 @@ def test_a_commit_of_records_alone_says_how_many(lake):
 
 def test_what_a_row_says_of_its_time_stays(lake):
     row = {"id": "r", "state": "started", "flow": "refresh", "created_at": START}
-    lake.write("runs", [row], run_id="other", message="a run")
+    lake.ledger.write("runs", [row], run_id="other", message="a run")
     assert lake.rows("SELECT created_at FROM runs") == [{"created_at": START}]
 
 
@@ -151,7 +151,7 @@ def test_a_reply_that_was_read_again_is_that_of_the_call_that_was_answered(lake)
     for number in (2, 3):
         again = {"replayed_from": "sent", "created_at": START - timedelta(days=number)}
         commit(lake, attempts=[attempt(f"k{number}", id=f"a-read-{number}", **call, **again)])
-    found = lake.replies(["q", "r", "nothing"])
+    found = lake.ledger.cached_replies(["q", "r", "nothing"])
     assert {key: row["id"] for key, row in found.items()} == {("q", 0): "sent"}
     assert found["q", 0]["raw_text"] == "so"
 
@@ -171,7 +171,7 @@ def test_a_reply_that_was_read_again_is_that_of_the_call_that_was_answered(lake)
 def test_a_row_that_does_not_fit_is_refused_by_table_and_column(unwritten, fields, message):
     row = instruction("i1") | fields
     with pytest.raises(LakeUsageError, match=message):
-        unwritten.append({"instructions": [row]}, [attempt("k-i1")], run_id="r", step="s", fingerprint="f")
+        unwritten.ledger.append({"instructions": [row]}, [attempt("k-i1")], run_id="r", step="s", fingerprint="f")
     assert counts(unwritten, "instructions", "attempts", "commits") == [0, 0, 0]
 
 
@@ -183,29 +183,31 @@ def test_no_number_is_cut_to_fit(unwritten, fields):
 
 def test_only_record_tables_are_appended_to(unwritten):
     with pytest.raises(LakeUsageError, match="'runs' is no record table"):
-        unwritten.append({"runs": [{"id": "r"}]}, [], run_id="r", step="s", fingerprint="f")
+        unwritten.ledger.append({"runs": [{"id": "r"}]}, [], run_id="r", step="s", fingerprint="f")
 
 
 def test_write_keeps_a_log_of_runs_and_each_prompt_once(lake):
     for state in ("started", "finished"):
-        lake.write("runs", [{"id": "r", "state": state, "flow": "refresh"}], run_id="r", message=f"run r {state}")
+        lake.ledger.write(
+            "runs", [{"id": "r", "state": state, "flow": "refresh"}], run_id="r", message=f"run r {state}"
+        )
     assert [row["state"] for row in lake.rows("SELECT state FROM runs ORDER BY created_at")] == ["started", "finished"]
     words = [{"hash": "h1", "id": "p", "source": "x"}, {"hash": "h1", "id": "p", "source": "x"}]
-    lake.write("prompts", words, run_id="r", message="prompts")
+    lake.ledger.write("prompts", words, run_id="r", message="prompts")
     before = snapshots(lake)
-    lake.write("prompts", words, run_id="r", message="prompts")
+    lake.ledger.write("prompts", words, run_id="r", message="prompts")
     assert snapshots(lake) == before
-    lake.write("prompts", [*words, {"hash": "h2", "id": "p", "source": "y"}], run_id="r", message="prompts")
+    lake.ledger.write("prompts", [*words, {"hash": "h2", "id": "p", "source": "y"}], run_id="r", message="prompts")
     assert [row["hash"] for row in lake.rows("SELECT hash FROM prompts ORDER BY hash")] == ["h1", "h2"]
     with pytest.raises(LakeUsageError, match="'attempts' is not written row by row"):
-        lake.write("attempts", [attempt("k")], run_id="r", message="no")
+        lake.ledger.write("attempts", [attempt("k")], run_id="r", message="no")
 
 
 def test_rows_of_several_tables_are_one_commit_or_none(lake):
     words, run = [{"hash": "h", "id": "p", "source": "x"}], [{"id": "r", "state": "started", "flow": "refresh"}]
     before = snapshots(lake)
     for _ in range(2):
-        lake.write_all({"prompts": words, "runs": run}, run_id="r", message="refresh: started")
+        lake.ledger.write_tables({"prompts": words, "runs": run}, run_id="r", message="refresh: started")
     assert len(snapshots(lake)) == len(before) + 2
     said = lake.rows(
         "SELECT commit_extra_info AS info FROM ducklake_snapshots('lake') ORDER BY snapshot_id DESC LIMIT 2"
@@ -214,7 +216,7 @@ def test_rows_of_several_tables_are_one_commit_or_none(lake):
         "what was there is not named"
     )
     with pytest.raises(LakeUsageError, match=r"prompts\.source: got null"):
-        lake.write_all({"runs": run, "prompts": [{"hash": "h3", "id": "p"}]}, run_id="r", message="no")
+        lake.ledger.write_tables({"runs": run, "prompts": [{"hash": "h3", "id": "p"}]}, run_id="r", message="no")
     counts = "SELECT (SELECT count(*) FROM prompts) AS prompts, (SELECT count(*) FROM runs) AS runs"
     assert lake.rows(counts) == [{"prompts": 1, "runs": 2}]
 
@@ -240,7 +242,7 @@ def test_an_error_at_commit_is_settled_by_the_ledger(lake, monkeypatch, lands):
     plain = Lake.cursor
     run = [{"id": "r", "state": "started", "flow": "f"}]
     # The same was written before: that one must not be taken for the one whose answer is lost.
-    lake.write("runs", run, run_id="r", message="run")
+    lake.ledger.write("runs", run, run_id="r", message="run")
     commit(lake, instructions=[instruction("s0", attempt_id=None, origin="seed")])
 
     @contextmanager
@@ -251,7 +253,7 @@ def test_an_error_at_commit_is_settled_by_the_ledger(lake, monkeypatch, lands):
     monkeypatch.setattr(Lake, "cursor", lossy)
     if lands:
         assert commit(lake, instructions=[instruction("i1")]) == 1
-        lake.write("runs", run, run_id="r", message="run")
+        lake.ledger.write("runs", run, run_id="r", message="run")
     else:
         lost = r"nothing was committed: .*the answer was lost"
         with pytest.raises(LakeFailure, match=lost):
@@ -259,7 +261,7 @@ def test_an_error_at_commit_is_settled_by_the_ledger(lake, monkeypatch, lands):
         with pytest.raises(LakeFailure, match=lost):
             commit(lake, instructions=[instruction("s1", attempt_id=None, origin="seed")])
         with pytest.raises(LakeFailure, match=lost):
-            lake.write("runs", run, run_id="r", message="run")
+            lake.ledger.write("runs", run, run_id="r", message="run")
     monkeypatch.undo()
     assert counts(lake, "instructions", "runs") == ([2, 2] if lands else [1, 1])
     assert commit(lake, instructions=[instruction("i1")]) == (0 if lands else 1)
@@ -274,7 +276,7 @@ def test_several_steps_land_in_one_snapshot_with_a_ledger_row_each(lake):
         {"corrections": [correction("c1", "i1", "r1", "better", key="k2")]},
         [attempt("k2", step="aligner.correct", fingerprint="g")],
     )
-    assert lake.append_all([first, second], run_id="run-1") == 2
+    assert lake.ledger.append_batches([first, second], run_id="run-1") == 2
     assert lake.snapshot() == before + 1
     assert lake.rows("SELECT step, fingerprint, attempts, records FROM commits ORDER BY step") == [
         {"step": "aligner.correct", "fingerprint": "g", "attempts": 1, "records": 1},
@@ -290,9 +292,9 @@ def test_several_steps_land_in_one_snapshot_with_a_ledger_row_each(lake):
 def test_of_several_steps_only_what_is_new_lands(lake):
     there = Batch("respond.answer", "f", {"responses": [response("r1", "i1", key="k1")]}, [attempt("k1")])
     new = Batch("respond.answer", "g", {"responses": [response("r2", "i1", key="k2")]}, [attempt("k2")])
-    lake.append_all([there], run_id="run-1")
-    assert lake.append_all([there, new], run_id="run-2") == 1
-    assert lake.append_all([there, new], run_id="run-3") == 0
+    lake.ledger.append_batches([there], run_id="run-1")
+    assert lake.ledger.append_batches([there, new], run_id="run-2") == 1
+    assert lake.ledger.append_batches([there, new], run_id="run-3") == 0
     assert [row["id"] for row in lake.rows("SELECT id FROM responses ORDER BY id")] == ["r1", "r2"]
     assert lake.rows("SELECT count(*) AS n FROM commits") == [{"n": 2}]
-    assert lake.known() == ({"f", "g"}, {("p1", "model-a")})
+    assert lake.ledger.cache_summary() == ({"f", "g"}, {("p1", "model-a")})

@@ -19,7 +19,7 @@ def decide(lake: Lake, state: str, model: str | None, alias: str = "generator") 
         "reasons": ["because"],
     }
     path = f"/models/{model}" if model else None
-    lake.write("decisions", [row | {"model_path": path}], run_id="r", message="a decision")
+    lake.ledger.write("decisions", [row | {"model_path": path}], run_id="r", message="a decision")
 
 
 def stands(lake: Lake) -> str | None:
@@ -55,13 +55,13 @@ def test_rolling_back_goes_through_the_promotions_to_the_presets_own(lake: Lake)
 def test_a_decision_is_written_once(lake: Lake) -> None:
     decide(lake, "promoted", "a")
     row = model_registry.decisions(lake)[0]
-    lake.write("decisions", [{**row, "state": "kept"}], run_id="r", message="the same id again")
+    lake.ledger.write("decisions", [{**row, "state": "kept"}], run_id="r", message="the same id again")
     assert [row["state"] for row in model_registry.decisions(lake)] == ["promoted"]
 
 
 def test_models_say_how_they_stand_and_why(lake: Lake) -> None:
     rows = [{"id": name, "path": f"/models/sft-{name}", "recipe": "sft"} for name in "abcd"]
-    lake.write("models", rows, run_id="r", message="trained")
+    lake.ledger.write("models", rows, run_id="r", message="trained")
     decide(lake, "promoted", "a")
     decide(lake, "promoted", "b")
     decide(lake, "kept", "c")
@@ -76,7 +76,7 @@ def test_models_say_how_they_stand_and_why(lake: Lake) -> None:
 
 def test_a_model_is_found_by_how_its_id_or_folder_begins(lake: Lake) -> None:
     rows = [{"id": name, "path": f"/models/sft-{name}", "recipe": "sft"} for name in ("abc", "abd")]
-    lake.write("models", rows, run_id="r", message="trained")
+    lake.ledger.write("models", rows, run_id="r", message="trained")
     assert model_registry.find(lake, "abc")["id"] == model_registry.find(lake, "sft-abc")["id"] == "abc"
     with pytest.raises(LakeUsageError, match=r"several models begin with 'ab'; there are \['sft-abc', 'sft-abd'\]"):
         model_registry.find(lake, "ab")

@@ -15,8 +15,9 @@ from test_journal import WHEN, batch, killed
 from warehouse import Lake, LakeFailure, recovery
 from warehouse.health.checks import journals
 from warehouse.journal import FOLDER
-from warehouse.ledger import Batch
+from warehouse.ledger import Batch, Ledger
 from warehouse.recovery import recover, standing
+from warehouse.schema.lake_schema import default
 
 
 def good(**changes: Any) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def test_bad_lines_are_set_aside_and_named_and_the_others_are_taken_in(
 
 @pytest.mark.parametrize("kind", BAD)
 def test_each_bad_line_has_its_reason(kind: str) -> None:
-    (line,) = recovery.lines_of(BytesIO(BAD[kind] + b"\n"))
+    (line,) = recovery.lines_of(BytesIO(BAD[kind] + b"\n"), default())
     assert line.batch is None
     assert 0 < len(line.why) <= 300
     assert line.why.isprintable()
@@ -129,7 +130,7 @@ def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_settled(
             killed(lake.home, one)
     assert recover(lake) == 1
     assert lake.rows("SELECT state, final FROM attempts") == [{"state": "accepted", "final": True}]
-    assert lake.pending(["k1"]) == set()
+    assert lake.ledger.unfinished(["k1"]) == set()
 
 
 def test_of_two_lines_that_settle_nothing_the_last_counts(lake: Lake) -> None:
@@ -144,11 +145,11 @@ def test_of_two_lines_that_settle_nothing_the_last_counts(lake: Lake) -> None:
 def test_a_call_that_contradicts_the_lake_is_set_aside_and_its_neighbours_are_not(lake: Lake) -> None:
     judged = batch("k1")
     noted = Batch(judged.step, judged.fingerprint, {}, [{**judged.attempts[0], "final": False, "state": "failed"}])
-    lake.append_all([noted], run_id="dead")
+    lake.ledger.append_batches([noted], run_id="dead")
     path = killed(lake.home, batch("k2"), judged, batch("k3"), torn=b"half a line")
     assert recover(lake) == 2
     assert b'"work_key":"k1"' in path.with_suffix(recovery.REJECTED).read_bytes()
-    assert lake.pending(["k1", "k2", "k3"]) == {"k1"}
+    assert lake.ledger.unfinished(["k1", "k2", "k3"]) == {"k1"}
 
 
 def test_what_may_not_be_read_stays_and_the_others_are_taken_in(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,7 +199,7 @@ def test_a_failure_of_the_lake_sets_nothing_aside(lake: Lake, monkeypatch: pytes
         raise LakeFailure("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(lake, "append_all", fail)
+        patch.setattr(Ledger, "append_batches", fail)
         with pytest.raises(LakeFailure, match="the disk is full"):
             recover(lake)
     assert list((lake.home / FOLDER).iterdir()) == [path]

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from warehouse.database.location import LakeLocation
-from warehouse.schema.tables import LakeFailure
+from warehouse.errors import LakeFailure
 
 _COPIES = 5  # tries to copy a catalog between two writes to it
 

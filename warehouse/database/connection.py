@@ -24,7 +24,8 @@ import duckdb
 from alignery import effects
 from alignery.untrusted import excerpt
 from warehouse.database.location import LakeLocation
-from warehouse.schema.tables import LakeFailure, LakeUsageError, quoted
+from warehouse.errors import LakeFailure, LakeUsageError
+from warehouse.schema.tables import quoted
 
 LAKE = "lake"  # the name under which SQL knows the catalog
 CATALOG = f"__ducklake_metadata_{LAKE}"  # DuckLake's own tables, where its functions do not tell enough

@@ -8,7 +8,7 @@ from alignery.secrets import mask
 from alignery.untrusted import excerpt
 from warehouse.database.connection import one_line
 from warehouse.database.location import LakeLocation
-from warehouse.schema.tables import LakeFailure
+from warehouse.errors import LakeFailure
 
 _CONFLICTS = ("ducklake_snapshot_pkey", "UNIQUE constraint", "database is locked")  # on Postgres, on SQLite twice
 # SQLite says "I/O error" where the disk has no room for its journal's index.

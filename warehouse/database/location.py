@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from alignery.secrets import mask
-from warehouse.schema.tables import LakeUsageError
+from warehouse.errors import LakeUsageError
 
 _POSTGRES = ("postgres://", "postgresql://")
 _S3 = "s3://"

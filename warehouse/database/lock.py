@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 from alignery import effects
 from alignery.untrusted import excerpt
 from warehouse.database.location import LakeLocation
-from warehouse.schema.tables import LakeFailure, LakeUsageError
+from warehouse.errors import LakeFailure, LakeUsageError
 
 if TYPE_CHECKING:
     import psycopg

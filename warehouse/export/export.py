@@ -27,8 +27,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from alignery import effects
+from alignery.declarations import Shape
 from warehouse.database.lock import exclusive
-from warehouse.export import shapes as formats
+from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.export.content_hash import ContentHasher, digest
 from warehouse.export.dataset_card import ExportedShape, Release, Split, manifest, render
 from warehouse.export.exported import IN_THE_WAY, holds_export, sha256
@@ -36,9 +37,9 @@ from warehouse.export.selection import PROMPTS, Leaks, Selection, columns
 from warehouse.export.shard_writer import Shards
 from warehouse.lake import Lake
 from warehouse.query.time_travel import relations
-from warehouse.schema.tables import TABLES, LakeFailure, LakeUsageError, Row
+from warehouse.schema.lake_schema import LakeSchema
+from warehouse.schema.tables import Row
 
-SHAPES = formats.SHAPES
 SPLITS = ("train", "test")
 HELD_OUT = 0.05  # of the prompts; our choice
 SHARD_ROWS = 100_000  # of a file at most; our choice
@@ -46,14 +47,6 @@ _GRAIN = 1_000_000  # the share that is held out is counted in millionths
 _THREADS = 1
 _PLACES = 1 << 16
 _PART = 50_000  # instructions whose rows are sorted at once; our choice
-_KIN = (
-    "instructions",
-    "responses",
-    "revisions",
-    "corrections",
-    "comparisons",
-    "instances",
-)  # what the shapes read
 _BATCH = 2048  # rows that DuckDB hands on at a time
 
 
@@ -84,7 +77,7 @@ def export(
 
     Args:
         pinned: a lake open at the release's snapshot.
-        shapes: names of SHAPES; one is laid out flat, several each in a folder of its own.
+        shapes: names of shapes that methods declare; one is laid out flat, several each in a folder of its own.
         release: what the snapshot is named, for the card.
         licences: identity of a model → its licence, for the card.
         held_out: the share of prompts that go to the test split, 0 to 1. The hash of a prompt's text decides, so a
@@ -95,7 +88,7 @@ def export(
     Raises:
         LakeUsageError: an unknown shape, a share or number out of bounds, nothing to export, another thing in the way.
     """
-    check(shapes, held_out, shard_rows)
+    check(pinned.schema, shapes, held_out, shard_rows)
     pinned.place.check_export(folder)
     with drafted(pinned, folder.absolute()) as draft:
         written = write(pinned, shapes, draft, held_out, shard_rows, selection)
@@ -112,10 +105,10 @@ def export(
     return Export(folder.absolute(), release.tag, release.snapshot_id, facts["content_hash"], rows, created)
 
 
-def check(shapes: Sequence[str], held_out: float, shard_rows: int) -> None:
+def check(schema: LakeSchema, shapes: Sequence[str], held_out: float, shard_rows: int) -> None:
     """Refuse what no export can be made of."""
-    if unknown := [name for name in shapes if name not in SHAPES]:
-        raise LakeUsageError(f"no shape {unknown[0]!r}: there are {', '.join(SHAPES)}")
+    for name in shapes:
+        schema.shape(name)
     if not 0 <= held_out < 1:
         raise LakeUsageError(
             f"held out: got {held_out}, expected a share of the prompts from 0 to below 1, such as 0.05"
@@ -202,13 +195,13 @@ def place(draft: Path, folder: Path) -> None:
         raise LakeUsageError(f"{folder}: {IN_THE_WAY}") from error
 
 
-def _shape(name: str, held_out: float, taken: str = "* EXCLUDE prompt_text", where: str = "") -> tuple[str, str]:
-    """What the shape is, from its file's first line, and the query of its rows, each with its side."""
-    text = (Path(__file__).parent / "sql" / f"{name}.sql").read_text(encoding="utf-8")
-    about, _, query = text.removeprefix("-- ").partition("\n")
+def _query(shape: Shape, held_out: float, taken: str = "* EXCLUDE prompt_text", where: str = "") -> str:
+    """The query of a shape's rows: the trainer's columns, all that its view knows beside, and each row's side."""
+    hidden = ", ".join(shape.hidden if shape.select else shape.columns)
+    rows = f"SELECT {shape.select or hidden}, {shape.prompt} AS prompt_text, * EXCLUDE ({hidden}) FROM {shape.view}"
     side = is_held_out("prompt_text", held_out)
     order = f"{where}ORDER BY {_place_of('prompt_text')}, id"
-    return about, f"SELECT {taken}, {side} AS held_out FROM (\n{query.strip()}\n) {order}"
+    return f"SELECT {taken}, {side} AS held_out FROM (\n{rows}\n) {order}"
 
 
 def _place_of(prompt: str) -> str:
@@ -219,16 +212,17 @@ def _place_of(prompt: str) -> str:
 def _write(
     pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int, selection: Selection | None
 ) -> ExportedShape:
-    about, query, where = *_shape(name, held_out), ""
+    shape = pinned.schema.shape(name)
+    about, query, where = shape.about, _query(shape, held_out), ""
     splits: list[_Writing] = []
     leaks = Leaks(selection.leaked if selection else None)
     with pinned.cursor(views=True) as cursor, ExitStack() as stack:
         if selection and selection.chooses:
-            about, query, where = _selected(cursor, name, held_out, selection)
-        read = _shape(name, held_out, f"* EXCLUDE prompt_text{leaks.columns(name)}", where)[1]
-        for reader in _parts(cursor, read):
+            about, query, where = _selected(cursor, pinned.schema, shape, held_out, selection)
+        read = _query(shape, held_out, f"* EXCLUDE prompt_text{leaks.columns(shape)}", where)
+        for reader in _parts(cursor, pinned.schema, shape, read):
             splits = splits or [
-                _Writing(stack, split, draft, inner, reader.schema, SHAPES[name], shard_rows) for split in SPLITS
+                _Writing(stack, split, draft, inner, reader.schema, shape.columns, shard_rows) for split in SPLITS
             ]
             for batch in map(leaks.without, _batches(reader)):
                 held = batch.column("held_out")
@@ -236,28 +230,33 @@ def _write(
                     split.add(batch.filter(mask))
         done = {split.name: split.finish() for split in splits}
     sample = next((split.sample for split in splits if split.sample), None)
-    return ExportedShape(name, about, query, SHAPES[name], done, sample, leaks.count)
+    return ExportedShape(name, about, query, shape.columns, done, sample, leaks.count)
 
 
 def _selected(
-    cursor: duckdb.DuckDBPyConnection, name: str, held_out: float, selection: Selection
+    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, shape: Shape, held_out: float, selection: Selection
 ) -> tuple[str, str, str]:
     """What the shape is, its query and the condition in it, once the selection has chosen among its rows."""
     leaks, where = Leaks(selection.leaked), "WHERE id IN (FROM temp.chosen) "
-    readers = _parts(cursor, _shape(name, held_out, columns(name) + leaks.columns(name))[1])
-    chosen = selection.choose(cursor, name, (leaks.without(batch) for reader in readers for batch in _batches(reader)))
-    about, query = _shape(name, held_out, where=where)
-    return f"{about}; {chosen}", f"-- {chosen}\n{query}", where
+    readers = _parts(cursor, schema, shape, _query(shape, held_out, columns(shape) + leaks.columns(shape)))
+    chosen = selection.choose(
+        cursor, shape.name, (leaks.without(batch) for reader in readers for batch in _batches(reader))
+    )
+    return f"{shape.about}; {chosen}", f"-- {chosen}\n{_query(shape, held_out, where=where)}", where
 
 
-def _parts(cursor: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordBatchReader]:
+def _parts(
+    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, shape: Shape, query: str
+) -> Iterator[pa.RecordBatchReader]:
     """The query's rows, part by part: each part has the prompts whose hashes lie in a range, and all of their rows.
 
     The views choose among the rows of one prompt, and sort. With a part of the prompts in the place of their tables
     they do so in the memory of a part, however many there are; each part costs one more reading of the tables.
     """
+    there = relations(cursor, schema)
     tables = {
-        name: f"SELECT snapshot_id, {', '.join(TABLES[name].names)} FROM {relations(cursor)[name]}" for name in _KIN
+        name: f"SELECT snapshot_id, {', '.join(schema.tables[name].names)} FROM {there[name]}"
+        for name in dict.fromkeys(["instructions", *schema.read_by(shape.view)])
     }
     (count,) = cursor.execute(f"SELECT count(*) FROM ({tables['instructions']})").fetchall()[0]
     parts = min(_PLACES, max(1, math.ceil(count / _PART)))
@@ -266,7 +265,8 @@ def _parts(cursor: duckdb.DuckDBPyConnection, query: str) -> Iterator[pa.RecordB
         among = f"{_place_of('text')} >= {first} AND {_place_of('text')} < {end}"
         for name, rows in tables.items():
             cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
-            kin = among if name == "instructions" else "instruction_id IN (SELECT id FROM temp.instructions)"
+            kin = "instruction_id IN (SELECT id FROM temp.instructions)" if name in schema.of_instructions else "true"
+            kin = among if name == "instructions" else kin
             cursor.execute(f"CREATE TEMP TABLE {name} AS {rows} WHERE {kin}")
         yield cursor.execute(query).to_arrow_reader(_BATCH)
 

@@ -8,7 +8,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from warehouse.schema.tables import LakeUsageError
+from warehouse.errors import LakeUsageError
 
 IN_THE_WAY = "something that is no export stands there; move it away, or choose another folder"
 

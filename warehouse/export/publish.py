@@ -16,13 +16,14 @@ from pathlib import Path
 
 from alignery import effects
 from warehouse.database.lock import exclusive
+from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.export.dataset_card import Release
 from warehouse.export.export import content_hash, describe, drafted, place, write
 from warehouse.export.selection import Selection
 from warehouse.lake import Lake
 from warehouse.query import status
 from warehouse.query.snapshots import check_name
-from warehouse.schema.tables import LakeFailure, LakeUsageError, Row
+from warehouse.schema.tables import Row
 
 Beside = Callable[[Mapping[str, int]], Mapping[str, Sequence[Row]]]
 PUBLISHED = ("sft", "preferences", "qac")
@@ -132,7 +133,7 @@ def tag(
         counts, content = {shape: part.rows for shape, part in written.items()}, content_hash(written)
         entry = {"name": name, "snapshot_id": snapshot, "content_hash": content, "rows": json.dumps(counts)}
         rows = {"tags": [entry | {"message": message}], **beside(counts)}
-        lake.write_all(rows, run_id=run_id, message=f"tag {name}")
+        lake.ledger.write_tables(rows, run_id=run_id, message=f"tag {name}")
     return Tag(name, snapshot, content, counts, created=True)
 
 
@@ -195,7 +196,9 @@ def _record(lake: Lake, release: Release, content: str, rows: Mapping[str, int],
         "created_at": release.created_at,
     }
     # In one commit, so that a process that dies leaves the tag and its run, or neither.
-    lake.write_all({"tags": [entry], **beside(rows)}, run_id=release.run_id or "", message=f"tag {release.name}")
+    lake.ledger.write_tables(
+        {"tags": [entry], **beside(rows)}, run_id=release.run_id or "", message=f"tag {release.name}"
+    )
 
 
 def _tagged(lake: Lake, tag: str | None, content: str) -> Release | None:

@@ -12,17 +12,10 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
-from warehouse.export.shapes import SHAPES
-from warehouse.schema.tables import LakeUsageError, quoted
+from alignery.declarations import Shape
+from warehouse.errors import LakeUsageError
+from warehouse.schema.tables import quoted
 
-# The SQL of the text that a shape's model learns to say, by the column that it stands in.
-_ANSWER = {
-    "messages": "messages[2].content",
-    "chosen": "chosen[1].content",
-    "correction": "correction",
-    "output": "output",
-    "conversations": "conversations[2].value",
-}
 # Which of the rated rows are taken; `well` is true where the score reaches the threshold.
 _WELL = "SELECT id FROM scored WHERE well"
 _CONTROL = """
@@ -126,11 +119,11 @@ class Leaks:
     def __init__(self, leaked: Callable[[str], bool] | None) -> None:
         self.count, self._leaked = 0, leaked
 
-    def columns(self, shape: str) -> str:
+    def columns(self, shape: Shape) -> str:
         """The SQL of what `without` needs of a shape's rows: the prompt, and the prompt with its input."""
         if self._leaked is None:
             return ""
-        whole = ", concat(prompt_text, chr(10), input)" if "input" in SHAPES[shape] else ""
+        whole = ", concat(prompt_text, chr(10), input)" if "input" in shape.columns else ""
         return f", [prompt_text{whole}] AS {PROMPTS}"
 
     def without(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -141,7 +134,6 @@ class Leaks:
         return batch.drop_columns([PROMPTS]).filter(pa.array(clean, pa.bool_()))
 
 
-def columns(shape: str) -> str:
+def columns(shape: Shape) -> str:
     """The SQL of what `choose` must be offered of a shape's rows, beside `held_out`."""
-    (answer,) = (answer for column, answer in _ANSWER.items() if column in SHAPES[shape])
-    return f"id, {answer} AS answer"
+    return f"id, {shape.answer} AS answer"

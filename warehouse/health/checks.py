@@ -20,7 +20,7 @@ from warehouse.lake import Lake
 from warehouse.maintenance import maintain
 from warehouse.query import status
 from warehouse.schema import migrate
-from warehouse.schema.tables import RECORDS, SCHEMA_VERSION
+from warehouse.schema.tables import SCHEMA_VERSION
 
 State = Literal["ok", "warning", "problem"]
 MANY = 100  # small files of a table that are worth a maintenance; our choice
@@ -145,11 +145,13 @@ def ledger(lake: Lake, deep: bool) -> Iterator[Finding]:
         "work keys are settled more than once": "SELECT work_key AS id FROM attempts WHERE final",
         "attempts are there more than once": "SELECT id FROM attempts",
     }
-    queries |= {f"{table} are there more than once": f"SELECT id FROM {table}" for table in RECORDS}
+    queries |= {f"{table} are there more than once": f"SELECT id FROM {table}" for table in lake.schema.records}
     faults = {what: f"FROM ({query}) GROUP BY id HAVING count(*) > 1" for what, query in queries.items()}
     if deep:
         gone = "ANTI JOIN attempts a ON a.id = r.attempt_id WHERE r.attempt_id IS NOT NULL"
-        faults |= {f"{table} name an attempt that is not there": f"FROM {table} r {gone}" for table in RECORDS}
+        faults |= {
+            f"{table} name an attempt that is not there": f"FROM {table} r {gone}" for table in lake.schema.records
+        }
     for what, rest in faults.items():
         found = lake.rows(f"SELECT count(*) AS n, min(id) AS id FROM (SELECT id {rest})")[0]
         if found["n"]:
@@ -159,7 +161,9 @@ def ledger(lake: Lake, deep: bool) -> Iterator[Finding]:
 
 
 def _sums(lake: Lake) -> Iterator[Finding]:
-    records = " UNION ALL ".join(f"SELECT run_id, 0 AS attempts, 1 AS records FROM {table}" for table in RECORDS)
+    records = " UNION ALL ".join(
+        f"SELECT run_id, 0 AS attempts, 1 AS records FROM {table}" for table in lake.schema.records
+    )
     held = f"SELECT run_id, 1 AS attempts, 0 AS records FROM attempts UNION ALL {records}"
     for row in lake.rows(
         f"SELECT run_id, sum(attempts) AS attempts, sum(records) AS records FROM (FROM ({held}) UNION ALL"

@@ -8,11 +8,12 @@ import duckdb
 
 from alignery.untrusted import excerpt
 from warehouse.database.connection import LAKE, literal
+from warehouse.errors import LakeFailure
 from warehouse.health.checks import Finding
 from warehouse.lake import Lake
 from warehouse.maintenance import data_files as files
 from warehouse.query import status
-from warehouse.schema.tables import LakeFailure, Row, quoted
+from warehouse.schema.tables import Row, quoted
 
 _BATCH = 500  # files asked for in one query
 

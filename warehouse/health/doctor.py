@@ -16,10 +16,10 @@ from urllib.parse import quote
 from warehouse.database.catalog_copy import catalog_copy
 from warehouse.database.location import LakeLocation, as_location
 from warehouse.database.lock import holder
+from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.health.checks import CHECKS, Finding, bounded
 from warehouse.health.data_files import data_files
 from warehouse.lake import Lake
-from warehouse.schema.tables import LakeFailure, LakeUsageError
 
 LOCKS = ("lake", "refresh", "publish")
 LOW, VERY_LOW = 2 << 30, 200 << 20  # free bytes below which a disk is a warning, a problem; our choice

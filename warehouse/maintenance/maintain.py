@@ -24,10 +24,11 @@ import duckdb
 from alignery import effects
 from warehouse.database.connection import LAKE, as_rows, set_commit_message
 from warehouse.database.lock import exclusive
+from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.lake import Lake
 from warehouse.maintenance import data_files
 from warehouse.maintenance.data_files import SMALL
-from warehouse.schema.tables import LakeFailure, LakeUsageError, Row, quoted
+from warehouse.schema.tables import Row, quoted
 
 KEEP, AGE = timedelta(days=7), timedelta(hours=1)
 MINIMUM_AGE = timedelta(hours=1)

@@ -10,7 +10,7 @@ import duckdb
 from warehouse.export.publish import PUBLISHED
 from warehouse.lake import Lake
 from warehouse.query.records import is_in, shortened
-from warehouse.query.time_travel import VERSIONED_TABLES, define_schema_at, fetch_rows, read_transaction
+from warehouse.query.time_travel import define_schema_at, fetch_rows, read_transaction, versioned_tables
 from warehouse.schema.tables import Row
 
 SAMPLES = 3
@@ -25,8 +25,8 @@ def diff(lake: Lake, a: int, b: int, samples: int = SAMPLES) -> dict[str, Any]:
         `views`: name, a, b, new, gone, and a few of both as `new_samples` and `gone_samples`.
     """
     with read_transaction(lake) as cursor:
-        define_schema_at(cursor, "a", a)
-        define_schema_at(cursor, "b", b)
+        define_schema_at(cursor, lake.schema, "a", a)
+        define_schema_at(cursor, lake.schema, "b", b)
         for view in PUBLISHED:
             # Ids and topics alone: the texts stay where they are.
             cursor.execute(
@@ -36,7 +36,7 @@ def diff(lake: Lake, a: int, b: int, samples: int = SAMPLES) -> dict[str, Any]:
         return {
             "a": {"snapshot_id": a, "time": _time(cursor, a)},
             "b": {"snapshot_id": b, "time": _time(cursor, b)},
-            "tables": _tables(cursor),
+            "tables": _tables(cursor, versioned_tables(lake.schema)),
             "topics": _topics(cursor),
             "principles": _principles(cursor),
             "views": [_view(cursor, view, samples) for view in PUBLISHED],
@@ -48,11 +48,11 @@ def _time(cursor: duckdb.DuckDBPyConnection, snapshot: int) -> datetime:
     return fetch_rows(cursor, query)[0]["time"]
 
 
-def _tables(cursor: duckdb.DuckDBPyConnection) -> list[Row]:
+def _tables(cursor: duckdb.DuckDBPyConnection, names: list[str]) -> list[Row]:
     counts = " UNION ALL ".join(
         f"SELECT {place} AS place, '{name}' AS name, (SELECT count(*) FROM a.{name}) AS a,"
         f" (SELECT count(*) FROM b.{name}) AS b"
-        for place, name in enumerate(VERSIONED_TABLES)
+        for place, name in enumerate(names)
     )
     return fetch_rows(cursor, f"SELECT name, a, b, b - a AS new FROM ({counts}) ORDER BY place")
 

@@ -71,7 +71,7 @@ def newest(lake: Lake, config_hash: str) -> list[Row]:
 
 def keep(lake: Lake, rows: list[Row], run_id: str) -> None:
     """Commit a plan's rows."""
-    lake.write("plans", rows, run_id=run_id, message=f"plan: {len(rows) - 1} steps")
+    lake.ledger.write("plans", rows, run_id=run_id, message=f"plan: {len(rows) - 1} steps")
 
 
 def same(plan: list[Row], rows: list[Row]) -> bool:

@@ -11,18 +11,12 @@ from collections.abc import Collection, Iterable, Sequence
 import duckdb
 
 from warehouse.query.time_travel import fetch_rows
-from warehouse.schema.tables import RECORDS, TABLES, Row, quoted, sql_type
+from warehouse.schema.lake_schema import LakeSchema
+from warehouse.schema.tables import Row, quoted, sql_type
 
 BOUND = 2000  # characters of one text that are read, where not all of it is wanted
 _CANDIDATES = 10
 _FEW = 2000  # characters
-# What is told of a record beside who it is, where its table says it.
-_FACTS = (
-    *("instruction_id", "topic", "origin", "kind", "round", "principle_id", "principle_hash", "changed", "is_copy"),
-    *("state", "reason", "dimension", "score", "first", "winner", "p_a"),
-    *("inspector", "complete", "upstream", "aligner", "question_type", "form", "classification"),
-)
-_TYPES = {field.name: sql_type(field) for columns in TABLES.values() for field in columns}
 
 
 def shortened(column: str, bound: int | None = BOUND) -> str:
@@ -48,17 +42,24 @@ def has_any(column: str, ids: Iterable[str]) -> str:
     return f"list_has_any({column}, [{', '.join(quoted(id) for id in ids)}])"
 
 
-def starting_with(cursor: duckdb.DuckDBPyConnection, prefix: str, *, exactly: bool = False) -> list[Row]:
+def starting_with(
+    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, prefix: str, *, exactly: bool = False
+) -> list[Row]:
     """Records and attempts whose id begins so, a few of them: record_table and id."""
     test = f"id = {quoted(prefix)}" if exactly else f"starts_with(id, {quoted(prefix)})"
     tables = " UNION ALL ".join(
-        f"SELECT '{t}' AS record_table, id FROM {t} WHERE {test}" for t in (*RECORDS, "attempts")
+        f"SELECT '{t}' AS record_table, id FROM {t} WHERE {test}" for t in (*schema.records, "attempts")
     )
     return fetch_rows(cursor, f"FROM ({tables}) ORDER BY id LIMIT {_CANDIDATES}")
 
 
 def nodes(
-    cursor: duckdb.DuckDBPyConnection, tables: Collection[str], where: str, bound: int | None, limit: int | None = None
+    cursor: duckdb.DuckDBPyConnection,
+    schema: LakeSchema,
+    tables: Collection[str],
+    where: str,
+    bound: int | None,
+    limit: int | None = None,
 ) -> list[Row]:
     """The records or attempts of some tables that satisfy a condition on their columns.
 
@@ -70,7 +71,7 @@ def nodes(
         record_table, id, parents, attempt_id (an attempt's own), text, run_id, created_at, and what the table says
         beside, null where it does not say it; the oldest first.
     """
-    selects = " UNION ALL ".join(f"{_select(table, bound)} WHERE {where}" for table in tables)
+    selects = " UNION ALL ".join(f"{_select(schema, table, bound)} WHERE {where}" for table in tables)
     cut = "" if limit is None else f" LIMIT {limit}"
     return fetch_rows(cursor, f"FROM ({selects}) ORDER BY created_at, id{cut}")
 
@@ -97,15 +98,16 @@ def wrote(cursor: duckdb.DuckDBPyConnection, found: Sequence[Row], bound: int | 
     return told
 
 
-def _select(table: str, bound: int | None) -> str:
-    columns = set(TABLES[table].names)
+def _select(schema: LakeSchema, table: str, bound: int | None) -> str:
+    columns = set(schema.tables[table].names)
+    types = {field.name: sql_type(field) for each in schema.tables.values() for field in each}
     # An instruction belongs to itself, an attempt is its own.
     own = {"instruction_id": "id"} if table == "instructions" else {}
     own |= {"attempt_id": "id"} if table == "attempts" else {}
-    text = next((name for name in ("text", "output", "raw_text") if name in columns), None)
+    text = schema.text_column(table)
     names = [
-        f"{own.get(name, name)} AS {name}" if name in columns | own.keys() else f"NULL::{_TYPES[name]} AS {name}"
-        for name in ("id", "parents", "attempt_id", "run_id", "created_at", *_FACTS)
+        f"{own.get(name, name)} AS {name}" if name in columns | own.keys() else f"NULL::{types[name]} AS {name}"
+        for name in ("id", "parents", "attempt_id", "run_id", "created_at", *schema.facts)
     ]
     said = shortened(text, bound) if text else "NULL::VARCHAR"
     return f"SELECT '{table}' AS record_table, {', '.join(names)}, {said} AS text FROM {table}"

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 import duckdb
 
+from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
 from warehouse.query.records import is_in, shortened
 from warehouse.query.time_travel import fetch_rows, read_transaction
-from warehouse.schema.tables import LakeUsageError, Row, quoted
+from warehouse.schema.tables import Row, quoted
 
 
 def rejects(
@@ -70,8 +71,8 @@ def _samples(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str,
         cursor,
         f"SELECT id, {shortened('raw_text')} AS text, NULL AS similarity, NULL AS nearest, model, seed, run_id,"
         f" created_at, parents FROM attempts WHERE {these} UNION ALL SELECT id, {shortened('text')}, similarity,"
-        f" {shortened('nearest')}, NULL, NULL, run_id, created_at, CASE WHEN"
-        f" step = 'self_instruct.instances_gate' THEN parents ELSE [] END FROM candidates WHERE {these}",
+        f" {shortened('nearest')}, NULL, NULL, run_id, created_at, CASE WHEN about IS NULL THEN [] ELSE [about] END"
+        f" FROM candidates WHERE {these}",
     )
     parents = is_in("id", {parent for row in rows for parent in row["parents"]})
     found = fetch_rows(cursor, f"SELECT id, {shortened('text')} AS text FROM instructions WHERE {parents}")

@@ -16,7 +16,8 @@ from typing import Any
 import duckdb
 
 from alignery.untrusted import excerpt
-from warehouse.schema.tables import LakeUsageError, quoted
+from warehouse.errors import LakeUsageError
+from warehouse.schema.tables import quoted
 
 # Table functions that read the lake and what DuckDB says of itself, or nothing at all.
 TABLE_FUNCTIONS = {

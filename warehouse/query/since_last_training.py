@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
 from warehouse.query import status
-from warehouse.schema.tables import LakeUsageError, Row
+from warehouse.schema.tables import Row
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ import re
 from datetime import UTC, datetime, time, timedelta
 
 from warehouse.database.connection import LAKE
+from warehouse.errors import LakeUsageError
 from warehouse.export.dataset_card import Release
 from warehouse.lake import Lake
 from warehouse.query import status
-from warehouse.schema.tables import LakeUsageError, Row, quoted
+from warehouse.schema.tables import Row, quoted
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _NUMBER = re.compile(r"[0-9]{1,18}")

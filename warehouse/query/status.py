@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from alignery.untrusted import excerpt
+from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
-from warehouse.schema.migrate import VIEWS
-from warehouse.schema.tables import TABLES, LakeUsageError, Row, quoted
+from warehouse.schema.tables import Row, quoted
 
 _PATHS = ("path", "base_path", "model_path", "export_path")
 _BATCH = 8192  # rows of a streamed result at a time
-# They have an order of their own.
-_SUMMARIES = ("funnel", "usage", "principles", "retention", "scores", "inspectors", "plan_vs_actual")
 
 
 def tables(lake: Lake) -> list[Row]:
@@ -28,22 +26,23 @@ def show(lake: Lake, name: str, limit: int = 5) -> list[Row]:
     Raises:
         LakeUsageError: there is no table or view of that name.
     """
-    _check(name)
-    order = "" if name in _SUMMARIES else "ORDER BY created_at DESC"
+    _check(lake, name)
+    # A summary, which has no such column, has an order of its own.
+    timed = any(column["name"] == "created_at" for column in lake.columns(name))
+    order = "ORDER BY created_at DESC" if timed else ""
     return lake.rows(f"SELECT * FROM {name} {order} LIMIT {int(limit)}")
 
 
 def count(lake: Lake, name: str) -> int:
     """How many rows a table or view has. Raises LakeUsageError as `show` does."""
-    _check(name)
+    _check(lake, name)
     return int(lake.rows(f"SELECT count(*) AS n FROM {name}")[0]["n"])
 
 
-def _check(name: str) -> None:
-    if name not in TABLES and name not in VIEWS:
-        raise LakeUsageError(
-            f"the lake has no table or view {excerpt(name, 60)!r}; there are {', '.join([*TABLES, *VIEWS])}"
-        )
+def _check(lake: Lake, name: str) -> None:
+    known = [*lake.schema.tables, *lake.schema.views]
+    if name not in known:
+        raise LakeUsageError(f"the lake has no table or view {excerpt(name, 60)!r}; there are {', '.join(known)}")
 
 
 def runs(lake: Lake, limit: int = 10) -> list[Row]:

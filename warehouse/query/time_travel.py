@@ -15,11 +15,13 @@ import duckdb
 from warehouse.database import errors
 from warehouse.database.connection import LAKE, as_rows
 from warehouse.lake import Lake
-from warehouse.schema.migrate import VIEWS, view_sql
-from warehouse.schema.tables import TABLES, Row
+from warehouse.schema.lake_schema import LakeSchema
+from warehouse.schema.tables import Row
 
-# In `tags` the column `snapshot_id` is the snapshot that is named, and hides the one that brought the row.
-VERSIONED_TABLES = tuple(name for name in TABLES if name != "tags")
+
+def versioned_tables(schema: LakeSchema) -> list[str]:
+    """Tables whose rows know the snapshot that brought them. (In `tags` the column `snapshot_id` is the named one.)"""
+    return [name for name in schema.tables if name != "tags"]
 
 
 @contextmanager
@@ -40,7 +42,11 @@ def read_transaction(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def define_schema_at(
-    cursor: duckdb.DuckDBPyConnection, name: str, snapshot: int, sources: Mapping[str, str] | None = None
+    cursor: duckdb.DuckDBPyConnection,
+    schema: LakeSchema,
+    name: str,
+    snapshot: int,
+    sources: Mapping[str, str] | None = None,
 ) -> None:
     """Define the schema `name`, in which every table (but `tags`) and view is as it was at a snapshot.
 
@@ -49,14 +55,14 @@ def define_schema_at(
     """
     cursor.execute(f"SET VARIABLE {name} = {int(snapshot)}")
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS memory.{name}")
-    for table, relation in (relations(cursor) | dict(sources or {})).items():
-        columns = ", ".join(f'"{column}"' for column in TABLES[table].names)
+    for table, relation in (relations(cursor, schema) | dict(sources or {})).items():
+        columns = ", ".join(f'"{column}"' for column in schema.tables[table].names)
         cursor.execute(
             f"CREATE OR REPLACE VIEW memory.{name}.{table} AS SELECT snapshot_id, {columns} FROM {relation}"
             f" WHERE snapshot_id <= getvariable('{name}')"
         )
-    for view in VIEWS:
-        cursor.execute(f"CREATE OR REPLACE VIEW memory.{name}.{view} AS {view_sql(view)}")
+    for view, text in schema.views.items():
+        cursor.execute(f"CREATE OR REPLACE VIEW memory.{name}.{view} AS {text}")
 
 
 def set_snapshot(cursor: duckdb.DuckDBPyConnection, name: str, snapshot: int) -> None:
@@ -70,10 +76,11 @@ def fetch_rows(cursor: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
     return as_rows(cursor)
 
 
-def relations(cursor: duckdb.DuckDBPyConnection) -> dict[str, str]:
+def relations(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> dict[str, str]:
     """Where each table is read: in the lake, or through the stand-in of one that an older lake lacks or has smaller."""
     named = "SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main'"
     stand_ins = {name for (name,) in cursor.execute(named).fetchall()}
     return {
-        table: f"memory.main.{table}" if table in stand_ins else f"{LAKE}.main.{table}" for table in VERSIONED_TABLES
+        table: f"memory.main.{table}" if table in stand_ins else f"{LAKE}.main.{table}"
+        for table in versioned_tables(schema)
     }

@@ -16,15 +16,16 @@ from typing import Any
 
 import duckdb
 
+from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
 from warehouse.query.records import BOUND, has_any, is_in, nodes, starting_with, wrote
 from warehouse.query.time_travel import read_transaction
 from warehouse.query.trained_on import uses
-from warehouse.schema.tables import RECORDS, LakeUsageError, Row
+from warehouse.schema.lake_schema import LakeSchema
+from warehouse.schema.tables import Row
 
 SHORTEST = 6  # characters of an id that may stand for the whole of it
 NODES = 40  # ancestors, and as many descendants, that are told where not all are wanted
-_FAMILY = [name for name in RECORDS if name not in ("instructions", "topics", "eval_answers")]
 _Pool = dict[str, Row]
 
 
@@ -37,17 +38,20 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
 
     Returns:
         `id`; `nodes`, parents before children, each with relation ('ancestor', 'itself' or 'descendant'), record_table
-        ('attempts' for a call that was not accepted, 'requests' for a root that no record is), id, parents, `under`
-        (the nearest of its parents), text, step, prompt_id, prompt, model, seed, run_id, created_at and what its table
-        says beside; `cut`: the relations of which there are more; `uses`: see `training.uses`.
+        ('attempts' for a call that was not accepted, 'requests' for a root that no record is), label (what a row of it
+        is called), id, parents, `under` (the nearest of its parents), text, step, prompt_id, prompt, model, seed,
+        run_id, created_at and what its table says beside; `cut`: the relations of which there are more; `uses`: see
+        `trained_on.uses`.
 
     Raises:
         LakeUsageError: no id begins so, or several do.
     """
     bound, limit = (None, None) if full else (BOUND, NODES)
     with read_transaction(lake) as cursor:
-        table, whole = _find(cursor, id)
-        pool, cut = _gathered(cursor, nodes(cursor, [table], is_in("id", [whole]), bound)[0], bound, limit)
+        table, whole = _find(cursor, lake.schema, id)
+        pool, cut = _gathered(
+            cursor, lake.schema, nodes(cursor, lake.schema, [table], is_in("id", [whole]), bound)[0], bound, limit
+        )
         edges = _edges(pool.values())
         above, below = _reached(edges, whole), _reached(_turned(edges), whole)
         kept = [one for one in TopologicalSorter(edges).static_order() if one in below][:limit]
@@ -55,15 +59,15 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
             cut.add("descendant")
         relations = dict.fromkeys(above, "ancestor") | dict.fromkeys(kept, "descendant") | {whole: "itself"}
         told = wrote(cursor, [{"relation": relation} | pool[one] for one, relation in relations.items()], bound)
-        told = _ordered(told + _requests(told))
+        told = [node | {"label": lake.schema.label(node["record_table"])} for node in _ordered(told + _requests(told))]
         mine = [node for node in told if node["relation"] != "ancestor"]
         used = uses(lake, cursor, [n["id"] for n in mine], {n["instruction_id"] for n in mine if n["instruction_id"]})
     return {"id": whole, "nodes": told, "cut": sorted(cut), "uses": used}
 
 
-def _find(cursor: duckdb.DuckDBPyConnection, id: str) -> tuple[str, str]:
+def _find(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, id: str) -> tuple[str, str]:
     """The table, and the whole id that begins so."""
-    found = starting_with(cursor, id, exactly=len(id) < SHORTEST)
+    found = starting_with(cursor, schema, id, exactly=len(id) < SHORTEST)
     exact = [row for row in found if row["id"] == id] or found
     if len(exact) == 1:
         return exact[0]["record_table"], exact[0]["id"]
@@ -75,29 +79,34 @@ def _find(cursor: duckdb.DuckDBPyConnection, id: str) -> tuple[str, str]:
 
 
 def _gathered(
-    cursor: duckdb.DuckDBPyConnection, root: Row, bound: int | None, limit: int | None
+    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, root: Row, bound: int | None, limit: int | None
 ) -> tuple[_Pool, set[str]]:
     """All that may be kin of a node, by id, and the relations of which there is more."""
     begun = [root]
     if root["record_table"] == "attempts":
-        begun += nodes(cursor, list(RECORDS), is_in("attempt_id", [root["id"]]), bound)
+        begun += nodes(cursor, schema, list(schema.records), is_in("attempt_id", [root["id"]]), bound)
     pool = {node["id"]: node for node in begun}
     # A call that wrote nothing is of no instruction, but one is among its parents.
     own = {id for node in begun for id in ([node["instruction_id"]] if node["instruction_id"] else node["parents"])}
-    above, more_above = _instructions(cursor, own, "parents", bound, limit)
+    above, more_above = _instructions(cursor, schema, own, "parents", bound, limit)
     shown = [node["id"] for node in begun if node["record_table"] == "instructions"]
-    below, more_below = _instructions(cursor, shown, "children", bound, limit)
+    below, more_below = _instructions(cursor, schema, shown, "children", bound, limit)
     pool |= above
-    pool |= _family(cursor, own & above.keys(), bound, None)
+    pool |= _family(cursor, schema, own & above.keys(), bound, None)
     # Those of which this one was an example.
-    family = _family(cursor, below.keys() - own, bound, None if limit is None else limit + 1)
+    family = _family(cursor, schema, below.keys() - own, bound, None if limit is None else limit + 1)
     pool |= below | family
     cut = {"ancestor"} if more_above else set()
     return pool, cut | ({"descendant"} if more_below or (limit is not None and len(family) > limit) else set())
 
 
 def _instructions(
-    cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], way: str, bound: int | None, limit: int | None
+    cursor: duckdb.DuckDBPyConnection,
+    schema: LakeSchema,
+    ids: Iterable[str],
+    way: str,
+    bound: int | None,
+    limit: int | None,
 ) -> tuple[_Pool, bool]:
     """Instructions from example to example: these and their ancestors ('parents'), or what is below them ('children').
 
@@ -109,7 +118,7 @@ def _instructions(
         if limit is not None and len(found) > limit:
             return found, True
         sought = is_in("id", level) if way == "parents" else has_any("parents", level)
-        new = nodes(cursor, ["instructions"], sought, bound, None if limit is None else limit + 1)
+        new = nodes(cursor, schema, ["instructions"], sought, bound, None if limit is None else limit + 1)
         fresh = {node["id"]: node for node in new if node["id"] not in found}
         found |= fresh
         level = set(fresh) if way == "children" else {parent for node in fresh.values() for parent in node["parents"]}
@@ -117,14 +126,16 @@ def _instructions(
     return found, False
 
 
-def _family(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], bound: int | None, limit: int | None) -> _Pool:
+def _family(
+    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, ids: Iterable[str], bound: int | None, limit: int | None
+) -> _Pool:
     """All that was made from instructions: records, and calls that made none."""
     ids = list(ids)
     if not ids:
         return {}
-    found = nodes(cursor, _FAMILY, is_in("instruction_id", ids), bound, limit)
+    found = nodes(cursor, schema, schema.of_instructions, is_in("instruction_id", ids), bound, limit)
     lost = f"state <> 'accepted' AND {has_any('parents', ids)}"
-    return {node["id"]: node for node in found + nodes(cursor, ["attempts"], lost, bound, limit)}
+    return {node["id"]: node for node in found + nodes(cursor, schema, ["attempts"], lost, bound, limit)}
 
 
 def _edges(found: Iterable[Row]) -> dict[str, list[str]]:

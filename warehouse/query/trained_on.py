@@ -7,36 +7,38 @@ from pathlib import Path
 
 import duckdb
 
+from alignery.declarations import Shape
 from warehouse import model_registry
 from warehouse.export.export import is_held_out
 from warehouse.lake import Lake
 from warehouse.query import status
 from warehouse.query.records import is_in
 from warehouse.query.time_travel import define_schema_at, fetch_rows, set_snapshot
+from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row
 
-# The text whose hash says whether a row is held out of training; as in shapes/*.sql.
-_PROMPT = dict.fromkeys(("sft", "engrave", "verbose_cloning", "constitutional"), "messages[1].content")
-_PROMPT |= dict.fromkeys(("preferences", "corrected", "soft_preferences"), "prompt[1].content")
-_PROMPT |= dict.fromkeys(("qac", "qac_warmup", "qac_revised"), "question")
 _PUBLISHED = ("sft", "preferences", "qac")
 # What a model of before version 2 read, which its row does not say.
 _READ = {"sft": "sft", "dpo": "preferences"}
-# The tables that the trainers' views are made from, and the column that names the instruction.
-_KIN = {"instructions": "id"}
-_KIN |= dict.fromkeys(("responses", "revisions", "corrections", "comparisons"), "instruction_id")
 
 
-def rows_of(view: str, columns: str = "*", source: str = "") -> str:
+def rows_of(schema: LakeSchema, view: str, columns: str = "*", source: str = "") -> str | None:
     """The query of the rows of a view that a model trained on it has read; ask it at the model's tag.
 
     Args:
+        view: the shape that was trained on.
         source: the schema that the view is asked of, with its dot; the search path's own if left out.
+
+    Returns:
+        None where no installed method has that shape.
     """
-    return f"SELECT {columns} FROM {source}{view} WHERE NOT {is_held_out(_PROMPT[view])}"
+    if view not in schema.shapes:
+        return None
+    shape = schema.shapes[view]
+    return f"SELECT {columns} FROM {source}{shape.view} WHERE NOT {is_held_out(shape.prompt)}"
 
 
-def leaking(folder: Path, view: str, leaked: Callable[[str], bool] | None) -> int:
+def leaking(folder: Path, shape: Shape, leaked: Callable[[str], bool] | None) -> int:
     """How many rows of the training split in this folder of an export have prompts that are in an evaluation set."""
     import pyarrow.parquet as pq
 
@@ -44,7 +46,7 @@ def leaking(folder: Path, view: str, leaked: Callable[[str], bool] | None) -> in
     for file in sorted(folder.glob("train-*.parquet")) if leaked else ():
         with duckdb.connect() as connection:
             connection.register("rows", pq.read_table(file))
-            prompts = connection.execute(f"SELECT {_PROMPT[view]} FROM rows").fetchall()
+            prompts = connection.execute(f"SELECT {shape.prompt} FROM rows").fetchall()
         count += sum(leaked(prompt) for (prompt,) in prompts)  # type: ignore[misc]  # not None here
     return count
 
@@ -69,7 +71,7 @@ def models(lake: Lake) -> list[Row]:
     for row in found:
         row["view"] = row["view"] or _READ.get(row["recipe"])
         row["snapshot_id"] = at.get(row["tag"])
-        row["rows"] = rows_of(row["view"]) if row["view"] else None
+        row["rows"] = rows_of(lake.schema, row["view"]) if row["view"] else None
         decision = told.get(row["id"])
         row["stands"] = "current" if row["id"] in placed else decision and decision["state"]
         row["why"] = decision and decision["reasons"]
@@ -98,15 +100,17 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
         tag, snapshot_id, view, ids, and models: a model's row each, with `ids` (those of them that it has read) and
         `upon` (the models trained on top of it).
     """
-    _gather(cursor, instructions)
+    schema = lake.schema
+    _gather(cursor, schema, instructions)
     trained, found = models(lake), []
     views = dict.fromkeys((*_PUBLISHED, *(row["view"] for row in trained if row["view"])))
+    views = {name: None for name in views if name in schema.shapes}
     for tag in status.tags(lake):
         set_snapshot(cursor, "held", tag["snapshot_id"])
         for view in views:
-            held = _among(cursor, f"SELECT id FROM held.{view}", ids)
+            held = _among(cursor, f"SELECT id FROM held.{schema.shapes[view].view}", ids)
             readers = [row for row in trained if (row["tag"], row["view"]) == (tag["name"], view)]
-            read = in_training(cursor, view, held) if held and readers else []
+            read = in_training(cursor, schema, view, held) if held and readers else []
             told = [row | {"ids": read, "upon": upon(row, trained)} for row in readers if read]
             if held:
                 found.append(
@@ -115,16 +119,17 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
     return found
 
 
-def in_training(cursor: duckdb.DuckDBPyConnection, view: str, ids: Iterable[str]) -> list[str]:
+def in_training(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, view: str, ids: Iterable[str]) -> list[str]:
     """Those rows of a view, at the snapshot that `held` stands at, that a model trained on it has read."""
-    return _among(cursor, rows_of(view, "id", "held."), ids)
+    query = rows_of(schema, view, "id", "held.")
+    return _among(cursor, query, ids) if query else []
 
 
 def _among(cursor: duckdb.DuckDBPyConnection, query: str, ids: Iterable[str]) -> list[str]:
     return [row["id"] for row in fetch_rows(cursor, f"FROM ({query}) WHERE {is_in('id', ids)} ORDER BY id")]
 
 
-def _gather(cursor: duckdb.DuckDBPyConnection, instructions: Iterable[str]) -> None:
+def _gather(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, instructions: Iterable[str]) -> None:
     """Stand up `held` over the records of these instructions and of those with the same words.
 
     The views choose among the rows of one prompt, so over these few rows they choose as over all, at once.
@@ -133,9 +138,9 @@ def _gather(cursor: duckdb.DuckDBPyConnection, instructions: Iterable[str]) -> N
         "CREATE OR REPLACE TEMP TABLE kin AS SELECT id FROM instructions WHERE text IN"
         f" (SELECT text FROM instructions WHERE {is_in('id', instructions)})"
     )
-    for table, column in _KIN.items():
-        cursor.execute(
-            f"CREATE OR REPLACE TEMP TABLE kin_{table} AS SELECT snapshot_id, * FROM {table}"
-            f" WHERE {column} IN (SELECT id FROM kin)"
-        )
-    define_schema_at(cursor, "held", 0, {table: f"temp.kin_{table}" for table in _KIN})
+    kin = {"instructions"}.union(*(schema.read_by(shape.view) for shape in schema.shapes.values()))
+    for table in sorted(kin):
+        column = "id" if table == "instructions" else "instruction_id"
+        among = f" WHERE {column} IN (SELECT id FROM kin)" if column in schema.tables[table].names else ""
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE kin_{table} AS SELECT snapshot_id, * FROM {table}{among}")
+    define_schema_at(cursor, schema, "held", 0, {table: f"temp.kin_{table}" for table in kin})

@@ -5,13 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
 
+from warehouse.errors import RowRefused
 from warehouse.schema.columns import FLAG, INT, LONG, REAL, TEXT, TEXTS, WHEN
-from warehouse.schema.tables import RowRefused, Rows, note, sql_type, table
+from warehouse.schema.lake_schema import LakeSchema
+from warehouse.schema.tables import Rows, note, sql_type
 
 _PYTHON: dict[pa.DataType, tuple[type, ...]] = {TEXT: (str,), FLAG: (bool,), INT: (int,), LONG: (int,)}
 _PYTHON |= {REAL: (float, int), TEXTS: (list, tuple), WHEN: (datetime,)}
@@ -20,54 +22,56 @@ _PYTHON |= {REAL: (float, int), TEXTS: (list, tuple), WHEN: (datetime,)}
 _MOST = {INT: 2**31, LONG: 2**63}  # the first number that a column does not hold
 
 
-def check_row(name: str, row: Mapping[str, Any]) -> None:
+def check_row(schema: LakeSchema, name: str, row: Mapping[str, Any]) -> None:
     """Refuse a row that would not go into its table. `run_id` may be missing: it is filled in later.
 
     Raises:
         RowRefused: with the field, what was got and what is expected.
     """
-    fields, known = _fields(name)
+    fields, known = _fields(schema, name)
     if not known.issuperset(row):
         raise RowRefused(f"{name}: got the column(s) {sorted(set(row) - known)}, expected some of {sorted(known)}")
     for field, plain, check, nullable in fields:
         value = row.get(field)
         if value is None:
             if not nullable:
-                raise _refused(name, field, "null")
+                raise _refused(schema, name, field, "null")
         elif not (type(value) in plain or (isinstance(value, plain) and not isinstance(value, bool))) or (
             check and not check(value)
         ):
             shown = "more than 64 bits" if isinstance(value, int) and abs(value) > 2**64 else f"{value!r:.80}"
-            raise _refused(name, field, f"{shown} ({type(value).__name__})")
+            raise _refused(schema, name, field, f"{shown} ({type(value).__name__})")
 
 
-def check_texts(name: str, row: Mapping[str, Any]) -> None:
+def check_texts(schema: LakeSchema, name: str, row: Mapping[str, Any]) -> None:
     """Refuse half characters, which no file can hold. Raises RowRefused."""
     for field, value in row.items():
         for text in value if isinstance(value, list | tuple) else [value]:
             try:
                 str(text).encode()
             except UnicodeEncodeError as error:
-                raise _refused(name, field, "half a character (a lone surrogate)") from error
+                raise _refused(schema, name, field, "half a character (a lone surrogate)") from error
 
 
-def _refused(name: str, field: str, got: str) -> RowRefused:
-    column = table(name).field(field)
+def _refused(schema: LakeSchema, name: str, field: str, got: str) -> RowRefused:
+    column = schema.table(name).field(field)
     return RowRefused(f"{name}.{field}: got {got}, expected {sql_type(column)}: {note(column)}")
 
 
 _Check = Callable[[Any], bool]
 
 
-@cache
-def _fields(name: str) -> tuple[list[tuple[str, tuple[type, ...], _Check | None, bool]], frozenset[str]]:
+@lru_cache(maxsize=256)
+def _fields(
+    schema: LakeSchema, name: str
+) -> tuple[list[tuple[str, tuple[type, ...], _Check | None, bool]], frozenset[str]]:
     """Each column's name, Python types, further check, and whether it may be null; and all names."""
-    schema = table(name)
+    columns = schema.table(name)
     fields = [
         (field.name, _PYTHON[field.type], _CHECKED.get(field.type), field.nullable or field.name == "run_id")
-        for field in schema
+        for field in columns
     ]
-    return fields, frozenset(schema.names)
+    return fields, frozenset(columns.names)
 
 
 _CHECKED: dict[pa.DataType, _Check] = {
@@ -79,7 +83,7 @@ _CHECKED: dict[pa.DataType, _Check] = {
 }
 
 
-def to_arrow(name: str, rows: Rows, **filled: Any) -> pa.Table:
+def to_arrow(schema: LakeSchema, name: str, rows: Rows, **filled: Any) -> pa.Table:
     """Rows as an Arrow table of exactly the table's schema; a column that a row leaves out is null.
 
     Args:
@@ -88,22 +92,21 @@ def to_arrow(name: str, rows: Rows, **filled: Any) -> pa.Table:
     Raises:
         RowRefused: an unknown column, a value of the wrong type, or null where a value is needed.
     """
-    schema = table(name)
-    known = set(schema.names)
+    columns = schema.table(name)
+    known = set(columns.names)
     if isinstance(rows, pa.Table):
-        return _arranged(name, rows, filled)
+        return _arranged(name, columns, rows, filled)
     rows = [{**row, **filled} for row in rows] if filled else rows
     for row in rows:
         if unknown := row.keys() - known:
-            raise RowRefused(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
+            raise RowRefused(f"{name}: got the column(s) {sorted(unknown)}, expected some of {columns.names}")
     return pa.Table.from_arrays(
-        [_column(name, field, [row.get(field.name) for row in rows]) for field in schema], schema=schema
+        [_column(name, field, [row.get(field.name) for row in rows]) for field in columns], schema=columns
     )
 
 
-def _arranged(name: str, rows: pa.Table, filled: Mapping[str, Any]) -> pa.Table:
+def _arranged(name: str, schema: pa.Schema, rows: pa.Table, filled: Mapping[str, Any]) -> pa.Table:
     """An Arrow table with the schema's columns in its order, of exactly its types."""
-    schema = table(name)
     if unknown := set(rows.column_names) - set(schema.names):
         raise RowRefused(f"{name}: got the column(s) {sorted(unknown)}, expected some of {schema.names}")
     columns = []

@@ -6,8 +6,9 @@ lake or snapshot from before a migration is read through stand-ins: what it does
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -15,37 +16,11 @@ import pyarrow as pa
 from alignery import effects
 from warehouse.database.connection import LAKE, literal, set_commit_message
 from warehouse.database.location import LakeLocation
-from warehouse.schema import lake_schema
-from warehouse.schema import tables as schema
-from warehouse.schema.tables import SCHEMA_VERSION, LakeUsageError, quoted
+from warehouse.errors import LakeUsageError
+from warehouse.schema.columns import WHEN, declared, may
+from warehouse.schema.lake_schema import LakeSchema
+from warehouse.schema.tables import LEDGER, SCHEMA_VERSION, SQL_TYPES, quoted, sql_type
 
-# In this order: a later view may read an earlier one.
-VIEWS = (
-    "revised",
-    "sft",
-    "engrave",
-    "preferences",
-    "qac",
-    "qac_warmup",
-    "qac_revised",
-    "corrected",
-    "verbose_cloning",
-    "constitutional",
-    "compared",
-    "soft_preferences",
-    "instructed",
-    "candidates",
-    "funnel",
-    "usage",
-    "rejects",
-    "lineage",
-    "principles",
-    "rated",
-    "retention",
-    "scores",
-    "plan_vs_actual",
-    "inspectors",
-)
 _OPTIONS = {
     "data_inlining_row_limit": "0",
     "parquet_compression": "'zstd'",
@@ -66,11 +41,13 @@ def version(cursor: duckdb.DuckDBPyConnection) -> int | None:
     return int(found[0]) if found else None
 
 
-def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> None:
-    """Make the tables of a new lake, or run the migrations that an older one lacks; runs under the lake's lock.
+def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> None:
+    """Make the tables of a new lake, or run the migrations that an older one lacks, and make what methods declare
+    and the lake has not; runs under the lake's lock.
 
     Raises:
-        LakeUsageError: the lake was made by a newer version, or there are rows whose catalog is gone.
+        LakeUsageError: the lake was made by a newer version, there are rows whose catalog is gone, or a table lacks a
+            column that may not be null.
     """
     found = version(cursor)
     if found is None:
@@ -82,8 +59,12 @@ def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> None:
     check(place, found)
     for number in range(found + 1, SCHEMA_VERSION + 1):
         # Comments come with the last one: before it there may be tables and columns that are still missing.
-        comments = schema.comments(LAKE) if number == SCHEMA_VERSION else ()
+        comments = schema.comments(LAKE, list(LEDGER)) if number == SCHEMA_VERSION else ()
         _land(cursor, number, [*_statements(number), *comments])
+    made, changed = _missing(cursor, place, schema)
+    comments = schema.comments(LAKE, list(schema.records) if found < SCHEMA_VERSION else changed)
+    if statements := [*made, *comments]:
+        _run(cursor, statements, "tables and columns of methods", {"tables": sorted(schema.records)})
 
 
 def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> None:
@@ -113,38 +94,55 @@ def check(place: LakeLocation, found: int | None) -> None:
         raise LakeUsageError(f"{place}: {known}; upgrade alignery")
 
 
-def define_stand_ins(cursor: duckdb.DuckDBPyConnection) -> None:
-    """Views in memory in the place of tables that an older lake, or an older snapshot of it, lacks."""
-    for statement in compat_views(cursor):
+def define_stand_ins(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> LakeSchema:
+    """Views in memory in the place of tables that an older lake, or an older snapshot of it, lacks.
+
+    Returns:
+        The schema with the tables that the lake has and it does not know, so that they stay readable.
+    """
+    there = _columns(cursor)
+    for statement in compat_views(schema, there):
         cursor.execute(statement)
+    return schema.with_found({name: _found(there[name]) for name in sorted(there) if name not in schema.tables})
 
 
-def define_views(cursor: duckdb.DuckDBPyConnection) -> None:
+def define_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> None:
     """The views, in memory, over whichever lake the search path names; after the stand-ins."""
-    for name in VIEWS:
-        cursor.execute(f"CREATE VIEW memory.main.{name} AS {view_sql(name)}")
+    for name, text in schema.views.items():
+        cursor.execute(f"CREATE VIEW memory.main.{name} AS {text}")
 
 
-def view_sql(name: str) -> str:
-    """The text of a view's file, its leading comment included."""
-    declared = lake_schema.default().views
-    text = declared.get(name) or (_HERE / "views" / f"{name}.sql").read_text(encoding="utf-8")
-    return text.strip().removesuffix(";")
+def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> tuple[list[str], list[str]]:
+    """The statements that make what methods declare and the lake has not, and the tables that they change."""
+    there, made, changed = _columns(cursor), list[str](), list[str]()
+    for name, columns in schema.records.items():
+        missing = [field for field in columns if field.name not in there.get(name, ())]
+        if name not in there:
+            made.append(schema.create(LAKE, name))
+        elif needed := [field.name for field in missing if not field.nullable]:
+            raise LakeUsageError(
+                f"{place}: the table {name} has no column {needed[0]!r}, which may not be null, and its rows lack it; "
+                "declare it as optional"
+            )
+        else:
+            made += [f'ALTER TABLE {LAKE}.{name} ADD COLUMN "{field.name}" {sql_type(field)}' for field in missing]
+        if missing:
+            changed.append(name)
+    return made, changed
 
 
-def view_comment(name: str) -> str:
-    """The first paragraph of a view's leading comment."""
-    lines = [line.removeprefix("--").strip() for line in view_sql(name).splitlines() if line.startswith("--")]
-    return " ".join(lines[: lines.index("")] if "" in lines else lines)
+def _land(cursor: duckdb.DuckDBPyConnection, number: int, statements: Iterable[str]) -> None:
+    version = f"INSERT INTO {LAKE}.versions VALUES ({number}, now())"
+    _run(cursor, [*statements, version], f"schema version {number}", {"schema_version": number})
 
 
-def _land(cursor: duckdb.DuckDBPyConnection, number: int, statements: Iterator[str] | list[str]) -> None:
+def _run(cursor: duckdb.DuckDBPyConnection, statements: Iterable[str], message: str, info: Mapping[str, Any]) -> None:
+    """The statements in one transaction."""
     with effects.BEGIN:
         cursor.execute("BEGIN")
     for statement in statements:
         cursor.execute(statement)
-    cursor.execute(f"INSERT INTO {LAKE}.versions VALUES ({number}, now())")
-    set_commit_message(cursor, f"schema version {number}", {"schema_version": number})
+    set_commit_message(cursor, message, dict(info))
     with effects.COMMIT:
         cursor.execute("COMMIT")
 
@@ -155,24 +153,40 @@ def _statements(number: int) -> list[str]:
     return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]
 
 
-def compat_views(cursor: duckdb.DuckDBPyConnection) -> Iterator[str]:
-    """Views in the place of tables that this snapshot does not have, or has with fewer columns."""
-    there: dict[str, set[str]] = {}
-    for table, column in cursor.execute(
-        f"SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = {quoted(LAKE)}"
+_Columns = dict[str, tuple[str, str]]  # name → its SQL type and comment
+
+
+def _columns(cursor: duckdb.DuckDBPyConnection) -> dict[str, _Columns]:
+    """The columns of each table that the lake has at this snapshot."""
+    there: dict[str, _Columns] = {}
+    for table, column, kind, comment in cursor.execute(
+        "SELECT table_name, column_name, data_type, comment FROM duckdb_columns()"
+        f" WHERE database_name = {quoted(LAKE)} ORDER BY column_index"
     ).fetchall():
-        there.setdefault(table, set()).add(column)
-    for name, columns in schema.TABLES.items():
-        missing = [field for field in columns if field.name not in there.get(name, set())]
+        there.setdefault(table, {})[column] = (kind, comment or "")
+    return there
+
+
+def _found(columns: _Columns) -> pa.Schema:
+    """The schema of a table that no installed method declares, as far as we have its types."""
+    known = {sql: type for type, sql in SQL_TYPES.items()} | {"TIMESTAMP WITH TIME ZONE": WHEN}
+    fields = [may(name, known[kind], comment) for name, (kind, comment) in columns.items() if kind in known]
+    return declared("a table of a method that is not installed", *fields)
+
+
+def compat_views(schema: LakeSchema, there: Mapping[str, _Columns]) -> Iterator[str]:
+    """Views in the place of tables that this snapshot does not have, or has with fewer columns."""
+    for name, columns in schema.tables.items():
+        missing = [field for field in columns if field.name not in there.get(name, ())]
         if missing:
-            nulls = ", ".join(f"{_old_name(name, field, there)} AS {field.name}" for field in missing)
+            nulls = ", ".join(f'{_old_name(name, field, there)} AS "{field.name}"' for field in missing)
             rows = f"SELECT snapshot_id, *, {nulls} FROM {LAKE}.{name}"
             if name not in there:
                 rows = f"SELECT NULL::BIGINT AS snapshot_id, {nulls} WHERE false"
             yield f"CREATE VIEW memory.main.{name} AS {rows}"
 
 
-def _old_name(table: str, field: pa.Field, there: Mapping[str, set[str]]) -> str:
+def _old_name(table: str, field: pa.Field, there: Mapping[str, _Columns]) -> str:
     """A missing column by the name that it had before it was renamed; null where it was not there either."""
     old = _RENAMED.get((table, field.name))
-    return f'"{old}"' if old in there.get(table, ()) else f"NULL::{schema.sql_type(field)}"
+    return f'"{old}"' if old in there.get(table, ()) else f"NULL::{sql_type(field)}"

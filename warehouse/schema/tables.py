@@ -1,7 +1,7 @@
-"""The tables of the lake: one Arrow schema each, a comment (and a unit, where there is one) on every column.
+"""The ledger's tables: one Arrow schema each, a comment (and a unit, where there is one) on every column.
 
-The DDL, the check of every row that comes in, and what `alignery tables` prints are all derived from here.
-A change of a name or a type is a change of `SCHEMA_VERSION`; a test pins both.
+A change of a name or a type, or a new column, is a change of `SCHEMA_VERSION` with a migration. The tables of records
+are declared by the methods (`warehouse.schema.lake_schema`).
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from alignery.errors import AligneryError, UsageError
 from alignery.untrusted import excerpt
-from warehouse.schema import record_tables
+from warehouse.errors import LakeUsageError
 from warehouse.schema.columns import CREATED, FLAG, INT, LONG, REAL, RUN, TEXT, TEXTS, WHEN, declared, may, need
 
 Row = dict[str, Any]
@@ -21,21 +20,8 @@ Row = dict[str, Any]
 Rows: TypeAlias = "Sequence[Mapping[str, Any]] | pa.Table"
 SCHEMA_VERSION = 4
 
-_SQL = {TEXT: "VARCHAR", FLAG: "BOOLEAN", INT: "INTEGER", LONG: "BIGINT", REAL: "DOUBLE", TEXTS: "VARCHAR[]"}
-_SQL[WHEN] = "TIMESTAMPTZ"
-
-
-class LakeUsageError(UsageError):
-    """Something about the lake that the caller can mend; the message is one sentence that says how."""
-
-
-class RowRefused(LakeUsageError):
-    """A row does not fit its table, or contradicts what is there; the message names table and field."""
-
-
-class LakeFailure(AligneryError, RuntimeError):
-    """The lake failed under way: a full disk, a server that is gone, a file that was lost. What had been acknowledged
-    is there; the message is one sentence that says what happened and what to do."""
+SQL_TYPES = {TEXT: "VARCHAR", FLAG: "BOOLEAN", INT: "INTEGER", LONG: "BIGINT", REAL: "DOUBLE", TEXTS: "VARCHAR[]"}
+SQL_TYPES[WHEN] = "TIMESTAMPTZ"
 
 
 def _foreseen(name: str, type: pa.DataType, comment: str, unit: str = "") -> Iterator[pa.Field]:
@@ -192,16 +178,6 @@ LEDGER: dict[str, pa.Schema] = {
     ),
 }
 
-RECORDS: dict[str, pa.Schema] = record_tables.RECORDS
-TABLES: dict[str, pa.Schema] = RECORDS | LEDGER
-
-
-def table(name: str) -> pa.Schema:
-    """The schema of a table. Raises LakeUsageError naming the tables when there is none of that name."""
-    if name not in TABLES:
-        raise LakeUsageError(f"the lake has no table {name!r}; its tables are {', '.join(TABLES)}")
-    return TABLES[name]
-
 
 def note(field: pa.Field | pa.Schema) -> str:
     """The comment of a column or table, its unit in brackets."""
@@ -210,25 +186,7 @@ def note(field: pa.Field | pa.Schema) -> str:
 
 
 def sql_type(field: pa.Field) -> str:
-    return _SQL[field.type]
-
-
-def ddl(catalog: str) -> Iterator[str]:
-    """The statements that make every table in an attached catalog, comments included."""
-    for name, schema in TABLES.items():
-        columns = ", ".join(
-            f'"{field.name}" {sql_type(field)}{"" if field.nullable else " NOT NULL"}' for field in schema
-        )
-        yield f"CREATE TABLE {catalog}.{name} ({columns})"
-    yield from comments(catalog)
-
-
-def comments(catalog: str) -> Iterator[str]:
-    """The statements that comment every table and column."""
-    for name, schema in TABLES.items():
-        yield f"COMMENT ON TABLE {catalog}.{name} IS {quoted(note(schema))}"
-        for field in schema:
-            yield f'COMMENT ON COLUMN {catalog}.{name}."{field.name}" IS {quoted(note(field))}'
+    return SQL_TYPES[field.type]
 
 
 def quoted(text: str) -> str:

@@ -15,17 +15,6 @@ from alignery.cli.render.console import as_json, console, line, plain, short
 TEXT = 240  # characters of a text
 WORDS = 120  # characters of a prompt or principle
 _ALL = 10**9
-_KINDS = {"critiques": "critique", "instructions": "instruction", "responses": "answer", "revisions": "revision"}
-_KINDS |= {
-    "corrections": "correction",
-    "comparisons": "comparison",
-    "ratings": "rating",
-    "verdicts": "verdict",
-    "attempts": "attempt",
-}
-_KINDS |= {"thoughts": "thought", "inspections": "inspection"}
-_KINDS |= {"eval_answers": "held-out answer", "requests": "request", "topics": "topic", "instances": "instance"}
-_KINDS |= {"classifications": "classification"}
 
 
 def trace(found: Mapping[str, Any], full: bool, json: bool) -> None:
@@ -37,7 +26,7 @@ def trace(found: Mapping[str, Any], full: bool, json: bool) -> None:
     for node in found["nodes"]:
         by_relation[node["relation"]].append(node)
     (itself,) = by_relation["itself"]
-    root = Tree(Text(f"{_KINDS[itself['record_table']]} {found['id']}", "bold"), guide_style="dim")
+    root = Tree(Text(f"{itself['label']} {found['id']}", "bold"), guide_style="dim")
     if by_relation["ancestor"]:
         above = root.add("comes from, the oldest first")
         for node in by_relation["ancestor"]:
@@ -76,7 +65,7 @@ class _Labels:
         self._said: set[str] = set()
 
     def node(self, node: Mapping[str, Any], style: str = "bold") -> Text:
-        head = Text.assemble((_KINDS[node["record_table"]], style), " ", (short(node["id"]), "cyan"))
+        head = Text.assemble((node["label"], style), " ", (short(node["id"]), "cyan"))
         head.append("".join(f" · {plain(fact)}" for fact in _facts(node)))
         lines = [head]
         if node.get("step"):

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
-from prompts import Library, Principle, digest
+from alignery.hashing import digest
+from prompts import Library, Principle
 from tasks.engines import Sampling
 from tasks.methods.base import MethodConfig
 from tasks.methods.constitutional.method import PRINCIPLE, draw

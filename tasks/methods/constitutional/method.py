@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import Field
 
 from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Shape, Table
-from prompts import Library, Principle, digest
+from alignery.hashing import digest
+from prompts import Library, Principle
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
 from tasks.methods.base import AnswerConfig

@@ -21,7 +21,8 @@ from typing import Literal
 from pydantic import Field
 
 from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
-from prompts import Library, PromptError, Seed, digest
+from alignery.hashing import digest
+from prompts import Library, PromptError, Seed
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.methods.base import MethodConfig
@@ -82,6 +83,7 @@ INSTANCES = Table(
         Column.text("reason", "why it was rejected; null when accepted").optional.shown,
     ),
     text="output",
+    before="input",
     gate="self_instruct.instances_gate",
 )
 

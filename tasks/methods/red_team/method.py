@@ -20,7 +20,8 @@ from collections.abc import Mapping, Sequence
 from pydantic import Field
 
 from alignery.declarations import Column, Table
-from prompts import Library, QuestionType, digest
+from alignery.hashing import digest
+from prompts import Library, QuestionType
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import words

@@ -89,7 +89,7 @@ method = Method(
             "the rows of sft as instruction, input (empty: an instruction says all of it) and output",
             ("instruction", "input", "output"),
             prompt="messages[1].content",
-            answer="messages[2].content",
+            answer="output",
             view="sft",
             select="messages[1].content AS instruction, '' AS input, messages[2].content AS output",
             hidden=("messages",),
@@ -99,7 +99,7 @@ method = Method(
             "the rows of sft as conversations, turns from human and gpt",
             ("conversations",),
             prompt="messages[1].content",
-            answer="messages[2].content",
+            answer="conversations[2].value",
             view="sft",
             select="list_transform(messages, lambda turn: {'from': CASE turn.role WHEN 'user' THEN 'human'"
             " WHEN 'assistant' THEN 'gpt' ELSE turn.role END, 'value': turn.content}) AS conversations",

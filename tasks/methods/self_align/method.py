@@ -25,7 +25,8 @@ from pathlib import Path
 from pydantic import Field
 
 from alignery.declarations import Shape
-from prompts import Exemplar, Library, Rule, digest
+from alignery.hashing import digest
+from prompts import Exemplar, Library, Rule
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import APOLOGY, answer_fault, loops, opens_with_apology

@@ -22,7 +22,8 @@ from typing import Any
 from pydantic import Field
 
 from alignery.declarations import Column, Table
-from prompts import Library, digest
+from alignery.hashing import digest
+from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import instruction_fault

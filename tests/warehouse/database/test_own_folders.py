@@ -58,7 +58,7 @@ def test_a_copied_lake_uses_its_own_models_and_exports(lake, tmp_path):
         folder.mkdir(parents=True)
     done = publish(lake, "v1", lake.home / "exports", models={}, run_id="r")
     row = {"id": "m", "path": str(model), "base_path": str(elsewhere), "recipe": "dpo", "tag": "v1", "view": "sft"}
-    lake.write("models", [row], run_id="r", message="m")
+    lake.ledger.write("models", [row], run_id="r", message="m")
     decision = {
         "id": "d",
         "alias": "generator",
@@ -67,7 +67,7 @@ def test_a_copied_lake_uses_its_own_models_and_exports(lake, tmp_path):
         "decided_by": "hand",
         "reasons": ["why"],
     }
-    lake.write("decisions", [decision | {"model_path": str(model)}], run_id="r", message="d")
+    lake.ledger.write("decisions", [decision | {"model_path": str(model)}], run_id="r", message="d")
     copy = Path(shutil.copytree(lake.home, tmp_path / "copy"))
     for home in (lake.home, copy):
         with Lake.open(home, read_only=True) as read:

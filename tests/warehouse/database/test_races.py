@@ -25,7 +25,7 @@ def write(lake, keys, run_id):
     """One batch as a run would commit it; its calls have ids of their own, its records the work's."""
     calls = [attempt(key, id=f"{key}-{run_id}") for key in keys]
     rows = [instruction(f"i-{key}", key=key, attempt_id=f"{key}-{run_id}") for key in keys]
-    return lake.append({"instructions": rows}, calls, run_id=run_id, step="s", fingerprint="f")
+    return lake.ledger.append({"instructions": rows}, calls, run_id=run_id, step="s", fingerprint="f")
 
 
 def race(home: Path, run_id: str, landed) -> None:
@@ -79,10 +79,10 @@ def test_four_processes_that_start_without_a_lake_make_one_and_land_their_common
 def test_threads_share_a_lake(lake):
     with ThreadPoolExecutor(4) as pool:
         writes = [pool.submit(write, lake, KEYS[start : start + 20], f"run-{start}") for start in (0, 10, 20)]
-        reads = [pool.submit(lake.pending, KEYS) for _ in range(10)]
+        reads = [pool.submit(lake.ledger.unfinished, KEYS) for _ in range(10)]
     assert sum(done.result() for done in writes) == len(KEYS)
     assert all(read.result() <= set(KEYS) for read in reads)
-    assert lake.pending(KEYS) == set()
+    assert lake.ledger.unfinished(KEYS) == set()
     check_whole(lake)
 
 
@@ -100,7 +100,7 @@ def test_killed_writers_leave_no_torn_rows_and_lose_nothing_that_was_acknowledge
         writer.join()
         check_whole(lake)
     acknowledged = [f"{batch}-{n}" for batch in log.read_text().split() for n in range(20)]
-    assert lake.pending(acknowledged) == set()
+    assert lake.ledger.unfinished(acknowledged) == set()
     assert write(lake, acknowledged, "again") == 0
 
 

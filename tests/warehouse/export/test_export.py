@@ -11,27 +11,19 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from lake_rows import NASTY, commit, correction, fill, fill_further, instance, instruction, response, revision
+from splits import held, place
 
 from warehouse import Lake, LakeFailure, LakeUsageError
 from warehouse.export import export as exporting
 from warehouse.export import shard_writer
-from warehouse.export.export import SHAPES, export
+from warehouse.export.export import export
 from warehouse.export.publish import publish
 from warehouse.query.snapshots import release_of
+from warehouse.schema.lake_schema import default
 
 VIEWS = {"alpaca": "sft", "sharegpt": "sft"}  # where names differ
 MANY = 60
 LEAST = {"qac_warmup": 0}  # a fifth of the rows of qac
-
-
-def held(text, share):
-    """The side of a prompt, computed without DuckDB: the first eight bytes of the text's MD5 decide."""
-    return int.from_bytes(hashlib.md5(text.encode()).digest()[:8], "little") % 1_000_000 < share * 1_000_000
-
-
-def place(text):
-    """A prompt's place in an export: the first two bytes of the same hash."""
-    return int.from_bytes(hashlib.md5(text.encode()).digest()[:8], "little") >> 48
 
 
 def out(lake, shape="sft", folder=None, **options):
@@ -89,7 +81,7 @@ def filled(empty, tmp_path_factory):
         yield lake
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", list(default().shapes))
 def test_every_shape_opens_with_datasets_pyarrow_and_duckdb(filled, tmp_path, shape):
     done = out(filled, shape, tmp_path / "out", shard_rows=10)
     expected = filled.rows(f"SELECT * FROM {VIEWS.get(shape, shape)} ORDER BY id")
@@ -98,9 +90,9 @@ def test_every_shape_opens_with_datasets_pyarrow_and_duckdb(filled, tmp_path, sh
     loaded = load(done.path, tmp_path / "cache")
     assert {split: part.num_rows for split, part in loaded.items()} == done.rows[shape]
     for part in loaded.values():
-        assert tuple(part.column_names) == SHAPES[shape]
+        assert tuple(part.column_names) == default().shapes[shape].columns
     whole = ds.dataset(done.path / "data").to_table()
-    assert tuple(whole.column_names) == SHAPES[shape]
+    assert tuple(whole.column_names) == default().shapes[shape].columns
     assert whole.num_rows == len(expected)
     with duckdb.connect() as db:
         counted = {
@@ -162,12 +154,12 @@ def test_shards_are_numbered_bounded_and_mirrored_by_their_provenance(filled, tm
 def test_a_prompt_is_on_one_side_in_every_shape_and_stays_there(lake, tmp_path):
     answered(lake, MANY)
     fill_further(lake, MANY)
-    done = out(lake, SHAPES, tmp_path / "before")
-    before = {shape: sides(done, shape) for shape in SHAPES}
+    done = out(lake, list(default().shapes), tmp_path / "before")
+    before = {shape: sides(done, shape) for shape in list(default().shapes)}
     answered(lake, MANY, start=MANY)
     fill_further(lake, MANY, start=MANY)
-    later = out(lake, SHAPES, tmp_path / "after")
-    after = {shape: sides(later, shape) for shape in SHAPES}
+    later = out(lake, list(default().shapes), tmp_path / "after")
+    after = {shape: sides(later, shape) for shape in list(default().shapes)}
     less = sides(out(lake, "qac", tmp_path / "less", held_out=0.1))
     train, test = (set().union(*(found[side] for found in after.values())) for side in ("train", "test"))
     assert train.isdisjoint(test)
@@ -224,7 +216,7 @@ def test_another_row_or_another_share_is_other_content(lake, tmp_path):
     fill(lake, MANY)
     first = out(lake, folder=tmp_path / "first")
     assert out(lake, folder=tmp_path / "share", held_out=0.5).content_hash != first.content_hash
-    lake.write("runs", [{"id": "r", "state": "started", "flow": "f"}], run_id="r", message="no new rows")
+    lake.ledger.write("runs", [{"id": "r", "state": "started", "flow": "f"}], run_id="r", message="no new rows")
     assert out(lake, folder=tmp_path / "same").content_hash == first.content_hash
     # A newer revision of one answer, of the same length.
     row = lake.rows("SELECT * FROM sft LIMIT 1")[0]
@@ -263,7 +255,7 @@ def test_what_cannot_be_exported_is_a_sentence(filled, unwritten, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(LakeUsageError, match="something that is no export"):
         out(filled, folder=tmp_path / "file")
-    with pytest.raises(LakeUsageError, match="no shape 'chatml': there are sft, engrave, preferences, qac, "):
+    with pytest.raises(LakeUsageError, match="no shape 'chatml': there are instructed, sft, alpaca, "):
         out(filled, "chatml")
     with pytest.raises(LakeUsageError, match=r"held out: got 1\.5"):
         out(filled, held_out=1.5)

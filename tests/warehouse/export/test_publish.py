@@ -104,7 +104,7 @@ def test_the_same_content_is_the_same_publication(lake):
     fill(lake)
     first = out(lake, None)
     assert (first.tag, first.created) == ("v1", True)
-    lake.write("runs", [{"id": "r", "state": "started", "flow": "f"}], run_id="r", message="no new rows")
+    lake.ledger.write("runs", [{"id": "r", "state": "started", "flow": "f"}], run_id="r", message="no new rows")
     before, files = lake.snapshot(), sorted(first.path.rglob("*"))
     for again in (out(lake, None), out(lake, "v1", message="other")):
         assert again == first.__class__(**{**vars(first), "created": False})

@@ -13,9 +13,10 @@ from typer.testing import CliRunner
 from alignery.cli.main import app
 from tasks.filters.minhash import NearDuplicates
 from warehouse import Lake, LakeUsageError
-from warehouse.export.export import SHAPES, export
+from warehouse.export.export import export
 from warehouse.export.selection import Selection
 from warehouse.query.snapshots import release_of
+from warehouse.schema.lake_schema import default
 
 MANY = 120
 SCORES = (5.0, 4.5, 4.0, 3.0)  # in turns; every fifth answer has none
@@ -205,7 +206,7 @@ def answer(row):
     return row["chosen"][0]["content"] if "chosen" in row else row.get("output") or row["correction"]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", list(default().shapes))
 def test_of_every_shape_a_selection_is_offered_what_is_learnt(every, tmp_path, shape):
     offered = []
 

@@ -44,7 +44,7 @@ def home(worked, tmp_path):
 
 
 def write(lake, table, **row):
-    lake.write(table, [row], run_id="run-2", message="a test")
+    lake.ledger.write(table, [row], run_id="run-2", message="a test")
 
 
 def faults(home, **options):

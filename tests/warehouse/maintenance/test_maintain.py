@@ -34,7 +34,7 @@ def fill(lake, start=0, count=MANY):
 
 def tag(lake, name="v1", snapshot=None):
     row = {"name": name, "snapshot_id": snapshot or lake.snapshot(), "content_hash": "c", "rows": "{}"}
-    lake.write("tags", [row], run_id="r", message=f"tag {name}")
+    lake.ledger.write("tags", [row], run_id="r", message=f"tag {name}")
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +178,7 @@ def test_orphans_go_when_they_are_old_and_those_of_another_lake_never(filled):
 
 def test_snapshots_stay_that_are_young_tagged_or_newest_and_the_reason_is_told(filled):
     edit(filled.home, "UPDATE ducklake_snapshot SET snapshot_time = '2026-01-01 00:00:00+00' WHERE snapshot_id < 9")
-    filled.write("models", [{"id": "m1", "path": "p", "tag": "v1"}], run_id="r", message="a model")
+    filled.ledger.write("models", [{"id": "m1", "path": "p", "tag": "v1"}], run_id="r", message="a model")
     newest = filled.snapshot()
     report = maintain.plan(filled)
     assert report.expired == [0, 1, 2, 3, 4, 5, 7, 8]
@@ -301,7 +301,7 @@ def test_who_began_to_read_before_a_merge_is_not_told_that_there_is_nothing(fill
         began(lake, cursor, late)
         assert len(tries) == 2
 
-    for use in (lambda lake: len(rows(lake)), lambda lake: len(lake.records("instructions", KEYS))):
+    for use in (lambda lake: len(rows(lake)), lambda lake: len(lake.ledger.records("instructions", KEYS))):
         with Lake.open(filled.home, read_only=True) as reader, monkeypatch.context() as patch:
             patch.setattr(Lake, "read_consistent", overtaken)
             assert use(reader) >= MANY

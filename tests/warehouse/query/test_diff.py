@@ -4,8 +4,8 @@ from lake_rows import commit, correction, critique, instruction, on, response, r
 
 from warehouse import Lake
 from warehouse.query.diff import diff
-from warehouse.query.time_travel import VERSIONED_TABLES, define_schema_at, fetch_rows, read_transaction
-from warehouse.schema.migrate import VIEWS
+from warehouse.query.time_travel import define_schema_at, fetch_rows, read_transaction, versioned_tables
+from warehouse.schema.lake_schema import default
 
 SFT, PREFERENCES = on("sft"), on("preferences")
 
@@ -70,24 +70,23 @@ def test_nothing_lies_between_a_snapshot_and_itself(lake):
 
 def test_the_lake_as_it_stood_is_what_a_pinned_lake_reads_even_after_merging(lake):
     a, b = grow(lake)
+    versioned, views = versioned_tables(default()), list(default().views)
 
     def standing(snapshot, names):
         with read_transaction(lake) as cursor:
-            define_schema_at(cursor, "old", snapshot)
+            define_schema_at(cursor, lake.schema, "old", snapshot)
             return {name: fetch_rows(cursor, f"SELECT * FROM old.{name} ORDER BY ALL") for name in names}
 
     pinned = {}
     for snapshot in (a, b):
         with Lake.open(lake.home, snapshot=snapshot) as old:
-            named = {name: f"snapshot_id, * FROM {name}" for name in VERSIONED_TABLES} | {
-                v: f"* FROM {v}" for v in VIEWS
-            }
+            named = {name: f"snapshot_id, * FROM {name}" for name in versioned} | {v: f"* FROM {v}" for v in views}
             pinned[snapshot] = {name: old.rows(f"SELECT {what} ORDER BY ALL") for name, what in named.items()}
-    assert {snapshot: standing(snapshot, (*VERSIONED_TABLES, *VIEWS)) for snapshot in (a, b)} == pinned
+    assert {snapshot: standing(snapshot, (*versioned, *views)) for snapshot in (a, b)} == pinned
     with lake.transaction("a test") as cursor:
         cursor.execute("CALL ducklake_merge_adjacent_files('lake')")
         cursor.execute("CALL lake.set_commit_message('a test', 'merge')")
         cursor.execute("COMMIT")
     # The views are made of these tables, and are asked for once.
-    tables = {snapshot: {name: pinned[snapshot][name] for name in VERSIONED_TABLES} for snapshot in (a, b)}
-    assert {snapshot: standing(snapshot, VERSIONED_TABLES) for snapshot in (a, b)} == tables
+    tables = {snapshot: {name: pinned[snapshot][name] for name in versioned} for snapshot in (a, b)}
+    assert {snapshot: standing(snapshot, versioned) for snapshot in (a, b)} == tables

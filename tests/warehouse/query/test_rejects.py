@@ -33,7 +33,7 @@ def rejected(lake):
         attempts=[attempt("b", **refused, created_at=attempt("b")["created_at"].replace(year=2027))],
     )
     for run in ("run-1", "run-2"):
-        lake.write("runs", [{"id": run, "state": "finished", "flow": "refresh"}], run_id=run, message="done")
+        lake.ledger.write("runs", [{"id": run, "state": "finished", "flow": "refresh"}], run_id=run, message="done")
     return lake
 
 

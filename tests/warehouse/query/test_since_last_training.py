@@ -18,7 +18,7 @@ def tag(lake: Lake, tmp_path: Path) -> str:
 
 def train(lake: Lake, name: str) -> None:
     row = {"id": f"m-{name}", "path": f"/models/{name}", "recipe": "sft", "tag": name}
-    lake.write("models", [row], run_id="r", message="trained")
+    lake.ledger.write("models", [row], run_id="r", message="trained")
 
 
 def refuse(lake: Lake, key: str) -> None:

@@ -91,7 +91,9 @@ def test_an_expired_snapshot_is_not_answered_by_another(lake):
 def test_snapshots_say_what_was_committed_by_whom_and_what_was_trained_on_it(lake):
     first = step(lake, "i1")
     tag(lake, "v1", first, run_id="run-t")
-    lake.write("models", [{"id": "m", "path": "/models/m", "recipe": "sft", "tag": "v1"}], run_id="r", message="m")
+    lake.ledger.write(
+        "models", [{"id": "m", "path": "/models/m", "recipe": "sft", "tag": "v1"}], run_id="r", message="m"
+    )
     rows = {row["snapshot_id"]: row for row in snapshots(lake)}
     told = rows[first]
     assert (told["message"], told["step"], told["run_id"]) == ("test.step: 1 attempts", "test.step", "run-1")

@@ -5,8 +5,7 @@ from lake_rows import commit, instruction
 
 from warehouse import LakeUsageError
 from warehouse.query import status as look
-from warehouse.schema.migrate import VIEWS
-from warehouse.schema.tables import TABLES
+from warehouse.schema.lake_schema import default
 
 
 def test_tables_and_views_are_listed_with_their_rows(lake):
@@ -37,7 +36,7 @@ def test_show_gives_the_newest_rows_first(lake):
 
 def test_status_says_how_each_run_stands(lake):
     for id, state in (("r1", "started"), ("r2", "started"), ("r1", "finished")):
-        lake.write("runs", [{"id": id, "state": state, "flow": "refresh"}], run_id=id, message=state)
+        lake.ledger.write("runs", [{"id": id, "state": state, "flow": "refresh"}], run_id=id, message=state)
     commit(lake, run_id="r2", instructions=[instruction("i1")])
     status = look.status(lake)
     assert [(run["id"], run["state"]) for run in status["runs"]] == [("r2", "started"), ("r1", "finished")]
@@ -46,14 +45,14 @@ def test_status_says_how_each_run_stands(lake):
 
 
 def test_schema_names_columns_types_and_comments(unwritten):
-    columns = {column["name"]: column for column in unwritten.schema("ratings")}
+    columns = {column["name"]: column for column in unwritten.columns("ratings")}
     assert columns["score"]["type"] == "DOUBLE"
     assert columns["score"]["comment"] == "the score, by halves; nano gives whole ones from 1 [0 to 5]"
-    assert [column["name"] for column in unwritten.schema("qac")][:3] == ["question", "answer", "correction"]
+    assert [column["name"] for column in unwritten.columns("qac")][:3] == ["question", "answer", "correction"]
     with pytest.raises(LakeUsageError, match="no table 'nope'"):
-        unwritten.schema("nope")
+        unwritten.columns("nope")
 
 
-@pytest.mark.parametrize("name", [*TABLES, *VIEWS])
+@pytest.mark.parametrize("name", [*default().tables, *default().views])
 def test_every_table_and_view_can_be_shown(unwritten, name):
     assert isinstance(look.show(unwritten, name), list)

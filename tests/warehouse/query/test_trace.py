@@ -24,10 +24,10 @@ def walked(lake):
         {"hash": "p1", "id": "respond/answer", "source": "the words of the prompt"},
         {"hash": "h", "id": "principle:kind", "source": "Is it kind?"},
     ]
-    lake.write("prompts", words, run_id="r", message="words")
+    lake.ledger.write("prompts", words, run_id="r", message="words")
     inputs = json.dumps({"request_id": "asked", "topic": "owls", "exemplars": ["a seed", "question i0"]})
     wrote = attempt("k-i1", step="self_instruct.generate", inputs=inputs, parents=["asked"])
-    lake.append(
+    lake.ledger.append(
         {
             "instructions": [
                 record("i0", attempt_id=None, topic="owls", text="question i0", origin="seed", state="accepted"),
@@ -112,7 +112,7 @@ def test_the_beginning_of_an_id_is_enough_where_no_other_begins_so(walked):
 
 def train(lake, id, recipe, base, tag, view=None):
     row = {"id": id, "path": f"/models/{id}", "base_id": base, "recipe": recipe, "tag": tag, "view": view}
-    lake.write("models", [row], run_id="r", message=id)
+    lake.ledger.write("models", [row], run_id="r", message=id)
 
 
 def test_the_uses_are_the_tags_that_held_it_and_the_models_trained_on_them(walked):

@@ -55,7 +55,7 @@ def test_an_older_lake_is_migrated_by_a_writer_and_keeps_its_rows(old, unwritten
         assert columns(lake) == columns(unwritten)
         assert [row["rows"] for row in lake.tables() if row["name"] in ("instructions", "sft")] == [4, 4]
         assert lake.rows("SELECT DISTINCT request_key FROM attempts") == [{"request_key": None}]
-        assert lake.pending(["k-i0", "new"]) == {"new"}
+        assert lake.ledger.unfinished(["k-i0", "new"]) == {"new"}
         assert commit(lake, instructions=[instruction("i0", attempt_id="k-i0-try0"), instruction("i9")]) == 1
         newest = lake.snapshot()
     with Lake.open(old) as lake:
@@ -77,7 +77,7 @@ def test_a_lake_of_any_version_becomes_the_newest(version, tmp_path, unwritten):
         assert lake.rows("SELECT id, raw_text, request_key FROM attempts ORDER BY id") == before
         assert lake.rows("SELECT decided_by FROM decisions") == decided
         (tag,) = lake.rows("SELECT * FROM tags")
-        lake.write("plans", [PLAN], run_id="run-9", message="a test")
+        lake.ledger.write("plans", [PLAN], run_id="run-9", message="a test")
         assert lake.rows("SELECT calls_high, run_id FROM plans") == [{"calls_high": 12, "run_id": "run-9"}]
     with Lake.open(home, snapshot=tag["snapshot_id"]) as pinned:
         assert pinned.rows("SELECT * FROM plans") == []

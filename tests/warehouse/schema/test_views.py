@@ -18,8 +18,7 @@ from lake_rows import (
 )
 
 from warehouse.query import status
-from warehouse.schema.migrate import VIEWS, view_comment
-from warehouse.schema.tables import RECORDS
+from warehouse.schema.lake_schema import default
 
 
 def texts(rows):
@@ -233,7 +232,7 @@ def test_principles_say_what_each_brought_about(lake):
         {"hash": "h", "id": "principle:kind:revision", "source": "Make it kind."},
         {"hash": "z", "id": "principle:kind:revision", "source": "Make it gentle."},
     ]
-    lake.write("prompts", words, run_id="r", message="words")
+    lake.ledger.write("prompts", words, run_id="r", message="words")
     commit(
         lake,
         instructions=[instruction("i1")],
@@ -287,7 +286,7 @@ def test_lineage_knows_every_record_table(lake):
             field.name: blank[str(field.type)] for field in schema if str(field.type) in blank and not field.nullable
         }
         | record(f"one of {table}", [f"parent of {table}"])
-        for table, schema in RECORDS.items()
+        for table, schema in default().records.items()
     }
     commit(lake, **{table: [row] for table, row in rows.items()})
     found = lake.rows("SELECT record_table, record_id, parent_id, attempt_id FROM lineage")
@@ -297,6 +296,6 @@ def test_lineage_knows_every_record_table(lake):
 
 
 def test_each_view_is_explained_and_empty_in_an_empty_lake(unwritten):
-    for name in VIEWS:
-        assert len(view_comment(name)) > 30
+    for name in default().views:
+        assert len(default().view_comment(name)) > 30
         assert unwritten.sql(f"SELECT * FROM {name}").num_rows == 0

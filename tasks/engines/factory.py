@@ -1,0 +1,59 @@
+"""From a spec to an engine: the engine's own module is imported here alone, and with it torch or vllm."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from typing import Any
+
+from tasks.engines.protocol import Engine
+from tasks.engines.scripted import ScriptedEngine
+from tasks.engines.specs import EngineSpec, OpenAISpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
+
+_THRESHOLD = gc.get_threshold()
+
+
+@asynccontextmanager
+async def open_engine(spec: EngineSpec | Mapping[str, Any]) -> AsyncIterator[Engine]:
+    """Load the engine that the spec names, and close it again; what is then in flight gets `EngineDown`.
+
+    Raises:
+        SpecError: the spec or its model is wrong, with the fix.
+    """
+    if isinstance(spec, Mapping):
+        spec = parse_spec(spec)
+    if isinstance(spec, ScriptedSpec):
+        yield ScriptedEngine(spec.replies)
+        return
+    async with _opener(spec) as engine:
+        with _few_collections():
+            yield engine
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """A full collection takes a second where torch and vLLM left a million objects, and rows under way make many due:
+    what is there now is left out of them, and they are rare."""
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*_THRESHOLD)  # not what it was at first here: engines close in any order
+        gc.unfreeze()
+
+
+def _opener(spec: TransformersSpec | VllmSpec | OpenAISpec) -> AbstractAsyncContextManager[Engine]:
+    """What opens an engine of that kind."""
+    if isinstance(spec, OpenAISpec):
+        from tasks.engines.openai.engine import open_server
+
+        return open_server(spec)
+    if isinstance(spec, TransformersSpec):
+        from tasks.engines.transformers.engine import open_transformers
+
+        return open_transformers(spec)
+    from tasks.engines.vllm import open_vllm
+
+    return open_vllm(spec)

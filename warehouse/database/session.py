@@ -1,0 +1,249 @@
+"""One connection to a lake: reads that take a cursor of their own and never wait, and the one path of every commit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+import duckdb
+
+from alignery import effects
+from alignery.untrusted import excerpt
+from warehouse.database import errors
+from warehouse.database.catalog_copy import catalog_copy
+from warehouse.database.connection import CATALOG, LAKE, as_rows, connect, interruptible
+from warehouse.database.location import LakeLocation
+from warehouse.database.lock import exclusive
+from warehouse.errors import LakeFailure, LakeUsageError
+from warehouse.query.select_only import checked
+from warehouse.schema import migrate
+from warehouse.schema.lake_schema import LakeSchema
+from warehouse.schema.tables import Row
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import pyarrow as pa
+
+COMMITS = "lake"  # the lock that every commit holds
+_MERGES = 50  # that may land between the beginning of a read and its end, before it is given up
+_TRIES = 3  # of a commit that another, which did not hold the lock, came before
+_SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
+_T = TypeVar("_T")
+
+
+class Session:
+    """An open lake; it may be used from several threads.
+
+    Args:
+        schema: the tables and views that the caller knows; `schema` has those besides that only the lake has.
+    """
+
+    def __init__(
+        self,
+        where: LakeLocation,
+        schema: LakeSchema,
+        *,
+        read_only: bool,
+        snapshot: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.place = where
+        self.home = where.home
+        self.schema = schema
+        self.read_only = read_only or snapshot is not None
+        self._pinned = snapshot is not None
+        self._copy = catalog_copy(where) if self.read_only else None
+        copy = self._copy.file if self._copy else None
+        self._db = connect(where, read_only=read_only, snapshot=snapshot, threads=threads, catalog=copy)
+        self._checked = lru_cache(maxsize=64)(partial(checked, self._db))
+        self._catalog = where.identity()
+        self._writing, self._defining, self._defined = threading.Lock(), threading.Lock(), False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._db.close()
+        if self._copy:
+            self._copy.close()
+
+    # Reading
+
+    @contextmanager
+    def cursor(self, *, views: bool = False, **given: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection of its own to the same lake, in which tables go by their plain names.
+
+        Args:
+            views: whether its statements name views.
+            given: tables that its statements may name beside the lake's.
+
+        Raises:
+            LakeFailure: the catalog or a data file is gone or damaged, or DuckDB failed otherwise in the block.
+        """
+        self._check_catalog("reading")
+        with self._db.cursor() as cursor:
+            try:
+                if views:
+                    self._define_views()
+                # Before the lake is searched for names: else each would begin a transaction of it and end it.
+                for name, rows in given.items():
+                    cursor.register(name, rows)
+                cursor.execute(_SEARCH)
+                with interruptible(cursor):
+                    yield cursor
+            except duckdb.Error as error:
+                raise errors.unreadable(self.place, error) from error
+
+    @contextmanager
+    def query(self, query: str, params: Sequence[Any] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The cursor of one executed reading statement, for results that are streamed.
+
+        Raises:
+            LakeUsageError: it is not one reading statement, or DuckDB refuses it; for an unknown name, with the known.
+            LakeFailure: the catalog or a data file is gone or damaged.
+        """
+        with self.cursor(views=self.schema.names.search(query) is not None) as cursor:
+            try:
+                statement = self._checked(query)
+                # Bound values make DuckDB import pandas, a second that `alignery tables` need not spend.
+                self.read_consistent(
+                    cursor, lambda: cursor.execute(statement, list(params)) if params else cursor.execute(statement)
+                )
+                yield cursor
+            except duckdb.InterruptException:
+                raise
+            except (duckdb.CatalogException, duckdb.BinderException) as error:
+                known = f"tables {', '.join(self.schema.tables)}; views {', '.join(self.schema.views)}"
+                raise LakeUsageError(f"the query is refused: {excerpt(error)}; there are the {known}") from error
+            except duckdb.Error as error:
+                if errors.is_data_file_error(self.place, error):
+                    raise errors.unreadable(self.place, error) from error
+                raise LakeUsageError(f"the query failed: {excerpt(error)}; mend it, and ask again") from error
+
+    def _define_views(self) -> None:
+        """Once, when they are first named: they take a tenth of a second, and most work needs none."""
+        with self._defining:
+            if not self._defined:
+                migrate.define_views(self._db, self.schema)
+                self._defined = True
+
+    def read_consistent(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
+        """BEGIN, and read; again, where a merge of files landed between the two.
+
+        On SQLite a transaction that began before a merge sees no row of the new files: the table would seem empty.
+        """
+        for _ in range(_MERGES):
+            cursor.execute("BEGIN TRANSACTION READ ONLY")
+            if self.place.on_postgres or self._pinned:
+                read()
+                return
+            (began,) = cursor.execute(f"SELECT id FROM ducklake_current_snapshot('{LAKE}')").fetchall()[0]
+            read()
+            with self._db.cursor() as other:
+                merged = other.execute(
+                    f"SELECT 1 FROM {CATALOG}.ducklake_snapshot_changes"
+                    f" WHERE snapshot_id > {began} AND changes_made LIKE '%merge_adjacent%'"
+                ).fetchone()
+            if merged is None:
+                return
+            cursor.execute("ROLLBACK")
+        raise LakeFailure(f"{self.place}: files were merged again and again while they were read; run again")
+
+    def sql(self, query: str, params: Sequence[Any] = ()) -> pa.Table:
+        """The result of one SELECT; views and tables by plain name. Raises LakeUsageError as `query` does."""
+        with self.query(query, params) as cursor:
+            return cursor.to_arrow_table()
+
+    def rows(self, query: str, params: Sequence[Any] = ()) -> list[Row]:
+        """The same as a list of dicts."""
+        with self.query(query, params) as cursor:
+            return as_rows(cursor)
+
+    def snapshot(self) -> int:
+        """The newest committed snapshot, or the one that this lake is pinned to."""
+        return int(self.rows(f"SELECT id FROM ducklake_current_snapshot('{LAKE}')")[0]["id"])
+
+    # Writing
+
+    def commit(self, who: str, body: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
+        """What `body` returns: it is given a cursor inside BEGIN, checks, inserts and commits, alone in the lake.
+
+        It is called again where a commit that did not hold the lock came between, for its checks are then void.
+
+        Raises:
+            LakeFailure: nothing was committed, or the catalog was lost under way.
+        """
+        for left in reversed(range(_TRIES)):
+            try:
+                with self.transaction(who) as cursor:
+                    return body(cursor)
+            except errors.CommitConflict:
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+    @contextmanager
+    def transaction(self, who: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A cursor inside BEGIN, alone in the lake: other threads, processes and hosts wait.
+
+        What was not committed when the block ends is rolled back.
+        """
+        if self.read_only:
+            raise LakeUsageError(f"{self.place}: the lake is open for reading only; open it without read_only to write")
+        with self._writing, exclusive(self.place, COMMITS, who), self.cursor() as cursor:
+            try:
+                with effects.BEGIN:
+                    cursor.execute("BEGIN")
+                # A new file may have the number of the deleted one; from here on this one is open, and keeps it.
+                if self._catalog_id(cursor) != self._id:
+                    raise self._lost(who)
+                newest = cursor.execute(f"SELECT max(version) FROM {LAKE}.versions").fetchone()
+                migrate.check(self.place, newest[0] if newest else None)
+                yield cursor
+            except duckdb.Error as error:
+                raise errors.failed(self.place, who, error) from error
+            # Before anybody is told that it landed.
+            self._check_catalog(who)
+
+    def _check_catalog(self, who: str) -> None:
+        """SQLite goes on writing to a deleted file, and nobody would ever find what it wrote."""
+        if self.place.identity() != self._catalog:
+            raise self._lost(who)
+
+    def _lost(self, who: str) -> LakeFailure:
+        what = f"{self.place}: the catalog" if self.place.on_postgres else f"{self.place.file}: the catalog"
+        return LakeFailure(
+            f"{what} was deleted or replaced under this process ({who}); nothing was committed: "
+            "bring it back from a backup and run again; the Parquet files are still in the data folder, so delete "
+            "none of them"
+        )
+
+    @staticmethod
+    def _catalog_id(cursor: duckdb.DuckDBPyConnection) -> object:
+        """What tells this catalog from any other."""
+        return cursor.execute(f"SELECT schema_uuid FROM {CATALOG}.ducklake_schema ORDER BY schema_id").fetchone()
+
+    @contextmanager
+    def prepared(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The block, with the connection; then stand-ins for what an older lake lacks. A failure closes the lake."""
+        try:
+            self._db.execute(_SEARCH)
+            self._id = self._catalog_id(self._db)
+            yield self._db
+            self.schema = migrate.define_stand_ins(self._db, self.schema)
+        except duckdb.Error as error:
+            self.close()
+            todo = "see what `alignery doctor` says, or choose another place"
+            raise LakeUsageError(f"{self.place}: not a lake of alignery: {excerpt(error)}; {todo}") from error
+        except LakeUsageError:
+            self.close()
+            raise

@@ -1,0 +1,18 @@
+"""The errors of the lake."""
+
+from __future__ import annotations
+
+from alignery.errors import AligneryError, UsageError
+
+
+class LakeUsageError(UsageError):
+    """Something about the lake that the caller can mend; the message is one sentence that says how."""
+
+
+class RowRefused(LakeUsageError):
+    """A row does not fit its table, or contradicts what is there; the message names table and field."""
+
+
+class LakeFailure(AligneryError, RuntimeError):
+    """The lake failed under way: a full disk, a server that is gone, a file that was lost. What had been acknowledged
+    is there; the message is one sentence that says what happened and what to do."""
