@@ -1,6 +1,45 @@
-"""Alignery: a self-alignment data factory."""
+"""Alignery: a self-alignment data factory.
+
+    import alignery
+
+    alignery.refresh("nano", home="lake")
+    with alignery.open_lake("lake") as lake:
+        lake.pandas("SELECT step, reason, count(*) AS n FROM rejects GROUP BY ALL")
+
+The names in `__all__` are the public ones. They are imported when they are first used, so that `import alignery` costs
+nothing.
+"""
+
+from __future__ import annotations
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignery.api import (
+        aevaluate,
+        aplan,
+        apublish,
+        arefresh,
+        aretrain,
+        evaluate,
+        plan,
+        publish,
+        refresh,
+        retrain,
+    )
+    from alignery.config.preset import Preset
+    from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Shape, Table
+    from alignery.errors import AligneryError, UsageError
+    from alignery.lake_reader import OpenLake, load_preset, open_lake
+    from prompts import Library
+    from tasks.engines import Sampling
+    from tasks.methods.base import MethodConfig
+    from tasks.stage import Context, Method, Stage
+    from tasks.step import ParseError, Rejected, Row, Step
+    from tasks.train.config import Recipe
+    from tasks.train.recipes import declared as recipes
 
 # Nothing leaves the machine. Set before Prefect, vLLM or a hub client is imported; what the user set wins.
 _QUIET = {
@@ -13,3 +52,67 @@ _QUIET = {
 }
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
+
+_RUNS = ("refresh", "publish", "retrain", "evaluate", "plan")
+# Where each public name is from.
+_PUBLIC = {
+    **dict.fromkeys((*_RUNS, *(f"a{run}" for run in _RUNS)), "alignery.api"),
+    **dict.fromkeys(("open_lake", "load_preset", "OpenLake"), "alignery.lake_reader"),
+    "Preset": "alignery.config.preset",
+    **dict.fromkeys(("AligneryError", "UsageError"), "alignery.errors"),
+    **dict.fromkeys(("Column", "Table", "Shape", "INSTRUCTION_ID", "RESPONSE_ID"), "alignery.declarations"),
+    **dict.fromkeys(("Method", "Stage", "Context"), "tasks.stage"),
+    **dict.fromkeys(("Step", "Row", "Rejected", "ParseError"), "tasks.step"),
+    "MethodConfig": "tasks.methods.base",
+    "Sampling": "tasks.engines",
+    "Library": "prompts",
+    "Recipe": "tasks.train.config",
+}
+
+__all__ = [
+    "INSTRUCTION_ID",
+    "RESPONSE_ID",
+    "AligneryError",
+    "Column",
+    "Context",
+    "Library",
+    "Method",
+    "MethodConfig",
+    "OpenLake",
+    "ParseError",
+    "Preset",
+    "Recipe",
+    "Rejected",
+    "Row",
+    "Sampling",
+    "Shape",
+    "Stage",
+    "Step",
+    "Table",
+    "UsageError",
+    "aevaluate",
+    "aplan",
+    "apublish",
+    "arefresh",
+    "aretrain",
+    "evaluate",
+    "load_preset",
+    "open_lake",
+    "plan",
+    "publish",
+    "recipes",
+    "refresh",
+    "retrain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "recipes":
+        return import_module("tasks.train.recipes.declared")
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'alignery' has no attribute {name!r}; its names are {', '.join(__all__)}")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

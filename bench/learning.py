@@ -29,10 +29,10 @@ import numpy as np
 from alignery.config.methods import line_model, retrain_model
 from alignery.config.preset import Preset, load
 from alignery.config.schema import Retrain
-from flows.bootstrap import run_rounds
-from flows.publish import tag_and_export
-from flows.refresh import run_refresh
-from flows.retrain import base_spec, train_recipes
+from alignery.pipeline.publication import tag_and_export
+from alignery.pipeline.refresh_run import run_refresh
+from alignery.pipeline.rounds import run_rounds
+from alignery.pipeline.training import base_spec, train_recipes
 from nano.oracle import score
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import gate, held_out

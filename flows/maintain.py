@@ -41,11 +41,11 @@ def _maintained(preset: Preset, home: Path, keep: str, age: str, apply: bool) ->
     """The maintenance itself. With nothing to do, nothing is committed."""
     times = {"keep": upkeep.duration(keep), "age": upkeep.duration(age)}
     place = preset.place(home)
-    with Lake.open(place, read_only=True) as lake:
+    with Lake.open(place, schema=preset.lake_schema, read_only=True) as lake:
         report = upkeep.plan(lake, **times)
     if not apply or report.idle:
         return replace(report, applied=apply)
-    with Lake.open(place) as lake, Run(lake, "maintain", preset) as run:
+    with Lake.open(place, schema=preset.lake_schema) as lake, Run(lake, "maintain", preset) as run:
         run.start()
         report = upkeep.apply(lake, **times, tell=lambda line: print(line, file=sys.stderr, flush=True))
         run.end("finished", json.loads(json.dumps(asdict(report), default=str)), upkeep.summary(report))

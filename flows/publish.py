@@ -8,13 +8,11 @@ from pathlib import Path
 from prefect import flow
 from prefect.events import emit_event
 
-from alignery.config.preset import Preset, load, named
+from alignery.config.preset import load, named
 from alignery.hashing import digest
-from alignery.pipeline.refresh import clean
-from alignery.pipeline.run import Run
+from alignery.pipeline.publication import tag_and_export
 from warehouse import Lake, LakeLocation
 from warehouse.export.publish import Publication
-from warehouse.export.publish import publish as publish_snapshot
 from warehouse.query.since_last_training import tag_delta
 
 PUBLISHED = "alignery.snapshot.published"  # the event; `flows.scheduled.retrain_on_publish` answers it
@@ -30,27 +28,11 @@ async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str
         tag: the tag's name; the next of v1, v2, … when left out.
     """
     made = load(preset)
-    with Lake.open(made.place(home)) as lake:
+    with Lake.open(made.place(home), schema=made.lake_schema) as lake:
         publication = await asyncio.to_thread(tag_and_export, made, lake, home, tag)
         if publication.created:
             _emit(preset, lake, home, publication)
     return publication
-
-
-def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> Publication:
-    """The publication itself, without the prompts of evaluation sets. The same content is published once."""
-    message, exports = f"preset {preset.name}", home / "exports"
-    with Run(lake, "publish", preset) as run:
-        return publish_snapshot(
-            lake,
-            tag,
-            exports,
-            models=preset.by_model(),
-            run_id=run.id,
-            message=message,
-            selection=clean(preset),
-            beside=run.finished,
-        )
 
 
 def resource(place: LakeLocation) -> str:

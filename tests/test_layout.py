@@ -21,6 +21,8 @@ ARROWS = {
     "warehouse": {"alignery"},
     "alignery.config": {"tasks", "warehouse"},
     "alignery.pipeline": {"alignery.config", "nano"},  # of nano its oracle, an evaluator like any other
+    "alignery.lake_reader": {"alignery.pipeline"},
+    "alignery.api": {"alignery.lake_reader"},
     "flows": {"alignery.pipeline"},
     "alignery.cli": {"flows"},
     "nano": {"prompts"},

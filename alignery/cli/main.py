@@ -1,8 +1,7 @@
-"""The command `alignery`. Each verb reads values, calls a flow or the lake, and shows what came of it.
+"""The command `alignery`. Each verb reads values, calls a flow or the lake, and shows the result.
 
-Here stand the verbs that run a flow; `keeping` has those that take something from the lake, `looking` those that look
-into it, `upkeep` those that keep it well, `serving` those that run the whole loop. Heavy imports stand inside the verbs
-that need them, so that `--help` and `tables` answer at once.
+Here are the verbs that run a flow; `export`, `inspect`, `maintain`, `methods` and `serve` have the others. Heavy
+imports are inside the verbs that need them, so that `--help` and `tables` answer at once.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ import gc
 import logging
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,7 +36,8 @@ from alignery.cli.render import estimate, results
 from tasks.evaluate.plot import PICTURES
 
 if TYPE_CHECKING:
-    from flows.promote import Decided
+    from alignery.pipeline.run import Run
+    from warehouse import Lake
 
 WhyOption = Annotated[str | None, typer.Option("--why", help="The reason, in a sentence.")]
 
@@ -132,7 +134,12 @@ def promote(
     """
     if model is None:
         return results.decided(run("promote", preset, home, wait), as_json)
-    return results.decided([_by_hand("promote_manually", preset, home, model, _reason(why))], as_json)
+    from alignery.pipeline.promotion import promote_manually
+
+    reason = _reason(why)
+    with _promoting(preset, home) as (lake, by_hand):
+        decided = promote_manually(lake, by_hand, model, reason)
+    return results.decided([decided], as_json)
 
 
 @app.command()
@@ -140,22 +147,27 @@ def rollback(
     why: WhyOption = None, preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False
 ) -> None:
     """Put back in place the model that stood there before the current one, for the reason that --why gives."""
-    results.decided([_by_hand("roll_back", preset, home, _reason(why))], as_json)
+    from alignery.pipeline.promotion import roll_back
+
+    reason = _reason(why)
+    with _promoting(preset, home) as (lake, by_hand):
+        decided = roll_back(lake, by_hand, reason)
+    results.decided([decided], as_json)
 
 
 def _reason(why: str | None) -> str:
     return why or fail("--why: got nothing; say in a sentence why, for whoever looks at the decision later", 2)
 
 
-def _by_hand(what: str, preset: str, home: Path, *values: str) -> Decided:
+@contextmanager
+def _promoting(preset: str, home: Path) -> Iterator[tuple[Lake, Run]]:
+    """The lake and the run of a promotion that a person decides on."""
     from alignery.config.preset import load
     from alignery.pipeline.run import Run
-    from flows import promote as promoting
 
     with writing(home, preset) as lake, Run(lake, "promote", load(preset)) as run:
-        decided: Decided = getattr(promoting, what)(lake, run, *values)
+        yield lake, run
         run.end("finished", {})
-    return decided
 
 
 # After the verbs that run, so that the help lists those first.

@@ -12,9 +12,8 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -117,14 +116,19 @@ def place(home: Path, preset: str) -> LakeLocation:
 @contextmanager
 def reading(home: Path, preset: str, at: str | None = None) -> Iterator[Lake]:
     """The lake, open for a look, now or as it stood; its known faults become a sentence and an exit code."""
+    from alignery.config.preset import load
     from warehouse import Lake
     from warehouse.query.snapshots import resolve
 
-    with handle_errors(), interruptible(), Lake.open(place(home, preset), read_only=True) as lake:
+    with ExitStack() as stack:
+        stack.enter_context(handle_errors())
+        made = load(preset)
+        stack.enter_context(interruptible())
+        lake = stack.enter_context(Lake.open(made.place(home), schema=made.lake_schema, read_only=True))
         if at is None:
             yield lake
         else:
-            with Lake.open(lake.place, snapshot=resolve(lake, at)) as pinned:
+            with Lake.open(lake.place, schema=made.lake_schema, snapshot=resolve(lake, at)) as pinned:
                 yield pinned
 
 
@@ -170,10 +174,13 @@ def _interrupt_on_signal(woken: socket.socket, ended: threading.Event) -> None:
 @contextmanager
 def writing(home: Path, preset: str) -> Iterator[Lake]:
     """The lake, open to be written to by a verb that runs no flow."""
+    from alignery.config.preset import load
     from warehouse import Lake
 
-    with handle_errors(), Lake.open(place(home, preset)) as lake:
-        yield lake
+    with handle_errors():
+        made = load(preset)
+        with Lake.open(made.place(home), schema=made.lake_schema) as lake:
+            yield lake
 
 
 def run(name: str, preset: str, home: Path, *values: Any) -> Any:
@@ -188,10 +195,31 @@ def run(name: str, preset: str, home: Path, *values: Any) -> Any:
         load(preset).check()
         check_prefect()
         # Prefect takes seconds to import: a mistake in the preset is told before.
-        module = "alignery.pipeline.estimate" if name == "plan" else f"flows.{name}"  # a plan is no flow
-        flow = getattr(import_module(module), name)
+        flow = _flow(name)
         settle()
         return asyncio.run(_interruptible(flow(preset, home, *values)))
+
+
+def _flow(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """What a verb runs; it alone is imported, for Prefect takes seconds."""
+    match name:
+        case "plan":  # which is no flow
+            from alignery.pipeline.estimate import plan as flow
+        case "refresh":
+            from flows.refresh import refresh as flow  # type: ignore[assignment]
+        case "publish":
+            from flows.publish import publish as flow  # type: ignore[assignment]
+        case "retrain":
+            from flows.retrain import retrain as flow  # type: ignore[assignment]
+        case "evaluate":
+            from flows.evaluate import evaluate as flow  # type: ignore[assignment]
+        case "promote":
+            from flows.promote import promote as flow  # type: ignore[assignment]
+        case "bootstrap":
+            from flows.bootstrap import bootstrap as flow  # type: ignore[assignment]
+        case _:
+            from flows.maintain import maintain as flow  # type: ignore[assignment]
+    return flow
 
 
 def check_installed(verb: str, preset: str) -> None:

@@ -51,7 +51,7 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
         check_installed("serve", preset)
         made.check()
         place = made.place(home.absolute())
-        Lake.open(place).close()
+        Lake.open(place, schema=made.lake_schema).close()
         # SIGTERM ends it as Ctrl-C does, until the loop below takes both.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as (api, login):

@@ -40,12 +40,13 @@ from tasks.evaluate.gate import Policy
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
 from tasks.graph import Graph
-from tasks.methods.registry import MethodError, Methods, installed
+from tasks.methods.registry import BUILT_IN, MethodError, Methods, installed
 from tasks.prices import Price, Prices
 from tasks.prices import load as load_prices
 from tasks.stage import Stage
 from tasks.train.policy import Policy as RetrainWhen
 from warehouse import LakeLocation
+from warehouse.export.publish import PUBLISHED
 from warehouse.schema.lake_schema import LakeSchema
 
 SHIPPED = Path(__file__).parents[2] / "presets"
@@ -58,6 +59,8 @@ class PresetError(UsageError):
 
 
 class Preset(Strict):
+    """A whole factory: prompts, models, the line of methods, training, evaluation, schedule."""
+
     name: Filled
     about: Filled
     words: PromptSource = PromptSource()
@@ -102,6 +105,15 @@ class Preset(Strict):
     def lake_schema(self) -> LakeSchema:
         """What a lake has for this preset's methods."""
         return schema_of(self.registry)
+
+    @property
+    def published(self) -> list[str]:
+        """The shapes that a publication exports: those that everybody trains on, and those of your own methods."""
+        own = [one.method for one in self.registry.installed.values() if one.origin != BUILT_IN]
+        return [
+            *PUBLISHED,
+            *(shape.name for method in own if method.name in self.line.configs for shape in method.shapes),
+        ]
 
     def library(self) -> Library:
         """The prompts of this preset and of its methods."""
@@ -188,6 +200,11 @@ def load(name: str) -> Preset:
     if not isinstance(data, dict):
         got = "an empty file" if data is None else excerpt(repr(data), 80)
         raise PresetError(f"{path}: got {got}, expected a mapping; see presets/nano.yaml")
+    return _preset(data, path)
+
+
+def _preset(data: dict[Any, Any], path: Path) -> Preset:
+    """The preset of a mapping, whose relative paths start from the folder of `path`."""
     taken: dict[tuple[str, ...], str] = {}
     data = _resolved(data, path, (), taken)
     preset = validated(_model_of(data, path), {"name": path.stem} | data, str(path), PresetError, taken)
@@ -205,8 +222,8 @@ def load(name: str) -> Preset:
 
 
 def build(data: Mapping[str, Any]) -> Preset:
-    """A preset that is made in code. Raises PresetError as `load` does."""
-    return validated(_model_of(data, Path("preset")), dict(data), "preset", PresetError)
+    """A preset that is made in code; relative paths start from the working folder. Raises PresetError as `load`."""
+    return _preset(dict(data), Path("preset"))
 
 
 @lru_cache(maxsize=16)

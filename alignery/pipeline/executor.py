@@ -35,7 +35,7 @@ class RejectLimitExceeded(AligneryError, RuntimeError):
     """A step rejected more than the preset allows; the message carries the top reasons and samples."""
 
 
-async def plainly(name: str, work: ChunkWork) -> None:
+async def run_inline(name: str, work: ChunkWork) -> None:
     """Run a chunk's work as it is, without an orchestrator."""
     await work()
 
@@ -91,7 +91,7 @@ class Executor:
     lake: Lake
     run: Run
     progress: StepProgress
-    runner: TaskRunner = plainly
+    runner: TaskRunner = run_inline
     reject_limit: float = 0.5
     tally: RunStats = field(default_factory=RunStats)
     spent: str | None = None  # what of the budget was spent when it ran out; from then on nothing is sent

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from io import StringIO
 from types import TracebackType
 from typing import TextIO
 
@@ -13,6 +16,29 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 PLAIN_EVERY_S = 5.0
+_shown_on: ContextVar[TextIO | None] = ContextVar("_shown_on", default=None)
+
+
+class _Nowhere(StringIO):
+    """Takes all, and keeps nothing."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+@contextmanager
+def hidden() -> Iterator[None]:
+    """Whatever shows progress in the block, in this thread or task, shows none."""
+    token = _shown_on.set(_Nowhere())
+    try:
+        yield
+    finally:
+        _shown_on.reset(token)
+
+
+def stream() -> TextIO:
+    """Where progress is shown: standard error, or nowhere."""
+    return _shown_on.get() or sys.stderr
 
 
 @dataclass
@@ -22,10 +48,10 @@ class _Count:
 
 
 class StepProgress:
-    """Counts the work of each step, found or done, and shows it on `stream` (standard error by default)."""
+    """Counts the work of each step, found or done, and shows it on standard error, or on another stream."""
 
-    def __init__(self, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._stream = stream or sys.stderr
+    def __init__(self, on: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = on or stream()
         self._clock = clock
         self._counts: dict[str, _Count] = {}
         self._bars: dict[str, TaskID] = {}

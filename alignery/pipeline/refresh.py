@@ -151,4 +151,4 @@ def raise_first() -> Iterator[None]:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
-        raise error from group
+        raise error from error.__cause__

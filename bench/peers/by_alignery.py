@@ -50,7 +50,7 @@ def preset(job: Job) -> Preset:
 
 
 async def walk(job: Job) -> None:
-    from flows.refresh import in_prefect  # with it Prefect, for which its server is not to wait
+    from flows.refresh import as_task_run  # with it Prefect, for which its server is not to wait
 
     made = preset(job)
     async with (
@@ -58,7 +58,7 @@ async def walk(job: Job) -> None:
         open_lazily(made.spec("generator")) as engine,
     ):
         with StepProgress() as progress, Run(lake, "refresh", made) as run:
-            executor = Executor(lake, run, progress, in_prefect, made.line.reject_limit)
+            executor = Executor(lake, run, progress, as_task_run, made.line.reject_limit)
             line = RefreshPipeline(made, executor, {"generator": engine})
             line.writing = Given(job.instructions(), made.line.chunk)  # type: ignore[assignment]
             run.words = line.words()

@@ -8,9 +8,10 @@ import pytest
 
 from alignery.config.preset import load
 from alignery.config.schema import EvaluationSet
+from alignery.pipeline.publication import tag_and_export
 from alignery.pipeline.refresh import clean
-from flows.publish import tag_and_export
-from flows.retrain import PresetError, TrainingStopped, _data, _stopped
+from alignery.pipeline.training import TrainingStopped, _data, _stopped
+from flows.retrain import PresetError
 from warehouse import Lake, LakeUsageError
 from warehouse.query import status
 

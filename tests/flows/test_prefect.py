@@ -56,7 +56,7 @@ def test_chunks_are_task_runs_and_funnel_and_usage_are_artifacts(tmp_path: Path,
 def test_a_chunk_is_retried_when_the_engine_comes_and_goes() -> None:
     from prefect import flow
 
-    from flows.refresh import in_prefect
+    from flows._prefect import as_task_run
 
     tries = []
 
@@ -67,7 +67,7 @@ def test_a_chunk_is_retried_when_the_engine_comes_and_goes() -> None:
 
     @flow
     async def one() -> None:
-        await in_prefect("respond.answer × 1", work)
+        await as_task_run("respond.answer × 1", work)
 
     asyncio.run(one())
     assert len(tries) == 2

@@ -37,7 +37,7 @@ def when(preset: Preset, accepted: int) -> Preset:
 
 
 def test_a_decision_is_written_either_way_once_a_policy_and_can_be_read(works: Works) -> None:
-    from flows.publish import tag_and_export
+    from alignery.pipeline.publication import tag_and_export
     from flows.scheduled import decide
 
     asyncio.run(works.walk())
@@ -147,7 +147,7 @@ class Rounds:
             raise KeyboardInterrupt
 
     def go(self, rounds: int) -> object:
-        from flows.bootstrap import run_rounds
+        from alignery.pipeline.rounds import run_rounds
 
         with Lake.open(self.works.home) as lake:
             return asyncio.run(run_rounds(self.works.preset, lake, self.works.home, rounds))

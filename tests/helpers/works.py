@@ -15,7 +15,7 @@ import yaml
 
 from alignery.config.preset import Preset, load
 from alignery.pipeline.estimate import Estimate, estimate_refresh
-from alignery.pipeline.executor import Executor, TaskRunner, plainly
+from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.refresh import RefreshPipeline, raise_first
 from alignery.pipeline.run import Run
@@ -117,7 +117,7 @@ class Works:
         self,
         *,
         chunk: int = ACCEPT,
-        runner: TaskRunner = plainly,
+        runner: TaskRunner = run_inline,
         budget: Budget | None = None,
         places: int = 64,
         **changes: object,

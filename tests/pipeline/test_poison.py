@@ -48,10 +48,10 @@ def poison(preset: Preset, lake: Lake) -> int:
 
 @pytest.mark.flow
 def test_a_model_of_poisoned_answers_is_trained_and_not_promoted(tmp_path: Path) -> None:
-    from flows.promote import Decided, promote_candidates
-    from flows.publish import tag_and_export
-    from flows.refresh import run_refresh
-    from flows.retrain import train_recipes
+    from alignery.pipeline.promotion import Decided, promote_candidates
+    from alignery.pipeline.publication import tag_and_export
+    from alignery.pipeline.refresh_run import run_refresh
+    from alignery.pipeline.training import train_recipes
 
     preset = small()
 

@@ -236,7 +236,7 @@ def test_a_question_and_a_topic_can_be_traced_to_what_they_were_asked_with(
 
 @pytest.mark.flow
 def test_questions_of_nano_walk_the_line_whatever_their_type(tmp_path: Path) -> None:
-    from flows.refresh import run_refresh
+    from alignery.pipeline.refresh_run import run_refresh
 
     small = {"sampling": {"top_p": 1.0, "max_tokens": 96}, "topics": {"rounds": 0}, "requests_per_round": 5}
     config = RedTeam.model_validate(small | {"accept": 20, "count": 4, "seed_exemplars": 2, "new_exemplars": 1})

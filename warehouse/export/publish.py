@@ -64,6 +64,7 @@ def publish(
     models: Mapping[str, str],
     run_id: str,
     message: str | None = None,
+    shapes: Sequence[str] = PUBLISHED,
     selection: Selection | None = None,
     beside: Beside = lambda rows: {},
 ) -> Publication:
@@ -78,6 +79,7 @@ def publish(
         exports: the folder that exports go to, `<exports>/<tag>`.
         models: identity of a model → its licence, for the card.
         message: why, in a sentence for the card.
+        shapes: what is exported.
         selection: which rows are taken; all of them if left out.
         beside: rows of each view → rows of other tables that belong to the tag, committed with it.
 
@@ -88,7 +90,7 @@ def publish(
         check_name(lake, tag)
     # The tag's name is not known yet, but one draft at a time is written in this lake.
     with drafted(lake, exports.absolute() / "publication") as draft:
-        return _publish(lake, tag, draft, models, run_id, message, selection, beside)
+        return _publish(lake, tag, draft, models, run_id, message, shapes, selection, beside)
 
 
 def tag(
@@ -98,6 +100,7 @@ def tag(
     *,
     run_id: str,
     message: str | None = None,
+    shapes: Sequence[str] = PUBLISHED,
     beside: Beside = lambda rows: {},
 ) -> Tag:
     """Name a snapshot, so that maintenance keeps it; nothing is exported. Naming it so again commits nothing.
@@ -105,6 +108,7 @@ def tag(
     Args:
         snapshot: as `resolve` gives it; the newest if left out, which is still the one that was named so before where
             no work was committed since.
+        shapes: whose rows its hash is made from, as an export's.
         beside: rows of each view → rows of other tables that belong to the tag, committed with it.
 
     Raises:
@@ -123,8 +127,11 @@ def tag(
         snapshot = lake.snapshot() if snapshot is None else snapshot
         # As an export would have it, written for its hash alone.
         try:
-            with Lake.open(lake.place, snapshot=snapshot) as pinned, tempfile.TemporaryDirectory() as draft:
-                written = write(pinned, PUBLISHED, Path(draft))
+            with (
+                Lake.open(lake.place, schema=lake.schema, snapshot=snapshot) as pinned,
+                tempfile.TemporaryDirectory() as draft,
+            ):
+                written = write(pinned, shapes, Path(draft))
         except OSError as error:
             where = tempfile.gettempdir()
             raise LakeFailure(
@@ -149,6 +156,7 @@ def _publish(
     models: Mapping[str, str],
     run_id: str,
     message: str | None,
+    shapes: Sequence[str],
     selection: Selection | None,
     beside: Beside,
 ) -> Publication:
@@ -156,8 +164,8 @@ def _publish(
         named = next((row for row in status.tags(lake) if row["name"] == tag and row["export_path"] is None), None)
         # A tag that was only named is published as the snapshot that it names.
         snapshot = named["snapshot_id"] if named else lake.snapshot()
-        pinned = stack.enter_context(Lake.open(lake.place, snapshot=snapshot))
-        written = write(pinned, PUBLISHED, draft, selection=selection)
+        pinned = stack.enter_context(Lake.open(lake.place, schema=lake.schema, snapshot=snapshot))
+        written = write(pinned, shapes, draft, selection=selection)
         rows = {name: shape.rows for name, shape in written.items()}
         if not any(rows.values()):
             raise LakeUsageError(
@@ -172,8 +180,8 @@ def _publish(
             return done
         if there:
             # The same rows, as the tag's own snapshot has them: their origins may have changed since.
-            pinned = stack.enter_context(Lake.open(lake.place, snapshot=there.snapshot_id))
-            written = write(pinned, PUBLISHED, draft, selection=selection)
+            pinned = stack.enter_context(Lake.open(lake.place, schema=lake.schema, snapshot=there.snapshot_id))
+            written = write(pinned, shapes, draft, selection=selection)
         describe(pinned, release, written, models, draft)
     # What an interrupted publication left there makes way, and nothing else does.
     if (folder / "manifest.json").is_file():

@@ -54,7 +54,7 @@ def tag_delta(lake: Lake, tag: str | None = None) -> TagDelta:
     until = named[-1]
     since = _trained(lake, published, until)
     after = since["snapshot_id"] if since else -1
-    with Lake.open(lake.place, snapshot=until["snapshot_id"]) as then:
+    with Lake.open(lake.place, schema=lake.schema, snapshot=until["snapshot_id"]) as then:
         (counts,) = then.rows(_COUNTS, [after] * 4)
     return TagDelta(until["name"], since["name"] if since else None, **counts)
 

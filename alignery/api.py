@@ -1,0 +1,241 @@
+"""The runs of `import alignery`: from a script or a notebook, and without Prefect.
+
+Each run has two forms: `refresh` waits, and works inside a running event loop too; `arefresh` is awaited. Nothing is
+shown unless `progress=True`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from alignery.config.extras import check_installed
+from alignery.config.preset import Preset
+from alignery.lake_reader import HOME, load_preset
+from alignery.pipeline import estimate, evaluation, publication, refresh_run, training
+from alignery.pipeline.evaluation import Evaluation
+from alignery.pipeline.progress import hidden
+from alignery.pipeline.refresh import raise_first
+from alignery.pipeline.refresh_run import Summary
+from alignery.pipeline.run import exclusive_run
+from alignery.pipeline.training import Trained
+from warehouse import Lake, Publication
+
+if TYPE_CHECKING:
+    from alignery.pipeline.estimate import Estimate
+
+_T = TypeVar("_T")
+
+
+async def arefresh(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    wait: bool = True,
+    progress: bool = False,
+) -> Summary:
+    """Run the preset's sources and stages until its target is reached; what the lake has is not asked for again.
+
+    Args:
+        preset: see `load_preset`.
+        home: the folder of the lake; it is made where it is not there.
+        wait: until another refresh of this lake is done; else LakeFailure names it.
+        progress: show how far it is, on standard error.
+
+    Raises:
+        PresetError: the preset, or a file that it names, is wrong.
+        EngineDown, RejectLimitExceeded, LakeFailure: the run failed; what was finished is committed.
+    """
+    made, place = _prepared(preset, home, "refresh")
+    with _shown(progress):
+        async with exclusive_run(made.place(place), "refresh", wait=wait, schema=made.lake_schema) as lake:
+            return await refresh_run.run_refresh(made, lake)
+
+
+async def apublish(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano", home: str | Path = HOME, *, tag: str | None = None
+) -> Publication:
+    """Tag the lake's snapshot and write its export. The same content is published once.
+
+    Args:
+        tag: its name; the next of v1, v2, … when left out.
+
+    Raises:
+        LakeUsageError: there is nothing to publish, or the tag names other content.
+    """
+    made, place = _prepared(preset, home, "publish")
+
+    def published() -> Publication:
+        with Lake.open(made.place(place), schema=made.lake_schema) as lake:
+            return publication.tag_and_export(made, lake, place, tag)
+
+    return await asyncio.to_thread(published)
+
+
+async def aretrain(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    tag: str | None = None,
+    wait: bool = True,
+    progress: bool = False,
+) -> list[Trained]:
+    """Train the preset's recipes on a publication, each in a process of its own.
+
+    Args:
+        tag: the publication; the newest when left out.
+
+    Raises:
+        PresetError: the preset has no recipes, or its generator has no weights here.
+        LakeUsageError: no such publication.
+        TrainingStopped: a training process failed.
+    """
+    made, place = _prepared(preset, home, "retrain")
+    with _shown(progress):
+        async with exclusive_run(made.place(place), "retrain", wait=wait, schema=made.lake_schema) as lake:
+            return await training.train_recipes(made, lake, place, tag)
+
+
+async def aevaluate(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    wait: bool = True,
+    progress: bool = False,
+) -> list[Evaluation]:
+    """Score the base model and each recipe's newest model on the preset's held-out prompts.
+
+    Raises:
+        PresetError: the preset has no `evaluate` section.
+    """
+    made, place = _prepared(preset, home, "evaluate")
+    with _shown(progress):
+        async with exclusive_run(made.place(place), "evaluate", wait=wait, schema=made.lake_schema) as lake:
+            return await evaluation.evaluate_models(made, lake)
+
+
+async def aplan(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    wait: bool = True,
+    progress: bool = False,
+) -> Estimate:
+    """Estimate a refresh from a small probe: requests, tokens, minutes and money, with intervals."""
+    made, place = _prepared(preset, home, "plan")
+    with _shown(progress):
+        async with exclusive_run(made.place(place), "refresh", wait=wait, schema=made.lake_schema) as lake:
+            with raise_first():
+                return await estimate.estimate_refresh(made, lake)
+
+
+def refresh(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    wait: bool = True,
+    progress: bool = False,
+) -> Summary:
+    """`arefresh`, waited for."""
+    return _waited(lambda: arefresh(preset, home, wait=wait, progress=progress))
+
+
+def publish(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano", home: str | Path = HOME, *, tag: str | None = None
+) -> Publication:
+    """`apublish`, waited for."""
+    return _waited(lambda: apublish(preset, home, tag=tag))
+
+
+def retrain(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    tag: str | None = None,
+    wait: bool = True,
+    progress: bool = False,
+) -> list[Trained]:
+    """`aretrain`, waited for."""
+    return _waited(lambda: aretrain(preset, home, tag=tag, wait=wait, progress=progress))
+
+
+def evaluate(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    wait: bool = True,
+    progress: bool = False,
+) -> list[Evaluation]:
+    """`aevaluate`, waited for."""
+    return _waited(lambda: aevaluate(preset, home, wait=wait, progress=progress))
+
+
+def plan(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    wait: bool = True,
+    progress: bool = False,
+) -> Estimate:
+    """`aplan`, waited for."""
+    return _waited(lambda: aplan(preset, home, wait=wait, progress=progress))
+
+
+def _prepared(preset: str | Path | Preset | Mapping[str, Any], home: str | Path, verb: str) -> tuple[Preset, Path]:
+    """The preset, of which everything is there that the verb needs."""
+    made = load_preset(preset)
+    check_installed(made, verb)
+    made.check()
+    return made, Path(home).absolute()
+
+
+def _shown(progress: bool) -> Any:
+    return nullcontext() if progress else hidden()
+
+
+def _waited(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    """The coroutine's result. In a running event loop, as a notebook has one, it runs in a thread with its own."""
+    return _in_thread(start) if _in_loop() else asyncio.run(start())
+
+
+def _in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _in_thread(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    results: list[_T] = []
+    errors: list[BaseException] = []
+    loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[_T]]] = []
+
+    async def main() -> _T:
+        task = asyncio.ensure_future(start())
+        loops.append((asyncio.get_running_loop(), task))
+        return await task
+
+    def work() -> None:
+        try:
+            results.append(asyncio.run(main()))
+        except BaseException as error:  # noqa: BLE001  # raised where it is waited for
+            errors.append(error)
+
+    thread = threading.Thread(target=work, name="alignery")
+    thread.start()
+    try:
+        thread.join()
+    except KeyboardInterrupt:
+        # The run ends as on Ctrl-C in a shell: what was answered is committed.
+        for loop, task in loops:
+            loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        raise
+    if errors:
+        raise errors[0]
+    return results[0]

@@ -1,0 +1,189 @@
+"""Evaluation: the oracle on held-out prompts, or a judge, for the base model and each model trained from it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from alignery import effects
+from alignery.config.preset import Preset, PresetError
+from alignery.config.schema import Evaluate
+from alignery.hashing import digest
+from alignery.pipeline.executor import Executor, TaskRunner, run_inline
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.run import Run
+from tasks.engines.lazy import open_lazily
+from tasks.engines.specs import EngineSpec, ScriptedSpec
+from tasks.evaluate import held_out, judge
+from tasks.evaluate.gate import Policy, Score, per_prompt
+from tasks.evaluate.plot import Figure, dots
+from tasks.step import Row
+from warehouse import Lake
+from warehouse.query import status
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model's figures: rows of metric, value (0 to 1) and count."""
+
+    label: str  # "base", or the recipe that made it
+    path: str
+    figures: list[Row]
+    better: dict[str, str]  # metric → "higher" or "lower"
+    judged: list[Row] = field(default_factory=list)  # against the base: dimension, and what `judge.report` gives
+    axes: dict[str, Figure] = field(default_factory=dict)  # of the gate: axis → value (0 to 1) and its 95 % interval
+
+
+def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
+    """The pictures of an evaluation: `evaluation.svg` has the axes by the oracle, `judged.svg` Aligner's w."""
+    scored = {e.label: e.axes for e in evaluations if e.axes}
+    judged = {e.label: _w(e.judged) for e in evaluations if _w(e.judged)}
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    for name, title, models, span in (
+        ("evaluation.svg", "Held-out prompts, 95 % intervals", scored, (0.0, 1.0)),
+        ("judged.svg", "(wins - losses) / all against the base model", judged, (-1.0, 1.0)),
+    ):
+        # One of an evaluation before is none of this one.
+        with effects.PICTURE_WRITE:
+            (folder / name).unlink(missing_ok=True)
+            if models:
+                (folder / name).write_text(dots(title, models, span), encoding="utf-8")
+                drawn.append(folder / name)
+    return drawn
+
+
+def _w(judged: Sequence[Row]) -> dict[str, Figure]:
+    return {row["dimension"]: (row["w"], row["low"], row["high"]) for row in judged if row["w"] is not None}
+
+
+async def evaluate_models(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> list[Evaluation]:
+    """The evaluation itself, with or without Prefect. Answers that the lake has are not asked for again.
+
+    Raises:
+        PresetError: the preset has no `evaluate` section.
+    """
+    if preset.evaluate is None:
+        raise PresetError(f"preset {preset.name}: got no 'evaluate' section; give it prompts and a judge")
+    evaluations: list[Evaluation] = []
+    base: list[Row] = []
+    with Run(lake, "evaluate", preset) as run:
+        for label, spec in _chain(preset, lake):
+            with StepProgress() as progress:
+                executor = Executor(lake, run, progress, runner, reject_limit=1.0)
+                evaluation, answers = await _evaluate_one(preset, preset.evaluate, executor, label, spec, base)
+            evaluations.append(evaluation)
+            base = base or answers
+        run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
+    return evaluations
+
+
+def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
+    """The base model, then of each recipe that makes a model which answers the newest one made from that base."""
+    base = preset.spec("generator")
+    there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
+    identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
+    newest = {row["recipe"]: row for row in there if identity in _ancestors(row["id"], below)}
+    order = preset.retrain.order() if preset.retrain else list(newest)
+    answering = [recipe for recipe in order if recipe in newest and preset.registry.recipes[recipe].answers]
+    models = [(recipe, base.model_copy(update={"model": newest[recipe]["path"]})) for recipe in answering]
+    return [("base", base), *models]
+
+
+def _ancestors(model: str, below: Mapping[str, str]) -> list[str]:
+    """The models that one was trained from, its own base first."""
+    found: list[str] = []
+    while (above := below.get(found[-1] if found else model)) and above not in found:
+        found.append(above)
+    return found
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One model's answers to the held-out prompts: rows {prompt_id, prompt} and {prompt_id, text}."""
+
+    model: str
+    prompts: list[Row]
+    answers: list[Row]
+
+
+async def answered(preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec) -> Answered:
+    """A model's answers to the preset's held-out prompts; what the lake has is not asked again."""
+    prompts = held_out.load(config.prompts)
+    step = held_out.answer(preset.library(), config.sampling, config.prompts.stem)
+    executor.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
+    async with open_lazily(spec) as engine:
+        return Answered(engine.identity, prompts, await executor.settle(step, prompts, engine))
+
+
+async def _evaluate_one(
+    preset: Preset, config: Evaluate, executor: Executor, label: str, spec: EngineSpec, base: list[Row]
+) -> tuple[Evaluation, list[Row]]:
+    """A model's figures and its answers, which are judged against the base model's where there are any."""
+    suite, found = config.prompts.stem, await answered(preset, config, executor, spec)
+    score, better = oracle(config.oracle)
+    figures = held_out.figures(suite, found.prompts, found.answers, score)
+    judged = []
+    if config.judge and base:
+        asked, heard = await verdicts(preset, config.judge, executor, found.answers, base)
+        judged = [{"dimension": name} | judge.report(asked, said) for name, said in heard.items()]
+    compared = [figure for row in judged for figure in judge.figures(suite, row)]
+    await asyncio.to_thread(_remember, executor, found.model, spec, figures + compared)
+    return Evaluation(label, _place(spec), figures, better, judged, _axes(preset.gate, found, score)), found.answers
+
+
+def _axes(policy: Policy, found: Answered, score: Score) -> dict[str, Figure]:
+    axes = per_prompt(policy, found.prompts, found.answers, score)
+    means = {axis: (sum(values.values()) / len(values), len(values)) for axis, values in axes.items() if values}
+    return {axis: (mean, *held_out.interval(mean, count)) for axis, (mean, count) in means.items()}
+
+
+async def verdicts(
+    preset: Preset, config: judge.Config, executor: Executor, answers: list[Row], others: list[Row]
+) -> tuple[list[Row], dict[str, list[Row]]]:
+    """What a judge is asked of a model's answers against another's, and its verdicts by dimension."""
+    asked, heard = judge.pairs(answers, others), {}
+    steps = [judge.judge(preset.library(), dimension, config) for dimension in config.dimensions]
+    prompts = [step.prompt for step in steps]
+    executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
+    async with open_lazily(preset.spec("judge")) as engine:
+        for dimension, step in zip(config.dimensions, steps, strict=True):
+            heard[dimension] = await executor.settle(step, asked, engine)
+    return asked, heard
+
+
+def _remember(executor: Executor, model: str, spec: EngineSpec, figures: list[Row]) -> None:
+    """Append the figures that the lake does not have; with none, the run leaves no trace."""
+    known = {row["id"] for row in status.evals(executor.lake)}
+    stamp: dict[str, Any] = {
+        "model": model,
+        "model_path": _place(spec),
+        "run_id": executor.run.id,
+        "created_at": datetime.now(UTC),
+    }
+    rows = [
+        {"id": digest(model, row["suite"], row["metric"], row["value"], row["count"])} | row | stamp for row in figures
+    ]
+    if new := [row for row in rows if row["id"] not in known]:
+        executor.run.start()
+        executor.lake.ledger.write("evals", new, run_id=executor.run.id, message=f"evaluate: {len(new)} figures")
+
+
+def _place(spec: EngineSpec) -> str:
+    return spec.engine if isinstance(spec, ScriptedSpec) else spec.model
+
+
+def oracle(name: Literal["nano"] | None) -> tuple[Score, dict[str, str]]:
+    """An oracle and, in the order to show them, which way each of its metrics is better. There is one so far.
+
+    Without one nothing is scored: a judge compares.
+    """
+    if name is None:
+        return (lambda prompt, answer: {}), {}
+    from nano.oracle import METRICS, score
+
+    return score, dict(METRICS)

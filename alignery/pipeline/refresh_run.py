@@ -1,0 +1,71 @@
+"""One refresh: the pipeline is run until the target of accepted instructions is reached."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+
+from alignery.config.preset import Preset
+from alignery.pipeline.executor import Executor, TaskRunner, run_inline
+from alignery.pipeline.model_resolution import resolve_models
+from alignery.pipeline.progress import StepProgress
+from alignery.pipeline.refresh import RefreshPipeline, held_out_of, open_engines, raise_first
+from alignery.pipeline.run import Run
+from tasks.budget import Budget
+from tasks.estimate import TOTAL, compared
+from warehouse import Lake
+from warehouse.query import estimates
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a refresh did. `saved` counts the requests that the lake already had the answers to."""
+
+    run_id: str
+    state: str  # finished | short
+    accepted: int
+    target: int
+    sent: int
+    saved: int
+    seconds: float
+    message: str | None  # why it stopped short
+    plan: str | None  # how the plan held that was made for it
+
+
+async def run_refresh(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> Summary:
+    """The refresh itself, with or without Prefect.
+
+    Raises:
+        EngineDown, RejectLimitExceeded: the run failed; what was finished is committed.
+    """
+    begun = time.monotonic()
+    preset = resolve_models(preset, lake)
+    budget = Budget(preset.line.max_tokens, preset.line.max_minutes)
+    async with open_engines(preset, budget) as engines:
+        with Run(lake, "refresh", preset) as run, StepProgress() as progress:
+            executor = Executor(lake, run, progress, runner, preset.line.reject_limit)
+            line = RefreshPipeline(preset, executor, engines, held_out_of(preset))
+            run.words = line.words()
+            with raise_first():
+                short = await line.walk()
+            summary = Summary(
+                run_id=run.id,
+                state="short" if short else "finished",
+                accepted=line.reached,
+                target=line.target,
+                sent=executor.tally.sent,
+                saved=executor.tally.saved,
+                seconds=round(time.monotonic() - begun, 1),
+                message=short,
+                plan=_held(preset, lake) if executor.tally.sent else None,
+            )
+            run.end(summary.state, asdict(summary), short)
+    return summary
+
+
+def _held(preset: Preset, lake: Lake) -> str | None:
+    """The newest plan of this configuration beside what was taken since, in half a sentence."""
+    if not (planned := estimates.newest(lake, preset.hash)):
+        return None
+    total = [row for row in estimates.estimate_vs_actual(lake, planned[0]["id"]) if row["step"] == TOTAL]
+    return compared(planned[-1], {row["figure"]: row["actual"] for row in total})

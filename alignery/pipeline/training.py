@@ -1,0 +1,255 @@
+"""Training: fine-tune on a published tag, each recipe in a process of its own, from the base or another's model."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from alignery.config.preset import Preset, PresetError
+from alignery.config.schema import PromptSource
+from alignery.errors import AligneryError
+from alignery.hashing import digest
+from alignery.pipeline.executor import TaskRunner, run_inline
+from alignery.pipeline.progress import stream
+from alignery.pipeline.refresh import clean
+from alignery.pipeline.run import Run
+from tasks.engines import TransformersSpec, VllmSpec
+from tasks.engines.identity import locate
+from tasks.step import Row
+from tasks.train.config import Settings
+from warehouse import Lake, LakeUsageError
+from warehouse.export.export import export
+from warehouse.export.selection import Selection
+from warehouse.query import status
+from warehouse.query.snapshots import release_of
+from warehouse.query.trained_on import leaking
+
+Spec = TransformersSpec | VllmSpec  # of a model that has weights here
+
+_LINE = 1 << 20  # bytes of a line that a training process may write
+
+_MISTAKE, _FAILURE = "error: ", "failed: "  # how `tasks.train` begins the sentence that says why it ended
+
+
+class TrainingStopped(AligneryError, RuntimeError):
+    """A training process failed."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model, and whether this run trained it or an earlier one had."""
+
+    recipe: str
+    path: Path
+    seconds: float
+    new: bool
+
+
+async def train_recipes(
+    preset: Preset, lake: Lake, home: Path, tag: str | None = None, *, runner: TaskRunner = run_inline
+) -> list[Trained]:
+    """The retraining itself, with or without Prefect. What was trained before, from the same, is not trained again.
+
+    Raises:
+        PresetError: the preset has no recipes, or its generator has no weights to train.
+        LakeUsageError: no such tag, its export is gone, or it holds prompts of evaluation sets that were named since.
+        TrainingStopped: a training process failed.
+    """
+    if preset.retrain is None:
+        raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
+    published, selection = _publication(lake, tag), await asyncio.to_thread(clean, preset)
+    specs: dict[str | None, Spec] = {None: base_spec(preset)}
+    trained = []
+    with Run(lake, "retrain", preset) as run:
+        for recipe in preset.retrain.order():
+            config = preset.retrain.given()[recipe]
+            job = TrainingJob(
+                recipe,
+                specs[preset.retrain.start_from.get(recipe)],
+                _settings(recipe, config, preset.words),
+                await asyncio.to_thread(_data, preset, lake, home, published, config.view, selection),
+                published,
+                preset.methods,
+            )
+            done = job.known(status.models(lake))
+            model = done or await job.train(lake, run, home, runner)
+            trained.append(Trained(recipe, Path(model["path"]), model["seconds"], new=done is None))
+            specs[recipe] = job.base.model_copy(update={"model": model["path"]})
+        run.end("finished", {t.recipe: str(t.path) for t in trained})
+    return trained
+
+
+def _settings(recipe: str, config: Settings, words: PromptSource) -> dict[str, Any]:
+    """What the training process is told; an Aligner is trained in the words of the preset."""
+    told = config.model_dump(mode="json")
+    return told | words.model_dump(mode="json") if recipe == "aligner" else told
+
+
+def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, selection: Selection) -> Path:
+    """The folder of the view's files, from the publication or, where that left the view out, from its snapshot."""
+    if (folder := Path(published["export_path"]) / "data" / view).is_dir():
+        if found := leaking(folder, lake.schema.shape(view), selection.leaked):
+            raise LakeUsageError(
+                f"{folder}: {found} rows to train on have prompts of evaluation sets that preset {preset.name} names "
+                "since they were published; run `alignery publish`, whose new tag leaves them out, and train on that"
+            )
+        return folder
+    release = release_of(lake, published["name"])
+    with Lake.open(lake.place, schema=lake.schema, snapshot=release.snapshot_id) as pinned:
+        place = home / "exports" / f"{release.tag}-{view}"
+        done = export(pinned, [view], place, release=release, licences=preset.by_model(), selection=selection)
+        return done.path / "data"
+
+
+def base_spec(preset: Preset) -> Spec:
+    """The generator, whose weights the recipes start from."""
+    spec = preset.spec("generator")
+    if not isinstance(spec, TransformersSpec | VllmSpec):
+        raise PresetError(
+            f"preset {preset.name}: models.generator: got engine {spec.engine!r}, which has no weights here; "
+            "retraining needs 'transformers' or 'vllm' and a model folder"
+        )
+    if spec.lora:
+        raise PresetError(
+            f"preset {preset.name}: models.generator.lora: got {spec.lora}, but retraining starts from a model's own "
+            "weights; merge the adapter (PEFT's merge_and_unload) and give the merged folder as model"
+        )
+    return spec
+
+
+def _weights(spec: Spec) -> str:
+    """The folder of the model's weights; a hub model that the user named is taken from the hub's cache, or fetched."""
+    place, is_folder = locate(spec.model)
+    if is_folder:
+        return place
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(place, revision=spec.revision)
+
+
+def _publication(lake: Lake, tag: str | None) -> Row:
+    tags = [row for row in status.tags(lake) if row["export_path"]]
+    if not tags:
+        raise LakeUsageError("nothing is published yet: run `alignery publish` first")
+    found = [row for row in tags if tag in (None, row["name"])]
+    if not found:
+        raise LakeUsageError(
+            f"no tag {tag!r} is published: there are {[row['name'] for row in tags]}; see `alignery status`"
+        )
+    published = found[-1]
+    if published["export_path"] is None:
+        name = published["name"]
+        raise LakeUsageError(
+            f"the tag {name} is not exported: run `alignery publish --tag {name}`, or name another tag"
+        )
+    if not Path(published["export_path"]).is_dir():
+        raise LakeUsageError(
+            f"the export of {published['name']} is gone from {published['export_path']}; publish it again"
+        )
+    return published
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    recipe: str
+    base: Spec
+    settings: Mapping[str, Any]
+    data: Path
+    published: Row
+    methods: Sequence[Path] = ()  # files of the preset that declare recipes
+
+    @property
+    def config(self) -> str:
+        return json.dumps(self.settings, sort_keys=True)
+
+    def known(self, models: list[Row]) -> Row | None:
+        """The model that this very job made before, if its folder is still there."""
+        mine = (self.recipe, self.config, self.published["content_hash"], self.base.identity())
+        for row in models:
+            if mine == (row["recipe"], row["config"], row["export_hash"], row["base_id"]):
+                return row if Path(row["path"]).is_dir() else None
+        return None
+
+    async def train(self, lake: Lake, run: Run, home: Path, runner: TaskRunner) -> Row:
+        key = digest(self.recipe, self.config, self.published["content_hash"], self.base.identity())
+        out = (home / "models" / f"{self.recipe}-{key[:12]}").resolve()
+        await asyncio.to_thread(run.start)
+        # A run that died after the training and before its row left the finished model there: it is taken as it is.
+        if not (out / "report.json").is_file():
+            await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
+        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        row = {
+            "id": self.base.model_copy(update={"model": str(out)}).identity(),
+            "path": str(out),
+            "base_id": self.base.identity(),
+            "base_path": str(self.base.model),
+            "recipe": self.recipe,
+            "view": self.settings["view"],
+            "tag": self.published["name"],
+            "export_hash": self.published["content_hash"],
+            "config": self.config,
+            "metrics": json.dumps(report),
+            "seconds": report["seconds"],
+            "run_id": run.id,
+            "created_at": datetime.now(UTC),
+        }
+        await asyncio.to_thread(lake.ledger.write, "models", [row], run_id=run.id, message=f"retrain: {self.recipe}")
+        return row
+
+    async def _process(self, out: Path) -> None:
+        arguments = [
+            "--data",
+            str(self.data),
+            "--model",
+            await asyncio.to_thread(_weights, self.base),
+            "--out",
+            str(out),
+        ]
+        # -P: a folder `tasks` where the user stands is not ours. Its words go to standard error, results to ours.
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments, "--config", self.config),
+            *(text for file in self.methods for text in ("--method", str(file))),
+            "--with-parent",
+            stdout=shown.fileno() if (shown := stream()) is sys.stderr else asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            limit=_LINE,
+        )
+        try:
+            error = await _relayed(process.stderr)
+            code = await process.wait()
+        except asyncio.CancelledError:
+            process.terminate()
+            await process.wait()
+            raise
+        if code:
+            raise _stopped(self.recipe, self.data, code, error)
+
+
+async def _relayed(piped: asyncio.StreamReader | None) -> str:
+    """Pass on what the process writes to standard error, but for the line that says why it ended: that is returned."""
+    error, progress = "", stream()
+    async for line in piped or ():  # type: ignore[union-attr]  # it is piped
+        text = line.decode("utf-8", errors="replace")
+        if text.startswith((_MISTAKE, _FAILURE)):
+            error = text.strip()
+        else:
+            progress.write(text)
+    return error
+
+
+def _stopped(recipe: str, data: Path, code: int, error: str) -> AligneryError:
+    words = f"training {recipe} on {data}: "
+    if error.startswith(_MISTAKE):
+        return PresetError(words + error.removeprefix(_MISTAKE))
+    if error:
+        return TrainingStopped(words + error.removeprefix(_FAILURE))
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    return TrainingStopped(
+        f"{words}the process {how}; its own words stand above, and the same command goes on from there"
+    )

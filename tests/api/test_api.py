@@ -1,0 +1,124 @@
+"""`import alignery`: what a script and a notebook can do, on the embedded model and without Prefect."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import alignery
+
+SMALL = {"max_tokens": 48}
+PRESET: dict[str, Any] = {
+    "words": {"variant": "nano"},
+    "models": {"generator": {"engine": "transformers", "model": "alignery:nano/checkpoint", "threads": 1}},
+    "line": {
+        "self_instruct": {"accept": 4, "max_candidates": 400, "count": 1, "sampling": {"max_tokens": 32}},
+        "respond": {"sampling": SMALL},
+        "constitutional": {"rounds": 1, "sampling": SMALL},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of a lake that a notebook filled: `refresh` was called in a running event loop."""
+    home = tmp_path_factory.mktemp("api") / "lake"
+
+    async def cell() -> None:
+        done = alignery.refresh(PRESET, home)
+        assert (done.state, done.accepted) == ("finished", 4)
+
+    asyncio.run(cell())
+    return home
+
+
+def test_the_public_names_are_these_and_each_is_there() -> None:
+    runs = ["refresh", "publish", "retrain", "evaluate", "plan"]
+    types = ["Method", "MethodConfig", "Stage", "Step", "Context", "Sampling", "Library", "Row", "Recipe", "recipes"]
+    types += ["Column", "Table", "Shape", "INSTRUCTION_ID", "RESPONSE_ID", "Rejected", "ParseError"]
+    types += ["AligneryError", "UsageError", "Preset", "OpenLake"]
+    assert set(alignery.__all__) == {"open_lake", "load_preset", *runs, *(f"a{run}" for run in runs), *types}
+    for name in alignery.__all__:
+        assert getattr(alignery, name).__doc__ or name in ("INSTRUCTION_ID", "RESPONSE_ID", "Row")
+    for run in runs:
+        assert (
+            inspect.signature(getattr(alignery, run)).parameters
+            == inspect.signature(getattr(alignery, f"a{run}")).parameters
+        )
+    with pytest.raises(AttributeError, match="no attribute 'refesh'; its names are"):
+        _ = alignery.refesh
+    assert (Path(alignery.__file__).parent / "py.typed").is_file()
+
+
+def test_importing_it_imports_nothing_heavy() -> None:
+    code = "import sys, alignery; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not loaded & {"torch", "prefect", "duckdb", "pyarrow", "pydantic", "tasks", "warehouse"}
+
+
+def test_a_lake_is_read_as_arrow_and_pandas_and_traced(home: Path) -> None:
+    with alignery.open_lake(home) as lake:
+        rows = lake.sql("SELECT id, text FROM responses WHERE length(text) > ?", [0]).to_pylist()
+        assert len(rows) == len(lake.pandas("FROM responses")) == 4
+        assert {row["step"] for row in lake.funnel()} >= {"self_instruct.generate", "respond.answer"}
+        found = lake.trace(rows[0]["id"])
+        assert [node["label"] for node in found["nodes"] if node["relation"] == "itself"] == ["answer"]
+        assert {"responses", "funnel"} <= {row["name"] for row in lake.tables()}
+        assert len(lake.show("instructions", 2)) == 2
+        with pytest.raises(alignery.AligneryError, match="expected one SELECT"):
+            lake.sql("DELETE FROM responses")
+        with pytest.raises(alignery.UsageError, match=r"pip install polars|no polars"):
+            lake.polars("FROM responses")
+
+
+def test_a_second_run_sends_nothing_and_awaits_in_the_callers_loop(
+    home: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = asyncio.run(alignery.arefresh(PRESET, home))
+    assert (done.sent, done.accepted) == (0, 4)
+    assert capfd.readouterr() == ("", ""), "quiet by default"
+    alignery.refresh(PRESET, home, progress=True)
+    assert "respond.answer" in capfd.readouterr().err
+
+
+def test_two_at_once_take_turns_or_say_who_is_at_work(home: Path) -> None:
+    async def both() -> list[Any]:
+        return await asyncio.gather(*(alignery.arefresh(PRESET, home) for _ in range(2)))
+
+    assert [done.sent for done in asyncio.run(both())] == [0, 0]
+
+
+def test_a_tag_is_published_and_exported_and_read_as_it_was(home: Path, tmp_path: Path) -> None:
+    done = alignery.publish(PRESET, home)
+    assert (done.tag, done.created) == ("v1", True)
+    with alignery.open_lake(home, at="v1") as lake:
+        assert len(lake.show("tags", 9)) == 0, "as it was before the tag"
+    with alignery.open_lake(home) as lake:
+        exported = lake.export("sft", tmp_path / "sft", tag="v1")
+    assert sum(exported.rows["sft"].values()) == done.rows["sft"] > 0
+    assert (tmp_path / "sft/README.md").is_file()
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda home: alignery.load_preset("nope"), "no preset 'nope'"),
+        (lambda home: alignery.load_preset({"line": {"self_instruct": {"acept": 1}}}), "mend it to accept"),
+        (lambda home: alignery.open_lake(home / "none"), "there is no lake"),
+        (lambda home: alignery.refresh({"models": PRESET["models"], "line": {}}, home), "brings instructions"),
+        (lambda home: alignery.retrain(PRESET, home), "got no 'retrain' section"),
+        (lambda home: alignery.evaluate(PRESET, home), "got no 'evaluate' section"),
+    ],
+)
+def test_a_mistake_is_one_sentence(call: Any, told: str, tmp_path: Path) -> None:
+    with pytest.raises(alignery.UsageError, match=told) as error:
+        call(tmp_path)
+    assert "\n" not in str(error.value)
