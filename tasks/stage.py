@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from alignery.declarations import Shape, Table
 from alignery.hashing import digest
 from prompts import Library
 from tasks.filters.contamination import Contamination
-from tasks.methods.base import MethodConfig
 from tasks.step import Row, Step
 from tasks.train.config import Recipe
 
@@ -119,7 +120,7 @@ class Method:
     """
 
     name: str
-    config: type[MethodConfig]
+    config: type[BaseModel]
     stages: Callable[[Library, Any, Context], Sequence[Stage]]
     models: tuple[str, ...] = (GENERATOR,)
     named_models: Callable[[Any], Iterable[str]] = no_models

@@ -16,7 +16,6 @@ from alignery.validation import Filled
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.evaluate.judge import Config as Judge
-from tasks.methods.base import MethodConfig
 from tasks.methods.registry import Methods
 from tasks.train.config import Settings
 from warehouse import LakeLocation
@@ -104,7 +103,7 @@ class Line(Strict):
     methods: ClassVar[Methods]
 
     @property
-    def configs(self) -> dict[str, MethodConfig]:
+    def configs(self) -> dict[str, BaseModel]:
         """The settings of the methods that are run."""
         found = {method.name: getattr(self, method.name) for method in self.methods}
         return {name: config for name, config in found.items() if config is not None}

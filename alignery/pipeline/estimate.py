@@ -278,9 +278,9 @@ def _writings(
     for rounds in line.writing.rounds:
         step, config = rounds.step, rounds.config
         found[step] = Writing(
-            wanted=max(0, config.accept - len(rounds.accepted)),
+            wanted=max(0, rounds.accept - len(rounds.accepted)),
             requests=config.requests_per_round,
-            left=config.max_candidates - rounds.candidates + probe.skipped[step],
+            left=rounds.max_candidates - rounds.candidates + probe.skipped[step],
             candidates=judged[step][0],
             kept=judged[step][1],
         )

@@ -217,7 +217,7 @@ class Executor:
 
     async def _asked(self, ask: Request, found: CacheHit, keep: Callable[[Outcome], None]) -> list[Row]:
         """Ask for one row for real; each call is kept as soon as it is answered, the last one with its records."""
-        await self._begin()
+        await self.begin()
         heard = Outcome(ask.step, ask.fingerprint)
 
         def answered(attempt: Row) -> None:
@@ -238,7 +238,7 @@ class Executor:
         self._check(ask.step.name)
         return heard.records
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
         """The run is in the lake before anything is sent in its name."""
         if not self.run.started:
             self._begun = self._begun or asyncio.create_task(asyncio.to_thread(self.run.start))

@@ -54,6 +54,9 @@ class GraphRunner:
             name, row = passed.pop()
             for stage in self.graph.successors[name]:
                 taken = stage.take(row)
+                if stage.provides in row.get("given", ()):  # the row brought it along
+                    passed.append((stage.name, taken))
+                    continue
                 if stage.when(taken):
                     due.append((stage, taken))
                     continue

@@ -60,7 +60,8 @@ class RefreshPipeline:
         if stage.name in writers:
             return [writers[stage.after]] if stage.after else []
         names = self.graph.predecessors[stage.name]
-        return [next(iter(writers.values())) if name == SOURCE else self.graph.by_name[name] for name in names]
+        first = list(writers.values())[:1]
+        return [stage for name in names for stage in (first if name == SOURCE else [self.graph.by_name[name]])]
 
     def words(self) -> list[Row]:
         """What this line may say, for the `prompts` table: each prompt, principle, type, seed, rule and exemplar."""
@@ -79,23 +80,23 @@ class RefreshPipeline:
                 group.create_task(self._walk_chunk(chunk))
         if self.executor.spent:
             return f"stopped at its budget: {self.executor.spent}; run the same command again to go on from here"
-        short = [rounds.short for rounds in self.writing.rounds if rounds.short]
+        short = [source.short for source in self.writing.all if source.short]
         return f"stopped short: {'; '.join(short)}" if short else None
 
     @property
     def accepted(self) -> list[Row]:
         """Every accepted instruction: id, topic, text and question_type."""
-        return [row for rounds in self.writing.rounds for row in rounds.accepted]
+        return [row for source in self.writing.all for row in source.accepted]
 
     @property
     def target(self) -> int:
         """How many accepted instructions there should be."""
-        return sum(rounds.config.accept for rounds in self.writing.rounds)
+        return sum(source.target for source in self.writing.all)
 
     @property
     def reached(self) -> int:
         """How many of the target there are."""
-        return sum(min(len(rounds.accepted), rounds.config.accept) for rounds in self.writing.rounds)
+        return sum(source.reached for source in self.writing.all)
 
     @property
     def rows_in_flight(self) -> int:

@@ -59,7 +59,8 @@ async def run_refresh(preset: Preset, lake: Lake, *, runner: TaskRunner = run_in
                 message=short,
                 plan=_held(preset, lake) if executor.tally.sent else None,
             )
-            run.end(summary.state, asdict(summary), short)
+            own = {"sources": line.writing.own.totals()} if line.writing.own else {}
+            run.end(summary.state, asdict(summary) | own, short)
     return summary
 
 

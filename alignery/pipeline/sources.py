@@ -1,4 +1,4 @@
-"""The writing of instructions, round by round: Self-Instruct's, then the questions of topic-guided red-teaming.
+"""The sources of instructions: a user's own data, then Self-Instruct, then the questions of red-teaming.
 
 Several rounds are on their way at once. Each asks with what was accepted some rounds before, and they are gated in
 their order, so that what is asked and what is accepted does not depend on who answers first.
@@ -15,16 +15,20 @@ from itertools import chain
 
 from alignery.config.schema import Line
 from alignery.pipeline.executor import Executor
+from alignery.pipeline.own_data import OwnData
 from prompts import Library, QuestionType
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
+from tasks.methods.base import New
+from tasks.methods.prompts.method import Entry
 from tasks.methods.red_team import method as red_team
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.step import Row, Step
-from warehouse.query import status
+from warehouse.query import estimates, status
 
 Gate = Callable[[Sequence[Row]], Sequence[Row]]
+Ask = Callable[[int, Sequence[Row]], list[Row]]
 Chunks = asyncio.Queue[list[Row] | None]
 _KEPT = ("id", "topic", "text", "question_type")
 
@@ -35,6 +39,8 @@ class Source:
 
     Args:
         name: where its settings stand in a preset.
+        accept: how many are to be accepted in all.
+        max_candidates: how many may be written for that.
         ask: (round, instructions accepted by then) → its requests; none when there is nothing left to ask for.
         gate: judges the candidates of a round.
         allowed: whether an accepted instruction may be walked on from.
@@ -43,6 +49,8 @@ class Source:
     name: str
     step: Step
     config: self_instruct.Config | red_team.Config
+    accept: int
+    max_candidates: int
     executor: Executor
     engine: Engine
     ask: Callable[[int, Sequence[Row]], list[Row]]
@@ -58,8 +66,8 @@ class Source:
         rounds: deque[asyncio.Task[list[Row]]] = deque()  # on their way, the oldest first
         counts = [0]  # accepted after each round, from before the first
         yielded = asked = 0
-        while yielded < config.accept:
-            ready = self.accepted[yielded : min(yielded + size, config.accept)]
+        while yielded < self.accept:
+            ready = self.accepted[yielded : min(yielded + size, self.accept)]
             while self._wants(len(rounds)):
                 # From what was accepted when the rounds that are on their way now were not yet asked.
                 pool = self.accepted[: counts[max(0, asked + 1 - config.rounds_in_flight)]]
@@ -69,7 +77,7 @@ class Source:
                 before = rounds[-1] if rounds else None
                 rounds.append(group.create_task(self._ask_round(requests, before)))
                 asked += 1
-            if len(ready) == size or (ready and (not rounds or len(self.accepted) >= config.accept)):
+            if len(ready) == size or (ready and (not rounds or len(self.accepted) >= self.accept)):
                 yielded += len(ready)
                 await chunks.put([self_instruct.instruction_row(record) for record in ready])
             elif rounds:
@@ -79,11 +87,19 @@ class Source:
                 break
 
     @property
+    def target(self) -> int:
+        return self.accept
+
+    @property
+    def reached(self) -> int:
+        return min(len(self.accepted), self.accept)
+
+    @property
     def short(self) -> str | None:
         """What is missing to the target, if anything."""
-        if len(self.accepted) >= self.config.accept:
+        if len(self.accepted) >= self.accept:
             return None
-        found = f"{len(self.accepted)} of {self.config.accept} {self.name} instructions accepted out of"
+        found = f"{len(self.accepted)} of {self.accept} {self.name} instructions accepted out of"
         more = f"line.{self.name}.max_candidates ({self.config.max_candidates})"
         if self._exhausted:
             more = f"line.{self.name}.topics.requests_per_type, for every pair of type and topic was asked for"
@@ -97,8 +113,8 @@ class Source:
             not self._exhausted
             and on_their_way < config.rounds_in_flight
             and self.executor.may_ask(self.step)
-            and len(self.accepted) + brought < config.accept
-            and self.candidates + brought < config.max_candidates
+            and len(self.accepted) + brought < self.accept
+            and self.candidates + brought < self.max_candidates
         )
 
     async def _ask_round(self, requests: list[Row], before: asyncio.Task[list[Row]] | None) -> list[Row]:
@@ -121,7 +137,7 @@ class Source:
 
 
 class Sources:
-    """All writers of a line, one after the other; topics are written beside the first of them."""
+    """All sources of a line, one after the other; red-teaming's topics are written beside the first of them."""
 
     def __init__(
         self, line: Line, library: Library, executor: Executor, engine: Engine, contamination: Contamination
@@ -133,25 +149,50 @@ class Sources:
         self.types: list[QuestionType] = library.question_types() if line.red_team else []
         self.bare = line.instances is not None
         self._pool = RougePool()
+        # What Self-Instruct refuses, and how near is too near, holds for all; its defaults, where it is not run.
+        self._gating = line.self_instruct or self_instruct.Config.model_validate({})
         written = line.methods.stages(line.configs, library, source=True)
         self.stages = {stage.name: stage for stages in written for stage in stages}
         self.topics = self.stages["red_team.topics"].step if line.red_team else None
-        self.instructions = self._instructions()
+        self.own = self._own_data(line.prompts.root) if line.prompts else None
+        self.instructions = self._instructions(line.self_instruct) if line.self_instruct else None
         self.questions = self._questions(line.red_team) if line.red_team else None
-        self.rounds = [rounds for rounds in (self.instructions, self.questions) if rounds]
+        self.rounds = [rounds for rounds in (self.instructions, self.questions) if rounds]  # written by a model
+        self.all: list[Source | OwnData] = [*([self.own] if self.own else []), *self.rounds]
 
     async def write(self, chunks: Chunks, group: asyncio.TaskGroup) -> None:
-        """Put chunks of what every writer brings, and None at the end."""
+        """Put chunks of what every source brings, and None at the end."""
         topics = group.create_task(self._write_topics())
-        await asyncio.to_thread(self._fill_pool)
-        await self.rounds[0].write(chunks, self._line.chunk, group)
-        self.hints = await topics
-        for rounds in self.rounds[1:]:
-            await rounds.write(chunks, self._line.chunk, group)
+        if self._is_gated:
+            await asyncio.to_thread(self._fill_pool)
+        for source in self.all:
+            if source is self.questions:
+                self.hints = await topics
+            await source.write(chunks, self._line.chunk, group)
+        await topics
         await chunks.put(None)
 
-    def _instructions(self) -> Source:
-        config = self._line.self_instruct
+    @property
+    def _is_gated(self) -> bool:
+        """Whether anything is compared with what is there."""
+        return bool(self.rounds) or any(entry.gate for entry in (self._line.prompts.root if self._line.prompts else ()))
+
+    def _own_data(self, entries: Sequence[Entry]) -> OwnData:
+        def judge(records: Sequence[Row], gated: bool) -> Sequence[Row]:
+            if gated:
+                return self_instruct.gate(records, self._pool, self._gating, self._contamination)
+            return [self._only_clean(record) for record in records]
+
+        template = self._library.prompt("aligner/correct").hash
+        return OwnData(entries, self._executor, judge, self._allowed, template)
+
+    def _only_clean(self, record: Row) -> Row:
+        reason = self._contamination.reason(record["text"])
+        if reason is None and self._is_gated:
+            self._pool.add(record["text"])
+        return record | {"state": "rejected" if reason else "accepted", "reason": reason}
+
+    def _instructions(self, config: self_instruct.Config) -> Source:
         step = self.stages["self_instruct.generate"].step
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
@@ -160,7 +201,7 @@ class Sources:
             return rows
 
         gate = partial(self_instruct.gate, pool=self._pool, config=config, contamination=self._contamination)
-        return Source("self_instruct", step, config, self._executor, self._engine, ask, gate, self._allowed)
+        return self._source("self_instruct", step, config, ask, gate)
 
     def _questions(self, config: red_team.Config) -> Source:
         step = self.stages["red_team.questions"].step
@@ -168,9 +209,17 @@ class Sources:
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return red_team.question_requests(self.types, self.hints, config, round, accepted)
 
-        gates = self._line.self_instruct
-        gate = partial(red_team.gate_questions, pool=self._pool, config=gates, contamination=self._contamination)
-        return Source("red_team", step, config, self._executor, self._engine, ask, gate, self._allowed)
+        gate = partial(red_team.gate_questions, pool=self._pool, config=self._gating, contamination=self._contamination)
+        return self._source("red_team", step, config, ask, gate)
+
+    def _source(
+        self, name: str, step: Step, config: self_instruct.Config | red_team.Config, ask: Ask, gate: Gate
+    ) -> Source:
+        accept, most = config.accept, config.max_candidates
+        if isinstance(accept, New):  # beside what the runs that finished have brought
+            candidates, kept = estimates.written(self._executor.lake, step.table, step.fingerprint(self._engine))
+            accept, most = kept + accept.new, candidates + most
+        return Source(name, step, config, accept, most, self._executor, self._engine, ask, gate, self._allowed)
 
     def _allowed(self, record: Row) -> bool:
         """Looked at again, for an evaluation prompt may have come after an instruction was accepted."""

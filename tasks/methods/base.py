@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tasks.engines import Sampling
 
@@ -21,6 +21,17 @@ class MethodConfig(BaseModel):
     @classmethod
     def _over_the_default(cls, value: Any) -> Any:
         return asdict(cls.model_fields["sampling"].default) | value if isinstance(value, dict) else value
+
+
+class New(BaseModel):
+    """So many more in each run that finishes, in place of so many in all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    new: int = Field(ge=1)
+
+
+Accept = Annotated[int, Field(ge=1)] | New  # how many accepted instructions there are to be
 
 
 class AnswerConfig(MethodConfig):

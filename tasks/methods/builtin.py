@@ -6,6 +6,7 @@ from tasks.methods.aligner.method import method as aligner
 from tasks.methods.compare.method import method as compare
 from tasks.methods.constitutional.method import method as constitutional
 from tasks.methods.instances.method import method as instances
+from tasks.methods.prompts.method import method as prompts
 from tasks.methods.rate.method import method as rate
 from tasks.methods.red_team.method import method as red_team
 from tasks.methods.respond.method import method as respond
@@ -15,6 +16,7 @@ from tasks.methods.squad.method import method as squad
 from tasks.methods.verbose.method import method as verbose
 
 METHODS = (
+    prompts,
     self_instruct,
     red_team,
     instances,

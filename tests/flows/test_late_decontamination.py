@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from alignery.config.preset import load
+from alignery.config.preset import PresetError, load
 from alignery.config.schema import EvaluationSet
 from alignery.pipeline.publication import tag_and_export
 from alignery.pipeline.refresh import clean
 from alignery.pipeline.training import TrainingStopped, _data, _stopped
-from flows.retrain import PresetError
 from warehouse import Lake, LakeUsageError
 from warehouse.query import status
 

@@ -46,6 +46,16 @@ def gated(lake: Lake, table: str, fingerprint: str) -> tuple[int, int]:
     return found["written"], found["kept"]
 
 
+def written(lake: Lake, table: str, fingerprint: str) -> tuple[int, int]:
+    """The same of runs that finished: what a run that is to bring more starts from."""
+    (found,) = lake.rows(
+        f"SELECT count(*) AS written, count(*) FILTER (state = 'accepted') AS kept FROM {table}"
+        f" SEMI JOIN (SELECT id FROM attempts WHERE fingerprint = {quoted(fingerprint)}) a ON a.id = attempt_id"
+        f" SEMI JOIN (SELECT id FROM runs WHERE state = 'finished') r ON r.id = {table}.run_id"
+    )
+    return found["written"], found["kept"]
+
+
 def requests(lake: Lake, model: str) -> list[tuple[float, float, float]]:
     """A model's newest requests: reply tokens, requests on their way meanwhile (their mean), seconds."""
     found = lake.rows(

@@ -26,7 +26,7 @@ from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import words
 from tasks.filters.rouge import RougePool
-from tasks.methods.base import MethodConfig
+from tasks.methods.base import Accept, MethodConfig
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.methods.self_instruct.method import draw, instruction_row, numbered, numbered_items, pick
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage, prompt_row
@@ -63,7 +63,7 @@ class Config(MethodConfig):
     count: int = Field(20, ge=1)  # hints of a request, each for one question; paper: 20
     seed_exemplars: int = Field(5, ge=1)  # paper: 5, and one more for each new one that is not there yet (ours)
     new_exemplars: int = Field(5, ge=0)  # paper: 5
-    accept: int = Field(2000, ge=1)  # accepted questions; our choice (paper: 99,121)
+    accept: Accept = 2000  # accepted questions; our choice (paper: 99,121)
     max_candidates: int = Field(20000, ge=1)  # asked for before the run stops short of `accept`; our choice
     requests_per_round: int = Field(16, ge=1)  # our choice
     rounds_in_flight: int = Field(2, ge=1)  # a round's exemplars come from those before these; our choice

@@ -28,7 +28,7 @@ from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import instruction_fault
 from tasks.filters.rouge import RougePool
-from tasks.methods.base import MethodConfig
+from tasks.methods.base import Accept, MethodConfig
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage
 from tasks.step import ParseError, Row, Step
 
@@ -55,7 +55,7 @@ class Config(MethodConfig):
     openings: tuple[str, ...] = ("Write a program",)  # paper: the same opening
     ascii_start: bool = True  # paper: English only; turn it off for other languages
     rouge_l: float = Field(0.7, gt=0, le=1)  # paper: 0.7; as in its code, exactly 0.7 is still accepted
-    accept: int = Field(5000, ge=1)  # accepted instructions; our choice (paper: 52,445)
+    accept: Accept = 5000  # accepted instructions; our choice (paper: 52,445)
     max_candidates: int = Field(20000, ge=1)  # written before the run stops short of `accept`; our choice
     requests_per_round: int = Field(64, ge=1)  # our choice (paper: 5)
     rounds_in_flight: int = Field(2, ge=1)  # a round's exemplars come from those before these; our choice (paper: 1)
@@ -73,7 +73,7 @@ INSTRUCTIONS = Table(
         Column.text("request_id", "the request that asked for it, shared by the candidates of one reply").optional,
         Column.text("topic", "topic it was asked under").shown,
         Column.text("text", "the instruction"),
-        Column.text("origin", "seed, self_instruct or red_team").shown,
+        Column.text("origin", "seed, self_instruct, red_team, or the name of your own data").shown,
         Column.text("state", "accepted or rejected").shown,
         Column.text("reason", "why it was rejected; null when accepted").optional.shown,
         Column.real("similarity", "highest ROUGE-L F against the pool", "0 to 1").optional,
@@ -82,6 +82,8 @@ INSTRUCTIONS = Table(
         Column.text(
             "question_type", "the type of question it was asked as (red_team); null elsewhere, before version 3"
         ).optional.shown,
+        Column.text("source", "the file or lake that it was read from (prompts); null where a model wrote it").optional,
+        Column.integer("source_row", "its row there, from 1").optional,
     ),
     gate="{origin}.gate",
 )

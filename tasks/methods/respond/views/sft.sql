@@ -5,7 +5,8 @@
 -- wrote the older ones: another model, prompt or sampling.
 --
 -- A prompt is in `sft` or in `preferences`, never in both: a hash of its text decides, one half each, so
--- the split is stable, and the same words under two instruction ids fall on the same side.
+-- the split is stable, and the same words under two instruction ids fall on the same side. A prompt with a pair that
+-- a user brought is in `preferences`.
 WITH answers AS (
     SELECT
         r.id, 'principled' AS source, i.text AS prompt, r.text AS answer, r.instruction_id, i.topic,
@@ -23,5 +24,9 @@ SELECT
     [{'role': 'user', 'content': prompt}, {'role': 'assistant', 'content': answer}] AS messages,
     id, source, instruction_id, topic, attempt_id, run_id, created_at, snapshot_id
 FROM answers
+ANTI JOIN (
+    SELECT i.text AS prompt FROM comparisons c JOIN instructions i ON i.id = c.instruction_id
+    WHERE c.principle_id = 'given'
+) USING (prompt)
 WHERE md5_number_lower(prompt) % 2 = 0
 QUALIFY row_number() OVER (PARTITION BY prompt, source ORDER BY snapshot_id DESC, created_at DESC, id) = 1

@@ -1,0 +1,177 @@
+"""A user's own data as a source of instructions: read in batches, judged, committed, and handed on chunk by chunk.
+
+What the lake has keeps its verdict, so a run that is repeated reads the data again and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from alignery.hashing import digest
+from alignery.pipeline.executor import Executor
+from tasks import datafiles
+from tasks.datafiles import DataRow
+from tasks.methods.prompts import method as prompts
+from tasks.methods.prompts.method import Entry
+from tasks.step import Row
+from warehouse import Lake, LakeUsageError
+from warehouse.ledger import Batch
+from warehouse.query.snapshots import resolve
+
+BATCH = 4096  # rows that are read, judged and committed at once; our choice
+STEP = "prompts.read"
+Chunks = asyncio.Queue[list[Row] | None]
+
+
+@dataclass
+class Counts:
+    """What was read of one entry: it stands in the run's totals."""
+
+    origin: str
+    source: str
+    sha256: str  # of the bytes that were read; of a lake, its snapshot
+    read: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    new: int = 0  # rows that the lake did not have
+
+
+class OwnData:
+    """All entries of `line.prompts`, one after the other.
+
+    Args:
+        judge: judges candidates as the other sources' are; for entries without a gate, only contamination.
+        template: the hash of the words that corrections are asked in.
+    """
+
+    name = "prompts"
+    short = None  # it has no target that it could miss
+
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        executor: Executor,
+        judge: Callable[[Sequence[Row], bool], Sequence[Row]],
+        allowed: Callable[[Row], bool],
+        template: str,
+    ) -> None:
+        self._entries, self._executor = entries, executor
+        self._judge, self._allowed, self._template = judge, allowed, template
+        self.accepted: list[Row] = []  # none is kept: there may be millions
+        self.counts: list[Counts] = []
+
+    @property
+    def target(self) -> int:
+        return self.reached
+
+    @property
+    def reached(self) -> int:
+        return sum(one.accepted for one in self.counts)
+
+    async def write(self, chunks: Chunks, size: int, group: asyncio.TaskGroup) -> None:
+        """Put chunks of rows with which the stages start."""
+        for entry in self._entries:
+            await self._write(entry, chunks, size)
+
+    async def _write(self, entry: Entry, chunks: Chunks, size: int) -> None:
+        with ExitStack() as stack:
+            counts, rows = await asyncio.to_thread(self._open, entry, stack)
+            self.counts.append(counts)
+            seen: set[bytes] = set()
+            batches = prompts.batches(rows, BATCH)
+            while batch := await asyncio.to_thread(next, batches, None):
+                started = await self._taken_in(entry, batch, counts, seen)
+                for first in range(0, len(started), size):
+                    if self._executor.spent:
+                        return
+                    await chunks.put(started[first : first + size])
+
+    def _open(self, entry: Entry, stack: ExitStack) -> tuple[Counts, Iterator[DataRow]]:
+        if entry.path:
+            found = Counts(entry.name, str(entry.path), datafiles.content_hash(entry.path))
+            return found, datafiles.read_rows(entry.path, entry.columns)
+        with Lake.open(entry.lake, read_only=True) as now:  # type: ignore[arg-type]  # one of the two is given
+            snapshot = resolve(now, entry.tag) if entry.tag else now.snapshot()
+            place = now.place
+        lake = stack.enter_context(Lake.open(place, snapshot=snapshot))
+        there = [column["name"] for column in lake.columns(entry.table)]
+        if missing := [column for column in entry.columns if column not in there]:
+            raise LakeUsageError(f"{place}: {entry.table} has no column {missing[0]!r}; it has {there}")
+        return Counts(entry.name, f"{place} {entry.table}", f"snapshot {snapshot}"), _of_lake(lake, entry)
+
+    async def _taken_in(self, entry: Entry, batch: Sequence[DataRow], counts: Counts, seen: set[bytes]) -> list[Row]:
+        """Judge and commit what of a batch is new; returns the rows with which the stages start."""
+        read = [(row, prompts.instruction(row, entry)) for row in batch]
+        counts.read += len(read)
+        once = []
+        for row, record in read:  # the same words twice are one instruction
+            mark = bytes.fromhex(record["id"])
+            if mark not in seen:
+                seen.add(mark)
+                once.append((row, record))
+        ledger = self._executor.lake.ledger
+        known = {
+            record["id"]: record
+            for record in await asyncio.to_thread(ledger.records, "instructions", [r["work_key"] for _, r in once])
+        }
+        fresh = [record for _, record in once if record["id"] not in known and not record["reason"]]
+        judged = {one["id"]: one for one in await asyncio.to_thread(self._judge, fresh, entry.gate)}
+        final = [(row, known.get(record["id"]) or judged.get(record["id"], record)) for row, record in once]
+        return await self._committed(entry, final, known, counts)
+
+    async def _committed(
+        self, entry: Entry, final: Sequence[tuple[DataRow, Row]], known: Mapping[str, Row], counts: Counts
+    ) -> list[Row]:
+        records: dict[str, list[Row]] = {"instructions": []}
+        started = []
+        now = datetime.now(UTC)
+        for row, record in final:
+            if record["id"] not in known:
+                records["instructions"].append(record | {"created_at": now})
+            if record["state"] != "accepted":
+                counts.rejected += 1
+                continue
+            counts.accepted += 1
+            brought = prompts.companions(row, entry, record, self._template)
+            for table, rows in brought.items():
+                records.setdefault(table, []).extend(one | {"created_at": now} for one in rows)
+            if self._allowed(record):
+                started.append(prompts.start_row(record, brought))
+        counts.new += len(records["instructions"])
+        if await asyncio.to_thread(self._has_new, records):
+            await self._executor.begin()
+            batch = Batch(STEP, digest(STEP, entry.name), {name: rows for name, rows in records.items() if rows}, [])
+            run_id = self._executor.run.id
+            await asyncio.to_thread(self._executor.lake.ledger.append_batches, [batch], run_id=run_id)
+        return started
+
+    def _has_new(self, records: Mapping[str, Sequence[Row]]) -> bool:
+        """Whether the lake lacks any of them."""
+        ledger = self._executor.lake.ledger
+        return any(
+            len(ledger.records(table, [row["work_key"] for row in rows])) < len({row["id"] for row in rows})
+            for table, rows in records.items()
+            if rows
+        )
+
+    def totals(self) -> list[dict[str, Any]]:
+        """What was read, entry by entry."""
+        return [asdict(one) for one in self.counts]
+
+
+def _of_lake(lake: Lake, entry: Entry) -> Iterator[DataRow]:
+    columns = ", ".join(f'"{column}"' for column in entry.columns)
+    where = f"{entry.lake} {entry.tag or ''}".strip()
+    accepted = "state" in {column["name"] for column in lake.columns(entry.table)}
+    only = " WHERE state = 'accepted'" if accepted else ""
+    with lake.query(f"SELECT {columns} FROM {entry.table}{only} ORDER BY id") as cursor:
+        number = 0
+        for batch in cursor.to_arrow_reader(BATCH):
+            for values in batch.to_pylist():
+                number += 1
+                yield DataRow(where, number, values)

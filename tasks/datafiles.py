@@ -1,0 +1,207 @@
+"""Rows of a user's data files, streamed: JSON Lines, CSV, Parquet, a folder of such shards, or a `datasets` folder.
+
+A row that cannot be read is handed on as such, with its number and what is wrong; only a file that is none is an error.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignery.errors import UsageError
+from alignery.untrusted import excerpt
+
+LONGEST = 16 << 20  # bytes of a line; our choice
+_BATCH = 8192  # rows of a Parquet file or data set that are read at once
+_BLOCK = 1 << 20
+
+
+class DataFileError(UsageError):
+    """A data file cannot be read, or lacks a column; the message names the file and the fix."""
+
+
+@dataclass(frozen=True)
+class DataRow:
+    """One row of a file: its values by column; or, where it cannot be read, what stands there and why."""
+
+    file: str  # the file's name
+    number: int  # from 1; of a line, in JSON Lines and CSV
+    values: dict[str, Any]
+    fault: str | None = None
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
+    """The rows of a file or folder, shard by shard in the order of their names.
+
+    Args:
+        columns: those that are wanted.
+
+    Raises:
+        DataFileError: it is not there, is of no known kind, or a table in it lacks a column.
+    """
+    if _is_dataset(path):
+        yield from _of_dataset(path, columns)
+        return
+    for file in files_of(path):
+        yield from _READERS[_kind(file)](file, columns)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file, or the shards of a folder. Raises DataFileError where there are none."""
+    if os.path.isfile(path):
+        if _kind(path) not in _READERS:
+            raise DataFileError(
+                f"{excerpt(path)}: got this kind of file, expected one of {sorted(_READERS)}; convert it"
+            )
+        return [path]
+    if not os.path.isdir(path):
+        what = "neither file nor folder" if os.path.lexists(path) else "nothing there"
+        raise DataFileError(f"{excerpt(path)}: got {what}, expected a data file or a folder of them; give one")
+    found = [file for file in sorted(path.rglob("*")) if _kind(file) in _READERS and file.is_file()]
+    if not found:
+        raise DataFileError(f"{excerpt(path)}: got a folder without data files, expected some of {sorted(_READERS)}")
+    return found
+
+
+def content_hash(path: Path) -> str:
+    """The sha256 of a file's bytes, or of those of all files in a folder, with their names."""
+    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
+    total = hashlib.sha256()
+    for file in files:
+        own = hashlib.sha256()
+        with file.open("rb") as data:
+            while block := data.read(_BLOCK):
+                own.update(block)
+        if path == file:
+            return own.hexdigest()
+        total.update(f"{file.relative_to(path)}\0{own.hexdigest()}\0".encode(errors="surrogateescape"))
+    return total.hexdigest()
+
+
+def _kind(path: Path) -> str:
+    return path.suffix.lower()
+
+
+def _jsonl(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
+    with _opened(path) as file:
+        number = 0
+        while line := file.readline(LONGEST):
+            number += 1
+            if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
+                raise DataFileError(f"{excerpt(path)}: got UTF-16, expected UTF-8; save the file as UTF-8")
+            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+            if len(line) == LONGEST and not line.endswith(b"\n"):
+                while (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
+                    pass
+                yield DataRow(path.name, number, {"": _shown(line)}, f"a line of more than {LONGEST:,} bytes")
+            elif line.strip():
+                yield _of_json(path, number, line)
+
+
+def _of_json(path: Path, number: int, line: bytes) -> DataRow:
+    try:
+        value = json.loads(line.decode())
+    except UnicodeDecodeError as error:
+        return DataRow(path.name, number, {"": _shown(line)}, f"not UTF-8: the byte 0x{line[error.start]:02x}")
+    except (ValueError, RecursionError) as error:
+        return DataRow(path.name, number, {"": _shown(line)}, f"not JSON: {excerpt(error, 80)}")
+    if not isinstance(value, dict):
+        return DataRow(path.name, number, {"": _shown(line)}, f"got {type(value).__name__}, expected a JSON object")
+    return DataRow(path.name, number, value)
+
+
+def _shown(line: bytes) -> str:
+    return line[:200].decode(errors="replace").strip()
+
+
+def _csv(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
+    csv.field_size_limit(LONGEST)
+    _opened(path).close()
+    # Bytes that are no UTF-8 become half characters, which the row's own check refuses.
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        reader = csv.reader(file, delimiter="\t" if _kind(path) == ".tsv" else ",")
+        header = next(reader, [])
+        _check_columns(path, header, columns)
+        while True:
+            number = reader.line_num + 1
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield DataRow(path.name, number, {}, f"not CSV: {excerpt(error, 80)}")
+                continue
+            if not row:
+                continue
+            values = dict(zip(header, row, strict=False))
+            wrong = f"got {len(row)} fields, expected {len(header)}" if len(row) != len(header) else None
+            yield DataRow(path.name, number, values, wrong)
+
+
+def _parquet(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    _opened(path).close()
+    try:
+        with pq.ParquetFile(path) as file:
+            _check_columns(path, file.schema_arrow.names, columns)
+            number = 0
+            for batch in file.iter_batches(_BATCH, columns=list(columns)):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield DataRow(path.name, number, values)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataFileError(
+            f"{excerpt(path)}: not a sound Parquet file: {excerpt(error, 200)}; write it anew"
+        ) from error
+
+
+def _is_dataset(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("state.json", "dataset_dict.json"))
+
+
+def _of_dataset(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
+    from datasets import DatasetDict, load_from_disk
+
+    try:
+        found = load_from_disk(str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataFileError(f"{excerpt(path)}: not a sound data set: {excerpt(error, 200)}; save it anew") from error
+    splits = found if isinstance(found, DatasetDict) else {"": found}
+    for name, split in splits.items():
+        where = f"{path.name}/{name}" if name else path.name
+        _check_columns(path, split.column_names, columns)
+        number = 0
+        for batch in split.select_columns(list(columns)).iter(_BATCH):
+            for row in zip(*(batch[column] for column in columns), strict=True):
+                number += 1
+                yield DataRow(where, number, dict(zip(columns, row, strict=True)))
+
+
+def _check_columns(path: Path, there: Sequence[str], columns: Sequence[str]) -> None:
+    shown = excerpt(list(there), 200)
+    if missing := [column for column in columns if column not in there]:
+        raise DataFileError(
+            f"{excerpt(path)}: got no column {missing[0]!r}, expected one of {shown}; name one of these"
+        )
+    if twice := [column for column in columns if list(there).count(column) > 1]:
+        raise DataFileError(f"{excerpt(path)}: got two columns {twice[0]!r} in {shown}; rename one")
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise DataFileError(
+            f"{excerpt(path)}: cannot be read: {error.strerror}; give a file that you may read"
+        ) from error
+
+
+_READERS = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}

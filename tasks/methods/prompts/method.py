@@ -1,0 +1,228 @@
+"""Your own data: prompts of files or of another lake, with the answers, corrections or pairs that you have for them.
+
+Prompts pass the gate of the instructions that a model writes, or, with `gate: off`, only the check that keeps
+evaluation prompts out. What comes with them is a row of the table that such rows have anyway: an answer is a base
+answer, which is then not asked for; a correction is one of the Aligner's; a pair is a comparison whose outcome is
+known.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, RootModel, model_validator
+
+from alignery.hashing import digest
+from alignery.untrusted import excerpt, printable
+from alignery.validation import Filled
+from prompts import Library
+from tasks.datafiles import DataRow
+from tasks.methods.base import MethodConfig
+from tasks.stage import Context, Method, Stage
+from tasks.step import Row
+
+LONGEST = 100_000  # characters of a text; our choice
+GIVEN = "given"  # the principle of a pair whose outcome the user knows
+_ORIGIN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+_TAKEN = ("seed", "self_instruct", "red_team")
+
+
+class Entry(MethodConfig):
+    """One file, folder or lake."""
+
+    path: Path | None = None  # a .jsonl, .csv, .tsv or .parquet file, a folder of these, or one of `datasets`
+    lake: Path | None = None  # the home of another lake
+    tag: Filled | None = None  # of that lake; without one it is read as it is now
+    table: Filled = "instructions"  # or view, of that lake
+    field: Filled = "prompt"  # the column of the prompt; one of chat messages gives its first user turn
+    topic: Filled = "own data"
+    origin: Filled | None = None  # the name under which they stand; of a file its stem, of a lake its tag
+    answers: Filled | None = None  # the column of answers; of chat messages, the first assistant turn
+    corrections: Filled | None = None  # the column of corrected answers
+    chosen: Filled | None = None  # the columns of a pair
+    rejected: Filled | None = None
+    gate: bool = True  # off: all but evaluation prompts are accepted
+
+    @model_validator(mode="after")
+    def _is_one_source(self) -> Entry:
+        if (self.path is None) == (self.lake is None):
+            raise ValueError("got both or neither of path and lake, expected one of them; give the one that is meant")
+        if self.path and not os.path.exists(self.path):
+            raise ValueError(f"path: got {excerpt(self.path)}, which is not there (./ starts from the preset's folder)")
+        if self.tag and not self.lake:
+            raise ValueError("tag: got one without lake; drop it")
+        if (self.chosen is None) != (self.rejected is None):
+            raise ValueError("got one of chosen and rejected, expected both; name the other column too")
+        if self.corrections and not self.answers:
+            raise ValueError("corrections: got them without answers; name the column of what is corrected")
+        if not re.fullmatch(r"[a-z_][a-z0-9_]*", self.table):
+            raise ValueError(f"table: got {excerpt(self.table, 60)!r}, expected a table's or view's name")
+        if not _ORIGIN.fullmatch(self.name) or self.name in _TAKEN:
+            raise ValueError(
+                f"origin: got {excerpt(self.name, 60)!r}, expected lower-case letters, digits, '_', '-' or '.', and "
+                f"none of {list(_TAKEN)}; name the data in such a word"
+            )
+        return self
+
+    @property
+    def name(self) -> str:
+        """The origin of its rows."""
+        if self.origin:
+            return self.origin
+        stem = self.path.stem if self.path else self.tag or (self.lake or Path()).name
+        return re.sub(r"[^a-z0-9_.-]+", "-", stem.lower()).strip("-.") or "own"
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that are read."""
+        named = (self.field, self.answers, self.corrections, self.chosen, self.rejected)
+        return list(dict.fromkeys(column for column in named if column))
+
+
+class Config(RootModel[tuple[Entry, ...]]):
+    """The entries, which are read in their order."""
+
+    root: tuple[Entry, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _once_each(self) -> Config:
+        names = [entry.name for entry in self.root]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(f"got two entries of the origin {twice[0]!r}; give one of them another `origin`")
+        return self
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    """None: no model is asked for them."""
+    return []
+
+
+def instruction(row: DataRow, entry: Entry) -> Row:
+    """A row as a candidate instruction; `reason` says why it is none, where it cannot be one.
+
+    The id is that of the prompt's words under its origin, so that a line more in a file moves no other.
+    """
+    text, fault = "", row.fault
+    if not fault:
+        text, fault = _text(row.values, entry.field, "user")
+    source = {"source": excerpt(row.file, 200), "source_row": row.number}
+    if fault:
+        shown = text or excerpt(next(iter(row.values.values()), ""), 200)
+        key = digest("prompts", entry.name, row.file, row.number, fault)
+        return _record(key, entry, printable(shown)[:200] or "(nothing)", f"unreadable: {fault}") | source
+    return _record(digest("prompts", entry.name, text), entry, text, None) | source
+
+
+def companions(row: DataRow, entry: Entry, instruction: Row, template: str) -> dict[str, list[Row]]:
+    """What a row brings beside its prompt: table → records.
+
+    Args:
+        instruction: its accepted record.
+        template: the hash of the words that an Aligner is asked in, for corrections.
+    """
+    found: dict[str, list[Row]] = {}
+    if entry.answers:
+        answer = _response(row, entry.answers, "base", instruction)
+        found["responses"] = answer
+        if entry.corrections and answer:
+            found["corrections"] = _correction(row, entry.corrections, answer[0], template)
+    if entry.chosen and entry.rejected:
+        chosen, rejected = (_response(row, column, "sample", instruction) for column in (entry.chosen, entry.rejected))
+        if chosen and rejected and chosen[0]["text"] != rejected[0]["text"]:
+            found["responses"] = [*found.get("responses", []), *chosen, *rejected]
+            found["comparisons"] = [_pair(chosen[0], rejected[0])]
+    return found
+
+
+def start_row(record: Row, brought: dict[str, list[Row]]) -> Row:
+    """The row with which the stages start; an answer that was brought is not asked for."""
+    row = {"instruction_id": record["id"], "instruction": record["text"], "topic": record["topic"]}
+    answer = next((one for one in brought.get("responses", []) if one["kind"] == "base"), None)
+    if answer is None:
+        return row
+    row |= {"response_id": answer["id"], "response": answer["text"], "target_id": answer["id"]}
+    return row | {"target": answer["text"], "given": ("answer",)}
+
+
+def _text(values: dict[str, Any], field: str, role: str) -> tuple[str, str | None]:
+    """The text of a field, or what is wrong with it."""
+    if field not in values:
+        return "", f"no field {field!r}"
+    value = values[field]
+    if isinstance(value, list):  # chat messages
+        value = next((turn.get("content") for turn in value if isinstance(turn, dict) and turn.get("role") == role), "")
+    if not isinstance(value, str):
+        return "", f"{field}: got {'nothing' if value is None else type(value).__name__}, expected a text"
+    text, fault = value.strip(), None
+    if not text:
+        fault = f"{field}: empty, or without a turn of the role {role!r}"
+    elif len(text) > LONGEST:
+        text, fault = text[:200], f"{field}: more than {LONGEST:,} characters"
+    if any("\ud800" <= char <= "\udfff" or char == "\0" for char in text):
+        text, fault = "", f"{field}: bytes that are no UTF-8 text"
+    return text, fault
+
+
+def _record(key: str, entry: Entry, text: str, reason: str | None) -> Row:
+    return {
+        "id": key,
+        "parents": [],
+        "attempt_id": None,
+        "work_key": key,
+        "topic": entry.topic,
+        "text": text,
+        "origin": entry.name,
+        "state": "rejected" if reason else "accepted",
+        "reason": reason,
+    }
+
+
+def _response(row: DataRow, field: str, kind: str, instruction: Row) -> list[Row]:
+    text, fault = _text(row.values, field, "assistant")
+    if fault:
+        return []
+    key = digest("prompts", instruction["id"], kind, text)
+    return [
+        _made(key, [instruction["id"]])
+        | {"instruction_id": instruction["id"], "kind": kind, "text": text, "rules": [], "complete": True}
+    ]
+
+
+def _correction(row: DataRow, field: str, answer: Row, template: str) -> list[Row]:
+    text, fault = _text(row.values, field, "assistant")
+    if fault:
+        return []
+    key = digest("prompts", answer["id"], "correction", text)
+    owner = {"instruction_id": answer["instruction_id"], "response_id": answer["id"]}
+    is_copy = text == answer["text"]
+    return [_made(key, [*owner.values()]) | owner | {"template_id": template, "text": text, "is_copy": is_copy}]
+
+
+def _pair(chosen: Row, rejected: Row) -> Row:
+    key = digest("prompts", chosen["id"], rejected["id"], "pair")
+    made = _made(key, [chosen["instruction_id"], chosen["id"], rejected["id"]])
+    made |= {"instruction_id": chosen["instruction_id"], "a_id": chosen["id"], "b_id": rejected["id"], "first": "a"}
+    return made | {"principle_id": GIVEN, "principle_hash": GIVEN, "p_a": 1.0}
+
+
+def _made(key: str, parents: Sequence[str]) -> Row:
+    return {"id": key, "parents": list(parents), "attempt_id": None, "work_key": key}
+
+
+def batches(rows: Iterator[DataRow], size: int) -> Iterator[list[DataRow]]:
+    """The rows in lists of that size."""
+    batch: list[DataRow] = []
+    for row in rows:
+        batch.append(row)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+method = Method("prompts", Config, stages, source=True)
