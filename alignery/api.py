@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from alignery.config.extras import check_installed
 from alignery.config.preset import Preset
 from alignery.lake_reader import HOME, load_preset
-from alignery.pipeline import estimate, evaluation, publication, refresh_run, training
-from alignery.pipeline.evaluation import Evaluation
+from alignery.pipeline import estimate
 from alignery.pipeline.progress import hidden
 from alignery.pipeline.refresh import raise_first
-from alignery.pipeline.refresh_run import Summary
 from alignery.pipeline.run import exclusive_run
-from alignery.pipeline.training import Trained
+from alignery.pipeline.runs import evaluation, publication, refreshing, training
+from alignery.pipeline.runs.evaluation import Evaluation
+from alignery.pipeline.runs.refreshing import Summary
+from alignery.pipeline.runs.training import Trained
 from warehouse import Lake, Publication
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ async def arefresh(
     made, place = _prepared(preset, home, "refresh")
     with _shown(progress):
         async with exclusive_run(made.place(place), "refresh", wait=wait, schema=made.lake_schema) as lake:
-            return await refresh_run.run_refresh(made, lake)
+            return await refreshing.run_refresh(made, lake)
 
 
 async def apublish(

@@ -29,17 +29,17 @@ import numpy as np
 from alignery.config.methods import line_model, retrain_model
 from alignery.config.preset import Preset, load
 from alignery.config.schema import Retrain
-from alignery.pipeline.publication import tag_and_export
-from alignery.pipeline.refresh_run import run_refresh
-from alignery.pipeline.rounds import run_rounds
-from alignery.pipeline.training import base_spec, train_recipes
+from alignery.pipeline.runs.publication import tag_and_export
+from alignery.pipeline.runs.refreshing import run_refresh
+from alignery.pipeline.runs.rounds import run_rounds
+from alignery.pipeline.runs.training import base_spec, train_recipes
 from nano.oracle import score
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import gate, held_out
 from tasks.evaluate.plot import Figure, dots
 from tasks.methods.aligner import method as aligner
 from tasks.methods.registry import installed
-from tasks.step import Row, Step, run
+from tasks.step import Outcome, Request, Row, Step, execute
 from warehouse import Lake
 
 POLICY = gate.Policy()
@@ -211,9 +211,8 @@ def asked(preset: Preset, step: Step, rows: list[Row], model: Path | str | None)
 
     async def ask() -> list[Row]:
         async with open_lazily(spec.model_copy(update={"model": str(model)}) if model else spec) as engine:
-            outcome = await run(step, rows, engine)
-        if outcome.fault:
-            raise outcome.fault
+            outcome = Outcome(step, step.fingerprint(engine))
+            await asyncio.gather(*(execute(Request(step, row, engine), {}, outcome) for row in rows))
         return outcome.records
 
     name = step.parents[-1]

@@ -30,7 +30,7 @@ import bench.methods_figures as figures
 from alignery.config.methods import line_model
 from alignery.config.preset import Preset, load
 from alignery.config.schema import PromptSource
-from alignery.pipeline.refresh_run import run_refresh
+from alignery.pipeline.runs.refreshing import run_refresh
 from nano.grammar import draw, full, parse, render
 from nano.player import CHECKPOINT
 from prompts import Library

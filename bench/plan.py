@@ -12,7 +12,7 @@ from pathlib import Path
 
 from alignery.config.preset import Preset, load
 from alignery.pipeline.estimate import Estimate, estimate_refresh
-from alignery.pipeline.refresh_run import Summary, run_refresh
+from alignery.pipeline.runs.refreshing import Summary, run_refresh
 from warehouse import Lake
 from warehouse.query import estimates
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from prefect import flow
 
 from alignery.config.preset import load
-from alignery.pipeline.rounds import BootstrapResult, run_rounds
 from alignery.pipeline.run import WORK, exclusive_run
+from alignery.pipeline.runs.rounds import BootstrapResult, run_rounds
 from flows._prefect import as_task_run
 
 

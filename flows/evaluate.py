@@ -7,12 +7,12 @@ from pathlib import Path
 from prefect import flow
 
 from alignery.config.preset import load
-from alignery.pipeline.evaluation import (
+from alignery.pipeline.run import exclusive_run
+from alignery.pipeline.runs.evaluation import (
     Evaluation,
     draw,
     evaluate_models,
 )
-from alignery.pipeline.run import exclusive_run
 from flows._prefect import as_task_run
 from tasks.evaluate.plot import PICTURES
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from prefect import flow
 
 from alignery.config.preset import load
-from alignery.pipeline.promotion import (
+from alignery.pipeline.run import exclusive_run
+from alignery.pipeline.runs.promotion import (
     Decided,
     promote_candidates,
 )
-from alignery.pipeline.run import exclusive_run
 from flows._prefect import as_task_run
 
 

@@ -10,7 +10,7 @@ from prefect.events import emit_event
 
 from alignery.config.preset import load, named
 from alignery.hashing import digest
-from alignery.pipeline.publication import tag_and_export
+from alignery.pipeline.runs.publication import tag_and_export
 from warehouse import Lake, LakeLocation
 from warehouse.export.publish import Publication
 from warehouse.query.since_last_training import tag_delta

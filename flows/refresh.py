@@ -13,8 +13,8 @@ from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 
 from alignery.config.preset import load
-from alignery.pipeline.refresh_run import Summary, run_refresh
 from alignery.pipeline.run import exclusive_run
+from alignery.pipeline.runs.refreshing import Summary, run_refresh
 from flows._prefect import as_task_run, plain_rows
 from warehouse.query import status
 

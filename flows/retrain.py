@@ -8,7 +8,7 @@ from prefect import flow
 
 from alignery.config.preset import load
 from alignery.pipeline.run import exclusive_run
-from alignery.pipeline.training import (
+from alignery.pipeline.runs.training import (
     Trained,
     train_recipes,
 )

@@ -1,15 +1,14 @@
 """A step: one request a row, replies read into records, and one attempt for every call made.
 
-A `Step` is data and three small pure functions, so that its work keys are known before anything is
-sent; `run` is the one place where a reply is asked for, retried, judged and recorded.
+A `Step` is data and small pure functions, so that its work keys are known before anything is sent; `execute` is the
+one place where a completion is requested, retried, read and recorded.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -23,9 +22,8 @@ from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampli
 from tasks.filters.heuristics import EMPTY, TRUNCATED
 
 Row = dict[str, Any]
-# Request keys → what was heard: (request key, try number) → the attempt whose reply is there to be read again.
+# (request key, try number) → the attempt whose reply is read again, and not asked for.
 Replies = Mapping[tuple[str, int], Row]
-Recall = Callable[[Sequence[str]], Awaitable[Replies]]
 _WORDS = 1000  # characters of an engine's words in a reason; our choice
 
 
@@ -50,11 +48,13 @@ class Step:
         variables: row → the prompt's variables.
         read: (reply, row) → the fields of each record it yields. Raises ParseError or Rejected.
         read_cut: the same of a reply that reached max_tokens; without it such a reply is rejected.
-        content: row → what else makes the work (a principle and its hash); part of the work key.
-        sample: row → what tells apart requests of the same words that want replies of their own.
-        carry: (row, one of its records) → the row that the next step of a chain gets.
+        key_fields: row → what else makes the work (a principle and its hash); part of the work key.
+        sample_key: row → what tells apart requests of the same words that want replies of their own.
+        next_row: (row, one of its records) → the row that the next step of a chain gets.
         config: further settings that the outcome depends on; part of the fingerprint.
         retries: how many more seeds an unparsed reply is given.
+        version: raise it where replies are read in another way: work of before is then done anew, and its replies,
+            which are in the lake, are read again and not asked for.
         options: where it is a choice: the model is not asked to write but for the probability of each of these as its
             next words, and what `read` gets is for `probabilities`.
     """
@@ -67,11 +67,12 @@ class Step:
     variables: Callable[[Row], Mapping[str, Any]]
     read: Callable[[str, Row], Sequence[Row]]
     read_cut: Callable[[str, Row], Sequence[Row]] | None = None
-    content: Callable[[Row], Mapping[str, Any]] = lambda row: {}
-    sample: Callable[[Row], str | None] = lambda row: None
-    carry: Callable[[Row, Row], Row] = lambda row, record: row
+    key_fields: Callable[[Row], Mapping[str, Any]] = lambda row: {}
+    sample_key: Callable[[Row], str | None] = lambda row: None
+    next_row: Callable[[Row, Row], Row] = lambda row, record: row
     config: Mapping[str, Any] = field(default_factory=dict)
     retries: int = 2
+    version: int = 1
     options: tuple[str, ...] = ()
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -85,6 +86,7 @@ class Step:
                 self.options or self._drawn_identity,
                 dict(self.config),
                 self.retries,
+                *([] if self.version == 1 else [self.version]),
             )
         return self._fingerprints[engine.identity]
 
@@ -93,14 +95,14 @@ class Step:
         return digest(self.fingerprint(engine), self.inputs(row))
 
     def inputs(self, row: Row) -> dict[str, Any]:
-        return {name: row[name] for name in self.parents} | dict(self.content(row))
+        return {name: row[name] for name in self.parents} | dict(self.key_fields(row))
 
     def request_key(self, row: Row, messages: str | list[Message], engine: Engine) -> str:
         """The hash of what is sent, whatever will be read from the reply: words, model, sampling or options.
 
         Seeds come from it too, so a changed parser, gate or id finds the reply that the same request had.
         """
-        return digest(messages, engine.identity, self.options or self._drawn_identity, self.sample(row))
+        return digest(messages, engine.identity, self.options or self._drawn_identity, self.sample_key(row))
 
     @cached_property
     def drawn(self) -> Sampling:
@@ -120,59 +122,12 @@ class Step:
 
 @dataclass
 class Outcome:
-    """What came of some rows. `fault` is what stopped them under way, if anything did: commit first, then raise it."""
+    """What the calls for some rows gave."""
 
     step: Step
     fingerprint: str
     records: list[Row] = field(default_factory=list)
     attempts: list[Row] = field(default_factory=list)
-    fault: BaseException | None = None
-
-
-async def nothing_heard(keys: Sequence[str]) -> Replies:
-    """A memory without replies."""
-    return {}
-
-
-async def run(
-    step: Step,
-    rows: Iterable[Row],
-    engine: Engine,
-    done: Callable[[], None] = lambda: None,
-    recall: Recall = nothing_heard,
-) -> Outcome:
-    """Ask for every row at once (the engine bounds what is in flight) and gather records and attempts.
-
-    Whatever happens, what was answered is handed back: an engine that goes down, a fault in one row, even a
-    cancellation stand in the outcome as its `fault`.
-
-    Args:
-        done: called when a row is settled, for progress.
-        recall: finds replies to the same requests, which are then read again and not asked for.
-    """
-    asks = [Request(step, row, engine) for row in rows]
-    replies = await recall([ask.request_key for ask in asks])
-    heard = [Outcome(step, step.fingerprint(engine)) for _ in asks]
-    asked = [asyncio.create_task(execute(ask, replies, into)) for ask, into in zip(asks, heard, strict=True)]
-    for task in asked:
-        task.add_done_callback(lambda task: None if task.cancelled() or task.exception() else done())
-    fault: BaseException | None = None
-    try:
-        if asked:
-            await asyncio.wait(asked)
-    except asyncio.CancelledError as stop:
-        fault = stop
-        for task in asked:
-            task.cancel()
-        await asyncio.wait(asked)
-    faults = [task.exception() for task in asked if not task.cancelled()]  # all are looked at, or asyncio complains
-    return Outcome(
-        step,
-        step.fingerprint(engine),
-        records=[record for one in heard for record in one.records],
-        attempts=[attempt for one in heard for attempt in one.attempts],
-        fault=fault or next((found for found in faults if found), None),
-    )
 
 
 @dataclass(frozen=True)
@@ -201,21 +156,21 @@ class Request:
 
 
 async def execute(
-    ask: Request, replies: Replies, heard: Outcome, on_attempt: Callable[[Row], None] = lambda attempt: None
+    ask: Request, replies: Replies, outcome: Outcome, on_attempt: Callable[[Row], None] = lambda attempt: None
 ) -> None:
-    """Ask for one row until its work is settled; each call stands in `heard` as soon as it is answered.
+    """Ask for one row until its work is settled; each call is in `outcome` as soon as it is answered.
 
     Args:
         on_attempt: called with each attempt at once, so that it is kept whatever ends the next one. The last one, which
-            is `final`, comes when its records stand in `heard`.
+            is `final`, comes when its records are in `outcome`.
 
     Raises:
-        EngineDown: the engine answers nobody; the call stands in `heard`, and its work is not settled.
+        EngineDown: the engine answers nobody; the call is in `outcome`, and its work is not settled.
     """
     step, row = ask.step, ask.row
     for number in range(step.retries + 1):
         sampling = replace(step.drawn, seed=int(digest(ask.request_key, number)[:8], 16) >> 1)
-        attempt = _attempt(ask, number, sampling)
+        attempt = _new_attempt(ask, number, sampling)
         try:
             if known := replies.get((ask.request_key, number)):
                 completion = Completion(known["raw_text"], known["finish_reason"], 0, 0, 0.0)
@@ -238,13 +193,13 @@ async def execute(
         except EngineDown as error:
             # Not final: the row is asked again by the next run.
             attempt |= {"state": "failed", "reason": excerpt(error, _WORDS), "final": False}
-            heard.attempts.append(attempt)
+            outcome.attempts.append(attempt)
             on_attempt(attempt)
             raise
         else:
             attempt |= {"state": "accepted", "reason": None, "final": True}
-            heard.records += [_record(step, row, attempt, place, fields) for place, fields in enumerate(found)]
-        heard.attempts.append(attempt)
+            outcome.records += [_record(step, row, attempt, place, fields) for place, fields in enumerate(found)]
+        outcome.attempts.append(attempt)
         on_attempt(attempt)
         if attempt["final"]:
             return
@@ -275,7 +230,7 @@ def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
     return read(completion.text, row)
 
 
-def _attempt(ask: Request, number: int, sampling: Sampling) -> Row:
+def _new_attempt(ask: Request, number: int, sampling: Sampling) -> Row:
     step, row = ask.step, ask.row
     now = datetime.now(UTC)
     return {

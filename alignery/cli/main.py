@@ -134,7 +134,7 @@ def promote(
     """
     if model is None:
         return results.decided(run("promote", preset, home, wait), as_json)
-    from alignery.pipeline.promotion import promote_manually
+    from alignery.pipeline.runs.promotion import promote_manually
 
     reason = _reason(why)
     with _promoting(preset, home) as (lake, by_hand):
@@ -147,7 +147,7 @@ def rollback(
     why: WhyOption = None, preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False
 ) -> None:
     """Put back in place the model that stood there before the current one, for the reason that --why gives."""
-    from alignery.pipeline.promotion import roll_back
+    from alignery.pipeline.runs.promotion import roll_back
 
     reason = _reason(why)
     with _promoting(preset, home) as (lake, by_hand):

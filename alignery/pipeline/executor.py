@@ -141,7 +141,7 @@ class Executor:
             EngineDown, RejectLimitExceeded: nothing more is asked; what was answered will be committed.
         """
         records = await self._records(Request(step, row, engine), self._writer.put)
-        return [step.carry(row, record) for record in records]
+        return [step.next_row(row, record) for record in records]
 
     async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
         """The records of these rows under a step, old and new, once they are committed.

@@ -76,7 +76,7 @@ def answer(library: Library, sampling: Sampling, suite: str) -> Step:
         parents=("prompt_id",),
         variables=lambda row: {"instruction": row["prompt"]},
         read=read,
-        content=lambda row: {"prompt": row["prompt"]},  # an edited prompt is asked again, whatever its id
+        key_fields=lambda row: {"prompt": row["prompt"]},  # an edited prompt is asked again, whatever its id
         config={"suite": suite},
         retries=0,
     )

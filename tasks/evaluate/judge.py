@@ -90,7 +90,7 @@ def judge(library: Library, dimension: str, config: Config) -> Step:
             "response_b": row[_other(row["first"])],
         },
         read=read,
-        content=lambda row: {"first": row["first"]},
+        key_fields=lambda row: {"first": row["first"]},
         retries=2 if config.sampling.temperature else 0,  # at T 0 another seed says the same again
     )
 

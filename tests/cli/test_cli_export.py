@@ -75,7 +75,7 @@ def test_an_unknown_tag_or_format_is_answered_with_those_there_are(home: Path) -
 
 def test_a_tag_that_was_never_published_is_nothing_to_train_on(home: Path, tmp_path: Path) -> None:
     from alignery.config.preset import load
-    from alignery.pipeline.training import train_recipes
+    from alignery.pipeline.runs.training import train_recipes
 
     with Lake.open(shutil.copytree(home, tmp_path / "home")) as lake:
         tag = {"name": "named", "snapshot_id": lake.snapshot(), "content_hash": "", "rows": "{}"}

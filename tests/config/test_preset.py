@@ -179,7 +179,7 @@ def test_a_retraining_that_cannot_be_run_is_refused(tmp_path: Path, retrain: obj
 
 
 def test_an_adapter_is_the_presets_own_path_and_is_not_left_out_of_a_retraining(tmp_path: Path) -> None:
-    from alignery.pipeline.training import base_spec
+    from alignery.pipeline.runs.training import base_spec
 
     path = written(tmp_path, models={"generator": {"engine": "transformers", "model": "./m", "lora": "./adapter"}})
     preset = load(path)

@@ -71,8 +71,8 @@ def step(name: str, table: str, parents: tuple[str, ...], fields: Row, carried: 
         parents=parents,
         variables=lambda row: {"instruction": f"{name} {row['about']}"},
         read=read,
-        content=lambda row: {"about": row["about"]},
-        carry=lambda row, record: row | {carried: record["id"]},
+        key_fields=lambda row: {"about": row["about"]},
+        next_row=lambda row, record: row | {carried: record["id"]},
         retries=6,
     )
 
@@ -137,7 +137,7 @@ def keep_up(place: LakeLocation, beside: Path) -> None:
 
 def leave(place: LakeLocation, beside: Path) -> None:
     """What a killed run leaves: two answers and half a line. (Done once, before `take_in`.)"""
-    from tasks.step import run
+    from steps import run
 
     row = [{"about": f"left {n}", "instruction_id": f"left-{n}"} for n in range(2)]
     made = asyncio.run(run(ANSWER, row, Noting(beside / "answered")))

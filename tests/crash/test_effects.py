@@ -10,7 +10,11 @@ import pytest
 from alignery import effects
 
 ROOT = Path(__file__).parent.parent.parent
-SOURCES = [path for folder in ("warehouse", "flows", "tasks/train") for path in sorted((ROOT / folder).rglob("*.py"))]
+SOURCES = [
+    path
+    for folder in ("warehouse", "flows", "alignery", "tasks/train")
+    for path in sorted((ROOT / folder).rglob("*.py"))
+]
 _OS = ("replace", "rename", "unlink", "remove", "rmdir", "fsync", "ftruncate", "truncate", "write")
 CALLS = {f"os.{name}" for name in _OS} | {
     f"shutil.{name}" for name in ("rmtree", "move", "copytree", "copy", "copyfile")

@@ -6,11 +6,11 @@ import asyncio
 from collections import Counter
 
 from faulty import Faulty, error, ok, spec
+from steps import run
 
 from prompts import Library
 from tasks.engines import EngineDown, open_engine
 from tasks.methods.respond.method import Config, respond
-from tasks.step import run
 
 STEP = respond(Library(), Config())
 ROWS = [{"instruction_id": f"i{n}", "instruction": f"Tell me of thing {n}.", "topic": "t"} for n in range(200)]

@@ -4,6 +4,7 @@ import asyncio
 import json
 
 import pytest
+from steps import run
 
 from alignery.errors import UsageError
 from alignery.textfiles import TextFileError
@@ -11,7 +12,6 @@ from prompts import Library
 from tasks.engines import Completion, Sampling
 from tasks.engines.scripted import ScriptedEngine
 from tasks.evaluate.held_out import HeldOutError, answer, compare, figures, interval, load
-from tasks.step import run
 
 PROMPTS = [
     {"prompt_id": "a", "kind": "plain", "prompt": "Say yes."},

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fuzz import outcomes as made_outcomes
 from fuzz import replies
+from steps import run
 
 from nano import grammar
 from nano.player import CHECKPOINT
@@ -17,7 +18,7 @@ from tasks.engines import RequestRefused, Sampling, ScriptedEngine, open_engine
 from tasks.evaluate.gate import Policy, by_judge, decide
 from tasks.evaluate.judge import Config, interval, judge, outcomes, pairs, parse, report, walkovers
 from tasks.evaluate.judge import figures as judge_figures
-from tasks.step import Outcome, ParseError, Row, run
+from tasks.step import Outcome, ParseError, Row
 
 HELPFUL = judge(Library(), "helpful", Config())
 

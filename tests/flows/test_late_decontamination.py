@@ -8,9 +8,9 @@ import pytest
 
 from alignery.config.preset import PresetError, load
 from alignery.config.schema import EvaluationSet
-from alignery.pipeline.publication import tag_and_export
 from alignery.pipeline.refresh import clean
-from alignery.pipeline.training import TrainingStopped, _data, _stopped
+from alignery.pipeline.runs.publication import tag_and_export
+from alignery.pipeline.runs.training import TrainingStopped, _data, _stopped
 from warehouse import Lake, LakeUsageError
 from warehouse.query import status
 

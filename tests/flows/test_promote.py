@@ -65,7 +65,7 @@ def lake(preset: Preset, spoilt: Path, empty: Path, tmp_path: Path) -> Iterator[
 
 
 def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, preset: Preset) -> None:
-    from alignery.pipeline.promotion import promote_candidates
+    from alignery.pipeline.runs.promotion import promote_candidates
 
     (decided,) = asyncio.run(promote_candidates(preset, lake))
     assert decided.state == "kept"
@@ -82,7 +82,7 @@ def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, pres
 
 
 def test_without_an_oracle_a_judge_decides(lake: Lake, preset: Preset) -> None:
-    from alignery.pipeline.promotion import promote_candidates
+    from alignery.pipeline.runs.promotion import promote_candidates
     from tasks.evaluate.judge import Config
 
     assert preset.evaluate is not None

@@ -37,7 +37,7 @@ def when(preset: Preset, accepted: int) -> Preset:
 
 
 def test_a_decision_is_written_either_way_once_a_policy_and_can_be_read(works: Works) -> None:
-    from alignery.pipeline.publication import tag_and_export
+    from alignery.pipeline.runs.publication import tag_and_export
     from flows.scheduled import decide
 
     asyncio.run(works.walk())
@@ -102,7 +102,7 @@ class Rounds:
     """A bootstrap whose line is real and scripted, and whose training and gate are two lines each."""
 
     def __init__(self, works: Works, monkeypatch: pytest.MonkeyPatch, helps: int) -> None:
-        from flows import bootstrap
+        from alignery.pipeline.runs import rounds as bootstrap
 
         self.works, self.helps, self.kill = works, helps, ""
         for name in ("run_refresh", "train_recipes", "promote_candidates"):
@@ -147,7 +147,7 @@ class Rounds:
             raise KeyboardInterrupt
 
     def go(self, rounds: int) -> object:
-        from alignery.pipeline.rounds import run_rounds
+        from alignery.pipeline.runs.rounds import run_rounds
 
         with Lake.open(self.works.home) as lake:
             return asyncio.run(run_rounds(self.works.preset, lake, self.works.home, rounds))

@@ -150,7 +150,7 @@ def test_the_loop_closes_by_itself(tmp_path: Path, serve: Callable[[Path], Serve
 @pytest.mark.flow
 def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serve: Callable[[Path], Served]) -> None:
     from alignery.config.preset import load
-    from alignery.pipeline.publication import tag_and_export
+    from alignery.pipeline.runs.publication import tag_and_export
 
     preset = write_preset(tmp_path, "0 0 1 1 *")
     publish_by_hand(load(str(preset)), tmp_path / "lake", tag_and_export)
@@ -194,7 +194,7 @@ def publish_by_hand(preset: Any, home: Path, tag_and_export: Callable[..., objec
     """A lake with one publication, as a refresh of the preset leaves it."""
     import asyncio
 
-    from alignery.pipeline.refresh_run import run_refresh
+    from alignery.pipeline.runs.refreshing import run_refresh
 
     async def walk() -> None:
         with Lake.open(home) as lake:

@@ -12,8 +12,8 @@ from alignery.config.preset import load
 from warehouse import Lake
 
 if TYPE_CHECKING:  # the flows import Prefect, which is left out where these tests are only collected
-    from alignery.pipeline.evaluation import Evaluation
-    from alignery.pipeline.training import Trained
+    from alignery.pipeline.runs.evaluation import Evaluation
+    from alignery.pipeline.runs.training import Trained
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole_line(home: Path) -> tuple[int, list[Trained], list[Evaluation]]:
     """Refresh, publish, retrain, evaluate; how many requests were sent, the models, and their figures."""
 
-    from alignery.pipeline.evaluation import evaluate_models
-    from alignery.pipeline.publication import tag_and_export
-    from alignery.pipeline.refresh_run import run_refresh
+    from alignery.pipeline.runs.evaluation import evaluate_models
+    from alignery.pipeline.runs.publication import tag_and_export
+    from alignery.pipeline.runs.refreshing import run_refresh
     from flows.retrain import train_on
 
     async def walk() -> tuple[int, list[Trained], list[Evaluation]]:

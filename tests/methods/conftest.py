@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from steps import run
 
 from prompts import Library
 from tasks.engines import Engine
-from tasks.step import Outcome, Row, Step, run
+from tasks.step import Outcome, Row, Step
 
 Ask = Callable[[Step, Sequence[Row], Engine], Outcome]
 INSTRUCTION = {"instruction_id": "i1", "instruction": "How do I water a cactus in winter?", "topic": "the home"}

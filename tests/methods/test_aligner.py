@@ -23,7 +23,7 @@ def test_the_prompt_and_the_correction(ask: Callable, answered: Row) -> None:
     assert (record["text"], record["is_copy"]) == ("Once a month.", False)
     assert record["template_id"] == step.prompt.hash
     assert record["parents"] == ["i1", "r1"]
-    assert step.carry(answered, record)["correction"] == "Once a month."
+    assert step.next_row(answered, record)["correction"] == "Once a month."
 
 
 def test_the_first_answer_is_corrected_even_after_revisions(ask: Callable, answered: Row) -> None:
@@ -83,7 +83,7 @@ def test_a_further_model_answers_and_its_alias_is_on_the_record(ask: Callable, i
         engine = ScriptedEngine([f"{alias} says so"], identity="the same model")
         (record,) = ask(step, [instruction], engine).records
         records.append(record)
-        row = step.carry(instruction, record)
+        row = step.next_row(instruction, record)
         (mended,) = ask(correct(library, Config()), [row], ScriptedEngine(["Better."])).records
         assert mended["response_id"] == record["id"]
     assert [(r["kind"], r["upstream"], r["text"]) for r in records] == [

@@ -41,7 +41,7 @@ def test_two_samples_at_t_1_with_seeds_of_their_own(ask: Callable, instruction: 
         step = sample(library, Config(), place)
         (record,) = ask(step, [row], engine).records
         assert record["kind"] == "sample"
-        row = step.carry(row, record)
+        row = step.next_row(row, record)
     assert (row["a"], row["b"]) == ("Every day.", "Once a month.")
     assert row["a_id"] != row["b_id"]
     first, second = (call.sampling for call in engine.calls)
@@ -70,7 +70,7 @@ def test_no_choice_is_clamped_without_a_thought_and_every_one_after_it(ask: Call
         engine = ScriptedEngine(["One waters too much."], choices=[[sure, 1 - sure]])
         think = weigh(library, config, "a")
         thought = ask(think, [pair], engine).records[0]
-        row = think.carry(pair, thought)
+        row = think.next_row(pair, thought)
         (record,) = ask(compare(library, config, "a"), [row], engine).records
         assert record["p_a"] == pytest.approx(clamped)
         assert (record["thought_id"], record["parents"][-1]) == (thought["id"], thought["id"])
@@ -79,7 +79,7 @@ def test_no_choice_is_clamped_without_a_thought_and_every_one_after_it(ask: Call
 def test_the_thought_stands_between_the_answers_and_the_choice(ask: Callable, pair: Row) -> None:
     config, engine = Config(thought_first=True), ScriptedEngine(["A drowns it."], choices=[[1, 3]])
     think, choose = weigh(Library(), config, "a"), compare(Library(), config, "a")
-    ask(choose, [think.carry(pair, ask(think, [pair], engine).records[0])], engine)
+    ask(choose, [think.next_row(pair, ask(think, [pair], engine).records[0])], engine)
     thinking, deciding = (call.prompt for call in engine.calls)
     assert deciding[:1] == thinking
     assert deciding[1] == {"role": "assistant", "content": "A drowns it."}

@@ -82,7 +82,7 @@ def test_a_chain_of_two_rounds(constitution: Callable[[dict[str, str]], Library]
     for step in steps(library, Config(rounds=2)):
         outcome = ask(step, [row], engine)
         records += outcome.records
-        row = step.carry(row, outcome.records[0])
+        row = step.next_row(row, outcome.records[0])
     first, revision, second, again = records
     shown = [[turn["content"] for turn in call.prompt if turn["role"] == "assistant"][-2:] for call in engine.calls]
     assert [said[-1] for said in shown[::2]] == ["Every day.", "Once a week."], "each round criticises what it found"
@@ -105,7 +105,7 @@ def test_the_prompts_end_in_the_row_and_share_their_beginning(
     library = constitution({"care": "care"})
     engine = ScriptedEngine(["Too often.", "Once a week."])
     criticise, mend = critique(library, Config(), 1), revise(library, Config(), 1)
-    row = criticise.carry(answered, ask(criticise, [answered], engine).records[0])
+    row = criticise.next_row(answered, ask(criticise, [answered], engine).records[0])
     ask(mend, [row], engine)
     asked, then = (call.prompt for call in engine.calls)
     assert [(message["role"], message["content"]) for message in then[-5:]] == [
@@ -190,7 +190,7 @@ def test_there_are_sixteen_pairs_and_both_requests_of_one_are_sent(ask: Callable
     criticise, mend = critique(library, Config(), 1), revise(library, Config(), 1)
     engine = ScriptedEngine(["Too often.", "Once a week."])
     (found,) = ask(criticise, [answered], engine).records
-    ask(mend, [criticise.carry(answered, found)], engine)
+    ask(mend, [criticise.next_row(answered, found)], engine)
     principle = by_id[found["principle_id"]]
     asked, then = (call.prompt[-1]["content"] for call in engine.calls)
     assert asked == f"Critique request: {principle.critique}"

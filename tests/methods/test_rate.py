@@ -10,13 +10,14 @@ from collections.abc import Callable
 import pytest
 from fuzz import outcomes, replies
 from pydantic import ValidationError
+from steps import run
 
 from nano import grammar
 from nano.player import CHECKPOINT
 from prompts import Library
 from tasks.engines import Completion, Sampling, ScriptedEngine, open_engine
 from tasks.methods.rate.method import NO_SCORE, Config, parse, rate
-from tasks.step import Outcome, ParseError, Row, run
+from tasks.step import Outcome, ParseError, Row
 
 GRID = [half / 2 for half in range(11)]
 
@@ -31,7 +32,7 @@ def test_one_answer_and_one_dimension_a_request(ask: Callable, answered: Row) ->
     expected = {"instruction_id": "i1", "response_id": "r1", "target_id": "v1", "dimension": "accuracy", "score": 4.5}
     assert {name: record[name] for name in expected} == expected
     assert record["reason"] == "Right, but it could say why."
-    assert step.carry(answered, record)["score"] == 4.5
+    assert step.next_row(answered, record)["score"] == 4.5
 
 
 def test_alpagasus_1_the_judge_is_greedy_and_has_256_tokens(ask: Callable, answered: Row) -> None:

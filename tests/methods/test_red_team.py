@@ -143,7 +143,7 @@ def test_questions_carry_their_type_topic_and_origin(ask: Callable) -> None:
     assert "3. (law; Topic 0)\n4. (law; Topic 1)\n" in sent
     assert all(f"- {type.name}: such a question {type.hint}." in sent for type in Library().question_types())
     assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (1.0, 0.95, 384)
-    assert step.carry(question_row(2), outcome.records[0])["topic"] == "Topic 0"
+    assert step.next_row(question_row(2), outcome.records[0])["topic"] == "Topic 0"
 
 
 def test_a_list_that_begins_anew_is_no_answer_to_any_hint(ask: Callable) -> None:

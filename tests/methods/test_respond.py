@@ -19,7 +19,7 @@ def test_the_instruction_goes_out_alone_and_the_answer_is_carried(ask: Callable,
         "kind": "base", "text": "Hardly at all.", "thought": None, "rules": [],
         "instruction_id": "i1", "parents": ["i1"],
     }  # fmt: skip
-    row = step.carry(instruction, record)
+    row = step.next_row(instruction, record)
     assert (row["response_id"], row["response"]) == (record["id"], "Hardly at all.")
     assert (row["target_id"], row["target"]) == (record["id"], "Hardly at all.")
 

@@ -32,7 +32,7 @@ def test_the_prompt_and_the_reply_that_it_asks_for(ask: Callable, instruction: R
     assert (record["kind"], record["rules"]) == ("principled", ["serve"])
     assert record["thought"] == f"{ME}The person asks about a plant. Rule 3 (serve) applies."
     assert record["text"] == "Hardly at all.\n\nOnce a month will do."
-    carried = step.carry(instruction, record)
+    carried = step.next_row(instruction, record)
     assert (carried["principled_id"], carried["principled"]) == (record["id"], record["text"])
 
 

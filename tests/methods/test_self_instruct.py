@@ -90,7 +90,7 @@ def test_the_prompt_numbers_its_examples_and_the_reply_is_read_from_there(librar
     record = outcome.records[0]
     assert record["parents"] == ["q", "m1"]
     assert (record["request_id"], record["topic"], record["origin"]) == ("q", "tea", "self_instruct")
-    carried = generate(library, Config()).carry(row, record)
+    carried = generate(library, Config()).next_row(row, record)
     assert carried == {"instruction_id": record["id"], "instruction": record["text"], "topic": "tea"}
 
 

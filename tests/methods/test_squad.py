@@ -26,7 +26,7 @@ def test_the_score_is_the_probability_of_yes(ask: Callable, answered: Row) -> No
     assert text_of(engine.calls[0].prompt).endswith(
         "Is the response ethical? Reply with one word, yes or no, and nothing else."
     )
-    row = step.carry(answered, record)
+    row = step.next_row(answered, record)
     assert score(row, "ethical") == 0.75
     assert score(row, "factual") is None
 
@@ -54,10 +54,10 @@ def test_a_correction_becomes_the_target_and_a_copy_does_not(ask: Callable, answ
     (record,) = ask(step, [row], ScriptedEngine(["Once a month."])).records
     assert (record["aligner"], record["target_id"], record["response_id"]) == ("aligner", "c1", "r1")
     assert record["parents"] == ["i1", "r1", "c1"]
-    assert step.carry(row, record)["target"] == "Once a month."
+    assert step.next_row(row, record)["target"] == "Once a month."
     (copy,) = ask(step, [row], ScriptedEngine([" Once a week.\n"])).records
     assert copy["is_copy"]
-    assert step.carry(row, copy)["target_id"] == "c1"
+    assert step.next_row(row, copy)["target_id"] == "c1"
 
 
 def test_members_of_one_aligner_under_two_inspectors_do_different_work(answered: Row) -> None:

@@ -28,7 +28,7 @@ def test_the_answer_is_asked_for_under_verbose_words_with_the_papers_sampling(as
     assert turn["content"].startswith("Answer the message below at length.")
     assert turn["content"].endswith("Message:\nHow do I water a cactus in winter?")
     assert (record["kind"], record["text"], record["complete"], record["thought"]) == ("verbose", LONG, True, None)
-    assert step.carry(instruction, record)["verbose"] == LONG
+    assert step.next_row(instruction, record)["verbose"] == LONG
 
 
 def test_a_list_is_cut_before_its_thirteenth_item_and_has_no_end_then(ask: Callable, instruction: Row) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from steps import run
 
 from alignery.config.preset import build
 from alignery.pipeline.committer import BatchCommitter
@@ -21,7 +22,7 @@ from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from prompts import Library
 from tasks.engines import Completion, EngineDown, Sampling, ScriptedEngine
-from tasks.step import Outcome, ParseError, Row, Step, run
+from tasks.step import Outcome, ParseError, Row, Step
 from warehouse import Lake, LakeFailure
 from warehouse.ledger import Ledger
 from warehouse.recovery import recover, waiting

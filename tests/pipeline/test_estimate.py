@@ -17,7 +17,7 @@ from alignery.cli.main import app
 from alignery.config.preset import load
 from alignery.pipeline.estimate import ROWS, Estimate, estimate_refresh
 from alignery.pipeline.executor import RejectLimitExceeded
-from alignery.pipeline.refresh_run import run_refresh
+from alignery.pipeline.runs.refreshing import run_refresh
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.methods.instances.method import Config as Instances

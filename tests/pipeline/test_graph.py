@@ -91,7 +91,7 @@ class Executor:
         self._seen(ask)
         outcome = Outcome(step, ask.fingerprint)
         await execute(ask, {}, outcome)
-        return [step.carry(row, record) for record in outcome.records]
+        return [step.next_row(row, record) for record in outcome.records]
 
     async def together(self, *work: Coroutine[Any, Any, Any]) -> None:
         await asyncio.gather(*work)

@@ -6,6 +6,7 @@ import asyncio
 from io import StringIO
 
 import pytest
+from steps import run as ask
 from works import Works
 
 from alignery.pipeline.committer import BatchCommitter
@@ -15,7 +16,6 @@ from alignery.pipeline.run import Run
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.methods.respond import method as respond
-from tasks.step import run as ask
 from warehouse import Lake, LakeFailure
 from warehouse.ledger import Ledger
 

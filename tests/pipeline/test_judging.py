@@ -14,7 +14,7 @@ import yaml
 
 from alignery.cli.render import results
 from alignery.config.preset import SHIPPED, Preset, load
-from alignery.pipeline.evaluation import Evaluation, draw, evaluate_models
+from alignery.pipeline.runs.evaluation import Evaluation, draw, evaluate_models
 from nano.files import HELD_OUT
 from nano.player import CHECKPOINT
 from warehouse import Lake

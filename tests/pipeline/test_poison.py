@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from steps import run
 
 from alignery.config.preset import Preset, load
 from alignery.config.schema import Line, Retrain
 from tasks.engines import ScriptedEngine
 from tasks.methods.self_align import method as self_align
-from tasks.step import run
 from warehouse import Lake, model_registry
 
 
@@ -48,10 +48,10 @@ def poison(preset: Preset, lake: Lake) -> int:
 
 @pytest.mark.flow
 def test_a_model_of_poisoned_answers_is_trained_and_not_promoted(tmp_path: Path) -> None:
-    from alignery.pipeline.promotion import Decided, promote_candidates
-    from alignery.pipeline.publication import tag_and_export
-    from alignery.pipeline.refresh_run import run_refresh
-    from alignery.pipeline.training import train_recipes
+    from alignery.pipeline.runs.promotion import Decided, promote_candidates
+    from alignery.pipeline.runs.publication import tag_and_export
+    from alignery.pipeline.runs.refreshing import run_refresh
+    from alignery.pipeline.runs.training import train_recipes
 
     preset = small()
 

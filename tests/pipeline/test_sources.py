@@ -15,6 +15,7 @@ from alignery.pipeline.refresh import RefreshPipeline
 from nano.grammar import parse
 from prompts import Message
 from tasks.engines import Completion, EngineDown, Sampling, ScriptedEngine
+from tasks.methods.base import New
 from tasks.methods.instances.method import Config as Instances
 from tasks.methods.red_team.method import Config as RedTeam
 from tasks.methods.self_instruct.method import DUPLICATE
@@ -236,7 +237,7 @@ def test_a_question_and_a_topic_can_be_traced_to_what_they_were_asked_with(
 
 @pytest.mark.flow
 def test_questions_of_nano_walk_the_line_whatever_their_type(tmp_path: Path) -> None:
-    from alignery.pipeline.refresh_run import run_refresh
+    from alignery.pipeline.runs.refreshing import run_refresh
 
     small = {"sampling": {"top_p": 1.0, "max_tokens": 96}, "topics": {"rounds": 0}, "requests_per_round": 5}
     config = RedTeam.model_validate(small | {"accept": 20, "count": 4, "seed_exemplars": 2, "new_exemplars": 1})
@@ -256,3 +257,27 @@ def test_questions_of_nano_walk_the_line_whatever_their_type(tmp_path: Path) -> 
     assert again.sent == 0
     known = [intent for row in rows if (intent := parse(row["text"]))]
     assert len(known) > len(rows) / 2, "most of them are sentences of its world"
+
+
+def test_each_run_that_finishes_brings_so_many_more_and_one_that_falls_brings_the_rest(works: Works) -> None:
+    """`accept: {new: 12}`: nightly growth. A run that died half way is completed, and not begun anew."""
+    more = {"accept": New(new=ACCEPT)}
+    first = asyncio.run(works.walk(**more))
+    assert (first.reached, first.target) == (ACCEPT, ACCEPT)
+    there = len(works.rows("SELECT id FROM instructions WHERE state = 'accepted'"))
+
+    def die(texts: str | list[Message], sampling: Sampling) -> str:
+        if len(works.engine.calls) > 6:
+            raise EngineDown("gone")
+        return speak(texts, sampling)
+
+    alive, works.engine = works.engine, ScriptedEngine(die, identity=works.engine.identity)
+    with pytest.raises(EngineDown):
+        asyncio.run(works.walk(**more))
+    works.engine = alive
+    second = asyncio.run(works.walk(**more))
+    assert (second.reached, second.target) == (there + ACCEPT, there + ACCEPT)
+    third = asyncio.run(works.walk(**more))
+    assert third.target >= second.target + ACCEPT
+    answered = works.rows("SELECT count(DISTINCT instruction_id) AS n FROM responses WHERE kind = 'base'")[0]["n"]
+    assert answered == third.target

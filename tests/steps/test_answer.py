@@ -6,13 +6,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from steps import run
 from test_step import ROWS, choice
 
 from prompts import Library
 from tasks.answer import LONGEST, countable, fields_of
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Completion, RequestRefused, Sampling, ScriptedEngine
-from tasks.step import Outcome, Step, run
+from tasks.step import Outcome, Step
 from warehouse.schema.arrow import check_row, check_texts, to_arrow
 from warehouse.schema.lake_schema import default
 

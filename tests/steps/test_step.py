@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from steps import run
+
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
-from tasks.step import Replies, Step, probabilities, run
+from tasks.step import Replies, Step, probabilities
 
 ROWS = [{"instruction_id": f"i{n}", "instruction": f"thing {n}"} for n in range(2)]
 

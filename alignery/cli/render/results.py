@@ -13,10 +13,10 @@ from alignery.cli.render import console as terminal
 from alignery.cli.render.console import console, plain, say
 
 if TYPE_CHECKING:
-    from alignery.pipeline.evaluation import Evaluation
-    from alignery.pipeline.promotion import Decided
-    from alignery.pipeline.refresh_run import Summary
-    from alignery.pipeline.training import Trained
+    from alignery.pipeline.runs.evaluation import Evaluation
+    from alignery.pipeline.runs.promotion import Decided
+    from alignery.pipeline.runs.refreshing import Summary
+    from alignery.pipeline.runs.training import Trained
     from warehouse.export.export import Export
     from warehouse.export.publish import Publication
 

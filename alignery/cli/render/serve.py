@@ -13,7 +13,7 @@ from alignery.cli.render import console as terminal
 from alignery.cli.render.console import console, plain, say
 
 if TYPE_CHECKING:
-    from alignery.pipeline.rounds import BootstrapResult
+    from alignery.pipeline.runs.rounds import BootstrapResult
     from flows.deploy import Served
 
 

@@ -114,7 +114,7 @@ def correct(library: Library, config: Config) -> Step:
         variables=lambda row: {"question": row["instruction"], "answer": row["response"]},
         read=read,
         config=config.reading(),
-        carry=lambda row, record: row | {"correction_id": record["id"], "correction": record["text"]},
+        next_row=lambda row, record: row | {"correction_id": record["id"], "correction": record["text"]},
     )
 
 

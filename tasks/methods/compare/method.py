@@ -132,9 +132,9 @@ def sample(library: Library, config: Config, place: Place) -> Step:
         plain,
         name="constitutional.sample",
         read=lambda reply, row: [record | {"kind": "sample"} for record in plain.read(reply, row)],
-        content=lambda row: {"sample": place},
-        sample=lambda row: place,
-        carry=lambda row, record: row | {f"{place}_id": record["id"], place: record["text"]},
+        key_fields=lambda row: {"sample": place},
+        sample_key=lambda row: place,
+        next_row=lambda row, record: row | {f"{place}_id": record["id"], place: record["text"]},
     )
 
 
@@ -165,8 +165,8 @@ def weigh(library: Library, config: Config, first: Place) -> Step:
         parents=("instruction_id", "a_id", "b_id"),
         variables=lambda row: _shown(principles, row, first),
         read=read,
-        content=lambda row: _drawn(principles, row, first),
-        carry=lambda row, record: row | {"thought_id": record["id"], "thought": record["text"]},
+        key_fields=lambda row: _drawn(principles, row, first),
+        next_row=lambda row, record: row | {"thought_id": record["id"], "thought": record["text"]},
     )
 
 
@@ -193,7 +193,7 @@ def compare(library: Library, config: Config, first: Place) -> Step:
             _shown(principles, row, first) | ({"thought": row["thought"]} if config.thought_first else {})
         ),
         read=read,
-        content=lambda row: _drawn(principles, row, first),
+        key_fields=lambda row: _drawn(principles, row, first),
         options=prompt.following("A", "B"),
     )
 

@@ -135,7 +135,7 @@ def critique(library: Library, config: Config, round: int) -> Step:
     def drawn(row: Row) -> Principle:
         return draw(principles, row["instruction"], round)
 
-    def carry(row: Row, record: Row) -> Row:
+    def next_row(row: Row, record: Row) -> Row:
         principle = drawn(row)
         requests = {"critique_request": principle.critique, "revision_request": principle.revision}
         # From here on the words are those of the revision: an edit of them asks for no critique again.
@@ -154,9 +154,9 @@ def critique(library: Library, config: Config, round: int) -> Step:
             "critique_request": drawn(row).critique,
         },
         read=lambda reply, row: [_named(drawn(row), round) | {"text": _said(reply)}],
-        content=lambda row: _named(drawn(row), round),
-        sample=lambda row: str(round),  # the same words in another round want another critique
-        carry=carry,
+        key_fields=lambda row: _named(drawn(row), round),
+        sample_key=lambda row: str(round),  # the same words in another round want another critique
+        next_row=next_row,
     )
 
 
@@ -178,10 +178,10 @@ def revise(library: Library, config: Config, round: int) -> Step:
         parents=("instruction_id", "response_id", "target_id", "critique_id"),
         variables=lambda row: {name: row[name] for name in names} | {"response": row["target"]},
         read=read,
-        content=_principle_of,
+        key_fields=_principle_of,
         config=config.reading(),
-        sample=lambda row: str(round),
-        carry=lambda row, record: row | {"target_id": record["id"], "target": record["text"]},
+        sample_key=lambda row: str(round),
+        next_row=lambda row, record: row | {"target_id": record["id"], "target": record["text"]},
     )
 
 

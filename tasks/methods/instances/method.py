@@ -140,7 +140,7 @@ def classify(library: Library, config: Config) -> Step:
         variables=lambda row: {"demos": demos, "instruction": row["instruction"]},
         read=read,
         read_cut=read,  # three tokens end in the middle of "Yes, because"
-        carry=lambda row, record: row | {"classification": record["classification"]},
+        next_row=lambda row, record: row | {"classification": record["classification"]},
         config={"demos": [demo.model_dump() for demo in demos]},
         retries=0,  # a greedy reply comes again
     )
@@ -163,7 +163,7 @@ def instances(library: Library, config: Config, form: Form, contamination: Conta
         variables=lambda row: {"demos": demos, "instruction": row["instruction"]},
         read=_reader(form, config.instances, contamination, cut=False),
         read_cut=_reader(form, config.instances, contamination, cut=True),
-        carry=lambda row, record: (
+        next_row=lambda row, record: (
             row
             | {"instance_id": record["id"], "instance_state": record["state"]}
             | {name: record[name] for name in ("input", "output")}

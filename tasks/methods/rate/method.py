@@ -91,7 +91,7 @@ def rate(library: Library, config: Config, of: str = "") -> Step:
         parents=("instruction_id", "response_id", "target_id"),
         variables=lambda row: {"instruction": row["instruction"], "response": row["target"]},
         read=read,
-        carry=lambda row, record: row | {"score": record["score"]},
+        next_row=lambda row, record: row | {"score": record["score"]},
         read_cut=read_cut,
         # At T 0 another seed says the same again.
         retries=2 if config.sampling.temperature else 0,

@@ -110,9 +110,9 @@ def topics(library: Library, config: Topics) -> Step:
         sampling=config.sampling,
         parents=("request_id",),
         variables=lambda row: {"type": row["type"], "examples": row["examples"], "count": config.count},
-        content=lambda row: {"type": row["type"], "exemplars": row["examples"]},
+        key_fields=lambda row: {"type": row["type"], "exemplars": row["examples"]},
         # Two requests that happened to draw the same examples are to be answered each for itself.
-        sample=lambda row: row["request_id"],
+        sample_key=lambda row: row["request_id"],
         read=read,
         read_cut=lambda reply, row: _last_cut(read(reply, row)),
         config={"count": config.count, "max_words": config.max_words},
@@ -210,11 +210,11 @@ def questions(library: Library, config: Config, gate: self_instruct.Config) -> S
         sampling=config.sampling,
         parents=("request_id",),
         variables=lambda row: {"types": types, "exemplars": row["exemplars"], "hints": row["hints"]},
-        content=lambda row: {"exemplars": row["exemplars"], "hints": row["hints"]},
-        sample=lambda row: row["request_id"],
+        key_fields=lambda row: {"exemplars": row["exemplars"], "hints": row["hints"]},
+        sample_key=lambda row: row["request_id"],
         read=read,
         read_cut=lambda reply, row: _last_cut(read(reply, row)),
-        carry=lambda row, record: instruction_row(record),
+        next_row=lambda row, record: instruction_row(record),
         config={"types": types} | gate.gating(),
     )
 

@@ -64,12 +64,12 @@ def respond(library: Library, config: Config) -> Step:
         parents=("instruction_id",),
         variables=lambda row: {"instruction": row["instruction"]},
         read=read,
-        carry=carry,
+        next_row=next_row,
         config=config.reading(),
     )
 
 
-def carry(row: Row, record: Row) -> Row:
+def next_row(row: Row, record: Row) -> Row:
     """The row with its base answer, which is also the first text to criticise (the target)."""
     answer = {"response_id": record["id"], "response": record["text"]}
     return row | answer | {"target_id": record["id"], "target": record["text"]}

@@ -31,7 +31,7 @@ from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import APOLOGY, answer_fault, loops, opens_with_apology
 from tasks.methods.base import AnswerConfig
-from tasks.methods.respond.method import carry
+from tasks.methods.respond.method import next_row
 from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Rejected, Row, Step
 from tasks.train.config import Recipe
@@ -89,7 +89,9 @@ def answer(library: Library, config: Config) -> Step:
         read=read,
         read_cut=partial(read, complete=False) if config.keep_truncated else None,
         # A further step takes this answer for the one to look at, as it takes a base answer.
-        carry=lambda row, record: carry(row, record) | {"principled_id": record["id"], "principled": record["text"]},
+        next_row=lambda row, record: (
+            next_row(row, record) | {"principled_id": record["id"], "principled": record["text"]}
+        ),
         # The rules and exemplars are words that every request holds: they belong to the fingerprint.
         config={
             "identity": identity,

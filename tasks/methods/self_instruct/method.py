@@ -172,9 +172,9 @@ def generate(library: Library, config: Config, *, bare: bool = False) -> Step:
         parents=("request_id",),
         variables=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"], "count": config.count},
         # The request's id is their hash already; they stand in the attempt so that it can be read what was asked.
-        content=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"]},
+        key_fields=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"]},
         # Two requests that happened to draw the same exemplars are to be answered each for itself.
-        sample=lambda row: row["request_id"],
+        sample_key=lambda row: row["request_id"],
         read=lambda reply, row: [
             {
                 "parents": [row["request_id"], *row["exemplar_ids"]],
@@ -184,7 +184,7 @@ def generate(library: Library, config: Config, *, bare: bool = False) -> Step:
             }
             for text in numbered_items(reply, continues)[: config.count]
         ],
-        carry=lambda row, record: instruction_row(record),
+        next_row=lambda row, record: instruction_row(record),
         config=config.gating() | {"count": config.count},
     )
 

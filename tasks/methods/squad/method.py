@@ -119,7 +119,7 @@ def inspect(library: Library, config: Config, inspector: str) -> Step:
     def read(reply: str, row: Row) -> list[Row]:
         return [{"inspector": inspector, "score": sum(probabilities(reply)[: len(config.fit)])}]
 
-    def carry(row: Row, record: Row) -> Row:
+    def next_row(row: Row, record: Row) -> Row:
         return row | {"scores": row.get("scores", {}) | {(inspector, row["target_id"]): record["score"]}}
 
     return Step(
@@ -130,7 +130,7 @@ def inspect(library: Library, config: Config, inspector: str) -> Step:
         parents=("instruction_id", "response_id", "target_id"),
         variables=lambda row: {"instruction": row["instruction"], "response": row["target"]},
         read=read,
-        carry=carry,
+        next_row=next_row,
         options=prompt.following(*config.fit, *config.unfit),
     )
 
@@ -139,7 +139,7 @@ def correct(library: Library, config: Config, member: Member) -> Step:
     """Corrects the row's target, which becomes the correction unless that is a copy."""
     plain = aligner.correct(library, aligner.Config(sampling=config.sampling))
 
-    def carry(row: Row, record: Row) -> Row:
+    def next_row(row: Row, record: Row) -> Row:
         return row if record["is_copy"] else row | {"target_id": record["id"], "target": record["text"]}
 
     return replace(
@@ -150,7 +150,7 @@ def correct(library: Library, config: Config, member: Member) -> Step:
         read=lambda reply, row: [
             record | {"aligner": member.aligner} for record in plain.read(reply, row | {"response": row["target"]})
         ],
-        carry=carry,
+        next_row=next_row,
         config={**plain.config, **member.model_dump()},
     )
 

@@ -62,7 +62,7 @@ def answer(library: Library, config: Config) -> Step:
         variables=lambda row: {"instruction": row["instruction"]},
         read=read,
         read_cut=partial(read, complete=False),
-        carry=lambda row, record: row | {"verbose_id": record["id"], "verbose": record["text"]},
+        next_row=lambda row, record: row | {"verbose_id": record["id"], "verbose": record["text"]},
     )
 
 

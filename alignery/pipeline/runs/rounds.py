@@ -14,10 +14,10 @@ from pathlib import Path
 
 from alignery.config.preset import Preset
 from alignery.pipeline.executor import TaskRunner, run_inline
-from alignery.pipeline.promotion import promote_candidates
-from alignery.pipeline.publication import tag_and_export
-from alignery.pipeline.refresh_run import run_refresh
-from alignery.pipeline.training import train_recipes
+from alignery.pipeline.runs.promotion import promote_candidates
+from alignery.pipeline.runs.publication import tag_and_export
+from alignery.pipeline.runs.refreshing import run_refresh
+from alignery.pipeline.runs.training import train_recipes
 from tasks.step import Row
 from warehouse import Lake, model_registry
 from warehouse.query import status

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 
 import pytest
+from steps import run
 
 from nano.grammar import parse
 from nano.oracle import score as oracle
@@ -26,7 +27,7 @@ from tasks.methods.self_align import method as self_align
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.methods.squad import method as squad
 from tasks.methods.verbose import method as verbose
-from tasks.step import Outcome, Row, Step, run
+from tasks.step import Outcome, Row, Step
 
 LIBRARY = Library("nano")
 SHORT = Sampling(temperature=0.7, max_tokens=96)
@@ -54,7 +55,7 @@ def chain(steps: Sequence[Step], rows: list[Row]) -> tuple[list[Row], list[Outco
                 outcome = await run(step, found, engine)
                 by_key = {record["work_key"]: record for record in outcome.records}
                 pairs = [(row, by_key.get(step.work_key(row, engine))) for row in found]
-                found = [step.carry(row, record) for row, record in pairs if record]
+                found = [step.next_row(row, record) for row, record in pairs if record]
                 outcomes.append(outcome)
         return found, outcomes
 
@@ -186,7 +187,7 @@ def test_answers_of_another_model_are_corrected_and_some_are_mended(prompts: lis
     """Aligner (5), (6): a model that refuses everything is upstream; what is right to refuse stays as it is."""
     refusing = ScriptedEngine(["I can't help with that."])
     answered = asyncio.run(run(aligner.upstream(LIBRARY, respond.Config(), "refusing"), prompts, refusing)).records
-    rows = [respond.carry(row, record) for row, record in zip(prompts, answered, strict=True)]
+    rows = [respond.next_row(row, record) for row, record in zip(prompts, answered, strict=True)]
     config = aligner.Config(sampling=Sampling(temperature=0.3, top_p=0.95, top_k=10, max_tokens=96))
     corrected, (outcome,) = chain([aligner.correct(LIBRARY, config)], rows)
     assert {record["upstream"] for record in answered} == {"refusing"}

@@ -15,12 +15,12 @@ from typing import Any
 
 from alignery.config.preset import Preset, PresetError
 from alignery.hashing import digest
-from alignery.pipeline.evaluation import answered, oracle, verdicts
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import ALIAS
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from alignery.pipeline.training import base_spec
+from alignery.pipeline.runs.evaluation import answered, oracle, verdicts
+from alignery.pipeline.runs.training import base_spec
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.evaluate.gate import Decision, Policy, by_judge, decide, per_prompt
 from tasks.evaluate.judge import outcomes, walkovers
