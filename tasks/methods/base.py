@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator
 
+from alignery.untrusted import excerpt
 from tasks.engines import Sampling
 
 
@@ -31,7 +32,15 @@ class New(BaseModel):
     new: int = Field(ge=1)
 
 
-Accept = Annotated[int, Field(ge=1)] | New  # how many accepted instructions there are to be
+def _accept(value: Any) -> int | New:
+    if isinstance(value, New) or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    if isinstance(value, dict) and value.keys() == {"new"} and isinstance(_accept(value["new"]), int):
+        return New(new=value["new"])
+    raise ValueError(f"got {excerpt(value, 60)}, expected a whole number of at least 1, or {{new: 500}}; mend it")
+
+
+Accept = Annotated[int | New, PlainValidator(_accept)]  # how many accepted instructions there are to be
 
 
 class AnswerConfig(MethodConfig):

@@ -78,7 +78,10 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"lines": {}}, r"mine.yaml: lines: no such key; expected one of \['about', 'evaluate', 'follow', 'gate'"),
-        ({"line": {"self_instruct": {"accept": 0}}}, "line.self_instruct.accept: .* greater than or equal to 1"),
+        (
+            {"line": {"self_instruct": {"accept": 0}}},
+            "line.self_instruct.accept: got 0, expected a whole number of at least 1, or {new: 500}",
+        ),
         ({"words": {"overlay": "./gone"}}, "words.overlay: got .*gone, which is not a folder"),
         (
             {"models": {"generator": {"engine": "transformers", "modell": "x"}}},

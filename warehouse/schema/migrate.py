@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 
 from alignery import effects
+from alignery.untrusted import excerpt
 from warehouse.database.connection import LAKE, literal, set_commit_message
 from warehouse.database.location import LakeLocation
 from warehouse.errors import LakeUsageError
@@ -109,7 +110,10 @@ def define_stand_ins(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> L
 def define_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> None:
     """The views, in memory, over whichever lake the search path names; after the stand-ins."""
     for name, text in schema.views.items():
-        cursor.execute(f"CREATE VIEW memory.main.{name} AS {text}")
+        try:
+            cursor.execute(f"CREATE VIEW memory.main.{name} AS {text}")
+        except duckdb.Error as error:
+            raise LakeUsageError(f"view {name}: DuckDB refuses it: {excerpt(error)}; mend its SQL") from error
 
 
 def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> tuple[list[str], list[str]]:

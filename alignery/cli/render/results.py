@@ -78,7 +78,8 @@ def published(publication: Publication, as_json: bool) -> None:
         return terminal.as_json(publication)
     counts = ", ".join(f"{count} {view}" for view, count in publication.rows.items())
     console().print(f"{publication.tag}: snapshot {publication.snapshot_id}, {counts} → {publication.path}")
-    return say(f"Load it: datasets.load_dataset('{publication.path}', 'sft') · next: alignery retrain")
+    shape = next(name for name, count in publication.rows.items() if count)  # one without rows has no files
+    return say(f"Load it: datasets.load_dataset('{publication.path}', '{shape}') · next: alignery retrain")
 
 
 def exported(export: Export, as_json: bool) -> None:
