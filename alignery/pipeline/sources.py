@@ -226,9 +226,11 @@ class Sources:
         return not self._contamination.reason(record["text"])
 
     def _fill_pool(self) -> None:
-        seeds = (seed.instruction if self.bare else seed.whole for seed in self._library.seeds())
+        # The seeds are Self-Instruct's examples, and near to nothing of a user's own.
+        seeds = self._library.seeds() if self.instructions else []
+        shown = (seed.instruction if self.bare else seed.whole for seed in seeds)
         questions = (type.question for type in self.types)
-        for text in chain(status.instructions(self._executor.lake), seeds, questions):
+        for text in chain(status.instructions(self._executor.lake), shown, questions):
             self._pool.add(text)
 
     async def _write_topics(self) -> list[Row]:

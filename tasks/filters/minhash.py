@@ -86,7 +86,7 @@ class Duplicate:
 
 
 class NearDuplicates:
-    """What was kept so far: a signature and the keys of its bands each, some 3 kB (`bench/dedup.py`)."""
+    """What was kept so far: a signature and the keys of its bands each, some 3 kB (`bench/data/dedup.py`)."""
 
     def __init__(self, threshold: float = THRESHOLD) -> None:
         if not 0 < threshold <= 1:

@@ -1,6 +1,6 @@
 """Does the near-duplicate gate decide as `rouge_score` does, how much faster, and what does a large pool cost?
 
-    OMP_NUM_THREADS=1 python bench/dedup.py [--pairs 200000] [--run 2000] [--pool 10000] [--grow 10000 … 300000]
+    OMP_NUM_THREADS=1 python bench/data/dedup.py [--pairs 200000] [--run 2000] [--pool 10000] [--grow 10000 … 300000]
 
 `RougePool` stands against the loop of Self-Instruct's code: `rouge_score`, ROUGE-L, no stemmer, F, the largest of all
 pool texts, dropped above 0.7. Texts are drawn from the words of our seeds, as often as they stand there, about 16 words
