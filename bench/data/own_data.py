@@ -18,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
 WORDS = [
     "river",
     "mountain",
@@ -37,12 +39,10 @@ WORDS = [
 def write(path: Path, rows: int) -> None:
     """Prompts of a dozen words, no two the same."""
     rng = random.Random(0)
+    words = ["".join(rng.choices(LETTERS, k=rng.randint(3, 9))) for _ in range(20_000)]
     with path.open("w", encoding="utf-8") as file:
         for number in range(rows):
-            text = (
-                f"Explain the {rng.choice(WORDS)} of case {number} to a {rng.choice(WORDS)} with {rng.choice(WORDS)}."
-            )
-            file.write(json.dumps({"prompt": text}) + "\n")
+            file.write(json.dumps({"prompt": f"Explain {' '.join(rng.choices(words, k=12))}, case {number}."}) + "\n")
 
 
 def one(path: Path, gated: bool) -> None:

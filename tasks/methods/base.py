@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
 
 from alignery.untrusted import excerpt
 from tasks.engines import Sampling
@@ -40,7 +40,12 @@ def _accept(value: Any) -> int | New:
     raise ValueError(f"got {excerpt(value, 60)}, expected a whole number of at least 1, or {{new: 500}}; mend it")
 
 
-Accept = Annotated[int | New, PlainValidator(_accept)]  # how many accepted instructions there are to be
+def _plain(value: int | New) -> int | dict[str, int]:
+    return value if isinstance(value, int) else {"new": value.new}
+
+
+# How many accepted instructions there are to be.
+Accept = Annotated[int | New, PlainValidator(_accept), PlainSerializer(_plain, Any)]
 
 
 class AnswerConfig(MethodConfig):
