@@ -143,18 +143,18 @@ async def serve(
 
 async def _until_told(runner: Runner) -> signal.Signals:
     loop = asyncio.get_running_loop()
-    told: asyncio.Future[signal.Signals] = loop.create_future()
+    stop_signal: asyncio.Future[signal.Signals] = loop.create_future()
 
     def hear(one: signal.Signals) -> None:
-        if not told.done():
-            told.set_result(one)
+        if not stop_signal.done():
+            stop_signal.set_result(one)
 
     running = asyncio.ensure_future(runner.start())
     # The runner takes SIGTERM for itself as it starts, and would leave the loop in the middle of things.
     await asyncio.sleep(0)
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, hear, one)
-    both: list[asyncio.Future[Any]] = [running, told]
+    both: list[asyncio.Future[Any]] = [running, stop_signal]
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if running.done():
         error = running.exception()
@@ -165,7 +165,7 @@ async def _until_told(runner: Runner) -> signal.Signals:
         await asyncio.sleep(0.1)
     await runner.astop()
     await running
-    return told.result()
+    return stop_signal.result()
 
 
 async def _forget(client: PrefectClient, made: Sequence[RunnerDeployment]) -> None:

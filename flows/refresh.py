@@ -32,6 +32,6 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
     async with exclusive_run(made.place(home), "refresh", wait=wait, schema=made.lake_schema) as lake:
         summary = await run_refresh(made, lake, runner=as_task_run)
         for name, rows in (("funnel", status.funnel), ("usage", status.usage)):
-            told = f"Run {summary.run_id}: {summary.state}"
-            await acreate_table_artifact(key=name, table=plain_rows(rows(lake, summary.run_id)), description=told)
+            table, description = plain_rows(rows(lake, summary.run_id)), f"Run {summary.run_id}: {summary.state}"
+            await acreate_table_artifact(key=name, table=table, description=description)
     return summary

@@ -47,7 +47,7 @@ def _say(text: str) -> None:
 
 @flow(name="cycle", on_failure=[_told], on_crashed=[_told])
 async def refresh_and_publish(preset: str = "nano", home: Path = Path(".alignery")) -> str | None:
-    """Refresh, and publish what came of it. Returns the tag, or None where nothing new was published.
+    """Refresh and publish. Returns the tag, or None where nothing new was published.
 
     Args:
         preset: a shipped preset's name, or the path of a .yaml file.
@@ -55,8 +55,8 @@ async def refresh_and_publish(preset: str = "nano", home: Path = Path(".alignery
     """
     async with _at_work(load(preset), home):
         summary = await refresh(preset, home)
-        told = f"{summary.accepted} of {summary.target} accepted, {summary.sent} requests sent"
-        _say(f"refresh {summary.state}: {summary.message or told}")
+        counts = f"{summary.accepted} of {summary.target} accepted, {summary.sent} requests sent"
+        _say(f"refresh {summary.state}: {summary.message or counts}")
         publication = await publish(preset, home)
         _say(f"published {publication.tag}" if publication.created else f"nothing new since {publication.tag}")
         return publication.tag if publication.created else None

@@ -176,10 +176,10 @@ from alignery.cli import export, inspect, maintain, methods, serve  # noqa: E402
 
 def _speak() -> None:
     """Let the lake say on standard error what it has to say under way, whatever Prefect does to logs."""
-    told = logging.StreamHandler()
-    told.setFormatter(entry.Sentences())
+    handler = logging.StreamHandler()
+    handler.setFormatter(entry.Sentences())
     lake = logging.getLogger("warehouse")
-    lake.addHandler(told)
+    lake.addHandler(handler)
     lake.propagate = False
 
 

@@ -58,8 +58,8 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
             from flows.deploy import serve as serving
 
             started = partial(show_serving.started, api=api, login=login, as_json=as_json)
-            told = asyncio.run(serving(made, preset, home, _tell, started))
-    if told == signal.SIGINT:
+            ended_by = asyncio.run(serving(made, preset, home, _tell, started))
+    if ended_by == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
 
 

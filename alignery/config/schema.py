@@ -180,7 +180,7 @@ class Evaluate(Strict):
 class Schedule(Strict):
     """When `alignery serve` runs what: lines of cron, and what becomes of the times that were missed."""
 
-    refresh: Filled = Field(description="cron line: refresh, and publish what came of it")
+    refresh: Filled = Field(description="cron line: refresh and publish")
     maintain: str | None = Field(default=None, description="cron line: merge, expire and delete, as maintain --apply")
     timezone: str = Field(default="UTC", description="what the cron lines are read in, such as Europe/Vienna")
     catch_up: Literal["latest", "none", "all"] = Field(default="latest", description="missed refreshes that are run")

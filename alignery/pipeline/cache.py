@@ -1,4 +1,4 @@
-"""What the lake already has, asked for many rows at once: those that ask while one query runs share the next."""
+"""Batched cache lookups: requests that arrive during a query are coalesced into the next."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ResultCache:
         self._turn = asyncio.Lock()
         self._known: Known | None = None
 
-    def forget(self) -> None:
+    def invalidate(self) -> None:
         """The lake has more by now than it had at first: look again."""
         self._known = None
 
@@ -73,8 +73,8 @@ class ResultCache:
         for table, keys in tables.items():
             for record in self._lake.ledger.records(table, keys):
                 records[record["work_key"]].append(record)
-        heard = [ask for key, ask in by_key.items() if key in pending and _request(ask) in known[1]]
-        replies = self._lake.ledger.cached_replies([ask.request_key for ask in heard]) if heard else {}
+        replayable = [ask for key, ask in by_key.items() if key in pending and _request(ask) in known[1]]
+        replies = self._lake.ledger.cached_replies([ask.request_key for ask in replayable]) if replayable else {}
         return {key: CacheHit(records.get(key), replies if key in pending else {}) for key in by_key}
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from alignery.config.preset import Preset, load
 from alignery.config.schema import Alias
 from alignery.hashing import digest
-from alignery.pipeline.executor import Executor, Judge, RejectLimitExceeded, alike
+from alignery.pipeline.executor import Executor, Judge, RejectLimitExceeded, group_reasons
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.refresh import RefreshPipeline, held_out_of, open_engines, raise_first
 from alignery.pipeline.run import Run, exclusive_run
@@ -72,12 +72,12 @@ class ProbeExecutor(Executor):
     _one_round: asyncio.Lock = field(default_factory=asyncio.Lock)
     _alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
-    async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
+    async def run_batch(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
         async with self._one_round:
             if not self.may_ask(step):
                 self.skipped[step] += len(rows)
                 return []
-            records = await super().settle(step, rows, engine, judge)
+            records = await super().run_batch(step, rows, engine, judge)
             if self.seen[step].pending:
                 self._closed.add(step)  # no further round is known before this one is written
             return records
@@ -168,7 +168,7 @@ def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Estimate
 
 def _short(stations: Sequence[StageLoad]) -> str | None:
     """Whether what a writer may still ask for will not do."""
-    told = []
+    reasons = []
     for station in stations:
         if not (writing := station.writing):
             continue
@@ -181,11 +181,11 @@ def _short(stations: Sequence[StageLoad]) -> str | None:
             left, more = hints, f"pairs of type and topic (line.{section}.topics.requests_per_type)"
         likely = left * writing.kept // max(1, writing.candidates)
         if likely < writing.wanted:
-            told.append(
+            reasons.append(
                 f"{writing.wanted} instructions are missing, and the gate took {writing.kept} of {writing.candidates}, "
                 f"so {left} more {more} give {likely}"
             )
-    return f"the refresh will stop short: {'; '.join(told)}" if told else None
+    return f"the refresh will stop short: {'; '.join(reasons)}" if reasons else None
 
 
 def _to_come(topics: StageLoad) -> int:
@@ -199,7 +199,7 @@ def _why(executor: ProbeExecutor) -> str:
     refused = [
         f"{step}: {count} × {why}"
         for step, whys in executor.tally.rejects.items()
-        for why, count in alike(whys).items()
+        for why, count in group_reasons(whys).items()
     ]
     return f"the probe's rows were not accepted ({'; '.join(refused) or 'by the gate'}); see the view 'rejects'"
 

@@ -1,6 +1,6 @@
-"""The helper around a step: the one place that knows the step, the engine and the lake.
+"""Executes steps for rows: the one place that knows the step, the engine and the lake.
 
-It finds what is pending, asks only for that, keeps what came of it to be committed once, and hands back the records,
+It finds what is pending, requests only that, queues the results to be committed once, and hands back the records,
 old and new. Prefect is not needed: a `TaskRunner` says how a chunk's work is run.
 """
 
@@ -56,24 +56,24 @@ class GateBatch:
 
     def __init__(self, writer: BatchCommitter, judge: Judge) -> None:
         self._writer, self._judge = writer, judge
-        self._heard: dict[int, Outcome] = {}
+        self._outcomes: dict[int, Outcome] = {}
         self._notes = writer.notes()
 
-    def hear(self, place: int, outcome: Outcome) -> None:
-        self._heard[place] = outcome
+    def add(self, place: int, outcome: Outcome) -> None:
+        self._outcomes[place] = outcome
         self._notes.write(unjudged(outcome))
 
     async def judged(self) -> dict[int, list[Row]]:
-        """Judge what was heard, and put it on its way into the lake; the records by place."""
-        heard = [self._heard[place] for place in sorted(self._heard)]
+        """Judge what was added, and queue it for the commit; returns the records by place."""
+        outcomes = [self._outcomes[place] for place in sorted(self._outcomes)]
         judged: dict[str, list[Row]] = {}
-        for record in await self._judge([record for outcome in heard for record in outcome.records]):
+        for record in await self._judge([record for outcome in outcomes for record in outcome.records]):
             judged.setdefault(record["work_key"], []).append(record)
-        for outcome in heard:
+        for outcome in outcomes:
             outcome.records = judged.get(outcome.attempts[0]["work_key"], [])
             self._writer.put(outcome)
         self._notes.end()
-        return {place: outcome.records for place, outcome in self._heard.items()}
+        return {place: outcome.records for place, outcome in self._outcomes.items()}
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Executor:
     reject_limit: float = 0.5
     tally: RunStats = field(default_factory=RunStats)
     spent: str | None = None  # what of the budget was spent when it ran out; from then on nothing is sent
-    halt: Exception | None = None  # what ended it: from then on no row goes on
+    failure: Exception | None = None  # what ended it: from then on no row goes on
     _working: int = 0  # chunks whose rows are on their way
     _begun: asyncio.Task[None] | None = None
 
@@ -107,7 +107,7 @@ class Executor:
         return self.spent is None
 
     async def chunk(self, name: str, work: ChunkWork, landing: ChunkWork | None = None) -> None:
-        """Run a chunk's work in the runner, which may try it again; what came of it is committed either way.
+        """Run a chunk's work in the runner, which may retry it; its results are committed either way.
 
         A commit of few rows costs nearly what one of many does: unless `landing` says what is to be waited for, it
         waits for the rows of the chunks that are at work beside this one.
@@ -119,8 +119,8 @@ class Executor:
             tries += 1
             if tries > 1:
                 # The engine may be back, and the lake has more by now than it had at first.
-                self._lookup.forget()
-                self.halt = None if isinstance(self.halt, EngineDown) else self.halt
+                self._lookup.invalidate()
+                self.failure = None if isinstance(self.failure, EngineDown) else self.failure
             self._working += 1
             try:
                 await work()
@@ -134,7 +134,7 @@ class Executor:
 
         await self.runner(name, attempt)
 
-    async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]:
+    async def apply(self, step: Step, row: Row, engine: Engine) -> list[Row]:
         """The rows that follow one row after a step, as its `carry` makes them; none where nothing was accepted.
 
         Raises:
@@ -143,7 +143,7 @@ class Executor:
         records = await self._records(Request(step, row, engine), self._writer.put)
         return [step.next_row(row, record) for record in records]
 
-    async def settle(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
+    async def run_batch(self, step: Step, rows: Sequence[Row], engine: Engine, judge: Judge | None = None) -> list[Row]:
         """The records of these rows under a step, old and new, once they are committed.
 
         `judge` sees new records before they are committed (the near-duplicate gate).
@@ -155,24 +155,24 @@ class Executor:
         asked = False
 
         async def work() -> None:
-            hearing = GateBatch(self._writer, judge) if judge else None
+            batch = GateBatch(self._writer, judge) if judge else None
             found: list[list[Row]] = [[] for _ in rows]
 
             async def one(place: int, row: Row) -> None:
                 def keep(outcome: Outcome) -> None:
                     nonlocal asked
                     asked = True
-                    if hearing and outcome.attempts[-1]["final"]:  # else there is nothing to judge
-                        hearing.hear(place, outcome)
+                    if batch and outcome.attempts[-1]["final"]:  # else there is nothing to judge
+                        batch.add(place, outcome)
                     else:
                         self._writer.put(outcome)
 
                 found[place] = await self._records(Request(step, row, engine), keep)
 
             try:
-                await self.together(*(one(place, row) for place, row in enumerate(rows)))
+                await self.gather(*(one(place, row) for place, row in enumerate(rows)))
             finally:
-                judged = await uninterrupted(hearing.judged()) if hearing else {}
+                judged = await uninterrupted(batch.judged()) if batch else {}
             for place, some in judged.items():
                 found[place] = some
             records[:] = [record for some in found for record in some]
@@ -184,8 +184,9 @@ class Executor:
         await self.chunk(f"{step.name} × {len(rows)}", work, landing)
         return sorted(records, key=lambda record: (record["work_key"], record["id"]))
 
-    async def together(self, *work: Coroutine[Any, Any, Any]) -> None:
-        """All of it at once; the first fault ends the rest, but what a dead engine has still to say is heard out."""
+    async def gather(self, *work: Coroutine[Any, Any, Any]) -> None:
+        """Run concurrently; the first error cancels the others, unless the engine died: then they are awaited, so that
+        their failed attempts are recorded."""
         tasks = [asyncio.ensure_future(one) for one in work]
         if not tasks:
             return
@@ -199,15 +200,15 @@ class Executor:
             raise faults[0]
 
     async def _ended(self, tasks: Collection[asyncio.Task[Any]]) -> None:
-        if not isinstance(self.halt, EngineDown):
+        if not isinstance(self.failure, EngineDown):
             for task in tasks:
                 task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _records(self, ask: Request, keep: Callable[[Outcome], None]) -> list[Row]:
         """The records of one row's work: those that the lake has, or what is now asked and kept."""
-        if self.halt:
-            raise self.halt
+        if self.failure:
+            raise self.failure
         step, found = ask.step, await self._lookup.find(ask)
         self.progress.expect(step.name, 1, int(found.records is not None))
         if found.records is not None:
@@ -218,25 +219,25 @@ class Executor:
     async def _asked(self, ask: Request, found: CacheHit, keep: Callable[[Outcome], None]) -> list[Row]:
         """Ask for one row for real; each call is kept as soon as it is answered, the last one with its records."""
         await self.begin()
-        heard = Outcome(ask.step, ask.fingerprint)
+        outcome = Outcome(ask.step, ask.fingerprint)
 
         def answered(attempt: Row) -> None:
-            keep(Outcome(ask.step, ask.fingerprint, heard.records if attempt["final"] else [], [attempt]))
+            keep(Outcome(ask.step, ask.fingerprint, outcome.records if attempt["final"] else [], [attempt]))
 
         try:
-            await execute(ask, found.replies, heard, answered)
+            await execute(ask, found.replies, outcome, answered)
         except BudgetSpent as spent:
             self.spent = str(spent)
             return []
         except (EngineDown, LakeFailure) as fault:  # nobody answers, or no answer can be kept: no more is asked
-            self.halt = fault
+            self.failure = fault
             raise
         finally:
-            if heard.attempts:
-                self._count(heard)
+            if outcome.attempts:
+                self._count(outcome)
         self.progress.tick(ask.step.name)
         self._check(ask.step.name)
-        return heard.records
+        return outcome.records
 
     async def begin(self) -> None:
         """The run is in the lake before anything is sent in its name."""
@@ -262,16 +263,16 @@ class Executor:
         asked, refused = self.tally.by_step[step], self.tally.rejects[step]
         if asked < REJECT_LIMIT_FROM or refused.total() <= self.reject_limit * asked:
             return
-        reasons = "; ".join(f"{count} × {reason}" for reason, count in alike(refused).most_common(3))
-        self.halt = RejectLimitExceeded(
+        reasons = "; ".join(f"{count} × {reason}" for reason, count in group_reasons(refused).most_common(3))
+        self.failure = RejectLimitExceeded(
             f"{step}: {refused.total()} of {asked} rows were not accepted, over the limit of "
             f"{self.reject_limit:.0%} (line.reject_limit): {reasons}. Samples: {list(self.tally.samples[step])}. "
             "What was accepted is in the lake; see the view 'rejects'."
         )
-        raise self.halt
+        raise self.failure
 
 
-def alike(reasons: Counter[str]) -> Counter[str]:
+def group_reasons(reasons: Counter[str]) -> Counter[str]:
     """Reasons that differ in their numbers alone as one, as the view `funnel` counts them."""
     found: dict[str, Counter[str]] = {}
     for reason, count in reasons.items():

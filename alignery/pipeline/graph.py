@@ -15,9 +15,9 @@ from tasks.step import Row, Step
 class Executor(Protocol):
     """What a runner needs of a `Executor`."""
 
-    async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]: ...
+    async def apply(self, step: Step, row: Row, engine: Engine) -> list[Row]: ...
 
-    async def together(self, *work: Coroutine[Any, Any, Any]) -> None: ...
+    async def gather(self, *work: Coroutine[Any, Any, Any]) -> None: ...
 
 
 class GraphRunner:
@@ -39,13 +39,13 @@ class GraphRunner:
     async def _follow(self, due: list[tuple[Stage, Row]]) -> None:
         while len(due) == 1:  # a chain, however long, needs neither tasks nor a deep stack
             ((stage, row),) = due
-            made = await self._executor.advance(stage.step, row, self.engine(stage))
+            made = await self._executor.apply(stage.step, row, self.engine(stage))
             rows = stage.then(row, made)
             self.accepted[stage.name] += len(made) > 0
             self.passed_on[stage.name] += len(made) > 0 and len(rows)
             due = [one for out in rows for one in self._due(stage.name, out)]
         if due:
-            await self._executor.together(*(self._follow([one]) for one in due))
+            await self._executor.gather(*(self._follow([one]) for one in due))
 
     def _due(self, name: str, row: Row) -> list[tuple[Stage, Row]]:
         """The stages that a row of that stage is sent at next, each with the row as it takes it."""

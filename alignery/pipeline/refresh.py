@@ -1,8 +1,8 @@
-"""The line: the way of a row from a topic to a training example, each row by itself.
+"""The refresh pipeline: sources bring instructions, and each runs through the graph of stages by itself.
 
 Instructions are written round by round (`alignery/pipeline/sources.py`); as soon as they are accepted each runs by
 itself through the graph of stages that the preset's methods declare (`alignery/pipeline/graph.py`). So every step
-overlaps with every other, and one long answer holds up nobody but its own row.
+overlaps with every other, and one long answer delays its own row alone.
 """
 
 from __future__ import annotations
@@ -104,10 +104,10 @@ class RefreshPipeline:
         return self.preset.line.rows_in_flight or 4 * self.preset.spec("generator").places
 
     async def _walk_chunk(self, rows: Sequence[Row]) -> None:
-        """Each row of a chunk by itself: the slow ones hold up nobody."""
+        """Each row of a chunk by itself: a slow one delays no other."""
 
         async def work() -> None:
-            await self.executor.together(*(self._walk_row(row) for row in rows))
+            await self.executor.gather(*(self._walk_row(row) for row in rows))
 
         await self.executor.chunk(f"walk × {len(rows)}", work)
 

@@ -49,7 +49,7 @@ async def exclusive_run(
 
 
 def mark_dead_runs_failed(lake: Lake, flow: str) -> None:
-    """Record as failed what a killed process left as started: whoever holds the flow's lock knows that it is dead."""
+    """Record runs that a dead process left started as failed; we hold the flow's lock, so the process is dead."""
     for row in status.unfinished(lake, flow):
         dead = {**row, "state": "failed", "message": "its process died", "created_at": datetime.now(UTC)}
         lake.ledger.write("runs", [dead], run_id=row["id"], message=f"{flow}: failed")

@@ -123,7 +123,7 @@ class Source:
                 await asyncio.wait([before])
             return await asyncio.to_thread(self.gate, records)
 
-        return await self.executor.settle(self.step, requests, self.engine, judge)
+        return await self.executor.run_batch(self.step, requests, self.engine, judge)
 
     def _take(self, records: Sequence[Row]) -> None:
         """Count a round's candidates, and keep what may be walked on from."""
@@ -245,7 +245,7 @@ class Sources:
                 return red_team.gate_topics(records, known, config)
 
             requests = red_team.topic_requests(self.types, config, round, known)
-            records = await self._executor.settle(self.topics, requests, self._engine, judge)
+            records = await self._executor.run_batch(self.topics, requests, self._engine, judge)
             if self._executor.may_ask(self.topics):  # hints from a part of a round would not stay in their places
                 known = red_team.joined(known, records)
         hints = red_team.balanced(known)

@@ -102,7 +102,7 @@ async def step_by_step(line: RefreshPipeline, rows: list[Row]) -> None:
         going = rows
         for stage in line.graph.stages:  # one chain
             step, engine = stage.step, line.runner.engine(stage)
-            found = await asyncio.gather(*(line.executor.advance(step, row, engine) for row in going))
+            found = await asyncio.gather(*(line.executor.apply(step, row, engine) for row in going))
             going = [row for some in found for row in some]
 
     await line.executor.chunk("all", work)

@@ -71,8 +71,8 @@ def locate_adapter(lora: str, where: str = "engine.lora") -> Adapter:
             "adapter to"
         )
     try:
-        told = json.loads(config.read_text(encoding="utf-8"))
-        kind, ranks = told["peft_type"], [told["r"], *(told.get("rank_pattern") or {}).values()]
+        adapter = json.loads(config.read_text(encoding="utf-8"))
+        kind, ranks = adapter["peft_type"], [adapter["r"], *(adapter.get("rank_pattern") or {}).values()]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise SpecError(f"{where}: {config} is no adapter's configuration ({error!r}); save it again") from error
     if kind != "LORA" or not all(isinstance(rank, int) and rank > 0 for rank in ranks):

@@ -50,8 +50,8 @@ class ScriptedEngine:
         self.calls: list[Call] = []
         self._replies, self._choices = replies, choices
         self._down_after, self._latency_s = down_after, latency_s
-        told = dict(replies) if isinstance(replies, Mapping) else replies
-        self._identity = identity or ("scripted" if callable(told) else f"scripted:{digest(repr(told))}")
+        script = dict(replies) if isinstance(replies, Mapping) else replies
+        self._identity = identity or ("scripted" if callable(script) else f"scripted:{digest(repr(script))}")
         self._generated = self._chosen = 0
 
     @property

@@ -71,8 +71,8 @@ class VllmSpec(_Weights):
     @property
     def places(self) -> int:
         """How many requests may be on their way at once, at most: vLLM batches 1024 on the largest GPUs."""
-        told = self.options.get("max_num_seqs")
-        return self.at_once(told if isinstance(told, int) else 1024)
+        batch = self.options.get("max_num_seqs")
+        return self.at_once(batch if isinstance(batch, int) else 1024)
 
     def at_once(self, batch: int) -> int:
         """The same where vLLM batches so many: half more, so that some wait for the next place that is free."""

@@ -91,13 +91,13 @@ def _prepare(path: Path, job: str) -> int:
     except BlockingIOError as error:
         os.close(lock)
         raise TrainError(f"out: another process is at work in {path}; wait until it is done, or end it") from error
-    told, mine = path / "job.json", json.dumps({"job": job})
-    if not (told.is_file() and told.read_text(encoding="utf-8") == mine):
+    job_file, mine = path / "job.json", json.dumps({"job": job})
+    if not (job_file.is_file() and job_file.read_text(encoding="utf-8") == mine):
         with effects.WORK_CLEAR:
             for left in path.iterdir():
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
         with effects.WORK_MARK:
-            told.write_text(mine, encoding="utf-8")
+            job_file.write_text(mine, encoding="utf-8")
     return lock
 
 

@@ -33,8 +33,8 @@ def load(folder: Path, config: Settings, scores: bool = False) -> tuple[Any, Any
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:  # RuntimeError: other shapes
         if isinstance(error, TrainError):
             raise
-        told = f"model: {folder} cannot be read ({excerpt(error)}); give a causal language model's folder"
-        raise TrainError(told) from error
+        problem = f"model: {folder} cannot be read ({excerpt(error)}); give a causal language model's folder"
+        raise TrainError(problem) from error
     check_tokenizer(folder, policy, tokenizer, scores)
     if changed := mend_generation(policy):
         print(changed, flush=True)
@@ -106,8 +106,8 @@ def check_template(folder: Path, policy: Any, tokenizer: Any, row: Row) -> None:
             whole = tokenizer.apply_chat_template(prompt + answer, return_dict=True)["input_ids"]
         except jinja2.TemplateError as error:
             roles = [message["role"] for message in prompt + answer]
-            told = f"refuses turns with the roles {roles}: {excerpt(error)}; mend the template, or train on other turns"
-            raise TrainError(f"model: the chat template in {folder} {told}") from error
+            problem = f"refuses turns of {roles}: {excerpt(error)}; mend the template, or train on other turns"
+            raise TrainError(f"model: the chat template in {folder} {problem}") from error
         renders = "chat template"
     if whole[: len(asked)] != asked:
         raise TrainError(

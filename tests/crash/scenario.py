@@ -101,15 +101,15 @@ def refresh(place: LakeLocation, beside: Path) -> None:
         async with exclusive_run(place, "refresh") as lake:
             with Run(lake, "refresh", PRESET) as run, StepProgress(StringIO()) as progress:
                 executor = Executor(lake, run, progress)
-                made = await executor.settle(WRITE, [{"about": f"a{n}"} for n in range(ROWS)], engine, judge)
+                made = await executor.run_batch(WRITE, [{"about": f"a{n}"} for n in range(ROWS)], engine, judge)
                 rows = [{"about": record["text"], "instruction_id": record["id"]} for record in made]
 
                 async def one(row: Row) -> None:
-                    for answered in await executor.advance(ANSWER, row, engine):
-                        await executor.advance(CORRECT, answered, engine)
+                    for answered in await executor.apply(ANSWER, row, engine):
+                        await executor.apply(CORRECT, answered, engine)
 
                 async def chunk(rows: list[Row]) -> None:
-                    await executor.chunk("chunk", lambda: executor.together(*map(one, rows)))
+                    await executor.chunk("chunk", lambda: executor.gather(*map(one, rows)))
 
                 await asyncio.gather(chunk(rows[: ROWS // 2]), chunk(rows[ROWS // 2 :]))
                 run.end("finished", {})

@@ -117,7 +117,7 @@ def test_a_server_that_dies_is_taken_out_and_brought_back():
                 replies = await asyncio.gather(*asks)
                 before = two.rows.total()
                 await two.live()
-                await until(lambda: engine.replicas.all[1].nurse is None)
+                await until(lambda: engine.replicas.all[1].health_probe is None)
                 replies += await asyncio.gather(*(engine.generate(f"more {n}", Sampling()) for n in range(100)))
                 return replies, before, one, two
 
@@ -200,7 +200,7 @@ def test_all_dead_ends_in_one_sentence_and_the_engine_is_back_with_a_server():
                 found = await asyncio.gather(*asks, return_exceptions=True)
                 found += await asyncio.gather(engine.generate("at once", Sampling()), return_exceptions=True)
                 await two.live()
-                await until(lambda: engine.replicas.all[1].nurse is None)
+                await until(lambda: engine.replicas.all[1].health_probe is None)
                 return found, await engine.generate("again", Sampling()), one, two
 
     found, again, one, two = asyncio.run(main())

@@ -77,7 +77,7 @@ def test_to_forget_while_a_question_is_asked_does_it_no_harm(works: Works, watch
 
     async def main() -> list[Any]:
         lookup = ResultCache(watched)  # type: ignore[arg-type]
-        watched.meanwhile = lookup.forget
+        watched.meanwhile = lookup.invalidate
         return await asyncio.gather(*(lookup.find(ask) for ask in asks(works, works.engine)))
 
     assert sum(one.records is not None for one in asyncio.run(main())) == 12

@@ -83,7 +83,7 @@ def test_the_last_at_work_commits_what_waits_though_it_asked_nothing(
             executor = Executor(lake, run, StepProgress(StringIO()))
             line = RefreshPipeline(works.preset, executor, dict.fromkeys(("generator", "aligner"), works.engine))
             step = line.graph.by_name["respond.answer"].step
-            await executor.settle(step, [there], works.engine)
+            await executor.run_batch(step, [there], works.engine)
             find = executor._lookup.find
 
             async def slowly(ask: Request) -> CacheHit:
@@ -91,13 +91,13 @@ def test_the_last_at_work_commits_what_waits_though_it_asked_nothing(
                 return await find(ask)
 
             monkeypatch.setattr(executor._lookup, "find", slowly)
-            executor._lookup.forget()
+            executor._lookup.invalidate()
 
             async def work() -> None:
-                await executor.advance(step, new, works.engine)
+                await executor.apply(step, new, works.engine)
 
             await asyncio.wait_for(
-                asyncio.gather(executor.settle(step, [there], works.engine), executor.chunk("new", work)), 30
+                asyncio.gather(executor.run_batch(step, [there], works.engine), executor.chunk("new", work)), 30
             )
             return executor.tally.sent
 

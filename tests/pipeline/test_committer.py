@@ -133,7 +133,7 @@ def test_a_reply_that_is_to_be_judged_is_noted_before_it_is(lake: Lake) -> None:
 
     async def work(writer: BatchCommitter) -> None:
         hearing = GateBatch(writer, judge)
-        hearing.hear(0, made)
+        hearing.add(0, made)
         assert noted(lake.home) == [(0, "yes")]
         await hearing.judged()
         await writer.flush()
@@ -166,7 +166,7 @@ def test_a_try_that_does_not_parse_is_journalled_before_the_next_is_sent_and_not
 
     async def until_killed() -> list[tuple[int, str]]:
         engine = Halting(2)
-        work = asyncio.create_task(executor(lake).settle(STEP, ROWS[:1], engine, judge if judged else None))
+        work = asyncio.create_task(executor(lake).run_batch(STEP, ROWS[:1], engine, judge if judged else None))
         await engine.stuck.wait()
         found = noted(lake.home)
         work.cancel()
@@ -175,7 +175,7 @@ def test_a_try_that_does_not_parse_is_journalled_before_the_next_is_sent_and_not
 
     assert asyncio.run(until_killed()) == [(0, "bad"), (1, "bad")]
     again = ScriptedEngine(lambda prompt, sampling: "good", identity="scripted")
-    records = asyncio.run(executor(lake).settle(STEP, ROWS[:1], again, judge if judged else None))
+    records = asyncio.run(executor(lake).run_batch(STEP, ROWS[:1], again, judge if judged else None))
     assert [record["text"] for record in records] == ["good"]
     assert len(again.calls) == 1
     sent = lake.rows("SELECT try_number FROM attempts WHERE replayed_from IS NULL ORDER BY 1")
@@ -185,13 +185,13 @@ def test_a_try_that_does_not_parse_is_journalled_before_the_next_is_sent_and_not
 def test_records_that_do_not_fit_fail_their_own_row(lake: Lake) -> None:
     engine = ScriptedEngine(lambda prompt, sampling: "odd" if "thing 1" in str(prompt) else "good")
     made = executor(lake)
-    records = asyncio.run(made.settle(STEP, ROWS, engine))
+    records = asyncio.run(made.run_batch(STEP, ROWS, engine))
     assert [record["text"] for record in records] == ["good"] * 3
     (failed,) = lake.rows("SELECT reason, final, raw_text FROM attempts WHERE state = 'failed'")
     assert failed["reason"].startswith("the reply cannot be kept: responses.complete: got 7 (int), expected BOOLEAN")
     assert (failed["final"], failed["raw_text"]) == (True, "odd")
     assert made.tally.rejects["test.say"].total() == 1
-    assert asyncio.run(executor(lake).settle(STEP, ROWS, engine)) != []
+    assert asyncio.run(executor(lake).run_batch(STEP, ROWS, engine)) != []
     assert len(engine.calls) == len(ROWS)
 
 
@@ -211,14 +211,14 @@ def test_an_answer_that_cannot_be_written_ends_the_run_and_those_before_it_are_k
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", write)
         with pytest.raises(LakeFailure, match="an answer could not be kept: No space left on device; make room"):
-            asyncio.run(made.settle(STEP, ROWS, ScriptedEngine(["good"])))
+            asyncio.run(made.run_batch(STEP, ROWS, ScriptedEngine(["good"])))
     assert lake.rows("SELECT count(*) AS n FROM responses") == [{"n": 2}]
-    assert isinstance(made.halt, LakeFailure)
+    assert isinstance(made.failure, LakeFailure)
     assert recover(lake) == 0
 
 
 def test_a_call_that_a_dead_engine_left_is_kept(lake: Lake) -> None:
     with pytest.raises(EngineDown):
-        asyncio.run(executor(lake).settle(STEP, ROWS[:1], ScriptedEngine(["bad"], down_after=1)))
+        asyncio.run(executor(lake).run_batch(STEP, ROWS[:1], ScriptedEngine(["bad"], down_after=1)))
     told = lake.rows("SELECT state, final FROM attempts ORDER BY try_number")
     assert told == [{"state": "unparsed", "final": False}, {"state": "failed", "final": False}]

@@ -86,14 +86,14 @@ class Executor:
     def __init__(self, seen: Callable[[Request], None] = lambda ask: None) -> None:
         self._seen = seen
 
-    async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]:
+    async def apply(self, step: Step, row: Row, engine: Engine) -> list[Row]:
         ask = Request(step, row, engine)
         self._seen(ask)
         outcome = Outcome(step, ask.fingerprint)
         await execute(ask, {}, outcome)
         return [step.next_row(row, record) for record in outcome.records]
 
-    async def together(self, *work: Coroutine[Any, Any, Any]) -> None:
+    async def gather(self, *work: Coroutine[Any, Any, Any]) -> None:
         await asyncio.gather(*work)
 
 
@@ -233,7 +233,7 @@ def test_a_branch_waits_for_no_other_and_a_row_for_no_row(stage: Callable[..., S
     sent, all_sent = list[str](), asyncio.Event()
 
     class Waiting(Executor):
-        async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]:
+        async def apply(self, step: Step, row: Row, engine: Engine) -> list[Row]:
             sent.append(row["instruction_id"])
             if len(sent) == 4:
                 all_sent.set()
@@ -256,7 +256,7 @@ def test_a_chain_may_be_longer_than_the_stack(stage: Callable[..., Stage]) -> No
     count = 0
 
     class Counting(Executor):
-        async def advance(self, step: Step, row: Row, engine: Engine) -> list[Row]:
+        async def apply(self, step: Step, row: Row, engine: Engine) -> list[Row]:
             nonlocal count
             count += 1
             return [row]

@@ -75,7 +75,7 @@ def _told(place: LakeLocation, name: str, who: str) -> None:
 @contextmanager
 def _flock(place: LakeLocation, name: str, who: str, wait: bool) -> Iterator[None]:
     path = place.home / f"{name}.lock"
-    asked, told = time.monotonic(), False
+    asked, warned = time.monotonic(), False
     while True:
         try:
             file = path.open("a+", encoding="utf-8")
@@ -89,8 +89,8 @@ def _flock(place: LakeLocation, name: str, who: str, wait: bool) -> Iterator[Non
         file.close()
         if not wait:
             raise _busy(place, name, _read(path))
-        if not told and time.monotonic() - asked > PATIENCE_S:
-            told = True
+        if not warned and time.monotonic() - asked > PATIENCE_S:
+            warned = True
             _told(place, name, _read(path))
         time.sleep(_POLL_S)
     with file:  # closing it frees the lock
@@ -144,7 +144,7 @@ def _acquire(session: psycopg.Connection, place: LakeLocation, name: str, wait: 
     """Take the lock, or stand in Postgres's own queue, which is fair; look once who is in front."""
     import psycopg
 
-    key, told = _key(name), False
+    key, warned = _key(name), False
     if session.execute("SELECT pg_try_advisory_lock(%s)", [key]).fetchone() == (True,):
         return
     if not wait:
@@ -154,8 +154,8 @@ def _acquire(session: psycopg.Connection, place: LakeLocation, name: str, wait: 
         try:
             session.execute("SELECT pg_advisory_lock(%s)", [key])
         except psycopg.errors.LockNotAvailable:
-            if (found := _who(session, key)) and not told:
-                told = True
+            if (found := _who(session, key)) and not warned:
+                warned = True
                 _told(place, name, found)
         else:
             return

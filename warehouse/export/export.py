@@ -276,8 +276,8 @@ def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     try:
         yield from reader
     except (pa.ArrowException, OSError) as error:
-        told = f"the lake failed while it was read: {' '.join(str(error).split())[:400]}"
-        raise LakeFailure(f"{told}; where memory ran out, allow more, as with ALIGNERY_MEMORY=2GB") from error
+        message = f"the lake failed while it was read: {' '.join(str(error).split())[:400]}"
+        raise LakeFailure(f"{message}; where memory ran out, allow more, as with ALIGNERY_MEMORY=2GB") from error
 
 
 class _Writing:

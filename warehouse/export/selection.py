@@ -85,11 +85,11 @@ class Selection:
         rows = pa.Table.from_batches(kept, pa.schema([("id", pa.string()), ("held_out", pa.bool_())]))
         cursor.register("offered", rows)
         cursor.execute("CREATE OR REPLACE TEMP TABLE chosen AS SELECT id FROM offered")
-        told = [f"{self.alike}: {count - rows.num_rows} of {count} left out"] if mark else []
+        notes = [f"{self.alike}: {count - rows.num_rows} of {count} left out"] if mark else []
         if self.min_rating is not None:
-            told.append(self._rate(cursor, shape, self.min_rating))
+            notes.append(self._rate(cursor, shape, self.min_rating))
         cursor.unregister("offered")
-        return "; ".join(told)
+        return "; ".join(notes)
 
     def _rate(self, cursor: duckdb.DuckDBPyConnection, shape: str, least: float) -> str:
         cursor.execute(

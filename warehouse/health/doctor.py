@@ -89,10 +89,10 @@ def _broken(where: LakeLocation) -> str | None:
 def _quick_check(file: Path) -> str | None:
     try:
         with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=10)) as db:
-            told = [str(row[0]) for row in db.execute("PRAGMA quick_check(3)")]
+            lines = [str(row[0]) for row in db.execute("PRAGMA quick_check(3)")]
     except sqlite3.Error as error:
         return str(error)
-    return None if told == ["ok"] else "; ".join(" ".join(line.split()) for line in told)
+    return None if lines == ["ok"] else "; ".join(" ".join(line.split()) for line in lines)
 
 
 def _remains(where: LakeLocation) -> Iterator[Finding]:
@@ -124,5 +124,5 @@ def _disks(where: LakeLocation) -> Iterator[Finding]:
 
 def _locks(where: LakeLocation) -> Iterator[Finding]:
     held = {name: who for name in LOCKS if (who := holder(where, name))}
-    told = "; ".join(f"{name} is held by {who}" for name, who in held.items())
-    yield Finding("locks", "ok", told or f"nobody holds {', '.join(LOCKS)}", "")
+    holders = "; ".join(f"{name} is held by {who}" for name, who in held.items())
+    yield Finding("locks", "ok", holders or f"nobody holds {', '.join(LOCKS)}", "")

@@ -89,13 +89,13 @@ def wrote(cursor: duckdb.DuckDBPyConnection, found: Sequence[Row], bound: int | 
     said = {row["hash"]: row["source"] for row in words}
     by_id = {row.pop("id"): row for row in attempts}
     silent = dict.fromkeys(("step", "prompt_id", "prompt_hash", "model", "seed", "try_number", "inputs"))
-    told = []
+    rows = []
     for node in found:
         call = by_id.get(node["attempt_id"], silent)
-        told.append(
+        rows.append(
             node | call | {"prompt": said.get(call["prompt_hash"]), "principle": said.get(node["principle_hash"])}
         )
-    return told
+    return rows
 
 
 def _select(schema: LakeSchema, table: str, bound: int | None) -> str:

@@ -1,4 +1,4 @@
-"""Where a row comes from and what came of it: from the request that asked for its instruction to the models it trained.
+"""A row's ancestors and descendants: from the request that asked for its instruction to the models it trained.
 
 All that is made from an instruction names it, so one look finds the whole family; from family to family lead only the
 instructions that were shown as examples where another was asked for.
@@ -58,11 +58,12 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
         if len(kept) < len(below):
             cut.add("descendant")
         relations = dict.fromkeys(above, "ancestor") | dict.fromkeys(kept, "descendant") | {whole: "itself"}
-        told = wrote(cursor, [{"relation": relation} | pool[one] for one, relation in relations.items()], bound)
-        told = [node | {"label": lake.schema.label(node["record_table"])} for node in _ordered(told + _requests(told))]
-        mine = [node for node in told if node["relation"] != "ancestor"]
+        shown = wrote(cursor, [{"relation": relation} | pool[one] for one, relation in relations.items()], bound)
+        shown = _ordered(shown + _requests(shown))
+        shown = [node | {"label": lake.schema.label(node["record_table"])} for node in shown]
+        mine = [node for node in shown if node["relation"] != "ancestor"]
         used = uses(lake, cursor, [n["id"] for n in mine], {n["instruction_id"] for n in mine if n["instruction_id"]})
-    return {"id": whole, "nodes": told, "cut": sorted(cut), "uses": used}
+    return {"id": whole, "nodes": shown, "cut": sorted(cut), "uses": used}
 
 
 def _find(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, id: str) -> tuple[str, str]:

@@ -58,9 +58,9 @@ def models(lake: Lake) -> list[Row]:
     `stands` says how it stands: current, promoted (and not in place any more), kept (the gate held it back), rolled
     back, or None where nothing was decided; `why` gives the reasons.
     """
-    told = {row["model"]: row for row in model_registry.decisions(lake)}
+    decided = {row["model"]: row for row in model_registry.decisions(lake)}
     placed = {
-        row["model"] for alias in {r["alias"] for r in told.values()} if (row := model_registry.current(lake, alias))
+        row["model"] for alias in {r["alias"] for r in decided.values()} if (row := model_registry.current(lake, alias))
     }
     at = {row["name"]: row["snapshot_id"] for row in status.tags(lake)}
     found = lake.rows(
@@ -72,7 +72,7 @@ def models(lake: Lake) -> list[Row]:
         row["view"] = row["view"] or _READ.get(row["recipe"])
         row["snapshot_id"] = at.get(row["tag"])
         row["rows"] = rows_of(lake.schema, row["view"]) if row["view"] else None
-        decision = told.get(row["id"])
+        decision = decided.get(row["id"])
         row["stands"] = "current" if row["id"] in placed else decision and decision["state"]
         row["why"] = decision and decision["reasons"]
     return found
@@ -111,11 +111,10 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
             held = _among(cursor, f"SELECT id FROM held.{schema.shapes[view].view}", ids)
             readers = [row for row in trained if (row["tag"], row["view"]) == (tag["name"], view)]
             read = in_training(cursor, schema, view, held) if held and readers else []
-            told = [row | {"ids": read, "upon": upon(row, trained)} for row in readers if read]
+            readers_of_these = [row | {"ids": read, "upon": upon(row, trained)} for row in readers if read]
             if held:
-                found.append(
-                    {"tag": tag["name"], "snapshot_id": tag["snapshot_id"], "view": view, "ids": held, "models": told}
-                )
+                use = {"tag": tag["name"], "snapshot_id": tag["snapshot_id"], "view": view}
+                found.append(use | {"ids": held, "models": readers_of_these})
     return found
 
 

@@ -32,9 +32,9 @@ def maintained(report: Report, json: bool) -> None:
         )
     if report.left:
         screen.print(f"Left alone: {report.left}.")
-    told = summary(report)
+    text = summary(report)
     more = "" if report.applied or report.idle else " Do it: alignery maintain --apply"
-    return say(f"{told[0].upper()}{told[1:]}.{more}")
+    return say(f"{text[0].upper()}{text[1:]}.{more}")
 
 
 def findings(found: Sequence[Finding], json: bool) -> None:

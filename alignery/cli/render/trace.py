@@ -1,4 +1,4 @@
-"""A trace as a tree: what a row comes from, the oldest first; the row; and what came of it."""
+"""A trace as a tree: ancestors, the oldest first; the row; descendants."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def _facts(node: Mapping[str, Any]) -> list[str]:
     changed = {True: "changed", False: "unchanged", None: None}[node.get("changed")]
     copy = {True: "a copy", False: None, None: None}[node.get("is_copy")]
     of_round = f"round {node['round']}" if node.get("round") else None
-    told = [node.get("state"), node.get("reason"), node.get("topic"), node.get("origin"), node.get("kind"), of_round]
+    facts = [node.get("state"), node.get("reason"), node.get("topic"), node.get("origin"), node.get("kind"), of_round]
     of_type = {True: "a classification task", False: "no classification task", None: None}[node.get("classification")]
-    told += [node.get("question_type"), node.get("form"), of_type, node.get("principle_id"), changed, copy]
-    return [str(fact) for fact in told if fact]
+    facts += [node.get("question_type"), node.get("form"), of_type, node.get("principle_id"), changed, copy]
+    return [str(fact) for fact in facts if fact]
 
 
 def _model(identity: str) -> str:

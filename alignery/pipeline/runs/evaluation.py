@@ -111,26 +111,26 @@ class Answered:
     answers: list[Row]
 
 
-async def answered(preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec) -> Answered:
+async def answer_prompts(preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec) -> Answered:
     """A model's answers to the preset's held-out prompts; what the lake has is not asked again."""
     prompts = held_out.load(config.prompts)
     step = held_out.answer(preset.library(), config.sampling, config.prompts.stem)
     executor.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
     async with open_lazily(spec) as engine:
-        return Answered(engine.identity, prompts, await executor.settle(step, prompts, engine))
+        return Answered(engine.identity, prompts, await executor.run_batch(step, prompts, engine))
 
 
 async def _evaluate_one(
     preset: Preset, config: Evaluate, executor: Executor, label: str, spec: EngineSpec, base: list[Row]
 ) -> tuple[Evaluation, list[Row]]:
     """A model's figures and its answers, which are judged against the base model's where there are any."""
-    suite, found = config.prompts.stem, await answered(preset, config, executor, spec)
+    suite, found = config.prompts.stem, await answer_prompts(preset, config, executor, spec)
     score, better = oracle(config.oracle)
     figures = held_out.figures(suite, found.prompts, found.answers, score)
     judged = []
     if config.judge and base:
-        asked, heard = await verdicts(preset, config.judge, executor, found.answers, base)
-        judged = [{"dimension": name} | judge.report(asked, said) for name, said in heard.items()]
+        asked, verdicts_by = await judge_answers(preset, config.judge, executor, found.answers, base)
+        judged = [{"dimension": name} | judge.report(asked, said) for name, said in verdicts_by.items()]
     compared = [figure for row in judged for figure in judge.figures(suite, row)]
     await asyncio.to_thread(_remember, executor, found.model, spec, figures + compared)
     return Evaluation(label, _place(spec), figures, better, judged, _axes(preset.gate, found, score)), found.answers
@@ -142,18 +142,18 @@ def _axes(policy: Policy, found: Answered, score: Score) -> dict[str, Figure]:
     return {axis: (mean, *held_out.interval(mean, count)) for axis, (mean, count) in means.items()}
 
 
-async def verdicts(
+async def judge_answers(
     preset: Preset, config: judge.Config, executor: Executor, answers: list[Row], others: list[Row]
 ) -> tuple[list[Row], dict[str, list[Row]]]:
     """What a judge is asked of a model's answers against another's, and its verdicts by dimension."""
-    asked, heard = judge.pairs(answers, others), {}
+    asked, verdicts_by = judge.pairs(answers, others), {}
     steps = [judge.judge(preset.library(), dimension, config) for dimension in config.dimensions]
     prompts = [step.prompt for step in steps]
     executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
     async with open_lazily(preset.spec("judge")) as engine:
         for dimension, step in zip(config.dimensions, steps, strict=True):
-            heard[dimension] = await executor.settle(step, asked, engine)
-    return asked, heard
+            verdicts_by[dimension] = await executor.run_batch(step, asked, engine)
+    return asked, verdicts_by
 
 
 def _remember(executor: Executor, model: str, spec: EngineSpec, figures: list[Row]) -> None:

@@ -19,7 +19,7 @@ from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import ALIAS
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from alignery.pipeline.runs.evaluation import answered, oracle, verdicts
+from alignery.pipeline.runs.evaluation import answer_prompts, judge_answers, oracle
 from alignery.pipeline.runs.training import base_spec
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.evaluate.gate import Decision, Policy, by_judge, decide, per_prompt
@@ -91,14 +91,14 @@ async def _judged(
     assert preset.evaluate is not None
     with StepProgress() as progress:
         executor = Executor(lake, run, progress, runner, reject_limit=1.0)
-        old, new = [await answered(preset, preset.evaluate, executor, spec) for spec in (incumbent, candidate)]
+        old, new = [await answer_prompts(preset, preset.evaluate, executor, spec) for spec in (incumbent, candidate)]
         if preset.evaluate.oracle:
             score, _ = oracle(preset.evaluate.oracle)
             return decide(policy, *(per_prompt(policy, side.prompts, side.answers, score) for side in (old, new)))
         assert preset.evaluate.judge is not None
-        asked, heard = await verdicts(preset, preset.evaluate.judge, executor, new.answers, old.answers)
+        asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, new.answers, old.answers)
         unheard = walkovers(new.prompts, new.answers, old.answers)
-        return decide(policy, *by_judge({axis: unheard | outcomes(asked, said) for axis, said in heard.items()}))
+        return decide(policy, *by_judge({axis: unheard | outcomes(asked, said) for axis, said in verdicts_by.items()}))
 
 
 def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy) -> Row:

@@ -87,8 +87,8 @@ async def train_recipes(
 
 def _settings(recipe: str, config: Settings, words: PromptSource) -> dict[str, Any]:
     """What the training process is told; an Aligner is trained in the words of the preset."""
-    told = config.model_dump(mode="json")
-    return told | words.model_dump(mode="json") if recipe == "aligner" else told
+    settings = config.model_dump(mode="json")
+    return settings | words.model_dump(mode="json") if recipe == "aligner" else settings
 
 
 def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, selection: Selection) -> Path:

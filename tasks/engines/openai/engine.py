@@ -44,7 +44,7 @@ _T = TypeVar("_T")
 
 @dataclass
 class RetryState:
-    """What one request has been through."""
+    """Retry state of one request."""
 
     since: float = math.inf  # its first trouble
     tries: int = 0
@@ -204,12 +204,12 @@ class ServerEngine:
 
         What it cannot read is no answer.
         """
-        content, woes = None if body is None else json.dumps(body).encode(), RetryState()
+        content, retry = None if body is None else json.dumps(body).encode(), RetryState()
         while True:
             # One that kills the server takes all others under way with it. So those that broke twice go one at a time:
             # the guilty one then fails without them.
-            async with self._suspects if woes.breaks >= 2 else nullcontext():
-                replica = await self.replicas.enter(woes.last)
+            async with self._suspects if retry.breaks >= 2 else nullcontext():
+                replica = await self.replicas.enter(retry.last)
                 sent = time.perf_counter()
                 try:
                     found = await _ask(replica.wire, path, content, self._spec.timeout_s, read)
@@ -217,7 +217,7 @@ class ServerEngine:
                         self.replicas.answered(replica)
                     return found, time.perf_counter() - sent
                 except RequestError as trouble:
-                    await self._bear(replica, trouble, woes)
+                    await self._bear(replica, trouble, retry)
                 except RequestRefused as refusal:
                     if fix := chat.advice(body or {}, str(refusal)):
                         raise RequestRefused(f"{refusal}{fix}") from refusal
@@ -225,7 +225,7 @@ class ServerEngine:
                 finally:
                     self.replicas.leave(replica)
 
-    async def _bear(self, replica: Replica, trouble: RequestError, woes: RetryState) -> None:
+    async def _bear(self, replica: Replica, trouble: RequestError, retry: RetryState) -> None:
         """Wait until the request may be sent again; its place stays taken, so that a server in trouble gets less.
 
         Raises:
@@ -233,50 +233,50 @@ class ServerEngine:
         """
         self.replicas.check()
         now, limit_s = time.monotonic(), self._spec.give_up_after_s
-        woes.since, woes.last = min(woes.since, now), replica
-        if isinstance(trouble, Busy | Unreachable) and now - max(woes.since, self.replicas.answered_at) >= limit_s:
+        retry.since, retry.last = min(retry.since, now), replica
+        if isinstance(trouble, Busy | Unreachable) and now - max(retry.since, self.replicas.answered_at) >= limit_s:
             raise EngineDown(f"{replica.url} answered nothing for {limit_s:g} s; last: {trouble}", recoverable=True)
         if isinstance(trouble, Unreachable):
-            self.replicas.take_out(replica, trouble)
+            self.replicas.eject(replica, trouble)
         elif isinstance(trouble, Suspect):
-            woes.tries += 1
+            retry.tries += 1
             # One that is out and back again after each try does answer others.
-            if await self.replicas.vouch(replica) or woes.tries > self._spec.retries + 1:
+            if await self.replicas.confirm_alive(replica) or retry.tries > self._spec.retries + 1:
                 raise RequestRefused(f"the server answers others and refuses this request with {trouble}")
         elif isinstance(trouble, Busy):
             self.replicas.refused(replica)
-            woes.put_off += 1
-            if woes.put_off >= BUSY_TRIES and replica.heard > woes.since:
+            retry.put_off += 1
+            if retry.put_off >= BUSY_TRIES and replica.heard > retry.since:
                 raise RequestRefused(
-                    f"the server answers others and put this off {woes.put_off} times, last: {trouble}"
+                    f"the server answers others and put this off {retry.put_off} times, last: {trouble}"
                 )
-            await self._rest(replica, trouble, woes.put_off)
-        elif await self._is_own_fault(replica, trouble, woes):
-            raise RequestRefused(f"the server answers others; this request failed {woes.tries} times, last: {trouble}")
-        elif replica.nurse is None:
-            await self._rest(replica, trouble, woes.tries)
+            await self._rest(replica, trouble, retry.put_off)
+        elif await self._is_own_fault(replica, trouble, retry):
+            raise RequestRefused(f"the server answers others; this request failed {retry.tries} times, last: {trouble}")
+        elif replica.health_probe is None:
+            await self._rest(replica, trouble, retry.tries)
 
     async def _rest(self, replica: Replica, trouble: RequestError, number: int) -> None:
         """As long as Retry-After says and a little more, else a pause that doubles, with jitter."""
-        told, spec = trouble.pause_s, self._spec
-        if told is None:
+        pause_s, spec = trouble.pause_s, self._spec
+        if pause_s is None:
             longest = min(spec.longest_pause_s, spec.first_pause_s * 2 ** (number - 1))
             await asyncio.sleep(longest * random.uniform(0.5, 1.0))
-        elif told <= spec.give_up_after_s:
-            await asyncio.sleep(told + random.uniform(0.0, min(1.0, 0.1 * told)))
+        elif pause_s <= spec.give_up_after_s:
+            await asyncio.sleep(pause_s + random.uniform(0.0, min(1.0, 0.1 * pause_s)))
         else:
-            self.replicas.take_out(replica, trouble)
+            self.replicas.eject(replica, trouble)
 
-    async def _is_own_fault(self, replica: Replica, trouble: RequestError, woes: RetryState) -> bool:
+    async def _is_own_fault(self, replica: Replica, trouble: RequestError, retry: RetryState) -> bool:
         # What ran out of time is tried once more and not `retries` times: each try may cost minutes.
-        woes.breaks += not isinstance(trouble, TimedOut)
-        woes.tries += max(1, self._spec.retries - woes.tries) if isinstance(trouble, TimedOut) else 1
+        retry.breaks += not isinstance(trouble, TimedOut)
+        retry.tries += max(1, self._spec.retries - retry.tries) if isinstance(trouble, TimedOut) else 1
         replica.failures += 1
-        if woes.tries > self._spec.retries:
+        if retry.tries > self._spec.retries:
             # One more try went to a server that had just shown that it lives.
-            return woes.tries > self._spec.retries + 1 or await self.replicas.vouch(replica)
+            return retry.tries > self._spec.retries + 1 or await self.replicas.confirm_alive(replica)
         if replica.failures >= SUSPECT:
-            await self.replicas.vouch(replica)
+            await self.replicas.confirm_alive(replica)
         return False
 
 

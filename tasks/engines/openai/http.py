@@ -187,14 +187,14 @@ def _proxy(url: SplitResult) -> str | None:
     return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
-def retry_after(told: str | None) -> float | None:
+def retry_after(header: str | None) -> float | None:
     """Seconds of a Retry-After header, which says seconds or a date; None where it says neither."""
-    if told is None:
+    if header is None:
         return None
-    if re.fullmatch(r"\d{1,9}(\.\d*)?", told.strip()):
-        return float(told)
+    if re.fullmatch(r"\d{1,9}(\.\d*)?", header.strip()):
+        return float(header)
     try:
-        return max(0.0, (parsedate_to_datetime(told) - datetime.now(UTC)).total_seconds())
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):  # no date either
         return None
 

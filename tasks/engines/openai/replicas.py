@@ -36,7 +36,7 @@ class Replica:
     failures: int = 0  # in a row
     heard: float = -math.inf  # when it last answered anybody, our own question included
     trouble: RequestError | None = None
-    nurse: asyncio.Task[None] | None = None
+    health_probe: asyncio.Task[None] | None = None
     doubt: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -92,29 +92,29 @@ class Replicas:
         """It had too much to do."""
         replica.window = max(1.0, replica.window - 0.5)
 
-    async def vouch(self, replica: Replica) -> bool:
+    async def confirm_alive(self, replica: Replica) -> bool:
         """Whether it answers anybody from now on: another request, or our question. One that does not is taken out."""
         now = time.monotonic()
         async with replica.doubt:  # one question, whose answer serves all who doubt
-            if replica.heard <= now and replica.nurse is None:
+            if replica.heard <= now and replica.health_probe is None:
                 trouble = await self._ask(replica)
                 if trouble is None:
                     self._lives(replica)
                 elif replica.heard <= now:
-                    self.take_out(replica, trouble)
+                    self.eject(replica, trouble)
         return replica.heard > now
 
-    def take_out(self, replica: Replica, trouble: RequestError) -> None:
+    def eject(self, replica: Replica, trouble: RequestError) -> None:
         """Send it nothing before it has answered a question; it is asked again and again, after longer pauses."""
         replica.trouble = trouble
-        if replica.nurse or self._fault:
+        if replica.health_probe or self._fault:
             return
         logger.warning("%s is out: %s", replica.url, trouble)
-        replica.nurse = asyncio.create_task(self._nurse(replica, trouble.pause_s or self._spec.first_pause_s))
-        if all(other.nurse for other in self.all):
+        replica.health_probe = asyncio.create_task(self._nurse(replica, trouble.pause_s or self._spec.first_pause_s))
+        if all(other.health_probe for other in self.all):
             loop = asyncio.get_running_loop()
             self._patience = loop.call_later(self._spec.give_up_after_s, self._give_up)
-            self._despair()
+            self.give_up_if_all_misconfigured()
 
     async def _nurse(self, replica: Replica, pause_s: float) -> None:
         while True:
@@ -123,7 +123,7 @@ class Replicas:
             if trouble is None:
                 break
             replica.trouble = trouble
-            self._despair()
+            self.give_up_if_all_misconfigured()
             pause_s = min(self._spec.longest_pause_s, pause_s * 2)
         self._lives(replica)
 
@@ -139,18 +139,18 @@ class Replicas:
 
     def _lives(self, replica: Replica) -> None:
         replica.heard, replica.failures = time.monotonic(), 0
-        if replica.nurse is None:
+        if replica.health_probe is None:
             return
-        if replica.nurse is not asyncio.current_task():
-            replica.nurse.cancel()
-        replica.nurse = self._fault = None
+        if replica.health_probe is not asyncio.current_task():
+            replica.health_probe.cancel()
+        replica.health_probe = self._fault = None
         if self._patience:
             self._patience.cancel()
         logger.warning("%s is back", replica.url)
         self._serve()
 
     def _free(self, last: Replica | None) -> Replica | None:
-        open_ = [one for one in self.all if one.nurse is None and one.held < int(one.window)]
+        open_ = [one for one in self.all if one.health_probe is None and one.held < int(one.window)]
         return min(open_, key=lambda one: (one is last, one.held), default=None)
 
     def _serve(self) -> None:
@@ -165,21 +165,21 @@ class Replicas:
                 free.held += 1
                 place.set_result(free)
 
-    def _despair(self) -> None:
+    def give_up_if_all_misconfigured(self) -> None:
         """Give up at once where waiting helps nobody: each of them says that address, model or key is wrong."""
-        if all(one.nurse and isinstance(one.trouble, Suspect) for one in self.all):
+        if all(one.health_probe and isinstance(one.trouble, Suspect) for one in self.all):
             self._give_up()
 
     def _give_up(self) -> None:
-        told = "; ".join(f"{one.url} ({one.trouble})" for one in self.all)
+        states = "; ".join(f"{one.url} ({one.trouble})" for one in self.all)
         if all(isinstance(one.trouble, Suspect) for one in self.all):
             return self._end(
-                f"{told} refuses any request; check base_url, model and the key in the environment variable "
+                f"{states} refuses any request; check base_url, model and the key in the environment variable "
                 f"{self._spec.api_key_env}",
                 recoverable=False,
             )
         return self._end(
-            f"{told} answered nothing for {self._spec.give_up_after_s:g} s (give_up_after_s); start the server again "
+            f"{states} answered nothing for {self._spec.give_up_after_s:g} s (give_up_after_s); start the server again "
             "or mend base_url, and run again: what was answered is kept",
             recoverable=True,
         )
@@ -198,9 +198,9 @@ class Replicas:
         self._end("the engine was closed", recoverable=False)
         if self._patience:
             self._patience.cancel()
-        nurses = [one.nurse for one in self.all if one.nurse]
-        for nurse in nurses:
-            nurse.cancel()
+        nurses = [one.health_probe for one in self.all if one.health_probe]
+        for health_probe in nurses:
+            health_probe.cancel()
         await asyncio.gather(*nurses, return_exceptions=True)
         for replica in self.all:
             await replica.wire.close()

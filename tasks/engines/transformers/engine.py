@@ -183,8 +183,8 @@ def _nearest(waiting: Sequence[_Asked], count: int) -> list[_Asked]:
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
-    told = model.generation_config.eos_token_id
-    ids = told if isinstance(told, list) else [told]
+    end_ids = model.generation_config.eos_token_id
+    ids = end_ids if isinstance(end_ids, list) else [end_ids]
     return frozenset(token for token in (*ids, tokenizer.eos_token_id) if token is not None)
 
 
