@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from alignery.lake_reader import OpenLake, load_preset, open_lake
     from prompts import Library
     from tasks.engines import Sampling
-    from tasks.methods.base import MethodConfig
+    from tasks.methods.base import MethodConfig, SourceConfig
     from tasks.stage import Context, Method, Stage
     from tasks.step import ParseError, Rejected, Row, Step
     from tasks.train.config import Recipe
@@ -63,7 +63,7 @@ _PUBLIC = {
     **dict.fromkeys(("Column", "Table", "Shape", "INSTRUCTION_ID", "RESPONSE_ID"), "alignery.declarations"),
     **dict.fromkeys(("Method", "Stage", "Context"), "tasks.stage"),
     **dict.fromkeys(("Step", "Row", "Rejected", "ParseError"), "tasks.step"),
-    "MethodConfig": "tasks.methods.base",
+    **dict.fromkeys(("MethodConfig", "SourceConfig"), "tasks.methods.base"),
     "Sampling": "tasks.engines",
     "Library": "prompts",
     "Recipe": "tasks.train.config",
@@ -86,6 +86,7 @@ __all__ = [
     "Row",
     "Sampling",
     "Shape",
+    "SourceConfig",
     "Stage",
     "Step",
     "Table",

@@ -110,7 +110,10 @@ class Method:
         named_models: settings → further aliases, which the settings name; a preset must bind these.
         always: whether it is run where a preset does not name it.
         check: (settings, settings by method of all that are run) → None. Raises ValueError where they do not fit.
-        source: whether its stages write instructions; else each instruction runs through them.
+        source: whether it brings instructions; else each instruction runs through its stages.
+        requests: of a source, (library, settings, round, instructions accepted by then) → the rows that its first stage
+            is asked for in that round, none when it has no more; its settings are a `SourceConfig`, and the records,
+            with text, topic and origin, go through the gate of all instructions.
         paper: its source, for people.
         prompts: the folder of its own prompts: X.yaml in it is the prompt NAME/X.
         tables: of its records.
@@ -127,6 +130,7 @@ class Method:
     always: bool = False
     check: Callable[[Any, Mapping[str, Any]], None] = accept_any
     source: bool = False
+    requests: Callable[[Library, Any, int, Sequence[Row]], list[Row]] | None = None
     paper: str = ""
     prompts: Path | None = None
     tables: Sequence[Table] = ()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
+from typing import Any
 
 from alignery.config.schema import Line
 from alignery.pipeline.executor import Executor
@@ -24,6 +25,7 @@ from tasks.methods.base import New
 from tasks.methods.prompts.method import Entry
 from tasks.methods.red_team import method as red_team
 from tasks.methods.self_instruct import method as self_instruct
+from tasks.stage import Method
 from tasks.step import Row, Step
 from warehouse.query import estimates, status
 
@@ -48,7 +50,7 @@ class Source:
 
     name: str
     step: Step
-    config: self_instruct.Config | red_team.Config
+    config: Any  # with what a `SourceConfig` has
     accept: int
     max_candidates: int
     executor: Executor
@@ -157,7 +159,13 @@ class Sources:
         self.own = self._own_data(line.prompts.root) if line.prompts else None
         self.instructions = self._instructions(line.self_instruct) if line.self_instruct else None
         self.questions = self._questions(line.red_team) if line.red_team else None
-        self.rounds = [rounds for rounds in (self.instructions, self.questions) if rounds]  # written by a model
+        run = [method for method in line.methods.sources if method.name in line.configs]
+        further = [
+            self._further(method, stages[0].step)
+            for method, stages in zip(run, written, strict=True)
+            if method.requests
+        ]
+        self.rounds = [rounds for rounds in (self.instructions, self.questions, *further) if rounds]  # by models
         self.all: list[Source | OwnData] = [*([self.own] if self.own else []), *self.rounds]
 
     async def write(self, chunks: Chunks, group: asyncio.TaskGroup) -> None:
@@ -212,9 +220,17 @@ class Sources:
         gate = partial(red_team.gate_questions, pool=self._pool, config=self._gating, contamination=self._contamination)
         return self._source("red_team", step, config, ask, gate)
 
-    def _source(
-        self, name: str, step: Step, config: self_instruct.Config | red_team.Config, ask: Ask, gate: Gate
-    ) -> Source:
+    def _further(self, method: Method, step: Step) -> Source:
+        """The source that a method from outside declares."""
+        config = self._line.configs[method.name]
+
+        def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
+            return method.requests(self._library, config, round, accepted) if method.requests else []
+
+        gate = partial(self_instruct.gate, pool=self._pool, config=self._gating, contamination=self._contamination)
+        return self._source(method.name, step, config, ask, gate)
+
+    def _source(self, name: str, step: Step, config: Any, ask: Ask, gate: Gate) -> Source:
         accept, most = config.accept, config.max_candidates
         if isinstance(accept, New):  # beside what the runs that finished have brought
             candidates, kept = estimates.written(self._executor.lake, step.table, step.fingerprint(self._engine))

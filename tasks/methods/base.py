@@ -48,6 +48,16 @@ def _plain(value: int | New) -> int | dict[str, int]:
 Accept = Annotated[int | New, PlainValidator(_accept), PlainSerializer(_plain, Any)]
 
 
+class SourceConfig(MethodConfig):
+    """The settings of a method whose stage writes instructions, round by round. The figures are our choice."""
+
+    accept: Accept = 1000  # accepted instructions
+    max_candidates: int = Field(default=10_000, ge=1)  # written before the run stops short of `accept`
+    requests_per_round: int = Field(default=64, ge=1)
+    count: int = Field(default=1, ge=1)  # candidates that a request is to bring
+    rounds_in_flight: int = Field(default=2, ge=1)
+
+
 class AnswerConfig(MethodConfig):
     """The settings of a method that asks for answers: base ones, principled ones, revisions or corrections."""
 

@@ -22,6 +22,7 @@ from alignery.untrusted import excerpt
 from prompts import Library
 from tasks.evaluate.tables import ANSWERS, VERDICTS
 from tasks.filters.contamination import Contamination
+from tasks.methods.base import SourceConfig
 from tasks.methods.builtin import METHODS
 from tasks.stage import GENERATOR, Context, Method, Stage
 from tasks.train.config import Recipe
@@ -166,6 +167,8 @@ def _declared_names(one: Installed) -> Iterator[tuple[str, str]]:
         check_name("method", method.name)
         for name in method.recipes:
             check_name("recipe", name)
+        if method.source and one.origin != BUILT_IN:
+            _check_source(method)
         views = views_of(method)
         for name in views:
             check_name("view", name)
@@ -175,6 +178,14 @@ def _declared_names(one: Installed) -> Iterator[tuple[str, str]]:
     yield from (("table or view", name) for name in (*(table.name for table in method.tables), *views))
     yield from (("shape", shape.name) for shape in method.shapes)
     yield from (("recipe", name) for name in method.recipes)
+
+
+def _check_source(method: Method) -> None:
+    """Raises DeclarationError: a source from outside lacks what the rounds of writing need."""
+    if method.requests is None or not issubclass(method.config, SourceConfig):
+        raise DeclarationError(
+            "source: got one without `requests`, or whose settings are no SourceConfig; declare both, or drop source"
+        )
 
 
 def _of_package(point: Any) -> Installed:

@@ -40,7 +40,19 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_public_names_are_these_and_each_is_there() -> None:
     runs = ["refresh", "publish", "retrain", "evaluate", "plan"]
-    types = ["Method", "MethodConfig", "Stage", "Step", "Context", "Sampling", "Library", "Row", "Recipe", "recipes"]
+    types = [
+        "Method",
+        "MethodConfig",
+        "SourceConfig",
+        "Stage",
+        "Step",
+        "Context",
+        "Sampling",
+        "Library",
+        "Row",
+        "Recipe",
+        "recipes",
+    ]
     types += ["Column", "Table", "Shape", "INSTRUCTION_ID", "RESPONSE_ID", "Rejected", "ParseError"]
     types += ["AligneryError", "UsageError", "Preset", "OpenLake"]
     assert set(alignery.__all__) == {"open_lake", "load_preset", *runs, *(f"a{run}" for run in runs), *types}

@@ -69,6 +69,7 @@ def test_a_broken_one_is_one_sentence_that_names_the_file_and_the_cause(source: 
         ({"name": "respond"}, "both have it; rename one"),
         ({"name": "chunk"}, "a line has a setting of that name"),
         ({"name": "My-Method"}, "expected lower-case letters"),
+        ({"more": "source=True"}, "source: got one without `requests`"),
         ({"more": "recipes={'dpo': None}"}, "the recipe 'dpo' is that of the method constitutional"),
         ({"more": "views=__import__('pathlib').Path('/nowhere')"}, "expected a folder"),
     ],

@@ -34,7 +34,9 @@ def settle(works: Works, count: int, refused: int, limit: float) -> None:
         return " " if next(empty) else "an answer"
 
     with Lake.open(works.home) as lake, StepProgress(StringIO()) as progress, Run(lake, "test", works.preset) as run:
-        asyncio.run(Executor(lake, run, progress, run_inline, limit).run_batch(STEP, rows(count), ScriptedEngine(speak)))
+        asyncio.run(
+            Executor(lake, run, progress, run_inline, limit).run_batch(STEP, rows(count), ScriptedEngine(speak))
+        )
 
 
 @pytest.mark.parametrize(("count", "refused"), [(99, 99), (100, 20)])
