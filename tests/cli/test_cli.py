@@ -9,15 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
+from command import alignery, sentence
 from works import write_words
 
 NANO = Path(__file__).parents[2] / "nano/checkpoint"
-
-
-def alignery(*arguments: str, home: Path) -> subprocess.CompletedProcess[str]:
-    code = "from alignery.cli.main import main; main()"
-    command = [sys.executable, "-c", code, *arguments, "--home", str(home)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
 def preset(folder: Path, **changes: object) -> Path:
@@ -30,15 +25,6 @@ def preset(folder: Path, **changes: object) -> Path:
     }
     path.write_text(yaml.safe_dump(plain | changes))
     return path
-
-
-def sentence(done: subprocess.CompletedProcess[str]) -> str:
-    """The one sentence of a user's mistake."""
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    return done.stderr
 
 
 def test_a_mistyped_key_is_named_with_the_keys_there_are(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`alignery export`, as a process: it takes a training set of a tag, once."""
+"""`alignery export`: it takes a training set of a tag, once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from test_cli import alignery, sentence
+from command import alignery, sentence
 
 from warehouse import Lake, LakeUsageError
 from warehouse.export.publish import publish

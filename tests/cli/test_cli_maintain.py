@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_cli import alignery, sentence
+from command import alignery, sentence
 
 from warehouse import Lake
 

@@ -29,6 +29,8 @@ from tasks.methods.squad import method as squad
 from tasks.methods.verbose import method as verbose
 from tasks.step import Outcome, Row, Step
 
+pytestmark = pytest.mark.flow
+
 LIBRARY = Library("nano")
 SHORT = Sampling(temperature=0.7, max_tokens=96)
 SQUAD = squad.Config(members=({},), fit=("4", "5"), unfit=("1", "2", "3"), sampling=Sampling(max_tokens=96))

@@ -28,6 +28,7 @@ from tasks.step import Row
 LONGEST = 100_000  # characters of a text; our choice
 GIVEN = "given"  # the principle of a pair whose outcome the user knows
 _ORIGIN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+_NO_TEXT = re.compile("[\ud800-\udfff\0]")  # half characters, and what no column holds
 _TAKEN = ("seed", "self_instruct", "red_team")
 
 
@@ -162,7 +163,7 @@ def _text(values: dict[str, Any], field: str, role: str) -> tuple[str, str | Non
         fault = f"{field}: empty, or without a turn of the role {role!r}"
     elif len(text) > LONGEST:
         text, fault = text[:200], f"{field}: more than {LONGEST:,} characters"
-    if any("\ud800" <= char <= "\udfff" or char == "\0" for char in text):
+    if _NO_TEXT.search(text):
         text, fault = "", f"{field}: bytes that are no UTF-8 text"
     return text, fault
 

@@ -20,6 +20,8 @@ from warehouse import Lake, LakeFailure, LakeLocation, LakeUsageError, lake
 from warehouse.database import lock
 from warehouse.database.connection import LAKE, set_commit_message
 
+pytestmark = pytest.mark.flow
+
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["warehouse", "psycopg", "pandas"])
 WORK = KEYS[:30]

@@ -16,6 +16,8 @@ from warehouse import Lake, LakeFailure, LakeLocation
 from warehouse.database import lock
 from warehouse.database.location import as_location
 
+pytestmark = pytest.mark.flow
+
 KEYS = [f"k{n}" for n in range(40)]
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["warehouse", "pandas"])
