@@ -16,3 +16,11 @@ def test_every_test_that_a_page_names_is_there(page: Path) -> None:
     named = re.findall(r"[`:](test_\w+)`", page.read_text(encoding="utf-8"))
     assert len(named) > 5
     assert not [name for name in named if f"def {name}(" not in TESTS]
+
+
+def test_the_readmes_table_is_that_of_the_methods_that_are_built_in() -> None:
+    from alignery.cli.methods import _described, markdown
+    from tasks.methods.registry import built_in
+
+    table = markdown([_described(one, full=True) for one in built_in().installed.values()])
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8"), "alignery methods --markdown prints it"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +14,16 @@ from alignery.cli.render import results
 NameArgument = Annotated[str | None, typer.Argument(help="One method, with its settings and their defaults.")]
 
 
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="As the table of a README.")]
+
+
 @app.command()
-def methods(name: NameArgument = None, preset: PresetOption = "nano", as_json: JsonOption = False) -> None:
+def methods(
+    name: NameArgument = None,
+    preset: PresetOption = "nano",
+    as_json: JsonOption = False,
+    as_markdown: MarkdownOption = False,
+) -> None:
     """List the methods that a preset may use, where each is from, and its paper."""
     with handle_errors():
         from alignery.config.preset import load
@@ -21,9 +31,14 @@ def methods(name: NameArgument = None, preset: PresetOption = "nano", as_json: J
         installed = load(preset).registry.installed
     if name and name not in installed:
         fail(f"got no method {name!r}, expected one of {list(installed)}; install its package, or name its file", 2)
-    found = [_described(one, full=as_json or name is not None) for key, one in installed.items() if name in (None, key)]
-    show = results.records if name else results.rows
-    show(found, as_json)
+    chosen = [one for key, one in installed.items() if name in (None, key)]
+    found = [_described(one, full=as_json or as_markdown or name is not None) for one in chosen]
+    if as_markdown:
+        typer.echo(markdown(found))
+    elif name:
+        results.records(found, as_json)
+    else:
+        results.rows(found, as_json)
 
 
 def _described(one: Any, full: bool) -> dict[str, Any]:
@@ -42,3 +57,13 @@ def _described(one: Any, full: bool) -> dict[str, Any]:
         "shapes": [shape.name for shape in method.shapes],
         "settings": defaults,
     }
+
+
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The methods as a table: what each writes, exports and trains."""
+    lines = ["| method | paper | tables | export shapes | recipes |", "|---|---|---|---|---|"]
+    for row in rows:
+        paper = re.sub(r"arXiv (\d{4}\.\d{5})", r"[arXiv \1](https://arxiv.org/abs/\1)", row["paper"])
+        cells = (", ".join(f"`{name}`" for name in row[kind]) for kind in ("tables", "shapes", "recipes"))
+        lines.append(f"| `{row['method']}` | {paper} | {' | '.join(cells)} |")
+    return "\n".join(lines)

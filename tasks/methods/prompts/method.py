@@ -226,4 +226,4 @@ def batches(rows: Iterator[DataRow], size: int) -> Iterator[list[DataRow]]:
         yield batch
 
 
-method = Method("prompts", Config, stages, source=True)
+method = Method("prompts", Config, stages, source=True, paper="your own data")

@@ -80,6 +80,7 @@ method = Method(
     Config,
     stages,
     always=True,
+    paper="the base answer",
     tables=(RESPONSES,),
     views=Path(__file__).parent / "views",
     shapes=(
