@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import alignery.config.methods  # noqa: F401  # what lakes have by default
 from nano.oracle import METRICS
 from warehouse import Lake
 from warehouse.query import status

@@ -26,6 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import alignery.config.methods  # noqa: F401  # what lakes have by default
 from warehouse import Lake
 from warehouse.maintenance import maintain
 from warehouse.schema.arrow import to_arrow

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import alignery.config.methods  # noqa: F401  # what lakes have by default
 from nano.grammar import parse
 from nano.oracle import score
 from nano.world import KINDS, TOPICS

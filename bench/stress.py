@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import alignery.config.methods  # noqa: F401  # what lakes have by default
 from warehouse import Lake, LakeLocation
 
 ROWS = 20  # attempts of one chunk; each writes an instruction and an answer
