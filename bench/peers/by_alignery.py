@@ -27,7 +27,7 @@ from tasks.step import Row
 class Given:
     """Instructions that are given, in the place of those that a line writes."""
 
-    rounds = ()
+    all = ()
 
     def __init__(self, texts: list[str], chunk: int) -> None:
         self.texts, self.chunk = texts, chunk

@@ -23,14 +23,14 @@ ENDLESS = (
 # The command, and on standard error a line once its query runs.
 SCRIPT = """
 import sys
-from warehouse import connection
+from warehouse.database import connection
 add = connection._at_work.add
 class AtWork(set):
     def add(self, cursor):
         super().add(cursor)
         print("at work", file=sys.stderr, flush=True)
 connection._at_work = AtWork()
-from flows.cli import app
+from alignery.cli.main import app
 app(sys.argv[1:])
 """
 READS = (
@@ -50,7 +50,7 @@ WRITES = (["tag", "x"], ["rollback", "--why", "x"], ["promote", "m", "--why", "x
 VERBS = """
 import sys
 from typer.testing import CliRunner
-from flows.cli import app
+from alignery.cli.main import app
 for line in sys.stdin.read().splitlines():
     done = CliRunner().invoke(app, [*line.split("|"), "--home", sys.argv[1]])
     told = [line for line in done.stderr.splitlines() if line]

@@ -27,7 +27,7 @@ def whole_line(home: Path) -> tuple[int, list[Trained], list[Evaluation]]:
     from alignery.pipeline.runs.evaluation import evaluate_models
     from alignery.pipeline.runs.publication import tag_and_export
     from alignery.pipeline.runs.refreshing import run_refresh
-    from flows.retrain import train_on
+    from alignery.pipeline.runs.training import train_recipes
 
     async def walk() -> tuple[int, list[Trained], list[Evaluation]]:
         preset = load("nano")
@@ -35,7 +35,7 @@ def whole_line(home: Path) -> tuple[int, list[Trained], list[Evaluation]]:
             summary = await run_refresh(preset, lake)
             assert summary.accepted == preset.line.self_instruct.accept >= 500
             tag_and_export(preset, lake, home, None)
-            models = await train_on(preset, lake, home)
+            models = await train_recipes(preset, lake, home)
             return summary.sent, models, await evaluate_models(preset, lake)
 
     return asyncio.run(walk())

@@ -17,7 +17,7 @@ from servers import Postgres
 from test_races import KEYS, check_whole, hold, until, write
 
 from warehouse import Lake, LakeFailure, LakeLocation, LakeUsageError, lake
-from warehouse.database import lock
+from warehouse.database import lock, session
 from warehouse.database.connection import LAKE, set_commit_message
 
 pytestmark = pytest.mark.flow
@@ -48,7 +48,7 @@ def race_unlocked(place: LakeLocation, run_id: str, landed) -> None:
     def broken(*_: object, **__: object):
         yield
 
-    lake.exclusive = broken
+    lake.exclusive = session.exclusive = broken
     race(place, run_id, landed)
 
 
