@@ -36,7 +36,7 @@ def race(place: LakeLocation, run_id: str, landed) -> None:
     """Commit each of the same keys as a chunk of its own, looking first as a run does."""
     try:
         with Lake.open(place) as found:
-            landed.put(sum(write(found, [key], run_id) for key in WORK if found.pending([key])))
+            landed.put(sum(write(found, [key], run_id) for key in WORK if found.ledger.unfinished([key])))
     except LakeFailure as fault:
         landed.put(str(fault))
 
