@@ -240,7 +240,7 @@ def preset_model(methods: Methods) -> type[Preset]:
 def _model_of(data: Mapping[Any, Any], path: Path) -> type[Preset]:
     """The model of a preset that names files of methods, which are loaded for it."""
     named = data.get("methods", [])
-    if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
+    if not isinstance(named, list | tuple) or not all(isinstance(one, str | Path) for one in named):
         raise PresetError(f"{path}: methods: got {excerpt(repr(named), 80)}, expected a list of paths ([./method.py])")
     if not named:
         return preset_model(installed())

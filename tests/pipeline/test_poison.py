@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from steps import run
 
-from alignery.config.preset import Preset, build, load
+from alignery.config.preset import Preset, load
 from tasks.engines import ScriptedEngine
 from tasks.methods.self_align import method as self_align
 from warehouse import Lake, model_registry
@@ -22,8 +22,8 @@ def small() -> Preset:
     assert nano.retrain is not None
     line = nano.line.model_dump() | {"constitutional": None, "aligner": None}
     line["self_instruct"]["accept"] = 250
-    recipes = {"engrave": nano.retrain.engrave.model_dump()}
-    return build(nano.model_dump() | {"line": line, "retrain": recipes})
+    recipes = type(nano.retrain).model_validate({"engrave": nano.retrain.engrave})
+    return nano.model_copy(update={"line": type(nano.line).model_validate(line), "retrain": recipes})
 
 
 def poison(preset: Preset, lake: Lake) -> int:
