@@ -136,7 +136,7 @@ def test_templates_that_are_absent_or_refuse_are_one_sentence(base):
     row = {"prompt": [user("Hi")], "completion": [assistant("I see")]}
     for template, complaint in (
         (None, "no chat template"),
-        ("{{ raise_exception('no such\nrole') }}", r"refuses turns with the roles .* no such role"),
+        ("{{ raise_exception('no such\nrole') }}", r"refuses turns of \['user', 'assistant'\]: no such role"),
     ):
         tokenizer.chat_template = template
         with pytest.raises(TrainError, match=complaint):
