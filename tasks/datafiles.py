@@ -63,19 +63,18 @@ def files_of(path: Path) -> list[Path]:
     if not os.path.isdir(path):
         what = "neither file nor folder" if os.path.lexists(path) else "nothing there"
         raise DataFileError(f"{excerpt(path)}: got {what}, expected a data file or a folder of them; give one")
-    found = [file for file in sorted(path.rglob("*")) if _kind(file) in _READERS and file.is_file()]
+    found = [file for file in _within(path) if _kind(file) in _READERS]
     if not found:
         raise DataFileError(f"{excerpt(path)}: got a folder without data files, expected some of {sorted(_READERS)}")
     return found
 
 
 def content_hash(path: Path) -> str:
-    """The sha256 of a file's bytes, or of those of all files in a folder, with their names."""
-    files = [path] if path.is_file() else [file for file in sorted(path.rglob("*")) if file.is_file()]
+    """The sha256 of a file's bytes, or of those of all files that are read of a folder, with their names."""
     total = hashlib.sha256()
-    for file in files:
+    for file in _within(path) if _is_dataset(path) else files_of(path):
         own = hashlib.sha256()
-        with file.open("rb") as data:
+        with _opened(file) as data:
             while block := data.read(_BLOCK):
                 own.update(block)
         if path == file:
@@ -84,27 +83,34 @@ def content_hash(path: Path) -> str:
     return total.hexdigest()
 
 
+def _within(folder: Path) -> list[Path]:
+    """The files of a folder and of the folders in it; hidden ones are other programs' own."""
+    return [
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(folder).parts)
+    ]
+
+
 def _kind(path: Path) -> str:
     return path.suffix.lower()
 
 
 def _jsonl(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
-    with _opened(path) as file:
+    with _opened_text(path) as file:
         number = 0
         while line := file.readline(LONGEST):
             number += 1
-            if number == 1 and line.startswith((b"\xff\xfe", b"\xfe\xff")):
-                raise DataFileError(f"{excerpt(path)}: got UTF-16, expected UTF-8; save the file as UTF-8")
             line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
             if len(line) == LONGEST and not line.endswith(b"\n"):
                 while (rest := file.readline(LONGEST)) and not rest.endswith(b"\n"):
                     pass
                 yield DataRow(path.name, number, {"": _shown(line)}, f"a line of more than {LONGEST:,} bytes")
             elif line.strip():
-                yield _of_json(path, number, line)
+                yield _of_json(path, number, line, columns)
 
 
-def _of_json(path: Path, number: int, line: bytes) -> DataRow:
+def _of_json(path: Path, number: int, line: bytes, columns: Sequence[str]) -> DataRow:
     try:
         value = json.loads(line.decode())
     except UnicodeDecodeError as error:
@@ -113,7 +119,8 @@ def _of_json(path: Path, number: int, line: bytes) -> DataRow:
         return DataRow(path.name, number, {"": _shown(line)}, f"not JSON: {excerpt(error, 80)}")
     if not isinstance(value, dict):
         return DataRow(path.name, number, {"": _shown(line)}, f"got {type(value).__name__}, expected a JSON object")
-    return DataRow(path.name, number, value)
+    wanted = {column: value[column] for column in columns if column in value}
+    return DataRow(path.name, number, wanted or {"": _shown(line)})
 
 
 def _shown(line: bytes) -> str:
@@ -122,11 +129,15 @@ def _shown(line: bytes) -> str:
 
 def _csv(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
     csv.field_size_limit(LONGEST)
-    _opened(path).close()
+    _opened_text(path).close()
     # Bytes that are no UTF-8 become half characters, which the row's own check refuses.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        reader = csv.reader(file, delimiter="\t" if _kind(path) == ".tsv" else ",")
-        header = next(reader, [])
+        # Strictly, for a quote that is never closed would make one field of all that follows.
+        reader = csv.reader(file, delimiter="\t" if _kind(path) == ".tsv" else ",", strict=True)
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise DataFileError(f"{excerpt(path)}: its first line is not CSV: {excerpt(error, 80)}; mend it") from error
         _check_columns(path, header, columns)
         while True:
             number = reader.line_num + 1
@@ -135,11 +146,11 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
             except StopIteration:
                 return
             except csv.Error as error:
-                yield DataRow(path.name, number, {}, f"not CSV: {excerpt(error, 80)}")
+                yield DataRow(path.name, number, {}, f"not CSV: {excerpt(error, 80)}; are its quotes right?")
                 continue
             if not row:
                 continue
-            values = dict(zip(header, row, strict=False))
+            values = {name: value for name, value in zip(header, row, strict=False) if name in columns}
             wrong = f"got {len(row)} fields, expected {len(header)}" if len(row) != len(header) else None
             yield DataRow(path.name, number, values, wrong)
 
@@ -154,13 +165,26 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
             _check_columns(path, file.schema_arrow.names, columns)
             number = 0
             for batch in file.iter_batches(_BATCH, columns=list(columns)):
-                for values in batch.to_pylist():
+                for values, fault in _values(batch):
                     number += 1
-                    yield DataRow(path.name, number, values)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+                    yield DataRow(path.name, number, values, fault)
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataFileError(
             f"{excerpt(path)}: not a sound Parquet file: {excerpt(error, 200)}; write it anew"
         ) from error
+
+
+def _values(batch: Any) -> Iterator[tuple[dict[str, Any], str | None]]:
+    """Each row's values; or, where a value is none in Python, what is wrong with it."""
+    try:
+        for values in batch.to_pylist():
+            yield values, None
+    except (ValueError, OverflowError):
+        for index in range(batch.num_rows):
+            try:
+                yield batch.slice(index, 1).to_pylist()[0], None
+            except (ValueError, OverflowError) as error:
+                yield {}, f"a value that cannot be read: {excerpt(error, 80)}"
 
 
 def _is_dataset(path: Path) -> bool:
@@ -172,7 +196,7 @@ def _of_dataset(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
 
     try:
         found = load_from_disk(str(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise DataFileError(f"{excerpt(path)}: not a sound data set: {excerpt(error, 200)}; save it anew") from error
     splits = found if isinstance(found, DatasetDict) else {"": found}
     for name, split in splits.items():
@@ -202,6 +226,14 @@ def _opened(path: Path) -> Any:
         raise DataFileError(
             f"{excerpt(path)}: cannot be read: {error.strerror}; give a file that you may read"
         ) from error
+
+
+def _opened_text(path: Path) -> Any:
+    file = _opened(path)
+    if file.peek(2)[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        file.close()
+        raise DataFileError(f"{excerpt(path)}: got UTF-16, expected UTF-8; save the file as UTF-8")
+    return file
 
 
 _READERS = {".jsonl": _jsonl, ".ndjson": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}

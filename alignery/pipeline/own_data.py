@@ -39,6 +39,8 @@ class Counts:
     accepted: int = 0
     rejected: int = 0
     new: int = 0  # rows that the lake did not have
+    repeated: int = 0  # accepted rows whose prompt stood further up; what they bring counts all the same
+    incomplete: int = 0  # accepted rows without the answer, correction or pair that the entry's columns name
 
 
 class OwnData:
@@ -108,47 +110,47 @@ class OwnData:
         """Judge and commit what of a batch is new; returns the rows with which the stages start."""
         read = [(row, prompts.instruction(row, entry)) for row in batch]
         counts.read += len(read)
-        once = []
-        for row, record in read:  # the same words twice are one instruction
-            mark = bytes.fromhex(record["id"])
-            if mark not in seen:
-                seen.add(mark)
-                once.append((row, record))
+        candidates: dict[str, Row] = {}
+        for _, record in read:  # the same words twice are one instruction, which stands in the first of the rows
+            candidates.setdefault(record["id"], record)
         ledger = self._executor.lake.ledger
-        known = {
-            record["id"]: record
-            for record in await asyncio.to_thread(ledger.records, "instructions", [r["work_key"] for _, r in once])
-        }
-        fresh = [record for _, record in once if record["id"] not in known and not record["reason"]]
+        known = {one["id"]: one for one in await asyncio.to_thread(ledger.records, "instructions", [*candidates])}
+        fresh = [record for id, record in candidates.items() if id not in known and not record["reason"]]
         judged = {one["id"]: one for one in await asyncio.to_thread(self._judge, fresh, entry.gate)}
-        final = [(row, known.get(record["id"]) or judged.get(record["id"], record)) for row, record in once]
-        return await self._committed(entry, final, known, counts)
-
-    async def _committed(
-        self, entry: Entry, final: Sequence[tuple[DataRow, Row]], known: Mapping[str, Row], counts: Counts
-    ) -> list[Row]:
-        records: dict[str, list[Row]] = {"instructions": []}
+        verdicts = candidates | judged | known
+        new = [verdict for id, verdict in verdicts.items() if id not in known]
+        counts.new += len(new)
+        records: dict[str, list[Row]] = {"instructions": new}
         started = []
-        now = datetime.now(UTC)
-        for row, record in final:
-            if record["id"] not in known:
-                records["instructions"].append(record | {"created_at": now})
+        for row, candidate in read:
+            record = verdicts[candidate["id"]]
             if record["state"] != "accepted":
                 counts.rejected += 1
                 continue
-            counts.accepted += 1
             brought = prompts.companions(row, entry, record, self._template)
             for table, rows in brought.items():
-                records.setdefault(table, []).extend(one | {"created_at": now} for one in rows)
+                records.setdefault(table, []).extend(rows)
+            counts.incomplete += not prompts.is_complete(row, entry)
+            mark = bytes.fromhex(record["id"])
+            if mark in seen:
+                counts.repeated += 1
+                continue
+            seen.add(mark)
+            counts.accepted += 1
             if self._allowed(record):
                 started.append(prompts.start_row(record, brought))
-        counts.new += len(records["instructions"])
-        if await asyncio.to_thread(self._has_new, records):
-            await self._executor.begin()
-            batch = Batch(STEP, digest(STEP, entry.name), {name: rows for name, rows in records.items() if rows}, [])
-            run_id = self._executor.run.id
-            await asyncio.to_thread(self._executor.lake.ledger.append_batches, [batch], run_id=run_id)
+        await self._commit(entry, records)
         return started
+
+    async def _commit(self, entry: Entry, records: Mapping[str, Sequence[Row]]) -> None:
+        if not await asyncio.to_thread(self._has_new, records):
+            return
+        await self._executor.begin()
+        now = datetime.now(UTC)
+        made = {name: [row | {"created_at": now} for row in rows] for name, rows in records.items() if rows}
+        batch = Batch(STEP, digest(STEP, entry.name), made, [])
+        run_id = self._executor.run.id
+        await asyncio.to_thread(self._executor.lake.ledger.append_batches, [batch], run_id=run_id)
 
     def _has_new(self, records: Mapping[str, Sequence[Row]]) -> bool:
         """Whether the lake lacks any of them."""
@@ -167,9 +169,10 @@ class OwnData:
 def _of_lake(lake: Lake, entry: Entry) -> Iterator[DataRow]:
     columns = ", ".join(f'"{column}"' for column in entry.columns)
     where = f"{entry.lake} {entry.tag or ''}".strip()
-    accepted = "state" in {column["name"] for column in lake.columns(entry.table)}
-    only = " WHERE state = 'accepted'" if accepted else ""
-    with lake.query(f"SELECT {columns} FROM {entry.table}{only} ORDER BY id") as cursor:
+    there = {column["name"] for column in lake.columns(entry.table)}
+    only = " WHERE state = 'accepted'" if "state" in there else ""
+    order = "id" if "id" in there else "ALL"
+    with lake.query(f"SELECT {columns} FROM {entry.table}{only} ORDER BY {order}") as cursor:
         number = 0
         for batch in cursor.to_arrow_reader(BATCH):
             for values in batch.to_pylist():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,8 @@ def test_a_folder_of_shards_and_a_data_set_are_read_whole(tmp_path: Path) -> Non
     for number, row in enumerate(ROWS):
         (tmp_path / "shards" / "data").mkdir(parents=True, exist_ok=True)
         write(tmp_path / "shards" / "data" / f"train-{number}.parquet", [row])
+    (tmp_path / "shards" / ".cache").mkdir()
+    write(tmp_path / "shards" / ".cache" / "old.jsonl")
     assert values(tmp_path / "shards", "prompt", "answer") == ROWS
     datasets.Dataset.from_list(ROWS).save_to_disk(tmp_path / "set")
     assert values(tmp_path / "set", "prompt", "answer") == ROWS
@@ -104,11 +107,28 @@ def test_of_a_table_a_row_of_another_length_is_rejected_and_a_missing_column_is_
     assert [(one["state"], one["source_row"]) for one in found] == [
         ("accepted", 2), ("rejected", 3), ("rejected", 4), ("rejected", 5)
     ]  # fmt: skip
+    path.write_bytes(b'prompt,answer\nWhy?,Because.\n"never closed,x\nHow?,So.\n')
+    unclosed = [prompts.instruction(row, entry) for row in read_rows(path, entry.columns)]
+    assert [(one["text"], one["source_row"]) for one in unclosed] == [("Why?", 2), ("(nothing)", 3)]
+    assert "are its quotes right?" in unclosed[1]["reason"]
     with pytest.raises(DataFileError, match=r"got no column 'text', expected one of .*'prompt'"):
         list(read_rows(path, ["text"]))
     path.write_bytes(b"prompt,prompt\na,b\n")
     with pytest.raises(DataFileError, match="two columns 'prompt'"):
         list(read_rows(path, ["prompt"]))
+
+
+def test_a_value_of_parquet_that_is_no_text_costs_its_own_row_only(tmp_path: Path) -> None:
+    offsets, texts = pa.py_buffer(struct.pack("<3i", 0, 4, 6)), pa.py_buffer(b"Why?\xff\xfe")
+    path = tmp_path / "rows.parquet"
+    pq.write_table(pa.table({"prompt": pa.StringArray.from_buffers(2, offsets, texts)}), path)
+    found = [prompts.instruction(row, Entry(path=path)) for row in read_rows(path, ["prompt"])]
+    assert [(one["state"], one["source_row"]) for one in found] == [("accepted", 1), ("rejected", 2)]
+
+
+def test_a_batch_ends_early_where_its_texts_are_long() -> None:
+    rows = (DataRow("f", number, {"prompt": "x" * (1 << 20)}) for number in range(200))
+    assert [len(batch) for batch in prompts.batches(rows, 4096)] == [65, 65, 65, 5]
 
 
 @pytest.mark.parametrize("kind", ["nothing", "empty folder", "pipe", "other kind", "no parquet", "utf-16"])

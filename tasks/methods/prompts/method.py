@@ -26,6 +26,7 @@ from tasks.stage import Context, Method, Stage
 from tasks.step import Row
 
 LONGEST = 100_000  # characters of a text; our choice
+_HELD = 64 << 20  # characters that a batch holds, about; our choice
 GIVEN = "given"  # the principle of a pair whose outcome the user knows
 _ORIGIN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 _NO_TEXT = re.compile("[\ud800-\udfff\0]")  # half characters, and what no column holds
@@ -54,8 +55,9 @@ class Entry(MethodConfig):
             raise ValueError("got both or neither of path and lake, expected one of them; give the one that is meant")
         if self.path and not os.path.exists(self.path):
             raise ValueError(f"path: got {excerpt(self.path)}, which is not there (./ starts from the preset's folder)")
-        if self.tag and not self.lake:
-            raise ValueError("tag: got one without lake; drop it")
+        for name in ("tag", "table"):
+            if name in self.model_fields_set and not self.lake:
+                raise ValueError(f"{name}: got one without lake, of which it is; drop it, or name the lake")
         if (self.chosen is None) != (self.rejected is None):
             raise ValueError("got one of chosen and rejected, expected both; name the other column too")
         if self.corrections and not self.answers:
@@ -78,10 +80,14 @@ class Entry(MethodConfig):
         return re.sub(r"[^a-z0-9_.-]+", "-", stem.lower()).strip("-.") or "own"
 
     @property
+    def brought(self) -> list[str]:
+        """The columns of what comes beside the prompts."""
+        return [column for column in (self.answers, self.corrections, self.chosen, self.rejected) if column]
+
+    @property
     def columns(self) -> list[str]:
         """The columns that are read."""
-        named = (self.field, self.answers, self.corrections, self.chosen, self.rejected)
-        return list(dict.fromkeys(column for column in named if column))
+        return list(dict.fromkeys([self.field, *self.brought]))
 
 
 class Config(RootModel[tuple[Entry, ...]]):
@@ -110,6 +116,7 @@ def instruction(row: DataRow, entry: Entry) -> Row:
     text, fault = "", row.fault
     if not fault:
         text, fault = _text(row.values, entry.field, "user")
+    fault = fault or _fault_of_brought(row, entry)
     source = {"source": excerpt(row.file, 200), "source_row": row.number}
     if fault:
         shown = text or excerpt(next(iter(row.values.values()), ""), 200)
@@ -133,10 +140,25 @@ def companions(row: DataRow, entry: Entry, instruction: Row, template: str) -> d
             found["corrections"] = _correction(row, entry.corrections, answer[0], template)
     if entry.chosen and entry.rejected:
         chosen, rejected = (_response(row, column, "sample", instruction) for column in (entry.chosen, entry.rejected))
-        if chosen and rejected and chosen[0]["text"] != rejected[0]["text"]:
+        if chosen and rejected:
             found["responses"] = [*found.get("responses", []), *chosen, *rejected]
             found["comparisons"] = [_pair(chosen[0], rejected[0])]
     return found
+
+
+def is_complete(row: DataRow, entry: Entry) -> bool:
+    """Whether a row has all that the entry's columns name; an empty cell is no fault, and brings nothing."""
+    return all(_is_there(row, column) for column in entry.brought)
+
+
+def _fault_of_brought(row: DataRow, entry: Entry) -> str | None:
+    for column in entry.brought:
+        if _is_there(row, column) and (fault := _given(row, column)[1]):
+            return fault
+    if entry.chosen and entry.rejected and (chosen := _given(row, entry.chosen)[0]):
+        if chosen == _given(row, entry.rejected)[0]:
+            return f"{entry.chosen}: the same text as {entry.rejected}"
+    return None
 
 
 def start_row(record: Row, brought: dict[str, list[Row]]) -> Row:
@@ -147,6 +169,16 @@ def start_row(record: Row, brought: dict[str, list[Row]]) -> Row:
         return row
     row |= {"response_id": answer["id"], "response": answer["text"], "target_id": answer["id"]}
     return row | {"target": answer["text"], "given": ("answer",)}
+
+
+def _is_there(row: DataRow, field: str) -> bool:
+    return row.values.get(field) not in (None, "", [])
+
+
+def _given(row: DataRow, field: str) -> tuple[str, str | None]:
+    """The text of an answer, or why it is none."""
+    text, fault = _text(row.values, field, "assistant")
+    return ("" if fault else text), fault
 
 
 def _text(values: dict[str, Any], field: str, role: str) -> tuple[str, str | None]:
@@ -183,8 +215,7 @@ def _record(key: str, entry: Entry, text: str, reason: str | None) -> Row:
 
 
 def _response(row: DataRow, field: str, kind: str, instruction: Row) -> list[Row]:
-    text, fault = _text(row.values, field, "assistant")
-    if fault:
+    if not (text := _given(row, field)[0]):
         return []
     key = digest("prompts", instruction["id"], kind, text)
     return [
@@ -194,8 +225,7 @@ def _response(row: DataRow, field: str, kind: str, instruction: Row) -> list[Row
 
 
 def _correction(row: DataRow, field: str, answer: Row, template: str) -> list[Row]:
-    text, fault = _text(row.values, field, "assistant")
-    if fault:
+    if not (text := _given(row, field)[0]):
         return []
     key = digest("prompts", answer["id"], "correction", text)
     owner = {"instruction_id": answer["instruction_id"], "response_id": answer["id"]}
@@ -215,13 +245,15 @@ def _made(key: str, parents: Sequence[str]) -> Row:
 
 
 def batches(rows: Iterator[DataRow], size: int) -> Iterator[list[DataRow]]:
-    """The rows in lists of that size."""
+    """The rows in lists of that size, or shorter ones where their texts are long."""
     batch: list[DataRow] = []
+    held = 0
     for row in rows:
         batch.append(row)
-        if len(batch) == size:
+        held += sum(len(value) for value in row.values.values() if isinstance(value, str | bytes | list))
+        if len(batch) == size or held > _HELD:
             yield batch
-            batch = []
+            batch, held = [], 0
     if batch:
         yield batch
 

@@ -40,7 +40,8 @@ def test_prompts_are_answered_once_and_the_ledger_knows_the_file(tmp_path: Path)
     (run,) = rows(tmp_path / "lake", "SELECT totals FROM runs WHERE state = 'finished'")
     (source,) = json.loads(run["totals"])["sources"]
     assert source | {"sha256": len(source["sha256"])} == {
-        "origin": "mine", "source": str(path), "sha256": 64, "read": 12, "accepted": 10, "rejected": 1, "new": 11
+        "origin": "mine", "source": str(path), "sha256": 64, "read": 12, "accepted": 10, "rejected": 1, "new": 11,
+        "repeated": 1, "incomplete": 0,
     }  # fmt: skip
     again = alignery.refresh(preset({"path": str(path), "gate": False}), tmp_path / "lake")
     assert (again.sent, again.saved) == (0, 10)
@@ -88,6 +89,37 @@ def test_answers_that_are_there_are_not_asked_for_and_pairs_and_corrections_are_
     pair = rows(tmp_path / "lake", "SELECT chosen[1].content AS c, rejected[1].content AS r FROM preferences LIMIT 1")
     assert pair == [{"c": "Good.", "r": "Bad."}]
     assert alignery.publish(both, tmp_path / "lake").rows["preferences"] == 10
+
+
+def test_every_pair_of_a_prompt_is_a_row_and_a_cell_that_is_no_text_is_rejected(tmp_path: Path) -> None:
+    pairs = [
+        ("Good.", "Bad."),
+        ("Better.", "Bad."),
+        ("Good.", "Worse."),
+        ("Same.", "Same."),
+        ("Fine.", 5),
+        ("", "Bad."),
+    ]
+    path = write(tmp_path / "mine.jsonl", [{"prompt": PROMPTS[0], "good": good, "bad": bad} for good, bad in pairs])
+    done = alignery.refresh(
+        preset({"path": str(path), "gate": False, "chosen": "good", "rejected": "bad"}), tmp_path / "lake"
+    )
+    assert done.accepted == 1
+    (counted,) = rows(tmp_path / "lake", "SELECT count(*) AS n FROM preferences")
+    assert counted == {"n": 3}
+    reasons = rows(tmp_path / "lake", "SELECT source_row, reason FROM instructions WHERE reason IS NOT NULL ORDER BY 1")
+    assert reasons == [
+        {"source_row": 4, "reason": "unreadable: good: the same text as bad"},
+        {"source_row": 5, "reason": "unreadable: bad: got int, expected a text"},
+    ]
+    (run,) = rows(tmp_path / "lake", "SELECT totals FROM runs WHERE state = 'finished'")
+    (source,) = json.loads(run["totals"])["sources"]
+    expected = {"read": 6, "accepted": 1, "rejected": 2, "repeated": 3, "new": 3, "incomplete": 1}
+    assert {name: source[name] for name in expected} == expected
+    again = alignery.refresh(
+        preset({"path": str(path), "gate": False, "chosen": "good", "rejected": "bad"}), tmp_path / "lake"
+    )
+    assert again.sent == 0
 
 
 def test_another_lakes_tag_is_a_source(tmp_path: Path) -> None:

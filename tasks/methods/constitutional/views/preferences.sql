@@ -1,16 +1,16 @@
 -- Preferences: `prompt`, `chosen` and `rejected`, as messages: a final revision and the first answer, or a given pair.
 --
--- Only where the two differ, and once a prompt: the newest. The prompts of revisions are the half that `sft` leaves;
--- those of pairs that a user brought (principle 'given') are all here, and none of them is in `sft`.
+-- Only where the two differ. Of revisions once a prompt, the newest; their prompts are the half that `sft` leaves.
+-- Pairs that a user brought (principle 'given') are all here, and none of their prompts is in `sft`.
 WITH pairs AS (
     SELECT
-        v.prompt AS question, final_text AS better, first_text AS worse,
+        v.prompt AS question, final_text AS better, first_text AS worse, NULL AS given,
         id, response_id, instruction_id, topic, attempt_id, run_id, created_at, snapshot_id
     FROM revised v
     WHERE md5_number_lower(v.prompt) % 2 = 1
     UNION ALL BY NAME
     SELECT
-        i.text AS question, a.text AS better, b.text AS worse,
+        i.text AS question, a.text AS better, b.text AS worse, [better, worse] AS given,
         c.id, c.a_id AS response_id, c.instruction_id, i.topic, c.attempt_id, c.run_id, c.created_at, c.snapshot_id
     FROM comparisons c
     JOIN instructions i ON i.id = c.instruction_id
@@ -24,4 +24,4 @@ SELECT
     [{'role': 'assistant', 'content': worse}] AS rejected,
     id, response_id, instruction_id, topic, attempt_id, run_id, created_at, snapshot_id
 FROM pairs
-QUALIFY row_number() OVER (PARTITION BY question ORDER BY snapshot_id DESC, created_at DESC, id) = 1
+QUALIFY row_number() OVER (PARTITION BY question, given ORDER BY snapshot_id DESC, created_at DESC, id) = 1
