@@ -29,17 +29,24 @@ if TYPE_CHECKING:
         refresh,
         retrain,
     )
-    from alignery.config.preset import Preset
+    from alignery.config.preset import Preset, PresetError
     from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Shape, Table
     from alignery.errors import AligneryError, UsageError
     from alignery.lake_reader import OpenLake, load_preset, open_lake
+    from alignery.pipeline.estimate import Estimate
+    from alignery.pipeline.executor import RejectLimitExceeded
+    from alignery.pipeline.runs.evaluation import Evaluation
+    from alignery.pipeline.runs.refreshing import Summary
+    from alignery.pipeline.runs.training import Trained, TrainingStopped
     from prompts import Library
-    from tasks.engines import Sampling
+    from tasks.engines import EngineDown, Sampling
     from tasks.methods.base import MethodConfig, SourceConfig
     from tasks.stage import Context, Method, Stage
     from tasks.step import ParseError, Rejected, Row, Step
     from tasks.train.config import Recipe
     from tasks.train.recipes import declared as recipes
+    from warehouse import LakeFailure, Publication
+    from warehouse.export.export import Export
 
 # Nothing leaves the machine. Set before Prefect, vLLM or a hub client is imported; what the user set wins.
 _QUIET = {
@@ -58,13 +65,20 @@ _RUNS = ("refresh", "publish", "retrain", "evaluate", "plan")
 _PUBLIC = {
     **dict.fromkeys((*_RUNS, *(f"a{run}" for run in _RUNS)), "alignery.api"),
     **dict.fromkeys(("open_lake", "load_preset", "OpenLake"), "alignery.lake_reader"),
-    "Preset": "alignery.config.preset",
+    **dict.fromkeys(("Preset", "PresetError"), "alignery.config.preset"),
+    "Summary": "alignery.pipeline.runs.refreshing",
+    **dict.fromkeys(("Trained", "TrainingStopped"), "alignery.pipeline.runs.training"),
+    "Evaluation": "alignery.pipeline.runs.evaluation",
+    "Estimate": "alignery.pipeline.estimate",
+    "RejectLimitExceeded": "alignery.pipeline.executor",
+    **dict.fromkeys(("Publication", "LakeFailure"), "warehouse"),
+    "Export": "warehouse.export.export",
     **dict.fromkeys(("AligneryError", "UsageError"), "alignery.errors"),
     **dict.fromkeys(("Column", "Table", "Shape", "INSTRUCTION_ID", "RESPONSE_ID"), "alignery.declarations"),
     **dict.fromkeys(("Method", "Stage", "Context"), "tasks.stage"),
     **dict.fromkeys(("Step", "Row", "Rejected", "ParseError"), "tasks.step"),
     **dict.fromkeys(("MethodConfig", "SourceConfig"), "tasks.methods.base"),
-    "Sampling": "tasks.engines",
+    **dict.fromkeys(("Sampling", "EngineDown"), "tasks.engines"),
     "Library": "prompts",
     "Recipe": "tasks.train.config",
 }
@@ -75,13 +89,21 @@ __all__ = [
     "AligneryError",
     "Column",
     "Context",
+    "EngineDown",
+    "Estimate",
+    "Evaluation",
+    "Export",
+    "LakeFailure",
     "Library",
     "Method",
     "MethodConfig",
     "OpenLake",
     "ParseError",
     "Preset",
+    "PresetError",
+    "Publication",
     "Recipe",
+    "RejectLimitExceeded",
     "Rejected",
     "Row",
     "Sampling",
@@ -89,7 +111,10 @@ __all__ = [
     "SourceConfig",
     "Stage",
     "Step",
+    "Summary",
     "Table",
+    "Trained",
+    "TrainingStopped",
     "UsageError",
     "aevaluate",
     "aplan",

@@ -7,9 +7,10 @@ shown unless `progress=True`.
 from __future__ import annotations
 
 import asyncio
+import signal
 import threading
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -230,7 +231,8 @@ def _in_thread(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
     thread = threading.Thread(target=work, name="alignery")
     thread.start()
     try:
-        thread.join()
+        with _interruptible():
+            thread.join()
     except KeyboardInterrupt:
         # The run ends as on Ctrl-C in a shell: what was answered is committed.
         for loop, task in loops:
@@ -240,3 +242,16 @@ def _in_thread(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises here at once: asyncio's own handler would only cancel a task, which is the one that waits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -71,15 +72,15 @@ class OpenLake:
         return self._lake.sql(query, params)
 
     def pandas(self, query: str, params: Sequence[Any] = ()) -> pandas.DataFrame:
-        """The same as a pandas frame."""
+        """The same as a pandas frame. Raises UsageError where pandas is not installed."""
+        _check_importable("pandas")
         return self.sql(query, params).to_pandas()
 
     def polars(self, query: str, params: Sequence[Any] = ()) -> polars.DataFrame:
         """The same as a polars frame. Raises UsageError where polars is not installed."""
-        try:
-            import polars
-        except ImportError as error:
-            raise UsageError("got no polars in this Python; pip install polars, or take sql() or pandas()") from error
+        _check_importable("polars")
+        import polars
+
         frame = polars.from_arrow(self.sql(query, params))
         return frame if isinstance(frame, polars.DataFrame) else frame.to_frame()
 
@@ -92,7 +93,13 @@ class OpenLake:
         return status.show(self._lake, name, limit)
 
     def funnel(self, run_id: str | None = None) -> list[dict[str, Any]]:
-        """By step: rows in, attempts by state, the top reason, tokens and seconds; of one run or of all."""
+        """By step: rows in, attempts by state, the top reason, tokens and seconds; of one run or of all.
+
+        Raises:
+            LakeUsageError: there is no such run.
+        """
+        if run_id is not None:
+            status.check_run(self._lake, run_id)
         return status.funnel(self._lake, run_id)
 
     def trace(self, id: str, *, full: bool = False) -> dict[str, Any]:
@@ -131,6 +138,11 @@ class OpenLake:
                 licences=self._preset.by_model(),
                 selection=clean(self._preset),
             )
+
+
+def _check_importable(package: str) -> None:
+    if find_spec(package) is None:
+        raise UsageError(f"got no {package} in this Python; pip install {package}, or take sql(), an Arrow table")
 
 
 def open_lake(home: str | Path = HOME, *, preset: str | Path | Preset = "nano", at: str | None = None) -> OpenLake:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ from typing import Any
 import pytest
 
 import alignery
+from warehouse import Lake
+from warehouse.database.lock import exclusive
 
 SMALL = {"max_tokens": 48}
 PRESET: dict[str, Any] = {
@@ -42,20 +46,35 @@ def test_the_public_names_are_these_and_each_is_there() -> None:
     runs = ["refresh", "publish", "retrain", "evaluate", "plan"]
     types = [
         "Method",
-        "MethodConfig",
-        "SourceConfig",
         "Stage",
         "Step",
         "Context",
-        "Sampling",
         "Library",
-        "Row",
+        "Preset",
         "Recipe",
         "recipes",
+        "Sampling",
+        "Row",
+        "Column",
+        "Table",
+        "Shape",
+        "OpenLake",
     ]
-    types += ["Column", "Table", "Shape", "INSTRUCTION_ID", "RESPONSE_ID", "Rejected", "ParseError"]
-    types += ["AligneryError", "UsageError", "Preset", "OpenLake"]
-    assert set(alignery.__all__) == {"open_lake", "load_preset", *runs, *(f"a{run}" for run in runs), *types}
+    types += ["MethodConfig", "SourceConfig", "INSTRUCTION_ID", "RESPONSE_ID"]
+    results = ["Summary", "Publication", "Trained", "Evaluation", "Estimate", "Export"]
+    errors = [
+        "AligneryError",
+        "UsageError",
+        "PresetError",
+        "LakeFailure",
+        "EngineDown",
+        "RejectLimitExceeded",
+        "TrainingStopped",
+    ]
+    errors += ["Rejected", "ParseError"]
+    names = {"open_lake", "load_preset", *runs, *(f"a{run}" for run in runs), *types, *results, *errors}
+    assert set(alignery.__all__) == names
+    assert all(issubclass(getattr(alignery, name), Exception) for name in errors)
     for name in alignery.__all__:
         assert getattr(alignery, name).__doc__ or name in ("INSTRUCTION_ID", "RESPONSE_ID", "Row")
     for run in runs:
@@ -87,6 +106,8 @@ def test_a_lake_is_read_as_arrow_and_pandas_and_traced(home: Path) -> None:
         assert len(lake.show("instructions", 2)) == 2
         with pytest.raises(alignery.AligneryError, match="expected one SELECT"):
             lake.sql("DELETE FROM responses")
+        with pytest.raises(alignery.UsageError, match="no run 'nope'; the newest are"):
+            lake.funnel("nope")
         with pytest.raises(alignery.UsageError, match=r"pip install polars|no polars"):
             lake.polars("FROM responses")
 
@@ -106,6 +127,65 @@ def test_two_at_once_take_turns_or_say_who_is_at_work(home: Path) -> None:
         return await asyncio.gather(*(alignery.arefresh(PRESET, home) for _ in range(2)))
 
     assert [done.sent for done in asyncio.run(both())] == [0, 0]
+
+    with (
+        Lake.open(home) as lake,
+        exclusive(lake.place, "refresh", "another notebook"),
+        pytest.raises(alignery.LakeFailure, match="another notebook"),
+    ):
+        alignery.refresh(PRESET, home, wait=False)
+
+
+# Five requests are answered at once; the rest never.
+INTERRUPTED = """
+import asyncio, json, sys
+import alignery
+from tasks.engines import ScriptedEngine
+
+answer, asked = ScriptedEngine.generate, []
+
+async def generate(self, prompt, sampling):
+    asked.append(prompt)
+    if len(asked) > 5:
+        print("at work", flush=True)
+        await asyncio.sleep(600)
+    return await answer(self, prompt, sampling)
+
+async def cell():
+    return alignery.refresh(preset, "lake")
+
+preset, form = json.loads(sys.argv[1]), sys.argv[2]
+if form == "hung":
+    ScriptedEngine.generate = generate
+if form == "hung" and sys.argv[3] == "in a loop":
+    asyncio.run(cell())
+else:
+    print(alignery.refresh(preset, "lake").sent)
+"""
+
+
+@pytest.mark.parametrize("where", ["in a loop", "plainly"])
+def test_ctrl_c_stops_a_run_and_what_was_answered_is_kept(where: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text("".join(f'{{"prompt": "Say the number {n}."}}\n' for n in range(20)))
+    engine = {"engine": "scripted", "replies": ["It sits on a branch and sings."]}
+    line = {"prompts": [{"path": "mine.jsonl", "gate": False}]}
+    start = [sys.executable, "-c", INTERRUPTED, json.dumps({"models": {"generator": engine}, "line": line})]
+    process = subprocess.Popen(
+        [*start, "hung", where],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "at work\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) != 0
+    finally:
+        process.kill()
+    again = subprocess.run([*start, "goes on"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert again.stdout == "15\n"
 
 
 def test_a_tag_is_published_and_exported_and_read_as_it_was(home: Path, tmp_path: Path) -> None:
@@ -128,6 +208,7 @@ def test_a_tag_is_published_and_exported_and_read_as_it_was(home: Path, tmp_path
         (lambda home: alignery.refresh({"models": PRESET["models"], "line": {}}, home), "brings instructions"),
         (lambda home: alignery.retrain(PRESET, home), "got no 'retrain' section"),
         (lambda home: alignery.evaluate(PRESET, home), "got no 'evaluate' section"),
+        (lambda home: alignery.publish(PRESET, home), "nothing to publish"),
     ],
 )
 def test_a_mistake_is_one_sentence(call: Any, told: str, tmp_path: Path) -> None:

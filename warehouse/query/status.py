@@ -64,6 +64,13 @@ def runs(lake: Lake, limit: int = 10) -> list[Row]:
     return found
 
 
+def check_run(lake: Lake, run_id: str) -> None:
+    """Raises LakeUsageError where there is no run of that id; the message names the newest."""
+    if not lake.rows("SELECT 1 FROM runs WHERE id = ? LIMIT 1", [run_id]):
+        newest = ", ".join(row["id"] for row in runs(lake, 3))
+        raise LakeUsageError(f"the lake has no run {excerpt(run_id, 60)!r}; the newest are {newest or '(none)'}")
+
+
 def unfinished(lake: Lake, flow: str) -> list[Row]:
     """The last row of each run of a flow that was started and has not ended."""
     return lake.rows(

@@ -155,10 +155,10 @@ def _fault_of_brought(row: DataRow, entry: Entry) -> str | None:
     for column in entry.brought:
         if _is_there(row, column) and (fault := _given(row, column)[1]):
             return fault
-    if entry.chosen and entry.rejected and (chosen := _given(row, entry.chosen)[0]):
-        if chosen == _given(row, entry.rejected)[0]:
-            return f"{entry.chosen}: the same text as {entry.rejected}"
-    return None
+    if not (entry.chosen and entry.rejected):
+        return None
+    chosen, rejected = (_given(row, column)[0] for column in (entry.chosen, entry.rejected))
+    return f"{entry.chosen}: the same text as {entry.rejected}" if chosen and chosen == rejected else None
 
 
 def start_row(record: Row, brought: dict[str, list[Row]]) -> Row:
