@@ -93,14 +93,14 @@ def test_with_lock_and_fence_broken_rows_are_doubled(place):
 
 
 def race_unprotected(place: LakeLocation, run_id: str, landed) -> None:
-    opened = lake.connect
+    opened = session.connect
 
     def unfenced(*values: object, **options: object) -> duckdb.DuckDBPyConnection:
         db = opened(*values, **options)
         db.execute("SET GLOBAL ducklake_max_retry_count = 50")
         return db
 
-    lake.connect = unfenced
+    session.connect = unfenced
     race_unlocked(place, run_id, landed)
 
 
