@@ -13,11 +13,13 @@ from prompts.library import (
     Rule,
     Seed,
 )
+from prompts.prompt import Form
 
 __all__ = [
     "HERE",
     "VARIANTS",
     "Exemplar",
+    "Form",
     "Library",
     "Message",
     "Principle",

@@ -13,9 +13,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,11 +25,11 @@ from alignery.untrusted import excerpt
 from alignery.validation import Filled, validated
 from prompts.overlay import check as check_overlay
 from prompts.overlay import misplaced
-from prompts.templates import PromptError, rendered, variables_of
+from prompts.prompt import Message, Prompt, PromptFile, prompt_of
+from prompts.templates import PromptError
 
 __all__ = ["HERE", "VARIANTS", "Library", "Message", "Prompt", "PromptError"]
 
-Message = dict[str, str]
 HERE = Path(__file__).parent
 VARIANTS = ("full", "nano")
 _ID = re.compile(r"[\w-]+(/[\w-]+)+")
@@ -37,22 +37,6 @@ _ID = re.compile(r"[\w-]+(/[\w-]+)+")
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Turn(_Strict):
-    role: Literal["system", "user", "assistant"]
-    content: Filled
-
-
-class PromptFile(_Strict):
-    """One prompt: either `text` (sent as it is) or `messages` (sent through the model's chat template)."""
-
-    id: Filled
-    about: Filled
-    variables: list[Filled]
-    text: Filled | None = None
-    messages: list[Turn] | None = Field(default=None, min_length=1)
-    stop: list[Annotated[str, Field(min_length=1)]] = []
 
 
 class Principle(_Strict):
@@ -155,48 +139,6 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """A loaded prompt. `hash` covers what is sent (text or messages, and stops), not the commentary."""
-
-    id: str
-    turns: tuple[tuple[str, str], ...]  # (role, Jinja source); a raw text has the one role ""
-    stop: tuple[str, ...]
-    variables: frozenset[str]
-    path: Path
-
-    @cached_property
-    def hash(self) -> str:
-        return digest(self.turns, self.stop)
-
-    @property
-    def source(self) -> str:
-        """The whole template as one readable text, for the `prompts` table."""
-        return "\n".join(f"[{role}]\n{text}" if role else text for role, text in self.turns)
-
-    def following(self, *words: str) -> tuple[str, ...]:
-        """Words as they would follow the prompt: joined to a raw text by a space, in a chat as they are."""
-        return tuple(f" {word}" for word in words) if self.turns[0][0] == "" else words
-
-    def render(self, **values: Any) -> str | list[Message]:
-        """The text, or the chat messages, with every variable filled.
-
-        Raises:
-            PromptError: a variable is missing, or one was given that the prompt does not use.
-        """
-        if missing := sorted(self.variables - values.keys()):
-            raise PromptError(f"{self.path}: missing {missing}; give every one of {sorted(self.variables)}")
-        if unused := sorted(values.keys() - self.variables):
-            raise PromptError(f"{self.path}: got {unused}, which the prompt does not use; drop them")
-        try:
-            texts = [(role, rendered(text, values)) for role, text in self.turns]
-        except PromptError as error:
-            raise PromptError(f"{self.path}: {error}") from error
-        if self.turns[0][0] == "":
-            return texts[0][1]
-        return [{"role": role, "content": text} for role, text in texts]
-
-
-@dataclass(frozen=True)
 class Library:
     """All words of a run: a variant and, in front of the shipped files, an optional overlay folder."""
 
@@ -259,11 +201,7 @@ class Library:
         file = _read(path, PromptFile)
         if file.id != id:
             raise PromptError(f"{path}: id is {file.id!r}, expected {id!r}; the id must follow the file's name")
-        if (file.text is None) == (file.messages is None):
-            raise PromptError(f"{path}: give either 'text' or 'messages', and not both")
-        turns = [("", file.text)] if file.text is not None else [(t.role, t.content) for t in file.messages or []]
-        _check_variables(path, [text for _, text in turns], file.variables)
-        return Prompt(id, tuple(turns), tuple(file.stop), frozenset(file.variables), path)
+        return prompt_of(file, path)
 
     def principles(self, id: str = "constitutional/constitution") -> list[Principle]:
         path = self.path(id)
@@ -302,17 +240,6 @@ class Library:
 
 def _read(path: Path, model: type[_Model]) -> _Model:
     return validated(model, read_yaml(path), str(path), PromptError)
-
-
-def _check_variables(path: Path, sources: Sequence[str], declared: Sequence[str]) -> None:
-    try:
-        used = set().union(*map(variables_of, sources))
-    except PromptError as error:
-        raise PromptError(f"{path}: {error}") from error
-    if used != set(declared):
-        raise PromptError(
-            f"{path}: variables says {sorted(declared)}, the template uses {sorted(used)}; make them agree"
-        )
 
 
 def _unique(path: Path, what: str, names: Sequence[str]) -> None:

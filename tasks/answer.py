@@ -27,6 +27,7 @@ def fields_of(completion: Completion) -> tuple[dict[str, Any], str | None]:
         "tokens_out": completion.tokens_out,
         "tokens_cached": completion.tokens_cached,
         "latency_s": completion.latency_s,
+        "thought": _kept_thought(completion.thought),
     }
     wrong = {name: why for name in _COUNTS if (why := _count(fields[name], optional=name == "tokens_cached"))}
     if why := _text(completion.text, LONGEST):
@@ -44,6 +45,11 @@ def fields_of(completion: Completion) -> tuple[dict[str, Any], str | None]:
         fields["raw_text"] = kept.encode("utf-8", "backslashreplace").decode()
     faults = "; ".join(f"{name}: {why}" for name, why in wrong.items())
     return fields, f"the reply cannot be kept: {faults}; mend the engine or its server"
+
+
+def _kept_thought(thought: Any) -> str | None:
+    """A thought as its column holds it; nothing is read from it, so that no fault of its own costs a row."""
+    return thought[:LONGEST].encode("utf-8", "backslashreplace").decode() if isinstance(thought, str) else None
 
 
 def countable(count: Any) -> int:

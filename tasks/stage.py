@@ -6,7 +6,7 @@ A stage sees one row at a time, and no other row: a join within a row is a chain
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from alignery.declarations import Shape, Table
 from alignery.hashing import digest
-from prompts import Library
+from prompts import Form, Library
 from tasks.filters.contamination import Contamination
 from tasks.step import Row, Step
 from tasks.train.config import Recipe
@@ -69,6 +69,11 @@ class Stage:
     needs: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
     texts: Sequence[Row] = ()
+
+    def in_form(self, form: Form) -> Stage:
+        """The stage as a model of that form is asked. Raises PromptError where its prompt has no such form."""
+        step = self.step.in_form(form)
+        return self if step is self.step else replace(self, step=step)
 
     def prompt_rows(self) -> list[Row]:
         """Rows of the table `prompts`: all that its requests may say."""

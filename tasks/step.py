@@ -16,7 +16,7 @@ from typing import Any
 
 from alignery.hashing import digest
 from alignery.untrusted import excerpt
-from prompts import Message, Prompt
+from prompts import Form, Message, Prompt
 from tasks.answer import fields_of
 from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampling
 from tasks.filters.heuristics import EMPTY, TRUNCATED
@@ -103,6 +103,18 @@ class Step:
         Seeds come from it too, so a changed parser, gate or id finds the reply that the same request had.
         """
         return digest(messages, engine.identity, self.options or self._drawn_identity, self.sample_key(row))
+
+    def in_form(self, form: Form) -> Step:
+        """The step as a model of that form is asked. Raises PromptError where its prompt has no such form."""
+        if (prompt := self.prompt.in_form(form)) is self.prompt:
+            return self
+        return replace(self, prompt=prompt, options=prompt.following(*self.options))
+
+    def whole_reply(self, text: str) -> str:
+        """A reply with the words that the prompt began it with; some servers leave these to the model, which may say
+        them itself."""
+        begun = self.prompt.prefill
+        return text if not begun or text.lstrip().startswith(begun) else f"{begun} {text.lstrip(' ')}"
 
     @cached_property
     def drawn(self) -> Sampling:
@@ -227,7 +239,7 @@ def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
         raise Rejected(TRUNCATED)
     if not completion.text.strip():
         raise Rejected(EMPTY)
-    return read(completion.text, row)
+    return read(step.whole_reply(completion.text), row)
 
 
 def _new_attempt(ask: Request, number: int, sampling: Sampling) -> Row:
@@ -249,6 +261,7 @@ def _new_attempt(ask: Request, number: int, sampling: Sampling) -> Row:
         "seed": sampling.seed,
         "try_number": number,
         "raw_text": None,
+        "thought": None,
         "finish_reason": None,
         "tokens_in": 0,
         "tokens_out": 0,

@@ -33,7 +33,7 @@ from alignery.hashing import digest
 from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import Filled, validated
-from prompts import Library
+from prompts import Form, Library
 from tasks.engines.specs import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out
 from tasks.evaluate.gate import Policy
@@ -123,7 +123,11 @@ class Preset(Strict):
         self, library: Library, contamination: Contamination | None = None, *, source: bool
     ) -> list[Sequence[Stage]]:
         """The stages of the methods that this preset runs: see `Methods.stages`."""
-        return self.registry.stages(self.line.configs, library, contamination, source=source)
+        return self.registry.stages(self.line.configs, library, contamination, source=source, form=self.form)
+
+    def form(self, alias: Alias) -> Form:
+        """The form of prompt that the model bound to an alias takes."""
+        return self.spec(alias).prompt_form
 
     @property
     def hash(self) -> str:

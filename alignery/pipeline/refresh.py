@@ -42,10 +42,10 @@ class RefreshPipeline:
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        line, library = self.preset.line, self.preset.library()
+        library = self.preset.library()
         held_out = Contamination(self.held_out)
         self.library: Library = library
-        self.writing = Sources(line, library, self.executor, self.engines["generator"], held_out)
+        self.writing = Sources(self.preset, library, self.executor, self.engines["generator"], held_out)
         self.graph = Graph(self.preset.stages(library, held_out, source=False))
         self.runner = GraphRunner(self.graph, self.executor, self.engines)
 

@@ -14,7 +14,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from alignery.config.schema import Line
+from alignery.config.preset import Preset
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.own_data import OwnData
 from prompts import Library, QuestionType
@@ -142,8 +142,9 @@ class Sources:
     """All sources of a line, one after the other; red-teaming's topics are written beside the first of them."""
 
     def __init__(
-        self, line: Line, library: Library, executor: Executor, engine: Engine, contamination: Contamination
+        self, preset: Preset, library: Library, executor: Executor, engine: Engine, contamination: Contamination
     ) -> None:
+        line = preset.line
         self._library, self._executor, self._engine = library, executor, engine
         self._line, self._contamination = line, contamination
         self._asked: list[str] = []  # topics of the requests of Self-Instruct so far
@@ -153,7 +154,7 @@ class Sources:
         self._pool = RougePool()
         # What Self-Instruct refuses, and how near is too near, holds for all; its defaults, where it is not run.
         self._gating = line.self_instruct or self_instruct.Config.model_validate({})
-        written = line.methods.stages(line.configs, library, source=True)
+        written = preset.stages(library, source=True)
         self.stages = {stage.name: stage for stages in written for stage in stages}
         self.topics = self.stages["red_team.topics"].step if line.red_team else None
         self.own = self._own_data(line.prompts.root) if line.prompts else None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignery.untrusted import excerpt
+from prompts import Form
 from tasks.engines.protocol import SpecError
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
@@ -20,16 +21,17 @@ FILES = (
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt"),
     *("chat_template*", "*.model"),
 )
+GGUF = ".gguf"  # one file of weights, tokenizer and settings
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 WHOLE = 64 << 20  # bytes; a longer file is sampled
 SLICE = 1 << 20
 
 
 def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
-    """What to load, and whether it is a folder here.
+    """What to load, and whether it is a folder here, or a .gguf file.
 
-    A folder that exists is that folder. Else only `owner/name`, where no folder `owner` stands, is a hub's name; all
-    else is a path, and never looked up on a hub.
+    A folder or such a file that exists is that. Else only `owner/name`, where no folder `owner` stands, is a hub's
+    name; all else is a path, and never looked up on a hub.
 
     Raises:
         SpecError: a path where there is no model.
@@ -41,11 +43,13 @@ def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
                 f"{where}: the folder {excerpt(path)} holds no config.json; give a folder that a model was saved to"
             )
         return str(path), True
+    if path.suffix == GGUF and os.path.isfile(path):
+        return str(path), True
     if HUB_NAME.fullmatch(model) and not os.path.isdir(model.partition("/")[0]):
         return model, False
     raise SpecError(
-        f"{where}: no model folder {excerpt(path)} (from {excerpt(Path.cwd())}); mend the path, or give owner/name to "
-        "take it from a hub"
+        f"{where}: no model folder {excerpt(path)} (from {excerpt(Path.cwd())}); mend the path, or give "
+        "owner/name to take it from a hub"
     )
 
 
@@ -87,9 +91,36 @@ def identity_of(engine: str, model: str, revision: str, dtype: str, lora: str | 
 
     Moving a folder changes nothing.
     """
-    place, is_folder = locate(model)
+    place, is_here = locate(model)
     adapted = f"+lora:{folder_hash(locate_adapter(lora).folder, ADAPTER)}" if lora else ""
-    return f"{engine}:{dtype}:{folder_hash(Path(place)) if is_folder else f'{place}@{revision}'}{adapted}"
+    return f"{engine}:{dtype}:{_weights_hash(Path(place)) if is_here else f'{place}@{revision}'}{adapted}"
+
+
+def form_of(model: str) -> Form:
+    """The form of prompt that a model takes: `chat` where it has a chat template, as one that is still on a hub is
+    taken to have; else `text`.
+
+    Raises:
+        SpecError: there is no such model, or its tokenizer's settings cannot be read.
+    """
+    place, is_here = locate(model)
+    path = Path(place)
+    if not is_here or any(path.glob("chat_template*")):
+        return "chat"
+    if path.suffix == GGUF:
+        with path.open("rb") as file:  # its settings stand before its weights
+            return "chat" if b"tokenizer.chat_template" in file.read(WHOLE) else "text"
+    try:
+        settings = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return "text"
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{excerpt(path)}: tokenizer_config.json cannot be read: {excerpt(error)}; mend it") from error
+    return "chat" if isinstance(settings, dict) and settings.get("chat_template") else "text"
+
+
+def _weights_hash(path: Path) -> str:
+    return folder_hash(path.parent, (path.name,)) if path.suffix == GGUF else folder_hash(path)
 
 
 def folder_hash(folder: Path, files: Sequence[str] = FILES) -> str:

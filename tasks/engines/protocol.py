@@ -80,7 +80,7 @@ class Completion:
     `latency_s` is seconds on its way: from when it had its place (in vLLM's queue, on the wire, in the embedded
     engine's running batch; of several tries the one that was answered) to the reply. Waiting for a place is not in it,
     so that latencies over wall time give the requests in flight. `tokens_cached` of `tokens_in` were read from the
-    engine's cache; None where it does not say.
+    engine's cache; None where it does not say. `thought` is what a reasoning model wrote before the reply.
     """
 
     text: str
@@ -89,6 +89,7 @@ class Completion:
     tokens_out: int
     latency_s: float
     tokens_cached: int | None = None
+    thought: str | None = None
 
 
 class Probabilities(list[float]):

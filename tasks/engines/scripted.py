@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from alignery.hashing import digest
 from prompts import Message
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling
-from tasks.engines.thoughts import without_thought
+from tasks.engines.thoughts import split_thought
 
 Asked = str | list[Message]
 Reply = str | Completion | Exception
@@ -65,8 +65,9 @@ class ScriptedEngine:
             raise reply
         if isinstance(reply, Completion):  # as it is: a test may hand over what no engine should
             return reply
-        reply = without_thought(reply)
-        return Completion(reply, "stop", len(text_of(prompt).split()), len(reply.split()), self._latency_s)
+        thought, reply = split_thought(reply)
+        tokens = len(text_of(prompt).split()), len(reply.split())
+        return Completion(reply, "stop", *tokens, self._latency_s, thought=thought)
 
     async def choose(self, prompt: Asked, options: Sequence[str]) -> list[float]:
         await self._attend(Call(prompt, options=tuple(options)))

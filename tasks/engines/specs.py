@@ -12,7 +12,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from alignery.hashing import digest
 from alignery.untrusted import excerpt
-from tasks.engines.identity import identity_of
+from prompts import Form
+from tasks.engines.identity import form_of, identity_of
 from tasks.engines.protocol import SpecError
 from tasks.engines.scripted import ScriptedEngine
 
@@ -20,13 +21,34 @@ from tasks.engines.scripted import ScriptedEngine
 class _Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # Of the prompts that the model is sent: messages, or texts that a model without a chat template goes on with.
+    form: Literal["auto", "chat", "text"] = "auto"
+
+    @property
+    def prompt_form(self) -> Form:
+        """The form itself: `auto` is what the model's own files say, and messages where none are here."""
+        return "chat" if self.form == "auto" else self.form
+
 
 class _Weights(_Spec):
-    """`model` is a folder, or `owner/name` on a hub (see `identity.locate` for the rule between them)."""
+    """`model` is a folder, or `owner/name` on a hub (see `identity.locate` for the rule between them), or, with
+    `engine: transformers`, a .gguf file."""
 
+    engine: str
+    dtype: str
     model: str = Field(min_length=1)
     revision: str = "main"  # of a hub model
     lora: str | None = Field(default=None, min_length=1)  # folder of an adapter of the model, as PEFT saves it
+    chat_template_kwargs: dict[str, Any] = {}  # further variables of the model's chat template, as enable_thinking
+
+    @property
+    def prompt_form(self) -> Form:
+        return form_of(self.model) if self.form == "auto" else self.form
+
+    def identity(self) -> str:
+        """What its engine is known by in a work key, without loading it. Raises SpecError where there is no model."""
+        known = identity_of(self.engine, self.model, self.revision, self.dtype, self.lora)
+        return known + (f":{digest(self.chat_template_kwargs)}" if self.chat_template_kwargs else "")
 
 
 class TransformersSpec(_Weights):
@@ -44,10 +66,6 @@ class TransformersSpec(_Weights):
     def places(self) -> int:
         """How many requests may be on their way at once."""
         return self.batch_size
-
-    def identity(self) -> str:
-        """What its engine is known by in a work key, without loading it. Raises SpecError where there is no model."""
-        return identity_of("transformers", self.model, self.revision, self.dtype, self.lora)
 
 
 def _without_remote_code(options: dict[str, Any]) -> dict[str, Any]:
@@ -78,9 +96,6 @@ class VllmSpec(_Weights):
         """The same where vLLM batches so many: half more, so that some wait for the next place that is free."""
         return (self.in_flight or math.ceil(1.5 * batch)) * self.data_parallel_size
 
-    def identity(self) -> str:
-        return identity_of("vllm", self.model, self.revision, self.dtype, self.lora)
-
 
 def _is_url(url: Any) -> bool:
     if not (isinstance(url, str) and url.isprintable() and re.fullmatch(r"https?://[^@?#,\s\\]+", url)):
@@ -108,6 +123,7 @@ class OpenAISpec(_Spec):
     """Any OpenAI-compatible server, or several that serve the same model.
 
     The key is read from the environment variable `api_key_env`, if that is set. Times are seconds; there are no others.
+    A chat template's variables are options: `options: {chat_template_kwargs: {enable_thinking: false}}`.
     Dialects differ: a field that the server refuses is left out with null, as in `options: {seed: null, top_k: null}`,
     and `max_tokens_field: max_completion_tokens` renames the limit. Neither moves a key of work unless it is an option.
     """
@@ -128,6 +144,7 @@ class OpenAISpec(_Spec):
     retries: int = Field(default=4, ge=0)  # of a request that fails where others are answered
     max_answer_bytes: int = Field(default=16 << 20, ge=1)
     choose_draws: int = Field(default=16, ge=1)  # replies to a choice, where the server has no log-probabilities
+    system_role: bool = True  # false: a system turn's words begin the user's first turn
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # what the server calls it
     options: dict[str, Any] = {}  # further fields of every request's body; null leaves a field out
 

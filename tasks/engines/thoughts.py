@@ -1,5 +1,5 @@
-"""Reasoning models write their thought before the answer. It is cut off here, for every engine, so that no parser and
-no record gets it."""
+"""Reasoning models write their thought before the answer. It is taken apart here, for every engine: the attempt keeps
+it, and no parser and no record gets it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ def _next_tag(text: str, place: int, tag: str = "") -> re.Match[str] | None:
 
 
 def without_thought(text: str) -> str:
-    """The answer in a reply: what follows its thought, and the reply itself where there is none.
+    """The answer in a reply: see `split_thought`."""
+    return split_thought(text)[1]
+
+
+def split_thought(text: str) -> tuple[str | None, str]:
+    """A reply's thought, tags and all, and its answer: what follows it, or the reply itself where there is none.
 
     A thought is what stands between `<think>` at the reply's beginning and the first `</think>` after it (or
     `<thinking>`, `<reasoning>`, `[THINK]` …), and several may follow each other. Some chat templates write the
@@ -29,15 +34,15 @@ def without_thought(text: str) -> str:
     """
     first = _next_tag(text, 0)
     if first is None:
-        return text
+        return None, text
     place = first.end() if first[0][1] == "/" else 0
     while (begin := _TAG.match(text, _start(text, place))) and begin[0][1] != "/":
         tag = begin[0].casefold()
         end = _next_tag(text, begin.end(), f"{tag[0]}/{tag[1:]}")
         if end is None:
-            return ""
+            return text, ""
         place = end.end()
-    return text[place:].lstrip() if place else text
+    return (text[:place], text[place:].lstrip()) if place else (None, text)
 
 
 def _start(text: str, place: int) -> int:

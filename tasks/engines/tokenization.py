@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
 
 from alignery.untrusted import excerpt
-from prompts import Message
-from tasks.engines.protocol import RequestRefused, Sampling
+from prompts import Form, Message
+from tasks.engines.protocol import RequestRefused, Sampling, SpecError
 
 
-def encode(tokenizer: Any, prompt: str | list[Message]) -> list[int]:
+def encode(
+    tokenizer: Any, prompt: str | list[Message], variables: Mapping[str, Any] = MappingProxyType({})
+) -> list[int]:
     """Token ids of a prompt: a text with its special tokens (BOS, no EOS); messages through the chat template.
 
-    The template writes its own special tokens, so none are added to what it renders.
+    The template writes its own special tokens, so none are added to what it renders. A last turn of the assistant's
+    begins the reply, which the model goes on with. Where the template knows no system turn, the user's first begins
+    with its words.
+
+    Args:
+        variables: further ones of the chat template.
 
     Raises:
         RequestRefused: the model has no chat template, or its template will not take these messages.
@@ -25,15 +33,37 @@ def encode(tokenizer: Any, prompt: str | list[Message]) -> list[int]:
         # Some tokenizers close every text with EOS; a prompt is a text to be continued.
         return ids[:-1] if len(ids) > 1 and ids[-1] == tokenizer.eos_token_id else ids
     if tokenizer.chat_template is None:
-        raise RequestRefused("the model has no chat template; give it one, or use a prompt file with 'text'")
+        raise RequestRefused("the model has no chat template; set form: text in its spec, or give it one")
+    turns, begun = split_prefill(prompt)
+
+    def rendered(turns: list[Message]) -> str:
+        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False, **variables))
+
     try:
-        text = tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=False)
+        text = rendered(turns)
     except jinja2.TemplateError as error:
-        roles = [message["role"] for message in prompt]
-        raise RequestRefused(
-            f"the model's chat template refuses messages with the roles {roles}: {excerpt(error)}"
-        ) from error
-    return _ids(tokenizer, text, special=False)
+        try:
+            text = rendered(without_system(turns))
+        except jinja2.TemplateError:
+            roles = [message["role"] for message in prompt]
+            raise RequestRefused(
+                f"the model's chat template refuses messages with the roles {roles}: {excerpt(error)}"
+            ) from error
+    return _ids(tokenizer, text + begun, special=False)
+
+
+def split_prefill(messages: list[Message]) -> tuple[list[Message], str]:
+    """The turns that are answered, and the words that the answer begins with."""
+    *turns, last = messages
+    return (turns, last["content"]) if last["role"] == "assistant" and turns else (messages, "")
+
+
+def without_system(messages: list[Message]) -> list[Message]:
+    """The same without a system turn: the user's first turn begins with its words."""
+    if len(messages) < 2 or messages[0]["role"] != "system":
+        return messages
+    system, first, *rest = messages
+    return [first | {"content": f"{system['content']}\n\n{first['content']}"}, *rest]
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -56,6 +86,15 @@ def _ids(tokenizer: Any, text: str, special: bool = True) -> list[int]:
     if backend is None or backend.truncation or backend.padding or tokenizer.split_special_tokens:
         return list(tokenizer(text, add_special_tokens=special)["input_ids"])
     return list(backend.encode(text, add_special_tokens=special).ids)
+
+
+def check_form(form: Form, model: str, tokenizer: Any) -> None:
+    """Raises SpecError where a model is to be sent messages and has no chat template: that is no fault of a row."""
+    if form == "chat" and tokenizer.chat_template is None:
+        raise SpecError(
+            f"engine.form: {excerpt(model)} has no chat template, as a base model has none; set form: text, or "
+            "give its tokenizer a chat template"
+        )
 
 
 def check_length(tokens_in: int, max_tokens: int, context: int) -> None:

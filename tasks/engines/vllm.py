@@ -18,11 +18,11 @@ from typing import Any
 
 from alignery.untrusted import excerpt
 from prompts import Message
-from tasks.engines.identity import locate, locate_adapter
+from tasks.engines.identity import GGUF, locate, locate_adapter
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import VllmSpec
-from tasks.engines.thoughts import without_thought
-from tasks.engines.tokenization import check_length, decode, encode, encode_options, form, tidy
+from tasks.engines.thoughts import split_thought
+from tasks.engines.tokenization import check_form, check_length, decode, encode, encode_options, form, tidy
 
 # The CPU's key-value cache is in GiB, and our choice; left alone, vLLM takes a share of the machine's memory.
 QUIET = {
@@ -53,7 +53,7 @@ class VllmEngine:
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
         async with self._slots:
             # Not before its turn: all prompts at once would hold up vLLM's own process in its first steps.
-            ids = encode(self._tokenizer, prompt)
+            ids = encode(self._tokenizer, prompt, self._spec.chat_template_kwargs)
             check_length(len(ids), sampling.max_tokens, self._context)
             output, latency_s = await self._send(ids, form(sampling), **parameters(sampling))
         reply = output.outputs[0]
@@ -63,12 +63,13 @@ class VllmEngine:
         # Set where one of the other tokens that end a reply (generation_config.json) did, which may be written as text.
         ended = isinstance(reply.stop_reason, int)
         written = reply.token_ids[:-1] if ended else reply.token_ids
-        text = tidy(without_thought(reply.text if sampling.stop else decode(self._tokenizer, written)))
-        return Completion(text, reply.finish_reason, *tokens, latency_s, output.num_cached_tokens)
+        thought, text = split_thought(reply.text if sampling.stop else decode(self._tokenizer, written))
+        return Completion(tidy(text), reply.finish_reason, *tokens, latency_s, output.num_cached_tokens, thought)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
         """Probabilities of the options, each read as tokens that follow the prompt's; several tokens multiply."""
-        ids, option_ids = encode(self._tokenizer, prompt), encode_options(self._tokenizer, options)
+        ids = encode(self._tokenizer, prompt, self._spec.chat_template_kwargs)
+        option_ids = encode_options(self._tokenizer, options)
         check_length(len(ids), max(map(len, option_ids)) + 1, self._context)
         if all(len(option) == 1 for option in option_ids):
             wanted = sorted({option[0] for option in option_ids})
@@ -103,6 +104,7 @@ class VllmEngine:
                 (await starting).shutdown()
             raise
         self._llm, self._tokenizer, self._context = llm, llm.get_tokenizer(), int(llm.model_config.max_model_len)
+        check_form(self._spec.prompt_form, self._spec.model, self._tokenizer)
         if not self._deaths:  # started anew it keeps its places, for requests in flight hold them
             self._slots = asyncio.Semaphore(self._spec.at_once(llm.vllm_config.scheduler_config.max_num_seqs))
         if self._spec.lora:
@@ -197,6 +199,8 @@ def _arguments(spec: VllmSpec) -> dict[str, Any]:
     from vllm.platforms import current_platform
 
     place, is_folder = locate(spec.model)
+    if place.endswith(GGUF):
+        raise SpecError(f"engine.model: got {excerpt(place)}, expected a folder; take engine: transformers for a file")
     given: dict[str, Any] = {
         "revision": None if is_folder else spec.revision,
         "max_model_len": spec.max_model_len,

@@ -19,7 +19,7 @@ from alignery.declarations import DeclarationError, Shape, Table, check_name
 from alignery.errors import UsageError
 from alignery.hashing import digest
 from alignery.untrusted import excerpt
-from prompts import Library
+from prompts import Form, Library
 from tasks.evaluate.tables import ANSWERS, VERDICTS
 from tasks.filters.contamination import Contamination
 from tasks.methods.base import SourceConfig
@@ -108,7 +108,13 @@ class Methods:
         return tuple((method.name, method.prompts) for method in self if method.prompts)
 
     def stages(
-        self, configs: Mapping[str, Any], library: Library, contamination: Contamination | None = None, *, source: bool
+        self,
+        configs: Mapping[str, Any],
+        library: Library,
+        contamination: Contamination | None = None,
+        *,
+        source: bool,
+        form: Callable[[str], Form] = lambda alias: "chat",
     ) -> list[Sequence[Stage]]:
         """The stages of those methods that have settings, by method.
 
@@ -116,23 +122,26 @@ class Methods:
             configs: the settings of those that are run.
             contamination: the evaluation prompts; none to look at the stages without running them.
             source: of the methods that bring instructions, or of those that each instruction runs through.
+            form: alias of a model → the form of prompt that it takes.
 
         Raises:
-            PromptError: a file that a method's requests are made from is not there or is wrong.
+            PromptError: a file that a method's requests are made from is not there or is wrong, or has no form that
+                the model takes.
             MethodError: a stage calls a model that its method does not declare.
         """
         context = Context(configs, contamination or Contamination([]))
-        found = []
+        found: list[Sequence[Stage]] = []
         for method in self:
             if method.name in configs and method.source == source:
                 config = configs[method.name]
-                found.append(method.stages(library, config, context))
+                stages = method.stages(library, config, context)
                 known = {*method.models, *method.named_models(config), GENERATOR}
-                if wrong := next((stage for stage in found[-1] if stage.model not in known), None):
+                if wrong := next((stage for stage in stages if stage.model not in known), None):
                     raise MethodError(
                         f"method {method.name}: stage {wrong.name}: got the model {wrong.model!r}, which it does not "
                         f"declare; add it to `models`, or take one of {sorted(known)}"
                     )
+                found.append([stage.in_form(form(stage.model)) for stage in stages])
         return found
 
     def with_files(self, paths: Iterable[Path]) -> Methods:

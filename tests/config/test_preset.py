@@ -85,7 +85,7 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
         ({"words": {"overlay": "./gone"}}, "words.overlay: got .*gone, which is not a folder"),
         (
             {"models": {"generator": {"engine": "transformers", "modell": "x"}}},
-            r"models.generator.transformers.modell: no such key; expected one of \['batch_size', 'context'",
+            r"models.generator.transformers.modell: no such key; expected one of \['batch_size', 'chat_template",
         ),
         (
             {"line": {"self_instruct": {"accept": 1}, "respond": {"sampling": {"temprature": 1}}}},

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.engines import Sampling, ScriptedEngine
-from tasks.engines.thoughts import without_thought
+from tasks.engines.openai.chat import reply
+from tasks.engines.thoughts import split_thought, without_thought
 
 TAGS = ("<think>", "<thinking>", "<reasoning>", "<thought>", "<seed:think>", "[THINK]", "<THINK>")
 words = st.text(st.characters(exclude_characters="<>[]`'\"“”‘’", exclude_categories=["Cs"]), max_size=60)
@@ -64,3 +65,19 @@ def test_the_scripted_engine_cuts_as_the_others_do():
     engine = ScriptedEngine(["<think>a b c</think>\n\nYes."])
     reply = asyncio.run(engine.generate("x", Sampling()))
     assert (reply.text, reply.tokens_out) == ("Yes.", 1)
+
+
+def test_a_thought_is_kept_apart_and_an_answer_without_one_has_none() -> None:
+    assert split_thought("<think>hm\n</think>\n\nYes.") == ("<think>hm\n</think>", "Yes.")
+    assert split_thought("hm</think>Yes.") == ("hm</think>", "Yes.")
+    assert split_thought("<think>endless") == ("<think>endless", "")
+    assert split_thought("Yes.") == (None, "Yes.")
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_a_server_that_takes_the_thought_out_has_it_in_a_field_of_its_own(field: str) -> None:
+    message = {"content": "Yes.", field: "hm"}
+    answer = {"choices": [{"message": message, "finish_reason": "stop"}]}
+    assert (reply(answer).text, reply(answer).thought) == ("Yes.", "hm")
+    message[field] = None  # type: ignore[assignment]
+    assert reply(answer).thought is None

@@ -60,6 +60,7 @@ LEDGER: dict[str, pa.Schema] = {
         may(
             "tokens_cached", INT, "prompt tokens that the engine had in its cache; null where it does not say", "tokens"
         ),
+        may("thought", TEXT, "what a reasoning model wrote before the reply; no record has it"),
         may("replayed_from", TEXT, "the attempt whose reply was read again; null where the model was asked"),
     ),
     "commits": declared(

@@ -114,7 +114,7 @@ class Answered:
 async def answer_prompts(preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec) -> Answered:
     """A model's answers to the preset's held-out prompts; what the lake has is not asked again."""
     prompts = held_out.load(config.prompts)
-    step = held_out.answer(preset.library(), config.sampling, config.prompts.stem)
+    step = held_out.answer(preset.library(), config.sampling, config.prompts.stem).in_form(spec.prompt_form)
     executor.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
     async with open_lazily(spec) as engine:
         return Answered(engine.identity, prompts, await executor.run_batch(step, prompts, engine))
@@ -147,7 +147,8 @@ async def judge_answers(
 ) -> tuple[list[Row], dict[str, list[Row]]]:
     """What a judge is asked of a model's answers against another's, and its verdicts by dimension."""
     asked, verdicts_by = judge.pairs(answers, others), {}
-    steps = [judge.judge(preset.library(), dimension, config) for dimension in config.dimensions]
+    library, form = preset.library(), preset.form("judge")
+    steps = [judge.judge(library, dimension, config).in_form(form) for dimension in config.dimensions]
     prompts = [step.prompt for step in steps]
     executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
     async with open_lazily(preset.spec("judge")) as engine:

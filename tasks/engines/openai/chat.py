@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from alignery.untrusted import excerpt
+from prompts import Message
 from tasks.engines.protocol import RequestRefused, Sampling
-from tasks.engines.tokenization import form
+from tasks.engines.tokenization import form, split_prefill
 
 LIMITS = ("max_tokens", "max_completion_tokens")  # the two names of one field
 # A server of one's own fills what a request leaves out from the model's generation_config.json or from its own
@@ -20,6 +21,10 @@ OFF: Mapping[str, Mapping[str, Any]] = {
     "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **_NO_PENALTIES},
     "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **_NO_PENALTIES},
 }
+# How a server is told to go on with a last turn of the assistant's; llama.cpp's does so by itself.
+_CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
+_GOES_ON: Mapping[str, Mapping[str, Any]] = {"vllm": _CONTINUED, "sglang": _CONTINUED, "llamacpp": {}}
+_THOUGHTS = ("reasoning_content", "reasoning")  # the fields of a message that hold a thought
 _LARGEST = 2**31 - 1  # of a count, as the lake's columns hold it
 _CUT = {"length", "max_tokens", "max_output_tokens", "max_length", "model_length", "token_limit", "incomplete"}
 _UNWANTED = {
@@ -33,6 +38,8 @@ _NO_SUCH_FIELD = re.compile(
     re.IGNORECASE,
 )
 
+_NO_SYSTEM = re.compile(r"system (?:role|message|turn|prompt)s?\b.*(?:not|n't|un)\s*(?:be )?(?:support|allow)", re.I)
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -41,6 +48,16 @@ class Reply:
     text: str
     finish_reason: Literal["stop", "length"]
     tokens: tuple[int, int, int | None]
+    thought: str | None = None  # where the server has taken it out of the text
+
+
+def turns(messages: list[Message], owner: str = "") -> dict[str, Any]:
+    """The fields for the messages. A last turn of the assistant's, which begins the reply, is sent to servers that go
+    on with it; the others get the turns before it, and the model says those words or does not."""
+    answered, begun = split_prefill(messages)
+    if not begun:
+        return {"messages": messages}
+    return {"messages": messages, **_GOES_ON[owner]} if owner in _GOES_ON else {"messages": answered}
 
 
 def fields(sampling: Sampling, owner: str = "") -> dict[str, Any]:
@@ -84,6 +101,8 @@ def body(
 
 def advice(sent: Mapping[str, Any], refusal: str) -> str:
     """What to set in the preset where a server refuses a field by its name; empty where it speaks of something else."""
+    if _NO_SYSTEM.search(refusal):
+        return "; set system_role: false in the engine's spec"
     if not _NO_SUCH_FIELD.search(refusal):
         return ""
     named = [name for name in sent if name not in ("model", "messages", "prompt") and _names(refusal, name)]
@@ -120,7 +139,12 @@ def reply(answer: Mapping[str, Any]) -> Reply:
         raise RequestRefused(f"the model refused: {excerpt(refusal)}")
     if said in _UNWANTED or not (text or said in _CUT or said in ("stop", "eos", "end_turn", "stop_sequence")):
         raise RequestRefused(f"the server ended the reply with finish_reason {excerpt(repr(ended))}")
-    return Reply(text, "length" if said in _CUT else "stop", _tokens(answer.get("usage")))
+    return Reply(text, "length" if said in _CUT else "stop", _tokens(answer.get("usage")), _thought(message))
+
+
+def _thought(message: Any) -> str | None:
+    said = [message.get(name) for name in _THOUGHTS] if isinstance(message, Mapping) else []
+    return next((text for text in said if isinstance(text, str) and text), None)
 
 
 def _text(content: Any) -> str:

@@ -33,8 +33,8 @@ from tasks.engines.openai.http import Busy, Failed, RequestError, Suspect, Timed
 from tasks.engines.openai.replicas import SUSPECT, Replica, Replicas
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling
 from tasks.engines.specs import OpenAISpec
-from tasks.engines.thoughts import without_thought
-from tasks.engines.tokenization import cut, tidy
+from tasks.engines.thoughts import split_thought
+from tasks.engines.tokenization import cut, tidy, without_system
 
 BUSY_TRIES = 20  # a request that was put off so often while others were answered is too big for the server's limit
 CHAT, TEXT = "chat/completions", "completions"
@@ -71,10 +71,11 @@ class ServerEngine:
         owner = await self._whose() if self._owner is None else self._owner
         body = self._body(prompt, chat.fields(sampling, owner))
         reply, latency_s = await self._send_timed(path, body, chat.reply)
-        text, found = cut(without_thought(reply.text), sampling.stop)
+        thought, text = split_thought(reply.text)
+        text, found = cut(text, sampling.stop)
         tokens_in, tokens_out, cached = reply.tokens
         reason = "stop" if found else reply.finish_reason
-        return Completion(tidy(text), reason, tokens_in, tokens_out, latency_s, cached)
+        return Completion(tidy(text), reason, tokens_in, tokens_out, latency_s, cached, reply.thought or thought)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
         """Probabilities of the options as the reply's beginning, by the best that the server has.
@@ -132,7 +133,7 @@ class ServerEngine:
         return Probabilities.of([math.exp(log - top) for log in logs])
 
     async def _tokens(self, prompt: str | list[Message], **more: Any) -> list[int]:
-        asked = {"prompt": prompt} if isinstance(prompt, str) else {"messages": prompt}
+        asked = self._asked(prompt)
         template = {name: value for name, value in self._spec.options.items() if name == "chat_template_kwargs"}
         body = {"model": self._spec.model, **asked, **template, **more}
         return await self._send("/tokenize", body, lambda answer: [int(token) for token in answer["tokens"]])
@@ -182,8 +183,13 @@ class ServerEngine:
         self, prompt: str | list[Message] | list[int], fields: dict[str, Any], most: int | None = None
     ) -> dict[str, Any]:
         spec = self._spec
-        key = "messages" if prompt and isinstance(prompt, list) and isinstance(prompt[0], dict) else "prompt"
-        return chat.body(spec.model, {key: prompt, **fields}, spec.options, spec.max_tokens_field, most)
+        return chat.body(spec.model, self._asked(prompt) | fields, spec.options, spec.max_tokens_field, most)
+
+    def _asked(self, prompt: str | list[Message] | list[int]) -> dict[str, Any]:
+        if isinstance(prompt, str) or not (prompt and isinstance(prompt[0], dict)):
+            return {"prompt": prompt}
+        turns: list[Message] = prompt
+        return chat.turns(turns if self._spec.system_role else without_system(turns), self._owner or "")
 
     async def _question(self, wire: Wire) -> None:
         """Ask for one token, never the same twice: a gateway that caches must not answer for a dead model."""

@@ -17,7 +17,7 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 from tasks.engines.protocol import Completion, Sampling
-from tasks.engines.thoughts import without_thought
+from tasks.engines.thoughts import split_thought
 from tasks.engines.tokenization import cut, decode, tidy
 from tasks.engines.transformers.sampling import Dice, draw
 
@@ -135,8 +135,9 @@ class Decoder:
             if row.done and row.future.set_running_or_notify_cancel():
                 reason: Literal["stop", "length"] = "stop" if ended or found else "length"
                 tokens = len(row.prompt), len(row.written)
-                text = tidy(without_thought(text))
-                row.future.set_result(Completion(text, reason, *tokens, time.perf_counter() - row.joined))
+                thought, text = split_thought(text)
+                took_s = time.perf_counter() - row.joined
+                row.future.set_result(Completion(tidy(text), reason, *tokens, took_s, thought=thought))
 
     def _may_close(self, stop: str, token: int) -> bool:
         """Whether a token may complete a stop string: if it holds its last character. Decoding is slow, this is not."""

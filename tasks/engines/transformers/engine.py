@@ -8,6 +8,7 @@ those of nearest length, so that little of a batch is padding and none waits for
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import threading
 import time
@@ -23,10 +24,10 @@ from transformers.utils.logging import disable_progress_bar
 
 from alignery.untrusted import excerpt
 from prompts import Message
-from tasks.engines.identity import locate, locate_adapter
+from tasks.engines.identity import GGUF, locate, locate_adapter
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import TransformersSpec
-from tasks.engines.tokenization import check_length, encode, encode_options
+from tasks.engines.tokenization import check_form, check_length, encode, encode_options
 from tasks.engines.transformers.batch import Decoder, Row, score
 
 MAX_PREFILL_TOKENS = 16384  # padded prompt tokens read at once; bounds memory
@@ -136,7 +137,7 @@ class TransformersEngine:
         if ask is None:
             return False
         try:
-            ids = encode(self._tokenizer, ask.prompt)
+            ids = encode(self._tokenizer, ask.prompt, self._spec.chat_template_kwargs)
             if isinstance(ask.wanted, Sampling):
                 check_length(len(ids), ask.wanted.max_tokens, self._context)
                 self._rows.append(Row(ids, ask.wanted, ask.future))
@@ -189,16 +190,18 @@ def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _load(spec: TransformersSpec) -> TransformersEngine:
-    place, is_folder = locate(spec.model)
+    place, is_here = locate(spec.model)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
     disable_progress_bar()
-    # A folder is read without asking any hub, and a model's own code is never run: left open, stdin is asked.
-    source: dict[str, Any] = {"local_files_only": is_folder, "trust_remote_code": False}
-    source |= {} if is_folder else {"revision": spec.revision}
+    # What is here is read without asking any hub, and a model's own code is never run: left open, stdin is asked.
+    source: dict[str, Any] = {"local_files_only": is_here, "trust_remote_code": False}
+    source |= {} if is_here else {"revision": spec.revision}
+    if place.endswith(GGUF):
+        place, source["gguf_file"] = os.path.split(place)
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **source)
         model = AutoModelForCausalLM.from_pretrained(place, dtype=getattr(torch, spec.dtype), **source)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         if "trust_remote_code" in str(error):
             raise SpecError(
                 f"engine.model: {spec.model!r} has code of its own, which is never run; give a model of an "
@@ -206,6 +209,7 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
             ) from error
         reason = excerpt(str(error).partition("\n")[0])
         raise SpecError(f"engine.model: cannot load {spec.model!r}: {reason}; give another folder or name") from error
+    check_form(spec.prompt_form, spec.model, tokenizer)
     if spec.lora:
         model = _merged(model, spec.lora)
     context = spec.context or getattr(model.config.get_text_config(), "max_position_embeddings", None)

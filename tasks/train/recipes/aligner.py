@@ -24,6 +24,7 @@ from pydantic import Field
 
 from alignery import effects
 from prompts import Library, Prompt
+from tasks.engines.identity import form_of
 from tasks.train.checkpoint_dir import check_folders
 from tasks.train.config import Report, Row, Settings, TrainError
 from tasks.train.dataset import read_corrections
@@ -57,7 +58,7 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
     """
     base = Path(model)
     check_folders(base, out)
-    prompt = Library(config.variant, config.overlay).prompt("aligner/correct")
+    prompt = Library(config.variant, config.overlay).prompt("aligner/correct").in_form(form_of(str(base)))
     found = read_corrections(data)
     rows = [row for row in found if row["template_id"] in (None, prompt.hash)]
     if not rows:

@@ -1,0 +1,152 @@
+"""One prompt: a chat for models that have a chat template, a text for those that have none, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from alignery.hashing import digest
+from alignery.validation import Filled
+from prompts.templates import PromptError, rendered, variables_of
+
+Message = dict[str, str]
+Form = Literal["chat", "text"]  # what a model takes: messages, through its chat template; or a text to go on with
+_Stops = list[Annotated[str, Field(min_length=1)]]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Turn(_Strict):
+    role: Literal["system", "user", "assistant"]
+    content: Filled
+
+
+class BaseForm(_Strict):
+    """The prompt for a model without a chat template: a text, such as worked examples, that the model goes on with."""
+
+    text: Filled
+    stop: _Stops = []
+
+
+class PromptFile(_Strict):
+    """A prompt file: `messages` (sent through the model's chat template) or `text` (sent as it is), with its `stop`.
+
+    A chat may begin the reply: a last turn of the assistant's is gone on with. `base` is the same prompt for a model
+    that has no chat template.
+    """
+
+    id: Filled
+    about: Filled
+    variables: list[Filled]
+    text: Filled | None = None
+    messages: list[Turn] | None = Field(default=None, min_length=1)
+    stop: _Stops = []
+    base: BaseForm | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A loaded prompt. `hash` covers what is sent (text or messages, and stops), not the commentary."""
+
+    id: str
+    turns: tuple[tuple[str, str], ...]  # (role, Jinja source); a raw text has the one role ""
+    stop: tuple[str, ...]
+    variables: frozenset[str]
+    path: Path
+    base: Prompt | None = None  # the same for a model that has no chat template
+
+    @cached_property
+    def hash(self) -> str:
+        return digest(self.turns, self.stop)
+
+    @property
+    def source(self) -> str:
+        """The whole template as one readable text, for the `prompts` table."""
+        return "\n".join(f"[{role}]\n{text}" if role else text for role, text in self.turns)
+
+    @property
+    def is_text(self) -> bool:
+        return self.turns[0][0] == ""
+
+    @property
+    def prefill(self) -> str:
+        """The words with which the reply begins, as the chat's last turn has them; empty where it has none."""
+        role, text = self.turns[-1]
+        return text if role == "assistant" else ""
+
+    def in_form(self, form: Form) -> Prompt:
+        """The prompt as a model of that form is sent it. A text can be sent to any.
+
+        Raises:
+            PromptError: it is a chat alone, and the model takes none.
+        """
+        if form == "chat" or self.is_text:
+            return self
+        if self.base is None:
+            raise PromptError(
+                f"{self.path}: got a chat alone, but the model has no chat template; give the prompt a `base`, or the "
+                "model a chat template"
+            )
+        return self.base
+
+    def following(self, *words: str) -> tuple[str, ...]:
+        """Words as they would follow the prompt: joined to a raw text by a space, in a chat as they are."""
+        return tuple(f" {word}" for word in words) if self.is_text else words
+
+    def render(self, **values: Any) -> str | list[Message]:
+        """The text, or the chat messages, with every variable filled.
+
+        Raises:
+            PromptError: a variable is missing, or one was given that the prompt does not use.
+        """
+        if missing := sorted(self.variables - values.keys()):
+            raise PromptError(f"{self.path}: missing {missing}; give every one of {sorted(self.variables)}")
+        if unused := sorted(values.keys() - self.variables):
+            raise PromptError(f"{self.path}: got {unused}, which the prompt does not use; drop them")
+        try:
+            texts = [(role, rendered(text, values)) for role, text in self.turns]
+        except PromptError as error:
+            raise PromptError(f"{self.path}: {error}") from error
+        if self.is_text:
+            return texts[0][1]
+        return [{"role": role, "content": text} for role, text in texts]
+
+
+def prompt_of(file: PromptFile, path: Path) -> Prompt:
+    """The prompt of a file. Raises PromptError: it has no form or two, or its variables are not those it uses."""
+    if (file.text is None) == (file.messages is None):
+        raise PromptError(f"{path}: give either 'text' or 'messages', and not both; a text beside a chat is its 'base'")
+    turns = [("", file.text)] if file.text is not None else [(turn.role, turn.content) for turn in file.messages or []]
+    if file.base and file.messages is None:
+        raise PromptError(f"{path}: got 'base' beside 'text', expected it beside 'messages'; keep one of the two")
+    _check_variables(path, [text for _, text in turns], file.variables)
+    _check_prefill(path, turns)
+    prompt = Prompt(file.id, tuple(turns), tuple(file.stop), frozenset(file.variables), path)
+    if file.base is None:
+        return prompt
+    _check_variables(path, [file.base.text], file.variables)
+    return replace(prompt, base=replace(prompt, turns=(("", file.base.text),), stop=tuple(file.base.stop)))
+
+
+def _check_prefill(path: Path, turns: Sequence[tuple[str, str]]) -> None:
+    role, text = turns[-1]
+    if role == "assistant" and variables_of(text):
+        raise PromptError(f"{path}: the last turn begins the reply, and has variables; expected plain words there")
+
+
+def _check_variables(path: Path, sources: Sequence[str], declared: Sequence[str]) -> None:
+    try:
+        used = set().union(*map(variables_of, sources))
+    except PromptError as error:
+        raise PromptError(f"{path}: {error}") from error
+    if used != set(declared):
+        raise PromptError(
+            f"{path}: variables says {sorted(declared)}, the template uses {sorted(used)}; make them agree"
+        )
