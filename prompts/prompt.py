@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,13 @@ class Turn(_Strict):
     content: Filled
 
 
+class Repeated(_Strict):
+    """Turns that stand once for each item of a variable, which they call `item`: demonstrations."""
+
+    each: Filled
+    turns: list[Turn] = Field(min_length=1)
+
+
 class BaseForm(_Strict):
     """The prompt for a model without a chat template: a text, such as worked examples, that the model goes on with."""
 
@@ -39,16 +46,22 @@ class PromptFile(_Strict):
     """A prompt file: `messages` (sent through the model's chat template) or `text` (sent as it is), with its `stop`.
 
     A chat may begin the reply: a last turn of the assistant's is gone on with. `base` is the same prompt for a model
-    that has no chat template.
+    that has no chat template; without it such a model is sent the chat as a transcript.
     """
 
     id: Filled
     about: Filled
     variables: list[Filled]
     text: Filled | None = None
-    messages: list[Turn] | None = Field(default=None, min_length=1)
+    messages: list[Turn | Repeated] | None = Field(default=None, min_length=1)
     stop: _Stops = []
     base: BaseForm | None = None
+
+
+# (role, Jinja source); a raw text has the one role "". Or, for demonstrations, (variable, turns for each of its items).
+Turns = tuple[tuple[str, Any], ...]
+# What a transcript says of a turn. A model that goes on to write the next turn is stopped there.
+_HEADS = {"user": "### User:\n", "assistant": "### Assistant:\n"}
 
 
 @dataclass(frozen=True)
@@ -56,11 +69,11 @@ class Prompt:
     """A loaded prompt. `hash` covers what is sent (text or messages, and stops), not the commentary."""
 
     id: str
-    turns: tuple[tuple[str, str], ...]  # (role, Jinja source); a raw text has the one role ""
+    turns: Turns
     stop: tuple[str, ...]
     variables: frozenset[str]
     path: Path
-    base: Prompt | None = None  # the same for a model that has no chat template
+    base: Prompt | None = None  # the same for a model that has no chat template, where the file has it
 
     @cached_property
     def hash(self) -> str:
@@ -69,7 +82,10 @@ class Prompt:
     @property
     def source(self) -> str:
         """The whole template as one readable text, for the `prompts` table."""
-        return "\n".join(f"[{role}]\n{text}" if role else text for role, text in self.turns)
+        return "\n".join(
+            f"[each of {role}]\n{_source(content)}" if isinstance(content, tuple) else _source(((role, content),))
+            for role, content in self.turns
+        )
 
     @property
     def is_text(self) -> bool:
@@ -82,19 +98,11 @@ class Prompt:
         return text if role == "assistant" else ""
 
     def in_form(self, form: Form) -> Prompt:
-        """The prompt as a model of that form is sent it. A text can be sent to any.
-
-        Raises:
-            PromptError: it is a chat alone, and the model takes none.
-        """
+        """The prompt as a model of that form is sent it. A text can be sent to any."""
         if form == "chat" or self.is_text:
             return self
-        if self.base is None:
-            raise PromptError(
-                f"{self.path}: got a chat alone, but the model has no chat template; give the prompt a `base`, or the "
-                "model a chat template"
-            )
-        return self.base
+        stops = tuple(f"\n{head.strip()}" for head in _HEADS.values())
+        return self.base or replace(self, turns=(("", _transcript(self.turns)),), stop=(*self.stop, *stops))
 
     def following(self, *words: str) -> tuple[str, ...]:
         """Words as they would follow the prompt: joined to a raw text by a space, in a chat as they are."""
@@ -111,7 +119,7 @@ class Prompt:
         if unused := sorted(values.keys() - self.variables):
             raise PromptError(f"{self.path}: got {unused}, which the prompt does not use; drop them")
         try:
-            texts = [(role, rendered(text, values)) for role, text in self.turns]
+            texts = [turn for role, content in self.turns for turn in _rendered(role, content, values)]
         except PromptError as error:
             raise PromptError(f"{self.path}: {error}") from error
         if self.is_text:
@@ -119,34 +127,67 @@ class Prompt:
         return [{"role": role, "content": text} for role, text in texts]
 
 
+def _rendered(role: str, content: Any, values: Mapping[str, Any]) -> list[tuple[str, str]]:
+    if not isinstance(content, tuple):
+        return [(role, rendered(content, values))]
+    each = [dict(values) | {"item": item} for item in values[role]]
+    return [(inner, rendered(text, one)) for one in each for inner, text in content]
+
+
+def _source(turns: Turns) -> str:
+    return "\n".join(f"[{role}]\n{text}" if role else text for role, text in turns)
+
+
+def _transcript(turns: Turns) -> str:
+    """The chat as one template: each turn under its role, and at the end the assistant's, which is gone on with."""
+
+    def said(turns: Turns) -> str:
+        return "".join(
+            f"{{% for item in {role} %}}{said(content)}{{% endfor %}}"
+            if isinstance(content, tuple)
+            else f"{_HEADS.get(role, '')}{content.strip()}\n\n"
+            for role, content in turns
+        )
+
+    begun = turns[-1][1].strip() if turns[-1][0] == "assistant" else ""
+    return f"{said(turns[:-1] if begun else turns)}{_HEADS['assistant']}{begun}"
+
+
 def prompt_of(file: PromptFile, path: Path) -> Prompt:
     """The prompt of a file. Raises PromptError: it has no form or two, or its variables are not those it uses."""
     if (file.text is None) == (file.messages is None):
         raise PromptError(f"{path}: give either 'text' or 'messages', and not both; a text beside a chat is its 'base'")
-    turns = [("", file.text)] if file.text is not None else [(turn.role, turn.content) for turn in file.messages or []]
+    turns = [("", file.text)] if file.text is not None else [_turn(turn) for turn in file.messages or []]
     if file.base and file.messages is None:
         raise PromptError(f"{path}: got 'base' beside 'text', expected it beside 'messages'; keep one of the two")
-    _check_variables(path, [text for _, text in turns], file.variables)
-    _check_prefill(path, turns)
+    _check_turns(path, turns, file.variables)
     prompt = Prompt(file.id, tuple(turns), tuple(file.stop), frozenset(file.variables), path)
     if file.base is None:
         return prompt
-    _check_variables(path, [file.base.text], file.variables)
+    _check_turns(path, [("", file.base.text)], file.variables)
     return replace(prompt, base=replace(prompt, turns=(("", file.base.text),), stop=tuple(file.base.stop)))
 
 
-def _check_prefill(path: Path, turns: Sequence[tuple[str, str]]) -> None:
-    role, text = turns[-1]
-    if role == "assistant" and variables_of(text):
-        raise PromptError(f"{path}: the last turn begins the reply, and has variables; expected plain words there")
+def _turn(turn: Turn | Repeated) -> tuple[str, Any]:
+    if isinstance(turn, Turn):
+        return turn.role, turn.content
+    return turn.each, tuple((inner.role, inner.content) for inner in turn.turns)
 
 
-def _check_variables(path: Path, sources: Sequence[str], declared: Sequence[str]) -> None:
+def _check_turns(path: Path, turns: Sequence[tuple[str, Any]], declared: Sequence[str]) -> None:
+    used: set[str] = set()
     try:
-        used = set().union(*map(variables_of, sources))
+        for role, content in turns:
+            if isinstance(content, tuple):
+                used |= {role} | set().union(*(variables_of(text) for _, text in content)) - {"item"}
+            else:
+                used |= variables_of(content)
     except PromptError as error:
         raise PromptError(f"{path}: {error}") from error
     if used != set(declared):
         raise PromptError(
             f"{path}: variables says {sorted(declared)}, the template uses {sorted(used)}; make them agree"
         )
+    role, content = turns[-1]
+    if role == "assistant" and variables_of(content):
+        raise PromptError(f"{path}: the last turn begins the reply, and has variables; expected plain words there")

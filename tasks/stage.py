@@ -71,7 +71,7 @@ class Stage:
     texts: Sequence[Row] = ()
 
     def in_form(self, form: Form) -> Stage:
-        """The stage as a model of that form is asked. Raises PromptError where its prompt has no such form."""
+        """The stage as a model of that form is asked."""
         step = self.step.in_form(form)
         return self if step is self.step else replace(self, step=step)
 

@@ -105,7 +105,7 @@ class Step:
         return digest(messages, engine.identity, self.options or self._drawn_identity, self.sample_key(row))
 
     def in_form(self, form: Form) -> Step:
-        """The step as a model of that form is asked. Raises PromptError where its prompt has no such form."""
+        """The step as a model of that form is asked."""
         if (prompt := self.prompt.in_form(form)) is self.prompt:
             return self
         return replace(self, prompt=prompt, options=prompt.following(*self.options))

@@ -125,8 +125,7 @@ class Methods:
             form: alias of a model → the form of prompt that it takes.
 
         Raises:
-            PromptError: a file that a method's requests are made from is not there or is wrong, or has no form that
-                the model takes.
+            PromptError: a file that a method's requests are made from is not there or is wrong.
             MethodError: a stage calls a model that its method does not declare.
         """
         context = Context(configs, contamination or Contamination([]))

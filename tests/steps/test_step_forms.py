@@ -69,9 +69,30 @@ def test_the_chats_hash_does_not_depend_on_its_base(step: Callable[..., Step]) -
     assert step().in_form("chat").prompt.hash == step().prompt.hash
 
 
-def test_a_chat_alone_cannot_be_asked_of_a_base_model(step: Callable[..., Step]) -> None:
-    with pytest.raises(PromptError, match=r"b\.yaml: got a chat alone, but the model has no chat template"):
-        step(FILE.partition("base:")[0]).in_form("text")
+def test_without_a_text_of_its_own_a_base_model_gets_a_transcript(step: Callable[..., Step]) -> None:
+    chat = (
+        FILE.partition("base:")[0]
+        .replace(
+            "messages:",
+            "messages:\n  - {role: system, content: Be brief.}\n  - {each: shown, turns: [{role: user, content: "
+            '"{{ item.q }}"}, {role: assistant, content: "{{ item.a }}"}]}',
+        )
+        .replace("[instruction]", "[instruction, shown]")
+    )
+    prompt = step(chat).prompt
+    values = {"instruction": "Why {{ x }}?", "shown": [{"q": "A?", "a": "a"}, {"q": "B?", "a": "b"}]}
+    assert [(turn["role"], turn["content"]) for turn in prompt.render(**values)] == [
+        ("system", "Be brief."),
+        ("user", "A?"), ("assistant", "a"), ("user", "B?"), ("assistant", "b"),
+        ("user", "Why {{ x }}?"), ("assistant", "Thought:"),
+    ]  # fmt: skip
+    base = prompt.in_form("text")
+    assert base.render(**values) == (
+        "Be brief.\n\n### User:\nA?\n\n### Assistant:\na\n\n### User:\nB?\n\n### Assistant:\nb\n\n"
+        "### User:\nWhy {{ x }}?\n\n### Assistant:\nThought:"
+    )
+    assert base.stop == ("END", "\n### User:", "\n### Assistant:")
+    assert "[each of shown]\n[user]\n{{ item.q }}" in prompt.source
 
 
 @pytest.mark.parametrize(
@@ -79,6 +100,10 @@ def test_a_chat_alone_cannot_be_asked_of_a_base_model(step: Callable[..., Step])
     [
         (FILE.replace("Q: {{ instruction }}", "Q"), "variables says"),
         (FILE.replace('Thought:"}', '{{ instruction }}"}'), "begins the reply, and has variables"),
+        (
+            FILE.replace("messages:", "messages:\n  - {each: others, turns: [{role: user, content: x}]}"),
+            "variables says",
+        ),
         ("id: a/b\nabout: x\nvariables: []\ntext: x\nbase: {text: y}\n", "got 'base' beside 'text'"),
     ],
 )
