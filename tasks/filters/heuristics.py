@@ -18,11 +18,14 @@ ECHO = "echo of the instruction"
 REFUSAL = "refusal: opens by declining"
 APOLOGY = "opens with an apology"
 
-_APOLOGY = re.compile(r"\W*I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry\b", re.IGNORECASE)
+# "I am so sorry for your loss" is no apology.
+_APOLOGY = re.compile(
+    r"\W*I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry\b(?!\s+(?:for your|about your|to hear|that you|you))", re.IGNORECASE
+)
 _REGRET = r"(?:I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry|sorry|I apologi[sz]e|unfortunately)\b[^.!?\n]{0,60}?"
 _CANNOT = (
     r"I\s*(?:can(?:not|[’']t| not)|could(?: not|n[’']t)|(?:will not|won[’']t)(?: be able)?|"
-    r"(?:am |[’']m )(?:not able|unable))(?:\s+and\s+will\s+not)?"
+    r"(?:am |[’']m )(?:not able|unable))(?:\s+and\s+will\s+not)?(?:,?\s+in good (?:conscience|faith),?)?"
 )
 _DECLINE = r"I\s+(?:must|have to)\s+(?:\w+\s+)?(?:decline|refuse)"
 # What is declined: "I can't wait to tell you" declines nothing.
@@ -34,6 +37,9 @@ _SELF = r"as an? (?:AI|artificial intelligence|(?:large )?language model)\b"
 _REFUSAL = re.compile(
     rf"\W*(?:{_SELF}|(?:{_REGRET})?(?:{_CANNOT}\s+(?:to\s+)?(?:\w+\s+)?{_DEED}|{_DECLINE})\b)", re.IGNORECASE
 )
+# Chinese, Japanese, Thai, Lao, Khmer, Burmese.
+_UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 _EDGES = string.punctuation + " “”‘’"
 _SENTENCES = re.compile(r"(?<=[.!?;:])\s+|\n+")
 _LOOP_WORDS, _LOOP_TIMES = 4, 4  # a sentence of so many words that stands so often is a loop; our choice
@@ -41,7 +47,8 @@ _ECHO_FROM = 16  # characters; a shorter instruction may rightly come back whole
 
 
 def words(text: str) -> int:
-    return len(text.split())
+    """How many words; of scripts without spaces, each sign is one."""
+    return len(text.split()) if text.isascii() else len(_WORD.findall(text))
 
 
 def has_word(text: str, listed: Sequence[str]) -> bool:
@@ -67,6 +74,7 @@ def instruction_fault(
         ("blacklisted word", lambda: has_word(text, blacklist)),
         ("asks for a program", lambda: text.lower().startswith(tuple(opening.lower() for opening in openings))),
         ("starts with punctuation", lambda: starts_with_punctuation(text)),
+        ("lacks what it speaks of: ends in a colon", lambda: text.rstrip("*_ ").endswith((":", "："))),
         ("starts outside ASCII", lambda: ascii_start and starts_outside_ascii(text)),
     )
     return next((reason for reason, holds in tests if holds()), None)
@@ -91,7 +99,9 @@ def answer_fault(answer: str, instruction: str, *, refusals: bool) -> str | None
 
 def loops(answer: str) -> bool:
     """Whether the answer says one sentence, or one line, again and again."""
-    said = Counter(plain for text in _SENTENCES.split(answer) if words(plain := _plain(text)) >= _LOOP_WORDS)
+    # The lines under the heads of tables have no letters.
+    sentences = (plain for text in _SENTENCES.split(answer) if re.search(r"\w", plain := _plain(text)))
+    said = Counter(plain for plain in sentences if words(plain) >= _LOOP_WORDS)
     return any(times >= _LOOP_TIMES for times in said.values())
 
 

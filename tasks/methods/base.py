@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 
 from alignery.untrusted import excerpt
 from tasks.engines import Sampling
+from tasks.filters.heuristics import answer_fault
+from tasks.filters.targets import ABOUT, says_unchanged, speaks_of_answer, target_fault
+from tasks.normalise import plain_answer
+from tasks.step import ParseError, Rejected
 
 
 class MethodConfig(BaseModel):
@@ -62,7 +66,30 @@ class AnswerConfig(MethodConfig):
     """The settings of a method that asks for answers: base ones, principled ones, revisions or corrections."""
 
     reject_refusals: bool = False  # answers that open by declining; the papers keep them
+    # Of the words of the answer that a text takes the place of, the least share that it has; our choice.
+    least_share: float = Field(default=0.1, ge=0, le=1)
 
     def reading(self) -> dict[str, Any]:
-        """What of the reading belongs in a fingerprint; the papers' way is known by its absence."""
-        return {"reject_refusals": True} if self.reject_refusals else {}
+        """What of the reading belongs in a fingerprint; the defaults are known by their absence."""
+        kept = {"reject_refusals": self.reject_refusals, "least_share": self.least_share}
+        return {name: value for name, value in kept.items() if value != AnswerConfig.model_fields[name].default}
+
+
+def replacement(reply: str, question: str, answer: str, config: AnswerConfig) -> str:
+    """The text in a reply that is to take an answer's place; the answer itself, where it says that nothing is wrong.
+
+    Raises:
+        ParseError: there is none, or it speaks of the answer; another try may give one.
+        Rejected: it declines, says the question again, or is none that a model may learn; see `target_fault`.
+    """
+    text = plain_answer(reply)
+    if not text:
+        raise ParseError("nothing after the label")
+    if says_unchanged(text) and not says_unchanged(answer):
+        return answer
+    if speaks_of_answer(text, question) and not speaks_of_answer(answer, question):
+        raise ParseError(ABOUT)
+    fault = answer_fault(text, question, refusals=config.reject_refusals)
+    if fault := fault or target_fault(text, question, answer, least_share=config.least_share):
+        raise Rejected(fault)
+    return text

@@ -34,7 +34,7 @@ def test_other_languages_pass_when_ascii_is_not_asked_for() -> None:
     assert instruction_fault("Élodie cherche un nom pour son chat", **LIMITS | {"ascii_start": False}) is None
 
 
-@pytest.mark.parametrize("text", ["I'm sorry, but no.", "I am very sorry to hear that.", "I’m so sorry", "\"I'm sorry"])
+@pytest.mark.parametrize("text", ["I'm sorry, but no.", "I am very sorry about that.", "I’m so sorry", "\"I'm sorry"])
 def test_apologies_are_seen(text: str) -> None:
     assert opens_with_apology(text)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
-from fuzz import replies
 
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
-from tasks.methods.aligner.method import Config, correct, strip_label, upstream
+from tasks.methods.aligner.method import Config, correct, upstream
 from tasks.methods.respond import method as respond
 from tasks.step import Row
 
@@ -30,7 +30,7 @@ def test_the_first_answer_is_corrected_even_after_revisions(ask: Callable, answe
     engine = ScriptedEngine([" Every day.\n"])
     revised = answered | {"target_id": "v1", "target": "Once a month."}
     record = ask(correct(Library(), Config()), [revised], engine).records[0]
-    assert engine.calls[0].prompt[0]["content"].endswith("Answer:\nEvery day.")
+    assert engine.calls[0].prompt[-1]["content"].endswith("Answer:\nEvery day.")
     assert (record["is_copy"], record["response_id"]) == (True, "r1")
 
 
@@ -48,16 +48,7 @@ def test_an_empty_correction_is_asked_for_again(ask: Callable, answered: Row) ->
 def test_the_sampling_is_the_papers() -> None:
     """Aligner (8)"""
     paper = Sampling(temperature=0.3, top_p=0.95, top_k=10, frequency_penalty=1.2, max_tokens=2048)
-    assert Config().sampling == paper
-
-
-@pytest.mark.parametrize("reply", ["Correction: Yes.", "## Correction:\nYes.", "The corrected answer: Yes.", " Yes. "])
-def test_labels_are_taken_off(reply: str) -> None:
-    assert strip_label(reply) == "Yes."
-
-
-def test_the_word_correction_inside_stays() -> None:
-    assert strip_label("A correction: the year is 1969.") == "A correction: the year is 1969."
+    assert Config().sampling == replace(paper, frequency_penalty=0.0), "which would forbid a copy"
 
 
 def test_the_record_names_its_template(ask: Callable, answered: Row) -> None:
@@ -106,10 +97,17 @@ def test_a_correction_that_is_read_otherwise_is_other_work() -> None:
     assert plain.fingerprint(engine) != strict.fingerprint(engine)
 
 
-def test_no_reply_breaks_the_label_and_nothing_is_added_or_lost() -> None:
-    pieces = ("Correction:", "## Correction:\n", "the corrected answer :", " Yes.", "\n", "Answer:")
-    for reply in replies(pieces, 1500):
-        said, whole = strip_label(reply), reply.strip()
-        assert whole.endswith(said)
-        lost = whole[: len(whole) - len(said)].strip().lower()
-        assert not lost or (lost.endswith(":") and "correct" in lost and "yes" not in lost)
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        ("**Corrected answer:** Once a month.", ("accepted", "Once a month.", False)),
+        ("No changes are needed.", ("accepted", "Every day.", True)),
+        ("The answer is already correct.", ("accepted", "Every day.", True)),
+        ("The response should say how often to water it.", ("unparsed", None, None)),
+        ("Once a month, or when the soil is dry, or if the", ("rejected", None, None)),
+    ],
+)
+def test_a_remark_is_no_correction(ask: Callable, answered: Row, reply: str, said: tuple[str, str, bool]) -> None:
+    outcome = ask(correct(Library(), Config()), [answered], ScriptedEngine([reply]))
+    (record,) = outcome.records or [{"text": None, "is_copy": None}]
+    assert (outcome.attempts[-1]["state"], record["text"], record["is_copy"]) == said

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import pytest
-from fuzz import replies
 
 from prompts import Library, Principle
 from tasks.engines import ScriptedEngine
-from tasks.methods.constitutional.method import Config, critique, draw, revise, steps, strip_preamble
+from tasks.methods.constitutional.method import Config, critique, draw, revise, steps
+from tasks.normalise import plain_answer
 from tasks.step import Row
 
 IDS = [f"i{n}" for n in range(1000)]
@@ -113,10 +113,10 @@ def test_the_prompts_end_in_the_row_and_share_their_beginning(
         ("assistant", "Every day."),
         ("user", "Critique request: Critique care"),
         ("assistant", "Too often."),
-        ("user", "Revision request: Revise care"),
+        ("user", "Revision request: Revise care Reply with the complete revised answer only."),
     ]
     assert asked == then[:-2]
-    assert [message["role"] for message in then] == ["user", "assistant"] * (len(then) // 2) + ["user"]
+    assert [message["role"] for message in then] == ["system", *["user", "assistant"] * (len(then) // 2 - 1), "user"]
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,12 @@ def test_the_prompts_end_in_the_row_and_share_their_beginning(
         'Below is the improved answer:\n"Water it less."',
         "Revised answer: Water it less.",
         "Revision: Water it less.",
-        "Critique: Water it less.",
         "My revised answer:\nWater it less.",
     ],
 )
 def test_preambles_and_outer_quotes_are_taken_off(reply: str) -> None:
     """Constitutional AI (10)"""
-    assert strip_preamble(reply) == "Water it less."
+    assert plain_answer(reply) == "Water it less."
 
 
 @pytest.mark.parametrize(
@@ -156,7 +155,7 @@ def test_preambles_and_outer_quotes_are_taken_off(reply: str) -> None:
     ],
 )
 def test_what_belongs_to_the_answer_stays(reply: str) -> None:
-    assert strip_preamble(reply) == reply
+    assert plain_answer(reply) == reply
 
 
 def test_the_same_words_in_another_round_want_another_reply(answered: Row) -> None:
@@ -208,27 +207,6 @@ def test_worked_examples_come_first_and_one_has_nothing_to_criticise() -> None:
     turns = Library().prompt("constitutional/revision").turns
     shown = [text for _, text in turns if "{{" not in text]
     critiques = [text for (_, before), (_, text) in pairwise(turns) if before.startswith("Critique request")]
-    assert sum(text.startswith("It does.") for text in critiques) == 3
-    assert sum(text.startswith("It does not.") for text in critiques) == 1
-    at = shown.index(next(text for text in shown if text.startswith("It does not.")))
+    assert [text.partition(".")[0] for text in critiques] == ["Yes", "No problem found", "Partly", "Yes"]
+    at = shown.index(next(text for text in shown if text.startswith("No problem found.")))
     assert shown[at + 2].strip() == shown[at - 2].strip(), "the benign answer is revised to itself"
-
-
-def test_no_reply_breaks_the_preamble_and_nothing_is_added_or_lost() -> None:
-    pieces = (
-        "Sure, here is the revised answer:",
-        "Critique:",
-        '"',
-        "“",
-        "”",
-        " Water it less.",
-        "\n\n",
-        "Here is a recipe:",
-    )
-    for reply in replies(pieces, 1500):
-        said, whole = strip_preamble(reply), reply.strip()
-        assert said in reply
-        assert said == said.strip()
-        assert said.count("Water it less.") == whole.count("Water it less.")
-        if not whole.startswith(("Sure", "Critique", '"', "“")):
-            assert said == whole

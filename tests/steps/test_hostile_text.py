@@ -23,15 +23,15 @@ PARTS += ["Example 1 \t", "Output: x\nInput", "Answer:", "see also ", "revis", "
 PARTS += ["<think></think>", "I'm a sorr ", "::", ". ", "4 / ", "\u2028", "I cannot "]
 STARTS = ["rule 1", "Example 1", "1.", "I cannot a", "here is revis", "<think>", "Answer:", "see also", "4"]
 # These are only ever tried at a text's beginning; every other pattern is tried at each place.
-ANCHORED = {"_APOLOGY", "_REFUSAL", "_PREAMBLE", "_LABEL", "_BEGIN"}
+ANCHORED = {"_APOLOGY", "_REFUSAL", "_PREAMBLE", "_LABEL", "_BEGIN", "_ABOUT", "_UNCHANGED", "_FENCED"}
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
     """Every compiled pattern of a module that reads replies."""
-    names = ["tasks.engines.thoughts"]
+    names = ["tasks.engines.thoughts", "tasks.normalise"]
     for package in ("tasks.methods", "tasks.filters", "tasks.evaluate"):
         path = importlib.import_module(package).__path__
-        names += [module.name for module in pkgutil.iter_modules(path, f"{package}.")]
+        names += [module.name for module in pkgutil.walk_packages(path, f"{package}.")]
     for module in names:
         for name, value in vars(importlib.import_module(module)).items():
             if isinstance(value, re.Pattern):
@@ -39,10 +39,9 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
 
 
 def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
+    from tasks import normalise
     from tasks.engines.thoughts import without_thought
-    from tasks.filters import heuristics
-    from tasks.methods.aligner import method as aligner
-    from tasks.methods.constitutional import method as constitutional
+    from tasks.filters import heuristics, targets
     from tasks.methods.instances import method as instances
     from tasks.methods.rate import method as rate
     from tasks.methods.self_align import method as self_align
@@ -56,8 +55,12 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     yield "parse", self_align.parse
     yield "whole_words", self_align.whole_words
     yield "cited", lambda text: self_align.cited(text, [])
-    yield "strip_preamble", constitutional.strip_preamble
-    yield "aligner", aligner._LABEL.match
+    yield "plain_answer", normalise.plain_answer
+    yield "structured", lambda text: normalise.structured(text, ("Answer", "Thought"))
+    yield "plain_item", normalise.plain_item
+    yield "target", lambda text: targets.target_fault(text, "Tell me of the rain.", "It rains.", least_share=0.1)
+    yield "unchanged", targets.says_unchanged
+    yield "speaks", lambda text: targets.speaks_of_answer(text, "Why?") or targets.speaks_of_rules(text, "Why?")
     yield "rate", lambda text: rate.parse(text, "accuracy")
     yield "verbose", lambda text: verbose.read(text, {"instruction": "Tell me of the rain and the tea."})
     yield "refusal", heuristics.opens_with_refusal

@@ -4,14 +4,15 @@ Source: Constitutional AI (arXiv 2212.08073), section 3; Hugging Face's reproduc
 critique and revision requests, a principle drawn anew in each round, every round kept. Departures:
 1. The draw is by rendezvous hashing and not by a random generator: an edited principle moves no row to another
    one, an added one takes over 1/N of the rows, and only those are asked again.
-2. Preambles such as "Sure, here is the revised answer:" and quotes around the whole reply are taken off.
+2. Preambles such as "Sure, here is the revised answer:", labels, closing remarks and quotes around the whole reply are
+   taken off. A revision that only says that nothing is wrong changes nothing; one that speaks of the answer is asked
+   for again, and one that no model should learn is rejected (`tasks/filters/targets.py`).
 3. A revision that only says the instruction again is rejected; so is one that declines, if the preset says so.
 4. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -23,24 +24,12 @@ from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Shape, Ta
 from alignery.hashing import digest
 from prompts import Library, Principle
 from tasks.engines import Sampling
-from tasks.filters.heuristics import answer_fault
-from tasks.methods.base import AnswerConfig
+from tasks.methods.base import AnswerConfig, replacement
+from tasks.normalise import plain_answer
 from tasks.stage import INSTRUCTION, Context, Method, Stage, prompt_row
-from tasks.step import ParseError, Rejected, Row, Step
+from tasks.step import ParseError, Row, Step
 from tasks.train.config import Recipe
 from tasks.train.recipes import constitutional_sft, dpo
-
-_OPENING = r"(?:(?:sure|certainly|of course|absolutely|ok|okay|yes)\b[,.!]*\s*)?"
-_ANNOUNCED = r"(?:here(?:['’]s| is)|below is|this is|the following is)"
-_NAMED = (
-    r"(?:revis\w++|rewrit\w++|critique|(?:new|improved|corrected|updated|better) (?:version|answer|response|reply))"
-)
-# "Here is my revised answer to you:" is a preamble, and so is "Revised answer:"; "Here is a recipe for soup:" is not.
-_PREAMBLE = re.compile(
-    rf"\s*{_OPENING}(?:{_ANNOUNCED}[^:.!?\n]{{0,40}}?\b{_NAMED}[^:.!?\n]{{0,40}}|(?:the |my )?{_NAMED}( \w++)?)\s*:\s*",
-    re.IGNORECASE,
-)
-_QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’"}
 
 
 class Config(AnswerConfig):
@@ -153,7 +142,7 @@ def critique(library: Library, config: Config, round: int) -> Step:
             "response": row["target"],
             "critique_request": drawn(row).critique,
         },
-        read=lambda reply, row: [_named(drawn(row), round) | {"text": _said(reply)}],
+        read=lambda reply, row: [_named(drawn(row), round) | {"text": _criticism(reply)}],
         key_fields=lambda row: _named(drawn(row), round),
         sample_key=lambda row: str(round),  # the same words in another round want another critique
         next_row=next_row,
@@ -165,9 +154,7 @@ def revise(library: Library, config: Config, round: int) -> Step:
     names = ("instruction", "critique_request", "critique", "revision_request")
 
     def read(reply: str, row: Row) -> list[Row]:
-        text = _said(reply)
-        if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
-            raise Rejected(fault)
+        text = replacement(reply, row["instruction"], row["target"], config)
         return [_principle_of(row) | {"text": text, "changed": text != row["target"]}]
 
     return Step(
@@ -192,18 +179,9 @@ def steps(library: Library, config: Config) -> list[Step]:
     return [step(library, config, round) for round in rounds for step in kinds]
 
 
-def strip_preamble(reply: str) -> str:
-    """The reply without an announcement of itself ("Sure, here is the revised answer:") and its outer quotes."""
-    text = _PREAMBLE.sub("", reply, count=1).strip() if _PREAMBLE.match(reply) else reply.strip()
-    opening, inner, closing = text[:1], text[1:-1], text[-1:]
-    # Quotes inside mean that the outer two may not belong together: "Yes" and "no".
-    quoted = _QUOTES.get(opening) == closing and opening not in inner and closing not in inner
-    return inner.strip() if quoted and inner else text
-
-
-def _said(reply: str) -> str:
-    if not (text := strip_preamble(reply)):
-        raise ParseError("nothing after the preamble")
+def _criticism(reply: str) -> str:
+    if not (text := plain_answer(reply, ("(?:my |the )?critique",))):
+        raise ParseError("nothing after the label")
     return text
 
 

@@ -24,7 +24,6 @@ from alignery.hashing import digest
 from prompts import Library, QuestionType
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
-from tasks.filters.heuristics import words
 from tasks.filters.rouge import RougePool
 from tasks.methods.base import Accept, MethodConfig
 from tasks.methods.self_instruct import method as self_instruct
@@ -165,7 +164,7 @@ def gate_topics(records: Sequence[Row], known: Known, config: Topics) -> list[Ro
 
 def topic_fault(text: str, max_words: int) -> str | None:
     """The reason why a topic is not in the form that was asked for, or None."""
-    if words(text) > max_words:
+    if len(text.split()) > max_words:
         return "too long"
     if unicodedata.category(text[-1]).startswith("P"):
         return "ends with punctuation"

@@ -9,10 +9,11 @@ training. Departures:
 2. "Sorry" is not suppressed by a logit bias: such answers are seen, and rejected with that reason.
 3. A leak is a long run of words from the prompt's own rules and exemplars, and not a list of phrases.
 4. An answer that only says the query again is rejected (after Dromedary-2's filter: more than 16 characters).
-5. The assistant has no name: a thought begins with the `identity` of the rules' file, and nothing is renamed. Where
-   that file has none (nano's), citing a rule is the only test of a thought.
+5. The assistant has no name, and a thought need not say who speaks. A rules' file of one's own may have an `identity`,
+   with which each thought then begins.
 6. A thought must cite a rule; the paper's code does not ask for it.
 7. No complete answer is dropped for being short (the paper's code: below 160 characters).
+8. An answer that speaks of the rules, which the person never saw, is asked for again; one that broke off is rejected.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ from prompts import Exemplar, Library, Rule
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import APOLOGY, answer_fault, loops, opens_with_apology
+from tasks.filters.targets import BROKEN, RULES, broken_off, speaks_of_rules
 from tasks.methods.base import AnswerConfig
 from tasks.methods.respond.method import next_row
+from tasks.normalise import structured
 from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Rejected, Row, Step
 from tasks.train.config import Recipe
@@ -41,7 +44,6 @@ MARKER = "Answer:"
 LEAK = "leak: repeats the prompt's own words"
 LOOP = "loop: says the same again and again"
 _MARKED = re.compile(rf"^[ \t]*{MARKER}", re.MULTILINE)
-_LABEL = re.compile(r"\s*Thought:\s*", re.IGNORECASE)  # the exemplars carry it, so a reply may begin with it
 _RULE = re.compile(r"\brules?\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+")
 _NUMBERED = re.compile(r"\brules?\s+(\d+(?:\s*(?:,|and|&)+\s*\d+)*)", re.IGNORECASE)
@@ -111,10 +113,11 @@ def parse(reply: str) -> tuple[str, str]:
     Raises:
         ParseError: one of the three is missing.
     """
-    thought, *after = _MARKED.split(reply, maxsplit=1)
+    text = structured(reply, ("Thought", "Answer")).strip()
+    thought, *after = _MARKED.split(text.removeprefix("Thought:").lstrip(), maxsplit=1)
     if not after:
         raise ParseError("no line starts with 'Answer:'")
-    thought = _LABEL.sub("", thought, count=1).strip() if _LABEL.match(thought) else thought.strip()
+    thought = thought.strip()
     if not thought:
         raise ParseError("no thought before 'Answer:'")
     if not after[0].strip():
@@ -161,6 +164,10 @@ def _reader(
             raise ParseError("the thought cites no rule")
         if not complete and not (text := whole_words(text)):
             raise ParseError("nothing after 'Answer:'")
+        if speaks_of_rules(text, row["instruction"]):
+            raise ParseError(RULES)
+        if complete and broken_off(text):
+            raise Rejected(BROKEN)
         if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
             raise Rejected(fault)
         if config.reject_apologies and opens_with_apology(text):

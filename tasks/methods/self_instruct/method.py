@@ -29,6 +29,7 @@ from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import instruction_fault
 from tasks.filters.rouge import RougePool
 from tasks.methods.base import Accept, MethodConfig
+from tasks.normalise import plain_item, structured
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage
 from tasks.step import ParseError, Row, Step
 
@@ -208,7 +209,8 @@ def numbered_items(reply: str, continues: bool) -> list[str]:
 
 
 def numbered(reply: str, first: int | None) -> list[tuple[int, str]]:
-    """Number and text of each item of a list; an item ends at an empty line, as the paper's request does.
+    """Number and text of each item of a list; an item ends at an empty line, as the paper's request does. One that ends
+    in a colon has what follows it too: the text or the code that it is about.
 
     Args:
         reply: the model's text.
@@ -218,14 +220,25 @@ def numbered(reply: str, first: int | None) -> list[tuple[int, str]]:
     Raises:
         ParseError: no item is there.
     """
-    head, *rest = _NUMBER.split(reply)
+    head, *rest = _NUMBER.split(structured(reply))
     pieces = [(int(number), piece) for number, piece in zip(rest[::2], rest[1::2], strict=True)]
     if first is not None:
         pieces = [(first, head), *pieces]
-    items = [(number, " ".join(re.split(r"\n\s*\n", piece.strip(), maxsplit=1)[0].split())) for number, piece in pieces]
+    items = [(number, _item(piece)) for number, piece in pieces]
     if not (found := [(number, item) for number, item in items if item]):
         raise ParseError("no numbered list")
     return found
+
+
+def _item(piece: str) -> str:
+    first, *further = re.split(r"\n[^\S\n]*\n", piece.strip(), maxsplit=1)
+    task, fence, code = first.partition("```")
+    text = plain_item(" ".join(task.split()))
+    if fence:  # code keeps its lines
+        return f"{text}\n{fence}{code}{''.join(further) if code.count('```') % 2 == 0 else ''}".strip()
+    if text.endswith((":", "：")) and further:
+        return f"{text}\n{further[0].strip()}"
+    return text
 
 
 def gate(records: Sequence[Row], pool: RougePool, config: Config, contamination: Contamination) -> list[Row]:

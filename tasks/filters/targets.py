@@ -1,0 +1,107 @@
+"""What no correction, revision or principled answer may be that a model is to learn: cheap tests, each with its reason.
+
+A target is text that stands in the place of an answer. A reply that speaks of the answer, or that broke off, would be
+learnt as one.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+
+from tasks.filters.heuristics import opens_with_refusal, words
+
+ABOUT = "speaks of the answer instead of giving it"
+RULES = "speaks of the rules"
+BROKEN = "broken off"
+SHORT = "far shorter than the answer it replaces"
+STRANGE = "shares no word with question and answer"
+LANGUAGE = "in another script than question and answer"
+
+_ANSWER = r"(?:answer|response|reply)"
+_CHANGE = (
+    r"(?:revis(?:ion|ed|e)|chang(?:es?|ed)|correct(?:ions?|ed)|edit(?:s|ed)?|rewrit(?:ten|ing)|improve(?:ments?|d)?|"
+    r"mend(?:ed)?)"
+)
+_UNCHANGED = re.compile(
+    rf"(?:(?:it|this) (?:does not|doesn[’']t|is not|isn[’']t)[^.!?\n]{{0,80}}[.!]\s*|no[.,]\s*)?"
+    rf"(?:(?:no|nothing|none)\b[^.!?\n]{{0,60}}\b(?:{_CHANGE}|problems?|issues?|mistakes?|errors?|wrong)\b[^.!?\n]{{0,60}}|"
+    rf"the (?:\w+ )?{_ANSWER} (?:is|was|remains|does)\b[^.!?\n]{{0,20}}\b(?:correct|fine|good|accurate|right|unchanged|"
+    rf"appropriate|acceptable|not need (?:to be )?{_CHANGE})\b[^.!?\n]{{0,60}})[.!]?"
+    rf"(?:\s+(?:the|it|this|because|so|nothing|no)\b[^\n]{{0,160}})?",
+    re.IGNORECASE,
+)
+_ABOUT = re.compile(
+    rf"\W{{0,9}}+(?:(?:yes|no|partly)[.,]\s+)?"
+    rf"(?:(?:the|this|that|your|my)\s+(?:\w+\s+)?{_ANSWER}\b(?!\s+(?:to|key|sheet)\b)|"
+    rf"(?:it|this) (?:does|doesn[’']t|is|isn[’']t|should|fails|lacks)\b(?=[^.\n]{{0,120}}\b{_ANSWER}\b)|"
+    rf"critique\b|the user\b|(?:yes|partly)[.,]\s+[\"“])",
+    re.IGNORECASE,
+)
+_OWN_SUBJECT = re.compile(rf"\b{_ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)
+_RULE = re.compile(r"\b(?:rule \d|rules? \(|the rules? (?:says?|tells?|above|below)|under rule)", re.IGNORECASE)
+_OPEN_END = re.compile(
+    r"(?:[,;:(\[{—–-]|\b(?:and|or|the|a|an|of|to|with|for|in|because|but|is|are))\s*$", re.IGNORECASE
+)
+_ITEM_END = re.compile(r"(?:^|\n)\s*(?:\d{1,3}[.)]|[-*+])\s*$")
+_LONG = re.compile(r"[^\W\d_]{4,}")
+_STEM = 5  # letters that two words have to share at their beginning
+_MANY = 8  # words of an answer of which at least one should come back; our choice
+
+
+def says_unchanged(text: str) -> bool:
+    """Whether a reply says, in place of an answer, that nothing has to change: "No revision is needed."."""
+    return _UNCHANGED.fullmatch(text.strip().strip("()[]*_ ")) is not None
+
+
+def speaks_of_answer(text: str, question: str) -> bool:
+    """Whether a reply speaks of the answer: "The response doesn't contain …", where the question speaks of none."""
+    return _ABOUT.match(text) is not None and not _OWN_SUBJECT.search(question)
+
+
+def speaks_of_rules(text: str, question: str) -> bool:
+    """Whether an answer cites the rules it was written under, which the person never saw."""
+    return _RULE.search(text) is not None and "rule" not in question.casefold()
+
+
+def broken_off(text: str) -> bool:
+    """Whether a text ends where none ends: in a comma, an article, an open fence of code, an empty item of a list."""
+    end = text.rstrip()
+    if end.count("```") % 2:
+        return True
+    last = end.rpartition("\n")[2]
+    return bool(_ITEM_END.search(end)) or (words(last) > 1 and bool(_OPEN_END.search(end)))
+
+
+def target_fault(text: str, question: str, answer: str, *, least_share: float) -> str | None:
+    """Why a text may not take the place of an answer, or None. One that declines is not compared with it.
+
+    Args:
+        least_share: of the answer's words, how many the text has at least (0 to 1).
+    """
+    if broken_off(text) and not broken_off(answer):
+        return BROKEN
+    if opens_with_refusal(text):
+        return None
+    if words(text) < least_share * words(answer):
+        return SHORT
+    stems = _stems(text)
+    if len(_stems(answer)) >= _MANY and len(stems) >= _MANY // 2 and not stems & (_stems(question) | _stems(answer)):
+        return STRANGE
+    scripts = {_script(question), _script(answer)} - {None}
+    return LANGUAGE if len(scripts) == 1 and _script(text) not in {*scripts, None} else None
+
+
+def _stems(text: str) -> set[str]:
+    return {word[:_STEM] for word in _LONG.findall(text.casefold())}
+
+
+def _script(text: str) -> str | None:
+    """The script of most letters, as Unicode names it; None where there are few, or of several scripts."""
+    letters = [each for each in text[:2000] if each.isalpha()]
+    counts = Counter(unicodedata.name(each, "?").partition(" ")[0] for each in letters)
+    # Japanese mixes three.
+    counts["CJK"] += counts.pop("HIRAGANA", 0) + counts.pop("KATAKANA", 0)
+    (name, most), *_ = counts.most_common(1) or [("", 0)]
+    return name if most >= 12 and most >= 0.7 * len(letters) else None
