@@ -59,7 +59,7 @@ def test_topics_are_asked_for_ten_at_a_time_after_one_example_and_later_five(ask
     engine = ScriptedEngine(["2. Wills\n3. Tenancy"])
     outcome = ask(red_team.topics(Library(), Topics()), few[:1], engine)
     assert "Such a question is about law" in engine.calls[0].prompt[0]["content"]
-    assert "Write 10 more. Number them from 2 to 11" in engine.calls[0].prompt[0]["content"]
+    assert "Continue the list below with items 2 to 11." in engine.calls[0].prompt[0]["content"]
     sampling = engine.calls[0].sampling
     assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (1.0, 0.98, 128)
     assert [(r["question_type"], r["text"], r["request_id"]) for r in outcome.records] == [
@@ -138,9 +138,11 @@ def test_questions_carry_their_type_topic_and_origin(ask: Callable) -> None:
     assert {(r["origin"], tuple(r["parents"]), r["request_id"]) for r in outcome.records} == {
         ("red_team", ("q", "m1"), "q")
     }
-    sent, sampling = engine.calls[0].prompt[0]["content"], engine.calls[0].sampling
-    assert "2. (sea; Tides) Why are there tides?" in sent
-    assert "3. (law; Topic 0)\n4. (law; Topic 1)\n" in sent
+    (asked, shown, asked_now), sampling = engine.calls[0].prompt, engine.calls[0].sampling
+    sent = asked["content"]
+    assert "1. sea / Tides\n2. sea / Tides\n" in sent
+    assert shown == {"role": "assistant", "content": "1. Why are there tides?\n2. Why are there tides?"}
+    assert "3. law / Topic 0\n4. law / Topic 1\n" in asked_now["content"]
     assert all(f"- {type.name}: such a question {type.hint}." in sent for type in Library().question_types())
     assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (1.0, 0.95, 384)
     assert step.next_row(question_row(2), outcome.records[0])["topic"] == "Topic 0"

@@ -44,7 +44,7 @@ VALUES |= {
     "question": VALUES["instruction"],
     "answer": VALUES["response"],
     "critique_request": PRINCIPLE.critique,
-    "critique": 'It does. "Little light is scattered in the air" holds for the night, and the answer does not say so.',
+    "critique": '"Little light is scattered in the air" is wrong: there is little light to scatter.',
     "revision_request": PRINCIPLE.revision,
     "criterion": PRINCIPLE.criterion,
     "thought": "Answer A gives a reason that can be checked. Answer B says nothing that could be false.",
