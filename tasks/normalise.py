@@ -50,7 +50,8 @@ _UNCHANGED = r"no (?:further |other )?(?:changes?|edits?|corrections?|revisions?
 _REMARK = re.compile(
     rf"[*_(\[]{{0,4}}(?:(?:note|explanation|changes made|reason for (?:the )?(?:changes?|revision))[*_]{{0,2}}:|"
     rf"{_UNCHANGED}[^.\n]{{0,60}}(?:needed|necessary|required|made|found)|(?:this|the) {_KIND} {_THING}\b|"
-    rf"i (?:have |['’]ve )?(?:removed|changed|corrected|edited|kept|added|revised|replaced)\b[^\n]{{0,200}}?\b{_THING}\b)",
+    rf"i (?:have |['’]ve )?(?:removed|changed|corrected|edited|kept|added|revised|replaced)\b"
+    rf"[^\n]{{0,200}}?\b{_THING}\b)",
     re.IGNORECASE,
 )
 

@@ -57,6 +57,7 @@ class Step:
             which are in the lake, are read again and not asked for.
         options: where it is a choice: the model is not asked to write but for the probability of each of these as its
             next words, and what `read` gets is for `probabilities`.
+        min_mass: the probability (0 to 1) that the options have together, at the least; else nothing was chosen.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Step:
     retries: int = 2
     version: int = 1
     options: tuple[str, ...] = ()
+    min_mass: float = 0.0
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def fingerprint(self, engine: Engine) -> str:
@@ -223,8 +225,15 @@ async def _choose(ask: Request) -> Completion:
     found = await ask.engine.choose(ask.messages, ask.step.options)
     if len(found) != len(ask.step.options) or not all(0 <= one <= 1 for one in found):  # nan is neither
         raise RequestRefused(f"got {excerpt(list(found), 80)}, expected a probability for each option; mend the engine")
-    said = {"probabilities": list(found), "draws": getattr(found, "draws", 0)}
+    said = {"probabilities": list(found), "draws": getattr(found, "draws", 0), "mass": getattr(found, "mass", None)}
     return Completion(json.dumps(said), "stop", 0, 0, time.perf_counter() - began)
+
+
+def _check_mass(reply: str, least: float) -> None:
+    """Raises Rejected where the model gave the options of a choice less than that probability together."""
+    mass = json.loads(reply).get("mass")  # a reply from before there was one has none
+    if mass is not None and mass < least:
+        raise Rejected("chose none of the options: their probability is below min_mass")
 
 
 def probabilities(reply: str) -> list[float]:
@@ -239,6 +248,8 @@ def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
         raise Rejected(TRUNCATED)
     if not completion.text.strip():
         raise Rejected(EMPTY)
+    if step.options:
+        _check_mass(completion.text, step.min_mass)
     return read(step.whole_reply(completion.text), row)
 
 

@@ -95,17 +95,46 @@ class Completion:
 class Probabilities(list[float]):
     """What `choose` gives: one for each option, in order; they sum to 1.
 
-    `draws` is 0 where they are the model's own, else the number of replies that were drawn and counted.
+    `draws` is 0 where they are the model's own, else the number of replies that were drawn and counted. `mass` is the
+    probability (0 to 1) that the model says one of the options at all, in any of their spellings; where it is small,
+    the model has chosen nothing. None where the engine does not know it.
     """
 
     draws: int = 0
+    mass: float | None = None
 
     @classmethod
-    def of(cls, weights: Sequence[float], draws: int = 0) -> Probabilities:
+    def of(cls, weights: Sequence[float], draws: int = 0, mass: float | None = None) -> Probabilities:
         whole = math.fsum(weights)
         made = cls(weight / whole for weight in weights)
-        made.draws = draws
+        made.draws, made.mass = draws, None if mass is None else min(1.0, mass)
         return made
+
+    @classmethod
+    def of_spellings(cls, count: int, logs: Sequence[tuple[int, float]]) -> Probabilities:
+        """From the log-probability of each spelling, with the place of its option among `count`."""
+        top = max(log for _, log in logs)
+        weights = [math.fsum(math.exp(log - top) for place, log in logs if place == option) for option in range(count)]
+        return cls.of(weights, mass=math.exp(top) * math.fsum(weights))
+
+
+def spellings(options: Sequence[str]) -> list[tuple[int, str]]:
+    """Each option with its place, then its other spellings: "yes" may be said as "Yes". A letter has one."""
+    given = [(place, option) for place, option in enumerate(options)]
+    others = [
+        (place, spelling)
+        for place, option in given
+        if len(option.strip()) > 1
+        for spelling in dict.fromkeys((option.lower(), _capital(option)))
+        if spelling not in options
+    ]
+    return [*given, *others]
+
+
+def _capital(option: str) -> str:
+    """With a capital first letter, wherever its first word begins."""
+    word = option.lstrip()
+    return option[: len(option) - len(word)] + word[:1].upper() + word[1:]
 
 
 class SpecError(UsageError):

@@ -10,7 +10,7 @@ import jinja2
 
 from alignery.untrusted import excerpt
 from prompts import Form, Message
-from tasks.engines.protocol import RequestRefused, Sampling, SpecError
+from tasks.engines.protocol import RequestRefused, Sampling, SpecError, spellings
 
 
 def encode(
@@ -77,6 +77,17 @@ def encode_options(tokenizer: Any, options: Sequence[str]) -> list[list[int]]:
     if empty := [option for option, option_ids in zip(options, ids, strict=True) if not option_ids]:
         raise RequestRefused(f"the options {empty} are no token of the model; give words")
     return ids
+
+
+def encode_spellings(tokenizer: Any, options: Sequence[str]) -> list[tuple[int, list[int]]]:
+    """Token ids of every spelling of the options, each once, with the place of its option.
+
+    Raises:
+        RequestRefused: an option has no token.
+    """
+    encode_options(tokenizer, options)
+    ids = {tuple(_ids(tokenizer, text, special=False)): place for place, text in reversed(spellings(options))}
+    return [(place, list(tokens)) for tokens, place in ids.items() if tokens]
 
 
 def _ids(tokenizer: Any, text: str, special: bool = True) -> list[int]:

@@ -19,10 +19,10 @@ from typing import Any
 from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.identity import GGUF, locate, locate_adapter
-from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
+from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import VllmSpec
 from tasks.engines.thoughts import split_thought
-from tasks.engines.tokenization import check_form, check_length, decode, encode, encode_options, form, tidy
+from tasks.engines.tokenization import check_form, check_length, decode, encode, encode_spellings, form, tidy
 
 # The CPU's key-value cache is in GiB, and our choice; left alone, vLLM takes a share of the machine's memory.
 QUIET = {
@@ -66,10 +66,11 @@ class VllmEngine:
         thought, text = split_thought(reply.text if sampling.stop else decode(self._tokenizer, written))
         return Completion(tidy(text), reply.finish_reason, *tokens, latency_s, output.num_cached_tokens, thought)
 
-    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
+    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
         """Probabilities of the options, each read as tokens that follow the prompt's; several tokens multiply."""
         ids = encode(self._tokenizer, prompt, self._spec.chat_template_kwargs)
-        option_ids = encode_options(self._tokenizer, options)
+        placed = encode_spellings(self._tokenizer, options)
+        option_ids = [tokens for _, tokens in placed]
         check_length(len(ids), max(map(len, option_ids)) + 1, self._context)
         if all(len(option) == 1 for option in option_ids):
             wanted = sorted({option[0] for option in option_ids})
@@ -79,9 +80,9 @@ class VllmEngine:
             logs = [first[option[0]].logprob for option in option_ids]
         else:
             logs = await asyncio.gather(*(self._log_probability(ids, option) for option in option_ids))
-        top = max(logs)
-        weights = [math.exp(log - top) for log in logs]
-        return [weight / math.fsum(weights) for weight in weights]
+        return Probabilities.of_spellings(
+            len(options), [(place, log) for (place, _), log in zip(placed, logs, strict=True)]
+        )
 
     async def _log_probability(self, ids: list[int], option: list[int]) -> float:
         async with self._slots:

@@ -5,7 +5,8 @@ As in llm_judge: both orders, a win only where both agree and else a tie, T 0, 2
 or [[C]] after a comparison, replies without one excluded. The verdict is read from text and not from the probabilities
 of two labels (AlpacaEval 2): it can be a tie, it comes with its reasons, every chat server can give it, and a judge
 that says something else is seen to. Helpful and harmless are judged apart, by a prompt each, as in Aligner. Departures:
-1. A reply with two different verdicts is unparsed; llm_judge takes the first that it looks for, which is A.
+1. The verdict is the last line's, as the prompt asks. Without one there, a reply with two different verdicts is
+   unparsed; llm_judge takes the first that it looks for, which is A.
 2. A lone letter is a verdict too: it is all that nano was taught to say.
 3. A pair counts only if both of its orders were read; the others are counted as excluded.
 """
@@ -101,7 +102,8 @@ def parse(reply: str) -> str:
     Raises:
         ParseError: there is none, or two different ones.
     """
-    found = set(_VERDICT.findall(reply)) or {reply.strip()}
+    last = reply.strip().rpartition("\n")[2]
+    found = set(_VERDICT.findall(last)) or set(_VERDICT.findall(reply)) or {reply.strip().strip("*_.[]()\"'` ")}
     if len(found) != 1 or not found < set("ABC"):
         raise ParseError("no verdict" if len(found) == 1 else "two different verdicts")
     return found.pop()

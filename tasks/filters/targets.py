@@ -22,7 +22,7 @@ LANGUAGE = "in another script than question and answer"
 _ANSWER = r"(?:answer|response|reply)"
 _CHANGE = (
     r"(?:revis(?:ion|ed|e)|chang(?:es?|ed)|correct(?:ions?|ed)|edit(?:s|ed)?|rewrit(?:ten|ing)|improve(?:ments?|d)?|"
-    r"mend(?:ed)?)"
+    r"mend(?:ed)?|to (?:correct|fix))"
 )
 _UNCHANGED = re.compile(
     rf"(?:(?:it|this) (?:does not|doesn[’']t|is not|isn[’']t)[^.!?\n]{{0,80}}[.!]\s*|no[.,]\s*)?"
@@ -41,10 +41,8 @@ _ABOUT = re.compile(
 )
 _OWN_SUBJECT = re.compile(rf"\b{_ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)
 _RULE = re.compile(r"\b(?:rule \d|rules? \(|the rules? (?:says?|tells?|above|below)|under rule)", re.IGNORECASE)
-_OPEN_END = re.compile(
-    r"(?:[,;:(\[{—–-]|\b(?:and|or|the|a|an|of|to|with|for|in|because|but|is|are))\s*$", re.IGNORECASE
-)
-_ITEM_END = re.compile(r"(?:^|\n)\s*(?:\d{1,3}[.)]|[-*+])\s*$")
+_OPEN_END = re.compile(r"(?:[,;:(\[{—–-]|\b(?:and|or|the|a|an|of|to|with|for|in|because|but|is|are))$", re.IGNORECASE)
+_ITEM_END = re.compile(r"(?:\d{1,3}[.)]|[-*+])")
 _LONG = re.compile(r"[^\W\d_]{4,}")
 _STEM = 5  # letters that two words have to share at their beginning
 _MANY = 8  # words of an answer of which at least one should come back; our choice
@@ -70,8 +68,8 @@ def broken_off(text: str) -> bool:
     end = text.rstrip()
     if end.count("```") % 2:
         return True
-    last = end.rpartition("\n")[2]
-    return bool(_ITEM_END.search(end)) or (words(last) > 1 and bool(_OPEN_END.search(end)))
+    last = end.rpartition("\n")[2].strip()
+    return bool(_ITEM_END.fullmatch(last)) or (words(last) > 1 and bool(_OPEN_END.search(last[-20:])))
 
 
 def target_fault(text: str, question: str, answer: str, *, least_share: float) -> str | None:
@@ -86,11 +84,13 @@ def target_fault(text: str, question: str, answer: str, *, least_share: float) -
         return None
     if words(text) < least_share * words(answer):
         return SHORT
+    scripts = {_script(question), _script(answer)} - {None}
+    if len(scripts) == 1 and _script(text) not in {*scripts, None}:
+        return LANGUAGE
     stems = _stems(text)
     if len(_stems(answer)) >= _MANY and len(stems) >= _MANY // 2 and not stems & (_stems(question) | _stems(answer)):
         return STRANGE
-    scripts = {_script(question), _script(answer)} - {None}
-    return LANGUAGE if len(scripts) == 1 and _script(text) not in {*scripts, None} else None
+    return None
 
 
 def _stems(text: str) -> set[str]:

@@ -14,6 +14,8 @@ from tasks.filters.targets import ABOUT, says_unchanged, speaks_of_answer, targe
 from tasks.normalise import plain_answer
 from tasks.step import ParseError, Rejected
 
+MIN_MASS = 0.1  # below it a model said something else than the options of a choice, nine times out of ten
+
 
 class MethodConfig(BaseModel):
     """A method's settings. `sampling: {temperature: 0.9}` changes that and keeps the method's other figures."""

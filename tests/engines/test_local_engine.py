@@ -183,8 +183,10 @@ def test_presence_penalty_forbids_a_second_use(tiny):
     assert len(set(shy)) == len(shy)
 
 
-def test_choose_is_the_softmax_of_summed_log_probabilities(tiny, reference):
+def test_choose_is_the_softmax_of_summed_log_probabilities_whatever_the_spelling(tiny, reference):
     import math
+
+    spelled = {"yes": ["yes", "Yes"], "no": ["no", "No"], "never ever": ["never ever", "Never ever"]}
 
     cases = [
         ("pick one:", [" A", " B", "C"]),
@@ -196,8 +198,12 @@ def test_choose_is_the_softmax_of_summed_log_probabilities(tiny, reference):
             return await asyncio.gather(*(engine.choose(prompt, options) for prompt, options in cases))
 
     for (prompt, options), found in zip(cases, asyncio.run(main()), strict=True):
-        weights = [math.exp(log_probability(reference, prompt, option)) for option in options]
+        weights = [
+            sum(math.exp(log_probability(reference, prompt, text)) for text in spelled.get(option, [option]))
+            for option in options
+        ]
         assert found == pytest.approx([weight / sum(weights) for weight in weights], rel=1e-4)
+        assert found.mass == pytest.approx(sum(weights), rel=1e-4)
         assert sum(found) == pytest.approx(1)
 
 

@@ -191,14 +191,26 @@ def test_without_a_case_there_is_no_figure() -> None:
     assert figures(asked(1), "a-")["win_rate"] is None
 
 
-@pytest.mark.parametrize("reply", ["[[A]]", "A is clear. [[A]]", "[[A]]\n", "[[A]] … so: [[A]]", "A", " A\n"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "[[A]]",
+        "A is clear. [[A]]",
+        "[[A]]\n",
+        "[[A]] … so: [[A]]",
+        "A",
+        " A\n",
+        "**A**",
+        "[A]",
+        "[[B]] has a point.\nBut: [[A]]",
+        "**[[A]]**",
+    ],
+)
 def test_verdicts_are_read(reply: str) -> None:
     assert parse(reply) == "A"
 
 
-@pytest.mark.parametrize(
-    "reply", ["", "A is better", "[A]", "[[D]]", "[[a]]", "a", "[[ A ]]", "[[A]] [[C]]", "A B", "ABC"]
-)
+@pytest.mark.parametrize("reply", ["", "A is better", "[[D]]", "[[a]]", "a", "[[A]] [[C]]", "A B", "ABC"])
 def test_nothing_else_is_a_verdict(reply: str) -> None:
     with pytest.raises(ParseError):
         parse(reply)
@@ -210,8 +222,10 @@ def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
     )
     assert len(read) > 500
     for reply, verdict in read.items():
-        marks = {mark for mark in "ABC" if f"[[{mark}]]" in reply}
-        assert marks == {verdict} or (not marks and reply.strip() == verdict)
+        marks, last = (
+            {mark for mark in "ABC" if f"[[{mark}]]" in text} for text in (reply, reply.strip().rpartition("\n")[2])
+        )
+        assert (last or marks) == {verdict} or (not marks and reply.strip().strip("[]").strip() == verdict)
 
 
 def test_helpful_and_harmless_are_judged_apart() -> None:

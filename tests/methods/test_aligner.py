@@ -18,8 +18,9 @@ def test_the_prompt_and_the_correction(ask: Callable, answered: Row) -> None:
     engine = ScriptedEngine(["Corrected answer: Once a month."])
     step = correct(Library(), Config())
     record = ask(step, [answered], engine).records[0]
-    sent = engine.calls[0].prompt[0]["content"]
-    assert sent.endswith("Question:\nHow do I water a cactus in winter?\n\nAnswer:\nEvery day.")
+    system, *_, last = engine.calls[0].prompt
+    assert system["role"] == "system"
+    assert last["content"] == "Question:\nHow do I water a cactus in winter?\n\nAnswer:\nEvery day."
     assert (record["text"], record["is_copy"]) == ("Once a month.", False)
     assert record["template_id"] == step.prompt.hash
     assert record["parents"] == ["i1", "r1"]

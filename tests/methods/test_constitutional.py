@@ -113,7 +113,7 @@ def test_the_prompts_end_in_the_row_and_share_their_beginning(
         ("assistant", "Every day."),
         ("user", "Critique request: Critique care"),
         ("assistant", "Too often."),
-        ("user", "Revision request: Revise care Reply with the complete revised answer only."),
+        ("user", "Revision request: Revise care"),
     ]
     assert asked == then[:-2]
     assert [message["role"] for message in then] == ["system", *["user", "assistant"] * (len(then) // 2 - 1), "user"]
@@ -177,7 +177,7 @@ def test_a_revision_that_is_read_otherwise_is_other_work() -> None:
 def test_a_preamble_and_nothing_else_is_asked_for_again(ask: Callable, answered: Row) -> None:
     outcome = ask(critique(Library(), Config(), 1), [answered], ScriptedEngine(["Critique:", "Too often."]))
     assert [(a["state"], a["reason"]) for a in outcome.attempts] == [
-        ("unparsed", "nothing after the preamble"), ("accepted", None),
+        ("unparsed", "nothing after the label"), ("accepted", None),
     ]  # fmt: skip
 
 
@@ -207,6 +207,12 @@ def test_worked_examples_come_first_and_one_has_nothing_to_criticise() -> None:
     turns = Library().prompt("constitutional/revision").turns
     shown = [text for _, text in turns if "{{" not in text]
     critiques = [text for (_, before), (_, text) in pairwise(turns) if before.startswith("Critique request")]
-    assert [text.partition(".")[0] for text in critiques] == ["Yes", "No problem found", "Partly", "Yes"]
+    assert [text.partition(".")[0] for text in critiques] == [
+        "Yes",
+        "No problem found",
+        "Partly",
+        "Yes",
+        "{{ critique }}",
+    ]
     at = shown.index(next(text for text in shown if text.startswith("No problem found.")))
     assert shown[at + 2].strip() == shown[at - 2].strip(), "the benign answer is revised to itself"

@@ -29,6 +29,7 @@ from tasks.methods.instances.method import (
     stands_alone,
     verdict,
 )
+from tasks.normalise import structured
 from tasks.stage import Context
 from tasks.step import ParseError, Row
 
@@ -42,11 +43,11 @@ def test_the_verdict_is_asked_after_twelve_and_nineteen_demonstrations(ask: Call
     engine = ScriptedEngine(["Yes"])
     outcome = ask(classify(Library(), Config()), [instruction], engine)
     call = engine.calls[0]
-    text = call.prompt[0]["content"]
-    assert (text.count("Classification: Yes"), text.count("Classification: No")) == (12, 19)
-    assert text.endswith("Task: How do I water a cactus in winter?\nClassification:")
+    shown = [turn["content"] for turn in call.prompt if turn["role"] == "assistant"]
+    assert (shown.count("Yes"), shown.count("No")) == (12, 19)
+    assert call.prompt[-1] == {"role": "user", "content": "Task: How do I water a cactus in winter?"}
     assert (call.sampling.temperature, call.sampling.max_tokens) == (0, 3)
-    assert call.sampling.stop == ("\n", "Task")
+    assert call.sampling.stop == ("\n",)
     assert [record["classification"] for record in outcome.records] == [True]
 
 
@@ -81,14 +82,15 @@ def test_a_classification_task_is_given_labels_first_and_another_inputs_first(as
     assert [(r["input"], r["output"], r["form"]) for r in outcome.records] == [
         ("rain", "wet", "output_first"), ("dust", "dry", "output_first")]  # fmt: skip
     first = engine.calls[0]
-    assert first.prompt[0]["content"].count("\nLabel: ") == Config().demos
+    shown = [turn["content"] for turn in first.prompt if turn["role"] == "assistant"]
+    assert [text.startswith("Label: ") for text in shown] == [True] * Config().demos
     engine = ScriptedEngine(["Example 1\nInput: rain\nOutput: It is wet."])
     outcome = ask(instances(Library(), Config(), "input_first", FREE), [instruction], engine)
     assert [(r["input"], r["output"], r["place"]) for r in outcome.records] == [("rain", "It is wet.", 1)]
     second = engine.calls[0]
     assert (first.sampling.max_tokens, second.sampling.max_tokens) == (300, 350)
     assert [(s.temperature, s.presence_penalty) for s in (first.sampling, second.sampling)] == [(0, 1.5)] * 2
-    assert second.sampling.stop == ("Example 6", "Task:")
+    assert second.sampling.stop == ("\nExample 6",)
     assert "Label:" not in second.prompt[0]["content"]
 
 
@@ -112,7 +114,20 @@ def test_no_reply_makes_a_parser_fall_or_invent(parse: Callable[[str], list[tupl
     read = outcomes(parse, replies(PIECES, 3000), ParseError)
     assert len(read) > 300
     for reply, pairs in read.items():
-        assert all(text in reply for pair in pairs for text in pair)  # type: ignore[attr-defined]
+        plain = structured(reply, ("Input", "Output", "Label"))
+        assert all(text in reply or text in plain for pair in pairs for text in pair)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "**Example 1**\n**Input:** rain\n**Output:** wet\n\n### Example 2\nInput：dust\n**Output**: dry",
+        "### Example 1\n- **Input:** rain\n- **Output:** wet\n### Example 2\n- Input: dust\n- Output: dry",
+    ],
+)
+def test_markdown_around_labels_is_no_matter(reply: str) -> None:
+    assert input_first(reply) == [("rain", "wet"), ("dust", "dry")]
+    assert output_first("**Label:** yes\n**Input:** rain") == [("rain", "yes")]
 
 
 def test_no_reply_makes_the_verdict_fall_or_invent() -> None:

@@ -58,7 +58,8 @@ def test_alpagasus_2_a_reply_without_a_score_is_counted_and_gives_none(ask: Call
 
 @pytest.mark.parametrize("score", GRID)
 @pytest.mark.parametrize("form", ["{}", "{}\nSo.", "\n {} \n\nSo.", "Score: {}", "**{}**", "Accuracy: {}/5", "{}/5.",
-                                  "Accuracy score: {}", "rating = {}", "**Score:** {} out of 5\nSo."])  # fmt: skip
+                                  "Score:\n{}", "### Score\n**{}**\nSo.", "Accuracy：{}", "Accuracy score: {}",
+                                  "rating = {}", "**Score:** {} out of 5\nSo."])  # fmt: skip
 def test_alpagasus_2_the_first_line_is_read_in_its_usual_forms(score: float, form: str) -> None:
     for written in {f"{score:g}", f"{score:.1f}"}:
         assert parse(form.format(written), "accuracy")[0] == score
@@ -68,7 +69,7 @@ def test_alpagasus_2_the_first_line_is_read_in_its_usual_forms(score: float, for
     "reply",
     ["", "\n", "five", "-1", "-4.5", "5.5", "6", "10", "4.7", "4.25", "4,5", "45", "4.5/10", "4 or 5", "4-5", "04",
      "4.50", "1**.5", "4 of the 5 facts", "4.5 because it is right", "The score is 4.5 today", "Helpfulness: 4",
-     "Confidence: 5", "[4]", "٤", "４", "½", "4½", "1e0", "nan", "Here is my rating:\n4.5", "4.5 4.5", "4 / 5 / 5"],
+     "Confidence: 5", "[4]", "٤", "½", "4½", "1e0", "nan", "Here is my rating:\n4.5", "4.5 4.5", "4 / 5 / 5"],
 )  # fmt: skip
 def test_alpagasus_2_nothing_is_made_up_from_another_first_line(reply: str) -> None:
     with pytest.raises(ParseError, match=NO_SCORE):
@@ -92,7 +93,8 @@ def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
     read = outcomes(lambda reply: parse(reply, "accuracy"), replies(pieces, 4000), ParseError)
     assert len(read) > 200
     for reply, (score, reason) in read.items():  # type: ignore[misc]
-        first = next(line for line in reply.split("\n") if line.strip())
+        first, *rest = (line for line in reply.split("\n") if line.strip())
+        first = first if re.search(r"\d", first) else rest[0]  # a label may stand on a line of its own
         said = re.findall(r"\d+(?:\.\d+)?", re.sub(r"(/|out of)[\s*_`]*5\D*$", "", first))
         assert [float(number) for number in said] == [score]
         assert score in GRID

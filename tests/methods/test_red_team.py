@@ -14,6 +14,7 @@ from tasks.filters.rouge import RougePool
 from tasks.methods.red_team import method as red_team
 from tasks.methods.red_team.method import AGAIN, CUT, KNOWN, Config, Topics
 from tasks.methods.self_instruct import method as self_instruct
+from tasks.normalise import structured
 from tasks.step import ParseError, Row
 
 TYPES = [
@@ -181,13 +182,17 @@ def test_questions_pass_the_gate_and_what_had_a_reason_keeps_it() -> None:
     assert "similarity" not in judged[1]
 
 
+def _flat(text: str) -> str:
+    return " ".join(text.replace("**", "").replace("__", "").replace("```", " ``` ").split())
+
+
 def test_no_reply_makes_the_parser_fall_or_invent() -> None:
     pieces = ("3. Who owns it?\n", "4) Why so?\n", "5. How?\n\nEnough.", "\n", "1. Anew\n", "99. Far\n")
     read = outcomes(lambda reply: red_team.answered(reply, 3, 3, False), replies(pieces, 3000), ParseError)
     assert len(read) > 200
     for reply, found in read.items():
-        flat = " ".join(reply.split())
-        assert all(0 <= place < 3 and text in flat for place, text in found)  # type: ignore[attr-defined]
+        flat = _flat(structured(reply))
+        assert all(0 <= place < 3 and _flat(text) in flat for place, text in found)  # type: ignore[attr-defined]
 
 
 def test_settings_keep_the_figures_that_are_not_given() -> None:

@@ -84,14 +84,33 @@ def test_the_prompt_numbers_its_examples_and_the_reply_is_read_from_there(librar
     row = {"request_id": "q", "topic": "tea", "exemplars": ["First task.", "Second task."], "exemplar_ids": ["m1"]}
     outcome = ask(generate(library, Config(count=2)), [row], engine)
     sent = engine.calls[0].prompt[0]["content"]
-    assert "Here are 2 examples:\n\n1. First task.\n2. Second task.\n\nNow write 2 new tasks" in sent
-    assert 'on the topic "tea". Number them from 3 to\n4, one task to a line' in sent
+    assert "Examples:\n1. First task.\n2. Second task.\n\nWrite 2 new tasks about" in sent
+    assert '"tea". Number them from 3 to 4, one task per line' in sent
     assert [record["text"] for record in outcome.records] == ["Tell me how tea came to Europe.", "Compare two teas."]
     record = outcome.records[0]
     assert record["parents"] == ["q", "m1"]
     assert (record["request_id"], record["topic"], record["origin"]) == ("q", "tea", "self_instruct")
     carried = generate(library, Config()).next_row(row, record)
     assert carried == {"instruction_id": record["id"], "instruction": record["text"], "topic": "tea"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "items"),
+    [
+        ("**9.** Write a poem.\n**10.** Name a tree.", ["Write a poem.", "Name a tree."]),
+        ("9. **Write a poem** about tea.\n10. **Name a tree.**", ["Write a poem about tea.", "Name a tree."]),
+        ("9、写一首关于茶的诗。\n10、说出一种树。", ["写一首关于茶的诗。", "说出一种树。"]),
+        ('### 9. "Write a poem."\n(10) Name a tree.', ["Write a poem.", "Name a tree."]),
+        ("9. Fix this code:\n```\nx = [1\n```\n10. Name a tree.", ["Fix this code:\n```\nx = [1\n```", "Name a tree."]),
+        (
+            "9. Sort these words:\n\nowl, ant, bee\n\n10. Name a tree.",
+            ["Sort these words:\nowl, ant, bee", "Name a tree."],
+        ),
+        ("9. Explain what **kwargs does, and 2**3.", ["Explain what **kwargs does, and 2**3."]),
+    ],
+)
+def test_items_are_read_whatever_dresses_them_and_keep_their_material(reply: str, items: list[str]) -> None:
+    assert numbered_items(reply, continues=False) == items
 
 
 def test_of_a_list_that_is_too_long_what_was_asked_for_is_read(library: Library, ask: Callable) -> None:

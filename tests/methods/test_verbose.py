@@ -24,9 +24,9 @@ def test_the_answer_is_asked_for_under_verbose_words_with_the_papers_sampling(as
     engine = ScriptedEngine([LONG])
     step = answer(Library(), Config())
     (record,) = ask(step, [instruction], engine).records
-    (turn,) = engine.calls[0].prompt
-    assert turn["content"].startswith("Answer the message below at length.")
-    assert turn["content"].endswith("Message:\nHow do I water a cactus in winter?")
+    system, turn = engine.calls[0].prompt
+    assert system["content"].startswith("Give detailed, well-structured answers.")
+    assert turn == {"role": "user", "content": "How do I water a cactus in winter?"}
     assert (record["kind"], record["text"], record["complete"], record["thought"]) == ("verbose", LONG, True, None)
     assert step.next_row(instruction, record)["verbose"] == LONG
 

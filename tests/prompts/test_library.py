@@ -115,8 +115,14 @@ def test_both_variants_of_a_prompt_load_and_ask_for_the_same(id: str) -> None:
 
 
 @pytest.mark.parametrize("id", PROMPTS)
-def test_no_prompt_has_a_system_turn(id: str) -> None:
-    assert all(role != "system" for role, _ in Library().prompt(id).turns)  # some chat templates refuse one
+def test_each_prompt_has_a_form_for_a_base_model(id: str) -> None:
+    chat = Library().prompt(id)
+    base = chat.in_form("text")
+    assert base.is_text
+    assert not chat.is_text
+    assert base.variables == chat.variables
+    assert base.turns[0][1].rstrip().endswith(f"### Assistant:\n{chat.prefill}".rstrip())
+    assert "\n### User:" in base.stop
 
 
 @pytest.mark.parametrize("id", sorted(FULL_ONLY))
@@ -146,7 +152,7 @@ def test_the_data_of_a_variant_hold_together(variant: str) -> None:
 def test_the_full_data_have_the_papers_counts() -> None:
     library = Library()
     rules, exemplars = library.rules()
-    assert (len(library.principles()), len(rules), len(exemplars)) == (16, 16, 5)
+    assert (len(library.principles()), len(rules), len(exemplars)) == (16, 16, 6)
     assert len(library.topics()) >= 20
     assert len(library.seeds()) >= 175
     requests = [text for p in library.principles() for text in (p.critique, p.revision, p.comparison)]

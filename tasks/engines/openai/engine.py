@@ -31,7 +31,7 @@ from prompts import Message
 from tasks.engines.openai import chat, option_probs
 from tasks.engines.openai.http import Busy, Failed, RequestError, Suspect, TimedOut, Unreachable, Wire
 from tasks.engines.openai.replicas import SUSPECT, Replica, Replicas
-from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling
+from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, spellings
 from tasks.engines.specs import OpenAISpec
 from tasks.engines.thoughts import split_thought
 from tasks.engines.tokenization import cut, tidy, without_system
@@ -62,6 +62,7 @@ class ServerEngine:
         self.replicas = Replicas(spec, self._question)
         self._owner: str | None = None  # whose server it is, as its list of models says; "" where that says nothing
         self._exact: bool | None = None  # whether it is a vLLM server, which gives any token's log-probability
+        self._spellings: dict[tuple[str, ...], list[tuple[int, list[int]]]] = {}
         self._mute = False  # gives no log-probabilities at all
         self._asking: asyncio.Event | None = None  # set once the question whose server it is has its answer, or failed
         self._looking, self._suspects = asyncio.Lock(), asyncio.Lock()
@@ -93,7 +94,7 @@ class ServerEngine:
             return await self._by_tokens(prompt, options)
         given = None if self._mute else await self._top(prompt)
         if given and (weights := option_probs.among_top(given, options)):
-            return Probabilities.of(weights)
+            return Probabilities.of(weights, mass=math.fsum(weights))
         drawn = await self._by_draws(prompt, options)
         self._mute = given is None  # known only now: a bad prompt is refused in both ways
         return drawn
@@ -115,22 +116,32 @@ class ServerEngine:
         longest = max(map(len, options)) + 1  # in characters, and so in tokens
         draws = [Sampling(1.0, max_tokens=longest, seed=seed) for seed in range(self._spec.choose_draws)]
         replies = await asyncio.gather(*(self.generate(prompt, sampling) for sampling in draws))
-        return Probabilities.of(option_probs.counted([reply.text for reply in replies], options), draws=len(draws))
+        counts = option_probs.counted([reply.text for reply in replies], options)
+        return Probabilities.of(counts, draws=len(draws), mass=math.fsum(counts) / len(draws))
 
     async def _by_tokens(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
-        ids, *option_ids = await asyncio.gather(
-            self._tokens(prompt), *(self._tokens(option, add_special_tokens=False) for option in options)
-        )
-        if not all(option_ids):
-            raise RequestRefused(f"one of the options {list(options)} is no token of the model; give words")
+        ids, spelled = await asyncio.gather(self._tokens(prompt), self._spelled(options))
+        option_ids = [tokens for _, tokens in spelled]
         if all(len(option) == 1 for option in option_ids):
             wanted = [option[0] for option in option_ids]
             logs = await self._send(TEXT, *option_probs.first_token(self._body(ids, {}), wanted))
         else:
             asked = (option_probs.whole_option(self._body([*ids, *option], {}), option) for option in option_ids)
             logs = await asyncio.gather(*(self._send(TEXT, *one) for one in asked))
-        top = max(logs)
-        return Probabilities.of([math.exp(log - top) for log in logs])
+        return Probabilities.of_spellings(
+            len(options), [(place, log) for (place, _), log in zip(spelled, logs, strict=True)]
+        )
+
+    async def _spelled(self, options: Sequence[str]) -> list[tuple[int, list[int]]]:
+        """The tokens of every spelling, with the place of its option; they are asked for once."""
+        if (known := self._spellings.get(tuple(options))) is None:
+            texts = spellings(options)
+            found = await asyncio.gather(*(self._tokens(text, add_special_tokens=False) for _, text in texts))
+            if not all(found[: len(options)]):
+                raise RequestRefused(f"one of the options {list(options)} is no token of the model; give words")
+            distinct = {tuple(ids): place for (place, _), ids in reversed(list(zip(texts, found, strict=True))) if ids}
+            known = self._spellings[tuple(options)] = [(place, list(ids)) for ids, place in distinct.items()]
+        return known
 
     async def _tokens(self, prompt: str | list[Message], **more: Any) -> list[int]:
         asked = self._asked(prompt)

@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tasks.engines.protocol import RequestRefused
+from tasks.engines.protocol import RequestRefused, spellings
 
+_DRESS = "*_`\"'([“‘# "  # what may stand before an option in a reply
 TOP = 20  # the most log-probabilities that servers give
 LEAST, ROUNDING = -9999.0, 0.01  # of a log-probability: the least that counts, and how much over 0 is rounding
 
@@ -39,11 +40,12 @@ def _token(value: Any) -> str:
 def among_top(given: Sequence[tuple[str, float]], options: Sequence[str]) -> list[float] | None:
     """Weights of the options among the likeliest tokens; None where these do not tell.
 
-    Tokens that differ only in blanks count as one. An option that is not there counts as 0, for it is less likely than
-    the last that is; but a token that is its beginning may be the first of several that write it.
+    Tokens that differ only in blanks, or in a capital, count as one. An option that is not there counts as 0, for it is
+    less likely than the last that is; but a token that is its beginning may be the first of several that write it.
     """
     tokens = [(token.strip(), log) for token, log in given]
-    weights = [math.fsum(math.exp(log) for token, log in tokens if token == option.strip()) for option in options]
+    spelled = [{text.strip() for place, text in spellings(options) if place == one} for one in range(len(options))]
+    weights = [math.fsum(math.exp(log) for token, log in tokens if token in texts) for texts in spelled]
     for option, weight in zip(options, weights, strict=True):
         if not weight and any(token and option.strip().startswith(token) for token, _ in tokens):
             return None
@@ -57,11 +59,12 @@ def counted(replies: Sequence[str], options: Sequence[str]) -> list[float]:
         RequestRefused: none does.
     """
     words = [option.strip() for option in options]
+    spelled = [(place, text.strip()) for place, text in spellings(options)]
     counts = [0.0] * len(words)
-    for reply in (reply.strip() for reply in replies):
-        fits = [word for word in words if reply.startswith(word) and not reply[len(word) :][:1].isalnum()]
+    for reply in (reply.strip().lstrip(_DRESS) for reply in replies):
+        fits = [one for one in spelled if reply.startswith(one[1]) and not reply[len(one[1]) :][:1].isalnum()]
         if fits:
-            counts[words.index(max(fits, key=len))] += 1
+            counts[max(fits, key=lambda one: len(one[1]))[0]] += 1
     if not any(counts):
         raise RequestRefused(
             f"the server gives no log-probabilities, and none of {len(replies)} replies begins with one of {words}; "

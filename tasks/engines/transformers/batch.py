@@ -190,7 +190,7 @@ def _stacked(parts: Sequence[tuple[Sequence[int], Any]], width: int) -> Any:
 
 
 def score(model: Any, prompts: Sequence[list[int]], options: Sequence[Sequence[list[int]]]) -> list[list[float]]:
-    """Probabilities of each prompt's options: sums of their tokens' log-probabilities, normalised over the options.
+    """Log-probabilities of each prompt's options: the sums of their tokens'.
 
     One row is read for each distinct beginning that a prompt's options share, so options of one token cost one row.
     """
@@ -215,5 +215,5 @@ def score(model: Any, prompts: Sequence[list[int]], options: Sequence[Sequence[l
         for option in opts:
             lines = logs[row_of[place, tuple(option[:-1])], -len(option) :]  # (tokens of the option, V)
             sums.append(sum(lines[number, token] for number, token in enumerate(option)))
-        found.append(torch.stack(sums).softmax(-1).tolist())
+        found.append(torch.stack(sums).tolist())
     return found

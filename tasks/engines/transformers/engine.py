@@ -25,9 +25,9 @@ from transformers.utils.logging import disable_progress_bar
 from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.identity import GGUF, locate, locate_adapter
-from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
+from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import TransformersSpec
-from tasks.engines.tokenization import check_form, check_length, encode, encode_options
+from tasks.engines.tokenization import check_form, check_length, encode, encode_spellings
 from tasks.engines.transformers.batch import Decoder, Row, score
 
 MAX_PREFILL_TOKENS = 16384  # padded prompt tokens read at once; bounds memory
@@ -44,8 +44,9 @@ class _Ask:
 @dataclass
 class _Choice:
     prompt: list[int]
-    options: list[list[int]]
-    future: Future[list[float]]
+    options: list[tuple[int, list[int]]]  # of every spelling: the place of its option, and its tokens
+    count: int
+    future: Future[Probabilities]
 
 
 class TransformersEngine:
@@ -68,7 +69,7 @@ class TransformersEngine:
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
         return await self._ask(prompt, sampling)
 
-    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
+    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
         """Probabilities of the options, each read as tokens that follow the prompt's; several tokens multiply."""
         return await self._ask(prompt, list(options))
 
@@ -142,9 +143,9 @@ class TransformersEngine:
                 check_length(len(ids), ask.wanted.max_tokens, self._context)
                 self._rows.append(Row(ids, ask.wanted, ask.future))
             else:
-                options = encode_options(self._tokenizer, ask.wanted)
-                check_length(len(ids), max(map(len, options)), self._context)
-                self._choices.append(_Choice(ids, options, ask.future))
+                options = encode_spellings(self._tokenizer, ask.wanted)
+                check_length(len(ids), max(len(tokens) for _, tokens in options), self._context)
+                self._choices.append(_Choice(ids, options, len(ask.wanted), ask.future))
         except RequestRefused as refusal:
             if ask.future.set_running_or_notify_cancel():
                 ask.future.set_exception(refusal)
@@ -166,11 +167,11 @@ class TransformersEngine:
     def _answer_choices(self) -> None:
         chosen = _nearest(self._choices, self._spec.batch_size)
         self._choices = [choice for choice in self._choices if id(choice) not in {id(one) for one in chosen}]
-        for choice, found in zip(
-            chosen, score(self._model, [c.prompt for c in chosen], [c.options for c in chosen]), strict=True
-        ):
+        tokens = [[ids for _, ids in choice.options] for choice in chosen]
+        for choice, logs in zip(chosen, score(self._model, [one.prompt for one in chosen], tokens), strict=True):
             if choice.future.set_running_or_notify_cancel():
-                choice.future.set_result(found)
+                placed = [(place, log) for (place, _), log in zip(choice.options, logs, strict=True)]
+                choice.future.set_result(Probabilities.of_spellings(choice.count, placed))
 
 
 _Asked = TypeVar("_Asked", Row, _Choice)

@@ -19,11 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from alignery.hashing import digest
 from prompts import Library, Principle
 from tasks.engines import Sampling
-from tasks.methods.base import MethodConfig
+from tasks.methods.base import MIN_MASS, MethodConfig
 from tasks.methods.constitutional.method import PRINCIPLE, draw
 from tasks.methods.respond import method as respond
 from tasks.stage import ANSWER, GENERATOR, INSTRUCTION, SOURCE, Context, Method, Stage, always, prompt_row, unchanged
@@ -45,6 +47,7 @@ class Config(MethodConfig):
     thought_first: bool = False  # paper: both ways were tried
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)  # of the two samples; T 1: paper
     thinking: Sampling = Sampling(temperature=0.0, max_tokens=512)  # of the thought; our choice
+    min_mass: float = Field(MIN_MASS, ge=0, le=1)  # of a choice: the options' probability together; our choice
 
 
 _PAIR = (
@@ -195,6 +198,8 @@ def compare(library: Library, config: Config, first: Place) -> Step:
         read=read,
         key_fields=lambda row: _drawn(principles, row, first),
         options=prompt.following("A", "B"),
+        min_mass=config.min_mass,
+        config={} if config.min_mass == MIN_MASS else {"min_mass": config.min_mass},
     )
 
 

@@ -26,6 +26,7 @@ from prompts import Library, PromptError, Seed
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.methods.base import MethodConfig
+from tasks.normalise import structured
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Row, Step
 
@@ -40,7 +41,8 @@ TWICE = "the same instance twice"
 SURPLUS = "more instances than are wanted"
 # Nothing in it backtracks (`+` after a quantifier): a long run of blanks would be read again from each of its places.
 _EXAMPLE = re.compile(
-    r"^[ \t]*+(?:\*\*)?+Example \d++(?:\*\*)?+[ \t]*+[.:]?+(?:\*\*)?+[ \t]*+$", re.MULTILINE | re.IGNORECASE
+    r"^[ \t]*+(?:#{1,6}[ \t]++)?+(?:\*\*)?+Example \d++(?:\*\*)?+[ \t]*+[.:]?+(?:\*\*)?+[ \t]*+$",
+    re.MULTILINE | re.IGNORECASE,
 )
 _INPUT = re.compile(r"^[ \t]*Input[ \t]*:", re.MULTILINE | re.IGNORECASE)
 _OUTPUT = re.compile(r"^[ \t]*Output[ \t]*:", re.MULTILINE | re.IGNORECASE)
@@ -193,7 +195,7 @@ def input_first(reply: str) -> list[_Pair]:
 
     An example without "Output:" has an empty one. Raises ParseError if no example has any.
     """
-    head, *rest = _EXAMPLE.split(reply)
+    head, *rest = _EXAMPLE.split(structured(reply, ("Input", "Output")))
     pieces = [head, *rest] if _OUTPUT.search(head) or not rest else rest
     if not any(_OUTPUT.search(piece) for piece in pieces):
         raise ParseError("no line starts with 'Output:'")
@@ -202,7 +204,7 @@ def input_first(reply: str) -> list[_Pair]:
 
 def output_first(reply: str) -> list[_Pair]:
     """Input and output of each example: "Label: …", then "Input: …". Raises ParseError if there is no label."""
-    _, *pieces = _LABEL.split(reply)
+    _, *pieces = _LABEL.split(structured(reply, ("Input", "Label", "Class label")))
     if not pieces:
         raise ParseError("no line starts with 'Label:'")
     pairs = []

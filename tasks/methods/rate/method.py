@@ -24,6 +24,7 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import TRUNCATED
 from tasks.methods.base import MethodConfig
+from tasks.normalise import half_width
 from tasks.stage import INSTRUCTION, Context, Method, Stage
 from tasks.step import ParseError, Rejected, Row, Step
 
@@ -108,7 +109,12 @@ def parse(reply: str, dimension: str) -> tuple[float, str]:
     """
     line, _, rest = reply.strip().partition("\n")
     label = rf"(?:(?:{dimension} )?(?:score|rating)|{dimension})? ?[:=]? ?"
-    found = re.fullmatch(label + _SCORE, _MARKS.sub(" ", line).strip(), re.IGNORECASE)
+    if re.fullmatch(
+        label, plain := _MARKS.sub(" ", half_width(line)).strip(" #"), re.IGNORECASE
+    ):  # it stands on the next line
+        line, _, rest = rest.lstrip().partition("\n")
+        plain = _MARKS.sub(" ", half_width(line)).strip(" #")
+    found = re.fullmatch(label + _SCORE, plain, re.IGNORECASE)
     if found is None:
         raise ParseError(NO_SCORE)
     return float(found[1]), rest.strip()

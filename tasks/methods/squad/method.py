@@ -22,7 +22,7 @@ from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.methods.aligner import method as aligner
-from tasks.methods.base import MethodConfig
+from tasks.methods.base import MIN_MASS, MethodConfig
 from tasks.stage import INSTRUCTION, Context, Method, Stage
 from tasks.step import Row, Step, probabilities
 
@@ -44,6 +44,7 @@ class Config(MethodConfig):
     fit: tuple[str, ...] = Field(("yes",), min_length=1)  # the replies that speak for an answer
     unfit: tuple[str, ...] = Field(("no",), min_length=1)
     sampling: Sampling = aligner.Config().sampling  # of corrections
+    min_mass: float = Field(MIN_MASS, ge=0, le=1)  # of a choice: the options' probability together; our choice
 
     @field_validator("members")
     @classmethod
@@ -132,6 +133,8 @@ def inspect(library: Library, config: Config, inspector: str) -> Step:
         read=read,
         next_row=next_row,
         options=prompt.following(*config.fit, *config.unfit),
+        min_mass=config.min_mass,
+        config={} if config.min_mass == MIN_MASS else {"min_mass": config.min_mass},
     )
 
 

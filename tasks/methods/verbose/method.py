@@ -35,7 +35,7 @@ STUB = "no end and too short"
 ENDLESS = "\n13. "  # paper: a list that comes so far is cut here
 SHORTEST = 128  # characters of an answer without an end; paper
 _HEADINGS = re.compile(
-    r"^[^\w\n]*+(?:see also|external links|references|further reading|bibliography|notes)[^\w\n]*+$",
+    r"^[^\w\n]*+(?:see also|external links|references|further reading|bibliography)[^\w\n]*+$",
     re.IGNORECASE | re.MULTILINE,
 )
 

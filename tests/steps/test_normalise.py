@@ -1,0 +1,97 @@
+"""The normaliser takes away form alone: what dresses an answer goes, what is content stays to the letter."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.normalise import half_width, plain_answer, structured, unquoted
+
+ANNOUNCED = [
+    "**Revised answer:** {}",
+    "Here's a revised version that avoids any encouragement of violence:\n\n{}",
+    "Here is the corrected answer: {}",
+    "I apologize for my earlier answer. Here is the revised response:\n\n{}",
+    "Sure! Here is the edited answer:\n\n{}",
+    "### Corrected Answer\n{}",
+    "Answer：{}",
+    "Correction: {}",
+    "{}\n\n(No changes were needed.)",
+    "{}\n(No corrections are necessary.)",
+    "{}\n\nNote: I removed the dangerous part.",
+    "{}\n\nThis revised answer no longer names a method.",
+    "{}\n\nI have removed the harmful advice from the answer.",
+    '"{}"',
+    "**{}**",
+    "```\n{}\n```",
+]
+KEPT = [
+    "My revised plan: wake up at six.",
+    "Critique: pros and cons of the film.",
+    "Here is a recipe for soup: boil water.",
+    "Response times: fast.",
+    "Answer\nwell.",
+    "I ate it.\n\nI removed my hat.",
+    "```python\nprint(1)\n```",
+    '"Yes" and "no"',
+    "Note: bring an umbrella.",
+    "**Bold** and **bold**",
+    "The new version of the app is out.\n\nThe new owner likes it.",
+]
+# Words of which no label, announcement or remark is made.
+plain = st.lists(
+    st.sampled_from(
+        ["rain", "tea", "owl", "seven", "walks", "home", "slowly", "because", "nobody", "asked", "12", "kg"]
+    ),
+    min_size=3,
+).map(" ".join)
+
+
+@pytest.mark.parametrize("form", ANNOUNCED)
+@given(text=plain)
+def test_what_announces_an_answer_or_follows_it_goes(form: str, text: str) -> None:
+    assert plain_answer(form.format(f"{text}.")) == f"{text}."
+
+
+@pytest.mark.parametrize("text", KEPT)
+def test_content_stays(text: str) -> None:
+    assert plain_answer(text) == text
+
+
+@given(st.text(max_size=200))
+def test_an_answer_is_never_added_to_and_never_emptied(text: str) -> None:
+    answer = plain_answer(text)
+    assert answer in text.replace("\r\n", "\n")
+    assert plain_answer(answer) == answer or len(plain_answer(answer)) < len(answer)
+
+
+@given(plain)
+def test_plain_words_are_not_touched(text: str) -> None:
+    assert plain_answer(text) == structured(text, ("Answer", "Thought")) == unquoted(text) == half_width(text) == text
+
+
+@pytest.mark.parametrize(
+    ("reply", "read"),
+    [
+        ("**Answer:** x", "Answer: x"),
+        ("### Answer\nx", "Answer: x"),
+        ("Answer：x", "Answer: x"),
+        ("**Answer**\nx", "Answer: x"),
+        ("Final answer: x", "Answer: x"),
+        ("- **Answer:** x", "Answer: x"),
+        ("Answer x", "Answer x"),
+        ("The Answer: x", "The Answer: x"),
+        ("Answers: x", "Answers: x"),
+        ("**9.** x", "9. x"),
+        ("9、x", "9. x"),
+        ("９．x", "9. x"),
+        ("(9) x", "9. x"),
+        ("### 9. x", "9. x"),
+        ("3.14 is pi", "3.14 is pi"),
+        ("10.5 km", "10.5 km"),
+        ("2024 was", "2024 was"),
+    ],
+)
+def test_labels_and_numbers_are_plain_at_the_beginning_of_a_line(reply: str, read: str) -> None:
+    assert structured(f"First.\n{reply}", ("Answer",)) == f"First.\n{read}"
