@@ -44,13 +44,15 @@ _RULE = re.compile(r"\b(?:rule \d|rules? \(|the rules? (?:says?|tells?|above|bel
 _OPEN_END = re.compile(r"(?:[,;:(\[{—–-]|\b(?:and|or|the|a|an|of|to|with|for|in|because|but|is|are))$", re.IGNORECASE)
 _ITEM_END = re.compile(r"(?:\d{1,3}[.)]|[-*+])")
 _LONG = re.compile(r"[^\W\d_]{4,}")
+_REMARK = 160  # characters of a remark in place of an answer, at the most
 _STEM = 5  # letters that two words have to share at their beginning
 _MANY = 8  # words of an answer of which at least one should come back; our choice
 
 
 def says_unchanged(text: str) -> bool:
     """Whether a reply says, in place of an answer, that nothing has to change: "No revision is needed."."""
-    return _UNCHANGED.fullmatch(text.strip().strip("()[]*_ ")) is not None
+    said = text.strip().strip("()[]*_ ")
+    return len(said) <= _REMARK and _UNCHANGED.fullmatch(said) is not None
 
 
 def speaks_of_answer(text: str, question: str) -> bool:
