@@ -47,7 +47,7 @@ def test_a_reply_that_says_that_nothing_is_wrong_is_known(text: str) -> None:
         "No problem. Take the second street on the left, walk to the mill and turn right there.",
         "The answer is 42.",
         "Water it once a month.",
-        "No changes of trains are needed if you take the express; it leaves at nine and it takes you to the very centre "
+        "No changes of trains are needed if you take the express; it leaves at nine and it takes you to the centre "
         "of the town, where you can walk to the museum, which opens at ten and closes late, and has a small café.",
     ],
 )
