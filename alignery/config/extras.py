@@ -10,6 +10,7 @@ from alignery.errors import UsageError
 
 _EXTRAS = {
     "local": ("torch", "transformers"),
+    "gguf": ("torch", "transformers", "gguf"),
     "vllm": ("vllm",),
     "train": ("torch", "transformers", "trl", "peft", "accelerate"),
 }
@@ -36,6 +37,8 @@ def _needed(preset: Preset, verb: str) -> Iterator[tuple[str, str]]:
         for alias, spec in preset.models.items():
             if spec.engine in ("transformers", "vllm"):
                 yield f"models.{alias}: engine {spec.engine}", "local" if spec.engine == "transformers" else "vllm"
+            if spec.engine == "transformers" and spec.model.endswith(".gguf"):
+                yield f"models.{alias}.model", "gguf"
             if spec.engine == "transformers" and spec.lora:
                 yield f"models.{alias}.lora", "train"
     if verb in _TRAIN and preset.retrain:

@@ -47,9 +47,10 @@ def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
         return str(path), True
     if HUB_NAME.fullmatch(model) and not os.path.isdir(model.partition("/")[0]):
         return model, False
+    fetched = "; `alignery fetch` lists small ones that it brings" if path.suffix == GGUF else ""
     raise SpecError(
         f"{where}: no model folder {excerpt(path)} (from {excerpt(Path.cwd())}); mend the path, or give "
-        "owner/name to take it from a hub"
+        f"owner/name to take it from a hub{fetched}"
     )
 
 
