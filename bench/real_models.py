@@ -53,7 +53,7 @@ def preset(model: str, engine: str, tokens: int) -> dict[str, Any]:
             "self_instruct": {"accept": 20, "max_candidates": 60, "requests_per_round": 4, "sampling": long},
             "respond": {"sampling": long},
             "self_align": {"sampling": long},
-            "constitutional": {"rounds": 1, "sampling": long},
+            "constitutional": {"rounds": 1, "sampling": long | {"temperature": 0.5}},
             "aligner": {"sampling": long},
             "verbose": {"sampling": long},
             "rate": {"sampling": short},

@@ -40,7 +40,7 @@ _REFUSAL = re.compile(
 # Chinese, Japanese, Thai, Lao, Khmer, Burmese.
 _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
-_EDGES = string.punctuation + " “”‘’"
+_MARKS = re.compile(r"[^\w\s]|_")
 _SENTENCES = re.compile(r"(?<=[.!?;:])\s+|\n+")
 _LOOP_WORDS, _LOOP_TIMES = 4, 4  # a sentence of so many words that stands so often is a loop; our choice
 _ECHO_FROM = 16  # characters; a shorter instruction may rightly come back whole
@@ -107,8 +107,8 @@ def loops(answer: str) -> bool:
 
 def echoes(answer: str, instruction: str) -> bool:
     """Whether the answer says the instruction again and nothing else."""
-    said, asked = _plain(answer), _plain(instruction).strip(_EDGES)
-    return len(asked) > _ECHO_FROM and asked in said and not said.replace(asked, "").strip(_EDGES)
+    said, asked = (" ".join(_MARKS.sub(" ", _plain(text)).split()) for text in (answer, instruction))
+    return len(asked) > _ECHO_FROM and asked in said and not said.replace(asked, "").strip()
 
 
 def _plain(text: str) -> str:

@@ -26,7 +26,8 @@ _CHANGE = (
 )
 _UNCHANGED = re.compile(
     rf"(?:(?:it|this) (?:does not|doesn[’']t|is not|isn[’']t)[^.!?\n]{{0,80}}[.!]\s*|no[.,]\s*)?"
-    rf"(?:(?:no|nothing|none)\b[^.!?\n]{{0,60}}\b(?:{_CHANGE}|problems?|issues?|mistakes?|errors?|wrong)\b[^.!?\n]{{0,60}}|"
+    rf"(?:(?:there (?:is|are|was|were) )?(?:no|nothing|none)\b[^.!?\n]{{0,60}}"
+    rf"\b(?:{_CHANGE}|problems?|issues?|mistakes?|errors?|wrong)\b[^.!?\n]{{0,60}}|"
     rf"the (?:\w+ )?{_ANSWER} (?:is|was|remains|does)\b[^.!?\n]{{0,20}}\b(?:correct|fine|good|accurate|right|unchanged|"
     rf"appropriate|acceptable|not need (?:to be )?{_CHANGE})\b[^.!?\n]{{0,60}})[.!]?"
     rf"(?:\s+(?:the|it|this|because|so|nothing|no)\b[^\n]{{0,160}})?",

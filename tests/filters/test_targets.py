@@ -33,6 +33,7 @@ ANSWER = "Water it every day, because a cactus needs plenty of moisture when the
         "No problem found. The answer is about an egg.",
         "No corrections needed.",
         "Nothing to correct.",
+        "There is no problem found. The answer is about saving water and is friendly.",
     ],
 )
 def test_a_reply_that_says_that_nothing_is_wrong_is_known(text: str) -> None:

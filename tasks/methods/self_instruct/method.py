@@ -36,6 +36,7 @@ from tasks.step import ParseError, Row, Step
 DUPLICATE = "near-duplicate: ROUGE-L"
 _BATCH = 64  # compared with the pool at once
 _NUMBER = re.compile(r"^[^\S\n]*+(\d{1,4})\s?[.)]\s+", re.MULTILINE)
+_ANSWERED = re.compile(r"(?<=[.?!])\s+(?:Answer|Output|Response):\s", re.IGNORECASE)  # the task is what stands before
 _LIMITS = ("min_words", "max_words", "blacklist", "openings", "ascii_start")
 # What a model of text alone can neither see nor do.
 _PICTURED = ("image", "images", "graph", "graphs", "picture", "pictures", "map", "maps", "draw", "plot")
@@ -233,7 +234,7 @@ def numbered(reply: str, first: int | None) -> list[tuple[int, str]]:
 def _item(piece: str) -> str:
     first, *further = re.split(r"\n[^\S\n]*\n", piece.strip(), maxsplit=1)
     task, fence, code = first.partition("```")
-    text = plain_item(" ".join(task.split()))
+    text = _ANSWERED.split(plain_item(" ".join(task.split())), maxsplit=1)[0]
     if fence:  # code keeps its lines
         return f"{text}\n{fence}{code}{''.join(further) if code.count('```') % 2 == 0 else ''}".strip()
     if text.endswith((":", "：")) and further:
