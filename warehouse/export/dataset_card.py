@@ -118,7 +118,18 @@ def manifest(
             f" AND {_MADE_IT} GROUP BY model ORDER BY model"
         ),
         "licences": dict(licences),
+        "judged": _judged(pinned),
     }
+
+
+def _judged(pinned: Lake) -> Row:
+    """Revisions that a judge compared with the first answer, and those that it found better."""
+    if not {"compared", "revised"} <= pinned.schema.views.keys():
+        return {"compared": 0, "better": 0}
+    return pinned.rows(
+        "SELECT count(*) AS compared, count(*) FILTER (c.p_a < 0.5) AS better"
+        " FROM compared c JOIN revised v ON v.id = c.b_id AND v.response_id = c.a_id"
+    )[0]
 
 
 def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, ExportedShape]) -> str:
@@ -137,6 +148,7 @@ def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, Expo
             ("step", "attempts", "accepted", "tokens out"),
             [(row["step"], row["attempts"], row["accepted"], row["tokens_out"]) for row in facts["steps"]],
         ),
+        *_agreement(facts["judged"]),
         "## Models and licences\n\n"
         + _table(
             ("model", "licence", "steps"),
@@ -150,6 +162,15 @@ def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, Expo
         *(f"### {name}\n\n{_fenced(_sample(v.sample), 'json')}" for name, v in filled.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _agreement(judged: Row) -> list[str]:
+    if not judged["compared"]:
+        return []
+    return [
+        f"A judge compared {judged['compared']} revisions with the first answer and found {judged['better']} better "
+        f"({judged['better'] / judged['compared']:.0%}); those that it found worse are not in `preferences`."
+    ]
 
 
 def _front_matter(release: Release, facts: Mapping[str, Any], filled: Mapping[str, ExportedShape]) -> str:

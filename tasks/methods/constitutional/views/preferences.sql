@@ -1,12 +1,13 @@
 -- Preferences: `prompt`, `chosen` and `rejected`, as messages: a final revision and the first answer, or a given pair.
 --
--- Only where the two differ. Of revisions once a prompt, the newest; their prompts are the half that `sft` leaves.
+-- Only where the two differ, and no judge of `compare` said that the first answer was the better one. Of revisions once a prompt, the newest; their prompts are the half that `sft` leaves.
 -- Pairs that a user brought (principle 'given') are all here, and none of their prompts is in `sft`.
 WITH pairs AS (
     SELECT
         v.prompt AS question, final_text AS better, first_text AS worse, NULL AS given,
         id, response_id, instruction_id, topic, attempt_id, run_id, created_at, snapshot_id
     FROM revised v
+    ANTI JOIN (SELECT b_id FROM compared WHERE p_a > 0.5) judged ON judged.b_id = v.id
     WHERE md5_number_lower(v.prompt) % 2 = 1
     UNION ALL BY NAME
     SELECT
