@@ -20,7 +20,7 @@ from warehouse.database.location import LakeLocation
 from warehouse.errors import LakeUsageError
 from warehouse.schema.columns import WHEN, declared, may
 from warehouse.schema.lake_schema import LakeSchema
-from warehouse.schema.tables import LEDGER, SCHEMA_VERSION, SQL_TYPES, quoted, sql_type
+from warehouse.schema.tables import SCHEMA_VERSION, SQL_TYPES, quoted, sql_type
 
 _OPTIONS = {
     "data_inlining_row_limit": "0",
@@ -43,8 +43,8 @@ def version(cursor: duckdb.DuckDBPyConnection) -> int | None:
 
 
 def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> None:
-    """Make the tables of a new lake, or run the migrations that an older one lacks, and make what methods declare
-    and the lake has not; runs under the lake's lock.
+    """Make the tables of a new lake, or run the migrations that an older one lacks, and make the tables of methods and
+    the columns that may be null which the lake has not; runs under the lake's lock.
 
     Raises:
         LakeUsageError: the lake was made by a newer version, there are rows whose catalog is gone, or a table lacks a
@@ -59,13 +59,12 @@ def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lake
         return
     check(place, found)
     for number in range(found + 1, SCHEMA_VERSION + 1):
-        # Comments come with the last one: before it there may be tables and columns that are still missing.
-        comments = schema.comments(LAKE, list(LEDGER)) if number == SCHEMA_VERSION else ()
-        _land(cursor, number, [*_statements(number), *comments])
+        _land(cursor, number, _statements(number))
     made, changed = _missing(cursor, place, schema)
-    comments = schema.comments(LAKE, list(schema.records) if found < SCHEMA_VERSION else changed)
+    # Comments come last: before there may be tables and columns that are still missing.
+    comments = schema.comments(LAKE, None if found < SCHEMA_VERSION else changed)
     if statements := [*made, *comments]:
-        _run(cursor, statements, "tables and columns of methods", {"tables": sorted(schema.records)})
+        _run(cursor, statements, "tables and columns that were missing", {"tables": sorted(schema.tables)})
 
 
 def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> None:
@@ -117,9 +116,9 @@ def define_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> None:
 
 
 def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> tuple[list[str], list[str]]:
-    """The statements that make what methods declare and the lake has not, and the tables that they change."""
+    """The statements that make what is declared and the lake has not, and the tables that they change."""
     there, made, changed = _columns(cursor), list[str](), list[str]()
-    for name, columns in schema.records.items():
+    for name, columns in schema.tables.items():
         missing = [field for field in columns if field.name not in there.get(name, ())]
         if name not in there:
             made.append(schema.create(LAKE, name))
