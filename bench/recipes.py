@@ -1,9 +1,10 @@
 """What a recipe's schedule moves, before and after: `python bench/recipes.py [--model nano/checkpoint] [--rows 256]`.
 
-Sums as conversations (engrave) and as pairs (dpo) train a model folder with all weights and with LoRA, saved in bfloat16 as
-`presets/one-gpu.yaml` has it. Before: 8 × 96 rows a step, 100 steps of warm-up, 4e-4 (engrave); 2 × 8 and 5e-7 (dpo);
-rounded to the nearest. After: the recipes' own figures. As saved: the loss a token of the answers (engrave), or the mean of
-log p(chosen) − log p(rejected) in nats (dpo), of the base model and of the new one, read from its folder.
+Sums as conversations (engrave) and as pairs (dpo) train a model folder with all weights and with LoRA, saved in
+bfloat16 as `presets/one-gpu.yaml` has it. Before: 8 × 96 rows a step, 100 steps of warm-up, 4e-4 (engrave); 2 × 8 and
+5e-7 (dpo); rounded to the nearest. After: the recipes' own figures. As saved: the loss a token of the answers
+(engrave), or the mean of log p(chosen) − log p(rejected) in nats (dpo), of the base model and of the new one, read from
+its folder.
 """
 
 from __future__ import annotations
@@ -57,7 +58,15 @@ def trained(given: argparse.Namespace, folder: Path) -> Iterator[list[object]]:
                 out = folder / f"{recipe}-{weights}-{schedule}"
                 report = train(recipe, data, given.model, out, shared | settings | {"lora": lora}, bool(settings))
                 saved = f"{base:.3f} → {as_saved(recipe, out, rows):.3f}"
-                yield [recipe, weights, schedule, *figures(report, out), changed(given.model, out), saved, report.seconds]
+                yield [
+                    recipe,
+                    weights,
+                    schedule,
+                    *figures(report, out),
+                    changed(given.model, out),
+                    saved,
+                    report.seconds,
+                ]
 
 
 def made(recipe: str, number: int) -> dict[str, Any]:
@@ -65,7 +74,9 @@ def made(recipe: str, number: int) -> dict[str, Any]:
     asked = {"role": "user", "content": f"What is {one} plus {two}?"}
     good = {"role": "assistant", "content": f"The sum of {one} and {two} is {one + two}."}
     bad = {"role": "assistant", "content": f"I do not know what {one} and {two} make."}
-    return {"messages": [asked, good]} if recipe == "engrave" else {"prompt": [asked], "chosen": [good], "rejected": [bad]}
+    return (
+        {"messages": [asked, good]} if recipe == "engrave" else {"prompt": [asked], "chosen": [good], "rejected": [bad]}
+    )
 
 
 def train(recipe: str, data: Path, model: Path, out: Path, settings: dict[str, Any], old: bool) -> Report:

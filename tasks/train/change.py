@@ -43,10 +43,9 @@ def rounded(policy: Any, base: Any, dtype: Any, seed: int) -> Change:
         old, new = before[name].detach().cpu().float(), weight.detach().cpu().float()
         if torch.equal(old, new):
             continue
-        saved = new if dtype == torch.float32 else stochastic(new, draws)
-        weight.data.copy_(saved)
+        step, saved = new - old, new if dtype == torch.float32 else stochastic(new, draws)
+        weight.data.copy_(saved)  # and with it `new`, which may be the same memory
         moved += not torch.equal(saved.to(dtype), old.to(dtype))
-        step = new - old
         along += float(((saved - old) * step).sum(dtype=torch.float64))
         way += float(step.square().sum(dtype=torch.float64))
         whole += float(old.square().sum(dtype=torch.float64))

@@ -37,7 +37,7 @@ def settled(recipe: str, config: Settings, rows: int, processes: int = 1) -> tup
     if config.gradient_accumulation is None:
         step = rows_a_step(rows, config.epochs, source.step)
         batch = max(1, min(config.batch_size, step // processes))
-        passes = math.ceil(step / batch / processes) * processes
+        passes = max(1, step // batch // processes) * processes
         config = config.model_copy(update={"batch_size": batch, "gradient_accumulation": passes})
         if step < source.step:
             few = math.ceil(math.ceil(rows / source.step) * config.epochs)
