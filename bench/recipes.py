@@ -10,6 +10,8 @@ its folder.
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -28,6 +30,8 @@ OLD: dict[str, dict[str, Any]] = {
     "engrave": {"batch_size": 8, "gradient_accumulation": 96, "warmup": 100, "learning_rate": 4e-4},
     "dpo": {"batch_size": 2, "gradient_accumulation": 8, "warmup": 0.1, "learning_rate": 5e-7},
 }
+# SELF-ALIGN's own 338 steps of 768 rows, by going over fewer rows again and again
+PAPER = {"batch_size": 64, "gradient_accumulation": 12, "warmup": 100, "learning_rate": 4e-4}
 HEAD = ("recipe", "weights", "schedule", "steps", "peak rate", "update", "loss", "changed", "as saved", "seconds")
 
 
@@ -37,6 +41,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=256)
     parser.add_argument("--epochs", type=float, help="for all; else each recipe's own")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--paper", action="store_true", help="also the paper's schedule, for engrave with LoRA")
     parser.add_argument("--only", nargs="*", default=["engrave", "dpo"])
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -54,9 +59,12 @@ def trained(given: argparse.Namespace, folder: Path) -> Iterator[list[object]]:
         data.mkdir()
         pq.write_table(pa.Table.from_pylist(rows), data / "train-00000-of-00001.parquet")
         for weights, lora in (("full", None), ("LoRA", Lora())):
-            for schedule, settings in (("before", OLD[recipe]), ("after", {})):
+            schedules: dict[str, dict[str, Any]] = {"before": OLD[recipe], "after": {}}
+            if given.paper and recipe == "engrave" and lora:
+                schedules["paper"] = PAPER | {"epochs": 338 / math.ceil(given.rows / 768)}
+            for schedule, settings in schedules.items():
                 out = folder / f"{recipe}-{weights}-{schedule}"
-                report = train(recipe, data, given.model, out, shared | settings | {"lora": lora}, bool(settings))
+                report = train(recipe, data, given.model, out, shared | settings | {"lora": lora}, schedule == "before")
                 saved = f"{base:.3f} → {as_saved(recipe, out, rows):.3f}"
                 yield [
                     recipe,
@@ -92,8 +100,6 @@ def train(recipe: str, data: Path, model: Path, out: Path, settings: dict[str, A
 
 
 def figures(report: Report, out: Path) -> list[object]:
-    import json
-
     peak = max(entry["learning_rate"] for entry in json.loads((out / "history.json").read_text()))
     losses = f"{report.loss_first:.3f} → {report.loss_last:.3f}"
     return [report.steps, f"{peak:.1e}", f"{report.update:.1e}", losses]
