@@ -23,8 +23,7 @@ from tasks.train.checkpoint_dir import (
     work_folder,
 )
 from tasks.train.config import Report, Row, Settings, TrainError, TrainingFailed
-from tasks.train.facts import within_context, without_special
-from tasks.train.lengths import cut_sentence
+from tasks.train.facts import cut_sentence, within_context, without_special
 from tasks.train.plot import loss_curve
 from tasks.train.schedule import check, settled
 
@@ -62,8 +61,7 @@ def fine_tune(
         left_out, base: for the report: rows not taken by the recipe; the base, where `model` is but a stage.
 
     Raises:
-        TrainError: model or `out` is not usable, the template cannot be trained on, no prompt is short enough, or the
-            schedule cannot train.
+        TrainError: model, `out`, template or schedule cannot be used, or no prompt is short enough.
         TrainingFailed: the loss was not finite, or the weights moved by less than `change.FLOOR`.
     """
     began = time.perf_counter()

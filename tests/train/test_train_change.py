@@ -9,7 +9,7 @@ from train_views import PAIRS, assistant, conversation, preference, question, us
 from alignery.config.preset import load
 from tasks.train.change import FLOOR, rounded, stochastic
 from tasks.train.config import TrainingFailed
-from tasks.train.lengths import cut_sentence, tokens
+from tasks.train.facts import cut_sentence, tokens
 from tasks.train.recipes import sft
 
 
