@@ -80,8 +80,7 @@ def fine_tune(
         kept, counts = _counted(recipe, trainer, length, config, given, rows, folder.is_main)
         check(recipe, config, len(kept), counts["processes"])
         trained = trainer.model.num_parameters(only_trainable=True)
-        resumed = folder.checkpoint
-        trainer.train(resume_from_checkpoint=resumed)
+        trainer.train(resume_from_checkpoint=(resumed := folder.checkpoint))
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         change = save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, model, folder, config, scores)
         report = Report(
