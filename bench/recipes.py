@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from bench.methods_figures import table
 from tasks.methods.registry import built_in
-from tasks.train.config import Lora, Report
+from tasks.train.config import Lora, Report, Row
 
 OLD: dict[str, dict[str, Any]] = {
     "engrave": {"batch_size": 8, "gradient_accumulation": 96, "warmup": 100, "learning_rate": 4e-4},
@@ -63,7 +63,7 @@ def trained(given: argparse.Namespace, folder: Path) -> Iterator[list[object]]:
                 yield [recipe, weights, schedule, *figures(report, out), changed(given.model, out), saved]
 
 
-def made(recipe: str, number: int) -> dict[str, Any]:
+def made(recipe: str, number: int) -> Row:
     one, two = 11 + number * 7 % 89, 11 + number * 13 % 83
     asked = [{"role": "user", "content": f"What is {one} plus {two}?"}]
     good, bad = f"The sum of {one} and {two} is {one + two}.", f"I do not know what {one} and {two} make."
@@ -74,10 +74,10 @@ def made(recipe: str, number: int) -> dict[str, Any]:
 
 def train(recipe: str, data: Path, model: Path, out: Path, settings: dict[str, Any], old: bool) -> Report:
     """One training; an old one without the checks that refuse it, and rounded to the nearest."""
-    changes: dict[str, Any] = {"fine_tune.FLOOR": 0.0}
+    changes: dict[str, Any] = {"fine_tune.FLOOR": 0.0, "fine_tune.LORA_FLOOR": 0.0}
     if old:
         changes |= {"schedule.check": lambda *_: None, "fine_tune.check": lambda *_: None}
-        changes["change.stochastic"] = lambda weights, _: weights.bfloat16().float()
+        changes |= {"change.stochastic": lambda weights, _: weights.bfloat16().float()}
     with ExitStack() as patched:
         for name, new in changes.items():
             patched.enter_context(patch(f"tasks.train.{name}", new))
@@ -86,8 +86,7 @@ def train(recipe: str, data: Path, model: Path, out: Path, settings: dict[str, A
 
 def figures(report: Report, out: Path) -> list[object]:
     peak = max(step["learning_rate"] for step in json.loads((out / "history.json").read_text()))
-    loss = f"{report.loss_first:.3f} → {report.loss_last:.3f}"
-    return [report.steps, f"{peak:.1e}", f"{report.update:.1e}", loss]
+    return [report.steps, f"{peak:.1e}", f"{report.update:.1e}", f"{report.loss_first:.3f} → {report.loss_last:.3f}"]
 
 
 def changed(base: Path, out: Path) -> str:
@@ -98,12 +97,12 @@ def changed(base: Path, out: Path) -> str:
     return f"{sum(count for count, _ in counts) / (sum(size for count, size in counts if count) or 1):.1%}"
 
 
-def as_saved(recipe: str, folder: Path, rows: Sequence[dict[str, Any]]) -> float:
+def as_saved(recipe: str, folder: Path, rows: list[Row]) -> float:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).float().eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).float()
 
     def said(prompt: list[Any], answer: list[Any]) -> Any:  # log probabilities of the answer's tokens
         start = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])

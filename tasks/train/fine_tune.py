@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alignery import effects
-from tasks.train.change import FLOOR
+from tasks.train.change import FLOOR, LORA_FLOOR
 from tasks.train.checkpoint_dir import (
     CHECKPOINTS,
     WorkFolder,
@@ -62,7 +62,7 @@ def fine_tune(
 
     Raises:
         TrainError: model, `out`, template or schedule cannot be used, or no prompt is short enough.
-        TrainingFailed: the loss was not finite, or the weights moved by less than `change.FLOOR`.
+        TrainingFailed: the loss was not finite, or the weights moved by less than `change`'s floor.
     """
     began = time.perf_counter()
     check_folders(model, out)
@@ -200,11 +200,12 @@ def _kept(trainer: Any, length: Callable[[Row], int], config: Settings, identica
 def _write(report: Report, history: Sequence[Row], folder: WorkFolder) -> None:
     if not folder.is_main:
         return
-    if not report.update >= FLOOR:
+    floor = LORA_FLOOR if report.config["lora"] else FLOOR
+    if not report.update >= floor:
         rate, dtype = report.config["learning_rate"], report.config["dtype"]
         raise TrainingFailed(
             f"{report.recipe}: {report.moved} of {report.tensors} tensors moved in {report.steps} steps, by "
-            f"{report.update:.1e} of their norm as saved in {dtype}, expected {FLOOR:g} or more: this would be the "
+            f"{report.update:.1e} of their norm as saved in {dtype}, expected {floor:g} or more: this would be the "
             f"base model again; raise learning_rate (it was {rate:g}) or epochs"
         )
     curve = [{name: entry[name] for name in ("step", "loss", "learning_rate")} for entry in history]

@@ -7,8 +7,8 @@ from train_cases import CASES, QUICK
 from train_views import PAIRS, assistant, conversation, preference, question, user, write_view
 
 from alignery.config.preset import load
-from tasks.train.change import FLOOR, rounded, stochastic
-from tasks.train.config import TrainingFailed
+from tasks.train.change import LORA_FLOOR, rounded, stochastic
+from tasks.train.config import Lora, TrainingFailed
 from tasks.train.facts import cut_sentence, tokens
 from tasks.train.recipes import sft
 
@@ -80,7 +80,7 @@ def test_the_preset_for_one_gpu_moves_the_weights(recipe, base, tmp_path, capsys
     assert report.steps >= 100
     rates = [entry["learning_rate"] for entry in json.loads((tmp_path / "out" / "history.json").read_text())]
     assert max(rates) == pytest.approx(report.config["learning_rate"], rel=0.02)
-    assert report.update >= 10 * FLOOR
+    assert report.update >= 10 * LORA_FLOOR
     old, new = weights(base), weights(tmp_path / "out")
     trained = [name for name in old if any(f"{letter}_proj" in name for letter in "qkvo")]
     assert report.moved == len(trained)
@@ -96,12 +96,18 @@ def test_the_report_has_the_norm_of_the_saved_difference(sft_view, base, tmp_pat
 
 
 @pytest.mark.flow
-def test_an_update_below_the_floor_fails_though_all_tensors_moved(views, words, base, tmp_path):
+@pytest.mark.parametrize(
+    ("lora", "rate", "said"),
+    [
+        (None, 1e-8, r"dpo: 15 of 20 tensors moved in 8 steps, by \d\.\de-0[67] of their .*, expected 1e-05 or more"),
+        (Lora(r=4), 5e-7, r"dpo: 8 of 20 tensors moved in 8 steps, by \d\.\de-0[5-9] of their .*, expected 0.0001 or"),
+    ],
+    ids=["whole", "lora"],
+)
+def test_an_update_below_the_floor_fails_though_tensors_moved(views, words, base, tmp_path, lora, rate, said):
     case = CASES["dpo"]
-    with pytest.raises(
-        TrainingFailed, match=r"dpo: 20 of 20 tensors moved in 8 steps, by \d\.\de-0[5-7] of their norm"
-    ):
-        case.train(views, base, tmp_path / "out", case.config(words, learning_rate=1e-7))
+    with pytest.raises(TrainingFailed, match=said):
+        case.train(views, base, tmp_path / "out", case.config(words, learning_rate=rate, lora=lora))
     assert not (tmp_path / "out").exists()
 
 
