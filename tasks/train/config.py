@@ -54,11 +54,13 @@ class Source:
         step: rows of an optimiser step, at most; `schedule` says when it is fewer.
         rate: learning rate of all weights.
         lora_rate: learning rate of an adapter.
+        steps: that a training has at least, where its rows allow; 100 is our choice.
     """
 
     step: int
     rate: float
     lora_rate: float
+    steps: int = 100
 
 
 class Settings(Strict):
@@ -72,7 +74,7 @@ class Settings(Strict):
     learning_rate: float | None = Field(None, gt=0)  # none: the source's, which under LoRA is another
     batch_size: int = Field(ge=1)  # rows a forward pass; at most, where gradient_accumulation is left out
     # Forward passes a step, those of all processes together; none: as many as the source's rows a step or, where these
-    # would make fewer than 100 steps, as leave 100.
+    # would make too few steps, as leave enough.
     gradient_accumulation: int | None = Field(None, ge=1)
     max_length: int = Field(ge=8)  # tokens, prompt and answer together; longer rows are cut at the end
     scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"]

@@ -3,8 +3,8 @@
 A source's batch and warm-up belong to its own number of rows: SELF-ALIGN's 768 rows a step and 100 steps of warm-up
 make 337 steps of its 258,878 rows, but 5 of 3,150, all of them within the warm-up.
 Departures, for all recipes:
-1. A step has the source's rows where these make 100 steps or more, else the largest power of two that does; settings
-   that give `gradient_accumulation` are taken as they are.
+1. A step has the source's rows where these make 100 steps or more (`engrave`: 240), else the largest power of two that
+   does; settings that give `gradient_accumulation` are taken as they are.
 2. The learning rate is not lowered with the batch. Adam moves a weight by about the rate in each step, whatever the
    batch, so the steps and the rate make the way; the square-root rule (arXiv 2205.10287) would keep the noise of the
    source's batch and lose most of the way.
@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import math
 
-from tasks.train.config import Settings, TrainError
+from tasks.train.config import Settings, Source, TrainError
 
-STEPS = 100  # that a training has at least, where its rows allow; our choice, of the size of SELF-ALIGN's 337
 FEWEST = 10  # steps that passes added up to one step must leave; our choice
 
 
@@ -35,7 +34,7 @@ def settled(recipe: str, config: Settings, rows: int, processes: int = 1) -> tup
     rate = config.learning_rate or (source.lora_rate if config.lora else source.rate)
     config, told = config.model_copy(update={"learning_rate": rate}), None
     if config.gradient_accumulation is None:
-        step = rows_a_step(rows, config.epochs, source.step)
+        step = rows_a_step(rows, config.epochs, source)
         batch = max(1, min(config.batch_size, step // processes))
         passes = max(1, step // batch // processes) * processes
         config = config.model_copy(update={"batch_size": batch, "gradient_accumulation": passes})
@@ -50,10 +49,10 @@ def settled(recipe: str, config: Settings, rows: int, processes: int = 1) -> tup
     return config, told
 
 
-def rows_a_step(rows: int, epochs: float, source: int) -> int:
-    """The source's rows a step, or the largest power of two below it that makes at least `STEPS` steps (1 at least)."""
-    step = source
-    while step > 1 and math.ceil(rows / step) * epochs < STEPS:
+def rows_a_step(rows: int, epochs: float, source: Source) -> int:
+    """The source's rows a step, or the largest power of two below it that makes as many steps as it asks for."""
+    step = source.step
+    while step > 1 and math.ceil(rows / step) * epochs < source.steps:
         step = 1 << (step - 1).bit_length() - 1
     return step
 

@@ -7,7 +7,7 @@ from train_cases import ALL
 
 from alignery.config.preset import load
 from tasks.methods.registry import built_in
-from tasks.train.config import Lora, TrainError
+from tasks.train.config import Lora, Source, TrainError
 from tasks.train.recipes import dpo, engrave, sft
 from tasks.train.schedule import rows_a_step, settled, steps, warm_up
 
@@ -40,14 +40,13 @@ def test_the_preset_for_one_gpu_trains_on_few_rows_and_on_many(rows):
 
 
 @pytest.mark.parametrize("rows", [700, 3150])
-def test_engraving_few_rows_goes_half_the_papers_way_or_further(rows):
+def test_engraving_few_rows_goes_about_the_papers_way(rows):
     """The way is the sum of the learning rates: about as far as Adam can move a weight."""
     paper = engrave.Config(batch_size=8, gradient_accumulation=96, warmup=100, learning_rate=4e-4)
-    (given,) = [load("one-gpu").retrain.given()["engrave"]]
-    ours, _ = settled("engrave", given, rows)
+    ours, _ = settled("engrave", load("one-gpu").retrain.given()["engrave"], rows)
     whole = sum(rates(paper, steps(paper, 258_878)))
     assert steps(paper, 258_878) == 338
-    assert 0.5 * whole <= sum(rates(ours, steps(ours, rows))) <= 1.5 * whole
+    assert 0.7 * whole <= sum(rates(ours, steps(ours, rows))) <= 1.4 * whole
     assert sum(rates(paper, steps(paper, rows))) < 0.001 * whole
 
 
@@ -59,29 +58,30 @@ def test_many_rows_have_the_sources_step_and_nothing_is_said():
 
 def test_fewer_rows_have_a_smaller_step_and_it_is_said():
     config, told = settled("engrave", engrave.Config(), 3150)
-    assert (config.batch_size, config.gradient_accumulation, steps(config, 3150)) == (8, 2, 197)
+    assert (config.batch_size, config.gradient_accumulation, steps(config, 3150)) == (8, 1, 394)
     assert told == (
         "engrave: got 3150 rows, of which its source's 768 a step would make 5 steps: "
-        "a step has 16 rows, which makes 197"
+        "a step has 8 rows, which makes 394"
     )
     assert settled("engrave", engrave.Config(), 50)[0].batch_size == 1
 
 
-def test_a_step_is_the_largest_power_of_two_that_leaves_a_hundred():
-    for source in (16, 32, 64, 768):
+def test_a_step_is_the_largest_power_of_two_that_leaves_enough_steps():
+    for source in (Source(step, 1e-5, 1e-4, least) for step in (16, 32, 64, 768) for least in (100, 240)):
         for rows in (1, 50, 99, 100, 101, 1000, 6400, 100_000):
             for epochs in (0.5, 1, 3):
                 step = rows_a_step(rows, epochs, source)
-                enough = [2**power for power in range(10) if math.ceil(rows / 2**power) * epochs >= 100]
-                smaller = max((one for one in enough if one <= source), default=1)
-                assert step == (source if math.ceil(rows / source) * epochs >= 100 else smaller)
+                enough = [2**power for power in range(10) if math.ceil(rows / 2**power) * epochs >= source.steps]
+                smaller = max((one for one in enough if one <= source.step), default=1)
+                whole = math.ceil(rows / source.step) * epochs >= source.steps
+                assert step == (source.step if whole else smaller)
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 8])
 def test_a_step_is_shared_evenly(processes):
     config, _ = settled("engrave", engrave.Config(), 3150, processes)
     assert config.gradient_accumulation % processes == 0
-    assert 12 <= config.batch_size * config.gradient_accumulation <= 16
+    assert 6 <= config.batch_size * config.gradient_accumulation <= 8
     assert steps(config, 3150, processes) >= 100
 
 
