@@ -164,7 +164,8 @@ def test_a_training_ends_with_the_process_that_started_it(views, words, base, tm
 
 def test_passes_that_cannot_be_shared_evenly_are_refused(views, words, base, tmp_path):
     case = CASES["engrave"]
-    line = arguments(case, views, base, tmp_path / "out", case.config(words, processes=2, gradient_accumulation=3))
+    config = case.config(words, processes=2, gradient_accumulation=3, epochs=8.0)
+    line = arguments(case, views, base, tmp_path / "out", config)
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "gradient_accumulation: got 3, expected a multiple of the 2 processes" in done.stderr
