@@ -52,7 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if os.environ.get("RANK", "0") == "0":
         print(
             f"{report.recipe}: {report.rows} rows, {report.steps} steps, loss {report.loss_first:.3g} → "
-            f"{report.loss_last:.3g}, {report.seconds:.0f} s → {given.out}"
+            f"{report.loss_last:.3g}, weights moved by {report.update:.2g} of their norm, {report.seconds:.0f} s "
+            f"→ {given.out}"
         )
     return 0
 

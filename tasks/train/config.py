@@ -4,7 +4,10 @@ Departures from the recipes' sources (a recipe's own stand in its module):
 1. AdamW for all (TRL's default), where the DPO paper and the handbook's DPO take RMSprop.
 2. Trained weights are float32 whatever `dtype` says (mixed precision): at 5e-7 a step is lost in bfloat16's rounding.
 3. A step is `batch_size` × `gradient_accumulation` rows, however many processes share them: the sources' figures are
-   per GPU, so that theirs change with the machine.
+   per GPU, so that theirs change with the machine. `schedule` says what a step is where the settings do not.
+4. A learning rate for an adapter is another than one for all weights, ten times as high or more: B begins at zero, and
+   only the product of two small matrices moves a weight.
+5. Lengths hold what the methods' own `max_tokens` allow to be generated; a batch is padded to its longest row only.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,16 +46,36 @@ class Lora(Strict):
     four_bit: bool = False  # QLoRA: the frozen base in 4 bits, by bitsandbytes, on CUDA only; Dromedary-2, SALMON
 
 
+@dataclass(frozen=True)
+class Source:
+    """Figures of a recipe's source, taken where the settings say nothing.
+
+    Args:
+        step: rows of an optimiser step, at most; `schedule` says when it is fewer.
+        rate: learning rate of all weights.
+        lora_rate: learning rate of an adapter.
+        steps: that a training has at least, where its rows allow; 100 is our choice.
+    """
+
+    step: int
+    rate: float
+    lora_rate: float
+    steps: int = 100
+
+
 class Settings(Strict):
     """What every recipe can be told; a recipe's `Config` gives the missing defaults."""
 
     model_config = ConfigDict(allow_inf_nan=False)
+    source: ClassVar[Source] = Source(step=32, rate=2e-5, lora_rate=2e-4)  # as of recipes/sft.py
 
     view: str  # of the lake, whose rows it reads; a shape of its export
     epochs: float = Field(gt=0)
-    learning_rate: float = Field(gt=0)
-    batch_size: int = Field(ge=1)  # rows a forward pass
-    gradient_accumulation: int = Field(ge=1)  # forward passes a step, those of all processes together
+    learning_rate: float | None = Field(None, gt=0)  # none: the source's, which under LoRA is another
+    batch_size: int = Field(ge=1)  # rows a forward pass; at most, where gradient_accumulation is left out
+    # Forward passes a step, those of all processes together; none: as many as the source's rows a step or, where these
+    # would make too few steps, as leave enough.
+    gradient_accumulation: int | None = Field(None, ge=1)
     max_length: int = Field(ge=8)  # tokens, prompt and answer together; longer rows are cut at the end
     scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"]
     warmup: float = Field(0.1, ge=0)  # steps, or, below 1, a share of all; handbook: 0.1 for both
@@ -84,6 +107,7 @@ class Report(Strict):
     trained_parameters: int
     moved: int  # of the model's tensors, as saved, how many differ from the base model's
     tensors: int
+    update: float  # ‖saved − base‖ / ‖base‖ over the trained tensors, along the way that the training went
     processes: int
     resumed_at: int  # the step it went on from after a kill; 0: none
     seconds: float  # of the process that finished it, from reading the model to the saved folder, imports included

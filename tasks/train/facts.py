@@ -11,6 +11,8 @@ from tasks.train.config import Lora, Row, Settings, TrainError
 
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 _OFFER = 12  # names of layers in a message
+_CUT = 0.05  # share of rows that are cut or left out for their length, above which it is said; our choice
+_HELD = 0.99  # of the rows, which the length that is then named would hold
 
 
 def check_files(folder: Path) -> None:
@@ -198,3 +200,28 @@ def _texts(name: str, value: Any) -> list[str]:
     if isinstance(value, str):
         return [] if name == "prompt" else [value]
     return [message["content"] for message in value or ()]
+
+
+def cut_sentence(recipe: str, rows: Sequence[Row], tokenizer: Any, cut: int, max_length: int) -> str | None:
+    """A sentence for the user where more than `_CUT` of the rows are longer than max_length, else None.
+
+    Args:
+        rows: the trainer's own columns, whole.
+        cut: how many of them it cut, or left out for their length.
+    """
+    if cut <= _CUT * len(rows):
+        return None
+    counts = sorted(tokens(row, tokenizer) for row in rows)
+    enough = counts[min(len(counts) - 1, int(_HELD * len(counts)))] + 1  # a row of max_length counts as cut
+    return (
+        f"{recipe}: max_length: {cut / len(rows):.0%} of {len(rows)} rows reach {max_length} tokens, and lose their "
+        f"end or are left out; {enough} would hold {_HELD:.0%}"
+    )
+
+
+def tokens(row: Row, tokenizer: Any) -> int:
+    """Of the prompt with the longest of its answers."""
+    prompt, answers = row["prompt"], [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+    if isinstance(prompt, str):
+        return max(len(tokenizer(prompt + answer + tokenizer.eos_token)["input_ids"]) for answer in answers)
+    return max(len(tokenizer.apply_chat_template(prompt + answer, return_dict=True)["input_ids"]) for answer in answers)

@@ -6,11 +6,13 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from alignery import effects
+from tasks.train.change import FLOOR, LORA_FLOOR
 from tasks.train.checkpoint_dir import (
     CHECKPOINTS,
     WorkFolder,
@@ -21,8 +23,9 @@ from tasks.train.checkpoint_dir import (
     work_folder,
 )
 from tasks.train.config import Report, Row, Settings, TrainError, TrainingFailed
-from tasks.train.facts import within_context, without_special
+from tasks.train.facts import cut_sentence, within_context, without_special
 from tasks.train.plot import loss_curve
+from tasks.train.schedule import check, settled
 
 Build = Callable[[dict[str, Any], dict[str, Any]], Any]  # (the trainer's keywords, its arguments') → a TRL trainer
 
@@ -58,35 +61,35 @@ def fine_tune(
         left_out, base: for the report: rows not taken by the recipe; the base, where `model` is but a stage.
 
     Raises:
-        TrainError: model or `out` is not usable, the template cannot be trained on, or no prompt is short enough.
-        TrainingFailed: the loss was not finite, or no weight moved.
+        TrainError: model, `out`, template or schedule cannot be used, or no prompt is short enough.
+        TrainingFailed: the loss was not finite, or the weights moved by less than `change`'s floor.
     """
     began = time.perf_counter()
     check_folders(model, out)
     quiet(config.threads)
-    from tasks.train.model import check_template, load, marks, save
+    from tasks.train.model import check_template, load, save
 
+    config = _settled(recipe, config, len(rows))
     job = job_of(recipe, rows, model, config)
     policy, tokenizer = load(model, config, scores)
     config, given, rows = within_context(policy, config), rows, _plain(rows, tokenizer)
     check_template(model, policy, tokenizer, rows[0])
-    before = marks(policy, config)
     with work_folder(out, job) as folder:
         trainer = build(_shared(recipe, tokenizer, rows, policy, config, scores), _arguments(folder.path, config))
+        _in_float32(trainer.model)
         kept, counts = _counted(recipe, trainer, length, config, given, rows, folder.is_main)
+        check(recipe, config, len(kept), counts["processes"])
         trained = trainer.model.num_parameters(only_trainable=True)
-        resumed = folder.checkpoint
-        trainer.train(resume_from_checkpoint=resumed)
+        trainer.train(resume_from_checkpoint=(resumed := folder.checkpoint))
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
-        moved = save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, model, folder, config, before)
+        change = save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, model, folder, config, scores)
         report = Report(
             recipe=recipe,
             base_model=str(base or model),
             **counts,
             dropped=len(given) - len(kept) + left_out,
             trained_parameters=trained,
-            moved=len(moved),
-            tensors=len(before),
+            **asdict(change),
             resumed_at=int(resumed.rpartition("-")[2]) if resumed else 0,
             seconds=round(time.perf_counter() - began, 2),
             **_read(kept, config),
@@ -96,13 +99,28 @@ def fine_tune(
     return report
 
 
+def _settled(recipe: str, config: Settings, rows: int) -> Settings:
+    state = processes_state()
+    config, told = settled(recipe, config, rows, state.num_processes)
+    if told and state.is_main_process:
+        print(told, flush=True)
+    return config
+
+
+def _in_float32(policy: Any) -> None:
+    """TRL makes an adapter on 4 bits bfloat16, in which small steps are lost."""
+    for weight in policy.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
+
+
 def _read(kept: Sequence[int], config: Settings) -> Row:
     """What a report says of the settings, the rows of these lengths, and the libraries."""
     return {
         "config": config.model_dump(mode="json"),
         "seed": config.seed,
         "rows": len(kept),
-        "truncated": sum(tokens >= config.max_length for tokens in kept),
+        "truncated": _truncated(kept, config),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
     }
 
@@ -121,8 +139,15 @@ def _counted(
     kept = _kept(trainer, length, config, identical)
     if is_main:
         _tell(recipe, len(given), special, identical, config)
+        cut = len(rows) - identical - len(kept) + _truncated(kept, config)
+        if told := cut_sentence(recipe, rows, trainer.processing_class, cut, config.max_length):
+            print(told, flush=True)
     processes = trainer.accelerator.num_processes
     return kept, {"identical": identical, "special": special, "processes": processes}
+
+
+def _truncated(kept: Sequence[int], config: Settings) -> int:
+    return sum(tokens >= config.max_length for tokens in kept)
 
 
 def _plain(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
@@ -175,10 +200,13 @@ def _kept(trainer: Any, length: Callable[[Row], int], config: Settings, identica
 def _write(report: Report, history: Sequence[Row], folder: WorkFolder) -> None:
     if not folder.is_main:
         return
-    if not report.moved:
+    floor = LORA_FLOOR if report.config["lora"] else FLOOR
+    if not report.update >= floor:
+        rate, dtype = report.config["learning_rate"], report.config["dtype"]
         raise TrainingFailed(
-            f"{report.recipe}: none of {report.tensors} tensors moved in {report.steps} steps (as saved, in "
-            f"{report.config['dtype']}), so that this would be the base model again; raise learning_rate or epochs"
+            f"{report.recipe}: {report.moved} of {report.tensors} tensors moved in {report.steps} steps, by "
+            f"{report.update:.1e} of their norm as saved in {dtype}, expected {floor:g} or more: this would be the "
+            f"base model again; raise learning_rate (it was {rate:g}) or epochs"
         )
     curve = [{name: entry[name] for name in ("step", "loss", "learning_rate")} for entry in history]
     picture = loss_curve(report.recipe, [entry["loss"] for entry in curve])
@@ -253,9 +281,10 @@ def _arguments(folder: Path, config: Settings) -> dict[str, Any]:
     import torch
 
     processes = processes_state().num_processes
-    if config.gradient_accumulation % processes:
+    passes = config.gradient_accumulation or processes
+    if passes % processes:
         raise TrainError(
-            f"gradient_accumulation: got {config.gradient_accumulation}, expected a multiple of the {processes} "
+            f"gradient_accumulation: got {passes}, expected a multiple of the {processes} "
             "processes that share a step's forward passes; change it, or set processes"
         )
     return {
@@ -263,7 +292,7 @@ def _arguments(folder: Path, config: Settings) -> dict[str, Any]:
         "num_train_epochs": config.epochs,
         "learning_rate": config.learning_rate,
         "per_device_train_batch_size": config.batch_size,
-        "gradient_accumulation_steps": config.gradient_accumulation // processes,
+        "gradient_accumulation_steps": passes // processes,
         "max_length": config.max_length,
         "lr_scheduler_type": config.scheduler,
         "warmup_steps": config.warmup,  # below 1 it is a share

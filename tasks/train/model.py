@@ -7,11 +7,10 @@ from typing import Any
 
 from alignery import effects
 from alignery.untrusted import excerpt
+from tasks.train.change import Change, rounded
 from tasks.train.checkpoint_dir import WorkFolder, processes_state
 from tasks.train.config import Lora, Row, Settings, TrainError
 from tasks.train.facts import check_tokenizer, lora_targets, mend_generation
-
-Marks = dict[str, tuple[float, float]]
 
 
 def load(folder: Path, config: Settings, scores: bool = False) -> tuple[Any, Any]:
@@ -140,47 +139,37 @@ def adapter(policy: Any, lora: Lora | None, scores: bool = False) -> Any:
     )
 
 
-def marks(policy: Any, config: Settings) -> Marks:
-    """By tensor, two sums over its values as they are saved: what has other marks has moved."""
-    dtype = _dtype(config, True)
-    return {
-        name: (value.sum().item(), value.square().sum().item())
-        for name, weight in policy.named_parameters()
-        for value in [weight.detach().to(dtype).double()]
-    }
-
-
-def save(policy: Any, tokenizer: Any, base: Path, place: WorkFolder, config: Settings, before: Marks) -> list[str]:
-    """Weights and tokenizer; an adapter is kept in `adapter/` and merged, so that any engine loads the folder.
+def save(policy: Any, tokenizer: Any, base: Path, place: WorkFolder, config: Settings, scores: bool = False) -> Change:
+    """Weights and tokenizer; an adapter is kept in `adapter/` and merged, in float32, so that any engine loads it.
 
     Args:
         base: the folder that the training started from.
-        before: the marks that the model had then.
 
     Returns:
-        The tensors that moved; of several processes, only the main one saves and knows.
+        How the weights changed; of several processes, only the main one saves and knows.
     """
     if not place.is_main:
-        return []
-    folder = place.path
+        return Change()
+    folder, dtype = place.path, _dtype(config, True)
     if config.lora:
         with effects.MODEL_WRITE:
             policy.save_pretrained(folder / "adapter")
         if config.lora.four_bit:  # merged into the base as it was, not into what 4 bits left of it
-            policy, before = _upon_the_whole(base, folder / "adapter", policy, config)
-        policy = policy.merge_and_unload()
+            policy = _upon_the_whole(base, folder / "adapter", policy, config, scores)
+        policy = policy.cpu().float().merge_and_unload()
     policy.config.use_cache = True  # trainers turn it off, and generation without it is slow
-    policy = policy.to(_dtype(config, True))
+    change = rounded(policy, _weights(base, scores, config.seed, dtype=_dtype(config, config.lora)), dtype, config.seed)
+    policy = policy.to(dtype)
     with effects.MODEL_WRITE:
         policy.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-    return [name for name, mark in marks(policy, config).items() if before[name] != mark]
+    return change
 
 
-def _upon_the_whole(base: Path, adapter: Path, policy: Any, config: Settings) -> tuple[Any, Marks]:
-    from peft import PeftModel, TaskType
+def _upon_the_whole(base: Path, adapter: Path, policy: Any, config: Settings, scores: bool) -> Any:
+    from peft import PeftModel
 
-    scores = policy.active_peft_config.task_type == TaskType.SEQ_CLS
-    whole = _weights(base, scores, config.seed, dtype=_dtype(config, True))
-    before = marks(whole, config)
-    return PeftModel.from_pretrained(whole, adapter), before
+    whole = _weights(base, scores, config.seed, dtype=_dtype(config, True)).float()
+    mend_generation(whole)
+    whole.config.pad_token_id = policy.config.pad_token_id  # by which a reward finds its answer's end
+    return PeftModel.from_pretrained(whole, adapter)

@@ -9,12 +9,13 @@ from pydantic import ValidationError
 
 from tasks.train.__main__ import main
 from tasks.train.fine_tune import summary
-from tasks.train.recipes import dpo, sft
+from tasks.train.recipes import dpo, engrave, sft
 
 
 def test_defaults_are_the_sources_figures():
-    assert (sft.Config().learning_rate, sft.Config().epochs, sft.Config().max_length) == (2e-5, 1, 2048)
-    assert (dpo.Config().learning_rate, dpo.Config().epochs, dpo.Config().beta) == (5e-7, 3, 0.1)
+    assert (sft.Config.source.rate, sft.Config().epochs, sft.Config().max_length) == (2e-5, 1, 2048)
+    assert (dpo.Config.source.rate, dpo.Config().epochs, dpo.Config().beta) == (5e-7, 3, 0.1)
+    assert (engrave.Config.source.step, engrave.Config.source.lora_rate, engrave.Config().epochs) == (768, 4e-4, 1)
 
 
 @pytest.mark.parametrize(

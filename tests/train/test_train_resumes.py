@@ -107,17 +107,17 @@ def test_a_checkpoint_that_was_not_written_to_its_end_is_not_taken(views, words,
 
 def test_two_processes_make_the_weights_of_one(views, words, base, tmp_path):
     case = CASES["engrave"]
-    shared = {"gradient_accumulation": 2, "epochs": 4.0}
+    shared = {"gradient_accumulation": 2, "epochs": 6.0}
     config = case.config(words, processes=2, **shared)
     done = subprocess.run(
         arguments(case, views, base, tmp_path / "two", config), capture_output=True, text=True, check=True
     )
     assert [line.split(" loss ")[0] for line in done.stdout.splitlines()][:-1] == [
-        "engrave step 1/8",
-        "engrave step 8/8",
+        "engrave step 1/12",
+        "engrave step 12/12",
     ]
     report = json.loads((tmp_path / "two" / "report.json").read_text())
-    assert (report["processes"], report["steps"], report["rows"]) == (2, 8, 32)
+    assert (report["processes"], report["steps"], report["rows"]) == (2, 12, 32)
     case.train(views, base, tmp_path / "one", case.config(words, **shared))
     import torch
     from safetensors.torch import load_file
@@ -164,7 +164,8 @@ def test_a_training_ends_with_the_process_that_started_it(views, words, base, tm
 
 def test_passes_that_cannot_be_shared_evenly_are_refused(views, words, base, tmp_path):
     case = CASES["engrave"]
-    line = arguments(case, views, base, tmp_path / "out", case.config(words, processes=2, gradient_accumulation=3))
+    config = case.config(words, processes=2, gradient_accumulation=3, epochs=8.0)
+    line = arguments(case, views, base, tmp_path / "out", config)
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "gradient_accumulation: got 3, expected a multiple of the 2 processes" in done.stderr

@@ -29,6 +29,6 @@ def train(data: Path, model: Path | str, out: Path, config: Settings) -> Report:
 
     Raises:
         TrainError: data, model or `out` cannot be used.
-        TrainingFailed: the loss was not finite, or no weight moved.
+        TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
     return sft.train(data, model, out, config, "verbose")
