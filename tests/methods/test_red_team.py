@@ -145,7 +145,7 @@ def test_questions_carry_their_type_topic_and_origin(ask: Callable) -> None:
     assert shown == {"role": "assistant", "content": "1. Why are there tides?\n2. Why are there tides?"}
     assert "3. law / Topic 0\n4. law / Topic 1\n" in asked_now["content"]
     assert all(f"- {type.name}: such a question {type.hint}." in sent for type in Library().question_types())
-    assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (1.0, 0.95, 384)
+    assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (1.0, 0.95, 1024)
     assert step.next_row(question_row(2), outcome.records[0])["topic"] == "Topic 0"
 
 
@@ -155,6 +155,15 @@ def test_a_list_that_begins_anew_is_no_answer_to_any_hint(ask: Callable) -> None
     assert [attempt["reason"] for attempt in outcome.attempts] == [
         "the list does not go on from the examples", "no question has the number of a hint", None]  # fmt: skip
     assert [record["topic"] for record in outcome.records] == ["Topic 0"]
+
+
+def test_a_list_that_begins_anew_with_one_question_for_each_hint_is_read(ask: Callable) -> None:
+    engine = ScriptedEngine(["**1.** Who inherits a boat?\n**2.** Who pays for a wreck?"])
+    outcome = ask(red_team.questions(Library(), Config(), GATE), [question_row(2)], engine)
+    assert [(record["topic"], record["text"]) for record in outcome.records] == [
+        ("Topic 0", "Who inherits a boat?"),
+        ("Topic 1", "Who pays for a wreck?"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -198,6 +207,6 @@ def test_no_reply_makes_the_parser_fall_or_invent() -> None:
 def test_settings_keep_the_figures_that_are_not_given() -> None:
     config = Config.model_validate({"topics": {"sampling": {"max_tokens": 64}}, "sampling": {"temperature": 0.5}})
     assert config.topics.sampling == Sampling(temperature=1.0, top_p=0.98, max_tokens=64)
-    assert config.sampling == Sampling(temperature=0.5, top_p=0.95, max_tokens=384)
+    assert config.sampling == Sampling(temperature=0.5, top_p=0.95, max_tokens=1024)
     with pytest.raises(ValueError, match="round"):
         Config.model_validate({"topics": {"round": 3}})

@@ -57,8 +57,8 @@ class Config(MethodConfig):
     """Settings of topics and questions; "paper" is arXiv 2305.03047 with its code."""
 
     topics: Topics = Topics()
-    # paper: T 1, top_p 0.95, 384 tokens
-    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=384)
+    # paper: T 1, top_p 0.95, 384 tokens; ours 1,024, for 20 questions need more
+    sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=1024)
     count: int = Field(20, ge=1)  # hints of a request, each for one question; paper: 20
     seed_exemplars: int = Field(5, ge=1)  # paper: 5, and one more for each new one that is not there yet (ours)
     new_exemplars: int = Field(5, ge=0)  # paper: 5
@@ -221,11 +221,16 @@ def questions(library: Library, config: Config, gate: self_instruct.Config) -> S
 def answered(reply: str, first: int, hints: int, continues: bool) -> list[tuple[int, str]]:
     """Place of the hint (from 0) and text of each question; the first hint has the number `first`.
 
+    A list may begin anew at 1, if it has one question for each hint.
+
     Raises:
-        ParseError: no list, or one that begins anew, so that it cannot be told which hint a question belongs to.
+        ParseError: no list, or another one that begins anew, for it cannot be told to which hint a question belongs.
     """
     items = numbered(reply, first if continues else None)
-    if items[0][0] < first:
+    numbers = [number for number, _ in items]
+    if numbers == list(range(1, hints + 1)) and first > 1:
+        items = [(number + first - 1, text) for number, text in items]
+    elif numbers[0] < first:
         raise ParseError("the list does not go on from the examples")
     found = [(number - first, text) for number, text in items if 0 <= number - first < hints]
     if not found:
