@@ -98,7 +98,9 @@ def samples(lake: alignery.OpenLake, place: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+")
-    parser.add_argument("--home", type=Path, default=Path("real-models"), help="a lake for each model is made in it")
+    parser.add_argument(
+        "--home", type=Path, default=Path(".alignery/real-models"), help="a lake for each model is made in it"
+    )
     parser.add_argument(
         "--engine", choices=["vllm", "transformers"], default="vllm" if find_spec("vllm") else "transformers"
     )

@@ -173,6 +173,7 @@ def test_each_round_is_written_by_the_model_of_the_last_and_the_first_that_does_
     assert doubled == []
 
 
+@pytest.mark.flow
 @pytest.mark.parametrize("where", ["run_refresh", "train_recipes", "promote_candidates"])
 def test_killed_anywhere_it_goes_on_in_the_round_it_was_in(
     works: Works, monkeypatch: pytest.MonkeyPatch, where: str

@@ -94,6 +94,7 @@ def check_that_it_holds(works: Works, foresight: Estimate, **changes: Any) -> No
     assert all(row["within"] for row in held)
 
 
+@pytest.mark.flow
 def test_questions_of_red_teaming_are_foreseen_with_their_topics(works: Works) -> None:
     with_red_team(works, topics=8)
     foresight = asyncio.run(works.plan(**WIDER))
@@ -107,6 +108,7 @@ def test_questions_of_red_teaming_are_foreseen_with_their_topics(works: Works) -
     check_that_it_holds(works, foresight, **WIDER)
 
 
+@pytest.mark.flow
 def test_no_question_is_asked_that_the_refresh_would_ask_otherwise(works: Works) -> None:
     with_red_team(works, topics=1)
     foresight = asyncio.run(works.plan(**WIDER))
@@ -123,6 +125,7 @@ def test_no_question_is_asked_that_the_refresh_would_ask_otherwise(works: Works)
     check_that_it_holds(works, foresight, **WIDER)
 
 
+@pytest.mark.flow
 def test_topics_that_will_not_do_are_told(works: Works) -> None:
     with_red_team(works, topics=1, accept=200)
     foresight = asyncio.run(works.plan())
@@ -141,6 +144,7 @@ def test_a_target_of_questions_out_of_reach_is_told(works: Works) -> None:
     assert "self_instruct" not in foresight.message
 
 
+@pytest.mark.flow
 def test_red_teaming_that_comes_later_is_all_that_is_asked(works: Works) -> None:
     asyncio.run(works.walk())
     with_red_team(works, topics=8)

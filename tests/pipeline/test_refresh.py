@@ -235,6 +235,7 @@ def test_steps_overlap_one_long_answer_holds_up_nobody(works: Works) -> None:
     assert works.rows("SELECT count(*) n FROM revisions")[0]["n"] == ACCEPT * ROUNDS
 
 
+@pytest.mark.flow
 def test_an_engine_that_comes_back_rejects_nothing_and_only_the_rest_is_asked_again(works: Works) -> None:
     async def retried(name: str, work: ChunkWork) -> None:
         for _ in range(10):

@@ -11,6 +11,7 @@ from warehouse.export.selection import Selection
 __all__ = ["filled"]  # the fixture
 
 
+@pytest.mark.flow
 def test_prompts_of_evaluation_sets_are_left_out_counted_and_named_in_the_card(filled, tmp_path):
     prompts = sorted(row["messages"][0]["content"] for row in filled.rows("SELECT messages FROM sft"))
     named = {prompts[0], prompts[-1]}

@@ -308,6 +308,7 @@ def test_who_began_to_read_before_a_merge_is_not_told_that_there_is_nothing(fill
         fill(filled, 1000)
 
 
+@pytest.mark.flow
 def test_readers_and_writers_beside_it_notice_nothing(filled):
     """Readers poll and a writer commits all along; every answer is whole, and none goes back."""
     done = []

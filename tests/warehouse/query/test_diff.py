@@ -1,5 +1,6 @@
 """What came between two snapshots, and what left the views."""
 
+import pytest
 from lake_rows import commit, correction, critique, instruction, on, response, revision
 
 from warehouse import Lake
@@ -68,6 +69,7 @@ def test_nothing_lies_between_a_snapshot_and_itself(lake):
     assert not any(view["new"] or view["gone"] for view in found["views"])
 
 
+@pytest.mark.flow
 def test_the_lake_as_it_stood_is_what_a_pinned_lake_reads_even_after_merging(lake):
     a, b = grow(lake)
     versioned, views = versioned_tables(default()), list(default().views)
