@@ -46,12 +46,18 @@ _PREAMBLE = re.compile(
     rf"{_OPENING}{_ANNOUNCED}[^:.!?\n]{{0,40}}?\b{_NAMED}\b[^:!?\n]{{0,120}}:[*_]*\s*", re.IGNORECASE
 )
 _UNCHANGED = r"no (?:further |other )?(?:changes?|edits?|corrections?|revisions?|mistakes?|errors?|problems?)\b"
-# How a last paragraph begins that speaks of the answer before it.
+# How a last paragraph begins that speaks of the answer before it. "The final answer is 42." and "Note: bring an
+# umbrella." belong to one.
+_MADE = r"i (?:have |['’]ve )?(?:removed|changed|corrected|edited|kept|added|revised|replaced|rewrote|rewritten)\b"
+_OF_ITSELF = (
+    r"(?:this|the) (?:revised|corrected|edited|improved|rewritten|updated|modified) (?:(?:answer|response|reply)\b|"
+    r"version (?:now|no longer|removes|avoids|provides|addresses|focuses|keeps|maintains|includes|is more)\b)"
+)
 _REMARK = re.compile(
-    rf"[*_(\[]{{0,4}}(?:(?:note|explanation|changes made|reason for (?:the )?(?:changes?|revision))[*_]{{0,2}}:|"
-    rf"{_UNCHANGED}[^.\n]{{0,60}}(?:needed|necessary|required|made|found)|(?:this|the) {_KIND} {_THING}\b|"
-    rf"i (?:have |['’]ve )?(?:removed|changed|corrected|edited|kept|added|revised|replaced)\b"
-    rf"[^\n]{{0,200}}?\b{_THING}\b)",
+    rf"[*_(\[]{{0,4}}(?:(?:changes made|reason for (?:the )?(?:changes?|revision))[*_]{{0,2}}:|"
+    rf"note[*_]{{0,2}}:[*_]{{0,2}}\s*(?:{_MADE}|{_OF_ITSELF}|{_UNCHANGED})|{_OF_ITSELF}|"
+    rf"{_UNCHANGED}[^.\n]{{0,60}}(?:needed|necessary|required|made|found)|"
+    rf"{_MADE}[^\n]{{0,200}}?\b(?:answer|response|reply)\b)",
     re.IGNORECASE,
 )
 
