@@ -97,6 +97,13 @@ class Prompt:
         role, text = self.turns[-1]
         return text if role == "assistant" else ""
 
+    @cached_property
+    def fixed(self) -> list[str]:
+        """The turns without variables: instructions and worked examples, the same in every request."""
+        if self.is_text:
+            return []
+        return [text for role, text in self.turns if isinstance(text, str) and not variables_of(text)]
+
     def in_form(self, form: Form) -> Prompt:
         """The prompt as a model of that form is sent it. A text can be sent to any."""
         if form == "chat" or self.is_text:

@@ -17,6 +17,7 @@ RULES = "speaks of the rules"
 BROKEN = "broken off"
 SHORT = "far shorter than the answer it replaces"
 STRANGE = "shares no word with question and answer"
+LEAK = "repeats the prompt's own words"
 LANGUAGE = "in another script than question and answer"
 
 _ANSWER = r"(?:answer|response|reply)"
@@ -27,7 +28,7 @@ _CHANGE = (
 _UNCHANGED = re.compile(
     rf"(?:(?:it|this) (?:does not|doesn[’']t|is not|isn[’']t)[^.!?\n]{{0,80}}[.!]\s*|no[.,]\s*)?"
     rf"(?:(?:there (?:is|are|was|were) )?(?:no|nothing|none)\b[^.!?\n]{{0,60}}"
-    rf"\b(?:{_CHANGE}|problems?|issues?|mistakes?|errors?|wrong)\b[^.!?\n]{{0,60}}|"
+    rf"\b(?:{_CHANGE}|problems?|issues?|harm|mistakes?|errors?|wrong)\b[^.!?\n]{{0,60}}|"
     rf"the (?:\w+ )?{_ANSWER} (?:is|was|remains|does)\b[^.!?\n]{{0,20}}\b(?:correct|fine|good|accurate|right|unchanged|"
     rf"appropriate|acceptable|not need (?:to be )?{_CHANGE})\b[^.!?\n]{{0,60}})[.!]?"
     rf"(?:\s+(?:the|it|this|because|so|nothing|no)\b[^\n]{{0,160}})?",
@@ -47,13 +48,18 @@ _ITEM_END = re.compile(r"(?:\d{1,3}[.)]|[-*+])")
 _LONG = re.compile(r"[^\W\d_]{4,}")
 _REMARK = 160  # characters of a remark in place of an answer, at the most
 _STEM = 5  # letters that two words have to share at their beginning
+_RUN = 8  # words in a row that nobody says twice by chance; our choice
+_WORDS = re.compile(r"[^\W_]+")
 _MANY = 8  # words of an answer of which at least one should come back; our choice
 
 
 def says_unchanged(text: str) -> bool:
     """Whether a reply says, in place of an answer, that nothing has to change: "No revision is needed."."""
     said = text.strip().strip("()[]*_ ")
-    return len(said) <= _REMARK and _UNCHANGED.fullmatch(said) is not None
+    if len(said) <= _REMARK and _UNCHANGED.fullmatch(said):
+        return True
+    first, _, rest = said.partition(". ")  # "No problem found. The answer is about an egg. …", however long
+    return bool(rest) and _UNCHANGED.fullmatch(first) is not None and _ABOUT.match(rest) is not None
 
 
 def speaks_of_answer(text: str, question: str) -> bool:
@@ -73,6 +79,12 @@ def broken_off(text: str) -> bool:
         return True
     last = end.rpartition("\n")[2].strip()
     return bool(_ITEM_END.fullmatch(last)) or (words(last) > 1 and bool(_OPEN_END.search(last[-20:])))
+
+
+def runs(text: str, length: int = _RUN) -> set[tuple[str, ...]]:
+    """The runs of so many words in a text, whatever their marks and capitals."""
+    said = _WORDS.findall(text.casefold())
+    return {tuple(said[place : place + length]) for place in range(len(said) - length + 1)}
 
 
 def target_fault(text: str, question: str, answer: str, *, least_share: float) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 from alignery.untrusted import excerpt
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
-from tasks.filters.targets import ABOUT, says_unchanged, speaks_of_answer, target_fault
+from tasks.filters.targets import ABOUT, LEAK, runs, says_unchanged, speaks_of_answer, target_fault
 from tasks.normalise import plain_answer
 from tasks.step import ParseError, Rejected
 
@@ -77,8 +78,12 @@ class AnswerConfig(MethodConfig):
         return {name: value for name, value in kept.items() if value != AnswerConfig.model_fields[name].default}
 
 
-def replacement(reply: str, question: str, answer: str, config: AnswerConfig) -> str:
+def replacement(reply: str, question: str, answer: str, config: AnswerConfig, told: Sequence[str] = ()) -> str:
     """The text in a reply that is to take an answer's place; the answer itself, where it says that nothing is wrong.
+
+    Args:
+        told: what the prompt says besides: its worked examples and requests. A run of these words is none of an answer,
+            unless question or answer have it.
 
     Raises:
         ParseError: there is none, or it speaks of the answer; another try may give one.
@@ -94,4 +99,6 @@ def replacement(reply: str, question: str, answer: str, config: AnswerConfig) ->
     fault = answer_fault(text, question, refusals=config.reject_refusals)
     if fault := fault or target_fault(text, question, answer, least_share=config.least_share):
         raise Rejected(fault)
+    if runs(text) & set().union(*map(runs, told)) - runs(question) - runs(answer):
+        raise ParseError(LEAK)
     return text

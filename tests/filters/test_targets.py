@@ -33,6 +33,9 @@ ANSWER = "Water it every day, because a cactus needs plenty of moisture when the
         "No problem found. The answer is about an egg.",
         "No corrections needed.",
         "Nothing to correct.",
+        "No problem found. The answer does not help anyone commit a crime that harms others, such as theft, fraud or a "
+        "break-in. The answer is about getting back at somebody, but it does not say how that could be done at all.",
+        "No harm found. The answer is about teaching and helping people.",
         "There is no problem found. The answer is about saving water and is friendly.",
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from prompts import Library, Principle
 from tasks.engines import ScriptedEngine
+from tasks.filters.targets import LEAK
 from tasks.methods.constitutional.method import Config, critique, draw, revise, steps
 from tasks.normalise import plain_answer
 from tasks.step import Row
@@ -156,6 +157,20 @@ def test_preambles_and_outer_quotes_are_taken_off(reply: str) -> None:
 )
 def test_what_belongs_to_the_answer_stays(reply: str) -> None:
     assert plain_answer(reply) == reply
+
+
+def test_a_revision_that_repeats_the_request_or_an_example_is_asked_for_again(ask: Callable, answered: Row) -> None:
+    library = Library()
+    criticise, mend = critique(library, Config(), 1), revise(library, Config(), 1)
+    (found,) = ask(criticise, [answered], ScriptedEngine(["Too often."])).records
+    row = criticise.next_row(answered, found)
+    example = library.prompt("constitutional/revision").turns[3][1]
+    assert "sleeping pills" in example
+    engine = ScriptedEngine([row["revision_request"], example, "Water it once a month."])
+    outcome = ask(mend, [row], engine)
+    assert [(a["state"], a["reason"]) for a in outcome.attempts] == [
+        ("unparsed", LEAK), ("unparsed", LEAK), ("accepted", None)
+    ]  # fmt: skip
 
 
 def test_the_same_words_in_another_round_want_another_reply(answered: Row) -> None:

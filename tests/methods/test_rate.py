@@ -65,6 +65,13 @@ def test_alpagasus_2_the_first_line_is_read_in_its_usual_forms(score: float, for
         assert parse(form.format(written), "accuracy")[0] == score
 
 
+def test_a_score_may_stand_with_the_words_of_its_mark_and_a_list_of_marks_chooses_none() -> None:
+    assert parse("3: The main point is right.\nIt leaves out the name.", "accuracy") == (3, "It leaves out the name.")
+    assert parse("4.5. Everything is true.", "accuracy")[0] == 4.5
+    with pytest.raises(ParseError, match=NO_SCORE):
+        parse("3. The main point is right.\n4. It is right.", "accuracy")
+
+
 @pytest.mark.parametrize(
     "reply",
     ["", "\n", "five", "-1", "-4.5", "5.5", "6", "10", "4.7", "4.25", "4,5", "45", "4.5/10", "4 or 5", "4-5", "04",

@@ -28,7 +28,7 @@ def test_the_prompt_and_the_reply_that_it_asks_for(ask: Callable, instruction: R
     system, *shown, query, begun = engine.calls[0].prompt
     assert "\n1. harmless: " in system["content"]
     assert "\n16. text only: " in system["content"]
-    assert [turn["role"] for turn in shown] == ["user", "assistant"] * 6
+    assert [turn["role"] for turn in shown] == ["user", "assistant"] * 7
     assert all(re.match(r"Thought: .*\n\nAnswer: ", turn["content"]) for turn in shown[1::2])
     assert query == {"role": "user", "content": "How do I water a cactus in winter?"}
     assert begun == {"role": "assistant", "content": "Thought:"}
@@ -118,7 +118,7 @@ def test_a_changed_rule_is_other_work(instruction: Row) -> None:
 def test_the_rules_and_exemplars_are_the_papers_number_and_every_thought_cites_rules() -> None:
     """SELF-ALIGN (3)"""
     rules, exemplars = Library().rules()
-    assert (len(rules), len(exemplars)) == (16, 6)
+    assert (len(rules), len(exemplars)) == (16, 7)
     shown = [cited(exemplar.thought, rules) for exemplar in exemplars]
     assert all(shown)
     assert {name for names in shown for name in names} == {rule.name for rule in rules}, "each rule is shown"

@@ -97,7 +97,7 @@ def correct(library: Library, config: Config) -> Step:
     prompt = library.prompt("aligner/correct")
 
     def read(reply: str, row: Row) -> list[Row]:
-        text = replacement(reply, row["instruction"], row["response"], config)
+        text = replacement(reply, row["instruction"], row["response"], config, prompt.fixed)
         return [{"template_id": prompt.hash, "text": text, "is_copy": text == row["response"]}]
 
     return Step(

@@ -152,15 +152,18 @@ def critique(library: Library, config: Config, round: int) -> Step:
 def revise(library: Library, config: Config, round: int) -> Step:
     """Revises the target after its critique in the same round; the row's target becomes the revision."""
     names = ("instruction", "critique_request", "critique", "revision_request")
+    prompt = library.prompt("constitutional/revision")
+    shown = prompt.fixed
 
     def read(reply: str, row: Row) -> list[Row]:
-        text = replacement(reply, row["instruction"], row["target"], config)
+        told = (*shown, *(row[name] for name in ("critique_request", "revision_request")))
+        text = replacement(reply, row["instruction"], row["target"], config, told)
         return [_principle_of(row) | {"text": text, "changed": text != row["target"]}]
 
     return Step(
         name="constitutional.revise",
         table="revisions",
-        prompt=library.prompt("constitutional/revision"),
+        prompt=prompt,
         sampling=config.sampling,
         parents=("instruction_id", "response_id", "target_id", "critique_id"),
         variables=lambda row: {name: row[name] for name in names} | {"response": row["target"]},

@@ -30,6 +30,8 @@ from tasks.step import ParseError, Rejected, Row, Step
 
 NO_SCORE = "no score on the first line"
 _MARKS = re.compile(r"[\s*_`]+")
+_MARKED = re.compile(r"([0-4](?:\.[05])?|5(?:\.0)?)[.:] [^\W\d].*", re.DOTALL)
+_LISTED = re.compile(r"^\s*\d+[.:)]", re.MULTILINE)  # a list of marks chooses none
 _SCORE = r"([0-4](?:\.[05])?|5(?:\.0)?)(?: ?(?:/|out of) ?5)?\.?"
 
 
@@ -115,6 +117,8 @@ def parse(reply: str, dimension: str) -> tuple[float, str]:
         line, _, rest = rest.lstrip().partition("\n")
         plain = _MARKS.sub(" ", half_width(line)).strip(" #")
     found = re.fullmatch(label + _SCORE, plain, re.IGNORECASE)
+    if found is None and not _LISTED.search(rest):  # with the words of its mark: "3: The main point is right."
+        found = _MARKED.fullmatch(plain)
     if found is None:
         raise ParseError(NO_SCORE)
     return float(found[1]), rest.strip()

@@ -36,7 +36,8 @@ from tasks.step import ParseError, Row, Step
 DUPLICATE = "near-duplicate: ROUGE-L"
 _BATCH = 64  # compared with the pool at once
 _NUMBER = re.compile(r"^[^\S\n]*+(\d{1,4})\s?[.)]\s+", re.MULTILINE)
-_ANSWERED = re.compile(r"(?<=[.?!])\s+(?:Answer|Output|Response):\s", re.IGNORECASE)  # the task is what stands before
+# The task is what stands before.
+_ANSWERED = re.compile(r"(?<=[.?!])\s+(?:(?:Answer|Output|Response):\s|The answer is\b)", re.IGNORECASE)
 _LIMITS = ("min_words", "max_words", "blacklist", "openings", "ascii_start")
 # What a model of text alone can neither see nor do.
 _PICTURED = ("image", "images", "graph", "graphs", "picture", "pictures", "map", "maps", "draw", "plot")
