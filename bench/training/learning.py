@@ -1,4 +1,4 @@
-"""What the loop teaches, on nano and by its oracle: `python bench/learning.py [--accept 600] [--seeds 3]`.
+"""What the loop teaches, on nano and by its oracle: `python bench/training/learning.py [--accept 600] [--seeds 3]`.
 
 One refresh of nano's own writing is published. On it each recipe is trained, once a seed; the Aligner is stacked on the
 base model and on two others; a base model is trained on what that Aligner corrected over what it had answered; and
