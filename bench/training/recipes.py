@@ -1,4 +1,4 @@
-"""What a recipe's schedule moves, before and after: `python bench/training/recipes.py [--model nano/checkpoint] [--rows 256]`.
+"""What a schedule moves, before and after: `python bench/training/recipes.py [--model nano/checkpoint] [--rows 256]`.
 
 Sums as conversations (engrave) and as pairs (dpo) train a model folder with all weights and with LoRA, saved in
 bfloat16 as `presets/one-gpu.yaml` has it. Before: 8 × 96 rows a step, 100 steps of warm-up, 4e-4 (engrave); 2 × 8 and

@@ -225,7 +225,7 @@ def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
         marks, last = (
             {mark for mark in "ABC" if f"[[{mark}]]" in text} for text in (reply, reply.strip().rpartition("\n")[2])
         )
-        assert (last or marks) == {verdict} or (not marks and reply.strip().strip("[]").strip() == verdict)
+        assert (last or marks) == {verdict} or (not marks and reply.strip().strip("*_[]()").strip() == verdict)
 
 
 def test_helpful_and_harmless_are_judged_apart() -> None:

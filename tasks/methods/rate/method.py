@@ -31,7 +31,7 @@ from tasks.step import ParseError, Rejected, Row, Step
 NO_SCORE = "no score on the first line"
 _MARKS = re.compile(r"[\s*_`]+")
 _MARKED = re.compile(r"([0-4](?:\.[05])?|5(?:\.0)?)[.:] [^\W\d].*", re.DOTALL)
-_LISTED = re.compile(r"^\s*\d+[.:)]", re.MULTILINE)  # a list of marks chooses none
+_LISTED = re.compile(r"^[ \t]*+\d{1,3}[.:)]", re.MULTILINE)  # a list of marks chooses none
 _SCORE = r"([0-4](?:\.[05])?|5(?:\.0)?)(?: ?(?:/|out of) ?5)?\.?"
 
 
