@@ -23,10 +23,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.engines.stand_in import serving
 from bench.peers.load import IN_FLIGHT, Job
 from bench.peers.server import Weather, connections
 from bench.peers.tables import Result, table
-from bench.stand_in import serving
 
 TAIL = Weather()
 HERE = Path(__file__).parent

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from bench.engines.stand_in import MODELS, StandIn, completion, response
 from bench.peers.load import is_bad, latency_s, place_of, reply
-from bench.stand_in import MODELS, StandIn, completion, response
 
 Place = tuple[int, int]  # row and step
 REFUSED = response(b'{"error": {"message": "the prompt holds a word that I refuse", "code": 400}}', "400 Bad Request")
