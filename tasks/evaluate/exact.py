@@ -32,11 +32,11 @@ def better(changes: Sequence[float]) -> float:
 def inferior(changes: Sequence[float], margin: float) -> float:
     """p of a mean this high if the true mean were -margin: a small one shows that the candidate is not worse by that.
 
-    The law it is computed under is the one nearest to the differences seen (in Kullback-Leibler's sense, that is tilted
-    exponentially: Efron 1981; Lee and Young 2003) whose mean is -margin; the distribution of its sum is exact. One loss
-    of 1 is added to what was seen before it is tilted, so that a model without any loss was still able to have one: then
-    the test is the exact binomial, (1 - margin)^n. Over wins, ties and losses its error was enumerated, from no wins at
-    all to 30 % (tests/evaluate/test_exact.py): it is at most the level, give or take a tenth of it.
+    The law it is computed under is the one nearest to the differences seen, in Kullback-Leibler's sense, whose mean is
+    -margin (exponential tilting: Efron 1981; Lee and Young 2003); the distribution of its sum is exact. One loss of 1
+    is added before what was seen is tilted: a model without a loss could have had one. Without wins the test is then
+    the exact binomial. Its error at the margin was enumerated over wins, ties and losses: at most the level, give or
+    take a tenth of it (tests/evaluate/test_exact.py).
     """
     return _inferior(_counts(changes), margin)
 

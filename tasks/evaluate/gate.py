@@ -160,7 +160,7 @@ def decide(policy: Policy, before: Mapping[str, Row], after: Mapping[str, Row], 
     """
     level = budget.level(policy.alpha, policy.season, number)
     spent = budget.spent(policy.alpha, policy.season, number)
-    changes = {axis: _changes(figures, after.get(axis, {})) for axis, figures in before.items()}
+    changes = {axis: changed(figures, after.get(axis, {})) for axis, figures in before.items()}
     verdicts = judged(policy, level, changes)
     axes = tuple(_moved(policy, level, verdicts, axis, before[axis], after.get(axis, {})) for axis in before)
     promoted, whole = _whole(policy, axes)
@@ -218,16 +218,14 @@ def _names(axes: Sequence[Moved]) -> str:
     return ", ".join(one.axis for one in axes)
 
 
-def _changes(before: Row, after: Row) -> list[float]:
+def changed(before: Row, after: Row) -> list[float]:
     """The differences of the prompts that both models have a figure for."""
     return [after[id] - before[id] for id in sorted(before.keys() & after.keys())]
 
 
-def _moved(
-    policy: Policy, level: float, verdicts: Mapping[str, Verdict], axis: str, before: Row, after: Row
-) -> Moved:
+def _moved(policy: Policy, level: float, verdicts: Mapping[str, Verdict], axis: str, before: Row, after: Row) -> Moved:
     """How one axis moved, over the prompts that both models have a figure for."""
-    changes, margin = _changes(before, after), policy.margin_of(axis)
+    changes, margin = changed(before, after), policy.margin_of(axis)
     if not changes:
         return Moved(axis, 0, 0.0, 0.0, -1.0, 1.0, 0.0, "too few prompts", margin)
     old, new = (sum(side[id] for id in before.keys() & after.keys()) / len(changes) for side in (before, after))
