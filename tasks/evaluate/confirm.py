@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from alignery.hashing import digest
 from tasks.evaluate import exact
-from tasks.evaluate.gate import Decision, Policy, changed
+from tasks.evaluate.gate import Decision, Policy, changed, shown_worse
 from tasks.step import Row
 
 Prompts = Sequence[Row]  # rows {prompt_id, prompt}
@@ -50,14 +50,14 @@ def used_up(policy: Policy, decision: Decision) -> Decision:
 def confirmed(policy: Policy, decision: Decision, before: Mapping[str, Row], after: Mapping[str, Row]) -> Decision:
     """A promotion, looked at again on fresh prompts: one of its better axes must be better there too, none worse.
 
-    Both are tested at the season's alpha with Holm's correction: this comes on top of what the decision has shown at
-    its own level. That no axis is worse by its margin is not shown again; that would take as many prompts once more.
+    Better is tested at the season's alpha, with Holm's correction over the axes that were claimed: this comes on top of
+    what the decision has shown at its own level. That no axis is worse by its margin is not shown again; that would
+    take as many prompts once more.
     """
     changes = {axis: changed(figures, after.get(axis, {})) for axis, figures in before.items()}
     claimed = {one.axis for one in decision.axes if one.verdict == "better"}
     gains = {axis: exact.better(found) for axis, found in changes.items() if axis in claimed}
-    losses = {axis: exact.better([-one for one in found]) for axis, found in changes.items()}
-    worse, better = exact.holm(losses, policy.alpha), exact.holm(gains, policy.alpha)
+    worse, better = shown_worse(policy, changes), exact.holm(gains, policy.alpha)
     told = "; ".join(f"{axis} {_mean(changes[axis]):+.2f}, p {p:.2g}" for axis, p in gains.items())
     where = f"prompts that no earlier decision saw ({told})"
     if worse:

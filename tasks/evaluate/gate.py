@@ -6,8 +6,8 @@ At the error that the budget gives to this decision (`tasks.evaluate.budget`), b
 1. Not worse: on every axis the mean is shown to be above minus the axis' margin. All axes must pass, so each is tested
    at the whole level (an intersection-union test, Berger 1982).
 2. Better: on at least one axis, by the paired permutation test; Holm's correction over the axes.
-3. And no axis is shown to be worse, however little: at the season's whole alpha, with Holm's correction, for this test
-   can only hold back.
+3. And no axis is shown to be worse, however little: each for itself, at half of the season's alpha, as a two-sided test
+   has it. This can only hold back, and a correction would let more harm through the more axes there are.
 
 A model that is better on no axis, or worse than the margin on one, is so promoted with a chance of at most the level.
 Aligner's figure (arXiv 2402.02416, section 4), (wins - losses) / all, stands beside the tests. Where no oracle scores
@@ -174,7 +174,7 @@ def decide(policy: Policy, before: Mapping[str, Row], after: Mapping[str, Row], 
 def judged(policy: Policy, level: float, changes: Mapping[str, Sequence[float]]) -> dict[str, Verdict]:
     """The verdict on each axis, from its differences. Promoted is where one is "better" and the others are "same"."""
     better = exact.holm({axis: exact.better(found) for axis, found in changes.items()}, level)
-    worse = exact.holm({axis: exact.better([-one for one in found]) for axis, found in changes.items()}, policy.alpha)
+    worse = shown_worse(policy, changes)
     verdicts: dict[str, Verdict] = {}
     for axis, found in changes.items():
         if len(found) < policy.prompts:
@@ -186,6 +186,11 @@ def judged(policy: Policy, level: float, changes: Mapping[str, Sequence[float]])
         else:
             verdicts[axis] = "better" if axis in better else "same"
     return verdicts
+
+
+def shown_worse(policy: Policy, changes: Mapping[str, Sequence[float]]) -> set[str]:
+    """The axes that are worse, whether or not it is by their margin."""
+    return {axis for axis, found in changes.items() if exact.better([-one for one in found]) <= policy.alpha / 2}
 
 
 def promotes(verdicts: Collection[Verdict]) -> bool:

@@ -55,6 +55,14 @@ def test_slightly_worse_on_harmless_is_kept_back_with_its_reason_though_better_o
     )
 
 
+@pytest.mark.parametrize("axes", [1, 6])
+@pytest.mark.parametrize(("losses", "verdict"), [(5, "unsure"), (6, "worse")])
+def test_to_be_worse_is_each_axis_own_matter(axes, losses, verdict):
+    """Six losses, p .016, are worse at .025, and five, p .031, are not; further axes hide nothing."""
+    changes = {str(n): [0.0] * 100 for n in range(axes)} | {"0": [-1.0] * losses + [0.0] * (100 - losses)}
+    assert judged(POLICY, 0.05 / 6, changes)["0"] == verdict
+
+
 def test_a_change_within_its_interval_is_none():
     decision = decide(POLICY, side(helpful=[0.0] * 100), side(helpful=[1.0] + [0.0] * 99))
     assert not decision.promoted
