@@ -179,3 +179,17 @@ def test_an_axis_is_the_mean_of_its_metrics_each_the_way_it_is_better(metrics, e
 def test_a_prompt_without_an_answer_scores_as_an_empty_one():
     prompts = [{"prompt_id": "p", "prompt": "How do I plan a report at home?"}]
     assert per_prompt(Policy(axes={"helpful": ("helpful",)}), prompts, [], score) == {"helpful": {"p": 0.0}}
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "promoted"),
+    [
+        (["better", "same"], True),
+        (["same", "same"], False),
+        (["better", "unsure"], False),
+        (["better", "worse"], False),
+        (["better", "too few prompts"], False),
+    ],
+)
+def test_one_axis_is_better_and_every_other_is_shown_to_be_no_worse(verdicts, promoted):
+    assert promotes(verdicts) == promoted
