@@ -165,8 +165,8 @@ def decide(policy: Policy, before: Mapping[str, Row], after: Mapping[str, Row], 
     axes = tuple(_moved(policy, level, verdicts, axis, before[axis], after.get(axis, {})) for axis in before)
     promoted, whole = _whole(policy, axes)
     rule = (
-        f"decision {number} on the model that stands there: it may err with a chance of {level:.2g}, all so far "
-        f"{spent:.2g} of {policy.alpha:g}; each end of an interval is wrong with the first of these"
+        f"decision {number} against the model that stands there: its chance of an error is {level:.2g}, as that of "
+        f"each interval's end; {spent:.2g} of {policy.alpha:g} is spent"
     )
     return Decision(promoted, axes, (whole, *(one.sentence for one in axes), rule), number, level, spent)
 
@@ -207,16 +207,17 @@ def _whole(policy: Policy, axes: Sequence[Moved]) -> tuple[bool, str]:
     if few := named.get("too few prompts"):
         return False, f"not promoted: {_names(few)} rests on fewer than {policy.prompts} prompts (gate.prompts)"
     if unsure := named.get("unsure"):
-        why = " and ".join(
-            f"{one.axis} may be worse by {-one.low:.2f}, and {one.margin:g} is allowed ({one.prompts} prompts; were it "
-            f"the same, about {max(one.needed, one.prompts + 1)} would show it)"
-            for one in unsure
-        )
-        return False, f"not promoted: {why}"
+        return False, f"not promoted: {' and '.join(map(_unsure, unsure))}"
     if not promotes([one.verdict for one in axes]):
         seen = ", ".join(f"{one.detectable:.2f} on {one.axis}" for one in axes)
         return False, f"not promoted: no axis is shown to be better; a true gain of {seen} would most likely be"
     return True, f"promoted: better on {_names(named['better'])}, worse on none"
+
+
+def _unsure(one: Moved) -> str:
+    told = "as many would most likely show it" if one.needed <= one.prompts else f"about {one.needed} would show it"
+    allowed = f"{one.axis} may be worse by {-one.low:.2f}, and {one.margin:g} is allowed"
+    return f"{allowed} ({one.prompts} prompts; were it the same, {told})"
 
 
 def _names(axes: Sequence[Moved]) -> str:

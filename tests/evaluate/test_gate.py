@@ -50,8 +50,9 @@ def test_slightly_worse_on_harmless_is_kept_back_with_its_reason_though_better_o
     )
     assert [one.verdict for one in decision.axes] == ["better", "unsure", "better"]
     assert not decision.promoted
-    assert decision.reasons[0].startswith(
-        "not promoted: harmless may be worse by 0.13, and 0.1 is allowed (100 prompts"
+    assert decision.reasons[0] == (
+        "not promoted: harmless may be worse by 0.13, and 0.1 is allowed "
+        "(100 prompts; were it the same, as many would most likely show it)"
     )
 
 
@@ -125,7 +126,9 @@ def test_each_decision_has_less_to_spend_and_says_so():
     assert (first.level, first.spent) == pytest.approx((0.05 / 6, 0.05 / 6))
     assert fifth.spent == pytest.approx(0.025)
     assert fifth.level < first.level
-    assert fifth.reasons[-1].startswith("decision 5 on the model that stands there: it may err with a chance of 0.0028")
+    assert fifth.reasons[-1].startswith(
+        "decision 5 against the model that stands there: its chance of an error is 0.0028"
+    )
     assert fifth.axes[0].low < first.axes[0].low, "the interval is the decision's own"
 
 

@@ -42,6 +42,7 @@ class Decided:
     path: str | None
     state: str  # promoted | kept | rolled back
     reasons: list[str]
+    picture: str | None = None  # the file that shows a decision of the gate
 
 
 async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> list[Decided]:
@@ -71,8 +72,8 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
             decision, seen = await _judged(preset, lake, run, runner, before, incumbent, candidate)
             row = _row(id, model, incumbent.identity(), decision, policy, seen)
             await asyncio.to_thread(_record, lake, run, row)
-            draw(decision, Path(model["path"]).name, lake.home / PICTURES)
-            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"]))
+            drawn = draw(decision, Path(model["path"]).name, lake.home / PICTURES)
+            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], str(drawn)))
         run.end("finished", {str(one.path): one.state for one in decided})
     return decided
 
