@@ -1,11 +1,13 @@
-"""Models' figures with their intervals as an SVG file, which any browser shows: a panel for each axis."""
+"""Figures with their intervals as SVG files, which any browser shows: models by axis, and a decision of the gate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from textwrap import wrap
 
 from alignery.untrusted import printable
+from tasks.evaluate.gate import Moved
 
 Figure = tuple[float, float, float]  # value, and the ends of its interval
 
@@ -13,6 +15,12 @@ PICTURES = "pictures"  # the folder of a home that has those of the newest evalu
 LABELS, PANEL, GAP, LINE, TOP = 230, 200, 24, 22, 64  # pixels
 LONGEST = 32  # characters of a label
 COLOUR = "#1f6feb"
+VERDICTS = {"better": "#1a7f37", "worse": "#cf222e", "unsure": "#bf8700", "same": "#57606a"}
+WIDE, SIDE, WORDS = (
+    360,
+    170,
+    105,
+)  # of a forest plot: its panel and its verdicts, in pixels; its longest line, in letters
 
 
 def dots(title: str, models: Mapping[str, Mapping[str, Figure]], span: tuple[float, float] = (0.0, 1.0)) -> str:
@@ -32,10 +40,57 @@ def dots(title: str, models: Mapping[str, Mapping[str, Figure]], span: tuple[flo
         'font-family="sans-serif" font-size="12" fill="#333">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="16" y="24" font-size="15">{escape(printable(title))}</text>',
-        *(_label(place, label) for place, label in enumerate(models)),
+        *(_label(_y(place), label) for place, label in enumerate(models)),
     ]
     for place, axis in enumerate(axes):
         lines += _panel(LABELS + place * (PANEL + GAP), axis, list(models.values()), span)
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def forest(title: str, why: str, axes: Sequence[Moved]) -> str:
+    """A forest plot of a decision: the difference on each axis with its interval, and the margin that it must clear.
+
+    An axis passes where its whisker ends right of its red mark; what is right of the dashed line is a gain. The ends
+    are at the decision's own level, so that the picture shows the decision and not something beside it.
+
+    Args:
+        why: the decision, which stands below the title.
+    """
+    words = wrap(printable(why), WORDS)
+    top = TOP + 16 * len(words)
+    low = min((min(one.low, -one.margin) for one in axes), default=-1.0)
+    high = max((max(one.high, one.margin) for one in axes), default=1.0)
+    floor, width = top + LINE * len(axes), LABELS + WIDE + SIDE
+
+    def x(value: float) -> str:
+        return f"{LABELS + WIDE * (value - low) / (high - low):.1f}"
+
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{floor + 44}" '
+        f'viewBox="0 0 {width} {floor + 44}" font-family="sans-serif" font-size="12" fill="#333">',
+        f'<rect width="{width}" height="{floor + 44}" fill="white"/>',
+        f'<text x="16" y="24" font-size="15">{escape(printable(title))}</text>',
+        *(f'<text x="16" y="{46 + 16 * number}">{escape(line)}</text>' for number, line in enumerate(words)),
+        f'<line x1="{x(0)}" y1="{top}" x2="{x(0)}" y2="{floor}" stroke="#888" stroke-dasharray="3 3"/>',
+    ]
+    for value, mark in ((low, f"{low:+.2f}"), (0.0, "0"), (high, f"{high:+.2f}")):
+        lines.append(f'<text x="{x(value)}" y="{floor + 18}" text-anchor="middle">{mark}</text>')
+    lines.append(
+        f'<text x="{x((low + high) / 2)}" y="{floor + 36}" text-anchor="middle">candidate less incumbent; red: the '
+        "margin</text>"
+    )
+    for place, one in enumerate(axes):
+        y = top + LINE * (place + 0.5)
+        ends = f'x1="{x(one.low)}" y1="{y}" x2="{x(one.high)}" y2="{y}"'
+        colour, edge = VERDICTS.get(one.verdict, "#57606a"), x(-one.margin)
+        said = f'x="{LABELS + WIDE + 12}" y="{y + 4}" fill="{colour}"'
+        lines += [
+            _label(y, f"{one.axis} ({one.prompts})"),
+            f'<line x1="{edge}" y1="{y - 8}" x2="{edge}" y2="{y + 8}" stroke="{VERDICTS["worse"]}" stroke-width="3"/>',
+            f'<line {ends} stroke="{colour}" stroke-width="2"/>',
+            f'<circle cx="{x(one.after - one.before)}" cy="{y}" r="4" fill="{colour}"/>',
+            f"<text {said}>{one.verdict} {one.after - one.before:+.3f}</text>",
+        ]
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
@@ -43,9 +98,9 @@ def _y(place: int) -> float:
     return TOP + LINE * (place + 0.5)
 
 
-def _label(place: int, label: str) -> str:
+def _label(y: float, label: str) -> str:
     shown = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
-    return f'<text x="{LABELS - 12}" y="{_y(place) + 4}" text-anchor="end">{escape(printable(shown))}</text>'
+    return f'<text x="{LABELS - 12}" y="{y + 4}" text-anchor="end">{escape(printable(shown))}</text>'
 
 
 def _panel(left: int, axis: str, models: Sequence[Mapping[str, Figure]], span: tuple[float, float]) -> list[str]:

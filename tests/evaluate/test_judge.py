@@ -15,7 +15,7 @@ from nano import grammar
 from nano.player import CHECKPOINT
 from prompts import Library
 from tasks.engines import RequestRefused, Sampling, ScriptedEngine, open_engine
-from tasks.evaluate.gate import Policy, by_judge, decide
+from tasks.evaluate.gate import Policy, by_judge, decide, lost_verdicts
 from tasks.evaluate.judge import Config, interval, judge, outcomes, pairs, parse, report, walkovers
 from tasks.evaluate.judge import figures as judge_figures
 from tasks.step import Outcome, ParseError, Row
@@ -81,6 +81,9 @@ def test_a_gates_figure_is_who_won_each_prompt() -> None:
     assert decision.promoted
     assert (axis.prompts, axis.w) == (39, pytest.approx(18 / 39))
     assert axis.after - axis.before == pytest.approx(report(rows, told)["w"])
+    # The pair whose other verdict was lost is at best a tie, and counts.
+    bounded = outcomes(rows, [*told, *lost_verdicts(rows, told)])
+    assert sorted(bounded.values()) == ["a"] * 24 + ["b"] * 6 + ["tie"] * 10
     assert not decide(Policy(), *reversed(by_judge({"helpful": won}))).promoted
 
 

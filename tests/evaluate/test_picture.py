@@ -6,7 +6,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tasks.evaluate.plot import LABELS, LONGEST, PANEL, dots
+from tasks.evaluate.gate import Policy, decide
+from tasks.evaluate.plot import LABELS, LONGEST, PANEL, dots, forest
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -33,3 +34,24 @@ def test_labels_are_no_markup_and_bounded() -> None:
     texts = [text.text or "" for text in root.iter(f"{SVG}text")]
     assert {"<b>", "<u>"} <= set(texts)
     assert max(map(len, texts)) == LONGEST
+
+
+def test_a_forest_plot_shows_the_decision_and_its_margins() -> None:
+    same = {f"p{n}": 1.0 for n in range(100)}
+    before, after = {"helpful": dict.fromkeys(same, 0.0), "<safe>": same}, {"helpful": same, "<safe>": same}
+    after["<safe>"] = same | dict.fromkeys(list(same)[:5], 0.0)
+    decision = decide(Policy(axes={"helpful": (), "<safe>": ()}), before, after)
+    root = ET.fromstring(forest("<sft>", decision.reasons[0], decision.axes))
+    texts = " ".join(text.text or "" for text in root.iter(f"{SVG}text"))
+    assert "<sft> not promoted: <safe> may be worse by 0.13, and 0.1 is allowed" in texts
+    assert {"better +1.000", "unsure -0.050"} <= {text.text for text in root.iter(f"{SVG}text")}
+    dots_at = [float(dot.get("cx", "")) for dot in root.iter(f"{SVG}circle")]
+    lines = list(root.iter(f"{SVG}line"))
+    whiskers = [
+        tuple(float(line.get(end, "")) for end in ("x1", "x2")) for line in lines if line.get("stroke-width") == "2"
+    ]
+    margins = [float(line.get("x1", "")) for line in lines if line.get("stroke-width") == "3"]
+    assert whiskers[0][0] > margins[0], "helpful clears its margin"
+    assert whiskers[1][0] < margins[1] < dots_at[1] < whiskers[1][1], "the other does not"
+    (zero,) = (float(line.get("x1", "")) for line in lines if line.get("stroke-dasharray"))
+    assert dots_at[1] < zero < dots_at[0]

@@ -75,10 +75,61 @@ def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, pres
     assert (row["decided_by"], row["against"]) == ("gate", preset.spec("generator").identity())
     figures = {axis["axis"]: axis for axis in json.loads(row["figures"])}
     assert figures["helpful"]["high"] < 0
+    assert (lake.home / "pictures" / "gate-sft-spoilt.svg").read_text().count("<circle") == 3
     before = lake.snapshot()
     assert asyncio.run(promote_candidates(preset, lake)) == []
     assert lake.snapshot() == before
     assert resolve_models(preset, lake).models == preset.models
+
+
+def test_each_further_decision_on_what_stands_there_spends_less(lake: Lake, preset: Preset) -> None:
+    from alignery.pipeline.runs.promotion import promote_candidates
+
+    for margin in (0.1, 0.11):  # with another policy it is judged again, and that is another decision
+        policy = preset.gate.model_copy(update={"margin": margin})
+        asyncio.run(promote_candidates(preset.model_copy(update={"gate": policy}), lake))
+    first, second = (json.loads(row["policy"]) for row in model_registry.decisions(lake))
+    assert (first["number"], second["number"]) == (1, 2)
+    assert second["level"] < first["level"]
+    assert second["spent"] == pytest.approx(first["level"] + second["level"])
+    assert first["seen"] == second["seen"]
+    assert len(set(first["seen"])) == 40
+
+
+def test_a_better_model_is_confirmed_on_prompts_that_no_decision_saw(
+    preset: Preset, spoilt: Path, empty: Path, tmp_path: Path
+) -> None:
+    """The spoilt model stands there, and nano is the candidate. What was confirmed on is not used twice."""
+    from alignery.pipeline.runs.promotion import promote_candidates
+
+    nano = preset.spec("generator")
+    base = nano.model_copy(update={"model": str(spoilt)})
+    shipped = load("nano").evaluate
+    assert shipped is not None
+    more = tmp_path / "held_out.jsonl"
+    more.write_text("\n".join(shipped.prompts.read_text().splitlines()[::4]) + "\n")
+    policy = preset.gate.model_copy(update={"axes": {"helpful": ("helpful",)}, "reserve": 0.4, "confirm": 20})
+    made = preset.model_copy(
+        update={
+            "models": preset.models | {"generator": base},
+            "gate": policy,
+            "evaluate": shipped.model_copy(update={"prompts": more}),
+        }
+    )
+    row = {"id": nano.identity(), "path": str(CHECKPOINT), "recipe": "sft", "base_id": base.identity()}
+    with Lake.open(shutil.copytree(empty, tmp_path / "home")) as lake:
+        lake.ledger.write("models", [row], run_id="r", message="trained")
+        (decided,) = asyncio.run(promote_candidates(made, lake))
+        assert decided.state == "promoted", decided.reasons
+        assert decided.reasons[-1].startswith("confirmed on prompts that no earlier decision saw (helpful +")
+        seen = json.loads(model_registry.decisions(lake)[0]["policy"])["seen"]
+        assert 60 < len(seen) < 100, "all that is not reserved, and twenty"
+        # Back to where it was: the same candidate under another policy finds that too few are left to confirm it.
+        back = {"id": "back", "alias": "generator", "state": "rolled back", "decided_by": "hand", "reasons": ["x"]}
+        lake.ledger.write("decisions", [back], run_id="r", message="back")
+        greedy = made.model_copy(update={"gate": policy.model_copy(update={"confirm": 100 - len(seen) + 1})})
+        (again,) = asyncio.run(promote_candidates(greedy, lake))
+        assert (again.state, again.reasons[0][:35]) == ("kept", "not promoted: it passed, but fewer ")
 
 
 def test_without_an_oracle_a_judge_decides(lake: Lake, preset: Preset) -> None:

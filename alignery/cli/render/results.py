@@ -113,6 +113,8 @@ def decided(decisions: Sequence[Decided], as_json: bool) -> None:
         console().print(Text.assemble((one.state, colour), " ", plain(name)))
         for reason in one.reasons:
             console().print(f"  {reason}")
+        if one.picture:
+            console().print(f"  As a picture: {plain(one.picture)}")
     if not decisions:
         say("Every trained model has been through the gate; see `alignery models`.")
     return None

@@ -1,29 +1,34 @@
 """Promotion: trained models go through the gate, one after the other; what passes is the model from then on.
 
-`alignery.pipeline.model_resolution` says what a promotion changes.
+`alignery.pipeline.model_resolution` says what a promotion changes. The registry's rows are the gate's memory: how many
+decisions the model that stands there has seen off, which says what a further one may spend of the budget of error, and
+which prompts were looked at.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from alignery import effects
 from alignery.config.preset import Preset, PresetError
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import ALIAS
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from alignery.pipeline.runs.evaluation import answer_prompts, judge_answers, oracle
+from alignery.pipeline.runs.evaluation import Answered, answer_prompts, judge_answers, oracle
 from alignery.pipeline.runs.training import base_spec
 from tasks.engines import TransformersSpec, VllmSpec
-from tasks.evaluate.gate import Decision, Policy, by_judge, decide, per_prompt
+from tasks.evaluate import confirm, held_out
+from tasks.evaluate.gate import Decision, Policy, by_judge, decide, lost_verdicts, per_prompt
 from tasks.evaluate.judge import outcomes, walkovers
+from tasks.evaluate.plot import PICTURES, forest
 from tasks.step import Row
 from warehouse import Lake, model_registry
 from warehouse.query import status
@@ -37,10 +42,12 @@ class Decided:
     path: str | None
     state: str  # promoted | kept | rolled back
     reasons: list[str]
+    picture: str | None = None  # the file that shows a decision of the gate
 
 
 async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> list[Decided]:
-    """The gate itself, with or without Prefect. A decision that was made is not made again.
+    """The gate itself, with or without Prefect. A decision that was made is not made again, unless the policy or the
+    held-out prompts have changed.
 
     Raises:
         PresetError: the preset has no `evaluate` section, or its generator has no weights.
@@ -48,7 +55,8 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
     policy, base = preset.gate, base_spec(preset)
-    scored = digest(policy.model_dump(mode="json"), preset.evaluate.model_dump(mode="json"))
+    prompts = held_out.load(preset.evaluate.prompts)
+    scored = digest(policy.model_dump(mode="json"), preset.evaluate.model_dump(mode="json"), prompts)
     decided = []
     with Run(lake, "promote", preset) as run:
         answering = {name for name, recipe in preset.registry.recipes.items() if recipe.answers}
@@ -57,15 +65,26 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
             incumbent = base.model_copy(update={"model": placed["model_path"]}) if placed else base
             # Whatever stood there then: what was kept, or rolled back, does not come again with every promotion.
             id = digest(ALIAS, model["id"], scored)
-            if model["id"] == incumbent.identity() or id in {row["id"] for row in model_registry.decisions(lake)}:
+            before = [row for row in model_registry.decisions(lake, ALIAS) if row["decided_by"] == "gate"]
+            if model["id"] == incumbent.identity() or id in {row["id"] for row in before}:
                 continue
             candidate = base.model_copy(update={"model": model["path"]})
-            decision = await _judged(preset, lake, run, runner, policy, incumbent, candidate)
-            row = _row(id, model, incumbent.identity(), decision, policy)
+            decision, seen = await _judged(preset, lake, run, runner, before, incumbent, candidate)
+            row = _row(id, model, incumbent.identity(), decision, policy, seen)
             await asyncio.to_thread(_record, lake, run, row)
-            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"]))
+            drawn = draw(decision, Path(model["path"]).name, lake.home / PICTURES)
+            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], str(drawn)))
         run.end("finished", {str(one.path): one.state for one in decided})
     return decided
+
+
+def draw(decision: Decision, name: str, folder: Path) -> Path:
+    """The forest plot of a decision on a model, `gate-NAME.svg`; the next decision on the same model replaces it."""
+    path = folder / f"gate-{name}.svg"
+    folder.mkdir(parents=True, exist_ok=True)
+    with effects.PICTURE_WRITE:
+        path.write_text(forest(name, decision.reasons[0], decision.axes), encoding="utf-8")
+    return path
 
 
 def _candidates(lake: Lake, base: TransformersSpec | VllmSpec, answering: Collection[str]) -> Iterator[Row]:
@@ -84,24 +103,74 @@ async def _judged(
     lake: Lake,
     run: Run,
     runner: TaskRunner,
-    policy: Policy,
+    before: Sequence[Row],
     incumbent: TransformersSpec | VllmSpec,
     candidate: TransformersSpec | VllmSpec,
-) -> Decision:
+) -> tuple[Decision, list[str]]:
+    """The decision, and the marks of the prompts that it saw.
+
+    Args:
+        before: the gate's decisions so far.
+    """
     assert preset.evaluate is not None
+    policy = preset.gate
+    number = 1 + sum(row["against"] == incumbent.identity() for row in before)
+    known = {mark for row in before for mark in json.loads(row["policy"] or "{}").get("seen", ())}
     with StepProgress() as progress:
         executor = Executor(lake, run, progress, runner, reject_limit=1.0)
         old, new = [await answer_prompts(preset, preset.evaluate, executor, spec) for spec in (incumbent, candidate)]
-        if preset.evaluate.oracle:
-            score, _ = oracle(preset.evaluate.oracle)
-            return decide(policy, *(per_prompt(policy, side.prompts, side.answers, score) for side in (old, new)))
-        assert preset.evaluate.judge is not None
-        asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, new.answers, old.answers)
-        unheard = walkovers(new.prompts, new.answers, old.answers)
-        return decide(policy, *by_judge({axis: unheard | outcomes(asked, said) for axis, said in verdicts_by.items()}))
+        asked, kept = confirm.split(old.prompts, policy.reserve)
+        found = await _compared(preset, executor, asked, old, new)
+        decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
+        if decision.promoted and policy.reserve:
+            fresh = confirm.unseen(kept, known, policy.confirm)
+            if not fresh:
+                decision = confirm.used_up(policy, decision)
+            else:
+                again = await _compared(preset, executor, fresh, old, new)
+                decision = confirm.confirmed(policy, decision, again.before, again.after)
+                asked = [*asked, *fresh]
+    return decision, [confirm.mark(row) for row in asked]
 
 
-def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy) -> Row:
+@dataclass(frozen=True)
+class _Compared:
+    """Both models' figures, as `per_prompt` gives them, and how many verdicts of a judge were lost."""
+
+    before: Mapping[str, Row]
+    after: Mapping[str, Row]
+    lost: int = 0
+
+
+async def _compared(
+    preset: Preset, executor: Executor, prompts: Sequence[Row], old: Answered, new: Answered
+) -> _Compared:
+    """The figures of these prompts: an oracle's, or what a judge says."""
+    assert preset.evaluate is not None
+    ids = {row["prompt_id"] for row in prompts}
+    before, after = ([row for row in side.answers if row["prompt_id"] in ids] for side in (old, new))
+    if preset.evaluate.oracle:
+        score, _ = oracle(preset.evaluate.oracle)
+        scored = [per_prompt(preset.gate, prompts, side, score) for side in (before, after)]
+        return _Compared(scored[0], scored[1])
+    assert preset.evaluate.judge is not None
+    asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, after, before)
+    unheard, won, lost = walkovers(prompts, after, before), {}, 0
+    for axis, said in verdicts_by.items():
+        missing = lost_verdicts(asked, said)
+        won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
+    return _Compared(*by_judge(won), lost=lost)
+
+
+def _with_lost(decision: Decision, lost: int) -> Decision:
+    if not lost:
+        return decision
+    why = f"{lost} of the judge's verdicts were not read; each counts against the candidate (alignery rejects)"
+    return replace(decision, reasons=(*decision.reasons, why))
+
+
+def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy, seen: Sequence[str]) -> Row:
+    spent = {"number": decision.number, "level": decision.level, "spent": decision.spent, "seen": seen}
     return {
         "id": id,
         "alias": ALIAS,
@@ -112,7 +181,7 @@ def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy) 
         "decided_by": "gate",
         "reasons": list(decision.reasons),
         "figures": json.dumps([asdict(axis) for axis in decision.axes]),
-        "policy": policy.model_dump_json(),
+        "policy": json.dumps(policy.model_dump(mode="json") | spent),
     }
 
 
