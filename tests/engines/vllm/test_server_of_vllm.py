@@ -19,7 +19,7 @@ from tasks.engines import RequestRefused, Sampling, open_engine
 
 pytestmark = pytest.mark.engine
 
-NANO = Path(__file__).parents[2] / "nano/checkpoint"
+NANO = Path(__file__).parents[3] / "nano/checkpoint"
 CHAT = [{"role": "user", "content": "Tell me of the rain."}]
 PATTERN = r"[0-9]{1,2}: [^\n]{5,20}"
 OPTIONS = [[" A", " B"], ["A", "nobody at all", "never"]]

@@ -20,7 +20,7 @@ from tasks.engines import EngineDown, RequestRefused, Sampling, SpecError, open_
 
 pytestmark = pytest.mark.engine
 
-NANO = str(Path(__file__).parents[2] / "nano/checkpoint")
+NANO = str(Path(__file__).parents[3] / "nano/checkpoint")
 VLLM = {"engine": "vllm", "model": NANO, "dtype": "float32"}
 TEA = [f"Human: Say something of {n} cups of tea.\nAssistant:" for n in range(64)]
 SEEDED = [(prompt, Sampling(0.9, max_tokens=24, seed=seed)) for seed, prompt in enumerate(TEA)]
