@@ -112,8 +112,10 @@ class Prompt:
         return self.base or replace(self, turns=(("", _transcript(self.turns)),), stop=(*self.stop, *stops))
 
     def following(self, *words: str) -> tuple[str, ...]:
-        """Words as they would follow the prompt: joined to a raw text by a space, in a chat as they are."""
-        return tuple(f" {word}" for word in words) if self.is_text else words
+        """Words as they would follow the prompt: joined to a raw text by a space, in a chat, or on a new line, as they
+        are."""
+        joined = self.is_text and not self.turns[0][1].endswith("\n")
+        return tuple(f" {word}" for word in words) if joined else words
 
     def render(self, **values: Any) -> str | list[Message]:
         """The text, or the chat messages, with every variable filled.

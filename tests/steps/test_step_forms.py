@@ -61,6 +61,8 @@ def test_a_base_model_gets_the_text_with_its_own_stops_and_its_options_follow_a_
     assert base.drawn.stop == ("\nQ:",)
     assert step().drawn.stop == ("END",)
     assert step(options=("A", "B")).in_form("text").options == (" A", " B")
+    transcript = FILE.partition("base:")[0].replace('  - {role: assistant, content: "Thought:"}\n', "")
+    assert step(transcript, ("A", "B")).in_form("text").options == ("A", "B"), "on a line of their own"
     assert base.prompt.hash != step().prompt.hash
 
 
