@@ -10,7 +10,7 @@ import pytest
 
 from prompts import Library, Principle
 from tasks.engines import ScriptedEngine
-from tasks.filters.targets import LEAK
+from tasks.filters.targets import ABOUT, LEAK
 from tasks.methods.constitutional.method import Config, critique, draw, revise, steps
 from tasks.normalise import plain_answer
 from tasks.step import Row
@@ -165,11 +165,14 @@ def test_a_revision_that_repeats_the_request_or_an_example_is_asked_for_again(as
     (found,) = ask(criticise, [answered], ScriptedEngine(["Too often."])).records
     row = criticise.next_row(answered, found)
     example = next(text for role, text in library.prompt("constitutional/revision").turns if "sleeping pills" in text)
+    row["critique"] = "Every day is far too often for a cactus."
     engine = ScriptedEngine([row["revision_request"], example, "Water it once a month."])
     outcome = ask(mend, [row], engine)
     assert [(a["state"], a["reason"]) for a in outcome.attempts] == [
         ("unparsed", LEAK), ("unparsed", LEAK), ("accepted", None)
     ]  # fmt: skip
+    (again,) = ask(mend, [row], ScriptedEngine([row["critique"]])).attempts[-1:]
+    assert (again["state"], again["reason"]) == ("unparsed", ABOUT)
 
 
 def test_the_same_words_in_another_round_want_another_reply(answered: Row) -> None:

@@ -24,6 +24,8 @@ from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Shape, Ta
 from alignery.hashing import digest
 from prompts import Library, Principle
 from tasks.engines import Sampling
+from tasks.filters.heuristics import echoes
+from tasks.filters.targets import ABOUT
 from tasks.methods.base import AnswerConfig, replacement
 from tasks.normalise import plain_answer
 from tasks.stage import INSTRUCTION, Context, Method, Stage, prompt_row
@@ -158,6 +160,8 @@ def revise(library: Library, config: Config, round: int) -> Step:
     def read(reply: str, row: Row) -> list[Row]:
         told = (*shown, *(row[name] for name in ("critique_request", "revision_request")))
         text = replacement(reply, row["instruction"], row["target"], config, told)
+        if echoes(text, row["critique"]):
+            raise ParseError(ABOUT)
         return [_principle_of(row) | {"text": text, "changed": text != row["target"]}]
 
     return Step(
