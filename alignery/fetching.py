@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from alignery.errors import AligneryError, UsageError
 from alignery.untrusted import excerpt
 
-MODELS_HOME = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "alignery"
+MODELS_HOME = Path("~/.cache/alignery")  # where the shipped presets look
 
 
 class FetchFailed(AligneryError):

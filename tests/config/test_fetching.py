@@ -68,7 +68,7 @@ def test_the_command_lists_them_and_the_preset_names_the_file(capsys: pytest.Cap
     assert "Apache-2.0" in capsys.readouterr().out
     model = load("smollm2").models["generator"].model  # type: ignore[union-attr]
     assert Path(model).name == fetching.MODELS["smollm2"].file
-    assert Path(model).parent.name == fetching.MODELS_HOME.name
+    assert Path(model).parent == fetching.MODELS_HOME
 
 
 def test_the_preset_for_a_base_model_asks_in_texts() -> None:
