@@ -58,8 +58,8 @@ def confirmed(policy: Policy, decision: Decision, before: Mapping[str, Row], aft
     claimed = {one.axis for one in decision.axes if one.verdict == "better"}
     gains = {axis: exact.better(found) for axis, found in changes.items() if axis in claimed}
     worse, better = shown_worse(policy, changes), exact.holm(gains, policy.alpha)
-    told = "; ".join(f"{axis} {_mean(changes[axis]):+.2f}, p {p:.2g}" for axis, p in gains.items())
-    where = f"prompts that no earlier decision saw ({told})"
+    tests = "; ".join(f"{axis} {_mean(changes[axis]):+.2f}, p {p:.2g}" for axis, p in gains.items())
+    where = f"prompts that no earlier decision saw ({tests})"
     if worse:
         why = f"not promoted: worse on {', '.join(sorted(worse))}, on {where}"
     elif not better:

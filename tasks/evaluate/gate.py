@@ -215,9 +215,9 @@ def _whole(policy: Policy, axes: Sequence[Moved]) -> tuple[bool, str]:
 
 
 def _unsure(one: Moved) -> str:
-    told = "as many would most likely show it" if one.needed <= one.prompts else f"about {one.needed} would show it"
+    needed = "as many would most likely show it" if one.needed <= one.prompts else f"about {one.needed} would show it"
     allowed = f"{one.axis} may be worse by {-one.low:.2f}, and {one.margin:g} is allowed"
-    return f"{allowed} ({one.prompts} prompts; were it the same, {told})"
+    return f"{allowed} ({one.prompts} prompts; were it the same, {needed})"
 
 
 def _names(axes: Sequence[Moved]) -> str:

@@ -78,11 +78,11 @@ class AnswerConfig(MethodConfig):
         return {name: value for name, value in kept.items() if value != AnswerConfig.model_fields[name].default}
 
 
-def replacement(reply: str, question: str, answer: str, config: AnswerConfig, told: Sequence[str] = ()) -> str:
+def replacement(reply: str, question: str, answer: str, config: AnswerConfig, prompt_words: Sequence[str] = ()) -> str:
     """The text in a reply that is to take an answer's place; the answer itself, where it says that nothing is wrong.
 
     Args:
-        told: what the prompt says besides: its worked examples and requests. A run of these words is none of an answer,
+        prompt_words: its worked examples and requests. A run of these words is none of an answer,
             unless question or answer have it.
 
     Raises:
@@ -99,6 +99,6 @@ def replacement(reply: str, question: str, answer: str, config: AnswerConfig, to
     fault = answer_fault(text, question, refusals=config.reject_refusals)
     if fault := fault or target_fault(text, question, answer, least_share=config.least_share):
         raise Rejected(fault)
-    if runs(text) & set().union(*map(runs, told)) - runs(question) - runs(answer):
+    if runs(text) & set().union(*map(runs, prompt_words)) - runs(question) - runs(answer):
         raise ParseError(LEAK)
     return text

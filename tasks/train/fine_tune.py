@@ -101,9 +101,9 @@ def fine_tune(
 
 def _settled(recipe: str, config: Settings, rows: int) -> Settings:
     state = processes_state()
-    config, told = settled(recipe, config, rows, state.num_processes)
-    if told and state.is_main_process:
-        print(told, flush=True)
+    config, notice = settled(recipe, config, rows, state.num_processes)
+    if notice and state.is_main_process:
+        print(notice, flush=True)
     return config
 
 
@@ -140,8 +140,8 @@ def _counted(
     if is_main:
         _tell(recipe, len(given), special, identical, config)
         cut = len(rows) - identical - len(kept) + _truncated(kept, config)
-        if told := cut_sentence(recipe, rows, trainer.processing_class, cut, config.max_length):
-            print(told, flush=True)
+        if notice := cut_sentence(recipe, rows, trainer.processing_class, cut, config.max_length):
+            print(notice, flush=True)
     processes = trainer.accelerator.num_processes
     return kept, {"identical": identical, "special": special, "processes": processes}
 

@@ -32,7 +32,7 @@ def settled(recipe: str, config: Settings, rows: int, processes: int = 1) -> tup
     """
     source = config.source
     rate = config.learning_rate or (source.lora_rate if config.lora else source.rate)
-    config, told = config.model_copy(update={"learning_rate": rate}), None
+    config, notice = config.model_copy(update={"learning_rate": rate}), None
     if config.gradient_accumulation is None:
         step = rows_a_step(rows, config.epochs, source)
         batch = max(1, min(config.batch_size, step // processes))
@@ -40,13 +40,13 @@ def settled(recipe: str, config: Settings, rows: int, processes: int = 1) -> tup
         config = config.model_copy(update={"batch_size": batch, "gradient_accumulation": passes})
         if step < source.step:
             few = math.ceil(math.ceil(rows / source.step) * config.epochs)
-            told = (
+            notice = (
                 f"{recipe}: got {rows} rows, of which its source's {source.step} a step would make {few} "
                 f"{'step' if few == 1 else 'steps'}: a step has {batch * passes} rows, which makes "
                 f"{steps(config, rows, processes)}"
             )
     check(recipe, config, rows, processes)
-    return config, told
+    return config, notice
 
 
 def rows_a_step(rows: int, epochs: float, source: Source) -> int:

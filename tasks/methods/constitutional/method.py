@@ -158,8 +158,8 @@ def revise(library: Library, config: Config, round: int) -> Step:
     shown = prompt.fixed
 
     def read(reply: str, row: Row) -> list[Row]:
-        told = (*shown, *(row[name] for name in ("critique_request", "revision_request")))
-        text = replacement(reply, row["instruction"], row["target"], config, told)
+        words = (*shown, *(row[name] for name in ("critique_request", "revision_request")))
+        text = replacement(reply, row["instruction"], row["target"], config, words)
         if echoes(text, row["critique"]):
             raise ParseError(ABOUT)
         return [_principle_of(row) | {"text": text, "changed": text != row["target"]}]
