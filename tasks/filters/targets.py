@@ -10,11 +10,12 @@ import re
 import unicodedata
 from collections import Counter
 
-from tasks.filters.heuristics import opens_with_refusal, words
+from tasks.filters.heuristics import loops, opens_with_refusal, words
 
 ABOUT = "speaks of the answer instead of giving it"
 RULES = "speaks of the rules"
 BROKEN = "broken off"
+LOOP = "loop: says the same again and again"
 SHORT = "far shorter than the answer it replaces"
 STRANGE = "shares no word with question and answer"
 LEAK = "repeats the prompt's own words"
@@ -93,8 +94,9 @@ def target_fault(text: str, question: str, answer: str, *, least_share: float) -
     Args:
         least_share: of the answer's words, how many the text has at least (0 to 1).
     """
-    if broken_off(text) and not broken_off(answer):
-        return BROKEN
+    for holds, reason in ((broken_off, BROKEN), (loops, LOOP)):
+        if holds(text) and not holds(answer):
+            return reason
     if opens_with_refusal(text):
         return None
     if words(text) < least_share * words(answer):

@@ -7,6 +7,7 @@ import pytest
 from tasks.filters.targets import (
     BROKEN,
     LANGUAGE,
+    LOOP,
     SHORT,
     STRANGE,
     broken_off,
@@ -106,6 +107,7 @@ def test_where_a_text_ends_like_none_it_is_broken_off(text: str, broken: bool) -
     ("text", "fault"),
     [
         ("true", SHORT),
+        ("The cactus needs water in winter. " * 4, LOOP),
         ("Water a cactus once a month in winter.", None),
         ("I can't help with that.", None),
         ("Bonjour tout le monde, voici quelque chose sans rapport aucun.", STRANGE),

@@ -13,8 +13,8 @@ from fuzz import outcomes, replies
 from prompts import HERE, Library, PromptError, Rule
 from tasks.engines import Completion, ScriptedEngine
 from tasks.filters.heuristics import APOLOGY
-from tasks.filters.targets import BROKEN
-from tasks.methods.self_align.method import LEAK, LOOP, Config, answer, cited, parse, whole_words
+from tasks.filters.targets import BROKEN, LOOP
+from tasks.methods.self_align.method import LEAK, Config, answer, cited, parse, whole_words
 from tasks.normalise import structured
 from tasks.step import ParseError, Row
 

@@ -9,7 +9,7 @@ from fuzz import outcomes, replies
 
 from prompts import Library
 from tasks.engines import Completion, Sampling, ScriptedEngine
-from tasks.methods.self_align.method import LOOP
+from tasks.filters.targets import LOOP
 from tasks.methods.verbose.method import BOILERPLATE, STUB, Config, answer, read
 from tasks.step import Rejected, Row
 

@@ -31,7 +31,7 @@ from prompts import Exemplar, Library, Rule
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import APOLOGY, answer_fault, loops, opens_with_apology
-from tasks.filters.targets import BROKEN, RULES, broken_off, speaks_of_rules
+from tasks.filters.targets import BROKEN, LOOP, RULES, broken_off, speaks_of_rules
 from tasks.methods.base import AnswerConfig
 from tasks.methods.respond.method import next_row
 from tasks.normalise import structured
@@ -42,7 +42,6 @@ from tasks.train.recipes import engrave
 
 MARKER = "Answer:"
 LEAK = "leak: repeats the prompt's own words"
-LOOP = "loop: says the same again and again"
 _MARKED = re.compile(rf"^[ \t]*{MARKER}", re.MULTILINE)
 _RULE = re.compile(r"\brules?\b", re.IGNORECASE)
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+")

@@ -23,8 +23,9 @@ from alignery.declarations import Shape
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import ECHO, echoes, loops
+from tasks.filters.targets import LOOP
 from tasks.methods.base import MethodConfig
-from tasks.methods.self_align.method import LOOP, whole_words
+from tasks.methods.self_align.method import whole_words
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
 from tasks.step import Rejected, Row, Step
 from tasks.train.config import Recipe
