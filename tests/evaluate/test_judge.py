@@ -73,16 +73,16 @@ def test_a_gates_figure_is_who_won_each_prompt() -> None:
     rows = asked(40)
     winners = "aa" * 24 + "bb" * 6 + "ab" * 9 + "a-"
     names = {"a": "a", "b": "b"}
-    told = [row | {"winner": names[w]} for row, w in zip(rows, winners, strict=True) if w != "-"]
-    won = outcomes(rows, told)
+    verdicts = [row | {"winner": names[w]} for row, w in zip(rows, winners, strict=True) if w != "-"]
+    won = outcomes(rows, verdicts)
     assert sorted(won.values()) == ["a"] * 24 + ["b"] * 6 + ["tie"] * 9
     decision = decide(Policy(), *by_judge({"helpful": won}))
     (axis,) = decision.axes
     assert decision.promoted
     assert (axis.prompts, axis.w) == (39, pytest.approx(18 / 39))
-    assert axis.after - axis.before == pytest.approx(report(rows, told)["w"])
+    assert axis.after - axis.before == pytest.approx(report(rows, verdicts)["w"])
     # The pair whose other verdict was lost is at best a tie, and counts.
-    bounded = outcomes(rows, [*told, *lost_verdicts(rows, told)])
+    bounded = outcomes(rows, [*verdicts, *lost_verdicts(rows, verdicts)])
     assert sorted(bounded.values()) == ["a"] * 24 + ["b"] * 6 + ["tie"] * 10
     assert not decide(Policy(), *reversed(by_judge({"helpful": won}))).promoted
 

@@ -47,7 +47,7 @@ def step(tmp_path: Path) -> Callable[..., Step]:
 
 
 @pytest.mark.parametrize("reply", ["I wonder.", " I wonder.", "Thought: I wonder."])
-def test_what_is_read_begins_as_the_prompt_began_it_whoever_said_it(reply: str, step: Callable[..., Step]) -> None:
+def test_the_reply_that_is_read_has_the_prefill_once(reply: str, step: Callable[..., Step]) -> None:
     outcome = asyncio.run(run(step(), [{"instruction": "Why?"}], ScriptedEngine([reply])))
     assert [record["text"] for record in outcome.records] == ["Thought: I wonder."]
     assert [attempt["raw_text"] for attempt in outcome.attempts] == [reply], "the model's own words"

@@ -118,8 +118,8 @@ def test_rows_that_are_cut_are_said_with_the_length_that_would_hold_them(base, t
     config = sft.Config(**QUICK | {"max_length": 32})
     report = sft.train(view, base, tmp_path / "out", config)
     assert report.truncated == 4
-    told = [line for line in capsys.readouterr().out.splitlines() if "max_length" in line]
-    assert told == [
+    notices = [line for line in capsys.readouterr().out.splitlines() if "max_length" in line]
+    assert notices == [
         "sft: max_length: 11% of 36 rows reach 32 tokens, and lose their end or are left out; 51 would hold 99%"
     ]
     sft.train(view, base, tmp_path / "whole", config.model_copy(update={"max_length": 51}))

@@ -21,7 +21,7 @@ OFF: Mapping[str, Mapping[str, Any]] = {
     "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **_NO_PENALTIES},
     "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **_NO_PENALTIES},
 }
-# How a server is told to go on with a last turn of the assistant's; llama.cpp's does so by itself.
+# The fields with which a server goes on with a last turn of the assistant's; llama.cpp's needs none.
 _CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
 _GOES_ON: Mapping[str, Mapping[str, Any]] = {"vllm": _CONTINUED, "sglang": _CONTINUED, "llamacpp": {}}
 _THOUGHTS = ("reasoning_content", "reasoning")  # the fields of a message that hold a thought

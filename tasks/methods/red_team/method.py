@@ -224,7 +224,7 @@ def answered(reply: str, first: int, hints: int, continues: bool) -> list[tuple[
     A list may begin anew at 1, if it has one question for each hint.
 
     Raises:
-        ParseError: no list, or another one that begins anew, for it cannot be told to which hint a question belongs.
+        ParseError: no list, or another one that begins anew, so that its questions cannot be matched to the hints.
     """
     items = numbered(reply, first if continues else None)
     numbers = [number for number, _ in items]
