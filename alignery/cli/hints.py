@@ -8,6 +8,7 @@ import shlex
 VERBS = (
     *(
         "bootstrap",
+        "check",
         "diff",
         "doctor",
         "evaluate",

@@ -33,6 +33,7 @@ from alignery.cli.options import (
     writing,
 )
 from alignery.cli.render import estimate, results
+from alignery.cli.render.console import say
 from tasks.evaluate.plot import PICTURES
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def plan(
     wait: WaitOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask five rows of each step, and estimate_refresh what the refresh will take: calls, tokens, minutes, and money.
+    """Ask five rows of each step, and estimate what the refresh will take: calls, tokens, minutes, and money.
 
     What the lake has is counted as saved, and a step that was run before is not asked. What is answered is kept, so
     the refresh does not ask for it again. Money is foretold where the preset names a price file (`prices:`).
@@ -118,6 +119,18 @@ def evaluate(
 
 
 @app.command()
+def demo(home: HomeOption = HOME) -> None:
+    """Run the whole loop on the embedded model: refresh, publish, retrain, evaluate. Minutes, no GPU, no network.
+
+    Run it again: no request is sent, nothing is committed, nothing is trained twice.
+    """
+    for verb in (refresh, publish, retrain, evaluate):
+        say(f"\nalignery {verb.__name__}")
+        verb(home=home)
+    say("\nLook into it: alignery status · alignery rejects · alignery show principles")
+
+
+@app.command()
 def promote(
     model: Annotated[
         str | None, typer.Argument(help="A trained model to put in place by hand: its id or folder.")
@@ -171,7 +184,26 @@ def _promoting(preset: str, home: Path) -> Iterator[tuple[Lake, Run]]:
 
 
 # After the verbs that run, so that the help lists those first.
-from alignery.cli import export, fetch, inspect, maintain, methods, serve  # noqa: E402, F401
+from alignery.cli import export, fetch, inspect, maintain, methods, serve, start  # noqa: E402, F401
+
+GROUPS = {
+    "Start": ("demo", "init", "check", "schema", "fetch", "methods"),
+    "Run": ("plan", "refresh", "publish", "retrain", "evaluate", "promote", "rollback", "serve", "bootstrap"),
+    "Look": ("status", "rejects", "trace", "show", "tables", "sql", "models", "snapshots", "diff"),
+    "Keep": ("export", "tag", "maintain", "doctor"),
+}
+
+
+def _group_commands() -> None:
+    """The help lists the verbs under what a user is about to do."""
+    known = {command.name or getattr(command.callback, "__name__", ""): command for command in app.registered_commands}
+    for group, verbs in GROUPS.items():
+        for verb in verbs:
+            known[verb].rich_help_panel = group
+    app.registered_commands = [known[verb] for verbs in GROUPS.values() for verb in verbs]
+
+
+_group_commands()
 
 
 def _speak() -> None:

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="rich",
     help=(
         "A self-alignment data factory.\n\n"
         "A language model writes instructions, answers them under rules, criticises and revises its answers, and "
         "corrects them. Every attempt is a row in a lake that you can query. A published snapshot trains the next "
         "model.\n\n"
-        "[bold]Start:[/bold]  alignery refresh → alignery publish → alignery retrain → alignery evaluate\n\n"
+        "[bold]Start:[/bold]  alignery demo, then alignery init: a folder with a preset of your own\n\n"
         "[bold]Look:[/bold]   alignery status · alignery rejects · alignery trace ID · alignery show principles\n\n"
         "Everything is kept in the folder .alignery (ALIGNERY_HOME). Run a verb twice: what is done is not done again."
     ),
@@ -43,6 +43,23 @@ app = typer.Typer(
 )
 
 HOME = Path(".alignery")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"alignery {version('alignery')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_verbs(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _preset(value: str) -> str:

@@ -129,7 +129,8 @@ class OpenAISpec(_Spec):
     """
 
     engine: Literal["openai"]
-    base_url: Annotated[tuple[str, ...], BeforeValidator(_base_urls)]  # up to and with /v1; recorded, so without a key
+    # Up to and with /v1; recorded, so without a key.
+    base_url: Annotated[tuple[str, ...], BeforeValidator(_base_urls, json_schema_input_type=str | tuple[str, ...])]
     model: str = Field(min_length=1)
     known_as: str | None = Field(default=None, min_length=1)  # in work keys, in place of the first base_url
     api_key_env: str = "OPENAI_API_KEY"
