@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,8 +22,9 @@ from alignery.pipeline import estimate
 from alignery.pipeline.progress import hidden
 from alignery.pipeline.refresh import raise_first
 from alignery.pipeline.run import exclusive_run
-from alignery.pipeline.runs import evaluation, publication, refreshing, training
+from alignery.pipeline.runs import evaluation, promotion, publication, refreshing, training
 from alignery.pipeline.runs.evaluation import Evaluation
+from alignery.pipeline.runs.promotion import Decided
 from alignery.pipeline.runs.refreshing import Summary
 from alignery.pipeline.runs.training import Trained
 from warehouse import Lake, Publication
@@ -135,6 +137,24 @@ async def aplan(
                 return await estimate.estimate_refresh(made, lake)
 
 
+async def apromote(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    wait: bool = True,
+    progress: bool = False,
+) -> list[Decided]:
+    """Put every trained model that no gate has seen yet through the gate, the oldest first.
+
+    Raises:
+        PresetError: the preset has no `evaluate` section, or its generator has no weights here.
+    """
+    made, place = _prepared(preset, home, "promote")
+    with _shown(progress):
+        async with exclusive_run(made.place(place), "promote", wait=wait, schema=made.lake_schema) as lake:
+            return await promotion.promote_candidates(made, lake)
+
+
 def refresh(
     preset: str | Path | Preset | Mapping[str, Any] = "nano",
     home: str | Path = HOME,
@@ -185,6 +205,27 @@ def plan(
 ) -> Estimate:
     """`aplan`, waited for."""
     return _waited(lambda: aplan(preset, home, wait=wait, progress=progress))
+
+
+def promote(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    wait: bool = True,
+    progress: bool = False,
+) -> list[Decided]:
+    """`apromote`, waited for."""
+    return _waited(lambda: apromote(preset, home, wait=wait, progress=progress))
+
+
+# What the command runs without Prefect.
+RUNS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
+    "refresh": partial(arefresh, progress=True),
+    "publish": apublish,
+    "retrain": partial(aretrain, progress=True),
+    "evaluate": partial(aevaluate, progress=True),
+    "promote": partial(apromote, progress=True),
+}
 
 
 def _prepared(preset: str | Path | Preset | Mapping[str, Any], home: str | Path, verb: str) -> tuple[Preset, Path]:

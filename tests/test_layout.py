@@ -24,7 +24,7 @@ ARROWS = {
     "alignery.lake_reader": {"alignery.pipeline"},
     "alignery.api": {"alignery.lake_reader"},
     "flows": {"alignery.pipeline"},
-    "alignery.cli": {"flows"},
+    "alignery.cli": {"flows", "alignery.api"},
     "nano": {"prompts"},
 }
 # Who knows Prefect, DuckDB, and the terminal.

@@ -23,6 +23,7 @@ from alignery.cli.options import (
     HOME,
     HomeOption,
     JsonOption,
+    PrefectOption,
     PresetOption,
     TagOption,
     WaitOption,
@@ -65,12 +66,16 @@ def plan(
         with reading(home, preset) as lake:
             newest = estimates.newest(lake, load(preset).hash)
             return estimate.compared(estimates.estimate_vs_actual(lake, newest[0]["id"]) if newest else [], as_json)
-    return estimate.planned(run("plan", preset, home, wait), as_json)
+    return estimate.planned(run("plan", preset, home, wait=wait), as_json)
 
 
 @app.command()
 def refresh(
-    preset: PresetOption = "nano", home: HomeOption = HOME, wait: WaitOption = True, as_json: JsonOption = False
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    wait: WaitOption = True,
+    prefect: PrefectOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Write, answer, criticise, revise and correct until the preset's target of accepted instructions is reached.
 
@@ -79,7 +84,7 @@ def refresh(
     """
     from warehouse.query import status
 
-    summary = run("refresh", preset, home, wait)
+    summary = run("refresh", preset, home, wait=wait, prefect=prefect)
     with reading(home, preset) as lake:
         funnel = status.funnel(lake, summary.run_id)
     results.refreshed(summary, funnel, as_json)
@@ -89,10 +94,14 @@ def refresh(
 
 @app.command()
 def publish(
-    preset: PresetOption = "nano", home: HomeOption = HOME, tag: TagOption = None, as_json: JsonOption = False
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    tag: TagOption = None,
+    prefect: PrefectOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Pin what the lake holds now under a tag, and export it: sft, preferences and qac, as trainers take them."""
-    results.published(run("publish", preset, home, tag), as_json)
+    results.published(run("publish", preset, home, tag=tag, prefect=prefect), as_json)
 
 
 @app.command()
@@ -101,21 +110,26 @@ def retrain(
     home: HomeOption = HOME,
     tag: TagOption = None,
     wait: WaitOption = True,
+    prefect: PrefectOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune on a published tag (the newest by default) by the preset's recipes, each in a process of its own."""
-    results.trained(run("retrain", preset, home, tag, wait), as_json)
+    results.trained(run("retrain", preset, home, tag=tag, wait=wait, prefect=prefect), as_json)
 
 
 @app.command()
 def evaluate(
-    preset: PresetOption = "nano", home: HomeOption = HOME, wait: WaitOption = True, as_json: JsonOption = False
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    wait: WaitOption = True,
+    prefect: PrefectOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Score the base model and the models trained from it on held-out prompts, and print before and after.
 
     The pictures of it lie in HOME/pictures.
     """
-    results.evaluated(run("evaluate", preset, home, wait), as_json, home / PICTURES)
+    results.evaluated(run("evaluate", preset, home, wait=wait, prefect=prefect), as_json, home / PICTURES)
 
 
 @app.command()
@@ -139,6 +153,7 @@ def promote(
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     wait: WaitOption = True,
+    prefect: PrefectOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Put the trained models through the gate: one that is worse on no axis, and better on one, is the model then.
@@ -146,7 +161,7 @@ def promote(
     With MODEL, that one is put in place whatever the gate says of it, for the reason that --why gives.
     """
     if model is None:
-        return results.decided(run("promote", preset, home, wait), as_json)
+        return results.decided(run("promote", preset, home, wait=wait, prefect=prefect), as_json)
     from alignery.pipeline.runs.promotion import promote_manually
 
     reason = _reason(why)
@@ -188,7 +203,7 @@ from alignery.cli import export, fetch, inspect, maintain, methods, serve, start
 
 GROUPS = {
     "Start": ("demo", "init", "check", "schema", "fetch", "methods"),
-    "Run": ("plan", "refresh", "publish", "retrain", "evaluate", "promote", "rollback", "serve", "bootstrap"),
+    "Run": ("plan", "refresh", "publish", "retrain", "evaluate", "promote", "rollback", "serve", "bootstrap", "server"),
     "Look": ("status", "rejects", "trace", "show", "tables", "sql", "models", "snapshots", "diff"),
     "Keep": ("export", "tag", "maintain", "doctor"),
 }

@@ -104,6 +104,12 @@ WaitOption = Annotated[
     bool,
     typer.Option("--wait/--no-wait", help="Where another is at work on this lake: wait, or say who it is."),
 ]
+PrefectOption = Annotated[
+    bool,
+    typer.Option(
+        "--prefect/--no-prefect", envvar="ALIGNERY_PREFECT", help="As a Prefect flow, or the same work plainly."
+    ),
+]
 TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]
 AtOption = Annotated[
     str | None,
@@ -200,10 +206,15 @@ def writing(home: Path, preset: str) -> Iterator[Lake]:
             yield lake
 
 
-def run(name: str, preset: str, home: Path, *values: Any) -> Any:
-    """Await the flow of that name; its known faults become a sentence and an exit code."""
-    check_installed(name, preset)
-    from flows.prefect_server import use_or_start_server
+def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: Any) -> Any:
+    """Await the flow of that verb, or its work without one; known faults become a sentence and an exit code."""
+    check_installed(verb, preset)
+    if not prefect:
+        from alignery import api
+
+        with handle_errors():
+            return asyncio.run(_interruptible(api.RUNS[verb](preset, home, **values)))
+    from flows.shared_server import use_or_start_server
 
     with handle_errors():
         settle = use_or_start_server(home)
@@ -212,14 +223,14 @@ def run(name: str, preset: str, home: Path, *values: Any) -> Any:
         load(preset).check()
         check_prefect()
         # Prefect takes seconds to import: a mistake in the preset is told before.
-        flow = _flow(name)
+        flow = _flow(verb)
         settle()
-        return asyncio.run(_interruptible(flow(preset, home, *values)))
+        return asyncio.run(_interruptible(flow(preset, home, **values)))
 
 
-def _flow(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _flow(verb: str) -> Callable[..., Coroutine[Any, Any, Any]]:
     """What a verb runs; it alone is imported, for Prefect takes seconds."""
-    match name:
+    match verb:
         case "plan":  # which is no flow
             from alignery.pipeline.estimate import plan as flow
         case "refresh":

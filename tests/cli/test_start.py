@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alignery.cli import entry
+from alignery.cli import entry, hints
 from alignery.cli import main as verbs
 from alignery.cli.options import app
 
@@ -23,6 +23,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(hints, "_options", {})
     return tmp_path
 
 
@@ -39,6 +40,18 @@ def test_a_project_is_made_and_its_preset_checked(folder: Path, capsys: pytest.C
     )
     assert "answered in" in found["models.generator"]["what"]
     assert not Path(".alignery").exists(), "a look makes no lake"
+
+
+def test_the_work_is_done_without_prefect(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "init", "mine", "--from", "own-data")
+    os.chdir("mine")
+    code, out, said = run(capsys, "refresh", "--preset", "preset.yaml", "--no-prefect", "--json")
+    assert (code, json.loads(out)["run"]["state"]) == (0, "finished")
+    assert "respond.answer 16/16" in said, "it shows how far it is"
+    code, out, _ = run(capsys, "publish", "--preset", "preset.yaml", "--no-prefect")
+    assert code == 0
+    assert Path(".alignery/exports/v1/qac").is_dir()
+    assert not Path(".alignery/prefect").exists()
 
 
 def test_a_start_that_there_is_not_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
