@@ -50,7 +50,7 @@ def test_the_work_is_done_without_prefect(folder: Path, capsys: pytest.CaptureFi
     assert "respond.answer 16/16" in said, "it shows how far it is"
     code, out, _ = run(capsys, "publish", "--preset", "preset.yaml", "--no-prefect")
     assert code == 0
-    assert Path(".alignery/exports/v1/qac").is_dir()
+    assert Path(".alignery/exports/v1/README.md").is_file()
     assert not Path(".alignery/prefect").exists()
 
 
