@@ -19,9 +19,10 @@ import tempfile
 import unicodedata
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import IO
+from functools import cached_property
+from typing import IO, Protocol
 
 import numpy as np
 from rapidfuzz.distance import Indel, LCSseq
@@ -73,6 +74,31 @@ class Nearest:
         size = self.size + other.size
         mean = (self.mean * self.size + other.mean * other.size) / size if size else 0.0
         return Nearest(best.similarity, mean, best.text, size)
+
+
+class Pool(Protocol):
+    """What a gate needs of a pool."""
+
+    def add(self, text: str) -> None: ...
+
+    def compare(self, texts: Sequence[str]) -> list[Nearest]: ...
+
+
+class LatePool:
+    """A pool that is filled when it is first needed, which takes a while; by one thread at a time."""
+
+    def __init__(self, texts: Callable[[], Iterable[str]]) -> None:
+        self._texts = texts
+
+    @cached_property
+    def _pool(self) -> RougePool:
+        return RougePool(self._texts())
+
+    def add(self, text: str) -> None:
+        self._pool.add(text)
+
+    def compare(self, texts: Sequence[str]) -> list[Nearest]:
+        return self._pool.compare(texts)
 
 
 class RougePool:
