@@ -22,7 +22,7 @@ from prompts import Library, QuestionType
 from tasks.accepted import Accepted
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
-from tasks.filters.rouge import LatePool
+from tasks.filters.pools import LatePool
 from tasks.methods.base import New
 from tasks.methods.prompts.method import Entry
 from tasks.methods.red_team import method as red_team

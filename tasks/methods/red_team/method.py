@@ -24,7 +24,7 @@ from alignery.hashing import digest
 from prompts import Library, QuestionType
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
-from tasks.filters.rouge import Pool
+from tasks.filters.pools import Pool
 from tasks.methods.base import Accept, MethodConfig
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.methods.self_instruct.method import draw, instruction_row, numbered, numbered_items, pick

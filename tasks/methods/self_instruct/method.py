@@ -28,7 +28,8 @@ from tasks.accepted import Accepted, View
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import instruction_fault
-from tasks.filters.rouge import Pool, RougePool
+from tasks.filters.pools import Pool
+from tasks.filters.rouge import RougePool
 from tasks.methods.base import Accept, MethodConfig
 from tasks.normalise import plain_item, structured
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage
@@ -80,9 +81,11 @@ INSTRUCTIONS = Table(
         Column.text("origin", "seed, self_instruct, red_team, or the name of your own data").shown,
         Column.text("state", "accepted or rejected").shown,
         Column.text("reason", "why it was rejected; null when accepted").optional.shown,
-        Column.real("similarity", "highest ROUGE-L F against the pool", "0 to 1").optional,
-        Column.real("mean_similarity", "mean ROUGE-L F against the pool", "0 to 1").optional,
-        Column.text("nearest", "text of the most similar one in the pool").optional,
+        Column.real(
+            "similarity", "highest ROUGE-L F against the pool; of a large one null below the limit", "0 to 1"
+        ).optional,
+        Column.real("mean_similarity", "mean ROUGE-L F against the pool; null of a large one", "0 to 1").optional,
+        Column.text("nearest", "text of the most similar one in the pool; null where similarity is").optional,
         Column.text(
             "question_type", "the type of question it was asked as (red_team); null elsewhere, before version 3"
         ).optional.shown,
@@ -255,9 +258,11 @@ def gate(records: Sequence[Row], pool: Pool, config: Config, contamination: Cont
 def _judged(batch: Sequence[Row], pool: Pool, config: Config, contamination: Contamination) -> list[Row]:
     limits = config.model_dump(include=set(_LIMITS))
     joined, judged = RougePool(), []
-    for record, known in zip(batch, pool.compare([record["text"] for record in batch]), strict=True):
+    found = pool.compare([record["text"] for record in batch], config.rouge_l)
+    for record, known in zip(batch, found, strict=True):
         text = record["text"]
         near = known.merged(joined.nearest(text))
+        is_known = near.mean is not None or near.similarity > config.rouge_l
         reason = instruction_fault(text, **limits) or contamination.reason(text)
         reason = reason or (DUPLICATE if near.similarity > config.rouge_l else None)
         if reason is None:
@@ -268,9 +273,10 @@ def _judged(batch: Sequence[Row], pool: Pool, config: Config, contamination: Con
             | {
                 "state": "rejected" if reason else "accepted",
                 "reason": reason,
-                "similarity": near.similarity,
+                # Not known of what is new to a pool that is too large to compare all.
+                "similarity": near.similarity if is_known else None,
                 "mean_similarity": near.mean,
-                "nearest": near.text,
+                "nearest": near.text if is_known else None,
             }
         )
     return judged
