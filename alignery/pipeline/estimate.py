@@ -134,7 +134,7 @@ async def estimate_refresh(preset: Preset, lake: Lake, engines: Mapping[Alias, E
     with Run(lake, "plan", preset) as run, StepProgress() as progress:
         async with open_engines(preset, Budget()) as opened:
             executor = ProbeExecutor(lake, run, progress)
-            line = RefreshPipeline(preset, executor, engines or opened, held_out_of(preset))
+            line = RefreshPipeline(preset, executor, engines or opened, held_out_of(preset), whole=True)
             run.words = line.words()
             prints = {stage.name: stage.step.fingerprint(line.runner.engine(stage)) for stage in line.stages}
             before = estimates.step_costs(lake, prints.values())
@@ -278,7 +278,7 @@ def _writings(
     for rounds in line.writing.rounds:
         step, config = rounds.step, rounds.config
         found[step] = Writing(
-            wanted=max(0, rounds.accept - len(rounds.accepted)),
+            wanted=max(0, rounds.accept - rounds.count),
             requests=config.requests_per_round,
             left=rounds.max_candidates - rounds.candidates + probe.skipped[step],
             candidates=judged[step][0],

@@ -11,10 +11,12 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from alignery.config.preset import Preset
 from alignery.config.schema import Alias
 from alignery.pipeline.executor import Executor
+from alignery.pipeline.finished import FinishedWork
 from alignery.pipeline.graph import GraphRunner
 from alignery.pipeline.sources import Chunks, Sources
 from prompts import Library
@@ -38,6 +40,7 @@ class RefreshPipeline:
     executor: Executor
     engines: Mapping[Alias, Engine]
     held_out: Sequence[str] = ()  # evaluation prompts, which no instruction may repeat
+    whole: bool = False  # walk what is finished too, and remember nothing
     _walking: set[str] = field(default_factory=set)  # instructions on their way
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -45,9 +48,15 @@ class RefreshPipeline:
         library = self.preset.library()
         held_out = Contamination(self.held_out)
         self.library: Library = library
-        self.writing = Sources(self.preset, library, self.executor, self.engines["generator"], held_out)
         self.graph = Graph(self.preset.stages(library, held_out, source=False))
         self.runner = GraphRunner(self.graph, self.executor, self.engines)
+        stages = [self._place(stage) for stage in self.graph.stages]
+        self.finished = FinishedWork(self.preset, self.executor, stages, self.held_out, not self.whole)
+        self.writing = Sources(self.preset, library, self.finished, self.executor, self.engines["generator"], held_out)
+
+    def _place(self, stage: Stage) -> tuple[Any, ...]:
+        """What of a stage decides what is asked, beside its method's settings and code."""
+        return stage.name, stage.after, stage.provides, stage.step.fingerprint(self.runner.engine(stage))
 
     @property
     def stages(self) -> list[Stage]:
@@ -78,15 +87,11 @@ class RefreshPipeline:
                     await self._arrived.wait()
                 self._walking.update(row["instruction_id"] for row in chunk)
                 group.create_task(self._walk_chunk(chunk))
+        await self.executor.flush()
         if self.executor.spent:
             return f"stopped at its budget: {self.executor.spent}; run the same command again to go on from here"
         short = [source.short for source in self.writing.all if source.short]
         return f"stopped short: {'; '.join(short)}" if short else None
-
-    @property
-    def accepted(self) -> list[Row]:
-        """Every accepted instruction: id, topic, text and question_type."""
-        return [row for source in self.writing.all for row in source.accepted]
 
     @property
     def target(self) -> int:
@@ -112,7 +117,7 @@ class RefreshPipeline:
         await self.executor.chunk(f"walk × {len(rows)}", work)
 
     async def _walk_row(self, row: Row) -> None:
-        await self.runner.run(row)
+        self.finished.finish(row, await self.runner.run(row))
         self._walking.discard(row["instruction_id"])
         self._arrived.set()
 

@@ -24,7 +24,7 @@ from alignery.hashing import digest
 from prompts import Library, QuestionType
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
-from tasks.filters.rouge import RougePool
+from tasks.filters.pools import Pool
 from tasks.methods.base import Accept, MethodConfig
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.methods.self_instruct.method import draw, instruction_row, numbered, numbered_items, pick
@@ -271,7 +271,7 @@ def question_requests(
 
 
 def gate_questions(
-    records: Sequence[Row], pool: RougePool, config: self_instruct.Config, contamination: Contamination
+    records: Sequence[Row], pool: Pool, config: self_instruct.Config, contamination: Contamination
 ) -> list[Row]:
     """Judges questions in their order, as `self_instruct.gate` does; what has a reason already is only marked."""
     whole = [record for record in records if record["reason"] is None]
