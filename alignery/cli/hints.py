@@ -19,7 +19,20 @@ VERBS = (
         "promote",
         "publish",
     ),
-    *("refresh", "rejects", "retrain", "rollback", "serve", "show", "snapshots", "sql", "status", "tables", "tag"),
+    *(
+        "ranking",
+        "refresh",
+        "rejects",
+        "retrain",
+        "rollback",
+        "serve",
+        "show",
+        "snapshots",
+        "sql",
+        "status",
+        "tables",
+        "tag",
+    ),
     "trace",
 )
 _COMMAND = re.compile(rf"(?<![\w./-])alignery (?:{'|'.join(VERBS)})(?![\w./-])")

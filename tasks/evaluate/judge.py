@@ -28,6 +28,7 @@ from tasks.step import ParseError, Row, Step
 
 ORDERS = ("a", "b")  # which of the two is shown first
 _VERDICT = re.compile(r"\[\[([ABC])\]\]")
+AGAINST_BASE = ", against base"  # ends the suite's name of figures that compare
 _END = 0.025  # the chance that an end of an interval is wrong: 95 % for both
 WORTH = {"a": 1.0, "tie": 0.5, "b": 0.0}  # of an outcome, to a
 
@@ -205,7 +206,7 @@ def figures(suite: str, found: Row) -> list[Row]:
         *("w", "low", "high", "win_rate", "lc_win_rate", "lc_low", "lc_high"),
         *("first_rate", "consistency", "bias", "chars_a", "chars_b"),
     )
-    suite, count = f"{suite}, against base", found["pairs"] - found["excluded"]
+    suite, count = f"{suite}{AGAINST_BASE}", found["pairs"] - found["excluded"]
     rows = [(name, found[name]) for name in names if found[name] is not None]
     rows.append(("excluded", float(found["excluded"])))
     return [

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from command import alignery
 
 from alignery.cli.render import results
 from alignery.config.preset import SHIPPED, Preset, load
@@ -22,6 +23,7 @@ from nano.files import HELD_OUT
 from nano.player import CHECKPOINT
 from tasks.evaluate.trust import JudgeError
 from warehouse import Lake, model_registry
+from warehouse.query import verdicts
 
 MANY = 24
 PAIRS = 6
@@ -141,6 +143,26 @@ def test_a_judge_that_fails_its_check_compares_nothing_and_promotes_nothing(judg
                 asyncio.run(flow(preset, lake))
         assert lake.rows("SELECT count(*) AS n FROM evals") == asked
         assert model_registry.decisions(lake) == []
+
+
+def test_the_ranking_is_of_the_verdicts_that_the_lake_has_by_the_models_names(judged):
+    home, (_, other), _ = judged
+    with Lake.open(home, read_only=True) as lake:
+        rows = verdicts.comparisons(lake)
+    for report in other.judged:
+        scores = [row["score"] for row in rows if row["dimension"] == report["dimension"]]
+        assert [scores.count(score) for score in (1.0, 0.5, 0.0)] == [report[name] for name in ("win", "tie", "lose")]
+    assert {(row["a"], row["b"], row["judge"]) for row in rows} == {("other", "checkpoint", "checkpoint")}
+    assert len(rows) == 2 * MANY, "the labelled pairs are no model's"
+    done = alignery("ranking", "--json", home=home)
+    shown = json.loads(done.stdout)
+    assert [one["dimension"] for one in shown["rankings"]] == ["harmless", "helpful"]
+    assert {place["model"] for place in shown["rankings"][0]["models"]} == {"other", "checkpoint"}
+    helpful = next(row for row in other.judged if row["dimension"] == "helpful")
+    assert shown["w"]["other"]["few: helpful"] == [helpful[name] for name in ("w", "low", "high")]
+    said = alignery("ranking", home=home).stdout
+    assert "helpful, by the judge checkpoint" in said
+    assert f"{helpful['w']:+.2f} ({helpful['low']:+.2f} to {helpful['high']:+.2f})" in said
 
 
 def test_the_report_is_shown_and_drawn(judged, capsys, monkeypatch, tmp_path):

@@ -160,21 +160,21 @@ def _judged(evaluation: Evaluation) -> None:
         "w",
         "95 %",
         "win rate",
-        "same length",
+        "LC win rate",
         "first wins",
         "agrees",
         "characters",
     )
     table = Table(*heads, title=f"{evaluation.label} against base, in both orders")
     for row in evaluation.judged:
-        counts = (str(row[name]) for name in ("win", "tie", "lose"))
+        counts = "/".join(str(row[name]) for name in ("win", "tie", "lose"))
         shares = ("–" if row[name] is None else f"{row[name]:.2f}" for name in ("first_rate", "consistency"))
         w, spread, rate, controlled, lengths = "–", "", "–", "–", ""
         if row["w"] is not None:
             w, spread, rate = f"{row['w']:+.3f}", f"{row['low']:+.2f} to {row['high']:+.2f}", f"{row['win_rate']:.2f}"
             controlled = f"{row['lc_win_rate']:.2f} ({row['lc_low']:.2f}–{row['lc_high']:.2f})"
             lengths = f"{row['chars_a']:.0f} : {row['chars_b']:.0f}"
-        table.add_row(row["dimension"], *counts, w, spread, rate, controlled, *shares, lengths)
+        table.add_row(row["dimension"], counts, w, spread, rate, controlled, *shares, lengths)
     console().print(table)
     if left := max(row["excluded"] for row in evaluation.judged):
         say(f"Up to {left} pairs are left out, for a verdict of theirs was not read: alignery rejects")
