@@ -16,7 +16,7 @@ from alignery.config.preset import Preset
 from alignery.config.schema import Alias
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.graph import GraphRunner
-from alignery.pipeline.sources import Chunks, Sources
+from alignery.pipeline.sources import Chunks, Sources, gating
 from prompts import Library
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine
@@ -24,6 +24,7 @@ from tasks.engines.lazy import open_lazily
 from tasks.evaluate import held_out
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
+from tasks.filters.rouge import RougePool
 from tasks.graph import Graph
 from tasks.stage import SOURCE, Stage
 from tasks.step import Row
@@ -43,7 +44,7 @@ class RefreshPipeline:
 
     def __post_init__(self) -> None:
         library = self.preset.library()
-        held_out = Contamination(self.held_out)
+        held_out = Contamination(self.held_out, near=gating(self.preset.line).rouge_l)
         self.library: Library = library
         self.writing = Sources(self.preset, library, self.executor, self.engines["generator"], held_out)
         self.graph = Graph(self.preset.stages(library, held_out, source=False))
@@ -124,10 +125,12 @@ def held_out_of(preset: Preset) -> list[str]:
 
 
 def clean(preset: Preset) -> Selection:
-    """All rows but those whose prompts are in evaluation sets, which may have been named after they were accepted."""
+    """All rows but those whose prompts are in evaluation sets or near to one in them: a set may have been named after
+    they were accepted. The card then says how near the splits are to each other."""
     texts = held_out_of(preset)
-    found = Contamination(texts)
-    return Selection(leaked=(lambda text: found.reason(text) is not None) if texts else None)
+    found = Contamination(texts, near=gating(preset.line).rouge_l)
+    leaked = (lambda text: found.reason(text) is not None) if texts else None
+    return Selection(leaked=leaked, nearest=lambda tested, trained: RougePool(tested).covered(trained))
 
 
 @asynccontextmanager

@@ -21,14 +21,16 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import IO
 
 import numpy as np
 from rapidfuzz.distance import Indel, LCSseq
-from rapidfuzz.process import cdist
+from rapidfuzz.process import cdist, extractOne
 
 _LATIN = re.compile(r"[a-z0-9]+")
 _GRAM = 3
+_BATCH = 1024  # texts compared with a whole pool at once
 _CHUNK = 50_000  # pool texts compared at once: 0.4 MB of scores a text
 _SURROGATES = range(0xD800, 0xE000)
 _ROOM = 0x10FFFF - len(_SURROGATES)  # codes that there are for tokens
@@ -107,6 +109,25 @@ class RougePool:
         """The pool's most similar text (the first of equals), in time linear in the pool."""
         return self.compare([text])[0]
 
+    def is_near(self, text: str, above: float) -> bool:
+        """Whether a text of the pool is more similar than that; quicker than `nearest`, and the pool learns nothing."""
+        code = self._known(text)
+        best = (
+            extractOne(code, pool, scorer=Indel.normalized_similarity, score_cutoff=above) for pool in self._pools()
+        )
+        return bool(code) and any(found and found[1] > above for found in best)
+
+    def covered(self, others: Iterable[str]) -> list[float]:
+        """Of each text of the pool, how similar the most similar of the others is; they are streamed, and not added."""
+        found, others = np.zeros(len(self), np.float32), iter(others)
+        while codes := [self._known(text) for text in islice(others, _BATCH)]:
+            scores = [
+                cdist(codes, pool, scorer=Indel.normalized_similarity, dtype=np.float32, workers=-1).max(axis=0)
+                for pool in self._pools()
+            ]
+            found = np.maximum(found, np.concatenate(scores))
+        return found.tolist()
+
     def compare(self, texts: Sequence[str]) -> list[Nearest]:
         """`nearest` of each text; some dozens at once take less than half the time of one by one."""
         codes = [self._encode(text) for text in texts]
@@ -143,6 +164,10 @@ class RougePool:
         text = texts.read(self._texts[place + 1] - self._texts[place]).decode("utf-8", "surrogatepass")
         texts.seek(0, os.SEEK_END)
         return text
+
+    def _known(self, text: str) -> str:
+        """The text's code, where every token that no text of the pool has is the same one, which none has."""
+        return "".join(self._vocabulary.get(token, _END) for token in tokens(text))
 
     def _encode(self, text: str) -> str:
         return "".join(self._char(token) for token in tokens(text))
