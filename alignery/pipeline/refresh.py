@@ -44,7 +44,7 @@ class RefreshPipeline:
 
     def __post_init__(self) -> None:
         library = self.preset.library()
-        held_out = Contamination(self.held_out, near=gating(self.preset.line).rouge_l)
+        held_out = contamination_of(self.preset, self.held_out)
         self.library: Library = library
         self.writing = Sources(self.preset, library, self.executor, self.engines["generator"], held_out)
         self.graph = Graph(self.preset.stages(library, held_out, source=False))
@@ -124,11 +124,16 @@ def held_out_of(preset: Preset) -> list[str]:
     return own + [text for each in preset.line.decontaminate for text in contamination.load(each.path, each.field)]
 
 
+def contamination_of(preset: Preset, texts: Sequence[str]) -> Contamination:
+    """What is too near to these evaluation prompts: copies of them, and in the gate what is a near-duplicate there."""
+    return Contamination(texts, near=max(contamination.COPY, gating(preset.line).rouge_l))
+
+
 def clean(preset: Preset) -> Selection:
     """All rows but those whose prompts are in evaluation sets or near to one in them: a set may have been named after
     they were accepted. The card then says how near the splits are to each other."""
     texts = held_out_of(preset)
-    found = Contamination(texts, near=gating(preset.line).rouge_l)
+    found = contamination_of(preset, texts)
     leaked = (lambda text: found.reason(text) is not None) if texts else None
     return Selection(leaked=leaked, nearest=lambda tested, trained: RougePool(tested).covered(trained))
 

@@ -5,7 +5,7 @@ shorter but has 8 of them. Words are compared without case, punctuation, and how
 1. The size is fixed and not a percentile of each set's lengths, so what one set makes of a text depends on no other.
 2. In scripts that put no space between words, each letter is a word.
 3. A prompt of fewer than 8 words counts only where it is the whole text: it is too common to be inside others.
-4. A near copy, by ROUGE-L as in the near-duplicate gate, counts too: other words in every twelve leave no run of 13.
+4. A near copy, by ROUGE-L as in the near-duplicate gate, counts too: another word in every twelve leaves no run of 13.
 
 Sets are files that the preset names. `presets/held_out.jsonl` is ours; Self-Instruct's 252 user-oriented tasks may not
 be shipped.
@@ -26,6 +26,7 @@ from tasks.filters.rouge import RougePool
 
 REASON = "contaminated: evaluation prompt"
 NEAR = "contaminated: near-duplicate of an evaluation prompt"
+COPY = 0.85  # ROUGE-L F above which a text is a copy, and not another of the same pattern; our choice
 _ASCII = re.compile(r"[a-z0-9]+")
 # Thai, Lao, Burmese, Khmer, kana, Chinese characters.
 _UNSPACED = re.compile(
@@ -40,7 +41,7 @@ class Contamination:
         prompts: their texts.
         n: the length in words of a run that counts as taken over.
         shortest: a prompt of fewer than n words, but of so many, counts as taken over with all of its words in a row.
-        near: a text that is more similar to a prompt (ROUGE-L F, 0 to 1) is a near copy of it.
+        near: a text that is more similar to a prompt (ROUGE-L F, 0 to 1) is a near copy of it; 1 looks for none.
     """
 
     def __init__(self, prompts: Iterable[str], n: int = 13, shortest: int = 8, near: float = 1.0) -> None:
@@ -56,14 +57,14 @@ class Contamination:
                 if (length := min(n, len(found))) >= min(n, shortest):
                     self._runs.setdefault(length, set()).update(_runs(found, length))
 
-    def reason(self, text: str) -> str | None:
+    def reason(self, text: str, near: float | None = None) -> str | None:
         """`REASON` if the text is an evaluation prompt or shares a run of words with one, `NEAR` if it is a near copy,
-        else None."""
+        else None. `near` stands in for the threshold of the whole."""
         found = tuple(words(text))
         shared = any(run in runs for length, runs in self._runs.items() for run in _runs(found, length))
         if shared or found in self._whole:
             return REASON
-        return NEAR if self._pool and self._pool.is_near(text, self._near) else None
+        return NEAR if self._pool and self._pool.is_near(text, near or self._near) else None
 
 
 def words(text: str) -> list[str]:

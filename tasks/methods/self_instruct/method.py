@@ -260,7 +260,7 @@ def _judged(batch: Sequence[Row], pool: RougePool, config: Config, contamination
     for record, known in zip(batch, pool.compare([record["text"] for record in batch]), strict=True):
         text = record["text"]
         near = known.merged(joined.nearest(text))
-        reason = instruction_fault(text, **limits) or contamination.reason(text)
+        reason = instruction_fault(text, **limits) or contamination.reason(text, config.rouge_l)
         reason = reason or (DUPLICATE if near.similarity > config.rouge_l else None)
         if reason is None:
             joined.add(text)
