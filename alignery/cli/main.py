@@ -204,7 +204,7 @@ from alignery.cli import export, fetch, inspect, maintain, methods, serve, start
 GROUPS = {
     "Start": ("demo", "init", "check", "schema", "fetch", "methods"),
     "Run": ("plan", "refresh", "publish", "retrain", "evaluate", "promote", "rollback", "serve", "bootstrap", "server"),
-    "Look": ("status", "rejects", "trace", "show", "tables", "sql", "models", "snapshots", "diff"),
+    "Look": ("status", "rejects", "trace", "show", "tables", "sql", "models", "ranking", "snapshots", "diff"),
     "Keep": ("export", "tag", "maintain", "doctor"),
 }
 

@@ -35,7 +35,7 @@ from alignery.untrusted import excerpt
 from alignery.validation import Filled, validated
 from prompts import Form, Library
 from tasks.engines.specs import EngineSpec, ScriptedSpec
-from tasks.evaluate import held_out
+from tasks.evaluate import held_out, trust
 from tasks.evaluate.gate import Policy
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
@@ -174,6 +174,8 @@ class Preset(Strict):
             contamination.load(each.path, each.field)
         if self.evaluate:
             held_out.load(self.evaluate.prompts)
+            if (judge := self.evaluate.judge) and judge.check:
+                trust.load(judge.check.path, judge.dimensions)
         if self.prices:
             listed = load_prices(self.prices)
             for alias in self.models:

@@ -176,6 +176,11 @@ class Evaluate(Strict):
             raise ValueError("got neither oracle nor judge; add `judge: {}`, whose model is the alias `judge`")
         return self
 
+    @property
+    def deciding_judge(self) -> Judge | None:
+        """The judge that the gate decides by: none where there is an oracle."""
+        return None if self.oracle else self.judge
+
 
 class Schedule(Strict):
     """When `alignery serve` runs what: lines of cron, and what becomes of the times that were missed."""

@@ -18,7 +18,7 @@ from alignery.config.schema import Alias
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.finished import FinishedWork
 from alignery.pipeline.graph import GraphRunner
-from alignery.pipeline.sources import Chunks, Sources
+from alignery.pipeline.sources import Chunks, Sources, gating
 from prompts import Library
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine
@@ -26,6 +26,7 @@ from tasks.engines.lazy import open_lazily
 from tasks.evaluate import held_out
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
+from tasks.filters.rouge import RougePool
 from tasks.graph import Graph
 from tasks.stage import SOURCE, Stage
 from tasks.step import Row
@@ -46,7 +47,7 @@ class RefreshPipeline:
 
     def __post_init__(self) -> None:
         library = self.preset.library()
-        held_out = Contamination(self.held_out)
+        held_out = contamination_of(self.preset, self.held_out)
         self.library: Library = library
         self.graph = Graph(self.preset.stages(library, held_out, source=False))
         self.runner = GraphRunner(self.graph, self.executor, self.engines)
@@ -128,11 +129,18 @@ def held_out_of(preset: Preset) -> list[str]:
     return own + [text for each in preset.line.decontaminate for text in contamination.load(each.path, each.field)]
 
 
+def contamination_of(preset: Preset, texts: Sequence[str]) -> Contamination:
+    """What is too near to these evaluation prompts: copies of them, and in the gate what is a near-duplicate there."""
+    return Contamination(texts, near=max(contamination.COPY, gating(preset.line).rouge_l))
+
+
 def clean(preset: Preset) -> Selection:
-    """All rows but those whose prompts are in evaluation sets, which may have been named after they were accepted."""
+    """All rows but those whose prompts are in evaluation sets or near to one in them: a set may have been named after
+    they were accepted. The card then says how near the splits are to each other."""
     texts = held_out_of(preset)
-    found = Contamination(texts)
-    return Selection(leaked=(lambda text: found.reason(text) is not None) if texts else None)
+    found = contamination_of(preset, texts)
+    leaked = (lambda text: found.reason(text) is not None) if texts else None
+    return Selection(leaked=leaked, nearest=lambda tested, trained: RougePool(tested).covered(trained))
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from itertools import chain
 from typing import Any
 
 from alignery.config.preset import Preset
+from alignery.config.schema import Line
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.finished import FinishedWork
 from alignery.pipeline.own_data import OwnData
@@ -181,6 +182,11 @@ def _topics(requests: Sequence[Row]) -> list[str]:
     return [topic for row in requests if isinstance(topic := row.get("topic"), str)]
 
 
+def gating(line: Line) -> self_instruct.Config:
+    """What Self-Instruct refuses, and how near is too near, holds for all; its defaults, where it is not run."""
+    return line.self_instruct or self_instruct.Config.model_validate({})
+
+
 class Sources:
     """All sources of a line, one after the other; red-teaming's topics are written beside the first of them."""
 
@@ -200,8 +206,7 @@ class Sources:
         self.types: list[QuestionType] = library.question_types() if line.red_team else []
         self.bare = line.instances is not None
         self._pool = LatePool(self._pool_texts)
-        # What Self-Instruct refuses, and how near is too near, holds for all; its defaults, where it is not run.
-        self._gating = line.self_instruct or self_instruct.Config.model_validate({})
+        self._gating = gating(line)
         written = preset.stages(library, source=True)
         self.stages = {stage.name: stage for stages in written for stage in stages}
         self.topics = self.stages["red_team.topics"].step if line.red_team else None

@@ -19,8 +19,9 @@ import tempfile
 import unicodedata
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import IO
 
 import numpy as np
@@ -35,6 +36,8 @@ _ROWS = 1024
 _TOKENS = 16  # for which a signature has 128 bits
 _ROUNDING = 1e-6
 _GOLDEN = np.uint32(0x9E3779B1)
+_BATCH = 1024  # texts compared with a whole pool at once
+_NO_TOKEN = "\0"
 _ENCODING, _WIDTH = "utf-32-le", 4  # of codes, and bytes of each
 _SURROGATES = range(0xD800, 0xE000)
 _ROOM = 0x10FFFF - len(_SURROGATES)  # codes that there are for tokens
@@ -133,15 +136,42 @@ class RougePool:
             above: what is not more similar than this need not be exact: in a pool of several chunks `similarity` is
                 then at most `above`, `text` any, and `mean` None.
         """
-        sought = [_Sought(self._encode(text)) for text in texts]
-        found = self._among_newest([one.code for one in sought])
+        found = self._nearest([self._encode(text) for text in texts], above)
+        whole = {"size": len(self)} | ({"mean": None} if self._chunks else {})
+        return [replace(near, text=self._text(near.place) if near.similarity else None, **whole) for near in found]
+
+    def is_near(self, text: str, above: float) -> bool:
+        """Whether a text of the pool is more similar than that; the pool learns nothing."""
+        return self._nearest([self._known(text)], above)[0].similarity > above
+
+    def covered(self, others: Iterable[str]) -> list[float]:
+        """Of each text of the pool, how similar the most similar of the others is; they are streamed, and not added."""
+        found, others = np.zeros(len(self), np.float32), iter(others)
+        while codes := [self._known(text) for text in islice(others, _BATCH)]:
+            scores = [
+                cdist(codes, pool, scorer=Indel.normalized_similarity, dtype=np.float32, workers=-1).max(axis=0)
+                for pool in self._parts()
+            ]
+            found = np.maximum(found, np.concatenate(scores))
+        return found.tolist()
+
+    def _parts(self) -> Iterator[list[str]]:
+        """The codes of all texts in their order, a chunk at a time."""
+        for chunk in self._chunks:
+            yield _Opened(chunk, self._files[0]).in_order()
+        if self._codes:
+            yield self._codes
+
+    def _nearest(self, codes: Sequence[str], above: float) -> list[Nearest]:
+        """As `compare`, without texts."""
+        sought = [_Sought(code) for code in codes]
+        found = self._among_newest(codes)
         for number, chunk in enumerate(self._chunks):
             pool = _Opened(chunk, self._files[0])
             for place, (one, best) in enumerate(zip(sought, found, strict=True)):
                 near = pool.near(one, max(above, best.similarity))
                 found[place] = best.nearer(replace(near, place=number * _CHUNK + near.place))
-        whole = {"size": len(self)} | ({"mean": None} if self._chunks else {})
-        return [replace(near, text=self._text(near.place) if near.similarity else None, **whole) for near in found]
+        return found
 
     def _among_newest(self, codes: Sequence[str]) -> list[Nearest]:
         """The best of the newest texts, which are all compared with."""
@@ -158,6 +188,10 @@ class RougePool:
         text = texts.read(self._texts[place + 1] - self._texts[place]).decode("utf-8", "surrogatepass")
         texts.seek(0, os.SEEK_END)
         return text
+
+    def _known(self, text: str) -> str:
+        """The text's code, where every token that no text of the pool has is the same one, which none has."""
+        return "".join(self._vocabulary.get(token, _NO_TOKEN) for token in tokens(text))
 
     def _encode(self, text: str) -> str:
         return "".join(self._char(token) for token in tokens(text))
@@ -251,6 +285,10 @@ class _Opened:
         codes = [self._code(row) for row in rows[order].tolist()]
         found = _best(code, codes, cdist([code], codes, scorer=Indel.normalized_similarity, dtype=np.float64)[0], 0)
         return replace(found, place=int(places[order[found.place]]))
+
+    def in_order(self) -> list[str]:
+        """The codes in the order in which they were added."""
+        return [self._code(row) for row in np.argsort(self._chunk.places).tolist()]
 
     def _code(self, row: int) -> str:
         if row not in self._codes:

@@ -200,3 +200,14 @@ def test_more_tokens_than_there_are_codes_share_them(monkeypatch):
 @pytest.mark.parametrize("place", [1, 0xD7FF, 0xD800, rouge._ROOM])
 def test_every_token_has_a_character_that_can_be_written(place):
     assert rouge._code(place).encode("utf-8").decode("utf-8") == rouge._code(place) != "\0"
+
+
+def test_each_text_of_a_pool_has_its_nearest_among_texts_that_are_streamed() -> None:
+    rng = random.Random(3)
+    texts, others = ([" ".join(rng.choices("abcdefgh", k=rng.randint(1, 8))) for _ in range(n)] for n in (40, 3_000))
+    texts += ["?!", "unlike all"]
+    pool = RougePool(texts)
+    near = [RougePool(others).nearest(text).similarity for text in texts]
+    assert pool.covered(iter(others)) == pytest.approx(near, abs=1e-6)
+    assert len(pool) == len(texts)
+    assert pool.covered([]) == [0.0] * len(texts)

@@ -149,17 +149,42 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path |
 
 
 def _judged(evaluation: Evaluation) -> None:
-    """The judge's report: w with its interval, and what says how far to trust it."""
-    heads = ("judged", "pairs", "win", "tie", "lose", "w", "95 %", "first wins", "agrees", "characters")
+    """The judge's report: w and the win rate with their intervals, and what says how far to trust them."""
+    from tasks.evaluate.trust import KIN
+
+    heads = (
+        "judged",
+        "win",
+        "tie",
+        "lose",
+        "w",
+        "95 %",
+        "win rate",
+        "LC win rate",
+        "first wins",
+        "agrees",
+        "characters",
+    )
     table = Table(*heads, title=f"{evaluation.label} against base, in both orders")
     for row in evaluation.judged:
-        counts = (str(row[name]) for name in ("pairs", "win", "tie", "lose"))
+        counts = "/".join(str(row[name]) for name in ("win", "tie", "lose"))
         shares = ("–" if row[name] is None else f"{row[name]:.2f}" for name in ("first_rate", "consistency"))
-        w, spread, lengths = "–", "", ""
+        w, spread, rate, controlled, lengths = "–", "", "–", "–", ""
         if row["w"] is not None:
-            w, spread = f"{row['w']:+.3f}", f"{row['low']:+.2f} to {row['high']:+.2f}"
+            w, spread, rate = f"{row['w']:+.3f}", f"{row['low']:+.2f} to {row['high']:+.2f}", f"{row['win_rate']:.2f}"
+            controlled = f"{row['lc_win_rate']:.2f} ({row['lc_low']:.2f}–{row['lc_high']:.2f})"
             lengths = f"{row['chars_a']:.0f} : {row['chars_b']:.0f}"
-        table.add_row(row["dimension"], *counts, w, spread, *shares, lengths)
+        table.add_row(row["dimension"], counts, w, spread, rate, controlled, *shares, lengths)
     console().print(table)
     if left := max(row["excluded"] for row in evaluation.judged):
         say(f"Up to {left} pairs are left out, for a verdict of theirs was not read: alignery rejects")
+    for row in evaluation.judged:
+        if row["bias"] is not None and not row["bias_low"] <= 0 <= row["bias_high"]:
+            place = "first" if row["bias"] > 0 else "second"
+            share = f"{abs(row['bias']):.2f} of the pairs more than the other in both orders"
+            say(f"{row['dimension']}: the judge prefers the answer shown {place}, in {share}; those count as ties.")
+    if any(row["kin"] for row in evaluation.judged):
+        say(f"Beware: {KIN}.")
+    for row in evaluation.checked:
+        right = f"{row['dimension']}: on {row['pairs']} labelled pairs the judge is right in {row['accuracy']:.2f}"
+        say(f"{right} ({row['low']:.2f} to {row['high']:.2f}); at least {row['at_least']:g} is asked.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +16,10 @@ from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
+from alignery.pipeline.runs.judging import Outcomes, ancestors, check_judge, judge_model
 from tasks.engines.lazy import open_lazily
 from tasks.engines.specs import EngineSpec, ScriptedSpec
-from tasks.evaluate import held_out, judge
+from tasks.evaluate import held_out, judge, trust
 from tasks.evaluate.gate import Policy, Score, per_prompt
 from tasks.evaluate.plot import Figure, dots
 from tasks.step import Row
@@ -34,8 +35,9 @@ class Evaluation:
     path: str
     figures: list[Row]
     better: dict[str, str]  # metric → "higher" or "lower"
-    judged: list[Row] = field(default_factory=list)  # against the base: dimension, and what `judge.report` gives
+    judged: list[Row] = field(default_factory=list)  # against the base: see `judge_model`
     axes: dict[str, Figure] = field(default_factory=dict)  # of the gate: axis → value (0 to 1) and its 95 % interval
+    checked: list[Row] = field(default_factory=list)  # of the judge, on labelled pairs: see `check_judge`
 
 
 def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
@@ -66,17 +68,22 @@ async def evaluate_models(preset: Preset, lake: Lake, *, runner: TaskRunner = ru
 
     Raises:
         PresetError: the preset has no `evaluate` section.
+        JudgeError: the judge did not pass its check.
     """
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; give it prompts and a judge")
     evaluations: list[Evaluation] = []
     base: list[Row] = []
+    outcomes: list[Outcomes] = []
     with Run(lake, "evaluate", preset) as run:
+        checked = await _checked(preset, preset.evaluate, lake, run, runner)
         for label, spec in _chain(preset, lake):
             with StepProgress() as progress:
                 executor = Executor(lake, run, progress, runner, reject_limit=1.0)
-                evaluation, answers = await _evaluate_one(preset, preset.evaluate, executor, label, spec, base)
-            evaluations.append(evaluation)
+                evaluation, answers = await _evaluate_one(
+                    preset, preset.evaluate, executor, label, spec, base, outcomes
+                )
+            evaluations.append(replace(evaluation, checked=checked))
             base = base or answers
         run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
     return evaluations
@@ -87,19 +94,11 @@ def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
     base = preset.spec("generator")
     there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
-    newest = {row["recipe"]: row for row in there if identity in _ancestors(row["id"], below)}
+    newest = {row["recipe"]: row for row in there if identity in ancestors(row["id"], below)}
     order = preset.retrain.order() if preset.retrain else list(newest)
     answering = [recipe for recipe in order if recipe in newest and preset.registry.recipes[recipe].answers]
     models = [(recipe, base.model_copy(update={"model": newest[recipe]["path"]})) for recipe in answering]
     return [("base", base), *models]
-
-
-def _ancestors(model: str, below: Mapping[str, str]) -> list[str]:
-    """The models that one was trained from, its own base first."""
-    found: list[str] = []
-    while (above := below.get(found[-1] if found else model)) and above not in found:
-        found.append(above)
-    return found
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,13 @@ async def answer_prompts(preset: Preset, config: Evaluate, executor: Executor, s
 
 
 async def _evaluate_one(
-    preset: Preset, config: Evaluate, executor: Executor, label: str, spec: EngineSpec, base: list[Row]
+    preset: Preset,
+    config: Evaluate,
+    executor: Executor,
+    label: str,
+    spec: EngineSpec,
+    base: list[Row],
+    outcomes: list[Outcomes],
 ) -> tuple[Evaluation, list[Row]]:
     """A model's figures and its answers, which are judged against the base model's where there are any."""
     suite, found = config.prompts.stem, await answer_prompts(preset, config, executor, spec)
@@ -129,10 +134,10 @@ async def _evaluate_one(
     figures = held_out.figures(suite, found.prompts, found.answers, score)
     judged = []
     if config.judge and base:
-        asked, verdicts_by = await judge_answers(preset, config.judge, executor, found.answers, base)
-        judged = [{"dimension": name} | judge.report(asked, said) for name, said in verdicts_by.items()]
+        sides = found.answers, base
+        judged = await judge_model(preset, config.judge, executor, found.model, sides, outcomes)
     compared = [figure for row in judged for figure in judge.figures(suite, row)]
-    await asyncio.to_thread(_remember, executor, found.model, spec, figures + compared)
+    await asyncio.to_thread(_remember, executor.lake, executor.run, found.model, spec, figures + compared)
     return Evaluation(label, _place(spec), figures, better, judged, _axes(preset.gate, found, score)), found.answers
 
 
@@ -142,36 +147,32 @@ def _axes(policy: Policy, found: Answered, score: Score) -> dict[str, Figure]:
     return {axis: (mean, *held_out.interval(mean, count)) for axis, (mean, count) in means.items()}
 
 
-async def judge_answers(
-    preset: Preset, config: judge.Config, executor: Executor, answers: list[Row], others: list[Row]
-) -> tuple[list[Row], dict[str, list[Row]]]:
-    """What a judge is asked of a model's answers against another's, and its verdicts by dimension."""
-    asked, verdicts_by = judge.pairs(answers, others), {}
-    library, form = preset.library(), preset.form("judge")
-    steps = [judge.judge(library, dimension, config).in_form(form) for dimension in config.dimensions]
-    prompts = [step.prompt for step in steps]
-    executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
-    async with open_lazily(preset.spec("judge")) as engine:
-        for dimension, step in zip(config.dimensions, steps, strict=True):
-            verdicts_by[dimension] = await executor.run_batch(step, asked, engine)
-    return asked, verdicts_by
+async def _checked(preset: Preset, config: Evaluate, lake: Lake, run: Run, runner: TaskRunner) -> list[Row]:
+    """The judge's own figures, where it has a check."""
+    if config.judge is None or config.judge.check is None:
+        return []
+    with StepProgress() as progress:
+        found = await check_judge(preset, config.judge, Executor(lake, run, progress, runner, reject_limit=1.0))
+    figures, spec = trust.figures(config.judge.check.path.stem, found), preset.spec("judge")
+    await asyncio.to_thread(_remember, lake, run, spec.identity(), spec, figures)
+    return found
 
 
-def _remember(executor: Executor, model: str, spec: EngineSpec, figures: list[Row]) -> None:
+def _remember(lake: Lake, run: Run, model: str, spec: EngineSpec, figures: list[Row]) -> None:
     """Append the figures that the lake does not have; with none, the run leaves no trace."""
-    known = {row["id"] for row in status.evals(executor.lake)}
+    known = {row["id"] for row in status.evals(lake)}
     stamp: dict[str, Any] = {
         "model": model,
         "model_path": _place(spec),
-        "run_id": executor.run.id,
+        "run_id": run.id,
         "created_at": datetime.now(UTC),
     }
     rows = [
         {"id": digest(model, row["suite"], row["metric"], row["value"], row["count"])} | row | stamp for row in figures
     ]
     if new := [row for row in rows if row["id"] not in known]:
-        executor.run.start()
-        executor.lake.ledger.write("evals", new, run_id=executor.run.id, message=f"evaluate: {len(new)} figures")
+        run.start()
+        lake.ledger.write("evals", new, run_id=run.id, message=f"evaluate: {len(new)} figures")
 
 
 def _place(spec: EngineSpec) -> str:

@@ -22,13 +22,15 @@ from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import ALIAS
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from alignery.pipeline.runs.evaluation import Answered, answer_prompts, judge_answers, oracle
+from alignery.pipeline.runs.evaluation import Answered, answer_prompts, oracle
+from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_kin
 from alignery.pipeline.runs.training import base_spec
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.evaluate import confirm, held_out
 from tasks.evaluate.gate import Decision, Policy, by_judge, decide, lost_verdicts, per_prompt
 from tasks.evaluate.judge import outcomes, walkovers
 from tasks.evaluate.plot import PICTURES, forest
+from tasks.evaluate.trust import KIN
 from tasks.step import Row
 from warehouse import Lake, model_registry
 from warehouse.query import status
@@ -51,6 +53,7 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
 
     Raises:
         PresetError: the preset has no `evaluate` section, or its generator has no weights.
+        JudgeError: a judge decides, and did not pass its check; nothing was decided.
     """
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
@@ -118,6 +121,8 @@ async def _judged(
     known = {mark for row in before for mark in json.loads(row["policy"] or "{}").get("seen", ())}
     with StepProgress() as progress:
         executor = Executor(lake, run, progress, runner, reject_limit=1.0)
+        if judge := preset.evaluate.deciding_judge:
+            await check_judge(preset, judge, executor)
         old, new = [await answer_prompts(preset, preset.evaluate, executor, spec) for spec in (incumbent, candidate)]
         asked, kept = confirm.split(old.prompts, policy.reserve)
         found = await _compared(preset, executor, asked, old, new)
@@ -130,6 +135,9 @@ async def _judged(
                 again = await _compared(preset, executor, fresh, old, new)
                 decision = confirm.confirmed(policy, decision, again.before, again.after)
                 asked = [*asked, *fresh]
+    kin = await asyncio.to_thread(judges_kin, preset, lake, new.model)
+    if judge and kin:
+        decision = replace(decision, reasons=(*decision.reasons, KIN))
     return decision, [confirm.mark(row) for row in asked]
 
 

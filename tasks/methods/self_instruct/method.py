@@ -263,7 +263,7 @@ def _judged(batch: Sequence[Row], pool: Pool, config: Config, contamination: Con
         text = record["text"]
         near = known.merged(joined.nearest(text))
         is_known = near.mean is not None or near.similarity > config.rouge_l
-        reason = instruction_fault(text, **limits) or contamination.reason(text)
+        reason = instruction_fault(text, **limits) or contamination.reason(text, config.rouge_l)
         reason = reason or (DUPLICATE if near.similarity > config.rouge_l else None)
         if reason is None:
             joined.add(text)
