@@ -39,7 +39,7 @@ def check(
 ) -> None:
     """Say whether a preset can run here: preset, words, libraries, GPU, one request to each model, lake, disk."""
     from alignery.config.preset import load
-    from alignery.pipeline import readiness
+    from alignery.pipeline.runs import readiness
     from warehouse.health.checks import Finding
 
     with handle_errors():
