@@ -40,7 +40,7 @@ class Config(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
     path: Path | None = None
     kind: Kind | None = None
-    limit: int | None = Field(default=None, ge=1, description="prompts of it, spread evenly over the file")
+    limit: int | None = Field(default=None, ge=1, description="prompts of it, drawn by their words")
 
     @model_validator(mode="after")
     def _is_known_or_own(self) -> Config:

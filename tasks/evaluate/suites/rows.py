@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from alignery.errors import UsageError
+from alignery.hashing import digest
 from alignery.textfiles import read_jsonl
 from alignery.validation import Filled
 from tasks.evaluate import held_out
@@ -91,9 +92,11 @@ def rows(config: Config) -> list[Row]:
         lines = installed.SETS[config.name].lines()
         found = held_out.checked(enumerate(lines, 1), config.name, model)
     found = [row | {"prompt_id": f"{config.name}/{row['prompt_id']}"} for row in found]
-    if config.limit is None or config.limit >= len(found):
+    if config.limit is None:
         return found
-    return [found[place * len(found) // config.limit] for place in range(config.limit)]
+    # The same ones whatever else is in the file, and of all its parts.
+    chosen = {row["prompt_id"] for row in sorted(found, key=lambda row: digest(row["prompt"]))[: config.limit]}
+    return [row for row in found if row["prompt_id"] in chosen]
 
 
 def all_prompts(own: Path | None, configs: Sequence[Config]) -> list[Row]:

@@ -84,11 +84,13 @@ def test_an_entry_that_is_unclear_is_refused(given, complaint) -> None:
         Config.model_validate(given)
 
 
-def test_a_limit_is_spread_over_the_file() -> None:
-    whole, some = rows(Config(name="twins")), rows(Config(name="twins", limit=58))
-    assert len(some) == 58
-    assert {row["kind"] for row in some} == {row["kind"] for row in whole}
-    assert Counter(row["harmful"] for row in some) == {True: 29, False: 29}
+def test_a_limit_takes_prompts_of_all_parts_in_the_files_order() -> None:
+    whole, some, fewer = (rows(Config(name="twins", limit=limit)) for limit in (None, 100, 60))
+    assert (len(some), len(fewer)) == (100, 60)
+    assert len({row["kind"] for row in some}) > 12
+    assert min(Counter(row["harmful"] for row in some).values()) > 30
+    assert [row for row in whole if row in some] == some
+    assert all(row in some for row in fewer)
     assert rows(Config(name="twins", limit=10_000)) == whole
 
 
