@@ -23,7 +23,7 @@ from prompts import Library
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
-from tasks.evaluate import held_out
+from tasks.evaluate.suites.rows import all_prompts
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
@@ -125,7 +125,8 @@ class RefreshPipeline:
 
 def held_out_of(preset: Preset) -> list[str]:
     """The evaluation prompts, which no instruction may repeat: the preset's own, and the sets that it names."""
-    own = [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
+    config = preset.evaluate
+    own = [row["prompt"] for row in all_prompts(config.prompts, config.suites)] if config else []
     return own + [text for each in preset.line.decontaminate for text in contamination.load(each.path, each.field)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +17,14 @@ from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.judging import Outcomes, ancestors, check_judge, judge_model
+from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
 from tasks.engines.specs import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out, judge, trust
-from tasks.evaluate.gate import Policy, Score, per_prompt
+from tasks.evaluate.gate import Policy, Score, by_axis
 from tasks.evaluate.plot import Figure, dots
+from tasks.evaluate.suites.suite import Suite
+from tasks.evaluate.suites.suite import load as load_suite
 from tasks.step import Row
 from warehouse import Lake
 from warehouse.query import status
@@ -103,20 +106,69 @@ def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
 
 @dataclass(frozen=True)
 class Answered:
-    """One model's answers to the held-out prompts: rows {prompt_id, prompt} and {prompt_id, text}."""
+    """One model's answers to the held-out prompts: the suites, and rows {prompt_id, prompt, suite, text}."""
 
     model: str
-    prompts: list[Row]
+    suites: list[Suite]
     answers: list[Row]
+
+    @property
+    def prompts(self) -> list[Row]:
+        """Rows {prompt_id, kind, prompt} of all suites."""
+        return [row for suite in self.suites for row in suite.prompts]
+
+    @property
+    def compared(self) -> list[Row]:
+        """The answers that a judge compares: those of suites that it is to tell about."""
+        judged = {suite.name for suite in self.suites if suite.kind == "judge"}
+        return [row for row in self.answers if row["suite"] in judged]
+
+    def scored(self) -> dict[str, dict[str, float]]:
+        """Every prompt's figures: prompt_id → metric as the gate's axes name it → 0 to 1."""
+        return {id: figures for suite in self.suites for id, figures in suite.scored(self.answers).items()}
+
+
+def suites_of(preset: Preset, config: Evaluate, spec: EngineSpec) -> list[Suite]:
+    """The preset's own held-out prompts, where it has any, and the suites that it names, for a model of that form."""
+    library, (score, better) = preset.library(), oracle(config.oracle)
+
+    def by_oracle(row: Row, answer: str) -> Mapping[str, float]:
+        return score(row["prompt"], answer)
+
+    found = []
+    if config.prompts:
+        name, prompts = config.prompts.stem, held_out.load(config.prompts)
+        step = held_out.answer(library, config.sampling, name).in_form(spec.prompt_form)
+        found.append(
+            Suite(name, "judge" if config.judge else "oracle", prompts, lambda row: step, by_oracle, better, True)
+        )
+    for each in config.suites:
+        found.append(load_suite(each, library, config.sampling, spec.prompt_form, by_oracle, better))
+    return found
 
 
 async def answer_prompts(preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec) -> Answered:
-    """A model's answers to the preset's held-out prompts; what the lake has is not asked again."""
-    prompts = held_out.load(config.prompts)
-    step = held_out.answer(preset.library(), config.sampling, config.prompts.stem).in_form(spec.prompt_form)
-    executor.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
+    """A model's answers to the preset's held-out prompts and suites; what the lake has is not asked again."""
+    suites = suites_of(preset, config, spec)
+    words = {prompt.hash: prompt for suite in suites for prompt in [suite.step(suite.prompts[0]).prompt]}
+    executor.run.words = [{"hash": one.hash, "id": one.id, "source": one.source} for one in words.values()]
     async with open_lazily(spec) as engine:
-        return Answered(engine.identity, prompts, await executor.run_batch(step, prompts, engine))
+        answers = [row for suite in suites for row in await _answers(executor, suite, engine)]
+        return Answered(engine.identity, suites, answers)
+
+
+async def _answers(executor: Executor, suite: Suite, engine: Engine) -> list[Row]:
+    found: dict[str, Row] = {}
+
+    async def one(row: Row) -> None:
+        step = replace(suite.step(row), next_row=lambda row, record: record)
+        found.update((record["prompt_id"], record) for record in await executor.apply(step, row, engine))
+
+    async def work() -> None:
+        await executor.gather(*(one(row) for row in suite.prompts))
+
+    await executor.chunk(f"evaluate {suite.name} × {len(suite.prompts)}", work)
+    return list(found.values())
 
 
 async def _evaluate_one(
@@ -129,20 +181,24 @@ async def _evaluate_one(
     outcomes: list[Outcomes],
 ) -> tuple[Evaluation, list[Row]]:
     """A model's figures and its answers, which are judged against the base model's where there are any."""
-    suite, found = config.prompts.stem, await answer_prompts(preset, config, executor, spec)
-    score, better = oracle(config.oracle)
-    figures = held_out.figures(suite, found.prompts, found.answers, score)
+    found = await answer_prompts(preset, config, executor, spec)
+    measured = [(suite, suite.figures(found.answers)) for suite in found.suites]
     judged = []
     if config.judge and base:
-        sides = found.answers, base
+        sides = found.compared, base
         judged = await judge_model(preset, config.judge, executor, found.model, sides, outcomes)
-    compared = [figure for row in judged for figure in judge.figures(suite, row)]
-    await asyncio.to_thread(_remember, executor.lake, executor.run, found.model, spec, figures + compared)
-    return Evaluation(label, _place(spec), figures, better, judged, _axes(preset.gate, found, score)), found.answers
+    names = "+".join(suite.name for suite in found.suites if suite.kind == "judge")
+    of_judge = [figure for row in judged for figure in judge.figures(names, row)]
+    rows = [row for _, figures in measured for row in figures]
+    await asyncio.to_thread(_remember, executor.lake, executor.run, found.model, spec, rows + of_judge)
+    named = [row | {"metric": suite.label(row["metric"])} for suite, figures in measured for row in figures]
+    better = {suite.label(metric): way for suite in found.suites for metric, way in suite.better.items()}
+    axes = _axes(preset.gate, found)
+    return Evaluation(label, _place(spec), named, better, judged, axes), found.compared
 
 
-def _axes(policy: Policy, found: Answered, score: Score) -> dict[str, Figure]:
-    axes = per_prompt(policy, found.prompts, found.answers, score)
+def _axes(policy: Policy, found: Answered) -> dict[str, Figure]:
+    axes = by_axis(policy, found.scored())
     means = {axis: (sum(values.values()) / len(values), len(values)) for axis, values in axes.items() if values}
     return {axis: (mean, *held_out.interval(mean, count)) for axis, (mean, count) in means.items()}
 

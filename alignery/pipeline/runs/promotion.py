@@ -22,14 +22,15 @@ from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import ALIAS
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from alignery.pipeline.runs.evaluation import Answered, answer_prompts, oracle
+from alignery.pipeline.runs.evaluation import Answered, answer_prompts
 from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_kin
 from alignery.pipeline.runs.training import base_spec
 from tasks.engines import TransformersSpec, VllmSpec
-from tasks.evaluate import confirm, held_out
-from tasks.evaluate.gate import Decision, Policy, by_judge, decide, lost_verdicts, per_prompt
+from tasks.evaluate import confirm
+from tasks.evaluate.gate import Decision, Policy, by_axis, by_judge, decide, lost_verdicts
 from tasks.evaluate.judge import outcomes, walkovers
 from tasks.evaluate.plot import PICTURES, forest
+from tasks.evaluate.suites.rows import all_prompts
 from tasks.evaluate.trust import KIN
 from tasks.step import Row
 from warehouse import Lake, model_registry
@@ -58,8 +59,10 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
     policy, base = preset.gate, base_spec(preset)
-    prompts = held_out.load(preset.evaluate.prompts)
-    scored = digest(policy.model_dump(mode="json"), preset.evaluate.model_dump(mode="json"), prompts)
+    prompts = all_prompts(preset.evaluate.prompts, preset.evaluate.suites)
+    # Without suites as before there were any, so that a decision of then is not made again.
+    said = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})
+    scored = digest(policy.model_dump(mode="json"), said, prompts)
     decided = []
     with Run(lake, "promote", preset) as run:
         answering = {name for name, recipe in preset.registry.recipes.items() if recipe.answers}
@@ -155,19 +158,23 @@ async def _compared(
 ) -> _Compared:
     """The figures of these prompts: an oracle's, or what a judge says."""
     assert preset.evaluate is not None
-    ids = {row["prompt_id"] for row in prompts}
-    before, after = ([row for row in side.answers if row["prompt_id"] in ids] for side in (old, new))
-    if preset.evaluate.oracle:
-        score, _ = oracle(preset.evaluate.oracle)
-        scored = [per_prompt(preset.gate, prompts, side, score) for side in (before, after)]
+    ids, policy = {row["prompt_id"] for row in prompts}, preset.gate
+    if not preset.evaluate.oracle:  # the other axes are an oracle's
+        policy = policy.model_copy(update={"axes": policy.of_suites})
+    scored = [
+        by_axis(policy, {id: figures for id, figures in side.scored().items() if id in ids}) for side in (old, new)
+    ]
+    if preset.evaluate.oracle or preset.evaluate.judge is None:
         return _Compared(scored[0], scored[1])
-    assert preset.evaluate.judge is not None
+    before, after = ([row for row in side.compared if row["prompt_id"] in ids] for side in (old, new))
+    prompts = [row for suite in old.suites if suite.kind == "judge" for row in suite.prompts if row["prompt_id"] in ids]
     asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, after, before)
     unheard, won, lost = walkovers(prompts, after, before), {}, 0
     for axis, said in verdicts_by.items():
         missing = lost_verdicts(asked, said)
         won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
-    return _Compared(*by_judge(won), lost=lost)
+    by_verdicts = by_judge(won)
+    return _Compared(by_verdicts[0] | scored[0], by_verdicts[1] | scored[1], lost)
 
 
 def _with_lost(decision: Decision, lost: int) -> Decision:
