@@ -14,13 +14,16 @@ from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import Evaluate
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
+from alignery.pipeline.model_resolution import bind
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
+from alignery.pipeline.stack import Stack, corrected, place, stack_of
 from tasks.engines.lazy import open_lazily
-from tasks.engines.specs import EngineSpec, ScriptedSpec
+from tasks.engines.specs import EngineSpec
 from tasks.evaluate import held_out, judge
 from tasks.evaluate.gate import Policy, Score, per_prompt
 from tasks.evaluate.plot import Figure, dots
+from tasks.stage import GENERATOR
 from tasks.step import Row
 from warehouse import Lake
 from warehouse.query import status
@@ -72,26 +75,32 @@ async def evaluate_models(preset: Preset, lake: Lake, *, runner: TaskRunner = ru
     evaluations: list[Evaluation] = []
     base: list[Row] = []
     with Run(lake, "evaluate", preset) as run:
-        for label, spec in _chain(preset, lake):
+        for label, spec, stack in _chain(preset, lake):
             with StepProgress() as progress:
                 executor = Executor(lake, run, progress, runner, reject_limit=1.0)
-                evaluation, answers = await _evaluate_one(preset, preset.evaluate, executor, label, spec, base)
+                evaluation, answers = await _evaluate_one(preset, preset.evaluate, executor, label, spec, base, stack)
             evaluations.append(evaluation)
             base = base or answers
         run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
     return evaluations
 
 
-def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
-    """The base model, then of each recipe that makes a model which answers the newest one made from that base."""
+def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec, Stack | None]]:
+    """The base model, then of each recipe that makes a model which answers the newest one made from that base; an
+    Aligner's newest, of a preset that stacks it, answers on the base model."""
     base = preset.spec("generator")
     there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
     newest = {row["recipe"]: row for row in there if identity in _ancestors(row["id"], below)}
     order = preset.retrain.order() if preset.retrain else list(newest)
-    answering = [recipe for recipe in order if recipe in newest and preset.registry.recipes[recipe].answers]
-    models = [(recipe, base.model_copy(update={"model": newest[recipe]["path"]})) for recipe in answering]
-    return [("base", base), *models]
+    found: list[tuple[str, EngineSpec, Stack | None]] = [("base", base, None)]
+    for recipe in (recipe for recipe in order if recipe in newest):
+        alias = preset.registry.recipes[recipe].candidate_for
+        if alias == GENERATOR:
+            found.append((recipe, base.model_copy(update={"model": newest[recipe]["path"]}), None))
+        elif alias and alias in (stack := stack_of(bind(preset, alias, newest[recipe]["path"]))).models:
+            found.append((recipe, base, stack))
+    return found
 
 
 def _ancestors(model: str, below: Mapping[str, str]) -> list[str]:
@@ -104,27 +113,43 @@ def _ancestors(model: str, below: Mapping[str, str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Answered:
-    """One model's answers to the held-out prompts: rows {prompt_id, prompt} and {prompt_id, text}."""
+    """A model's, or a stack's, answers to the held-out prompts: rows {prompt_id, prompt} and {prompt_id, text}."""
 
     model: str
     prompts: list[Row]
     answers: list[Row]
 
 
-async def answer_prompts(preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec) -> Answered:
-    """A model's answers to the preset's held-out prompts; what the lake has is not asked again."""
+async def answer_prompts(
+    preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec, stack: Stack | None = None
+) -> Answered:
+    """A model's answers to the preset's held-out prompts; what the lake has is not asked again.
+
+    Args:
+        stack: whose generator the model is; its Aligners correct the answers.
+    """
     prompts = held_out.load(config.prompts)
     step = held_out.answer(preset.library(), config.sampling, config.prompts.stem).in_form(spec.prompt_form)
     executor.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
     async with open_lazily(spec) as engine:
-        return Answered(engine.identity, prompts, await executor.run_batch(step, prompts, engine))
+        answers = await executor.run_batch(step, prompts, engine)
+    if stack and stack.stages:
+        return Answered(stack.identity(), prompts, await corrected(executor, stack, answers))
+    return Answered(engine.identity, prompts, answers)
 
 
 async def _evaluate_one(
-    preset: Preset, config: Evaluate, executor: Executor, label: str, spec: EngineSpec, base: list[Row]
+    preset: Preset,
+    config: Evaluate,
+    executor: Executor,
+    label: str,
+    spec: EngineSpec,
+    base: list[Row],
+    stack: Stack | None,
 ) -> tuple[Evaluation, list[Row]]:
     """A model's figures and its answers, which are judged against the base model's where there are any."""
-    suite, found = config.prompts.stem, await answer_prompts(preset, config, executor, spec)
+    suite, found = config.prompts.stem, await answer_prompts(preset, config, executor, spec, stack)
+    path = stack.parts()[-1]["path"] if stack else place(spec)
     score, better = oracle(config.oracle)
     figures = held_out.figures(suite, found.prompts, found.answers, score)
     judged = []
@@ -132,8 +157,8 @@ async def _evaluate_one(
         asked, verdicts_by = await judge_answers(preset, config.judge, executor, found.answers, base)
         judged = [{"dimension": name} | judge.report(asked, said) for name, said in verdicts_by.items()]
     compared = [figure for row in judged for figure in judge.figures(suite, row)]
-    await asyncio.to_thread(_remember, executor, found.model, spec, figures + compared)
-    return Evaluation(label, _place(spec), figures, better, judged, _axes(preset.gate, found, score)), found.answers
+    await asyncio.to_thread(_remember, executor, found.model, path, figures + compared)
+    return Evaluation(label, path, figures, better, judged, _axes(preset.gate, found, score)), found.answers
 
 
 def _axes(policy: Policy, found: Answered, score: Score) -> dict[str, Figure]:
@@ -157,12 +182,12 @@ async def judge_answers(
     return asked, verdicts_by
 
 
-def _remember(executor: Executor, model: str, spec: EngineSpec, figures: list[Row]) -> None:
+def _remember(executor: Executor, model: str, path: str, figures: list[Row]) -> None:
     """Append the figures that the lake does not have; with none, the run leaves no trace."""
     known = {row["id"] for row in status.evals(executor.lake)}
     stamp: dict[str, Any] = {
         "model": model,
-        "model_path": _place(spec),
+        "model_path": path,
         "run_id": executor.run.id,
         "created_at": datetime.now(UTC),
     }
@@ -172,10 +197,6 @@ def _remember(executor: Executor, model: str, spec: EngineSpec, figures: list[Ro
     if new := [row for row in rows if row["id"] not in known]:
         executor.run.start()
         executor.lake.ledger.write("evals", new, run_id=executor.run.id, message=f"evaluate: {len(new)} figures")
-
-
-def _place(spec: EngineSpec) -> str:
-    return spec.engine if isinstance(spec, ScriptedSpec) else spec.model
 
 
 def oracle(name: Literal["nano"] | None) -> tuple[Score, dict[str, str]]:
