@@ -41,6 +41,11 @@ class Stack:
         """The generator."""
         return self.models[GENERATOR]
 
+    @property
+    def alone(self) -> Stack:
+        """The generator without what stands on it."""
+        return Stack({GENERATOR: self.base})
+
     def identity(self) -> str:
         """A hash over the parts; of a generator alone its own identity."""
         parts = [[part["alias"], part["model"]] for part in self.parts()]

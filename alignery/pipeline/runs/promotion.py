@@ -1,8 +1,9 @@
 """Promotion: trained models go through the gate, one after the other; what passes stands behind its alias from then on.
 
-`alignery.pipeline.model_resolution` says what a promotion changes. What is compared is always a whole stack: the
-generator with the Aligners that a preset stacks on it, once as it stands and once with the candidate behind its alias.
-The registry's rows are the gate's memory: how many decisions the stack that stands there has seen off, which says what
+`alignery.pipeline.model_resolution` says what a promotion changes. An Aligner is judged in its stack: by the answers of
+generator and Aligners as they stand, and with it in its place. A generator is judged by itself, for it also writes,
+criticises and revises, and Aligners would hide how it answers; besides, it must be worse on no axis in its stack. The
+registry's rows are the gate's memory: how many decisions the stack that stands there has seen off, which says what
 a further one may spend of the budget of error, and which prompts were looked at.
 """
 
@@ -124,13 +125,15 @@ async def _judged(
         before: the gate's decisions so far.
     """
     assert preset.evaluate is not None
-    policy = preset.gate
+    config, policy = preset.evaluate, preset.gate
     number = 1 + sum(row["against"] == incumbent.identity() for row in before)
     known = {mark for row in before for mark in json.loads(row["policy"] or "{}").get("seen", ())}
     with StepProgress() as progress:
         executor = Executor(lake, run, progress, runner, reject_limit=1.0)
-        config = preset.evaluate
-        old, new = [await answer_prompts(preset, config, executor, one.base, one) for one in (incumbent, candidate)]
+        stacks, alone = (incumbent, candidate), (incumbent.alone, candidate.alone)
+        is_generator = alone[0].identity() != alone[1].identity()
+        compared = alone if is_generator else stacks
+        old, new = [await answer_prompts(preset, config, executor, one.base, one) for one in compared]
         asked, kept = confirm.split(old.prompts, policy.reserve)
         found = await _compared(preset, executor, asked, old, new)
         decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
@@ -142,6 +145,10 @@ async def _judged(
                 again = await _compared(preset, executor, fresh, old, new)
                 decision = confirm.confirmed(policy, decision, again.before, again.after)
                 asked = [*asked, *fresh]
+        if decision.promoted and compared != stacks:
+            old, new = [await answer_prompts(preset, config, executor, one.base, one) for one in stacks]
+            found = await _compared(preset, executor, asked, old, new)
+            decision = _in_stack(decision, decide(policy, found.before, found.after, number))
     return decision, [confirm.mark(row) for row in asked]
 
 
@@ -172,6 +179,15 @@ async def _compared(
         missing = lost_verdicts(asked, said)
         won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
     return _Compared(*by_judge(won), lost=lost)
+
+
+def _in_stack(decision: Decision, stacked: Decision) -> Decision:
+    """A generator's promotion, which holds where its stack is shown to be worse on no axis by the margin."""
+    if all(one.verdict in ("better", "same") for one in stacked.axes):
+        moved = ", ".join(f"{one.axis} {one.before:.3f} → {one.after:.3f}" for one in stacked.axes)
+        return replace(decision, reasons=(*decision.reasons, f"in its stack: worse on no axis ({moved})"))
+    why = f"not promoted: by itself it is better, in its stack {stacked.reasons[0].removeprefix('not promoted: ')}"
+    return replace(decision, promoted=False, reasons=(why, *decision.reasons))
 
 
 def _with_lost(decision: Decision, lost: int) -> Decision:

@@ -73,9 +73,7 @@ CORRECTIONS = Table(
         Column.text("template_id", "the correction template"),
         Column.text("text", "the corrected answer"),
         Column.flag("is_copy", "whether it repeats the answer").shown,
-        Column.text(
-            "target_id", "what a further Aligner corrects: the answer or a correction; else null"
-        ).optional,
+        Column.text("target_id", "what a further Aligner corrects: the answer or a correction; else null").optional,
         Column.text("aligner", "alias of the further Aligner, or the squad's member, that wrote it").optional.shown,
     ),
 )
