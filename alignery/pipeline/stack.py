@@ -69,6 +69,27 @@ def stack_of(preset: Preset) -> Stack:
     return Stack({alias: preset.spec(alias) for alias in aliases}, [held_out_stack.asked(stage) for stage in stages])
 
 
+def served(preset: Preset) -> Row:
+    """The stack as whatever serves it needs it.
+
+    Returns:
+        {stack (its identity), parts (as `Stack.parts`), requests}; of the requests, in the order in which they are
+        sent, rows {alias, step, words, stop, sampling, options}. In the words (messages, or a text) each {{ variable }}
+        stands for what `respond.answer` gets (instruction) or a correction (question, answer).
+    """
+    methods = preset.stages(preset.library(), source=False)
+    stages = [stage for method in methods for stage in method if stage.in_stack or stage.name == "respond.answer"]
+    stack = stack_of(preset)
+    return {"stack": stack.identity(), "parts": stack.parts(), "requests": [_request(stage) for stage in stages]}
+
+
+def _request(stage: Stage) -> Row:
+    step = stage.step
+    holes = {name: f"{{{{ {name} }}}}" for name in step.prompt.variables}
+    said = {"words": step.prompt.render(**holes), "stop": step.drawn.stop, "sampling": step.sampling.identity()}
+    return {"alias": stage.model, "step": step.name, **said, "options": step.options}
+
+
 async def corrected(executor: Executor, stack: Stack, answers: Sequence[Row]) -> list[Row]:
     """What a stack makes of its generator's answers; one whose correction is a copy, or is lost, stays as it is.
 

@@ -109,6 +109,15 @@ def models(found: Sequence[Mapping[str, Any]], json: bool) -> None:
     return None if found else say("no models yet: alignery retrain trains them")
 
 
+def stack(found: Mapping[str, Any], json: bool) -> None:
+    """The parts in the order in which they are asked."""
+    if json:
+        return as_json(found)
+    for part in found["parts"]:
+        console().print(Text.assemble((plain(part["alias"]), "bold"), f": {plain(part['path'], 400)}"))
+    return console().print(f"Known as {plain(found['stack'])}.")
+
+
 def rejects(found: Sequence[Mapping[str, Any]], json: bool) -> None:
     """The groups as a table, then a few rows of each."""
     if json:
