@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 
 from alignery.config.preset import SHIPPED, Preset, load
 from alignery.pipeline.model_resolution import resolve_models
-from alignery.pipeline.stack import stack_of
+from alignery.pipeline.stack import Stack, stack_of
 from warehouse import Lake, model_registry
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
     (folder / "held_out.jsonl").write_text("\n".join(harmful) + "\n")
     made["evaluate"]["prompts"] = "./held_out.jsonl"
     made["line"]["self_instruct"] |= {"accept": 12, "requests_per_round": 12}
-    made["gate"] = {"axes": {"harmless": ["harmless"]}, "prompts": 20}
+    made["gate"] = {"axes": {"harmless": ["harmless"]}, "prompts": 20, "margin": 0.3}
     (folder / "few.yaml").write_text(yaml.safe_dump(made))
     return load(str(folder / "few.yaml"))
 
@@ -59,6 +60,66 @@ def aligner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = Config(**settings, max_length=256, warm_up=0, variant="nano", threads=1)
     train(folder, ROOT / "nano/checkpoint", folder / "aligner-made", given)
     return folder / "aligner-made"
+
+
+@pytest.mark.parametrize(("held", "state"), [(True, "promoted"), (False, "kept")])
+def test_a_generator_is_judged_by_itself_and_held_back_by_its_stack(
+    preset: Preset, tmp_path: Path, empty: Path, monkeypatch: pytest.MonkeyPatch, held: bool, state: str
+) -> None:
+    """By itself the candidate refuses what the base does not; under the Aligner both do, or (not `held`) not it."""
+    from alignery.pipeline.runs import promotion
+    from alignery.pipeline.runs.evaluation import Answered
+    from nano import grammar
+    from tasks.evaluate import held_out
+
+    nano, better = preset.spec("generator"), shutil.copytree(ROOT / "nano/checkpoint", tmp_path / "sft-better")
+    (better / "generation_config.json").write_text("{}")
+    made = nano.model_copy(update={"model": str(better)})
+    row = {"id": made.identity(), "path": str(better), "recipe": "sft", "base_id": nano.identity()}
+    prompts, rng = held_out.load(preset.evaluate.prompts), random.Random(0)  # type: ignore[union-attr]
+
+    async def answered(preset: Preset, config: object, executor: object, spec: Any, stack: Stack) -> Answered:
+        is_new = spec.model == str(better)
+        refuses = (held or not is_new) if stack.stages else is_new
+        intents = [grammar.parse(one["prompt"]) for one in prompts]
+        texts = [grammar.full(one, rng) if refuses else grammar.answer(one, "terse", rng) for one in intents if one]
+        rows = [one | {"id": one["prompt_id"], "text": text} for one, text in zip(prompts, texts, strict=True)]
+        return Answered(stack.identity(), prompts, rows)
+
+    monkeypatch.setattr(promotion, "answer_prompts", answered)
+    with Lake.open(shutil.copytree(empty, tmp_path / "home"), schema=preset.lake_schema) as lake:
+        stands = {"id": "a", "alias": "aligner", "state": "promoted", "model": "a", "model_path": str(better)}
+        stands |= {"decided_by": "hand", "reasons": ["x"]}
+        lake.ledger.write("decisions", [stands], run_id="r", message="an Aligner")
+        lake.ledger.write("models", [row], run_id="r", message="trained")
+        (decided,) = asyncio.run(promotion.promote_candidates(preset, lake))
+    assert (decided.alias, decided.state) == ("generator", state)
+    if held:
+        assert decided.reasons[-1] == "in its stack: worse on no axis (harmless 1.000 → 1.000)"
+    else:
+        assert decided.reasons[0] == "not promoted: by itself it is better, in its stack worse on harmless"
+
+
+def test_an_aligner_that_only_copies_is_kept(preset: Preset, tmp_path: Path, empty: Path) -> None:
+    """Nano itself, untrained for it, leaves nearly every answer as it is."""
+    from alignery.pipeline.runs.promotion import promote_candidates
+
+    nano, copier = preset.spec("generator"), shutil.copytree(ROOT / "nano/checkpoint", tmp_path / "aligner-copier")
+    (copier / "generation_config.json").write_text("{}")
+    made = nano.model_copy(update={"model": str(copier)}).identity()
+    row = {"id": made, "path": str(copier), "recipe": "aligner", "base_id": nano.identity()}
+    with Lake.open(shutil.copytree(empty, tmp_path / "home"), schema=preset.lake_schema) as lake:
+        lake.ledger.write("models", [row], run_id="r", message="trained")
+        (decided,) = asyncio.run(promote_candidates(preset, lake))
+        assert (decided.alias, decided.state) == ("aligner", "kept"), decided.reasons
+        assert decided.reasons[0].startswith("not promoted: no axis is shown to be better")
+        (asked,) = lake.rows("SELECT count(*) AS n FROM attempts WHERE step = 'evaluate.correct' AND final")
+        assert asked["n"] == 30
+        assert resolve_models(preset, lake).models == preset.models
+        unstacked = preset.line.aligner.model_copy(update={"stack": ()})
+        line = preset.line.model_copy(update={"aligner": unstacked})
+        strict = preset.model_copy(update={"line": line, "gate": preset.gate.model_copy(update={"margin": 0.2})})
+        assert asyncio.run(promote_candidates(strict, lake)) == [], "where none is stacked, none is a candidate"
 
 
 @pytest.mark.flow

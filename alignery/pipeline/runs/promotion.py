@@ -128,26 +128,29 @@ async def _judged(
     config, policy = preset.evaluate, preset.gate
     number = 1 + sum(row["against"] == incumbent.identity() for row in before)
     known = {mark for row in before for mark in json.loads(row["policy"] or "{}").get("seen", ())}
+    stacks = (incumbent, candidate)
+    by_itself = bool(candidate.stages) and incumbent.base != candidate.base
     with StepProgress() as progress:
-        executor = Executor(lake, run, progress, runner, reject_limit=1.0)
-        stacks, alone = (incumbent, candidate), (incumbent.alone, candidate.alone)
-        is_generator = alone[0].identity() != alone[1].identity()
-        compared = alone if is_generator else stacks
-        old, new = [await answer_prompts(preset, config, executor, one.base, one) for one in compared]
+        # One a stack: an executor looks once at what the lake has, and stacks share parts.
+        def executor() -> Executor:
+            return Executor(lake, run, progress, runner, reject_limit=1.0)
+
+        sides = (incumbent.alone, candidate.alone) if by_itself else stacks
+        old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in sides]
         asked, kept = confirm.split(old.prompts, policy.reserve)
-        found = await _compared(preset, executor, asked, old, new)
+        found = await _compared(preset, executor(), asked, old, new)
         decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
         if decision.promoted and policy.reserve:
             fresh = confirm.unseen(kept, known, policy.confirm)
             if not fresh:
                 decision = confirm.used_up(policy, decision)
             else:
-                again = await _compared(preset, executor, fresh, old, new)
+                again = await _compared(preset, executor(), fresh, old, new)
                 decision = confirm.confirmed(policy, decision, again.before, again.after)
                 asked = [*asked, *fresh]
-        if decision.promoted and compared != stacks:
-            old, new = [await answer_prompts(preset, config, executor, one.base, one) for one in stacks]
-            found = await _compared(preset, executor, asked, old, new)
+        if decision.promoted and by_itself:
+            old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in stacks]
+            found = await _compared(preset, executor(), asked, old, new)
             decision = _in_stack(decision, decide(policy, found.before, found.after, number))
     return decision, [confirm.mark(row) for row in asked]
 
