@@ -5,7 +5,7 @@ A stage sees one row at a time, and no other row: a join within a row is a chain
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,11 @@ def accepted(row: Row, made: list[Row]) -> list[Row]:
     return made
 
 
+def kept(row: Row, made: list[Row]) -> list[Row]:
+    """The row itself where nothing was accepted: an answer whose correction was lost stays."""
+    return made or [row]
+
+
 @dataclass(frozen=True)
 class Stage:
     """A step and its place in the graph.
@@ -55,6 +60,8 @@ class Stage:
         needs: the fields that it reads of a row, before `take`.
         adds: the fields that its successors' rows have besides.
         texts: rows of the table `prompts`, beside the prompt's own: what else its requests may say.
+        in_stack: whether what it makes of an answer (the row's target) is the answer from then on. Such a stage is
+            asked of held-out prompts too: with the generator it is what the gate judges.
     """
 
     name: str
@@ -69,6 +76,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
     texts: Sequence[Row] = ()
+    in_stack: bool = False
 
     def in_form(self, form: Form) -> Stage:
         """The stage as a model of that form is asked."""
@@ -89,10 +97,11 @@ def prompt_row(id: str, source: str, hash: str | None = None) -> Row:
 @dataclass(frozen=True)
 class Context:
     """What a method's stages may depend on besides its own settings: those of the other methods that are run, by name,
-    and the evaluation prompts."""
+    the evaluation prompts, and the aliases that have a model of their own."""
 
     configs: Mapping[str, Any]
     contamination: Contamination
+    bound: Collection[str] = ()
 
 
 def accept_any(config: Any, configs: Mapping[str, Any]) -> None:

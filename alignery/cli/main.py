@@ -150,6 +150,9 @@ def promote(
         str | None, typer.Argument(help="A trained model to put in place by hand: its id or folder.")
     ] = None,
     why: WhyOption = None,
+    alias: Annotated[
+        str | None, typer.Option("--alias", help="Where MODEL is put; by default what its recipe trains models for.")
+    ] = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     wait: WaitOption = True,
@@ -158,7 +161,8 @@ def promote(
 ) -> None:
     """Put the trained models through the gate: one that is worse on no axis, and better on one, is the model then.
 
-    With MODEL, that one is put in place whatever the gate says of it, for the reason that --why gives.
+    An Aligner, where the preset stacks it, is judged by what it makes of the generator's answers. With MODEL, that one
+    is put in place whatever the gate says of it, for the reason that --why gives.
     """
     if model is None:
         return results.decided(run("promote", preset, home, wait=wait, prefect=prefect), as_json)
@@ -166,20 +170,24 @@ def promote(
 
     reason = _reason(why)
     with _promoting(preset, home) as (lake, by_hand):
-        decided = promote_manually(lake, by_hand, model, reason)
+        decided = promote_manually(lake, by_hand, model, reason, alias)
     return results.decided([decided], as_json)
 
 
 @app.command()
 def rollback(
-    why: WhyOption = None, preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False
+    why: WhyOption = None,
+    alias: Annotated[str, typer.Option("--alias", help="Of models: generator, aligner, …")] = "generator",
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
 ) -> None:
     """Put back in place the model that stood there before the current one, for the reason that --why gives."""
     from alignery.pipeline.runs.promotion import roll_back
 
     reason = _reason(why)
     with _promoting(preset, home) as (lake, by_hand):
-        decided = roll_back(lake, by_hand, reason)
+        decided = roll_back(lake, by_hand, reason, alias)
     results.decided([decided], as_json)
 
 

@@ -125,7 +125,8 @@ class Preset(Strict):
         self, library: Library, contamination: Contamination | None = None, *, source: bool
     ) -> list[Sequence[Stage]]:
         """The stages of the methods that this preset runs: see `Methods.stages`."""
-        return self.registry.stages(self.line.configs, library, contamination, source=source, form=self.form)
+        configs, bound = self.line.configs, self.models.keys()
+        return self.registry.stages(configs, library, contamination, source=source, form=self.form, bound=bound)
 
     def form(self, alias: Alias) -> Form:
         """The form of prompt that the model bound to an alias takes."""

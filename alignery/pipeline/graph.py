@@ -57,7 +57,8 @@ class GraphRunner:
             name, row = passed.pop()
             for stage in self.graph.successors[name]:
                 taken = stage.take(row)
-                if stage.provides in row.get("given", ()):  # the row brought it along
+                # The row brought along what this would make; what refines that is asked for.
+                if stage.provides in row.get("given", ()) and stage.name in self.graph.makers:
                     passed.append((stage.name, taken))
                     continue
                 if stage.when(taken):

@@ -86,6 +86,14 @@ class Run:
                 self._write("started", {}, None, prompts=self.words)
                 self.started = True
 
+    def will_say(self, words: Sequence[Row]) -> None:
+        """Further rows of the `prompts` table, for requests that are yet to be sent: once it has begun, at once."""
+        with self._lock:
+            if not self.started:
+                self.words = [*self.words, *words]
+                return
+        self.lake.ledger.write("prompts", words, run_id=self.id, message=f"{self.flow}: prompts")
+
     def end(self, state: str, totals: Mapping[str, Any], message: str | None = None) -> None:
         """Record how it ended (`finished`, `short` or `failed`), if it ever wrote anything."""
         if self.started:

@@ -177,7 +177,7 @@ def bootstrapped(home: Path, per_round: int, seed: int) -> dict[str, Scored]:
         done = asyncio.run(run_rounds(preset, lake, home, ROUNDS))
     found, placed = {}, None
     for number in range(ROUNDS):
-        placed = done.rounds[number].promoted or placed if number < len(done.rounds) else placed
+        placed = done.rounds[number].promoted.get("generator", placed) if number < len(done.rounds) else placed
         found[f"bootstrap, round {number + 1}"] = scored(answers(preset, placed))
     print(f"seed {seed}: {done.why}", flush=True)
     return found

@@ -21,11 +21,11 @@ METHODS = (
     red_team,
     instances,
     respond,
+    aligner,
+    squad,
     constitutional,
     rate,
     self_align,
     verbose,
-    aligner,
-    squad,
     compare,
 )

@@ -298,6 +298,19 @@ def test_a_row_that_a_stage_turns_down_ends_or_is_passed_on(stage: Callable[...,
     assert runner.skipped == {"gate": 1, "option": 1}
 
 
+def test_an_answer_that_a_row_brought_is_not_asked_for_and_all_that_refines_it_is(words: Library) -> None:
+    line = line_model(built_in()).model_validate(
+        {"self_instruct": {}, "constitutional": {"rounds": 2}, "aligner": {"stack": ["aligner"]}}
+    )
+    graph = Graph(built_in().stages(line.configs, words, source=False, bound=("aligner",)))
+    given = {"response_id": "r", "response": "A.", "target_id": "r", "target": "A.", "given": ("answer",)}
+    asked = list[str]()
+    run(graph, lambda ask: asked.append(ask.step.name), [row | given for row in ROWS])
+    assert "respond.answer" not in asked
+    assert asked.count("aligner.correct") == len(ROWS)
+    assert asked.count("constitutional.revise") > len(ROWS), "the last round too"
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
         found = {setup: golden(setup, library(Path(made))) for setup in SETUPS}

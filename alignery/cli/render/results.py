@@ -110,7 +110,7 @@ def decided(decisions: Sequence[Decided], as_json: bool) -> None:
     for one in decisions:
         name = one.path.rsplit("/", 1)[-1] if one.path else "the preset's own model"
         colour = {"promoted": "green", "kept": "red"}.get(one.state, "yellow")
-        console().print(Text.assemble((one.state, colour), " ", plain(name)))
+        console().print(Text.assemble((one.state, colour), " ", plain(name), f" as {plain(one.alias)}"))
         for reason in one.reasons:
             console().print(f"  {reason}")
         if one.picture:
