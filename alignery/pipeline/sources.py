@@ -194,6 +194,7 @@ class Sources:
         contamination: Contamination,
     ) -> None:
         line = preset.line
+        self._preset = preset.name
         self._library, self._finished, self._executor, self._engine = library, finished, executor, engine
         self._line, self._contamination = line, contamination
         self.hints: list[Row] = []
@@ -279,10 +280,10 @@ class Sources:
         return self._source(method.name, step, config, ask, gate)
 
     def _source(self, name: str, step: Step, config: Any, ask: Ask, gate: Gate) -> Source:
-        accept, most = config.accept, config.max_candidates
+        accept, most, lake = config.accept, config.max_candidates, self._executor.lake
         print = step.fingerprint(self._engine)
         if isinstance(accept, New):  # beside what the runs that finished have brought
-            candidates, kept = estimates.written(self._executor.lake, step.table, print)
+            candidates, kept = estimates.written(lake, step.table, print, self._preset)
             accept, most = kept + accept.new, candidates + most
         topics = self.topics.fingerprint(self._engine) if self.topics else None  # hints are made from them
         key = self._finished.source_key(name, print, topics)

@@ -108,11 +108,14 @@ def test_an_edit_walks_everything_once_and_is_then_remembered_as_well(works: Wor
 
 
 def test_what_a_budget_cut_off_is_not_finished(works: Works) -> None:
-    asyncio.run(works.walk(budget=Budget(max_tokens=1500), places=2))
+    line = works.preset.line.model_copy(update={"rows_in_flight": 2})
+    works.preset = works.preset.model_copy(update={"line": line})
+    asyncio.run(works.walk(chunk=1, budget=Budget(max_tokens=1200), places=2))
     cut, _ = remembered(works)
     assert 0 < cut < ACCEPT
     done = works.rows("SELECT count(*)::INT n FROM (SELECT f.instruction_id FROM finished f JOIN attempts a"
-                      f" ON list_contains(a.parents, f.instruction_id) GROUP BY ALL HAVING count(*) < {CHAIN})")  # fmt: skip
+                      " ON list_contains(a.parents, f.instruction_id) GROUP BY ALL"
+                      f" HAVING count(*) < {CHAIN})")  # fmt: skip
     assert done == [{"n": 0}], "nothing is missing of what is finished"
     asyncio.run(works.walk())
     assert remembered(works)[0] == ACCEPT
