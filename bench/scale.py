@@ -137,7 +137,7 @@ def refresh(home: str, accept: int, latency: float) -> None:
     """In a process of its own: one refresh; prints its figures as JSON."""
     begun = time.perf_counter()
     with Lake.open(Path(home), threads=1) as lake, Run(lake, "refresh", preset(accept)) as run:
-        opened = time.perf_counter()
+        opened, used = time.perf_counter(), time.process_time()
         line = pipeline(lake, run, preset(accept), latency)
 
         async def walk() -> None:
@@ -146,9 +146,9 @@ def refresh(home: str, accept: int, latency: float) -> None:
 
         asyncio.run(walk())
         run.end("finished", {})
-        tally, ended = line.executor.tally, time.perf_counter()
+        tally, ended, used = line.executor.tally, time.perf_counter(), time.process_time() - used
     peak = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmHWM"))
-    found = {"open": opened - begun, "seconds": ended - opened, "sent": tally.sent, "saved": tally.saved}
+    found = {"open": opened - begun, "seconds": ended - opened, "cpu": used, "sent": tally.sent, "saved": tally.saved}
     print(json.dumps(found | {"memory": int(peak.split()[1]) // 1024, "reached": line.reached}))
 
 
