@@ -16,6 +16,7 @@ from prompts import Message
 from tasks.budget import Budget
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.step import Request
+from warehouse.ledger import Ledger
 
 CHAIN = 7  # requests an instruction
 
@@ -80,6 +81,18 @@ def test_a_raised_target_comes_to_what_a_straight_run_comes_to(works: Works, tmp
     raised = asyncio.run(works.walk(accept=2 * ACCEPT))
     assert raised.accepted == whole.accepted
     assert works.asked("respond/answer") == ACCEPT
+
+
+def test_of_an_instruction_that_the_run_made_the_lake_is_asked_nothing(
+    works: Works, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asyncio.run(works.walk())
+    keys: list[str] = []
+    real = Ledger.unfinished
+    monkeypatch.setattr(Ledger, "unfinished", lambda ledger, some: keys.extend(some) or real(ledger, some))
+    asyncio.run(works.walk(accept=2 * ACCEPT))
+    assert 0 < len(keys) == works.asked("self_instruct/generate")
+    assert len(works.engine.calls) == len(keys) + CHAIN * ACCEPT
 
 
 def test_a_lowered_target_walks_no_more_than_it_says(works: Works, looked_up: list[str]) -> None:
