@@ -47,7 +47,7 @@ async def arefresh(
     Args:
         preset: see `load_preset`.
         home: the folder of the lake; it is made where it is not there.
-        wait: until another refresh of this lake is done; else LakeFailure names it.
+        wait: until another refresh of this preset on this lake is done; else LakeFailure names it.
         progress: show how far it is, on standard error.
 
     Raises:
@@ -56,7 +56,9 @@ async def arefresh(
     """
     made, place = _prepared(preset, home, "refresh")
     with _shown(progress):
-        async with exclusive_run(made.place(place), "refresh", wait=wait, schema=made.lake_schema) as lake:
+        async with exclusive_run(
+            made.place(place), "refresh", preset=made.name, wait=wait, schema=made.lake_schema
+        ) as lake:
             return await refreshing.run_refresh(made, lake)
 
 
@@ -132,7 +134,9 @@ async def aplan(
     """Estimate a refresh from a small probe: requests, tokens, minutes and money, with intervals."""
     made, place = _prepared(preset, home, "plan")
     with _shown(progress):
-        async with exclusive_run(made.place(place), "refresh", wait=wait, schema=made.lake_schema) as lake:
+        async with exclusive_run(
+            made.place(place), "refresh", preset=made.name, wait=wait, schema=made.lake_schema
+        ) as lake:
             with raise_first():
                 return await estimate.estimate_refresh(made, lake)
 

@@ -81,7 +81,7 @@ class Accepted(Sequence[Row]):
 
     def first(self, count: int | None = None) -> View:
         """The first so many of them, also when more are added; by default all that there are."""
-        return View(self, range(len(self) if count is None else count))
+        return View(self, range(len(self) if count is None else min(count, len(self))))
 
     def places(self, topic: str) -> Sequence[int]:
         """Where the rows of a topic are, in ascending order."""

@@ -23,6 +23,7 @@ GENERATOR = "generator"  # the alias that every other one falls back to
 SOURCE = "instruction"  # the port of the rows that accepted instructions are
 INSTRUCTION = ("instruction_id", "instruction")
 SOURCE_FIELDS = (*INSTRUCTION, "topic")
+NEW = "new"  # a field of rows whose instruction this very run has made; a step that leaves it out costs look-ups
 # What a first answer adds; the target is the newest text, which is criticised, corrected or rated.
 ANSWER = ("response_id", "response", "target_id", "target")
 

@@ -93,7 +93,12 @@ class Ledger:
         return self.append_batches([Batch(step, fingerprint, records, attempts)], run_id=run_id)
 
     def append_batches(
-        self, batches: Sequence[Batch], *, run_id: str, beside: Mapping[str, Sequence[Row]] | None = None
+        self,
+        batches: Sequence[Batch],
+        *,
+        run_id: str,
+        beside: Mapping[str, Sequence[Row]] | None = None,
+        since: int = 0,
     ) -> int:
         """Commit records, attempts and a ledger row for each batch in one transaction, or nothing where all is there.
 
@@ -105,6 +110,8 @@ class Ledger:
             run_id: filled into each row that has none.
             beside: rows of the ledger's own tables that hold only if every attempt is new, and are else left out:
                 what these attempts finish.
+            since: a snapshot in which, as the caller knows, none of the attempts was there and none of their work
+                settled: what came in later is all that is then looked at.
 
         Returns:
             How many attempts were new.
@@ -124,7 +131,7 @@ class Ledger:
         follows = {name: _filled(self._schema, name, rows, run_id) for name, rows in (beside or {}).items()}
 
         def land(cursor: duckdb.DuckDBPyConnection) -> int:
-            fresh = _new_attempts(cursor, pa.concat_tables(made))
+            fresh = _new_attempts(cursor, pa.concat_tables(made), since)
             found: dict[str, list[pa.Table]] = {"attempts": [fresh]}
             entries = []
             for batch, asked, tables in zip(batches, made, wrote, strict=True):
@@ -234,11 +241,12 @@ def _records(schema: LakeSchema, name: str, rows: Rows, run_id: str, made: pa.Ta
     return table if _distinct(table["id"]) else table.filter(_fresh(table["id"].to_pylist(), set()))
 
 
-def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table) -> pa.Table:
+def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table, since: int) -> pa.Table:
     """Those attempts that are neither in the lake nor at a work key that is settled, there or earlier in the batch."""
     cursor.register("asked", made.select(["work_key"]).rename_columns(["key"]))
     there = cursor.execute(
         f"SELECT id, work_key, final FROM {LAKE}.attempts SEMI JOIN asked ON work_key = key"
+        + (f" WHERE snapshot_id > {since}" if since else "")
     ).fetchall()
     if not there and _distinct(made["work_key"]) and _distinct(made["id"]):
         return made

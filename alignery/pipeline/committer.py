@@ -45,6 +45,8 @@ class BatchCommitter:
 
     def __init__(self, lake: Lake, run: Run) -> None:
         self._lake, self._run = lake, run
+        # What is committed was looked up after this, and was not there.
+        self._since = lake.snapshot()
         self._journal = Journal(lake.home, run.id, lake.schema)
         self._waiting: list[Outcome] = []
         self._finished: dict[str, list[Row]] = {}  # what the outcomes finish: rows of `finished` and `rounds`
@@ -134,7 +136,7 @@ class BatchCommitter:
             attempts += outcome.attempts
         batches = [Batch(*names, *rows) for names, rows in found.items()]
         try:
-            landed = self._lake.ledger.append_batches(batches, run_id=self._run.id, beside=finished)
+            landed = self._lake.ledger.append_batches(batches, run_id=self._run.id, beside=finished, since=self._since)
         except AligneryError:
             if journal:
                 journal.close()  # and so unlocked: the next run takes it in, even one of this process

@@ -117,10 +117,10 @@ async def plan(preset: str = "nano", home: Path = Path(".alignery"), wait: bool 
     Args:
         preset: a shipped preset's name, or the path of a .yaml file.
         home: the folder of the lake.
-        wait: if a refresh is at work on this lake, until it is done; else LakeFailure names it.
+        wait: if a refresh of this preset is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with exclusive_run(made.place(home), "refresh", wait=wait, schema=made.lake_schema) as lake:
+    async with exclusive_run(made.place(home), "refresh", preset=made.name, wait=wait, schema=made.lake_schema) as lake:
         return await estimate_refresh(made, lake)
 
 

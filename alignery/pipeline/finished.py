@@ -23,7 +23,7 @@ from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
 from prompts import Library
 from tasks.methods.registry import BUILT_IN
-from tasks.stage import SOURCE_FIELDS, Method
+from tasks.stage import NEW, SOURCE_FIELDS, Method
 from tasks.step import Row
 from warehouse.query import finished
 from warehouse.query.finished import Round
@@ -98,7 +98,8 @@ class FinishedWork:
 
     def _key(self, row: Row) -> str:
         """The walk key of a row; where it brings more than an instruction, that is part of it."""
-        return self.walk_key if row.keys() <= set(SOURCE_FIELDS) else digest(self.walk_key, row)
+        brought = {name: value for name, value in row.items() if name != NEW}
+        return self.walk_key if brought.keys() <= set(SOURCE_FIELDS) else digest(self.walk_key, brought)
 
 
 @cache

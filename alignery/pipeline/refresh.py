@@ -80,7 +80,7 @@ class RefreshPipeline:
     async def walk(self) -> str | None:
         """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
         chunks: Chunks = asyncio.Queue(maxsize=1)
-        async with asyncio.TaskGroup() as group:
+        async with self.writing, asyncio.TaskGroup() as group:
             group.create_task(self.writing.write(chunks, group))
             while (chunk := await chunks.get()) is not None:
                 while len(self._walking) >= self.rows_in_flight:

@@ -28,7 +28,7 @@ from tasks.methods.base import New
 from tasks.methods.prompts.method import Entry
 from tasks.methods.red_team import method as red_team
 from tasks.methods.self_instruct import method as self_instruct
-from tasks.stage import Method
+from tasks.stage import NEW, Method
 from tasks.step import Row, Step
 from warehouse.query import estimates, finished, status
 from warehouse.query.finished import Round
@@ -69,6 +69,7 @@ class Source:
     candidates: int = 0
     topics: list[str] = field(default_factory=list)  # of all requests so far
     _counts: list[int] = field(default_factory=lambda: [0])  # accepted after each round, from before the first
+    _new: set[str] = field(default_factory=set)  # accepted in this run, and not handed on yet
     _exhausted: bool = False
 
     async def open(self) -> None:
@@ -110,12 +111,20 @@ class Source:
                 asked += 1
             if len(ready) == size or (ready and (not rounds or self.count >= self.accept)):
                 yielded += len(ready)
-                await chunks.put([self_instruct.instruction_row(record) for record in ready])
+                await chunks.put([self._started(record) for record in ready])
             elif rounds:
                 answers, requests = rounds.popleft()
                 self._take(await answers, requests)
             else:
                 break
+
+    def _started(self, record: Row) -> Row:
+        """The row with which the stages start."""
+        row = self_instruct.instruction_row(record)
+        if row["instruction_id"] not in self._new:
+            return row
+        self._new.remove(row["instruction_id"])
+        return row | {NEW: True}
 
     def _load(self, rounds: int) -> None:
         """What finished rounds asked for and accepted, for the next ones rest on it."""
@@ -168,6 +177,7 @@ class Source:
         kept = [record for record in records if record["state"] == "accepted" and self.allowed(record)]
         for record in kept:
             self.accepted.append(record)
+        self._new |= {record["id"] for record in kept if "run_id" not in record}  # the lake fills that in
         # A round counts as one candidate a request at least, so that a silent model cannot loop for ever.
         candidates = max(len(records), self.config.requests_per_round)
         done, number = Round(len(requests), candidates, len(kept)), len(self._counts) - 1
@@ -200,6 +210,7 @@ class Sources:
         contamination: Contamination,
     ) -> None:
         line = preset.line
+        self._preset = preset.name
         self._library, self._finished, self._executor, self._engine = library, finished, executor, engine
         self._line, self._contamination = line, contamination
         self.hints: list[Row] = []
@@ -221,6 +232,12 @@ class Sources:
         ]
         self.rounds = [rounds for rounds in (self.instructions, self.questions, *further) if rounds]  # by models
         self.all: list[Source | OwnData] = [*([self.own] if self.own else []), *self.rounds]
+
+    async def __aenter__(self) -> Sources:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._pool.close()
 
     async def write(self, chunks: Chunks, group: asyncio.TaskGroup) -> None:
         """Put chunks of what every source brings, and None at the end."""
@@ -284,10 +301,10 @@ class Sources:
         return self._source(method.name, step, config, ask, gate)
 
     def _source(self, name: str, step: Step, config: Any, ask: Ask, gate: Gate) -> Source:
-        accept, most = config.accept, config.max_candidates
+        accept, most, lake = config.accept, config.max_candidates, self._executor.lake
         print = step.fingerprint(self._engine)
         if isinstance(accept, New):  # beside what the runs that finished have brought
-            candidates, kept = estimates.written(self._executor.lake, step.table, print)
+            candidates, kept = estimates.written(lake, step.table, print, self._preset)
             accept, most = kept + accept.new, candidates + most
         topics = self.topics.fingerprint(self._engine) if self.topics else None  # hints are made from them
         key = self._finished.source_key(name, print, topics)

@@ -15,7 +15,7 @@ import pytest
 
 import alignery
 from warehouse import Lake
-from warehouse.database.lock import exclusive
+from warehouse.database.lock import exclusive, of_preset
 
 SMALL = {"max_tokens": 48}
 PRESET: dict[str, Any] = {
@@ -130,7 +130,7 @@ def test_two_at_once_take_turns_or_say_who_is_at_work(home: Path) -> None:
 
     with (
         Lake.open(home) as lake,
-        exclusive(lake.place, "refresh", "another notebook"),
+        exclusive(lake.place, of_preset("refresh", alignery.load_preset(PRESET).name), "another notebook"),
         pytest.raises(alignery.LakeFailure, match="another notebook"),
     ):
         alignery.refresh(PRESET, home, wait=False)
