@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from speaker import Speaker
 from works import ACCEPT, Works, speak
 
 from alignery.config.preset import Preset
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from alignery.pipeline.stack import Stack, corrected, stack_of
+from alignery.pipeline.stack import Stack, corrected, served, stack_of
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine, parse_spec
 from tasks.engines.scripted import text_of
@@ -136,3 +139,20 @@ def test_in_a_refresh_what_comes_after_the_answer_gets_the_stacks(works: Works, 
     assert {row["a"] for row in pairs} == {"answer"}
     assert {row["a"] for row in supervised} == {"mended"}
     assert len(pairs) + len(supervised) == ACCEPT, "each prompt is in one half"
+
+
+def test_the_pages_client_asks_as_the_stack_does(
+    works: Works, bound: Bound, speaker: Speaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    preset = bound(aligner=("x",))
+    monkeypatch.chdir(tmp_path)
+    Path("stack.json").write_text(json.dumps(served(preset)))
+    page = (Path(__file__).parents[2] / "docs/methods/aligner.md").read_text(encoding="utf-8")
+    (client,) = re.findall(r"<!-- stack -->\n```python\n(.*?)```", page, re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(client, made)
+    made["servers"].update(dict.fromkeys(made["servers"], f"http://127.0.0.1:{speaker.server_port}/v1"))
+    asked, library = "What is {{ answer }} for?", preset.library()
+    first = speak(library.prompt("respond/answer").render(instruction=asked), Sampling(seed=0))
+    last = speak(library.prompt("aligner/correct").render(question=asked, answer=first), Sampling(seed=0))
+    assert made["answer"](asked) == last.strip()
