@@ -33,6 +33,7 @@ from alignery.cli.options import (
     writing,
 )
 from alignery.cli.render import estimate, results
+from tasks.evaluate.history import FILE as HISTORY
 from tasks.evaluate.plot import PICTURES
 
 if TYPE_CHECKING:
@@ -133,13 +134,13 @@ def promote(
     With MODEL, that one is put in place whatever the gate says of it, for the reason that --why gives.
     """
     if model is None:
-        return results.decided(run("promote", preset, home, wait), as_json)
+        return results.decided(run("promote", preset, home, wait), as_json, home / PICTURES / HISTORY)
     from alignery.pipeline.runs.promotion import promote_manually
 
     reason = _reason(why)
     with _promoting(preset, home) as (lake, by_hand):
         decided = promote_manually(lake, by_hand, model, reason)
-    return results.decided([decided], as_json)
+    return results.decided([decided], as_json, home / PICTURES / HISTORY)
 
 
 @app.command()
@@ -152,7 +153,7 @@ def rollback(
     reason = _reason(why)
     with _promoting(preset, home) as (lake, by_hand):
         decided = roll_back(lake, by_hand, reason)
-    results.decided([decided], as_json)
+    results.decided([decided], as_json, home / PICTURES / HISTORY)
 
 
 def _reason(why: str | None) -> str:

@@ -26,7 +26,7 @@ from alignery.pipeline.runs.evaluation import Answered, answer_prompts, oracle
 from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_kin
 from alignery.pipeline.runs.training import base_spec
 from tasks.engines import TransformersSpec, VllmSpec
-from tasks.evaluate import confirm, held_out
+from tasks.evaluate import confirm, held_out, history
 from tasks.evaluate.gate import Decision, Policy, by_judge, decide, lost_verdicts, per_prompt
 from tasks.evaluate.judge import outcomes, walkovers
 from tasks.evaluate.plot import PICTURES, forest
@@ -73,7 +73,8 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
                 continue
             candidate = base.model_copy(update={"model": model["path"]})
             decision, seen = await _judged(preset, lake, run, runner, before, incumbent, candidate)
-            row = _row(id, model, incumbent.identity(), decision, policy, seen)
+            by = "judge" if preset.evaluate.deciding_judge else "oracle"
+            row = _row(id, model, incumbent.identity(), decision, policy, seen, by)
             await asyncio.to_thread(_record, lake, run, row)
             drawn = draw(decision, Path(model["path"]).name, lake.home / PICTURES)
             decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], str(drawn)))
@@ -88,6 +89,14 @@ def draw(decision: Decision, name: str, folder: Path) -> Path:
     with effects.PICTURE_WRITE:
         path.write_text(forest(name, decision.reasons[0], decision.axes), encoding="utf-8")
     return path
+
+
+def _draw_history(lake: Lake) -> None:
+    """The picture of all decisions so far."""
+    path = lake.home / PICTURES / history.FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with effects.PICTURE_WRITE:
+        path.write_text(history.history(model_registry.decisions(lake, ALIAS)), encoding="utf-8")
 
 
 def _candidates(lake: Lake, base: TransformersSpec | VllmSpec, answering: Collection[str]) -> Iterator[Row]:
@@ -177,8 +186,8 @@ def _with_lost(decision: Decision, lost: int) -> Decision:
     return replace(decision, reasons=(*decision.reasons, why))
 
 
-def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy, seen: Sequence[str]) -> Row:
-    spent = {"number": decision.number, "level": decision.level, "spent": decision.spent, "seen": seen}
+def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy, seen: Sequence[str], by: str) -> Row:
+    spent = {"number": decision.number, "level": decision.level, "spent": decision.spent, "seen": seen, "by": by}
     return {
         "id": id,
         "alias": ALIAS,
@@ -235,3 +244,4 @@ def _record(lake: Lake, run: Run, row: dict[str, Any]) -> None:
     run.start()
     what = f"{row['state']} {Path(row['model_path']).name if row['model_path'] else 'to the preset’s own model'}"
     lake.ledger.write("decisions", [row], run_id=run.id, message=f"{row['alias']}: {what}")
+    _draw_history(lake)
