@@ -10,8 +10,10 @@ Shares are of simulated decisions, of seasons where it says so. One standard err
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from statistics import NormalDist
 
 import numpy as np
 
@@ -59,16 +61,19 @@ def _changes(axis: Axis) -> list[float]:
     return [1.0] * won + [-1.0] * lost + [0.0] * (prompts - won - lost)
 
 
-def night(rng: np.random.Generator, laws: Sequence[Law], prompts: int) -> list[Axis]:
-    """What one candidate scores: each axis' law at its number of prompts."""
-    drawn = [rng.multinomial(prompts, [won, lost, 1 - won - lost]) for won, lost in laws]
-    return [(int(won), int(lost), prompts) for won, lost, _ in drawn]
+def night(rng: np.random.Generator, laws: Sequence[Law], prompts: int, last: int = 0) -> list[Axis]:
+    """What one candidate scores: each axis' law at its number of prompts, of which the last axis may have its own."""
+    counts = [prompts] * (len(laws) - 1) + [last or prompts]
+    drawn = [
+        rng.multinomial(count, [won, lost, 1 - won - lost]) for (won, lost), count in zip(laws, counts, strict=True)
+    ]
+    return [(int(won), int(lost), count) for (won, lost, _), count in zip(drawn, counts, strict=True)]
 
 
-def share(gate: Gate, laws: Sequence[Law], prompts: int, number: int, times: int) -> float:
+def share(gate: Gate, laws: Sequence[Law], prompts: int, number: int, times: int, last: int = 0) -> float:
     """How often the decision of that number promotes."""
     rng = np.random.default_rng(prompts * 1000 + number)
-    return sum(gate(night(rng, laws, prompts), number) for _ in range(times)) / times
+    return sum(gate(night(rng, laws, prompts, last), number) for _ in range(times)) / times
 
 
 def ever(gate: Gate, laws: Sequence[Law], prompts: int, nights: int, seasons: int) -> float:
@@ -142,11 +147,36 @@ def margins(times: int) -> None:
     table(("margin", "gain of .10 promoted", "harm .03 kept back", "harm .05", "harm .10"), rows)
 
 
+def harmless(times: int) -> None:
+    print(
+        "Harm on 5 % of the prompts kept back, with a gain of .20 on both other axes → a gain of .10 without harm "
+        "promoted,\nby the margin of harmless alone (the others have .10). First decision; in brackets the prompts of "
+        "harmless. Best:\nhow many that are the same any test that keeps 95 % of that harm back can let pass\n"
+    )
+    rows = []
+    for noise in (0.01, 0.02, 0.05):
+        for prompts, of_harm in ((200, 200), (300, 300), (400, 400), (300, 600)):
+            cells = []
+            for margin in (0.1, 0.075, 0.06, 0.05):
+                gate = partial(now, policy=POLICY.model_copy(update={"margins": {"2": margin}}))
+                kept = 1 - share(gate, [(0.25, 0.05)] * 2 + [(noise, noise + 0.05)], prompts, 1, times, of_harm)
+                gains = share(gate, [(0.1 + noise, noise), *[(noise, noise)] * 2], prompts, 1, times, of_harm)
+                cells.append(f"{percent(kept)} → {percent(gains)}")
+            rows.append([f"{noise:g}", f"{prompts} ({of_harm})", *cells, percent(best(noise, 0.05, of_harm))])
+    table(("noise", "prompts", "margin .10", ".075", ".06", ".05", "best"), rows)
+
+
+def best(noise: float, harm: float, prompts: int) -> float:
+    """The share of models that are the same which pass the best test that keeps 95 % of that harm back (normal law)."""
+    spread = [math.sqrt((2 * noise + worse - worse**2) / prompts) for worse in (harm, 0.0)]
+    return NormalDist().cdf((harm - NormalDist().inv_cdf(0.95) * spread[0]) / spread[1])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seasons", type=int, default=1000)
     times = parser.parse_args().seasons
-    for part in (no_difference, harmful, gain, margins):
+    for part in (no_difference, harmful, gain, margins, harmless):
         part(times)
 
 

@@ -35,6 +35,7 @@ from alignery.cli.options import (
 )
 from alignery.cli.render import estimate, results
 from alignery.cli.render.console import say
+from tasks.evaluate.history import FILE as HISTORY
 from tasks.evaluate.plot import PICTURES
 
 if TYPE_CHECKING:
@@ -165,13 +166,14 @@ def promote(
     is put in place whatever the gate says of it, for the reason that --why gives.
     """
     if model is None:
-        return results.decided(run("promote", preset, home, wait=wait, prefect=prefect), as_json)
+        decided = run("promote", preset, home, wait=wait, prefect=prefect)
+        return results.decided(decided, as_json, home / PICTURES / HISTORY)
     from alignery.pipeline.runs.promotion import promote_manually
 
     reason = _reason(why)
     with _promoting(preset, home) as (lake, by_hand):
         decided = promote_manually(lake, by_hand, model, reason, alias)
-    return results.decided([decided], as_json)
+    return results.decided([decided], as_json, home / PICTURES / HISTORY)
 
 
 @app.command()
@@ -188,7 +190,7 @@ def rollback(
     reason = _reason(why)
     with _promoting(preset, home) as (lake, by_hand):
         decided = roll_back(lake, by_hand, reason, alias)
-    results.decided([decided], as_json)
+    results.decided([decided], as_json, home / PICTURES / HISTORY)
 
 
 def _reason(why: str | None) -> str:

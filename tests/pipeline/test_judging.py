@@ -165,6 +165,16 @@ def test_the_ranking_is_of_the_verdicts_that_the_lake_has_by_the_models_names(ju
     assert f"{helpful['w']:+.2f} ({helpful['low']:+.2f} to {helpful['high']:+.2f})" in said
 
 
+def test_every_decision_is_drawn_into_the_history(judged, tmp_path):
+    home = shutil.copytree(judged[0], tmp_path / "lake")
+    for verb in (["promote", "other"], ["rollback"]):
+        done = alignery(*verb, "--why", "a test", home=home)
+        assert done.returncode == 0, done.stderr
+        assert f"All decisions as a picture: {home / 'pictures' / 'history.svg'}" in done.stdout
+    texts = [text.text or "" for text in ET.parse(home / "pictures" / "history.svg").getroot().iter(SVG_TEXT)]
+    assert [text.split(", ")[0] for text in texts[-2:]] == ["1: promoted", "2: rolled back"]
+
+
 def test_the_report_is_shown_and_drawn(judged, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("COLUMNS", "400")
     drawn = draw(judged[1], tmp_path / "pictures")

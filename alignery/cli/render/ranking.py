@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.table import Table
+
 from alignery.cli.render import console as terminal
-from alignery.cli.render.console import Table, console, plain, say
+from alignery.cli.render.console import console, plain, say
 from tasks.evaluate.ranking import ELO, Standing
 
 Cells = Mapping[str, tuple[float, float, float]]

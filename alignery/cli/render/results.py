@@ -103,8 +103,8 @@ def trained(models: Sequence[Trained], as_json: bool) -> None:
     return say("Next: alignery evaluate")
 
 
-def decided(decisions: Sequence[Decided], as_json: bool) -> None:
-    """What was decided on each model, with its reasons below it."""
+def decided(decisions: Sequence[Decided], as_json: bool, history: Path) -> None:
+    """What was decided on each model, with its reasons below it, and where all decisions are drawn."""
     if as_json:
         return terminal.as_json(decisions)
     for one in decisions:
@@ -114,7 +114,9 @@ def decided(decisions: Sequence[Decided], as_json: bool) -> None:
         for reason in one.reasons:
             console().print(f"  {reason}")
         if one.picture:
-            console().print(f"  As a picture: {plain(one.picture)}")
+            console().print(f"  As a picture: {one.picture}", soft_wrap=True)
+    if history.is_file():
+        console().print(f"All decisions as a picture: {history}", soft_wrap=True)
     if not decisions:
         say("Every trained model has been through the gate; see `alignery models`.")
     return None

@@ -30,7 +30,7 @@ from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_ki
 from alignery.pipeline.runs.training import base_spec
 from alignery.pipeline.stack import Stack, stack_of
 from alignery.untrusted import excerpt
-from tasks.evaluate import confirm
+from tasks.evaluate import confirm, history
 from tasks.evaluate.gate import Decision, Policy, by_axis, by_judge, decide, lost_verdicts
 from tasks.evaluate.judge import outcomes, walkovers
 from tasks.evaluate.plot import PICTURES, forest
@@ -79,8 +79,9 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
                 continue
             incumbent, candidate = stack_of(stands), stack_of(bind(stands, alias, model["path"]))
             decision, seen = await _judged(preset, lake, run, runner, before, incumbent, candidate)
+            by = "judge" if preset.evaluate.deciding_judge else "oracle"
             row = _row(id, alias, model, decision, policy, seen) | {"against": incumbent.identity()}
-            row["policy"] = json.dumps(row["policy"] | _described(candidate))
+            row["policy"] = json.dumps(row["policy"] | {"by": by} | _described(candidate))
             await asyncio.to_thread(_record, lake, run, row)
             drawn = draw(decision, Path(model["path"]).name, lake.home / PICTURES)
             decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], str(drawn), alias))
@@ -101,6 +102,14 @@ def stackable(preset: Preset) -> list[Alias]:
     """The aliases that make up the preset's stack, each with a model of its own, the generator first."""
     everything = {alias: preset.spec(alias) for alias in preset.registry.aliases}
     return list(stack_of(preset.model_copy(update={"models": everything | preset.models})).models)
+
+
+def _draw_history(lake: Lake) -> None:
+    """The picture of all decisions so far."""
+    path = lake.home / PICTURES / history.FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with effects.PICTURE_WRITE:
+        path.write_text(history.history(model_registry.decisions(lake, ALIAS)), encoding="utf-8")
 
 
 def _candidates(preset: Preset, lake: Lake, base: str) -> Iterator[tuple[Alias, Row]]:
@@ -284,3 +293,4 @@ def _record(lake: Lake, run: Run, row: dict[str, Any]) -> None:
     run.start()
     what = f"{row['state']} {Path(row['model_path']).name if row['model_path'] else 'to the preset’s own model'}"
     lake.ledger.write("decisions", [row], run_id=run.id, message=f"{row['alias']}: {what}")
+    _draw_history(lake)
