@@ -162,8 +162,7 @@ async def _answers(executor: Executor, suite: Suite, engine: Engine) -> list[Row
     found: dict[str, Row] = {}
 
     async def one(row: Row) -> None:
-        step = replace(suite.step(row), next_row=lambda row, record: record)
-        found.update((record["prompt_id"], record) for record in await executor.apply(step, row, engine))
+        found.update((record["prompt_id"], record) for record in await executor.apply(suite.step(row), row, engine))
 
     async def work() -> None:
         await executor.gather(*(one(row) for row in suite.prompts))
@@ -178,6 +177,7 @@ async def _evaluate_one(
     """A model's figures and its answers, which are judged against the base model's where there are any."""
     found = await answer_prompts(preset, config, executor, spec)
     measured = [(suite, suite.figures(found.answers)) for suite in found.suites]
+    grown = await asyncio.to_thread(_as_before, executor.lake, found.suites)
     judged = []
     if config.judge and base:
         asked, verdicts_by = await judge_answers(preset, config.judge, executor, found.compared, base)
@@ -186,10 +186,23 @@ async def _evaluate_one(
     of_judge = [figure for row in judged for figure in judge.figures(names, row)]
     rows = [row for _, figures in measured for row in figures]
     await asyncio.to_thread(_remember, executor, found.model, spec, rows + of_judge)
-    named = [row | {"metric": suite.label(row["metric"])} for suite, figures in measured for row in figures]
-    better = {suite.label(metric): way for suite in found.suites for metric, way in suite.better.items()}
+    shown = [*measured, *((suite, suite.figures(found.answers)) for suite in grown)]
+    named = [row | {"metric": suite.label(row["metric"])} for suite, figures in shown for row in figures]
+    better = {suite.label(metric): way for suite, _ in shown for metric, way in suite.better.items()}
     axes = _axes(preset.gate, found)
     return Evaluation(label, _place(spec), named, better, judged, axes), found.compared
+
+
+def _as_before(lake: Lake, suites: Sequence[Suite]) -> list[Suite]:
+    """The suites that have more prompts than at an earlier evaluation, with the prompts of then: of any model that is
+    in `evals` with so many, whether or not it is there still, these are the figures to compare with."""
+    found = []
+    for suite in suites:
+        there = status.earlier_prompts(lake, suite.name, len(suite.prompts))
+        old = [row for row in suite.prompts if row["prompt"] in there]
+        if 0 < len(old) < len(suite.prompts):
+            found.append(replace(suite, prompts=old, suffix=f" (on the {len(old)} prompts of before)"))
+    return found
 
 
 def _axes(policy: Policy, found: Answered) -> dict[str, Figure]:
