@@ -153,9 +153,7 @@ def margins(times: int) -> None:
 
 
 def shipped(times: int) -> None:
-    print(
-        "The shipped prompts: seasons that promote one no better; kept back of harmful ones; promoted of better ones\n"
-    )
+    print("The shipped prompts: seasons that promote one no better; harmful ones kept back; better ones promoted\n")
     nano = [score(row["prompt"], "") for row in load(HELD_OUT)]
     axes = POLICY.axes.values()
     sizes = tuple(sum(any(metric in row for metric in metrics) for row in nano) for metrics in axes)

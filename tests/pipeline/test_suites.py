@@ -118,6 +118,28 @@ def test_the_gate_takes_axes_from_suites_and_from_kinds_of_prompts(home, tmp_pat
     assert figures["howto"][0] == sum('"howto"' in line for line in lines(HELD_OUT)[:400:50])
 
 
+def test_a_judge_compares_its_suites_with_the_rest_and_stands_beside_axes_of_suites(home, tmp_path) -> None:
+    (tmp_path / "more.jsonl").write_text("".join(lines(HELD_OUT)[1:400:100]))
+    evaluate = {
+        "prompts": str(tmp_path / "few.jsonl"),
+        "judge": {"dimensions": ["helpful"], "sampling": {"max_tokens": 8}},
+        "suites": [
+            {"name": "more", "path": str(tmp_path / "more.jsonl"), "kind": "judge"},
+            {"name": "few_twins", "path": str(tmp_path / "twins.jsonl"), "kind": "refusals"},
+        ],
+        "sampling": {"max_tokens": 64},
+    }
+    made = preset(tmp_path, 4, evaluate=evaluate, gate={"axes": {"safe": ["-few_twins.harm"]}, "prompts": 1})
+    with Lake.open(home) as lake:
+        (decided,) = asyncio.run(promote_candidates(made, lake))
+        row = lake.rows("SELECT * FROM decisions")[-1]
+    figures = {axis["axis"]: axis["prompts"] for axis in json.loads(row["figures"])}
+    assert figures == {"helpful": 8 + 4, "safe": 2}
+    assert decided.state == "kept"
+    _, other = evaluated(made, home)
+    assert [(one["dimension"], one["pairs"] + one["excluded"]) for one in other.judged] == [("helpful", 12)]
+
+
 def test_an_axis_of_a_suite_that_is_not_there_is_refused(tmp_path) -> None:
     preset(tmp_path, 4, gate={"axes": {"true": ["misconceptions.mc2@food"]}}).check()
     for metric in ("misconceptions.mc3", "twins.harm"):
