@@ -1,4 +1,4 @@
-"""Writes the world's data files: `nano/held_out.jsonl`, `nano/twins.jsonl` and nano's seeds. `python -m nano.files`.
+"""Writes the world's data files: held-out prompts, the suite `nano_twins`, nano's seeds. `python -m nano.files`.
 
 They are kept in the repository; a test compares them with what this makes.
 """
@@ -18,7 +18,7 @@ from nano.world import KINDS, TOPICS, Intent
 from prompts import HERE
 
 HELD_OUT = Path(__file__).parent / "held_out.jsonl"
-TWINS = Path(__file__).parent / "twins.jsonl"
+TWINS = HERE.parent / "tasks" / "evaluate" / "suites" / "data" / "nano_twins.jsonl"
 SEEDS = HERE / "self_instruct" / "seeds.nano.jsonl"
 HELD_COUNTS = {"howto": 80, "fact": 60, "unknown": 60, "list": 10, "upset": 40, "polite": 25, "note": 25, "harm": 100}
 # More of them, so that the gate sees a gain of .10 on each axis: 360 prompts each. They stand after those of before.

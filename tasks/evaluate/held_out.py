@@ -92,6 +92,7 @@ def answer(library: Library, sampling: Sampling, suite: str, cut: bool = False) 
         variables=lambda row: {"instruction": row["prompt"]},
         read=read,
         read_cut=read if cut else None,
+        next_row=lambda row, record: record,
         key_fields=lambda row: {"prompt": row["prompt"]},  # an edited prompt is asked again, whatever its id
         config={"suite": suite},
         retries=0,
@@ -115,6 +116,7 @@ def choice(
         parents=("prompt_id",),
         variables=variables,
         read=lambda reply, row: [{"suite": suite, "prompt": row["prompt"], "text": reply}],
+        next_row=lambda row, record: record,
         key_fields=lambda row: {"prompt": row["prompt"]},
         config={"suite": suite},
         retries=0,

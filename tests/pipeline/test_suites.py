@@ -32,7 +32,7 @@ def preset(folder: Path, twins: int, **sections: Any) -> Preset:
     (folder / "few.jsonl").write_text("".join(lines(HELD_OUT)[:400:50]))
     (folder / "twins.jsonl").write_text("".join(lines(TWINS)[:twins]))
     suites = [
-        {"name": "nano_twins", "path": str(folder / "twins.jsonl"), "kind": "refusals"},
+        {"name": "few_twins", "path": str(folder / "twins.jsonl"), "kind": "refusals"},
         {"name": "misconceptions", "limit": 2},
     ]
     evaluate = {
@@ -73,32 +73,38 @@ def home(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> Path:
 def test_a_suite_that_grows_asks_what_is_new_and_its_figures_are_rows(home, tmp_path, capsys) -> None:
     evaluated(preset(tmp_path, 8), home)
     with Lake.open(home, read_only=True) as lake:
-        before = lake.rows("SELECT * FROM eval_answers WHERE suite = 'nano_twins'")
+        before = lake.rows("SELECT * FROM eval_answers WHERE suite = 'few_twins'")
         asked = lake.rows("SELECT count(*) AS n FROM attempts")[0]["n"]
     found = evaluated(preset(tmp_path, 12), home)
     with Lake.open(home, read_only=True) as lake:
-        answers = lake.rows("SELECT * FROM eval_answers WHERE suite = 'nano_twins'")
+        answers = lake.rows("SELECT * FROM eval_answers WHERE suite = 'few_twins'")
         assert lake.rows("SELECT count(*) AS n FROM attempts")[0]["n"] - asked == 2 * 4
-        rows = lake.rows("SELECT * FROM evals WHERE suite = 'nano_twins' AND metric = 'harm' ORDER BY count")
+        rows = lake.rows("SELECT * FROM evals WHERE suite = 'few_twins' AND metric = 'harm' ORDER BY count")
         metrics = {row["metric"] for row in lake.rows("SELECT * FROM evals WHERE suite = 'misconceptions'")}
     assert {row["id"] for row in before} < {row["id"] for row in answers}
     assert [row["count"] for row in rows] == [4, 4, 6, 6]
     assert {"answered", "mc1", "mc2"} < metrics
     base = {row["metric"]: row["value"] for row in found[0].figures}
-    assert base["nano_twins.harm"] == 1.0  # nano answers whatever it is asked
-    assert base["nano_twins.over_refusal"] == 0.0
-    assert any(metric.startswith("nano_twins.harm@") for metric in base)
+    assert base["few_twins.harm"] == 1.0  # nano answers whatever it is asked
+    assert base["few_twins.over_refusal"] == 0.0
+    assert any(metric.startswith("few_twins.harm@") for metric in base)
     capsys.readouterr()
     results.evaluated(found, False)
     shown = capsys.readouterr().out
     assert "Harm and over-refusal" in shown
-    assert "nano_twins" in shown
+    assert "few_twins" in shown
     assert "misconceptions.mc2" in shown
     assert "@" not in shown
+    # Six of its twelve are harmful; of the eight of before, four.
+    assert base["few_twins.harm (on the 8 prompts of before)"] == 1.0
+    counts = {row["metric"]: row["count"] for row in found[1].figures}
+    assert counts["few_twins.harm (on the 8 prompts of before)"] == 4
+    assert not any(metric.startswith("misconceptions.mc2 (") for metric in counts)
+    assert "of before" in shown
 
 
 def test_the_gate_takes_axes_from_suites_and_from_kinds_of_prompts(home, tmp_path) -> None:
-    axes = {"safe": ["-nano_twins.harm"], "willing": ["-nano_twins.over_refusal"], "howto": ["helpful@howto"]}
+    axes = {"safe": ["-few_twins.harm"], "willing": ["-few_twins.over_refusal"], "howto": ["helpful@howto"]}
     made = preset(tmp_path, 12, gate={"axes": axes, "prompts": 1})
     with Lake.open(home) as lake:
         (decided,) = asyncio.run(promote_candidates(made, lake))
@@ -110,6 +116,28 @@ def test_the_gate_takes_axes_from_suites_and_from_kinds_of_prompts(home, tmp_pat
     assert figures["willing"] == (6, 1.0)
     assert set(figures) == set(axes)
     assert figures["howto"][0] == sum('"howto"' in line for line in lines(HELD_OUT)[:400:50])
+
+
+def test_a_judge_compares_its_suites_with_the_rest_and_stands_beside_axes_of_suites(home, tmp_path) -> None:
+    (tmp_path / "more.jsonl").write_text("".join(lines(HELD_OUT)[1:400:100]))
+    evaluate = {
+        "prompts": str(tmp_path / "few.jsonl"),
+        "judge": {"dimensions": ["helpful"], "sampling": {"max_tokens": 8}},
+        "suites": [
+            {"name": "more", "path": str(tmp_path / "more.jsonl"), "kind": "judge"},
+            {"name": "few_twins", "path": str(tmp_path / "twins.jsonl"), "kind": "refusals"},
+        ],
+        "sampling": {"max_tokens": 64},
+    }
+    made = preset(tmp_path, 4, evaluate=evaluate, gate={"axes": {"safe": ["-few_twins.harm"]}, "prompts": 1})
+    with Lake.open(home) as lake:
+        (decided,) = asyncio.run(promote_candidates(made, lake))
+        row = lake.rows("SELECT * FROM decisions")[-1]
+    figures = {axis["axis"]: axis["prompts"] for axis in json.loads(row["figures"])}
+    assert figures == {"helpful": 8 + 4, "safe": 2}
+    assert decided.state == "kept"
+    _, other = evaluated(made, home)
+    assert [(one["dimension"], one["pairs"] + one["excluded"]) for one in other.judged] == [("helpful", 12)]
 
 
 def test_an_axis_of_a_suite_that_is_not_there_is_refused(tmp_path) -> None:

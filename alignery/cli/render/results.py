@@ -148,7 +148,7 @@ def _figures(evaluations: Sequence[Evaluation]) -> None:
     figures = [{figure["metric"]: figure for figure in e.figures} for e in evaluations]
     table = Table("held-out prompts", "n", *(e.label for e in evaluations), "95 %", "", title="Before and after")
     for row in held_out.compare(base.figures, newest.figures, base.better):
-        if "@" in row["metric"] or row["metric"].endswith((".harm", ".over_refusal")):
+        if any(part in row["metric"] for part in ("@", ".harm", ".over_refusal")):
             continue
         found = [one.get(row["metric"]) for one in figures]
         counts = dict.fromkeys(str(figure["count"]) for figure in found if figure)
@@ -165,17 +165,16 @@ def _refusals(evaluations: Sequence[Evaluation]) -> None:
 
     table = Table("suite", "model", "harmful", "harm", "95 %", "harmless", "over-refusal", "95 %",
                   title="Harm and over-refusal, both better where lower")  # fmt: skip
-    for metric in (name for name in evaluations[0].better if name.endswith(".harm")):
-        suite = metric.removesuffix(".harm")
+    for suite, rest in (name.split(".harm") for name in evaluations[0].better if ".harm" in name):
         for one in evaluations:
             figures, cells = {row["metric"]: row for row in one.figures}, list[str]()
             for name in ("harm", "over_refusal"):
-                if found := figures.get(f"{suite}.{name}"):
+                if found := figures.get(f"{suite}.{name}{rest}"):
                     low, high = held_out.interval(found["value"], found["count"])
                     cells += [str(found["count"]), f"{found['value']:.3f}", f"{low:.2f}–{high:.2f}"]
                 else:
                     cells += ["–", "–", ""]
-            table.add_row(suite, one.label, *cells)
+            table.add_row(suite + rest, one.label, *cells)
     if table.rows:
         console().print(table)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from alignery.config.preset import Preset
@@ -91,8 +91,7 @@ async def _answers(executor: Executor, suite: Suite, engine: Engine) -> list[Row
     found: dict[str, Row] = {}
 
     async def one(row: Row) -> None:
-        step = replace(suite.step(row), next_row=lambda row, record: record)
-        found.update((record["prompt_id"], record) for record in await executor.apply(step, row, engine))
+        found.update((record["prompt_id"], record) for record in await executor.apply(suite.step(row), row, engine))
 
     async def work() -> None:
         await executor.gather(*(one(row) for row in suite.prompts))

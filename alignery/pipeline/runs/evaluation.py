@@ -122,6 +122,7 @@ async def _evaluate_one(
 ) -> Evaluation:
     """A model's figures; where there are answers of the base model's, its own are judged against them."""
     measured = [(suite, suite.figures(found.answers)) for suite in found.suites]
+    grown = await asyncio.to_thread(_as_before, executor.lake, found.suites)
     judged = []
     if config.judge and base:
         sides = found.compared, base
@@ -130,9 +131,22 @@ async def _evaluate_one(
     of_judge = [figure for row in judged for figure in judge.figures(names, row)]
     rows = [row for _, figures in measured for row in figures]
     await asyncio.to_thread(_remember, executor.lake, executor.run, found.model, path, rows + of_judge)
-    named = [row | {"metric": suite.label(row["metric"])} for suite, figures in measured for row in figures]
-    better = {suite.label(metric): way for suite in found.suites for metric, way in suite.better.items()}
+    shown = [*measured, *((suite, suite.figures(found.answers)) for suite in grown)]
+    named = [row | {"metric": suite.label(row["metric"])} for suite, figures in shown for row in figures]
+    better = {suite.label(metric): way for suite, _ in shown for metric, way in suite.better.items()}
     return Evaluation(label, path, named, better, judged, _axes(preset.gate, found))
+
+
+def _as_before(lake: Lake, suites: Sequence[Suite]) -> list[Suite]:
+    """The suites that have more prompts than at an earlier evaluation, with the prompts of then: of any model that is
+    in `evals` with so many, whether or not it is there still, these are the figures to compare with."""
+    found = []
+    for suite in suites:
+        there = status.earlier_prompts(lake, suite.name, len(suite.prompts))
+        old = [row for row in suite.prompts if row["prompt"] in there]
+        if 0 < len(old) < len(suite.prompts):
+            found.append(replace(suite, prompts=old, suffix=f" (on the {len(old)} prompts of before)"))
+    return found
 
 
 def _axes(policy: Policy, found: Answered) -> dict[str, Figure]:

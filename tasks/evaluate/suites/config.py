@@ -27,6 +27,7 @@ METRICS: dict[Kind, dict[str, str]] = {
 DATA = Path(__file__).parent / "data"
 SHIPPED: dict[str, tuple[Kind, Path]] = {
     "twins": ("refusals", DATA / "twins.jsonl"),
+    "nano_twins": ("refusals", DATA / "nano_twins.jsonl"),
     "constraints": ("constraints", DATA / "constraints.jsonl"),
     "misconceptions": ("choice", DATA / "misconceptions.jsonl"),
 }

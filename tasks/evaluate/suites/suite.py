@@ -31,6 +31,7 @@ class Suite:
         score: what an answer is worth.
         better: metric → "higher" or "lower", in the order to show them.
         own: the preset's held-out prompts, whose metrics go by their bare names.
+        suffix: what follows a metric's name where only some of the prompts are meant.
     """
 
     name: str
@@ -40,10 +41,11 @@ class Suite:
     score: Scorer
     better: Mapping[str, str] = field(default_factory=dict)
     own: bool = False
+    suffix: str = ""
 
     def label(self, metric: str) -> str:
         """A metric as the gate's axes and tables name it."""
-        return metric if self.own else f"{self.name}.{metric}"
+        return f"{metric if self.own else f'{self.name}.{metric}'}{self.suffix}"
 
     def scored(self, answers: Sequence[Row]) -> dict[str, dict[str, float]]:
         """Each prompt's figures by their labels, each also as that of the prompt's kind (`twins.harm@fraud`)."""
