@@ -83,9 +83,7 @@ class Mark:
         ]
         for field, value, most in (("note", self.note, NOTE), ("text", self.text, TEXT)):
             if value is not None and (not value.strip() or len(value) > most or "\0" in value):
-                found.append(
-                    f"{field}: got {len(value)} characters, expected 1 to {most:,}, not all blank, without NUL"
-                )
+                found.append(f"{field}: got {len(value)} characters, expected 1 to {most:,}, not blank, no NUL")
         if self.verdict is not None and self.verdict not in known:
             found.append(f"verdict: got '{excerpt(self.verdict, NAME)}', expected one of {', '.join(known)}")
         if self.shown_left is not None and (not pair or self.shown_left not in SIDES):

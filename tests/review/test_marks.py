@@ -72,9 +72,9 @@ def test_the_same_mark_again_is_not_doubled_and_a_trace_shows_it_under_its_row(l
         ({"text": "edit", "other_id": "v-i0"}, "text: got an edit of a pair"),
         ({"verdict": "tie", "other_id": "b-i0"}, "other_id: got the same row again"),
         ({"verdict": "right", "shown_left": "first"}, "shown_left: got 'first', expected first or second, of a pair"),
-        ({"verdict": "right", "at": datetime(2026, 1, 1)}, "at: got a time without its zone"),  # noqa: DTZ001
+        ({"verdict": "right", "at": datetime(2026, 1, 1)}, "at: got a time without its zone"),
         ({}, "got neither verdict, score, text nor note"),
-        ({"verdict": "right", "target_id": "nothing"}, "mark on nothing: the lake has no record"),
+        ({"verdict": "right", "target_id": "nothing"}, "mark on nothing: no record"),
     ],
 )
 def test_what_is_no_mark_is_refused_with_its_field_and_nothing_is_written(filled, fields, said):

@@ -38,7 +38,7 @@ def agreement(lake: Lake) -> dict[str, Any]:
 
 
 def between_people(rows: Iterable[Row]) -> dict[str, Any]:
-    """Figures of verdicts, rows {target_id, other_id, dimension, marked_by, verdict}, at most one a person and thing."""
+    """Figures of rows {target_id, other_id, dimension, marked_by, verdict}, at most one a person and thing."""
     things: dict[Thing, dict[str, str]] = defaultdict(dict)
     for row in rows:
         things[row["target_id"], row["other_id"], row["dimension"]][row["marked_by"]] = row["verdict"]

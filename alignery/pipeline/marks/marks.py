@@ -47,9 +47,7 @@ def add_all(lake: Lake, marks: Sequence[Mark]) -> list[str]:
 def _row(mark: Mark, things: dict[str, Row], now: datetime) -> Row:
     parents = [mark.target_id, *([mark.other_id] if mark.other_id else [])]
     if lost := next((id for id in parents if id not in things), None):
-        raise MarkError(
-            f"mark on {excerpt(lost, 60)}: the lake has no record or attempt of that id; see `alignery show`"
-        )
+        raise MarkError(f"mark on {excerpt(lost, 60)}: no record or attempt has that id; see `alignery show`")
     thing, at = things[mark.target_id], mark.at or now
     said = (mark.verdict, mark.score, mark.text, mark.note)
     return {
