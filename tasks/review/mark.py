@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from alignery.errors import UsageError
 from alignery.hashing import digest
@@ -98,6 +98,8 @@ class Mark:
             found.append("got neither verdict, score, text nor note; give one of them")
         if self.at is not None and self.at.tzinfo is None:
             found.append("at: got a time without its zone, expected one with it")
+        elif self.at is not None and self.at > datetime.now(UTC) + timedelta(days=1):  # it would outdo all later ones
+            found.append(f"at: got {self.at:%Y-%m-%d}, which is to come, expected a time that has been")
         return found
 
 

@@ -1,10 +1,10 @@
 """People's verdicts on two models' answers, in the gate: beside the judge's, and as the measure of the judge.
 
 On a prompt that people marked, an axis' figure is (1 - weight) times what the judge or the oracle says and weight times
-what people say: 1 for the answer that they prefer, a half each for a tie, the mean over people. The differences that the
-gate tests stay between -1 and 1, and if the two models are no different each is as likely the other way round, for
+what people say: 1 for the answer that they prefer, a half each for a tie, the mean over people. The differences that
+the gate tests stay between -1 and 1, and if the two models are no different each is as likely the other way round, for
 people are shown the answers blind. So the exact tests hold as they are, whatever the weight, as long as which prompts
-are marked has nothing to do with which model wrote what (`alignery marks queue` knows no models).
+are marked has nothing to do with which model wrote what (`alignery marks queue` shows no models).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from alignery.declarations import Shape
 from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
-from warehouse.marks.things import find
+from warehouse.marks.things import describe
 from warehouse.query.records import is_in
 from warehouse.query.time_travel import fetch_rows
 from warehouse.schema.tables import Row, quoted
@@ -110,32 +110,20 @@ def _source(lake: Lake, kind: str, wanted: str) -> str:
 
 
 def _with_texts(lake: Lake, kind: str, found: list[Row]) -> list[Row]:
-    if kind in (PAIRS, ANSWERS):
-        ids = {id for row in found for id in (row["a_id"], row["b_id"], row["instruction_id"]) if id}
-        things, asked = find(lake, ids), _asked(lake, [row["a_id"] for row in found])
-        said = {
-            (row["a_id"], row["b_id"]): {
-                "prompt": asked.get(row["a_id"]) or things.get(row["instruction_id"], {}).get("text"),
-                "first": things[row["a_id"]]["text"],
-                "second": things[row["b_id"]]["text"],
-            }
-            for row in found
-        }
-    else:
-        shape, things = lake.schema.shape(kind), find(lake, {row["a_id"] for row in found})
-        beside = _beside(shape)
+    said = describe(lake, [(row["a_id"], row["b_id"]) for row in found])
+    if kind not in (PAIRS, ANSWERS):
+        shape = lake.schema.shape(kind)
         rows = lake.rows(
-            f"SELECT id, {shape.prompt} AS prompt, {shape.answer} AS first, {beside} AS second"
+            f"SELECT id, {shape.prompt} AS prompt, {shape.answer} AS first, {_beside(shape)} AS second"
             f" FROM {shape.view} WHERE {is_in('id', [row['a_id'] for row in found])}"
         )
-        said = {(row.pop("id"), None): row for row in rows}
+        said = {key: said[key] | row for row in rows if (key := (row.pop("id"), None)) in said}
     return [
-        {"target_id": row.pop("a_id"), "other_id": row.pop("b_id")}
-        | {"record_table": things[key[0]]["record_table"] if key[0] in things else None}
-        | row
-        | said[key]
+        {"target_id": row["a_id"], "other_id": row["b_id"]}
+        | {name: row[name] for name in ("dimension", "p", "spread")}
+        | said[row["a_id"], row["b_id"]]
         for row in found
-        if (key := (row["a_id"], row["b_id"])) in said
+        if (row["a_id"], row["b_id"]) in said
     ]
 
 
@@ -144,9 +132,3 @@ def _beside(shape: Shape) -> str:
     if "rejected" in shape.columns:
         return "rejected[1].content"
     return "answer" if shape.answer == "correction" else "NULL"
-
-
-def _asked(lake: Lake, ids: list[str]) -> dict[str, str]:
-    """The prompts of held-out answers."""
-    rows = lake.rows(f"SELECT id, prompt FROM eval_answers WHERE {is_in('id', ids)}")
-    return {row["id"]: row["prompt"] for row in rows}

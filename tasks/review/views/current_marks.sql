@@ -21,7 +21,7 @@ SELECT
     arg_max(note, place) FILTER (note IS NOT NULL) AS note,
     arg_max(shown_left, place) FILTER (verdict IS NOT NULL) AS shown_left,
     arg_max(id, place) AS id, arg_max(id, place) FILTER (text IS NOT NULL) AS edit_id,
-    count(*) AS marks, max(created_at) AS created_at, max(snapshot_id) AS snapshot_id
+    work_key, count(*) AS marks, max(created_at) AS created_at, max(snapshot_id) AS snapshot_id
 FROM standing
 WHERE place > coalesce(cleared, 0)
 GROUP BY work_key
