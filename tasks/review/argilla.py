@@ -1,8 +1,8 @@
 """Argilla's records as JSON (`dataset.records.to_json`): fields, metadata, suggestions and responses by question.
 
 A response has a value and the id of a user, a UUID; the responses of one user to one record are one mark. Argilla's
-file has no times. Its questions are `verdict` (label), `score` (rating), `edit` and `note` (text); docs/marks.md has the
-settings.
+file has no times. Its questions are `verdict` (label), `score` (rating), `edit` and `note` (text); docs/marks.md has
+the settings.
 """
 
 from __future__ import annotations

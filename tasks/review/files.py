@@ -48,7 +48,9 @@ def marked(where: str, ids: Mapping[str, str | None], said: Mapping[str, Any], *
     """
     pair = ids.get("left_id") is not None and ids.get("right_id") is not None
     if pair == (ids.get("target_id") is not None):
-        raise MarkError(f"{where}: got {sorted(ids)}, expected target_id, or left_id and right_id; keep them as exported")
+        raise MarkError(
+            f"{where}: got {sorted(ids)}, expected target_id, or left_id and right_id; keep them as exported"
+        )
     verdict, known = said.get("verdict"), OF_PAIR if pair else OF_ROW
     if verdict is not None and verdict not in known:
         raise MarkError(f"{where}: verdict: got {str(verdict)[:60]!r}, expected one of {', '.join(known)}; mend it")
