@@ -29,17 +29,18 @@ def describe(lake: Lake, pairs: Sequence[Pair]) -> dict[Pair, Row]:
     """Rows or pairs as a person is shown them: record_table, instruction_id, prompt (null where there is none), first
     and second (their texts; null where there is none). What the lake does not have is left out."""
     things = find(lake, {id for pair in pairs for id in pair if id})
-    questions = find(lake, {row["instruction_id"] for row in things.values() if row["instruction_id"]})
+    about = {row["instruction_id"] for row in things.values() if row["instruction_id"]}
     answers = [id for id, row in things.items() if row["record_table"] == "eval_answers"]
-    asked = {
-        row["id"]: row["prompt"]
-        for row in lake.rows(f"SELECT id, prompt FROM eval_answers WHERE {is_in('id', answers)}")
-    }
+    prompts = lake.rows(
+        f"SELECT id, text AS prompt FROM instructions WHERE {is_in('id', about)}"
+        f" UNION ALL SELECT id, prompt FROM eval_answers WHERE {is_in('id', answers)}"
+    )
+    asked = {row["id"]: row["prompt"] for row in prompts}
     return {
         (one, other): {
             "record_table": things[one]["record_table"],
             "instruction_id": things[one]["instruction_id"],
-            "prompt": asked.get(one) or questions.get(things[one]["instruction_id"], {}).get("text"),
+            "prompt": asked.get(things[one]["instruction_id"] or one),
             "first": things[one]["text"],
             "second": things[other]["text"] if other else None,
         }
