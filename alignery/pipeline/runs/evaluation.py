@@ -24,6 +24,7 @@ from tasks.engines.specs import EngineSpec
 from tasks.evaluate import held_out, judge, trust
 from tasks.evaluate.gate import Policy, by_axis
 from tasks.evaluate.plot import Figure, dots
+from tasks.evaluate.suites.suite import Suite
 from tasks.stage import GENERATOR
 from tasks.step import Row
 from warehouse import Lake

@@ -27,6 +27,7 @@ from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import Answered, answer_prompts
 from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_kin
+from alignery.pipeline.runs.people import held_back, state, with_people
 from alignery.pipeline.runs.training import base_spec
 from alignery.pipeline.stack import Stack, stack_of
 from alignery.untrusted import excerpt
@@ -54,8 +55,8 @@ class Decided:
 
 
 async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> list[Decided]:
-    """The gate itself, with or without Prefect. A decision that was made is not made again, unless the policy or the
-    held-out prompts have changed.
+    """The gate itself, with or without Prefect. A decision that was made is not made again, unless the policy, the
+    held-out prompts or, where it counts them, people's marks on models' answers have changed.
 
     Raises:
         PresetError: the preset has no `evaluate` section, or an alias that is decided on has no weights here.
@@ -65,9 +66,10 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
     policy, base = preset.gate, base_spec(preset)
     prompts = all_prompts(preset.evaluate.prompts, preset.evaluate.suites)
-    # Without suites as before there were any, so that a decision of then is not made again.
+    # Without suites and people's marks as before there were any, so that a decision of then is not made again.
     said = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})
-    scored = digest(policy.model_dump(mode="json"), said, prompts)
+    people = state(preset, lake)
+    scored = digest(policy.model_dump(mode="json"), said, prompts, *([people] if people else []))
     decided = []
     with Run(lake, "promote", preset) as run:
         for alias, model in list(_candidates(preset, lake, base.identity())):
@@ -157,6 +159,7 @@ async def _judged(
         asked, kept = confirm.split(old.prompts, policy.reserve)
         found = await _compared(preset, executor(), asked, old, new)
         decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
+        decision = held_back(preset, lake, decision, list(found.after))
         if decision.promoted and policy.reserve:
             fresh = confirm.unseen(kept, known, policy.confirm)
             if not fresh:
@@ -187,7 +190,7 @@ class _Compared:
 async def _compared(
     preset: Preset, executor: Executor, prompts: Sequence[Row], old: Answered, new: Answered
 ) -> _Compared:
-    """The figures of these prompts: an oracle's, or what a judge says."""
+    """The figures of these prompts: an oracle's, or what a judge says, and people beside them."""
     assert preset.evaluate is not None
     ids, policy = {row["prompt_id"] for row in prompts}, preset.gate
     if not preset.evaluate.oracle:  # the other axes are an oracle's
@@ -195,17 +198,17 @@ async def _compared(
     scored = [
         by_axis(policy, {id: figures for id, figures in side.scored().items() if id in ids}) for side in (old, new)
     ]
-    if preset.evaluate.oracle or preset.evaluate.judge is None:
-        return _Compared(scored[0], scored[1])
     before, after = ([row for row in side.compared if row["prompt_id"] in ids] for side in (old, new))
+    if preset.evaluate.oracle or preset.evaluate.judge is None:
+        return _Compared(*with_people(preset, executor.lake, (scored[0], scored[1]), before, after))
     prompts = [row for suite in old.suites if suite.kind == "judge" for row in suite.prompts if row["prompt_id"] in ids]
     asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, after, before)
     unheard, won, lost = walkovers(prompts, after, before), {}, 0
     for axis, said in verdicts_by.items():
         missing = lost_verdicts(asked, said)
         won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
-    by_verdicts = by_judge(won)
-    return _Compared(by_verdicts[0] | scored[0], by_verdicts[1] | scored[1], lost)
+    by_verdicts = with_people(preset, executor.lake, by_judge(won), before, after)
+    return _Compared({**by_verdicts[0], **scored[0]}, {**by_verdicts[1], **scored[1]}, lost)
 
 
 def _in_stack(decision: Decision, stacked: Decision) -> Decision:
