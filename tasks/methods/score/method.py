@@ -30,6 +30,8 @@ from tasks.methods.rate.method import parse as parse_mark
 from tasks.methods.samples.method import SAMPLE
 from tasks.stage import INSTRUCTION, Context, Method, Stage
 from tasks.step import ParseError, Rejected, Row, Step, probabilities
+from tasks.train.config import Recipe
+from tasks.train.recipes.preferences import dpo_norm, dpo_sft, kto, orpo, pro, raft, rrhf, simpo
 
 MARKS = ("1", "2", "3", "4", "5")  # of every aspect; UltraFeedback's
 REWARD = "reward"  # the alias of a reward model
@@ -188,4 +190,14 @@ method = Method(
         Shape.of_pairs("best_worst", "prompt, chosen (the best answer) and rejected (the worst), as messages"),
         Shape.of_pairs("best_random", "prompt, chosen (the best answer) and rejected (any lower one), as messages"),
     ),
+    recipes={
+        "raft": Recipe(raft.Config, raft.train),
+        "rrhf": Recipe(rrhf.Config, rrhf.train),
+        "pro": Recipe(pro.Config, pro.train),
+        "dpo_norm": Recipe(dpo_norm.Config, dpo_norm.train),
+        "dpo_sft": Recipe(dpo_sft.Config, dpo_sft.train),
+        "simpo": Recipe(simpo.Config, simpo.train),
+        "orpo": Recipe(orpo.Config, orpo.train),
+        "kto": Recipe(kto.Config, kto.train),
+    },
 )
