@@ -1,0 +1,167 @@
+"""What is learnt from several scored answers, on nano and by its oracle: `python bench/training/samples.py`.
+
+One refresh of nano's own writing: instructions, `--k` answers to each, a mark for each of these, and two compared.
+On it each recipe is trained from the base model, once a seed, and asked the 400 held-out prompts, greedily. `raft` goes
+on for `--rounds` rounds: the model that the round before made draws the samples, and is trained on the best of them.
+
+Figures are means over prompts and seeds with the 95 % interval of a bootstrap that draws both again. ↑ and ↓: the means
+over the seeds, prompt by prompt, are above or below the base model's by the exact test of `tasks.evaluate.exact`, at
+0.025 either way. `--recipes rrhf pro` trains these alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import multiprocessing
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from alignery.config.methods import line_model
+from alignery.config.preset import Preset, load
+from alignery.pipeline.runs.publication import tag_and_export
+from alignery.pipeline.runs.refreshing import run_refresh
+from alignery.pipeline.runs.training import train_recipes
+from bench.training.learning import POLICY, SMALL, TUNE, Scored, answers, figure, scored, seeded
+from tasks.evaluate import exact
+from warehouse import Lake
+
+LISTED = SMALL | {"epochs": 3, "learning_rate": 5e-4}
+PAIRED = SMALL | {"epochs": 3, "learning_rate": 2e-4}
+RECIPES: dict[str, Any] = {
+    "raft": TUNE,
+    "rrhf": LISTED,
+    "pro": LISTED,
+    "dpo_norm": PAIRED,
+    "dpo_sft": PAIRED,
+    "cdpo": PAIRED,
+    "simpo": PAIRED,
+    "orpo": LISTED,
+    "kto": PAIRED,
+}
+LEVEL = 0.025
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--accept", type=int, default=300, help="instructions that the recipes learn from")
+    parser.add_argument("--k", type=int, default=8, help="answers to each")
+    parser.add_argument("--rounds", type=int, default=3, help="of RAFT")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    given = parser.parse_args()
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder, _pool() as pool:
+        home, found = Path(folder), dict[str, list[Scored]]()
+        preset = prepared(given.accept, given.k, "cdpo" in given.recipes)
+        pool.submit(write, preset, home / "data").result()
+        for job in [pool.submit(taught, preset, home, given.recipes, given.rounds, s) for s in range(given.seeds)]:
+            said, policies = job.result()
+            for label, figures in said.items():
+                found.setdefault(label, []).append(figures)
+    print(table(found))
+    if "raft" in given.recipes:
+        print(f"\nThe last seed's rounds of RAFT (view `policies`):\n\n{rounds_table(policies)}")
+    print(f"\n{given.accept} instructions, {given.k} answers to each, seeds: {given.seeds}, ", end="")
+    print(f"{(time.monotonic() - began) / 60:.0f} minutes.")
+
+
+def _pool() -> ProcessPoolExecutor:
+    """Processes of one thread each do the work."""
+    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
+
+
+def prepared(accept: int, k: int, compares: bool) -> Preset:
+    """The preset of samples, with so many of them, and pairs that are compared where cDPO is to learn from these."""
+    preset = load("nano-samples")
+    line = preset.line.model_dump() | {
+        "self_instruct": preset.line.self_instruct.model_copy(update={"accept": accept}),
+        "samples": preset.line.samples.model_copy(update={"k": k}),
+        "compare": {"sampling": {"temperature": 1.0, "max_tokens": 64}} if compares else None,
+    }
+    return preset.model_copy(update={"line": line_model(preset.registry).model_validate(line)})
+
+
+def write(preset: Preset, home: Path) -> None:
+    """The data that all recipes learn from, published as v1."""
+    with Lake.open(home) as lake:
+        refreshed(preset, lake, home, "v1")
+
+
+def refreshed(preset: Preset, lake: Lake, home: Path, tag: str) -> None:
+    summary = asyncio.run(run_refresh(preset, lake))
+    assert summary.state == "finished", summary.message
+    tag_and_export(preset, lake, home, tag)
+
+
+def taught(preset: Preset, home: Path, recipes: Sequence[str], rounds: int, seed: int) -> tuple[dict[str, Scored], Any]:
+    """The figures of every model that the data trains with one seed, and what the rounds of RAFT drew."""
+    place = shutil.copytree(home / "data", home / f"seed-{seed}")
+    preset = preset.model_copy(update={"retrain": seeded({name: RECIPES[name] for name in recipes}, seed)})
+    with Lake.open(place) as lake:
+        models = {one.recipe: one.path for one in asyncio.run(train_recipes(preset, lake, place, "v1"))}
+        if "raft" in models:
+            further(preset, lake, place, models, rounds, seed)
+        policies = lake.rows("SELECT * FROM policies WHERE scorer = 'rating'")
+        order = [row["model"] for row in lake.rows("SELECT model, min(created_at) AS at FROM attempts "
+                 "WHERE step = 'samples.sample' GROUP BY model ORDER BY at")]  # fmt: skip
+    said = {"base": answers(preset)} | {name: answers(preset, path) for name, path in models.items()}
+    drawn = sorted(policies, key=lambda row: order.index(row["policy"]))
+    return {label: scored(rows) for label, rows in said.items()}, drawn
+
+
+def further(preset: Preset, lake: Lake, home: Path, models: dict[str, Path], rounds: int, seed: int) -> None:
+    """RAFT's second round and those after it, each from the model of the round before, on samples of its own."""
+    model = models["raft"]
+    for number in range(2, rounds + 1):
+        named = preset.spec("generator").model_copy(update={"model": str(model)})
+        line = preset.line.model_dump() | {"compare": None}
+        one = preset.model_copy(
+            update={
+                "models": {**preset.models, "judge": preset.spec("generator"), "generator": named},
+                "line": line_model(preset.registry).model_validate(line),
+                "retrain": seeded({"raft": RECIPES["raft"]}, seed),
+            }
+        )
+        refreshed(one, lake, home, f"round-{number}")
+        (trained,) = asyncio.run(train_recipes(one, lake, home, f"round-{number}"))
+        models[f"raft, round {number}"] = model = trained.path
+
+
+def table(found: Mapping[str, Sequence[Scored]]) -> str:
+    """The Markdown: a row a model, an axis a column."""
+    lines = ["| model | " + " | ".join(POLICY.axes) + " |", "|---|" + "---|" * len(POLICY.axes)]
+    for label, seeds in found.items():
+        cells = []
+        for axis in POLICY.axes:
+            value, low, high = figure(seeds, axis)
+            mark = "" if label == "base" else change(found["base"][0][axis], [one[axis] for one in seeds])
+            cells.append(f"{value:.3f} ({low:.2f}–{high:.2f}){mark}")
+        lines.append(f"| {label} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def change(base: Mapping[str, float], seeds: Sequence[Mapping[str, float]]) -> str:
+    """How the means over the seeds stand to the base model, by the exact test."""
+    means = [sum(one[id] for one in seeds) / len(seeds) - value for id, value in base.items()]
+    if exact.better(means) <= LEVEL:
+        return " ↑"
+    return " ↓" if exact.better([-mean for mean in means]) <= LEVEL else ""
+
+
+def rounds_table(policies: Sequence[Mapping[str, Any]]) -> str:
+    head = ("mean_score", "best_score", "worst_score", "distinct_2")
+    lines = ["| round | samples | " + " | ".join(head) + " |", "|---|---|" + "---|" * len(head)]
+    for number, row in enumerate(policies, 1):
+        cells = " | ".join(f"{row[name]:.3f}" for name in head)
+        lines.append(f"| {number} | {row['samples']} | {cells} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
