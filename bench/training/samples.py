@@ -3,6 +3,7 @@
 One refresh of nano's own writing: instructions, `--k` answers to each, a mark for each of these, and two compared.
 On it each recipe is trained from the base model, once a seed, and asked the 400 held-out prompts, greedily. `raft` goes
 on for `--rounds` rounds: the model that the round before made draws the samples, and is trained on the best of them.
+`reward` learns from the comparisons, then scores the samples, and `raft by the reward model` learns the best of those.
 
 Figures are means over prompts and seeds with the 95 % interval of a bootstrap that draws both again. ↑ and ↓: the means
 over the seeds, prompt by prompt, are above or below the base model's by the exact test of `tasks.evaluate.exact`, at
@@ -28,6 +29,7 @@ from alignery.pipeline.runs.publication import tag_and_export
 from alignery.pipeline.runs.refreshing import run_refresh
 from alignery.pipeline.runs.training import train_recipes
 from bench.training.learning import POLICY, SMALL, TUNE, Scored, answers, figure, scored, seeded
+from tasks.engines import parse_spec
 from tasks.evaluate import exact
 from warehouse import Lake
 
@@ -43,6 +45,7 @@ RECIPES: dict[str, Any] = {
     "simpo": PAIRED,
     "orpo": LISTED,
     "kto": PAIRED,
+    "reward": PAIRED | {"learning_rate": 1e-4},
 }
 LEVEL = 0.025
 
@@ -58,7 +61,7 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, _pool() as pool:
         home, found = Path(folder), dict[str, list[Scored]]()
-        preset = prepared(given.accept, given.k, "cdpo" in given.recipes)
+        preset = prepared(given.accept, given.k, bool({"cdpo", "reward"} & {*given.recipes}))
         pool.submit(write, preset, home / "data").result()
         for job in [pool.submit(taught, preset, home, given.recipes, given.rounds, s) for s in range(given.seeds)]:
             said, policies = job.result()
@@ -77,7 +80,7 @@ def _pool() -> ProcessPoolExecutor:
 
 
 def prepared(accept: int, k: int, compares: bool) -> Preset:
-    """The preset of samples, with so many of them, and pairs that are compared where cDPO is to learn from these."""
+    """The preset of samples, with so many of them, and pairs that are compared where a recipe needs them."""
     preset = load("nano-samples")
     line = preset.line.model_dump() | {
         "self_instruct": preset.line.self_instruct.model_copy(update={"accept": accept}),
@@ -105,6 +108,8 @@ def taught(preset: Preset, home: Path, recipes: Sequence[str], rounds: int, seed
     preset = preset.model_copy(update={"retrain": seeded({name: RECIPES[name] for name in recipes}, seed)})
     with Lake.open(place) as lake:
         models = {one.recipe: one.path for one in asyncio.run(train_recipes(preset, lake, place, "v1"))}
+        if reward := models.pop("reward", None):
+            models["raft by the reward model"] = rewarded(preset, lake, place, reward, seed)
         if "raft" in models:
             further(preset, lake, place, models, rounds, seed)
         policies = lake.rows("SELECT * FROM policies WHERE scorer = 'rating'")
@@ -131,6 +136,22 @@ def further(preset: Preset, lake: Lake, home: Path, models: dict[str, Path], rou
         refreshed(one, lake, home, f"round-{number}")
         (trained,) = asyncio.run(train_recipes(one, lake, home, f"round-{number}"))
         models[f"raft, round {number}"] = model = trained.path
+
+
+def rewarded(preset: Preset, lake: Lake, home: Path, reward: Path, seed: int) -> Path:
+    """A model trained on the samples that a reward model finds the best."""
+    spec = {"engine": "reward", "model": str(reward), "threads": 1}
+    line = preset.line.model_dump() | {"score": {"reward": True, "aspects": []}}
+    one = preset.model_copy(
+        update={
+            "models": {**preset.models, "reward": parse_spec(spec)},
+            "line": line_model(preset.registry).model_validate(line),
+            "retrain": seeded({"raft": RECIPES["raft"]}, seed),
+        }
+    )
+    refreshed(one, lake, home, "by-reward")
+    (trained,) = asyncio.run(train_recipes(one, lake, home, "by-reward"))
+    return trained.path
 
 
 def table(found: Mapping[str, Sequence[Scored]]) -> str:
