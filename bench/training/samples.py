@@ -31,6 +31,7 @@ from alignery.pipeline.runs.training import train_recipes
 from bench.training.learning import POLICY, SMALL, TUNE, Scored, answers, figure, scored, seeded
 from tasks.engines import parse_spec
 from tasks.evaluate import exact
+from tasks.step import Row
 from warehouse import Lake
 
 LISTED = SMALL | {"epochs": 3, "learning_rate": 5e-4}
@@ -48,6 +49,7 @@ RECIPES: dict[str, Any] = {
     "reward": PAIRED | {"learning_rate": 1e-4},
 }
 LEVEL = 0.025
+Drawn = tuple[int, int, bool]  # instructions, answers to each, whether two are compared
 
 
 def main() -> None:
@@ -61,9 +63,9 @@ def main() -> None:
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder, _pool() as pool:
         home, found = Path(folder), dict[str, list[Scored]]()
-        preset = prepared(given.accept, given.k, bool({"cdpo", "reward"} & {*given.recipes}))
-        pool.submit(write, preset, home / "data").result()
-        for job in [pool.submit(taught, preset, home, given.recipes, given.rounds, s) for s in range(given.seeds)]:
+        drawn = given.accept, given.k, bool({"cdpo", "reward"} & {*given.recipes})
+        pool.submit(write, home / "data", drawn).result()
+        for job in [pool.submit(taught, home, drawn, given.recipes, given.rounds, s) for s in range(given.seeds)]:
             said, policies = job.result()
             for label, figures in said.items():
                 found.setdefault(label, []).append(figures)
@@ -90,10 +92,10 @@ def prepared(accept: int, k: int, compares: bool) -> Preset:
     return preset.model_copy(update={"line": line_model(preset.registry).model_validate(line)})
 
 
-def write(preset: Preset, home: Path) -> None:
+def write(home: Path, drawn: Drawn) -> None:
     """The data that all recipes learn from, published as v1."""
     with Lake.open(home) as lake:
-        refreshed(preset, lake, home, "v1")
+        refreshed(prepared(*drawn), lake, home, "v1")
 
 
 def refreshed(preset: Preset, lake: Lake, home: Path, tag: str) -> None:
@@ -102,9 +104,12 @@ def refreshed(preset: Preset, lake: Lake, home: Path, tag: str) -> None:
     tag_and_export(preset, lake, home, tag)
 
 
-def taught(preset: Preset, home: Path, recipes: Sequence[str], rounds: int, seed: int) -> tuple[dict[str, Scored], Any]:
+def taught(
+    home: Path, drawn: Drawn, recipes: Sequence[str], rounds: int, seed: int
+) -> tuple[dict[str, Scored], list[Row]]:
     """The figures of every model that the data trains with one seed, and what the rounds of RAFT drew."""
     place = shutil.copytree(home / "data", home / f"seed-{seed}")
+    preset = prepared(*drawn)
     preset = preset.model_copy(update={"retrain": seeded({name: RECIPES[name] for name in recipes}, seed)})
     with Lake.open(place) as lake:
         models = {one.recipe: one.path for one in asyncio.run(train_recipes(preset, lake, place, "v1"))}
@@ -116,8 +121,8 @@ def taught(preset: Preset, home: Path, recipes: Sequence[str], rounds: int, seed
         order = [row["model"] for row in lake.rows("SELECT model, min(created_at) AS at FROM attempts "
                  "WHERE step = 'samples.sample' GROUP BY model ORDER BY at")]  # fmt: skip
     said = {"base": answers(preset)} | {name: answers(preset, path) for name, path in models.items()}
-    drawn = sorted(policies, key=lambda row: order.index(row["policy"]))
-    return {label: scored(rows) for label, rows in said.items()}, drawn
+    policies.sort(key=lambda row: order.index(row["policy"]))
+    return {label: scored(rows) for label, rows in said.items()}, policies
 
 
 def further(preset: Preset, lake: Lake, home: Path, models: dict[str, Path], rounds: int, seed: int) -> None:
@@ -175,7 +180,7 @@ def change(base: Mapping[str, float], seeds: Sequence[Mapping[str, float]]) -> s
     return " ↓" if exact.better([-mean for mean in means]) <= LEVEL else ""
 
 
-def rounds_table(policies: Sequence[Mapping[str, Any]]) -> str:
+def rounds_table(policies: Sequence[Row]) -> str:
     head = ("mean_score", "best_score", "worst_score", "distinct_2")
     lines = ["| round | samples | " + " | ".join(head) + " |", "|---|---|" + "---|" * len(head)]
     for number, row in enumerate(policies, 1):

@@ -41,7 +41,7 @@ class RewardEngine:
     def __init__(self, spec: RewardSpec, model: Any, tokenizer: Any) -> None:
         self.identity = spec.identity()
         self._spec, self._model, self._tokenizer = spec, model, tokenizer
-        self._context = spec.context or getattr(model.config.get_text_config(), "max_position_embeddings", math.inf)
+        self._context = spec.context or getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._encoding = threading.Lock()  # a tokenizer is safe for one thread at a time
         self._lock = threading.Lock()
         self._waiting: list[_Ask] = []  # oldest first
@@ -85,7 +85,7 @@ class RewardEngine:
                 )
         except jinja2.TemplateError as error:
             raise RequestRefused(f"the model's chat template refuses the turns: {excerpt(error)}") from error
-        if len(ids) > self._context:
+        if self._context and len(ids) > self._context:
             raise RequestRefused(
                 f"conversation too long: {len(ids)} tokens exceed the context of {self._context}; shorten the answers"
             )

@@ -47,4 +47,8 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
 
 
 def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config) -> Any:
-    return lists.trainer(lambda answers: orpo(*answers.mean, config.weight), shared, arguments)
+    def loss(answers: lists.Answers) -> Any:
+        chosen, rejected = answers.mean
+        return orpo(chosen, rejected, config.weight)
+
+    return lists.trainer(loss, shared, arguments)
