@@ -190,6 +190,7 @@ method = Method(
         Shape.of_pairs("best_worst", "prompt, chosen (the best answer) and rejected (the worst), as messages"),
         Shape.of_pairs("best_random", "prompt, chosen (the best answer) and rejected (any lower one), as messages"),
     ),
+    published=True,
     recipes={
         "raft": Recipe(raft.Config, raft.train),
         "rrhf": Recipe(rrhf.Config, rrhf.train),
