@@ -27,15 +27,17 @@ from alignery.config.methods import line_model
 from alignery.config.preset import Preset, load
 from alignery.pipeline.runs.publication import tag_and_export
 from alignery.pipeline.runs.refreshing import run_refresh
-from alignery.pipeline.runs.training import train_recipes
-from bench.training.learning import POLICY, SMALL, TUNE, Scored, answers, figure, scored, seeded
+from bench.training.learning import POLICY, SMALL, TUNE, Scored, answers, figure, scored
 from tasks.engines import parse_spec
 from tasks.evaluate import exact
+from tasks.methods.registry import built_in
 from tasks.step import Row
 from warehouse import Lake
+from warehouse.export.export import export
+from warehouse.query.snapshots import release_of
 
 LISTED = SMALL | {"epochs": 3, "learning_rate": 5e-4}
-PAIRED = SMALL | {"epochs": 3, "learning_rate": 2e-4}
+PAIRED = SMALL | {"epochs": 3, "learning_rate": 5e-4}
 RECIPES: dict[str, Any] = {
     "raft": TUNE,
     "rrhf": LISTED,
@@ -49,6 +51,12 @@ RECIPES: dict[str, Any] = {
     "reward": PAIRED | {"learning_rate": 1e-4},
 }
 LEVEL = 0.025
+# In the order in which they drew.
+POLICIES = """
+    SELECT p.* FROM policies p
+    JOIN (SELECT model, min(created_at) AS at FROM attempts WHERE step = 'samples.sample' GROUP BY model) a
+    ON a.model = p.policy WHERE p.scorer = 'rating' ORDER BY a.at
+"""
 Drawn = tuple[int, int, bool]  # instructions, answers to each, whether two are compared
 
 
@@ -61,7 +69,8 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
     given = parser.parse_args()
     began = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder, _pool() as pool:
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(given.seeds, mp_context=context) as pool:
         home, found = Path(folder), dict[str, list[Scored]]()
         drawn = given.accept, given.k, bool({"cdpo", "reward"} & {*given.recipes})
         pool.submit(write, home / "data", drawn).result()
@@ -74,11 +83,6 @@ def main() -> None:
         print(f"\nThe last seed's rounds of RAFT (view `policies`):\n\n{rounds_table(policies)}")
     print(f"\n{given.accept} instructions, {given.k} answers to each, seeds: {given.seeds}, ", end="")
     print(f"{(time.monotonic() - began) / 60:.0f} minutes.")
-
-
-def _pool() -> ProcessPoolExecutor:
-    """Processes of one thread each do the work."""
-    return ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn"))
 
 
 def prepared(accept: int, k: int, compares: bool) -> Preset:
@@ -108,55 +112,50 @@ def taught(
     home: Path, drawn: Drawn, recipes: Sequence[str], rounds: int, seed: int
 ) -> tuple[dict[str, Scored], list[Row]]:
     """The figures of every model that the data trains with one seed, and what the rounds of RAFT drew."""
-    place = shutil.copytree(home / "data", home / f"seed-{seed}")
-    preset = prepared(*drawn)
-    preset = preset.model_copy(update={"retrain": seeded({name: RECIPES[name] for name in recipes}, seed)})
+    place, preset = shutil.copytree(home / "data", home / f"seed-{seed}"), prepared(*drawn)
+    base, models = Path(preset.spec("generator").model), dict[str, Path]()
     with Lake.open(place) as lake:
-        models = {one.recipe: one.path for one in asyncio.run(train_recipes(preset, lake, place, "v1"))}
+        for name in recipes:
+            models[name] = trained(lake, place, "v1", name, base, seed)
         if reward := models.pop("reward", None):
             models["raft by the reward model"] = rewarded(preset, lake, place, reward, seed)
-        if "raft" in models:
-            further(preset, lake, place, models, rounds, seed)
-        policies = lake.rows("SELECT * FROM policies WHERE scorer = 'rating'")
-        order = [row["model"] for row in lake.rows("SELECT model, min(created_at) AS at FROM attempts "
-                 "WHERE step = 'samples.sample' GROUP BY model ORDER BY at")]  # fmt: skip
+        for number in range(2, rounds + 1 if "raft" in models else 2):
+            before = models["raft" if number == 2 else f"raft, round {number - 1}"]
+            models[f"raft, round {number}"] = further(preset, lake, place, before, number, seed)
+        policies = lake.rows(POLICIES)
     said = {"base": answers(preset)} | {name: answers(preset, path) for name, path in models.items()}
-    policies.sort(key=lambda row: order.index(row["policy"]))
     return {label: scored(rows) for label, rows in said.items()}, policies
 
 
-def further(preset: Preset, lake: Lake, home: Path, models: dict[str, Path], rounds: int, seed: int) -> None:
-    """RAFT's second round and those after it, each from the model of the round before, on samples of its own."""
-    model = models["raft"]
-    for number in range(2, rounds + 1):
-        named = preset.spec("generator").model_copy(update={"model": str(model)})
-        line = preset.line.model_dump() | {"compare": None}
-        one = preset.model_copy(
-            update={
-                "models": {**preset.models, "judge": preset.spec("generator"), "generator": named},
-                "line": line_model(preset.registry).model_validate(line),
-                "retrain": seeded({"raft": RECIPES["raft"]}, seed),
-            }
-        )
-        refreshed(one, lake, home, f"round-{number}")
-        (trained,) = asyncio.run(train_recipes(one, lake, home, f"round-{number}"))
-        models[f"raft, round {number}"] = model = trained.path
+def trained(lake: Lake, home: Path, tag: str, recipe: str, base: Path, seed: int) -> Path:
+    """The folder of the model that a recipe makes of a tag's rows, in this process."""
+    how = built_in().recipes[recipe]
+    config = how.config(**RECIPES[recipe], seed=seed)
+    folder, out = home / "exports" / f"{tag}-{config.view}", home / "trained" / f"{recipe}-{tag}"
+    if not folder.exists():
+        release = release_of(lake, tag)
+        with Lake.open(home, snapshot=release.snapshot_id) as pinned:
+            export(pinned, [config.view], folder, release=release, licences={})
+    how.train(folder / "data", base, out, config)
+    return out
+
+
+def further(preset: Preset, lake: Lake, home: Path, before: Path, number: int, seed: int) -> Path:
+    """RAFT's next round: from the model of the round before, on samples of its own, which the base model marks."""
+    named = preset.spec("generator").model_copy(update={"model": str(before)})
+    models = {**preset.models, "judge": preset.spec("generator"), "generator": named}
+    refreshed(preset.model_copy(update={"models": models}), lake, home, f"round-{number}")
+    return trained(lake, home, f"round-{number}", "raft", before, seed)
 
 
 def rewarded(preset: Preset, lake: Lake, home: Path, reward: Path, seed: int) -> Path:
     """A model trained on the samples that a reward model finds the best."""
-    spec = {"engine": "reward", "model": str(reward), "threads": 1}
+    spec = parse_spec({"engine": "reward", "model": str(reward), "threads": 1})
     line = preset.line.model_dump() | {"score": {"reward": True, "aspects": []}}
-    one = preset.model_copy(
-        update={
-            "models": {**preset.models, "reward": parse_spec(spec)},
-            "line": line_model(preset.registry).model_validate(line),
-            "retrain": seeded({"raft": RECIPES["raft"]}, seed),
-        }
-    )
+    models = {**preset.models, "reward": spec}
+    one = preset.model_copy(update={"models": models, "line": line_model(preset.registry).model_validate(line)})
     refreshed(one, lake, home, "by-reward")
-    (trained,) = asyncio.run(train_recipes(one, lake, home, "by-reward"))
-    return trained.path
+    return trained(lake, home, "by-reward", "raft", Path(preset.spec("generator").model), seed)
 
 
 def table(found: Mapping[str, Sequence[Scored]]) -> str:
