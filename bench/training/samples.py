@@ -41,7 +41,7 @@ PAIRED = SMALL | {"epochs": 3, "learning_rate": 5e-4}
 RECIPES: dict[str, Any] = {
     "raft": TUNE,
     "rrhf": LISTED,
-    "pro": LISTED,
+    "pro": LISTED | {"learning_rate": 2e-4, "score_scale": 0.25},
     "dpo_norm": PAIRED,
     "dpo_sft": PAIRED,
     "cdpo": PAIRED,
