@@ -134,6 +134,7 @@ class Method:
         tables: of its records.
         views: the folder of its views: NAME.sql each, whose leading comment says what a row is.
         shapes: in which rows of its views are exported.
+        published: whether a publication of a line with it has these too; those of your own methods always are.
         recipes: which train on them, by name.
     """
 
@@ -151,4 +152,5 @@ class Method:
     tables: Sequence[Table] = ()
     views: Path | None = None
     shapes: Sequence[Shape] = ()
+    published: bool = False
     recipes: Mapping[str, Recipe] = field(default_factory=dict)

@@ -116,8 +116,9 @@ class Preset(Strict):
 
     @property
     def published(self) -> list[str]:
-        """The shapes that a publication exports: those that everybody trains on, and those of your own methods."""
-        own = [one.method for one in self.registry.installed.values() if one.origin != BUILT_IN]
+        """The shapes that a publication exports: those that everybody trains on, and those of your own methods and of
+        built-in ones whose rows are in none of these."""
+        own = [one.method for one in self.registry.installed.values() if one.origin != BUILT_IN or one.method.published]
         return [
             *PUBLISHED,
             *(shape.name for method in own if method.name in self.line.configs for shape in method.shapes),

@@ -9,7 +9,7 @@ from typing import Any
 
 from tasks.engines.protocol import Engine
 from tasks.engines.scripted import ScriptedEngine
-from tasks.engines.specs import EngineSpec, OpenAISpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
+from tasks.engines.specs import EngineSpec, OpenAISpec, RewardSpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
 
 _THRESHOLD = gc.get_threshold()
 
@@ -44,7 +44,7 @@ def _few_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _opener(spec: TransformersSpec | VllmSpec | OpenAISpec) -> AbstractAsyncContextManager[Engine]:
+def _opener(spec: TransformersSpec | VllmSpec | RewardSpec | OpenAISpec) -> AbstractAsyncContextManager[Engine]:
     """What opens an engine of that kind."""
     if isinstance(spec, OpenAISpec):
         from tasks.engines.openai.engine import open_server
@@ -54,6 +54,10 @@ def _opener(spec: TransformersSpec | VllmSpec | OpenAISpec) -> AbstractAsyncCont
         from tasks.engines.transformers.engine import open_transformers
 
         return open_transformers(spec)
+    if isinstance(spec, RewardSpec):
+        from tasks.engines.transformers.reward import open_reward
+
+        return open_reward(spec)
     from tasks.engines.vllm import open_vllm
 
     return open_vllm(spec)

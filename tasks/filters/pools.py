@@ -62,6 +62,11 @@ class LatePool:
             self._pool.close()
 
 
+def _close(pipes: Sequence[Connection]) -> None:
+    for pipe in pipes:
+        pipe.close()
+
+
 class DividedPool:
     """A pool whose texts are divided among processes, in blocks by turns.
 
@@ -82,7 +87,7 @@ class DividedPool:
             other.close()
             self._pipes.append(mine)
         # A process ends with its pipe.
-        self.close = weakref.finalize(self, lambda pipes: [pipe.close() for pipe in pipes], self._pipes)
+        self.close = weakref.finalize(self, _close, self._pipes)
 
     def __len__(self) -> int:
         return self._size

@@ -137,8 +137,15 @@ class RougePool:
                 then at most `above`, `text` any, and `mean` None.
         """
         found = self._nearest([self._encode(text) for text in texts], above)
-        whole = {"size": len(self)} | ({"mean": None} if self._chunks else {})
-        return [replace(near, text=self._text(near.place) if near.similarity else None, **whole) for near in found]
+        return [
+            replace(
+                near,
+                text=self._text(near.place) if near.similarity else None,
+                size=len(self),
+                mean=None if self._chunks else near.mean,
+            )
+            for near in found
+        ]
 
     def is_near(self, text: str, above: float) -> bool:
         """Whether a text of the pool is more similar than that; the pool learns nothing."""
