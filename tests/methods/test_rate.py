@@ -94,6 +94,12 @@ def test_a_sentence_with_a_second_number_that_may_be_one_states_no_score(
         parse(form.format(f"{score:g}") + more.format(f"{other:g}"), "accuracy")
 
 
+def test_the_prompt_s_beginning_stands_before_a_number_or_a_sentence(ask: Callable, answered: Row) -> None:
+    rows = [answered | {"target_id": f"t{n}", "target": f"answer {n}"} for n in range(3)]
+    outcome = ask(rate(Library(), Config()), rows, ScriptedEngine([" 4\nGood.", "The score is 3.", "4 or 5"]))
+    assert [(record["score"], record["reason"]) for record in outcome.records] == [(4, "Good."), (3, None)]
+
+
 def test_two_sentences_that_state_different_scores_state_none() -> None:
     assert parse("The score is 3.\nThe score is 3.0.", "accuracy")[0] == 3
     with pytest.raises(ParseError, match=NO_SCORE):

@@ -10,6 +10,7 @@ from tasks.step import ParseError
 
 NO_SCORE = "no score on the first line"
 _MARKS = re.compile(r"[\s*_`]+")
+_BEGUN = re.compile(r"^score: (?=[^\W\d])", re.IGNORECASE)  # the prompt's, where the model says a sentence all the same
 _LISTED = re.compile(r"^[ \t]*+\d{1,3}[.:)]", re.MULTILINE)  # a list of marks chooses none
 _GRID = r"([0-4](?:\.[05])?|5(?:\.0)?)"
 _OUT_OF = r"(?: ?(?:/|out of) ?5)?"
@@ -50,7 +51,7 @@ def _plain(line: str) -> str:
 def _said(line: str, rest: str, dimension: str) -> re.Match[str] | None:
     """The score in a sentence, if neither the line has a second number nor a later line a second such sentence."""
     sentence = _sentence(dimension)
-    found = sentence.fullmatch(line)
+    found = sentence.fullmatch(_BEGUN.sub("", line))
     if found is None or _LONE.search(found["more"]) or _OTHER_SCALE.match(found["more"]):
         return None
     others = [other for each in rest.splitlines() if (other := sentence.fullmatch(_plain(each)))]
