@@ -7,6 +7,7 @@ their order, so that what is asked and what is accepted does not depend on who a
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from prompts import Library, QuestionType
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
-from tasks.methods.base import New
+from tasks.methods.base import New, wanted
 from tasks.methods.prompts.method import Entry
 from tasks.methods.red_team import method as red_team
 from tasks.methods.self_instruct import method as self_instruct
@@ -104,7 +105,10 @@ class Source:
         found = f"{len(self.accepted)} of {self.accept} {self.name} instructions accepted out of"
         more = f"line.{self.name}.max_candidates ({self.config.max_candidates})"
         if self._exhausted:
-            more = f"line.{self.name}.topics.requests_per_type, for every pair of type and topic was asked for"
+            more = (
+                f"line.{self.name}.topics.per_question, or its requests_per_type, for every pair of type and topic was "
+                "asked for"
+            )
         return f"{found} {self.candidates} candidates; raise {more}, or see the view 'rejects'"
 
     def _wants(self, on_their_way: int) -> bool:
@@ -138,6 +142,12 @@ class Source:
         self.candidates += max(len(records), self.config.requests_per_round)
 
 
+def _bounded(config: Any) -> Any:
+    """The settings of a source, with rounds no larger than what would bring, at best, all that is to be accepted."""
+    most = math.ceil(wanted(config.accept) / config.count)
+    return config.model_copy(update={"requests_per_round": min(config.requests_per_round, most)})
+
+
 class Sources:
     """All sources of a line, one after the other; red-teaming's topics are written beside the first of them."""
 
@@ -150,6 +160,7 @@ class Sources:
         self._asked: list[str] = []  # topics of the requests of Self-Instruct so far
         self.hints: list[Row] = []
         self.types: list[QuestionType] = library.question_types() if line.red_team else []
+        self.topics_config = red_team.enough_topics(line.red_team, len(self.types)) if line.red_team else None
         self.bare = line.instances is not None
         self._pool = RougePool()
         # What Self-Instruct refuses, and how near is too near, holds for all; its defaults, where it is not run.
@@ -202,7 +213,7 @@ class Sources:
         return record | {"state": "rejected" if reason else "accepted", "reason": reason}
 
     def _instructions(self, config: self_instruct.Config) -> Source:
-        step = self.stages["self_instruct.generate"].step
+        step, config = self.stages["self_instruct.generate"].step, _bounded(config)
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             rows = self_instruct.requests(self._library, config, round, accepted, self._asked, bare=self.bare)
@@ -213,7 +224,7 @@ class Sources:
         return self._source("self_instruct", step, config, ask, gate)
 
     def _questions(self, config: red_team.Config) -> Source:
-        step = self.stages["red_team.questions"].step
+        step, config = self.stages["red_team.questions"].step, _bounded(config)
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return red_team.question_requests(self.types, self.hints, config, round, accepted)
@@ -223,7 +234,7 @@ class Sources:
 
     def _further(self, method: Method, step: Step) -> Source:
         """The source that a method from outside declares."""
-        config = self._line.configs[method.name]
+        config = _bounded(self._line.configs[method.name])
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return method.requests(self._library, config, round, accepted) if method.requests else []
@@ -252,9 +263,8 @@ class Sources:
 
     async def _write_topics(self) -> list[Row]:
         """Every round's topics with those of the rounds before, balanced into hints for questions."""
-        if not (self._line.red_team and self.topics):
+        if not (self._line.red_team and self.topics and (config := self.topics_config)):
             return []
-        config = self._line.red_team.topics
         known: red_team.Known = {type.name: list(type.topics) for type in self.types}
         for round in range(config.rounds):
 

@@ -55,6 +55,11 @@ def _plain(value: int | New) -> int | dict[str, int]:
 Accept = Annotated[int | New, PlainValidator(_accept), PlainSerializer(_plain, Any)]
 
 
+def wanted(accept: int | New) -> int:
+    """How many accepted instructions one run is to bring, at the most."""
+    return accept.new if isinstance(accept, New) else accept
+
+
 class SourceConfig(MethodConfig):
     """The settings of a method whose stage writes instructions, round by round. The figures are our choice."""
 

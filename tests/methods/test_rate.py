@@ -75,10 +75,26 @@ def test_a_score_may_stand_with_the_words_of_its_mark_and_a_list_of_marks_choose
         parse("3. The main point is right.\n4. It is right.", "accuracy")
 
 
-STATED = ["The score is {}", "I would give this response a score of {}", "I'd rate it {} out of 5", "{} out of 5", "{}/5"]
-STATED += ["**Score:** {}", "My overall rating is {}", "The response deserves a {}", "Score for accuracy: {}/5", "{} points"]
-after = st.sampled_from([".", ", because it is right.", " because nothing is missing", ". It was born in 1947.", " — all true"])
-more = st.sampled_from([", maybe {}.", ". Or {}.", ", and {} for the style.", ", because of {} errors.", ". The score is {}."])
+STATED = [
+    "The score is {}",
+    "I would give this response a score of {}",
+    "I'd rate it {} out of 5",
+    "{} out of 5",
+    "{}/5",
+]
+STATED += [
+    "**Score:** {}",
+    "My overall rating is {}",
+    "The response deserves a {}",
+    "Score for accuracy: {}/5",
+    "{} points",
+]
+after = st.sampled_from(
+    [".", ", because it is right.", " because nothing is missing", ". It was born in 1947.", " — all true"]
+)
+more = st.sampled_from(
+    [", maybe {}.", ". Or {}.", ", and {} for the style.", ", because of {} errors.", ". The score is {}."]
+)
 
 
 @given(score=st.sampled_from(GRID), form=st.sampled_from(STATED), after=after)
@@ -110,7 +126,8 @@ def test_two_sentences_that_state_different_scores_state_none() -> None:
     "reply",
     ["4 (out of 10)", "Score: 4, on a scale from zero to ten", "4 stars", "Score: 45.", "The score is 4/10.",
      "", "\n", "five", "-1", "-4.5", "5.5", "6", "10", "4.7", "4.25", "4,5", "45", "4.5/10", "4 or 5", "4-5", "04",
-     "4.50", "1**.5", "4 of the 5 facts", "The score is 4.5 today", "A score of 2.5 is high.", "The lowest score is 0.", "Helpfulness: 4",
+     "4.50", "1**.5", "4 of the 5 facts", "The score is 4.5 today", "A score of 2.5 is high.",
+     "The lowest score is 0.", "Helpfulness: 4",
      "Confidence: 5", "[4]", "٤", "½", "4½", "1e0", "nan", "Here is my rating:\n4.5", "4.5 4.5", "4 / 5 / 5"],
 )  # fmt: skip
 def test_alpagasus_2_nothing_is_made_up_from_another_first_line(reply: str) -> None:

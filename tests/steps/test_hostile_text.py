@@ -21,7 +21,18 @@ BLANKS = ["\n", " "]
 PARTS = [*BLANKS, "\t", "\r\n", " \n", "1", "[", "#", '"', "**", "1.\n", "1. ", "1\n", "a", "a ", "I am ", "rule 1,"]
 PARTS += ["Example 1 \t", "Output: x\nInput", "Answer:", "see also ", "revis", "<think>", "</think>", "`</think>`"]
 PARTS += ["<think></think>", "I'm a sorr ", "::", ". ", "4 / ", "\u2028", "I cannot "]
-STARTS = ["rule 1", "Example 1", "1.", "I cannot a", "here is revis", "<think>", "Answer:", "see also", "4", "The score is 4. "]
+STARTS = [
+    "rule 1",
+    "Example 1",
+    "1.",
+    "I cannot a",
+    "here is revis",
+    "<think>",
+    "Answer:",
+    "see also",
+    "4",
+    "The score is 4. ",
+]
 # These are only ever tried at a text's beginning; every other pattern is tried at each place.
 ANCHORED = {"_APOLOGY", "_REFUSAL", "_PREAMBLE", "_LABEL", "_BEGIN", "_ABOUT", "_UNCHANGED", "_FENCED"}
 

@@ -71,5 +71,3 @@ def _sentence(dimension: str) -> re.Pattern[str]:
         r"(?P<more>|[.,;]|[.,;:] .*| [(—–-] ?[^\W\d].*| (?:because|since|as) .*)",
         re.IGNORECASE,
     )
-
-
