@@ -101,8 +101,8 @@ async def measured(made: dict[str, Any], home: Path) -> tuple[alignery.Summary, 
     own = sum(reply.tokens_out for reply in replies if isinstance(reply, Completion))
     ours, theirs = recorder.tokens / run_s, own / own_s
     return done, (
-        f"{len(replies)} requests: factory {recorder.tokens:,} tokens in {run_s:.0f} s, {ours:.0f} a second; engine alone "
-        f"{own:,} in {own_s:.0f} s, {theirs:.0f} a second; factory ÷ engine {ours / theirs:.2f}"
+        f"{len(replies)} requests: factory {recorder.tokens:,} tokens in {run_s:.0f} s, {ours:.0f} a second; "
+        f"engine alone {own:,} in {own_s:.0f} s, {theirs:.0f} a second; factory ÷ engine {ours / theirs:.2f}"
     )
 
 

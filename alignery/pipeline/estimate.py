@@ -132,7 +132,7 @@ async def estimate_refresh(preset: Preset, lake: Lake, engines: Mapping[Alias, E
         PriceError: the price file is wrong.
     """
     with Run(lake, "plan", preset) as run, StepProgress() as progress:
-        async with open_engines(preset, Budget()) as opened:
+        async with open_engines(preset, Budget(), lake.logs) as opened:
             executor = ProbeExecutor(lake, run, progress)
             line = RefreshPipeline(preset, executor, engines or opened, held_out_of(preset))
             run.words = line.words()

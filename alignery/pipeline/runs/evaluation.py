@@ -116,7 +116,7 @@ async def answer_prompts(preset: Preset, config: Evaluate, executor: Executor, s
     prompts = held_out.load(config.prompts)
     step = held_out.answer(preset.library(), config.sampling, config.prompts.stem).in_form(spec.prompt_form)
     executor.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
-    async with open_lazily(spec) as engine:
+    async with open_lazily(spec, executor.lake.logs) as engine:
         return Answered(engine.identity, prompts, await executor.run_batch(step, prompts, engine))
 
 
@@ -151,7 +151,7 @@ async def judge_answers(
     steps = [judge.judge(library, dimension, config).in_form(form) for dimension in config.dimensions]
     prompts = [step.prompt for step in steps]
     executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
-    async with open_lazily(preset.spec("judge")) as engine:
+    async with open_lazily(preset.spec("judge"), executor.lake.logs) as engine:
         for dimension, step in zip(config.dimensions, steps, strict=True):
             verdicts_by[dimension] = await executor.run_batch(step, asked, engine)
     return asked, verdicts_by
