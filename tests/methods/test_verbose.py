@@ -9,7 +9,7 @@ from fuzz import outcomes, replies
 
 from prompts import Library
 from tasks.engines import Completion, Sampling, ScriptedEngine
-from tasks.filters.targets import LOOP
+from tasks.filters.targets import LEAK, LOOP
 from tasks.methods.verbose.method import BOILERPLATE, STUB, Config, answer, read
 from tasks.step import ParseError, Rejected, Row
 
@@ -77,3 +77,12 @@ def test_no_reply_breaks_the_reading_and_none_is_invented() -> None:
     found = outcomes(lambda reply: read(reply, row), replies(pieces, 2000), (ParseError, Rejected))
     assert len(found) > 1000
     assert all(records[0]["text"] in reply for reply, records in found.items())  # type: ignore[index]
+
+
+def test_an_answer_in_the_words_of_a_base_models_examples_is_asked_for_again(ask: Callable, instruction: Row) -> None:
+    step = answer(Library(), Config())
+    shown = next(line for line in step.prompt.base_text.splitlines() if line.startswith("Bread goes stale"))
+    outcome = ask(step, [instruction], ScriptedEngine([f"Well: {shown}", LONG]))
+    assert [(a["state"], a["reason"]) for a in outcome.attempts] == [("unparsed", LEAK), ("accepted", None)]
+    asked = instruction | {"instruction": f"Is this right? {shown}"}
+    assert ask(step, [asked], ScriptedEngine([f"Yes. {shown}"])).records

@@ -25,7 +25,7 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import ECHO, echoes, loops
 from tasks.filters.targets import LOOP
-from tasks.methods.base import MethodConfig
+from tasks.methods.base import MethodConfig, check_own
 from tasks.methods.self_align.method import whole_words
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
 from tasks.step import ParseError, Rejected, Row, Step
@@ -55,15 +55,21 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
 
 def answer(library: Library, config: Config) -> Step:
     """Answers an instruction at length; the row gains verbose_id and verbose."""
+    prompt = library.prompt("self_align/verbose")
+
+    def checked(reply: str, row: Row, complete: bool = True) -> list[Row]:
+        check_own(reply, row["instruction"], prompt)
+        return read(reply, row, complete)
+
     return Step(
         name="self_align.verbose",
         table="responses",
-        prompt=library.prompt("self_align/verbose"),
+        prompt=prompt,
         sampling=config.sampling,
         parents=("instruction_id",),
         variables=lambda row: {"instruction": row["instruction"]},
-        read=read,
-        read_cut=partial(read, complete=False),
+        read=checked,
+        read_cut=partial(checked, complete=False),
         next_row=lambda row, record: row | {"verbose_id": record["id"], "verbose": record["text"]},
     )
 
