@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from alignery.config.preset import Preset
@@ -145,12 +146,16 @@ def clean(preset: Preset) -> Selection:
 
 
 @asynccontextmanager
-async def open_engines(preset: Preset, budget: Budget) -> AsyncIterator[dict[Alias, Engine]]:
-    """The preset's engines by alias, under one budget; each is loaded when it is first asked."""
+async def open_engines(preset: Preset, budget: Budget, logs: Path) -> AsyncIterator[dict[Alias, Engine]]:
+    """The preset's engines by alias, under one budget; each is loaded when it is first asked.
+
+    Args:
+        logs: the folder for what their libraries print.
+    """
     async with AsyncExitStack() as stack:
         engines: dict[Alias, Engine] = {}
         for alias, spec in preset.models.items():
-            engine = await stack.enter_async_context(open_lazily(spec))
+            engine = await stack.enter_async_context(open_lazily(spec, logs))
             engines[alias] = MeteredEngine(engine, budget, spec.places) if budget.limited else engine
         for alias in preset.registry.aliases:
             engines.setdefault(alias, engines["generator"])

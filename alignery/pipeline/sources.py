@@ -7,6 +7,7 @@ their order, so that what is asked and what is accepted does not depend on who a
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from tasks.accepted import Accepted
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.pools import LatePool
-from tasks.methods.base import New
+from tasks.methods.base import New, wanted
 from tasks.methods.prompts.method import Entry
 from tasks.methods.red_team import method as red_team
 from tasks.methods.self_instruct import method as self_instruct
@@ -149,7 +150,10 @@ class Source:
         found = f"{self.count} of {self.accept} {self.name} instructions accepted out of"
         more = f"line.{self.name}.max_candidates ({self.config.max_candidates})"
         if self._exhausted:
-            more = f"line.{self.name}.topics.requests_per_type, for every pair of type and topic was asked for"
+            more = (
+                f"line.{self.name}.topics.per_question, or its requests_per_type, for every pair of type and topic was "
+                "asked for"
+            )
         return f"{found} {self.candidates} candidates; raise {more}, or see the view 'rejects'"
 
     def _wants(self, on_their_way: int) -> bool:
@@ -197,6 +201,12 @@ def gating(line: Line) -> self_instruct.Config:
     return line.self_instruct or self_instruct.Config.model_validate({})
 
 
+def _bounded(config: Any) -> Any:
+    """The settings of a source, with rounds no larger than what would bring, at best, all that is to be accepted."""
+    most = math.ceil(wanted(config.accept) / config.count)
+    return config.model_copy(update={"requests_per_round": min(config.requests_per_round, most)})
+
+
 class Sources:
     """All sources of a line, one after the other; red-teaming's topics are written beside the first of them."""
 
@@ -215,6 +225,7 @@ class Sources:
         self._line, self._contamination = line, contamination
         self.hints: list[Row] = []
         self.types: list[QuestionType] = library.question_types() if line.red_team else []
+        self.topics_config = red_team.enough_topics(line.red_team, len(self.types)) if line.red_team else None
         self.bare = line.instances is not None
         self._pool = LatePool(self._pool_texts)
         self._gating = gating(line)
@@ -272,7 +283,7 @@ class Sources:
         return record | {"state": "rejected" if reason else "accepted", "reason": reason}
 
     def _instructions(self, config: self_instruct.Config) -> Source:
-        step = self.stages["self_instruct.generate"].step
+        step, config = self.stages["self_instruct.generate"].step, _bounded(config)
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return self_instruct.requests(self._library, config, round, accepted, source.topics, bare=self.bare)
@@ -282,7 +293,7 @@ class Sources:
         return source
 
     def _questions(self, config: red_team.Config) -> Source:
-        step = self.stages["red_team.questions"].step
+        step, config = self.stages["red_team.questions"].step, _bounded(config)
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return red_team.question_requests(self.types, self.hints, config, round, accepted)
@@ -292,7 +303,7 @@ class Sources:
 
     def _further(self, method: Method, step: Step) -> Source:
         """The source that a method from outside declares."""
-        config = self._line.configs[method.name]
+        config = _bounded(self._line.configs[method.name])
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return method.requests(self._library, config, round, accepted) if method.requests else []
@@ -307,7 +318,8 @@ class Sources:
             candidates, kept = estimates.written(lake, step.table, print, self._preset)
             accept, most = kept + accept.new, candidates + most
         topics = self.topics.fingerprint(self._engine) if self.topics else None  # hints are made from them
-        key = self._finished.source_key(name, print, topics)
+        hints = self.topics_config and self.topics_config.model_dump(mode="json")
+        key = self._finished.source_key(name, print, topics, hints, config.requests_per_round)
         finished = self._finished
         return Source(
             name, step, config, accept, most, self._executor, self._engine, finished, key, ask, gate, self._allowed
@@ -327,9 +339,9 @@ class Sources:
 
     async def _write_topics(self) -> list[Row]:
         """Every round's topics with those of the rounds before, balanced into hints for questions."""
-        assert self._line.red_team
         assert self.topics
-        config = self._line.red_team.topics
+        assert self.topics_config
+        config = self.topics_config
         known: red_team.Known = {type.name: list(type.topics) for type in self.types}
         for round in range(config.rounds):
 

@@ -81,9 +81,10 @@ class Nearest:
         """What both say together; of equals the first counts."""
         best = other if other.similarity > self.similarity else self
         size = self.size + other.size
-        known = self.mean is not None and other.mean is not None
-        mean = (self.mean * self.size + other.mean * other.size) / size if known and size else self.mean
-        return replace(best, mean=mean if known else None, size=size)
+        mean = None
+        if self.mean is not None and other.mean is not None:
+            mean = (self.mean * self.size + other.mean * other.size) / size if size else self.mean
+        return replace(best, mean=mean, size=size)
 
     def nearer(self, other: Nearest) -> Nearest:
         """That of two texts of one pool which is nearer; of equals the one that stands first there."""

@@ -76,7 +76,7 @@ async def answer_prompts(
     suites = suites_of(preset, config, spec)
     words = {prompt.hash: prompt for suite in suites for prompt in [suite.step(suite.prompts[0]).prompt]}
     executor.run.words = [{"hash": one.hash, "id": one.id, "source": one.source} for one in words.values()]
-    async with open_lazily(spec) as engine:
+    async with open_lazily(spec, executor.lake.logs) as engine:
         answers = {suite.name: await _answers(executor, suite, engine) for suite in suites}
         identity = engine.identity
     if stack and stack.stages:

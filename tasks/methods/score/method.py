@@ -25,8 +25,8 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import TRUNCATED
 from tasks.methods.base import MIN_MASS, MethodConfig
-from tasks.methods.rate.method import NO_SCORE
-from tasks.methods.rate.method import parse as parse_mark
+from tasks.methods.rate.score import NO_SCORE
+from tasks.methods.rate.score import parse as parse_mark
 from tasks.methods.samples.method import SAMPLE
 from tasks.stage import INSTRUCTION, Context, Method, Stage
 from tasks.step import ParseError, Rejected, Row, Step, probabilities
