@@ -20,7 +20,7 @@ VERBS = (
         "publish",
     ),
     *("refresh", "rejects", "retrain", "rollback", "serve", "show", "snapshots", "sql", "status", "tables", "tag"),
-    "trace",
+    *("trace", "view"),
 )
 _COMMAND = re.compile(rf"(?<![\w./-])alignery (?:{'|'.join(VERBS)})(?![\w./-])")
 _options: dict[str, str] = {}  # of this command, where they are not the defaults
