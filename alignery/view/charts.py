@@ -7,7 +7,7 @@ from html import escape
 
 from markupsafe import Markup
 
-WIDTH, HEIGHT = 640, 180
+WIDTH, HEIGHT, LEFT = 640, 180, 64
 _POINTS = 400  # of a curve
 
 
@@ -31,13 +31,13 @@ def curve(points: Sequence[float], label: str) -> Markup:
     if len(values) < 2:
         return Markup()
     low, high = min(values), max(values)
-    step, span = (WIDTH - 60) / (len(values) - 1), (high - low) or 1.0
-    line = " ".join(f"{50 + n * step:.1f},{HEIGHT - 24 - (v - low) / span * (HEIGHT - 40):.1f}" for n, v in enumerate(values))
-    axes = f'<line class="axis" x1="50" y1="{HEIGHT - 24}" x2="{WIDTH - 10}" y2="{HEIGHT - 24}"/>'
+    step, span = (WIDTH - LEFT - 10) / (len(values) - 1), (high - low) or 1.0
+    line = " ".join(f"{LEFT + n * step:.1f},{HEIGHT - 24 - (v - low) / span * (HEIGHT - 40):.1f}" for n, v in enumerate(values))
+    axes = f'<line class="axis" x1="{LEFT}" y1="{HEIGHT - 24}" x2="{WIDTH - 10}" y2="{HEIGHT - 24}"/>'
     words = (
-        f'<text x="44" y="20" text-anchor="end">{high:.3g}</text>'
-        f'<text x="44" y="{HEIGHT - 20}" text-anchor="end">{low:.3g}</text>'
-        f'<text x="50" y="{HEIGHT - 6}">1</text><text x="{WIDTH - 10}" y="{HEIGHT - 6}" text-anchor="end">{len(points)}</text>'
+        f'<text x="{LEFT - 6}" y="20" text-anchor="end">{high:.3g}</text>'
+        f'<text x="{LEFT - 6}" y="{HEIGHT - 20}" text-anchor="end">{low:.3g}</text>'
+        f'<text x="{LEFT}" y="{HEIGHT - 6}">1</text><text x="{WIDTH - 10}" y="{HEIGHT - 6}" text-anchor="end">{len(points)}</text>'
     )
     return _svg("curve", f"0 0 {WIDTH} {HEIGHT}", label, f'{axes}<polyline class="line" points="{line}"/>{words}')
 

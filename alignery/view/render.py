@@ -69,8 +69,10 @@ def is_cut(text: object, bound: int = BOUND) -> bool:
 
 
 def short(value: object) -> str:
-    """A name in which hashes are eight characters long, and folders are left out."""
-    return _HASH.sub(lambda found: found[0][:8], printable(str(value).rsplit("/", 1)[-1]))
+    """A path's last name, a model's hash; every hash is eight characters long."""
+    text = str(value)
+    last = text.rsplit("/", 1)[-1] if text.startswith("/") else text.rsplit(":", 1)[-1]
+    return _HASH.sub(lambda found: found[0][:8], printable(last if _HASH.search(last) or text.startswith("/") else text))
 
 
 def number(value: object) -> str:

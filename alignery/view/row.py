@@ -14,7 +14,7 @@ REWRITES = ("revisions", "corrections")  # whose text stands in the place of ano
 _APART = {
     *("id", "record_table", "parents", "attempt_id", "work_key", "run_id", "created_at", "snapshot_id", "text"),
     *("raw_text", "thought", "instruction_id", "response_id", "target_id", "critique_id", "principle_hash"),
-    *("template_id", "request_id", "nearest", "inputs", "fingerprint", "prompt_hash", "request_key", "sampling"),
+    *("kind", "round", "template_id", "request_id", "nearest", "inputs", "fingerprint", "prompt_hash", "request_key", "sampling"),
 }
 
 
@@ -23,7 +23,7 @@ def row(ask: Ask, table: str, id: str) -> Page:
     found = ask.once("story", table, id, count=lambda: story(ask.lake, table, id))
     texts = {one["id"]: _text(one) for one in (found["instruction"], *found["members"]) if one}
     shown = {
-        "stages": [_stage(ask, one, found, texts) for one in found["members"]],
+        "stages": [_stage(ask, one, found, texts) for one in _ordered(found["members"])],
         "asked": _stage(ask, found["instruction"], found, texts) if found["instruction"] else None,
         "request": _request(found),
         "focus": found["row"]["id"],
@@ -52,7 +52,7 @@ def _stage(ask: Ask, one: Row, found: Mapping[str, Any], texts: Mapping[str, str
     words = found["words"]
     return {
         "one": one,
-        "label": "call" if one["record_table"] == "attempts" else ask.lake.schema.label(one["record_table"]),
+        "heading": _heading(ask, one),
         "text": _text(one),
         "column": "raw_text" if one["record_table"] == "attempts" else ask.lake.schema.text_column(one["record_table"]),
         "before": texts.get(before) if rewrites and before else None,
@@ -62,6 +62,22 @@ def _stage(ask: Ask, one: Row, found: Mapping[str, Any], texts: Mapping[str, str
         "call": call,
         "prompt": words.get(call["prompt_hash"]) if call else None,
     }
+
+
+def _ordered(members: list[Row]) -> list[Row]:
+    """Answer by answer: each with its critiques and revisions in their rounds, then what else was made of it."""
+    began: dict[str, int] = {}
+    for one in members:
+        began.setdefault(one.get("response_id") or one["id"], len(began))
+    chain = ("responses", "critiques", "revisions")
+    return sorted(members, key=lambda one: (began[one.get("response_id") or one["id"]], one["record_table"] not in chain))
+
+
+def _heading(ask: Ask, one: Row) -> str:
+    """What a row is called, with its round and kind."""
+    label = "lost call" if one["record_table"] == "attempts" else ask.lake.schema.label(one["record_table"])
+    kind = f" ({one['kind']})" if one.get("kind") else ""
+    return label.capitalize() + (f" {one['round']}" if one.get("round") else "") + kind
 
 
 def _text(one: Row) -> str | None:

@@ -20,13 +20,25 @@ def worddiff(before: str, after: str) -> list[Part] | None:
     if old is None or new is None:
         return None
     parts: list[Part] = []
-    for what, a, b, c, d in SequenceMatcher(a=old, b=new, autojunk=True).get_opcodes():
-        if what == "equal":
-            parts.append(("same", "".join(old[a:b])))
+    gone, come = "", ""
+    for what, a, b, c, d in SequenceMatcher(a=old, b=new).get_opcodes():
+        same = "".join(old[a:b]) if what == "equal" else ""
+        if what != "equal" or (same.isspace() and (gone or come)):  # a space between two changes is one with them
+            gone, come = gone + "".join(old[a:b]), come + "".join(new[c:d])
             continue
-        parts += [("gone", "".join(old[a:b]))] if b > a else []
-        parts += [("new", "".join(new[c:d]))] if d > c else []
-    return parts
+        parts += _changed(gone, come)
+        parts.append(("same", same))
+        gone, come = "", ""
+    return parts + _changed(gone, come)
+
+
+def _changed(gone: str, come: str) -> list[Part]:
+    """The two sides of a change; the space that both end with stays as it is."""
+    space = gone[len(gone.rstrip()) :]
+    if not (space and come.endswith(space)):
+        space = ""
+    sides = (("gone", gone.removesuffix(space)), ("new", come.removesuffix(space)), ("same", space))
+    return [(kind, text) for kind, text in sides if text]
 
 
 def _words(text: str) -> list[str] | None:

@@ -23,6 +23,7 @@ SIZES = (25, 50, 100, 500)
 CELL = 400  # characters of a text in a page of rows
 COUNTED = 100_000  # rows that counts and facets look at
 VALUES = 12  # of a facet
+_KEY = 100  # characters of a text that rows are sorted by
 # What a column may be asked for, beside its very value: `seed__gt=7`.
 OPERATORS = ("not", "contains", "starts", "gt", "lt", "null")
 FACETS = {
@@ -31,6 +32,7 @@ FACETS = {
     *("run_id", "record_table", "aligner", "dimension"),
 }
 _NUMBERS = "regexp_replace({}, '[0-9]+', '…', 'g')"  # reasons that differ in their numbers alone, as `rejects` has them
+_MESSAGES = 'STRUCT("role" VARCHAR, "content" VARCHAR)[]'  # of which a page has what is said
 _LABELS = re.compile(r"(?:^|_)(?:id|hash|key|path|fingerprint|config|sampling|inputs)$")
 
 
@@ -82,11 +84,12 @@ def table_page(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
     tie = _tie(lake, asked.name, columns)
     size = max(1, min(asked.size, SIZES[-1]))
     where = _where(asked, columns)
-    order = [f'"{one}" {"DESC" if down else "ASC"} NULLS LAST' for one in dict.fromkeys([sort, tie]) if one]
+    by = dict.fromkeys([_key(sort, columns) if sort else None, f'"{tie}"' if tie else None])
+    order = [f'{one} {"DESC" if down else "ASC"} NULLS LAST' for one in by if one]
     ordered = f" ORDER BY {', '.join(order)}" if order else ""
     begin, skip = _begin(asked, columns, sort, tie, down)
     shown = ", ".join(f'{_cell(name, type, asked.cell)} AS "{name}"' for name, type in columns.items())
-    place = f', CAST("{sort}" AS VARCHAR) AS __at' if tie and sort else ""
+    place = f', CAST({_key(sort, columns)} AS VARCHAR) AS __at' if tie and sort else ""
     source = f"FROM {asked.name}{_all([*where, *begin])}{ordered} LIMIT {size + 1}{f' OFFSET {skip}' if skip else ''}"
     rows = lake.rows(f"SELECT {shown}{place} {source}")
     last = rows[size - 1] if len(rows) > size else None
@@ -146,6 +149,8 @@ def texts_of(columns: Columns) -> list[str]:
 
 
 def _cell(name: str, type: str, bound: int) -> str:
+    if type == _MESSAGES:
+        return shortened(f"array_to_string(list_transform(\"{name}\", m -> m.content), chr(10) || chr(10))", bound)
     if type == "VARCHAR":
         return shortened(f'"{name}"', bound)
     return shortened(f'CAST("{name}" AS VARCHAR)', bound) if type.endswith("]") or "(" in type else f'"{name}"'
@@ -185,10 +190,18 @@ def _begin(
     later = f'"{tie}" {sign} {quoted(str(id))}'
     if sort is None or sort == tie:
         return [later], 0
+    key = _key(sort, columns)
     if at is None:
-        return [f'"{sort}" IS NULL AND {later}'], 0
+        return [f"{key} IS NULL AND {later}"], 0
     value = f"CAST({quoted(str(at))} AS {columns[sort]})"
-    return [f'("{sort}" {sign} {value} OR ("{sort}" = {value} AND {later}) OR "{sort}" IS NULL)'], 0
+    return [f"({key} {sign} {value} OR ({key} = {value} AND {later}) OR {key} IS NULL)"], 0
+
+
+def _key(sort: str, columns: Columns) -> str:
+    """What rows are sorted by: of a text its beginning, which a URL takes, without the NUL that no query takes."""
+    if columns[sort] == "VARCHAR" and sort != "id":
+        return f"replace(left(\"{sort}\", {_KEY}), chr(0), '')"
+    return f'"{sort}"'
 
 
 def _where(asked: Asked, columns: Columns) -> list[str]:

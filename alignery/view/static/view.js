@@ -39,6 +39,7 @@ document.querySelector("[data-help]")?.addEventListener("click", keys["?"]);
 for (const select of document.querySelectorAll("[data-submits]")) {
   select.addEventListener("change", () => select.form.submit());
 }
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 if (matchMedia("(max-width: 720px)").matches) {
   document.querySelector(".facets")?.removeAttribute("open");
 }
