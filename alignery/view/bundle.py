@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -15,19 +15,22 @@ from alignery import effects
 from alignery.errors import AligneryError, UsageError
 from alignery.hashing import digest
 from alignery.view import overview, render
-from alignery.view.app import PAGES
+from alignery.view.app import PAGES, Show
 from alignery.view.ask import Ask, Page
 from alignery.view.lakes import Lakes
+from warehouse.browse.story import find
 
 MOST = 2000  # pages of a folder
+_GO = re.compile(r'href="(/go\?[^"]*)"')
+_FILTERS = 4  # by which a page of rows is narrowed at most: there are ever more combinations of more
 _LINK = re.compile(r'href="(/[^"]*)"')
-_LEFT_OUT = ("/live", "/sql", "/go", "/text")  # what asks the lake for more
+_LEFT_OUT = ("/live", "/sql")  # which ask a lake that is there
 _STATIC = "/static/"
 _ROUTES = [(*compile_path(path), show) for path, show in PAGES.items()]
 
 
 def bundle(lakes: Lakes, folder: Path, at: str | None = None, most: int = MOST) -> int:
-    """Write the pages that are reached from the overview, the nearest first, with links between them.
+    """Write the pages that are reached from the overview, stories first and tables last, with links between them.
 
     Args:
         folder: to make.
@@ -43,14 +46,14 @@ def bundle(lakes: Lakes, folder: Path, at: str | None = None, most: int = MOST) 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--bundle: got {folder}, which holds something already; name a new folder")
     first = f"/?at={at}" if at else "/"
-    names, pages, todo = {first: "index.html"}, {}, deque([first])
-    while todo:
-        url = todo.popleft()
-        pages[url] = text = _page(lakes, url)
+    names, pages = {first: "index.html"}, {}
+    todo: list[deque[str]] = [deque([first]), deque(), deque()]
+    while url := next((waiting.popleft() for waiting in todo if waiting), None):
+        pages[url] = text = _direct(lakes, at, _page(lakes, url))
         for target in map(unescape, _LINK.findall(text)):
-            if target not in names and len(names) < most and _is_page(target):
+            if target not in names and len(names) < most and _is_page(target, at):
                 names[target] = f"{digest(target)[:16]}.html"
-                todo.append(target)
+                todo[min(_filters(target), 2)].append(target)
     folder.mkdir(parents=True, exist_ok=True)
     with effects.EXPORT_FACTS:
         for file in (render.FOLDER / "static").iterdir():
@@ -72,7 +75,7 @@ def report(lakes: Lakes, file: Path, run: str | None = None, at: str | None = No
     page = overview.report(ask, run or "")
     text = render.html(ask, Page("single.html", page.title, page.data, page.queries, page.shown))
     with effects.EXPORT_FACTS:
-        file.write_text(_LINK.sub(r"data-page=\"\1\"".replace("\\", ""), text), encoding="utf-8")
+        file.write_text(_LINK.sub('class="left-out"', text), encoding="utf-8")
     return file
 
 
@@ -80,22 +83,47 @@ def _page(lakes: Lakes, url: str) -> str:
     """A page's HTML; one that cannot be shown says so."""
     parts = urlsplit(url)
     ask = Ask(lakes, unquote(parts.path), tuple(parse_qsl(parts.query)), bundled=True)
+    found = _route(parts.path)
+    assert found is not None
+    show, given = found
     try:
-        show, given = next((show, found) for pattern, _, convertors, show in _ROUTES
-                           if (found := _matched(pattern, convertors, parts.path)) is not None)  # fmt: skip
         return render.html(ask, show(ask, **given))
     except AligneryError as error:
         return render.html(ask, Page("error.html", "Not shown", {"error": str(error), "query": ""}))
 
 
-def _matched(pattern: re.Pattern[str], convertors: Any, path: str) -> dict[str, Any] | None:
-    found = pattern.match(unquote(path))
-    return {name: convertors[name].convert(value) for name, value in found.groupdict().items()} if found else None
+def _route(path: str) -> tuple[Show, dict[str, Any]] | None:
+    """What a path shows, with the parts of it that are handed on."""
+    for pattern, _, convertors, show in _ROUTES:
+        if found := pattern.match(unquote(path)):
+            return show, {name: convertors[name].convert(value) for name, value in found.groupdict().items()}
+    return None
 
 
-def _is_page(target: str) -> bool:
+def _is_page(target: str, at: str | None) -> bool:
+    """Whether a link leads to a page of the folder: one at its snapshot that asks for nothing new."""
     path, query = urlsplit(target).path, urlsplit(target).query
-    return not path.startswith((*_LEFT_OUT, _STATIC)) and "_sort=" not in query and "format=" not in query
+    asks = path in _LEFT_OUT or "_sort=" in query or "format=" in query or _filters(target) > _FILTERS
+    return not asks and dict(parse_qsl(query)).get("at") == at and _route(path) is not None
+
+
+def _filters(target: str) -> int:
+    """0 for a page that is no table's; else 1, and 1 more for each column that the table is narrowed by."""
+    if not target.startswith("/rows/"):
+        return 0
+    return 1 + sum(name != "at" for name, _ in parse_qsl(urlsplit(target).query))
+
+
+def _direct(lakes: Lakes, at: str | None, text: str) -> str:
+    """The page with the links that look for an id led to its row."""
+
+    def row(link: re.Match[str]) -> str:
+        lake = lakes.at(at)
+        ask = Ask(lakes, "/", (("at", at),) if at else ())
+        id = dict(parse_qsl(urlsplit(unescape(link[1])).query))["id"]
+        return f'href="{escape(ask.url("row", *lakes.once(lake, lake.snapshot(), ("find", id), lambda: find(lake, id))))}"'
+
+    return _GO.sub(row, text)
 
 
 def _relative(link: str, names: dict[str, str]) -> str:
