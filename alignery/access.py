@@ -20,13 +20,15 @@ class Addresses:
 
     Args:
         port: that it listens on.
-        names: hosts that may go without the port, as behind a proxy; an IPv6 address in brackets.
+        names: further hosts, an IPv6 address in brackets; they may go without the port, as behind a proxy that speaks
+            TLS.
     """
 
     def __init__(self, port: int, names: Collection[str] = ()) -> None:
-        named = [*(f"{name}:{port}" for name in (*LOOPBACK, *names)), *names]
-        self._hosts = {name.lower().encode() for name in named}
-        self._origins = {scheme + host for scheme in (b"http://", b"https://") for host in self._hosts}
+        ported = {f"{name}:{port}".lower().encode() for name in (*LOOPBACK, *names)}
+        bare = {name.lower().encode() for name in names}
+        self._hosts = ported | bare
+        self._origins = {b"http://" + host for host in ported | bare} | {b"https://" + host for host in bare}
 
     def refused(self, scope: Scope) -> tuple[int, str] | None:
         """Status and reason, where a request names a foreign host or comes from a foreign page."""

@@ -1,6 +1,7 @@
 """The command `alignery`. Each verb reads values, calls a flow or the lake, and shows the result.
 
-Here are the verbs that run a flow; `export`, `fetch`, `inspect`, `maintain`, `methods`, `serve` and `view` have the others.
+Here are the verbs that run a flow; `export`, `fetch`, `inspect`, `maintain`, `methods`, `serve` and `view` have the
+others.
 Heavy imports are inside the verbs that need them, so that `--help` and `tables` answer at once.
 """
 

@@ -20,9 +20,10 @@ from starlette.staticfiles import StaticFiles
 
 from alignery.errors import AligneryError, UsageError
 from alignery.untrusted import excerpt
-from alignery.view import downloads, live, models, overview, render, row, rows, snapshots, words
+from alignery.view import downloads, render
 from alignery.view.ask import Ask, Page
 from alignery.view.lakes import Lakes
+from alignery.view.pages import live, models, overview, row, rows, snapshots, words
 from warehouse.browse.story import find, whole_text
 from warehouse.database.connection import time_limit
 
@@ -83,7 +84,9 @@ class Site:
             with time_limit(DOWNLOAD_S):
                 return self._download(ask, kind, request)
         if kind not in ("html", "json"):
-            raise UsageError(f"format: got {excerpt(kind, 20)!r}, expected html or json; rows also have csv, parquet, jsonl")
+            raise UsageError(
+                f"format: got {excerpt(kind, 20)!r}, expected html or json; rows also have csv, parquet, jsonl"
+            )
         with time_limit(self.read_s):
             page = show(ask, **request.path_params)
             if kind == "json":

@@ -14,11 +14,12 @@ from starlette.routing import compile_path
 from alignery import effects
 from alignery.errors import AligneryError, UsageError
 from alignery.hashing import digest
-from alignery.view import overview, render
+from alignery.view import render
 from alignery.view.app import PAGES, Show
 from alignery.view.ask import Ask, Page
 from alignery.view.lakes import Lakes
-from warehouse.browse.story import find
+from alignery.view.pages import overview
+from warehouse.browse.story import tables_of
 
 MOST = 2000  # pages of a folder
 _GO = re.compile(r'href="(/go\?[^"]*)"')
@@ -46,14 +47,15 @@ def bundle(lakes: Lakes, folder: Path, at: str | None = None, most: int = MOST) 
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--bundle: got {folder}, which holds something already; name a new folder")
     first = f"/?at={at}" if at else "/"
-    names, pages = {first: "index.html"}, {}
+    names, pages = {first: "index.html"}, dict[str, str]()
     todo: list[deque[str]] = [deque([first]), deque(), deque()]
-    while url := next((waiting.popleft() for waiting in todo if waiting), None):
+    while len(pages) < most and (url := next((waiting.popleft() for waiting in todo if waiting), None)):
         pages[url] = text = _direct(lakes, at, _page(lakes, url))
         for target in map(unescape, _LINK.findall(text)):
-            if target not in names and len(names) < most and _is_page(target, at):
+            if target not in names and _is_page(target, at):
                 names[target] = f"{digest(target)[:16]}.html"
                 todo[min(_filters(target), 2)].append(target)
+    names = {url: names[url] for url in pages}
     folder.mkdir(parents=True, exist_ok=True)
     with effects.EXPORT_FACTS:
         for file in (render.FOLDER / "static").iterdir():
@@ -116,12 +118,13 @@ def _filters(target: str) -> int:
 
 def _direct(lakes: Lakes, at: str | None, text: str) -> str:
     """The page with the links that look for an id led to its row."""
+    ids = {link: dict(parse_qsl(urlsplit(unescape(link)).query))["id"] for link in _GO.findall(text)}
+    tables = tables_of(lakes.at(at), ids.values()) if ids else {}
+    ask = Ask(lakes, "/", (("at", at),) if at else ())
 
     def row(link: re.Match[str]) -> str:
-        lake = lakes.at(at)
-        ask = Ask(lakes, "/", (("at", at),) if at else ())
-        id = dict(parse_qsl(urlsplit(unescape(link[1])).query))["id"]
-        return f'href="{escape(ask.url("row", *lakes.once(lake, lake.snapshot(), ("find", id), lambda: find(lake, id))))}"'
+        id = ids[link[1]]
+        return f'href="{escape(ask.url("row", tables[id], id))}"' if id in tables else link[0]
 
     return _GO.sub(row, text)
 

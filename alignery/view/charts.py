@@ -20,7 +20,9 @@ def bar(parts: Sequence[tuple[str, float]], label: str) -> Markup:
     """
     x, drawn = 0.0, []
     for kind, width in parts:
-        drawn.append(f'<rect class="{escape(kind)}" x="{x:.3f}" y="0" width="{max(0.0, width) * 100:.3f}" height="10"/>')
+        drawn.append(
+            f'<rect class="{escape(kind)}" x="{x:.3f}" y="0" width="{max(0.0, width) * 100:.3f}" height="10"/>'
+        )
         x += max(0.0, width) * 100
     return _svg("bar", "0 0 100 10", label, "".join(drawn), stretch=True)
 
@@ -32,12 +34,15 @@ def curve(points: Sequence[float], label: str) -> Markup:
         return Markup()
     low, high = min(values), max(values)
     step, span = (WIDTH - LEFT - 10) / (len(values) - 1), (high - low) or 1.0
-    line = " ".join(f"{LEFT + n * step:.1f},{HEIGHT - 24 - (v - low) / span * (HEIGHT - 40):.1f}" for n, v in enumerate(values))
+    line = " ".join(
+        f"{LEFT + n * step:.1f},{HEIGHT - 24 - (v - low) / span * (HEIGHT - 40):.1f}" for n, v in enumerate(values)
+    )
     axes = f'<line class="axis" x1="{LEFT}" y1="{HEIGHT - 24}" x2="{WIDTH - 10}" y2="{HEIGHT - 24}"/>'
     words = (
         f'<text x="{LEFT - 6}" y="20" text-anchor="end">{high:.3g}</text>'
         f'<text x="{LEFT - 6}" y="{HEIGHT - 20}" text-anchor="end">{low:.3g}</text>'
-        f'<text x="{LEFT}" y="{HEIGHT - 6}">1</text><text x="{WIDTH - 10}" y="{HEIGHT - 6}" text-anchor="end">{len(points)}</text>'
+        f'<text x="{LEFT}" y="{HEIGHT - 6}">1</text>'
+        f'<text x="{WIDTH - 10}" y="{HEIGHT - 6}" text-anchor="end">{len(points)}</text>'
     )
     return _svg("curve", f"0 0 {WIDTH} {HEIGHT}", label, f'{axes}<polyline class="line" points="{line}"/>{words}')
 

@@ -72,7 +72,9 @@ def short(value: object) -> str:
     """A path's last name, a model's hash; every hash is eight characters long."""
     text = str(value)
     last = text.rsplit("/", 1)[-1] if text.startswith("/") else text.rsplit(":", 1)[-1]
-    return _HASH.sub(lambda found: found[0][:8], printable(last if _HASH.search(last) or text.startswith("/") else text))
+    return _HASH.sub(
+        lambda found: found[0][:8], printable(last if _HASH.search(last) or text.startswith("/") else text)
+    )
 
 
 def number(value: object) -> str:

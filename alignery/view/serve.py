@@ -58,7 +58,9 @@ def serve(
         app = Walls(application(site), port, own, token)
         shown = own[0] if host not in ("0.0.0.0", "::") else socket.gethostname()
         ready(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
-        config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=2, server_header=False)
+        config = uvicorn.Config(
+            app, log_level="error", access_log=False, timeout_graceful_shutdown=2, server_header=False
+        )
         uvicorn.Server(config).run(sockets=[listener])
 
 

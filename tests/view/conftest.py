@@ -92,7 +92,9 @@ def _models(lake: Lake, home: Path) -> None:
     (folder / "history.json").write_text(json.dumps(curve))
     rest = {"base_id": "base", "base_path": str(home / "base"), "recipe": "sft", "tag": "v1", "view": "sft"}
     rest |= {"config": "{}", "metrics": json.dumps({"rows": 9, "steps": 20, "loss_first": 1.0, "loss_last": 0.05})}
-    lake.ledger.write("models", [{"id": "m:1", "path": str(folder), "seconds": 3.0} | rest], run_id="run-1", message="m")
+    lake.ledger.write(
+        "models", [{"id": "m:1", "path": str(folder), "seconds": 3.0} | rest], run_id="run-1", message="m"
+    )
     figures = [
         {"id": f"e{n}", "model": model, "suite": "held_out", "metric": "helpful", "value": value, "count": 40}
         for n, (model, value) in enumerate((("base", 0.4), ("m:1", 0.7)))
@@ -100,10 +102,13 @@ def _models(lake: Lake, home: Path) -> None:
     lake.ledger.write("evals", figures, run_id="run-1", message="e")
     decision = {"id": "d1", "alias": "generator", "state": "promoted", "model": "m:1", "model_path": str(folder)}
     decision |= {"against": "base", "decided_by": "gate", "reasons": ["promoted: better on helpful", "helpful: better"]}
-    lake.ledger.write("decisions", [decision | {"figures": json.dumps([AXIS]), "policy": "{}"}], run_id="run-1", message="d")
+    lake.ledger.write(
+        "decisions", [decision | {"figures": json.dumps([AXIS]), "policy": "{}"}], run_id="run-1", message="d"
+    )
     answers = [
         {"id": f"a-{model}-{n}", "parents": [], "attempt_id": f"k-a-{model}-{n}-try0", "work_key": f"k-a-{model}-{n}",
-         "created_at": START, "prompt_id": f"h{n}", "suite": "held_out", "prompt": f"held {n}", "text": f"{'same' if n else model} {n}"}
+         "created_at": START, "prompt_id": f"h{n}",
+         "suite": "held_out", "prompt": f"held {n}", "text": f"{'same' if n else model} {n}"}
         for model in ("base", "m:1") for n in range(2)
     ]  # fmt: skip
     asked = [attempt(row["work_key"], step="evaluate.answer", model=row["id"][2:-2]) for row in answers]

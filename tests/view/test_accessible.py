@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
 from starlette.testclient import TestClient
 
 from alignery.view.render import static
 
-PAGES = ["/", "/rows", "/rows/attempts?state=rejected", "/row/instructions/i0", "/pairs/qac", "/words", "/words/principle:kind",
-         "/words/respond/answer", "/models", "/models?a=base&b=m:1", "/models/m:1", "/snapshots?a=v1", "/live",
+PAGES = ["/", "/rows", "/rows/attempts?state=rejected", "/row/instructions/i0", "/pairs/qac", "/words",
+         "/words/principle:kind", "/words/respond/answer", "/models", "/models?a=base&b=m:1", "/models/m:1", "/snapshots?a=v1", "/live",
          "/sql?q=SELECT+1", "/report/run-1", "/rows/nothing", "/row/instructions/i0/held"]  # fmt: skip
 VOID = {"meta", "link", "input", "br", "img"}
 # Every pair of colours that a text and what lies behind it have.
@@ -52,7 +53,7 @@ def test_a_page_can_be_heard_and_driven(client: TestClient, path: str) -> None:
     levels = [int(tag[1]) for tag, _ in page.all if re.fullmatch("h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    steps = list(zip(levels, levels[1:], strict=False))
+    steps = pairwise(levels)
     assert all(after <= before + 1 for before, after in steps), f"a level of headings is passed over: {levels}"
     labelled = {attrs.get("for") for attrs in page.every("label")}
     fields = [one for one in page.every("input", "select", "textarea") if one.get("type") != "hidden"]
@@ -68,7 +69,10 @@ def test_a_page_can_be_heard_and_driven(client: TestClient, path: str) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_stand_out_from_what_is_behind_them(scheme: str) -> None:
-    blocks = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", static("view.css"), re.DOTALL)]
+    blocks = [
+        dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+        for block in re.findall(r":root \{(.*?)\}", static("view.css"), re.DOTALL)
+    ]
     colours = blocks[0] if scheme == "light" else blocks[0] | blocks[1]
     weak = {pair: round(ratio, 2) for pair in TEXTS if (ratio := _contrast(*(colours[name] for name in pair))) < 4.5}
     assert not weak, "WCAG 2.2 AA asks for 4.5 to 1"

@@ -16,13 +16,13 @@ from alignery.view.lakes import Lakes
 @pytest.fixture(scope="module")
 def folder(lakes: Lakes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("bundle") / "pages"
-    assert bundle(lakes, made, "v1", most=30) == 30
+    assert bundle(lakes, made, "v1", most=14) == 14
     return made
 
 
 def test_every_link_leads_to_a_file_of_the_folder(folder: Path) -> None:
     pages = list(folder.glob("*.html"))
-    assert len(pages) == 30
+    assert len(pages) == 14
     for page in pages:
         text = page.read_text()
         assert "<script" not in text

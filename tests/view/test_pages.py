@@ -34,7 +34,9 @@ def test_each_page_is_there_as_html_and_as_json(client: TestClient, path: str) -
 def test_funnel_leads_from_a_reason_to_its_rows(client: TestClient) -> None:
     steps = {step["step"]: step for step in client.get("/?format=json").json()["steps"]}
     reasons = steps["respond.answer"]["reasons"]
-    assert [(one["reason"], one["times"]) for one in reasons] == [("too long: … tokens", 2)], "numbers apart, one reason"
+    assert [(one["reason"], one["times"]) for one in reasons] == [("too long: … tokens", 2)], (
+        "numbers apart, one reason"
+    )
     (link,) = re.findall(r'href="(/rows/rejects[^"]*too\+long[^"]*)"', client.get("/").text)
     rows = client.get(link.replace("&amp;", "&") + "&format=json").json()
     assert sorted(row["id"] for row in rows["rows"]) == ["lost0-try0", "lost1-try0"]
@@ -44,7 +46,9 @@ def test_pages_of_rows_follow_each_other_and_lose_none(client: TestClient) -> No
     for sort in ("", "-text", "text", "similarity"):
         found, after = [], ""
         while after is not None:
-            page = client.get("/rows/instructions", params={"format": "json", "_size": 5, "_sort": sort, "_after": after})
+            page = client.get(
+                "/rows/instructions", params={"format": "json", "_size": 5, "_sort": sort, "_after": after}
+            )
             assert page.status_code == 200, page.json()
             found += [row["id"] for row in page.json()["rows"]]
             after = page.json()["next"]
@@ -53,7 +57,9 @@ def test_pages_of_rows_follow_each_other_and_lose_none(client: TestClient) -> No
 
 def test_rows_are_filtered_searched_and_counted(client: TestClient) -> None:
     def ids(**params: object) -> list[str]:
-        return sorted(row["id"] for row in client.get("/rows/instructions", params=params | {"format": "json"}).json()["rows"])
+        return sorted(
+            row["id"] for row in client.get("/rows/instructions", params=params | {"format": "json"}).json()["rows"]
+        )
 
     assert ids(state="rejected") == ["double"]
     assert ids(_search="QUESTION again") == ["double"]
@@ -110,7 +116,9 @@ def test_a_row_tells_its_whole_story(client: TestClient) -> None:
 
 def test_a_story_ends_with_the_models_that_it_trained(client: TestClient) -> None:
     query = client.get("/models/m:1?format=json").json()["model"]["rows"]
-    trained = client.get("/sql", params={"q": f"SELECT instruction_id FROM ({query}) LIMIT 1", "at": "v1", "format": "json"})
+    trained = client.get(
+        "/sql", params={"q": f"SELECT instruction_id FROM ({query}) LIMIT 1", "at": "v1", "format": "json"}
+    )
     ((id,),) = trained.json()["rows"]
     uses = client.get(f"/row/instructions/{id}/held?format=json").json()["uses"]
     assert {use["tag"] for use in uses} == {"v1"}
@@ -135,7 +143,9 @@ def test_principles_show_what_they_changed(client: TestClient) -> None:
 def test_two_wordings_and_two_models_stand_side_by_side(client: TestClient) -> None:
     assert "<del> please</del>" in client.get("/words?a=p0&b=p1").text
     rows = client.get("/models?a=base&b=m:1&format=json").json()["compared"]["rows"]
-    assert [(row["a"], row["b"]) for row in rows] == [("base 0", "m:1 0"), ("same 1", "same 1")], "those that differ first"
+    assert [(row["a"], row["b"]) for row in rows] == [("base 0", "m:1 0"), ("same 1", "same 1")], (
+        "those that differ first"
+    )
 
 
 def test_a_model_says_what_trained_it(client: TestClient) -> None:

@@ -15,9 +15,10 @@ from alignery.view.serve import is_loopback
 from alignery.view.walls import Walls
 
 TOKEN = "a-token-of-24-characters"
-HOSTILE = ["/rows/instructions", "/row/instructions/poison", "/row/attempts/lost0-try0", "/rows/rejects", "/report/run-1",
-           "/sql?q=SELECT+text+FROM+instructions", "/rows/instructions?_search=%3Cimg", "/rows/instructions?_cols=all",
-           "/pairs/revised", "/sql?q=%3C/textarea%3E%3Cscript%3E", "/go?id=%3Cscript%3E", "/rows/%3Cscript%3E"]  # fmt: skip
+HOSTILE = ["/rows/instructions", "/row/instructions/poison", "/row/attempts/lost0-try0", "/rows/rejects",
+           "/report/run-1",
+           "/sql?q=SELECT+text+FROM+instructions", "/rows/instructions?_search=%3Cimg",
+           "/rows/instructions?_cols=all", "/pairs/revised", "/sql?q=%3C/textarea%3E%3Cscript%3E", "/go?id=%3Cscript%3E", "/rows/%3Cscript%3E"]  # fmt: skip
 TAGS = {"script", "img", "iframe", "object", "base", "embed"}
 
 
@@ -92,7 +93,9 @@ def test_only_reading_is_possible(client: TestClient) -> None:
 
 
 def test_beyond_this_machine_the_token_is_asked_for(lakes: Lakes) -> None:
-    far = TestClient(Walls(application(Site(lakes)), 8765, ["lake.example"], TOKEN), base_url="http://lake.example:8765")
+    far = TestClient(
+        Walls(application(Site(lakes)), 8765, ["lake.example"], TOKEN), base_url="http://lake.example:8765"
+    )
     assert far.get("/").status_code == 401
     assert far.get("/?token=guess").status_code == 401
     assert far.get("/static/view.js").status_code == 401

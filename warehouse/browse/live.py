@@ -32,8 +32,8 @@ def progress(lake: Lake, run_id: str) -> dict[str, Any]:
     """How far a run is.
 
     Returns:
-        steps: step, calls, accepted, tokens_in, tokens_out, uncommitted (calls that are in the journal alone), and, where
-        the run was planned, calls_low, calls_foreseen, calls_high; rates over the last seconds: answers_per_s,
+        steps: step, calls, accepted, tokens_in, tokens_out, uncommitted (calls that are in the journal alone), and,
+        where the run was planned, calls_low, calls_foreseen, calls_high; rates over the last seconds: answers_per_s,
         tokens_per_s, in_flight (about); newest_at: when the last answer came.
     """
     steps: dict[str, Row] = {}
@@ -75,7 +75,8 @@ def _committed(lake: Lake, run_id: str) -> list[Row]:
     return lake.rows(
         "SELECT step, count(*) AS calls, count(*) FILTER (state = 'accepted') AS accepted,"
         " coalesce(sum(tokens_in), 0)::BIGINT AS tokens_in, coalesce(sum(tokens_out), 0)::BIGINT AS tokens_out"
-        f" FROM attempts WHERE run_id = {quoted(run_id)} AND replayed_from IS NULL GROUP BY step ORDER BY min(created_at)"
+        f" FROM attempts WHERE run_id = {quoted(run_id)} AND replayed_from IS NULL"
+        " GROUP BY step ORDER BY min(created_at)"
     )
 
 
@@ -111,4 +112,3 @@ def _rates(calls: list[Row]) -> Row:
 def _moment(said: str | datetime) -> datetime:
     moment = datetime.fromisoformat(said) if isinstance(said, str) else said
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-

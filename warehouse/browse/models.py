@@ -49,7 +49,10 @@ def answers(lake: Lake, a: str, b: str, after: str = "", limit: int = 20) -> dic
         " WHERE t.step = 'evaluate.answer' AND t.model = {} QUALIFY"
         " row_number() OVER (PARTITION BY e.prompt_id ORDER BY e.created_at DESC, e.id) = 1"
     )
-    texts = ", ".join(shortened(column, BOUND) + f" AS {name}" for column, name in (("x.prompt", "prompt"), ("x.text", "a"), ("y.text", "b")))
+    texts = ", ".join(
+        shortened(column, BOUND) + f" AS {name}"
+        for column, name in (("x.prompt", "prompt"), ("x.text", "a"), ("y.text", "b"))
+    )
     rows = lake.rows(
         f"SELECT x.prompt_id, x.suite, {texts} FROM ({by.format(quoted(a))}) x JOIN ({by.format(quoted(b))}) y"
         " ON y.prompt_id = x.prompt_id ORDER BY x.text = y.text, x.prompt_id"

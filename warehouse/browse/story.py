@@ -36,6 +36,18 @@ def find(lake: Lake, id: str) -> tuple[str, str]:
     raise LakeUsageError(f"{what} with {excerpt(id, 60)!r}; give more of it, or look for the row in its table")
 
 
+def tables_of(lake: Lake, ids: Iterable[str]) -> dict[str, str]:
+    """Id → the table of records that it is in, or attempts; of those that are in one."""
+    wanted = is_in("id", ids)
+    tables = (*lake.schema.records, "attempts")
+    return {
+        row["id"]: row["record_table"]
+        for row in lake.rows(
+            " UNION ALL ".join(f"SELECT '{t}' AS record_table, id FROM {t} WHERE {wanted}" for t in tables)
+        )
+    }
+
+
 def story(lake: Lake, table: str, id: str, bound: int = BOUND) -> dict[str, Any]:
     """A record or an attempt with all that was made of the instruction that it belongs to.
 
@@ -134,9 +146,7 @@ def _members(cursor: duckdb.DuckDBPyConnection, lake: Lake, id: str, bound: int)
     return found + fetch_rows(cursor, f"{_select(lake, 'attempts', bound)} WHERE {lost} LIMIT {MEMBERS}")
 
 
-def _made_by(
-    cursor: duckdb.DuckDBPyConnection, lake: Lake, calls: set[str], known: set[str], bound: int
-) -> list[Row]:
+def _made_by(cursor: duckdb.DuckDBPyConnection, lake: Lake, calls: set[str], known: set[str], bound: int) -> list[Row]:
     """The records that calls made; of most calls the table is not known."""
     found: list[Row] = []
     for table in lake.schema.records:

@@ -85,11 +85,11 @@ def table_page(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
     size = max(1, min(asked.size, SIZES[-1]))
     where = _where(asked, columns)
     by = dict.fromkeys([_key(sort, columns) if sort else None, f'"{tie}"' if tie else None])
-    order = [f'{one} {"DESC" if down else "ASC"} NULLS LAST' for one in by if one]
+    order = [f"{one} {'DESC' if down else 'ASC'} NULLS LAST" for one in by if one]
     ordered = f" ORDER BY {', '.join(order)}" if order else ""
     begin, skip = _begin(asked, columns, sort, tie, down)
     shown = ", ".join(f'{_cell(name, type, asked.cell)} AS "{name}"' for name, type in columns.items())
-    place = f', CAST({_key(sort, columns)} AS VARCHAR) AS __at' if tie and sort else ""
+    place = f", CAST({_key(sort, columns)} AS VARCHAR) AS __at" if tie and sort else ""
     source = f"FROM {asked.name}{_all([*where, *begin])}{ordered} LIMIT {size + 1}{f' OFFSET {skip}' if skip else ''}"
     rows = lake.rows(f"SELECT {shown}{place} {source}")
     last = rows[size - 1] if len(rows) > size else None
@@ -150,7 +150,7 @@ def texts_of(columns: Columns) -> list[str]:
 
 def _cell(name: str, type: str, bound: int) -> str:
     if type == _MESSAGES:
-        return shortened(f"array_to_string(list_transform(\"{name}\", m -> m.content), chr(10) || chr(10))", bound)
+        return shortened(f'array_to_string(list_transform("{name}", m -> m.content), chr(10) || chr(10))', bound)
     if type == "VARCHAR":
         return shortened(f'"{name}"', bound)
     return shortened(f'CAST("{name}" AS VARCHAR)', bound) if type.endswith("]") or "(" in type else f'"{name}"'
@@ -171,9 +171,7 @@ def _sort(asked: Asked, columns: Columns) -> tuple[str | None, bool]:
     return name, asked.sort.startswith("-")
 
 
-def _begin(
-    asked: Asked, columns: Columns, sort: str | None, tie: str | None, down: bool
-) -> tuple[list[str], int]:
+def _begin(asked: Asked, columns: Columns, sort: str | None, tie: str | None, down: bool) -> tuple[list[str], int]:
     """The condition of the rows after the last page's last, or how many to pass over."""
     if not asked.after:
         return [], 0
@@ -208,7 +206,7 @@ def _where(asked: Asked, columns: Columns) -> list[str]:
     tests = [_test(asked.name, column, value, columns) for column, value in asked.filters]
     texts = texts_of(columns)
     for word in asked.search.lower().split():
-        within = (f"contains(lower(CAST(\"{name}\" AS VARCHAR)), {quoted(word)})" for name in texts)
+        within = (f'contains(lower(CAST("{name}" AS VARCHAR)), {quoted(word)})' for name in texts)
         tests.append(f"({' OR '.join(within) or 'false'})")
     return tests
 

@@ -21,7 +21,7 @@ def principles(lake: Lake) -> list[Row]:
 
 
 def prompts(lake: Lake) -> list[Row]:
-    """Every wording: hash, id, source (its beginning), created_at, calls and accepted, the newest wording of an id first.
+    """Every wording: hash, id, source (its beginning), created_at, calls, accepted; an id's newest wording first.
 
     A principle's or rule's words are no prompt of their own, so they have no calls.
     """
@@ -29,8 +29,8 @@ def prompts(lake: Lake) -> list[Row]:
         f"SELECT p.hash, p.id, {shortened('p.source', 600)} AS source, p.created_at, coalesce(a.calls, 0) AS calls,"
         " coalesce(a.accepted, 0) AS accepted FROM (SELECT hash, any_value(id) AS id, any_value(source) AS source,"
         " min(created_at) AS created_at FROM prompts GROUP BY hash) p LEFT JOIN (SELECT prompt_hash, count(*) AS calls,"
-        " count(*) FILTER (state = 'accepted') AS accepted FROM attempts GROUP BY prompt_hash) a ON a.prompt_hash = p.hash"
-        " ORDER BY p.id, p.created_at DESC, p.hash"
+        " count(*) FILTER (state = 'accepted') AS accepted FROM attempts GROUP BY prompt_hash) a"
+        " ON a.prompt_hash = p.hash ORDER BY p.id, p.created_at DESC, p.hash"
     )
 
 

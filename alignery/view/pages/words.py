@@ -30,7 +30,12 @@ def word(ask: Ask, id: str) -> Page:
         query = f"SELECT * FROM revisions WHERE principle_id = '{name}' AND changed ORDER BY created_at DESC"
         return Page("words/principle.html", f"Principle {name}", {"id": name} | found, (query,))
     wordings = ask.once("wordings", id, count=lambda: asked.wordings(ask.lake, id))
-    return Page("words/word.html", id, {"id": id, "wordings": wordings}, ("SELECT * FROM prompts WHERE id = '" + id.replace("'", "''") + "'",))
+    return Page(
+        "words/word.html",
+        id,
+        {"id": id, "wordings": wordings},
+        ("SELECT * FROM prompts WHERE id = '" + id.replace("'", "''") + "'",),
+    )
 
 
 def _chosen(by_hash: dict[str, Any], hash: str) -> Any:

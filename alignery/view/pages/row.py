@@ -14,7 +14,18 @@ REWRITES = ("revisions", "corrections")  # whose text stands in the place of ano
 _APART = {
     *("id", "record_table", "parents", "attempt_id", "work_key", "run_id", "created_at", "snapshot_id", "text"),
     *("raw_text", "thought", "instruction_id", "response_id", "target_id", "critique_id", "principle_hash"),
-    *("kind", "round", "template_id", "request_id", "nearest", "inputs", "fingerprint", "prompt_hash", "request_key", "sampling"),
+    *(
+        "kind",
+        "round",
+        "template_id",
+        "request_id",
+        "nearest",
+        "inputs",
+        "fingerprint",
+        "prompt_hash",
+        "request_key",
+        "sampling",
+    ),
 }
 
 
@@ -70,7 +81,9 @@ def _ordered(members: list[Row]) -> list[Row]:
     for one in members:
         began.setdefault(one.get("response_id") or one["id"], len(began))
     chain = ("responses", "critiques", "revisions")
-    return sorted(members, key=lambda one: (began[one.get("response_id") or one["id"]], one["record_table"] not in chain))
+    return sorted(
+        members, key=lambda one: (began[one.get("response_id") or one["id"]], one["record_table"] not in chain)
+    )
 
 
 def _heading(ask: Ask, one: Row) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alignery.view.ask import Ask, Page
 from warehouse.query.diff import diff
-from warehouse.query.snapshots import resolve, snapshots as newest
+from warehouse.query.snapshots import resolve
+from warehouse.query.snapshots import snapshots as newest
 
 SHOWN = 100
 

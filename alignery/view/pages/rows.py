@@ -74,10 +74,8 @@ def sql(ask: Ask) -> Page:
 
 
 def asked_of(ask: Ask, name: str, **more: int) -> Asked:
-    """What the parameters of a page of rows ask for: a column's name filters, names with '_' before them do the rest."""
-    filters = tuple(
-        (column, value) for column, value in ask.params if not column.startswith("_") and column not in OWN
-    )
+    """What a page of rows is asked for: a column's name filters, names with '_' before them do the rest."""
+    filters = tuple((column, value) for column, value in ask.params if not column.startswith("_") and column not in OWN)
     size = ask.get("_size", str(more.pop("size", 50)))
     if not size.isdecimal():
         raise UsageError(f"_size: got {excerpt(size, 20)!r}, expected a number of rows up to {SIZES[-1]}")
@@ -102,7 +100,9 @@ def _shown(ask: Ask, columns: Mapping[str, str]) -> list[str]:
     """The columns that say most: texts first, then what a row is; no hashes, no settings."""
     hidden = ("hash", "fingerprint", "work_key", "attempt_id", "request_key", "parents", "config", "sampling", "inputs")
     names = [name for name in columns if not any(word in name for word in hidden)]
-    names = [name for name in names if name == "id" or not name.endswith("_id") or name in ("prompt_id", "principle_id")]
+    names = [
+        name for name in names if name == "id" or not name.endswith("_id") or name in ("prompt_id", "principle_id")
+    ]
     names.sort(key=lambda name: _LEADING.index(name) if name in _LEADING else len(_LEADING))
     return names[:9] + (["created_at"] if "created_at" in names[9:] else [])
 
