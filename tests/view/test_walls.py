@@ -15,10 +15,11 @@ from alignery.view.serve import is_loopback
 from alignery.view.walls import Walls
 
 TOKEN = "a-token-of-24-characters"
-HOSTILE = ["/rows/instructions", "/row/instructions/poison", "/row/attempts/lost0-try0", "/rows/rejects",
-           "/report/run-1",
-           "/sql?q=SELECT+text+FROM+instructions", "/rows/instructions?_search=%3Cimg",
-           "/rows/instructions?_cols=all", "/pairs/revised", "/sql?q=%3C/textarea%3E%3Cscript%3E", "/go?id=%3Cscript%3E", "/rows/%3Cscript%3E"]  # fmt: skip
+HOSTILE = [
+    *("/rows/instructions", "/row/instructions/poison", "/row/attempts/lost0-try0", "/rows/rejects", "/report/run-1"),
+    *("/sql?q=SELECT+text+FROM+instructions", "/rows/instructions?_search=%3Cimg", "/rows/instructions?_cols=all"),
+    *("/pairs/revised", "/sql?q=%3C/textarea%3E%3Cscript%3E", "/go?id=%3Cscript%3E", "/rows/%3Cscript%3E"),
+]
 TAGS = {"script", "img", "iframe", "object", "base", "embed"}
 
 

@@ -20,7 +20,7 @@ def models(ask: Ask) -> Page:
     trained = ask.once("models", count=lambda: trained_on.models(ask.lake))
     figures = ask.once("figures", count=lambda: asked.figures(ask.lake))
     names = dict.fromkeys([row["model"] for row in figures] + [row["id"] for row in trained])
-    data = {
+    data: dict[str, Any] = {
         "models": [row | {"name": Path(row["path"]).name} for row in trained],
         "decisions": list(reversed(ask.once("decisions", count=lambda: _decisions(ask)))),
         "figures": figures,

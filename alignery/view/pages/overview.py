@@ -61,7 +61,6 @@ def _counted(ask: Ask) -> dict[str, Any]:
     return {
         "funnel": status.funnel(ask.lake),
         "reasons": reasons(ask.lake),
-        "gates": {row["step"] for row in ask.lake.rows("SELECT DISTINCT step FROM candidates")},
         "runs": status.runs(ask.lake, RUNS),
         "tags": status.tags(ask.lake),
         "decisions": model_registry.decisions(ask.lake),
@@ -91,7 +90,7 @@ def _steps(found: Mapping[str, Any], run: str) -> list[Row]:
             for name in _COUNTS:
                 step[name] += row[name]
     for name, step in steps.items():
-        step["table"] = "candidates" if name in found["gates"] else "attempts"
+        step["table"] = "attempts" if step["attempts"] else "candidates"
         step["reasons"] = _reasons(found["reasons"], name, run)
     return list(steps.values())
 

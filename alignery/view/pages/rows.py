@@ -36,7 +36,7 @@ def rows(ask: Ask, name: str) -> Page:
     """One page of a table or view, with counts by its kinds."""
     columns = ask.lakes.columns(ask.lake, name)
     asked = asked_of(ask, name)
-    found = table_page(ask.lake, asked, columns)
+    found = ask.once("page", asked, count=lambda: table_page(ask.lake, asked, columns))
     counted = ask.once("facets", name, asked.filters, asked.search, count=lambda: facets(ask.lake, asked, columns))
     shown = list(columns) if ask.get("_cols") == "all" else _shown(ask, columns)
     data = {"name": name, "columns": columns, "comment": _comment(ask, name), "sort": found["sort"]}
@@ -51,7 +51,7 @@ def pairs(ask: Ask, name: str) -> Page:
         raise UsageError(f"pairs: got {excerpt(name, 60)!r}, expected one of {', '.join(PAIRS)}")
     columns = ask.lakes.columns(ask.lake, name)
     asked = asked_of(ask, name, size=20, cell=BOUND)
-    found = table_page(ask.lake, asked, columns)
+    found = ask.once("page", asked, count=lambda: table_page(ask.lake, asked, columns))
     prompt, before, after = PAIRS[name]
     listed = [
         {"id": row["id"], "topic": row.get("topic"), "prompt": row[prompt], "before": row[before], "after": row[after]}
