@@ -23,6 +23,7 @@ from warehouse.schema.columns import TEXT
 from warehouse.schema.tables import Row, quoted
 
 BOUND = 20_000  # characters of one text; a view shows where the rest is
+_MOST = 1000  # ids of one table that are looked for
 MEMBERS = 400  # rows of one table that were made of an instruction; our choice
 
 
@@ -46,9 +47,7 @@ def tables_of(lake: Lake, ids: Iterable[str]) -> dict[str, str]:
 def _among(lake: Lake, test: str) -> dict[str, str]:
     with read_transaction(lake) as cursor:
         tables = sorted(_filled(cursor) & {*lake.schema.records, "attempts"})
-        looks = " UNION ALL ".join(
-            f"(SELECT '{table}' AS t, id FROM {table} WHERE {test} LIMIT 100)" for table in tables
-        )
+        looks = " UNION ALL ".join(f"(SELECT '{t}' AS t, id FROM {t} WHERE {test} LIMIT {_MOST})" for t in tables)
         return {row["id"]: row["t"] for row in fetch_rows(cursor, looks)} if tables else {}
 
 

@@ -17,6 +17,7 @@ from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
 from warehouse.query.records import shortened
 from warehouse.query.status import check_table
+from warehouse.query.time_travel import versioned_tables
 from warehouse.schema.tables import Row, quoted
 
 SIZES = (25, 50, 100, 500)
@@ -62,9 +63,14 @@ Columns = Mapping[str, str]  # name → DuckDB's type, in the table's order
 
 
 def columns_of(lake: Lake, name: str) -> dict[str, str]:
-    """The columns of a table or view. Raises LakeUsageError where there is none of that name."""
+    """The columns of a table or view, and of a table the snapshot that brought each row.
+
+    Raises:
+        LakeUsageError: there is none of that name.
+    """
     check_table(lake, name)
-    return {row["column_name"]: row["column_type"] for row in lake.rows(f"DESCRIBE {name}")}
+    found = {row["column_name"]: row["column_type"] for row in lake.rows(f"DESCRIBE {name}")}
+    return found | ({"snapshot_id": "BIGINT"} if name in versioned_tables(lake.schema) else {})
 
 
 def table_page(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
