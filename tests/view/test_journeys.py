@@ -82,7 +82,7 @@ def test_from_a_rejects_bar_to_its_row_to_its_prompt(page: Any) -> None:
     page.locator("tbody tr a.id").first.click()
     page.wait_for_selector("text=Why:")
     page.locator("summary", has_text="respond.answer").last.click()
-    page.click("a[href='/words/respond/answer'] >> visible=true")
+    page.locator("details[open] dd a", has_text="respond/answer").click()
     assert page.inner_text("h1") == "respond/answer"
 
 
@@ -108,7 +108,7 @@ def test_rows_are_walked_with_the_keyboard(page: Any) -> None:
 def test_a_search_and_a_kind_stand_in_the_address(page: Any) -> None:
     page.goto("/rows/instructions")
     page.fill("#search", "question")
-    page.click("text=Search >> visible=true")
+    page.click("button >> text=Search")
     page.click(".facets >> text=rejected")
     page.reload()
     assert {"_search=question", "state=rejected"} <= set(path_of(page).partition("?")[2].split("&"))

@@ -98,7 +98,18 @@ def row_table(ask: Ask, name: str) -> str | None:
 
 def _shown(ask: Ask, columns: Mapping[str, str]) -> list[str]:
     """The columns that say most: texts first, then what a row is; no hashes, no settings."""
-    hidden = ("hash", "fingerprint", "work_key", "attempt_id", "request_key", "parents", "config", "sampling", "inputs")
+    hidden = (
+        "hash",
+        "fingerprint",
+        "work_key",
+        "attempt_id",
+        "request_key",
+        "parents",
+        "config",
+        "sampling",
+        "inputs",
+        "snapshot",
+    )
     names = [name for name in columns if not any(word in name for word in hidden)]
     names = [
         name for name in names if name == "id" or not name.endswith("_id") or name in ("prompt_id", "principle_id")
