@@ -21,7 +21,7 @@ ARROWS = {
     "warehouse": {"alignery"},
     "alignery.config": {"tasks", "warehouse"},
     "alignery.pipeline": {"alignery.config", "nano"},  # of nano its oracle, an evaluator like any other
-    "alignery.view": {"alignery.config"},
+    "alignery.view": {"alignery.pipeline"},
     "alignery.lake_reader": {"alignery.pipeline"},
     "alignery.api": {"alignery.lake_reader"},
     "flows": {"alignery.pipeline"},

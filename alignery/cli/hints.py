@@ -21,6 +21,7 @@ VERBS = (
     ),
     *("refresh", "rejects", "retrain", "rollback", "serve", "show", "snapshots", "sql", "status", "tables", "tag"),
     *("trace", "view"),
+    *(f"marks {verb}" for verb in ("add", "agreement", "export", "import", "queue", "review")),
 )
 _COMMAND = re.compile(rf"(?<![\w./-])alignery (?:{'|'.join(VERBS)})(?![\w./-])")
 _options: dict[str, str] = {}  # of this command, where they are not the defaults

@@ -1,7 +1,7 @@
 """The command `alignery`. Each verb reads values, calls a flow or the lake, and shows the result.
 
-Here are the verbs that run a flow; `export`, `fetch`, `inspect`, `maintain`, `methods`, `serve` and `view` have the
-others.
+Here are the verbs that run a flow; `export`, `fetch`, `inspect`, `maintain`, `marks`, `methods` and `serve` have
+the others.
 Heavy imports are inside the verbs that need them, so that `--help` and `tables` answer at once.
 """
 
@@ -172,7 +172,7 @@ def _promoting(preset: str, home: Path) -> Iterator[tuple[Lake, Run]]:
 
 
 # After the verbs that run, so that the help lists those first.
-from alignery.cli import export, fetch, inspect, maintain, methods, serve, view  # noqa: E402, F401
+from alignery.cli import export, fetch, inspect, maintain, marks, methods, serve, view  # noqa: E402, F401
 
 
 def _speak() -> None:

@@ -101,6 +101,12 @@ class Preset(Strict):
             raise ValueError(f"models: got no {unbound[0]!r}, which the line asks for; bind it")
         return self
 
+    @model_validator(mode="after")
+    def _has_a_judge_to_measure(self) -> Preset:
+        if self.gate.marks and self.gate.marks.floor and self.evaluate and self.evaluate.oracle:
+            raise ValueError("gate.marks.floor: got one, but an oracle decides and no judge; drop it, or the oracle")
+        return self
+
     @property
     def lake_schema(self) -> LakeSchema:
         """What a lake has for this preset's methods."""

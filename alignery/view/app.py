@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -23,13 +23,14 @@ from alignery.untrusted import excerpt
 from alignery.view import downloads, render
 from alignery.view.ask import Ask, Page
 from alignery.view.lakes import Lakes
-from alignery.view.pages import live, models, overview, row, rows, snapshots, words
+from alignery.view.pages import live, marks, models, overview, row, rows, snapshots, words
 from warehouse.browse.story import find, whole_text
 from warehouse.database.connection import time_limit
 
 READ_S = 10.0  # for all that one page asks of the lake
 DOWNLOAD_S = 120.0
 EVERY_S = 1.0  # between two looks at a running refresh
+FORM = 1 << 20  # bytes of one
 WATCHERS = 8  # that may follow one at the same time
 
 Show = Callable[..., Page]  # (ask, *parts of the path)
@@ -47,6 +48,7 @@ PAGES: dict[str, Show] = {
     "/models": models.models,
     "/models/{id:path}": models.model,
     "/snapshots": snapshots.snapshots,
+    "/marks": marks.marks,
     "/live": live.live,
     "/sql": rows.sql,
 }
@@ -66,7 +68,8 @@ class Site:
     watchers: int = field(default=0, init=False)
 
     def ask(self, request: Request) -> Ask:
-        return Ask(self.lakes, request.url.path, tuple(request.query_params.multi_items()), self.bundled)
+        params = tuple(request.query_params.multi_items())
+        return Ask(self.lakes, request.url.path, params, self.bundled, unquote(request.cookies.get(marks.NAME, "")))
 
     async def page(self, show: Show, request: Request) -> Response:
         """A page in the format that is asked for; a mistake in what is asked is a page that says it."""
@@ -121,6 +124,20 @@ class Site:
         except UsageError as error:
             return self._failed(ask, error, 404)
 
+    async def mark(self, request: Request) -> Response:
+        """Keep what a person says in a form, and go back to where it stood."""
+        ask = self.ask(request)
+        try:
+            form = marks.form_of(await _body(request))
+            await run_in_threadpool(marks.keep, ask, form)
+        except UsageError as error:
+            return self._failed(ask, error, 400)
+        except AligneryError as error:
+            return self._failed(ask, error, 500)
+        answer = RedirectResponse("/" + form.get("back", "").lstrip("/\\"), 303)
+        answer.set_cookie(marks.NAME, quote(form.get("by", "")), max_age=365 * 86400, httponly=True, samesite="strict")
+        return answer
+
     async def text(self, request: Request) -> Response:
         """One text of one row, whole, as plain text."""
         ask, part = self.ask(request), request.path_params
@@ -163,10 +180,21 @@ class Site:
         return render.html(ask, Page("progress.html", "", page.data, shown=page.shown))
 
 
+async def _body(request: Request) -> bytes:
+    """The form's bytes, of which there may be so many."""
+    found = b""
+    async for part in request.stream():
+        found += part
+        if len(found) > FORM:
+            raise UsageError(f"the form has more than {FORM:,} bytes; say less")
+    return found
+
+
 def application(site: Site) -> Starlette:
     """The pages of a site, without walls: see `alignery.view.walls`."""
     routes: list[Any] = [Route(path, partial(site.page, show), methods=["GET"]) for path, show in PAGES.items()]
     routes[0:0] = [
+        Route("/marks", site.mark, methods=["POST"]),
         Route("/go", site.go, methods=["GET"]),
         Route("/text/{table}/{id}/{column}", site.text, methods=["GET"]),
         Route("/live/events", site.events, methods=["GET"]),

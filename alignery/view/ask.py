@@ -22,12 +22,14 @@ class Ask:
         path: of the page.
         params: the query string, in its order.
         bundled: whether the page is to stand in a folder of files, where nothing can be asked further.
+        by: the name under which marks were made here last.
     """
 
     lakes: Lakes
     path: str
     params: tuple[tuple[str, str], ...] = ()
     bundled: bool = False
+    by: str = ""
 
     @cached_property
     def lake(self) -> Lake:

@@ -25,7 +25,7 @@ MOST = 2000  # pages of a folder
 _GO = re.compile(r'href="(/go\?[^"]*)"')
 _FILTERS = 4  # by which a page of rows is narrowed at most: there are ever more combinations of more
 _LINK = re.compile(r'href="(/[^"]*)"')
-_LEFT_OUT = ("/live", "/sql")  # which ask a lake that is there
+_LEFT_OUT = ("/live", "/sql", "/marks")  # which ask a lake that is there
 _STATIC = "/static/"
 _ROUTES = [(*compile_path(path), show) for path, show in PAGES.items()]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +53,12 @@ class Lakes:
             if len(self._pinned) > _OPEN:
                 self._pinned.popitem(last=False)
         return lake
+
+    @contextmanager
+    def writing(self) -> Iterator[Lake]:
+        """The lake, open to be written to, for a person's marks."""
+        with Lake.open(self._place, schema=self._schema) as lake:
+            yield lake
 
     def once(self, lake: Lake, snapshot: int, key: tuple[Any, ...], count: Callable[[], _T]) -> _T:
         """What `count` returns, counted once for a snapshot: what stands in it never changes."""

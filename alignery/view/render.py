@@ -22,7 +22,7 @@ from warehouse.query import status
 FOLDER = Path(__file__).parent
 NAVIGATION = (
     ("", "Overview"), ("rows", "Rows"), ("pairs/preferences", "Pairs"), ("words", "Principles"), ("models", "Models"),
-    ("snapshots", "Snapshots"), ("live", "Live"), ("sql", "SQL"),
+    ("snapshots", "Snapshots"), ("live", "Live"), ("marks", "Marks"), ("sql", "SQL"),
 )  # fmt: skip
 _HASH = re.compile(r"\b[0-9a-f]{16,}\b")
 

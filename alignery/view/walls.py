@@ -23,6 +23,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_READS = ("GET", "HEAD")
 _RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
@@ -59,6 +60,8 @@ class Walls:
         if refused := self._own.refused(scope):
             status, why = refused
             return PlainTextResponse(why, status)
+        if scope["method"] not in _READS and len(given(scope, b"origin")) != 1:
+            return PlainTextResponse("A form without its Origin", 403)  # which every browser sends
         if self._token is None or self._shows_token(scope):
             return None
         params = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)

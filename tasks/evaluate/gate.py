@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from tasks.evaluate import budget, exact
+from tasks.review.weigh import People
 from tasks.step import Row
 
 Score = Callable[[str, str], Mapping[str, float]]  # (instruction, answer) → the figures that apply to it, each 0 to 1
@@ -48,6 +49,7 @@ class Policy(BaseModel):
     prompts: int = Field(default=30, ge=1)  # that an axis must rest on at least
     reserve: float = Field(default=0.0, ge=0, lt=1)  # share of the prompts that is kept to confirm promotions on
     confirm: int = Field(default=50, ge=1)  # prompts of it that one confirmation takes
+    marks: People | None = None  # people's verdicts on the models' answers
 
     @field_validator("margins")
     @classmethod
@@ -56,6 +58,11 @@ class Policy(BaseModel):
             if not 0 < margin < 1:
                 raise ValueError(f"{axis}: got {margin:g}, expected more than 0 and less than 1")
         return value
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A policy without people is recorded as before there were marks, so that its decisions stay made."""
+        return {name: value for name, value in whole(self).items() if (name, value) != ("marks", None)}
 
     def margin_of(self, axis: str) -> float:
         return self.margins.get(axis, self.margin)

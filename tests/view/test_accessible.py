@@ -14,7 +14,7 @@ from alignery.view.render import static
 PAGES = [
     *("/", "/rows", "/rows/attempts?state=rejected", "/row/instructions/i0", "/row/instructions/i0/held", "/pairs/qac"),
     *("/words", "/words/principle:kind", "/words/respond/answer", "/models", "/models?a=base&b=m:1", "/models/m:1"),
-    *("/snapshots?a=v1", "/live", "/sql?q=SELECT+1", "/report/run-1", "/rows/nothing"),
+    *("/snapshots?a=v1", "/live", "/marks?by=ada", "/sql?q=SELECT+1", "/report/run-1", "/rows/nothing"),
 ]
 VOID = {"meta", "link", "input", "br", "img"}
 # Every pair of colours that a text and what lies behind it have.

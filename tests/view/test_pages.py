@@ -17,7 +17,7 @@ PAGES = [
     "/rows/funnel", "/pairs/preferences", "/pairs/qac", "/row/instructions/i0", "/row/revisions/v-i0",
     "/row/attempts/lost0-try0", "/row/instructions/i0/held", "/words", "/words?a=p0&b=p1", "/words/principle:kind",
     "/words/respond/answer", "/models", "/models?a=base&b=m:1", "/models/m:1", "/snapshots", "/snapshots?a=v1", "/live",
-    "/sql", "/sql?q=SELECT+42+AS+answer",
+    "/marks", "/marks?by=ada", "/sql", "/sql?q=SELECT+42+AS+answer",
 ]  # fmt: skip
 
 

@@ -90,7 +90,9 @@ def test_no_foreign_page_gets_in(client: TestClient, headers: dict[str, str], st
 
 def test_only_reading_is_possible(client: TestClient) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH"):
-        assert client.request(method, "/rows/attempts").status_code == 405
+        own = {"Origin": "http://localhost:8765"}
+        assert client.request(method, "/rows/attempts", headers=own).status_code == 405
+        assert client.request(method, "/rows/attempts").status_code == 403
 
 
 def test_beyond_this_machine_the_token_is_asked_for(lakes: Lakes) -> None:

@@ -110,12 +110,16 @@ class LakeSchema:
             return self.declared[table].text
         return next((name for name in ("text", "output", "raw_text") if name in self.tables[table].names), None)
 
-    def read_by(self, view: str) -> list[str]:
-        """The tables of records that a view reads, by itself or through other views."""
-        names = _named(self.views[view]) - {view}
+    def read_by(self, query: str, view: str = "") -> list[str]:
+        """The tables of records that a query (a view's name, say) reads, by itself or through views.
+
+        Args:
+            view: where the query is that of a view, its name.
+        """
+        names = _named(query) - {view}
         found = names & self.records.keys()
         for other in names & self.views.keys():
-            found |= set(self.read_by(other))
+            found |= set(self.read_by(self.views[other], other))
         return [name for name in self.records if name in found]
 
     def ddl(self, catalog: str) -> Iterator[str]:

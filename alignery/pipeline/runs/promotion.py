@@ -23,6 +23,7 @@ from alignery.pipeline.model_resolution import ALIAS
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.evaluation import Answered, answer_prompts, judge_answers, oracle
+from alignery.pipeline.runs.people import held_back, state, with_people
 from alignery.pipeline.runs.training import base_spec
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.evaluate import confirm, held_out
@@ -46,8 +47,8 @@ class Decided:
 
 
 async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> list[Decided]:
-    """The gate itself, with or without Prefect. A decision that was made is not made again, unless the policy or the
-    held-out prompts have changed.
+    """The gate itself, with or without Prefect. A decision that was made is not made again, unless the policy, the
+    held-out prompts or, where it counts them, people's marks on models' answers have changed.
 
     Raises:
         PresetError: the preset has no `evaluate` section, or its generator has no weights.
@@ -56,7 +57,9 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
     policy, base = preset.gate, base_spec(preset)
     prompts = held_out.load(preset.evaluate.prompts)
-    scored = digest(policy.model_dump(mode="json"), preset.evaluate.model_dump(mode="json"), prompts)
+    people = state(preset, lake)
+    known = (policy.model_dump(mode="json"), preset.evaluate.model_dump(mode="json"), prompts)
+    scored = digest(*known, *([people] if people else []))
     decided = []
     with Run(lake, "promote", preset) as run:
         answering = {name for name, recipe in preset.registry.recipes.items() if recipe.answers}
@@ -122,6 +125,7 @@ async def _judged(
         asked, kept = confirm.split(old.prompts, policy.reserve)
         found = await _compared(preset, executor, asked, old, new)
         decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
+        decision = held_back(preset, lake, decision, list(found.after))
         if decision.promoted and policy.reserve:
             fresh = confirm.unseen(kept, known, policy.confirm)
             if not fresh:
@@ -145,21 +149,21 @@ class _Compared:
 async def _compared(
     preset: Preset, executor: Executor, prompts: Sequence[Row], old: Answered, new: Answered
 ) -> _Compared:
-    """The figures of these prompts: an oracle's, or what a judge says."""
+    """The figures of these prompts: an oracle's, or what a judge says, and people beside them."""
     assert preset.evaluate is not None
     ids = {row["prompt_id"] for row in prompts}
     before, after = ([row for row in side.answers if row["prompt_id"] in ids] for side in (old, new))
     if preset.evaluate.oracle:
         score, _ = oracle(preset.evaluate.oracle)
         scored = [per_prompt(preset.gate, prompts, side, score) for side in (before, after)]
-        return _Compared(scored[0], scored[1])
+        return _Compared(*with_people(preset, executor.lake, (scored[0], scored[1]), before, after))
     assert preset.evaluate.judge is not None
     asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, after, before)
     unheard, won, lost = walkovers(prompts, after, before), {}, 0
     for axis, said in verdicts_by.items():
         missing = lost_verdicts(asked, said)
         won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
-    return _Compared(*by_judge(won), lost=lost)
+    return _Compared(*with_people(preset, executor.lake, by_judge(won), before, after), lost=lost)
 
 
 def _with_lost(decision: Decision, lost: int) -> Decision:

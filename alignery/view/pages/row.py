@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignery.view.ask import Ask, Page
+from alignery.view.pages.marks import said_of
 from warehouse.browse.story import BOUND, held, story
 
 Row = dict[str, Any]
@@ -39,6 +40,8 @@ def row(ask: Ask, table: str, id: str) -> Page:
         "request": _request(found),
         "focus": found["row"]["id"],
         "bound": BOUND,
+        "marks": said_of(ask, texts),
+        "marking": not (ask.bundled or ask.get("at")),
     }
     label = ask.lake.schema.label(table)
     query = f"SELECT * FROM {table} WHERE id = '{found['row']['id']}'"

@@ -24,8 +24,15 @@ const keys = {
   n: () => follow(document.querySelector("[data-next]")),
   u: () => history.back(),
   "/": () => (document.querySelector("[data-search]") ?? document.querySelector("#jump"))?.focus(),
+  e: () => {
+    const edit = document.querySelector("[data-edit]");
+    if (edit) edit.open = true;
+    edit?.querySelector("textarea")?.focus();
+  },
   "?": () => document.querySelector("#help")?.showModal(),
 };
+
+for (const number of "12345") keys[number] = () => follow(document.querySelectorAll("[data-choice]")[number - 1]);
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, select, [contenteditable], dialog");
