@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import fcntl
-import hmac
 import os
 import signal
 import socket
@@ -23,12 +22,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from alignery.access import Addresses, Scope, given, same
 from tasks.process import exit_with_parent
 
 _URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _DOCUMENTATION = ("/docs", "/redoc", "/openapi.json")  # FastAPI's own, beside the API
 
-Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -36,15 +35,12 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class AccessCheck:
     """In front of Prefect's app: only who knows the token is let in, and nobody whom a foreign web page sends.
 
-    A browser names the page that sends a request (Origin), and the name by which it found this server (Host): neither
-    may be another's. Prefect checks the token as well, but leaves out some routes; for a websocket it is the only one
+    Prefect checks the token as well, but leaves out some routes; for a websocket it is the only one
     who can, for there the token comes in the first message.
     """
 
     def __init__(self, app: Any, port: int, auth: str, ui: bool) -> None:
-        self._app, self._ui = app, ui
-        self._hosts = {f"{name}:{port}".encode() for name in ("127.0.0.1", "localhost", "[::1]")}
-        self._origins = {b"http://" + host for host in self._hosts}
+        self._app, self._ui, self._own = app, ui, Addresses(port)
         self._token = b"Basic " + base64.b64encode(auth.encode())
         self.asked = time.monotonic()  # when somebody who was let in last asked anything
 
@@ -62,18 +58,12 @@ class AccessCheck:
             await send({"type": "http.response.body", "body": b'{"exception_message": "%s"}' % why.encode()})
 
     def _refused(self, scope: Scope) -> tuple[int, str] | None:
-        def given(name: bytes) -> list[bytes]:
-            return [value for key, value in scope["headers"] if key == name]
-
-        hosts = given(b"host")
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            return 400, "Foreign host"
-        if not all(origin.lower() in self._origins for origin in given(b"origin")):
-            return 403, "Foreign origin"
+        if refused := self._own.refused(scope):
+            return refused
         if scope["type"] == "websocket" or self._is_open(scope["path"]):
             return None
-        tokens = given(b"authorization")
-        if len(tokens) != 1 or not hmac.compare_digest(tokens[0], self._token):
+        tokens = given(scope, b"authorization")
+        if len(tokens) != 1 or not same(tokens[0], self._token):
             return 401, "Unauthorized"
         return None
 

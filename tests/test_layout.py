@@ -21,10 +21,11 @@ ARROWS = {
     "warehouse": {"alignery"},
     "alignery.config": {"tasks", "warehouse"},
     "alignery.pipeline": {"alignery.config", "nano"},  # of nano its oracle, an evaluator like any other
+    "alignery.view": {"alignery.pipeline"},
     "alignery.lake_reader": {"alignery.pipeline"},
     "alignery.api": {"alignery.lake_reader"},
     "flows": {"alignery.pipeline"},
-    "alignery.cli": {"flows", "alignery.api"},
+    "alignery.cli": {"flows", "alignery.api", "alignery.view"},
     "nano": {"prompts"},
 }
 # Who knows Prefect, DuckDB, and the terminal.

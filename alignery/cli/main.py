@@ -210,12 +210,12 @@ def _promoting(preset: str, home: Path) -> Iterator[tuple[Lake, Run]]:
 
 
 # After the verbs that run, so that the help lists those first.
-from alignery.cli import export, fetch, inspect, maintain, marks, methods, serve, start  # noqa: E402, F401
+from alignery.cli import export, fetch, inspect, maintain, marks, methods, serve, start, view  # noqa: E402, F401
 
 GROUPS = {
     "Start": ("demo", "init", "check", "schema", "fetch", "methods"),
     "Run": ("plan", "refresh", "publish", "retrain", "evaluate", "promote", "rollback", "serve", "bootstrap", "server"),
-    "Look": ("status", "rejects", "trace", "show", "tables", "sql", "models", "ranking", "snapshots", "diff"),
+    "Look": ("view", "status", "rejects", "trace", "show", "tables", "sql", "models", "ranking", "snapshots", "diff"),
     "Keep": ("export", "tag", "maintain", "doctor"),
 }
 
