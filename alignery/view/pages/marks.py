@@ -57,7 +57,7 @@ def form_of(body: bytes) -> dict[str, str]:
 
 def keep(ask: Ask, form: Mapping[str, str]) -> None:
     """Commit what a form says. Raises MarkError where it is no mark, LakeFailure where it could not be written."""
-    given = {name: form[name] for name in _FIELDS if form.get(name)}
+    given: dict[str, Any] = {name: form[name] for name in _FIELDS if form.get(name)}
     if "text" in given:
         given["text"] = given["text"].replace("\r\n", "\n")  # as a browser sends every line break
     with ask.lakes.writing() as lake:

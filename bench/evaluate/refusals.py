@@ -1,4 +1,4 @@
-"""How well the refusal detector agrees with people's labels: `python bench/refusals.py`.
+"""How well the refusal detector agrees with people's labels: `python bench/evaluate/refusals.py`.
 
 The labels are PyRIT's (`pip install --no-deps pyrit==1.1.0`). They also call an answer to another question a refusal,
 which a detector of words does not try to see: such rows, whose answer is labelled an answer elsewhere, stand apart.
