@@ -108,13 +108,19 @@ def retrain(
 
 @app.command()
 def evaluate(
-    preset: PresetOption = "nano", home: HomeOption = HOME, wait: WaitOption = True, as_json: JsonOption = False
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    logs: Annotated[
+        Path | None, typer.Option(help="A folder for logs of all answers, which `inspect view` opens.")
+    ] = None,
+    wait: WaitOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Score the base model and the models trained from it on held-out prompts, and print before and after.
 
     The pictures of it lie in HOME/pictures.
     """
-    results.evaluated(run("evaluate", preset, home, wait), as_json, home / PICTURES)
+    results.evaluated(run("evaluate", preset, home, wait, logs), as_json, home / PICTURES)
 
 
 @app.command()

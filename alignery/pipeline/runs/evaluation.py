@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from tasks.engines.specs import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out, judge
 from tasks.evaluate.gate import Policy, Score, by_axis
 from tasks.evaluate.plot import Figure, dots
+from tasks.evaluate.suites.inspect_log import inspect_log, log_name
 from tasks.evaluate.suites.suite import Suite
 from tasks.evaluate.suites.suite import load as load_suite
 from tasks.step import Row
@@ -64,8 +66,13 @@ def _w(judged: Sequence[Row]) -> dict[str, Figure]:
     return {row["dimension"]: (row["w"], row["low"], row["high"]) for row in judged if row["w"] is not None}
 
 
-async def evaluate_models(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> list[Evaluation]:
+async def evaluate_models(
+    preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline, logs: Path | None = None
+) -> list[Evaluation]:
     """The evaluation itself, with or without Prefect. Answers that the lake has are not asked for again.
+
+    Args:
+        logs: a folder for logs that `inspect view` opens, one for each model and suite.
 
     Raises:
         PresetError: the preset has no `evaluate` section.
@@ -78,9 +85,11 @@ async def evaluate_models(preset: Preset, lake: Lake, *, runner: TaskRunner = ru
         for label, spec in _chain(preset, lake):
             with StepProgress() as progress:
                 executor = Executor(lake, run, progress, runner, reject_limit=1.0)
-                evaluation, answers = await _evaluate_one(preset, preset.evaluate, executor, label, spec, base)
+                evaluation, found = await _evaluate_one(preset, preset.evaluate, executor, label, spec, base)
             evaluations.append(evaluation)
-            base = base or answers
+            base = base or found.compared
+            if logs:
+                await asyncio.to_thread(_write_logs, logs, label, found)
         run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
     return evaluations
 
@@ -173,7 +182,7 @@ async def _answers(executor: Executor, suite: Suite, engine: Engine) -> list[Row
 
 async def _evaluate_one(
     preset: Preset, config: Evaluate, executor: Executor, label: str, spec: EngineSpec, base: list[Row]
-) -> tuple[Evaluation, list[Row]]:
+) -> tuple[Evaluation, Answered]:
     """A model's figures and its answers, which are judged against the base model's where there are any."""
     found = await answer_prompts(preset, config, executor, spec)
     measured = [(suite, suite.figures(found.answers)) for suite in found.suites]
@@ -190,7 +199,16 @@ async def _evaluate_one(
     named = [row | {"metric": suite.label(row["metric"])} for suite, figures in shown for row in figures]
     better = {suite.label(metric): way for suite, _ in shown for metric, way in suite.better.items()}
     axes = _axes(preset.gate, found)
-    return Evaluation(label, _place(spec), named, better, judged, axes), found.compared
+    return Evaluation(label, _place(spec), named, better, judged, axes), found
+
+
+def _write_logs(folder: Path, label: str, found: Answered) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    at = datetime.now(UTC)
+    for suite in found.suites:
+        log = inspect_log(found.model, label, suite, found.answers, at)
+        with effects.LOG_WRITE:
+            (folder / log_name(found.model, suite.name, at)).write_text(json.dumps(log, ensure_ascii=False), "utf-8")
 
 
 def _as_before(lake: Lake, suites: Sequence[Suite]) -> list[Suite]:
