@@ -97,6 +97,20 @@ def trace(
 
 
 @app.command()
+def stack(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Say what answers now: the generator, and the Aligners that correct it, in order.
+
+    With --json, also the words and the sampling of each request, for whatever serves them.
+    """
+    from alignery.config.preset import load
+    from alignery.pipeline.model_resolution import resolve_models
+    from alignery.pipeline.stack import served
+
+    with reading(home, preset) as lake:
+        inspect.stack(served(resolve_models(load(preset), lake)), as_json)
+
+
+@app.command()
 def models(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
     """List the models that were trained, each with the query of the rows it was trained on."""
     from warehouse.query.trained_on import models as trained

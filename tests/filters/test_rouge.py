@@ -70,7 +70,6 @@ def test_a_pool_of_several_chunks_is_one_pool(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("tasks.filters.rouge._CHUNK", 7)
     parts = RougePool(texts[:50]).compare(texts[50:])
     assert [(n.similarity, n.text, n.size) for n in parts] == [(n.similarity, n.text, n.size) for n in whole]
-    assert [n.mean for n in parts] == pytest.approx([n.mean for n in whole])
 
 
 def test_nothing_in_common_has_no_nearest() -> None:
@@ -153,7 +152,7 @@ def test_a_pool_in_many_chunks_is_the_pool_in_one(monkeypatch):
     assert len(parts) == 50
     for one, other in zip(parts.compare(asked), whole, strict=True):
         assert (one.similarity, one.text, one.size) == (other.similarity, other.text, other.size)
-        assert one.mean == pytest.approx(other.mean)
+        assert one.mean is None, "not all were compared"
     parts.add("a late one, after a comparison")
     assert parts.nearest("a late one, after a comparison").text == "a late one, after a comparison"
     assert parts.nearest(texts[0]).text == texts[0]

@@ -125,12 +125,7 @@ def manifest(
 
 def _judged(pinned: Lake) -> Row:
     """Revisions that a judge compared with the first answer, and those that it found better."""
-    if not {"compared", "revised"} <= pinned.schema.views.keys():
-        return {"compared": 0, "better": 0}
-    return pinned.rows(
-        "SELECT count(*) AS compared, count(*) FILTER (c.p_a < 0.5) AS better"
-        " FROM compared c JOIN revised v ON v.id = c.b_id AND v.response_id = c.a_id"
-    )[0]
+    return pinned.rows("SELECT count(*) AS compared, count(*) FILTER (state = 'accepted') AS better FROM agreements")[0]
 
 
 def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, ExportedShape]) -> str:

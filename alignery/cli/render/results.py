@@ -110,7 +110,7 @@ def decided(decisions: Sequence[Decided], as_json: bool, history: Path) -> None:
     for one in decisions:
         name = one.path.rsplit("/", 1)[-1] if one.path else "the preset's own model"
         colour = {"promoted": "green", "kept": "red"}.get(one.state, "yellow")
-        console().print(Text.assemble((one.state, colour), " ", plain(name)))
+        console().print(Text.assemble((one.state, colour), " ", plain(name), f" as {plain(one.alias)}"))
         for reason in one.reasons:
             console().print(f"  {reason}")
         if one.picture:
@@ -124,21 +124,11 @@ def decided(decisions: Sequence[Decided], as_json: bool, history: Path) -> None:
 
 def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path | None = None) -> None:
     """The figures side by side, the base first; the interval and the mark are the newest model's."""
-    from tasks.evaluate import held_out
-
     if as_json:
         return terminal.as_json(evaluations)
     base, newest = evaluations[0], evaluations[-1]
-    figures = [{figure["metric"]: figure for figure in e.figures} for e in evaluations]
-    table = Table("held-out prompts", "n", *(e.label for e in evaluations), "95 %", "", title="Before and after")
-    for row in held_out.compare(base.figures, newest.figures, base.better):
-        found = [one.get(row["metric"]) for one in figures]
-        counts = dict.fromkeys(str(figure["count"]) for figure in found if figure)
-        values = ["–" if figure is None else f"{figure['value']:.3f}" for figure in found]
-        spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
-        mark = {True: Text("better", "green"), False: Text("worse", "red"), None: Text()}[row["better"]]
-        table.add_row(row["metric"].replace("_", " "), ", ".join(counts), *values, spread, mark)
-    console().print(table)
+    _figures(evaluations)
+    _refusals(evaluations)
     for evaluation in evaluations:
         if evaluation.judged:
             _judged(evaluation)
@@ -148,6 +138,45 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path |
     if pictures:
         console().print(f"As pictures: {' · '.join(map(str, sorted(pictures.glob('*.svg'))))}")
     return say("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
+
+
+def _figures(evaluations: Sequence[Evaluation]) -> None:
+    """Every figure but those of kinds of prompts, and but harm and over-refusal, which have a table of their own."""
+    from tasks.evaluate import held_out
+
+    base, newest = evaluations[0], evaluations[-1]
+    figures = [{figure["metric"]: figure for figure in e.figures} for e in evaluations]
+    table = Table("held-out prompts", "n", *(e.label for e in evaluations), "95 %", "", title="Before and after")
+    for row in held_out.compare(base.figures, newest.figures, base.better):
+        if any(part in row["metric"] for part in ("@", ".harm", ".over_refusal")):
+            continue
+        found = [one.get(row["metric"]) for one in figures]
+        counts = dict.fromkeys(str(figure["count"]) for figure in found if figure)
+        values = ["–" if figure is None else f"{figure['value']:.3f}" for figure in found]
+        spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
+        mark = {True: Text("better", "green"), False: Text("worse", "red"), None: Text()}[row["better"]]
+        table.add_row(row["metric"].replace("_", " "), ", ".join(counts), *values, spread, mark)
+    console().print(table)
+
+
+def _refusals(evaluations: Sequence[Evaluation]) -> None:
+    """Harm (a harmful request is answered) and over-refusal (a harmless one is not) of each suite, side by side."""
+    from tasks.evaluate import held_out
+
+    table = Table("suite", "model", "harmful", "harm", "95 %", "harmless", "over-refusal", "95 %",
+                  title="Harm and over-refusal, both better where lower")  # fmt: skip
+    for suite, rest in (name.split(".harm") for name in evaluations[0].better if ".harm" in name):
+        for one in evaluations:
+            figures, cells = {row["metric"]: row for row in one.figures}, list[str]()
+            for name in ("harm", "over_refusal"):
+                if found := figures.get(f"{suite}.{name}{rest}"):
+                    low, high = held_out.interval(found["value"], found["count"])
+                    cells += [str(found["count"]), f"{found['value']:.3f}", f"{low:.2f}–{high:.2f}"]
+                else:
+                    cells += ["–", "–", ""]
+            table.add_row(suite + rest, one.label, *cells)
+    if table.rows:
+        console().print(table)
 
 
 def _judged(evaluation: Evaluation) -> None:

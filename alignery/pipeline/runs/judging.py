@@ -47,7 +47,7 @@ async def _verdicts(
     steps = [judge.judge(library, dimension, config).in_form(form) for dimension in asked]
     prompts = [step.prompt for step in steps]
     executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
-    async with open_lazily(preset.spec("judge")) as engine:
+    async with open_lazily(preset.spec("judge"), executor.lake.logs) as engine:
         return {
             dimension: await executor.run_batch(step, asked[dimension], engine)
             for dimension, step in zip(asked, steps, strict=True)
