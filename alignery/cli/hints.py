@@ -19,8 +19,8 @@ VERBS = (
         "promote",
         "publish",
     ),
-    *("refresh", "rejects", "retrain", "rollback", "serve", "show", "snapshots", "sql", "status", "tables", "tag"),
-    "trace",
+    *("refresh", "rejects", "retrain", "rollback", "serve", "show", "snapshots", "sql", "stack", "status", "tables"),
+    *("tag", "trace"),
 )
 _COMMAND = re.compile(rf"(?<![\w./-])alignery (?:{'|'.join(VERBS)})(?![\w./-])")
 _options: dict[str, str] = {}  # of this command, where they are not the defaults
