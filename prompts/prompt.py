@@ -97,6 +97,11 @@ class Prompt:
         role, text = self.turns[-1]
         return text if role == "assistant" else ""
 
+    @property
+    def base_text(self) -> str:
+        """What a model without a chat template is shown before what it is asked, where the file has it; else empty."""
+        return self.base.source if self.base else ""
+
     @cached_property
     def fixed(self) -> list[str]:
         """The turns without variables: instructions and worked examples, the same in every request."""

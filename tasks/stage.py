@@ -23,6 +23,7 @@ GENERATOR = "generator"  # the alias that every other one falls back to
 SOURCE = "instruction"  # the port of the rows that accepted instructions are
 INSTRUCTION = ("instruction_id", "instruction")
 SOURCE_FIELDS = (*INSTRUCTION, "topic")
+NEW = "new"  # a field of rows whose instruction this very run has made; a step that leaves it out costs look-ups
 # What a first answer adds; the target is the newest text, which is criticised, corrected or rated.
 ANSWER = ("response_id", "response", "target_id", "target")
 
@@ -133,6 +134,7 @@ class Method:
         tables: of its records.
         views: the folder of its views: NAME.sql each, whose leading comment says what a row is.
         shapes: in which rows of its views are exported.
+        published: whether a publication of a line with it has these too; those of your own methods always are.
         recipes: which train on them, by name.
     """
 
@@ -150,4 +152,5 @@ class Method:
     tables: Sequence[Table] = ()
     views: Path | None = None
     shapes: Sequence[Shape] = ()
+    published: bool = False
     recipes: Mapping[str, Recipe] = field(default_factory=dict)

@@ -35,6 +35,9 @@ def export(
         float | None,
         typer.Option(min=0.1, max=1.0, help="No two answers alike by so much (Jaccard of shingles); 0.8 is usual."),
     ] = None,
+    reviewed: Annotated[
+        bool, typer.Option("--reviewed", help="Only rows that a person marked right, people's edits in place.")
+    ] = False,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
@@ -53,14 +56,14 @@ def export(
     from warehouse.query.snapshots import release_of
 
     with handle_errors():
-        selection = _selection(min_rating, rated_on, control, distinct)
+        selection = replace(_selection(min_rating, rated_on, control, distinct) or Selection(), reviewed=reviewed)
 
     with reading(home, preset) as lake:
         release = release_of(lake, tag)
     with reading(home, preset, str(release.snapshot_id)) as pinned:
-        folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix if selection else ''}"
+        folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix}"
         made = load(preset)
-        leaked = clean(made).leaked
+        cleaned = clean(made)
         done = write(
             pinned,
             [shape],
@@ -69,7 +72,7 @@ def export(
             licences=made.by_model(),
             held_out=held_out,
             shard_rows=shard_rows,
-            selection=replace(selection or Selection(), leaked=leaked),
+            selection=replace(selection, leaked=cleaned.leaked, nearest=cleaned.nearest),
         )
     results.exported(done, as_json)
 

@@ -120,6 +120,18 @@ def models(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Json
 
 
 @app.command()
+def ranking(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Rank the models by the judge's verdicts (Bradley-Terry), and show w of each against its base by suite."""
+    from alignery.cli.render import ranking as show_ranking
+    from tasks.evaluate.ranking import rankings, three_h
+    from warehouse.query import verdicts
+
+    with reading(home, preset) as lake:
+        compared, figures = verdicts.comparisons(lake), verdicts.figures(lake)
+    show_ranking.ranking(rankings(compared), *three_h(figures), as_json)
+
+
+@app.command()
 def snapshots(
     limit: Annotated[int, typer.Option("--limit", "-n", min=1, max=MOST, help="How many, newest first.")] = 20,
     preset: PresetOption = "nano",

@@ -104,7 +104,7 @@ async def corrected(executor: Executor, stack: Stack, answers: Sequence[Row]) ->
     await asyncio.to_thread(executor.run.will_say, words)
     async with AsyncExitStack() as opened:
         engines = {
-            alias: await opened.enter_async_context(open_lazily(spec))
+            alias: await opened.enter_async_context(open_lazily(spec, executor.lake.logs))
             for alias, spec in stack.models.items()
             if alias in {stage.model for stage in stack.stages}
         }

@@ -18,11 +18,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 from tasks.evaluate import budget, exact
+from tasks.review.weigh import People
 from tasks.step import Row
 
 Score = Callable[[str, str], Mapping[str, float]]  # (instruction, answer) → the figures that apply to it, each 0 to 1
@@ -40,7 +41,9 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    axes: dict[str, tuple[str, ...]] = Field(default=AXES, min_length=1)  # of an oracle; a judge has its dimensions
+    # Of an oracle; a judge has its dimensions. A suite's metric goes by its suite (`-twins.harm`), and one of a kind of
+    # prompts by that kind (`helpful@howto`).
+    axes: dict[str, tuple[str, ...]] = Field(default=AXES, min_length=1)
     alpha: float = Field(default=0.05, gt=0, lt=0.5)  # the chance that a model is ever replaced by one no better
     season: int = Field(default=5, ge=1)  # decisions against one model that spend half of it
     margin: float = Field(default=0.1, gt=0, lt=1)  # how much worse an axis must be shown not to be
@@ -48,6 +51,7 @@ class Policy(BaseModel):
     prompts: int = Field(default=30, ge=1)  # that an axis must rest on at least
     reserve: float = Field(default=0.0, ge=0, lt=1)  # share of the prompts that is kept to confirm promotions on
     confirm: int = Field(default=50, ge=1)  # prompts of it that one confirmation takes
+    marks: People | None = None  # people's verdicts on the models' answers
 
     @field_validator("margins")
     @classmethod
@@ -56,6 +60,16 @@ class Policy(BaseModel):
             if not 0 < margin < 1:
                 raise ValueError(f"{axis}: got {margin:g}, expected more than 0 and less than 1")
         return value
+
+    @model_serializer(mode="wrap")
+    def _recorded(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A policy without people is recorded as before there were marks, so that its decisions stay made."""
+        return {name: value for name, value in whole(self).items() if (name, value) != ("marks", None)}
+
+    @property
+    def of_suites(self) -> dict[str, tuple[str, ...]]:
+        """The axes that rest on suites."""
+        return {axis: metrics for axis, metrics in self.axes.items() if any("." in metric for metric in metrics)}
 
     def margin_of(self, axis: str) -> float:
         return self.margins.get(axis, self.margin)
@@ -112,13 +126,17 @@ def per_prompt(policy: Policy, prompts: Sequence[Row], answers: Sequence[Row], s
         axis → prompt_id → figure.
     """
     texts = {row["prompt_id"]: row["text"] for row in answers}
+    return by_axis(policy, {row["prompt_id"]: score(row["prompt"], texts.get(row["prompt_id"], "")) for row in prompts})
+
+
+def by_axis(policy: Policy, scored: Mapping[str, Mapping[str, float]]) -> dict[str, Row]:
+    """The same of figures by prompt: prompt_id → metric → figure."""
     found: dict[str, Row] = {axis: {} for axis in policy.axes}
-    for row in prompts:
-        scored = score(row["prompt"], texts.get(row["prompt_id"], ""))
+    for id, metrics_of in scored.items():
         for axis, metrics in policy.axes.items():
-            figures = [_signed(metric, scored) for metric in metrics if metric.lstrip("-") in scored]
+            figures = [_signed(metric, metrics_of) for metric in metrics if metric.lstrip("-") in metrics_of]
             if figures:
-                found[axis][row["prompt_id"]] = sum(figures) / len(figures)
+                found[axis][id] = sum(figures) / len(figures)
     return found
 
 

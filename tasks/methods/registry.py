@@ -25,6 +25,8 @@ from tasks.evaluate.tables import ANSWERS, VERDICTS
 from tasks.filters.contamination import Contamination
 from tasks.methods.base import SourceConfig
 from tasks.methods.builtin import METHODS
+from tasks.review.tables import MARKS
+from tasks.review.tables import VIEWS as REVIEW_VIEWS
 from tasks.stage import GENERATOR, Context, Method, Stage
 from tasks.train.config import Recipe
 
@@ -87,13 +89,14 @@ class Methods:
 
     @property
     def tables(self) -> list[Table]:
-        """Those of all methods, and of evaluations."""
-        return [*(table for method in self for table in method.tables), VERDICTS, ANSWERS, *held_out_stack.TABLES]
+        """Those of all methods, of evaluations, and of people's marks."""
+        ours = (VERDICTS, ANSWERS, *held_out_stack.TABLES, MARKS)
+        return [*(table for method in self for table in method.tables), *ours]
 
     @property
     def views(self) -> dict[str, str]:
         """Name → SQL."""
-        return {name: text for method in self for name, text in views_of(method).items()}
+        return sql_of(REVIEW_VIEWS) | {name: text for method in self for name, text in views_of(method).items()}
 
     @property
     def shapes(self) -> list[Shape]:
@@ -169,7 +172,12 @@ def views_of(method: Method) -> dict[str, str]:
         return {}
     if not method.views.is_dir():
         raise MethodError(f"method {method.name}: views: got {excerpt(method.views)}, expected a folder; make it")
-    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(method.views.glob("*.sql"))}
+    return sql_of(method.views)
+
+
+def sql_of(folder: Path) -> dict[str, str]:
+    """Name → text of the .sql files in a folder."""
+    return {path.stem: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sql"))}
 
 
 def _declared_names(one: Installed) -> Iterator[tuple[str, str]]:

@@ -68,7 +68,7 @@ def test_a_generator_is_judged_by_itself_and_held_back_by_its_stack(
 ) -> None:
     """By itself the candidate refuses what the base does not; under the Aligner both do, or (not `held`) not it."""
     from alignery.pipeline.runs import promotion
-    from alignery.pipeline.runs.evaluation import Answered
+    from alignery.pipeline.runs.answering import Answered
     from nano import grammar
     from tasks.evaluate import held_out
 

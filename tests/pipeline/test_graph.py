@@ -50,6 +50,8 @@ ALL: dict[str, Any] = {
     "squad": {"members": MEMBERS},
     "compare": {"thought_first": True},
     "red_team": {},
+    "samples": {"k": 2, "models": ["generator", "other"]},
+    "score": {"aspects": ["helpfulness", "honesty"], "reward": True},
 }
 REVISED = {"pairs": "revision", "thought_first": True, "orders": "one"}
 SETUPS: dict[str, dict[str, Any]] = {
@@ -59,7 +61,7 @@ SETUPS: dict[str, dict[str, Any]] = {
     "the last revision compared": ALL | {"compare": REVISED},
     "a squad and ratings of first answers": {"squad": {"members": MEMBERS}, "rate": {}},
 }
-ENGINES = ("generator", "aligner", "judge", "inspector", "verbose", "other", "ethics")
+ENGINES = ("generator", "aligner", "judge", "inspector", "verbose", "other", "ethics", "reward")
 
 
 def reply(prompt: str | list[Message], sampling: Sampling) -> str:

@@ -33,6 +33,8 @@ from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.export.content_hash import ContentHasher, digest
 from warehouse.export.dataset_card import ExportedShape, Release, Split, manifest, render
 from warehouse.export.exported import IN_THE_WAY, holds_export, sha256
+from warehouse.export.neighbours import near_share
+from warehouse.export.reviewed import ABOUT, reviewed_rows
 from warehouse.export.selection import PROMPTS, Leaks, Selection, columns
 from warehouse.export.shard_writer import Shards
 from warehouse.lake import Lake
@@ -94,10 +96,12 @@ def export(
         written = write(pinned, shapes, draft, held_out, shard_rows, selection)
         if not any(shape.rows for shape in written.values()):
             left_out = sum(shape.contaminated for shape in written.values())
-            empty = f"{', '.join(written)} has no rows at snapshot {release.snapshot_id}"
+            right = " that people marked right" if selection and selection.reviewed else ""
+            empty = f"{', '.join(written)} has no rows{right} at snapshot {release.snapshot_id}"
             empty += f" but {left_out} whose prompts are in evaluation sets" if left_out else ""
-            raise LakeUsageError(f"{pinned.place}: nothing to export: {empty}; run `alignery refresh` first")
-        facts = describe(pinned, release, written, licences, draft, held_out)
+            first = "mark some (`alignery marks review`)" if right else "run `alignery refresh` first"
+            raise LakeUsageError(f"{pinned.place}: nothing to export: {empty}; {first}")
+        facts = describe(pinned, release, written, licences, draft, held_out, selection)
         created = not holds_export(folder, facts)
         if created:
             place(draft, folder)
@@ -170,9 +174,12 @@ def describe(
     licences: Mapping[str, str],
     draft: Path,
     held_out: float = HELD_OUT,
+    selection: Selection | None = None,
 ) -> dict[str, Any]:
     """Write the manifest and the card; returns what the manifest says."""
     facts = manifest(pinned, release, content_hash(written), held_out, written, licences)
+    nearest = selection.nearest if selection else None
+    facts["neighbours"] = near_share(pinned, is_held_out("text", held_out), nearest)
     with effects.EXPORT_FACTS:
         (draft / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (draft / "README.md").write_text(render(release, facts, written), encoding="utf-8")
@@ -195,10 +202,14 @@ def place(draft: Path, folder: Path) -> None:
         raise LakeUsageError(f"{folder}: {IN_THE_WAY}") from error
 
 
-def _query(shape: Shape, held_out: float, taken: str = "* EXCLUDE prompt_text", where: str = "") -> str:
-    """The query of a shape's rows: the trainer's columns, all that its view knows beside, and each row's side."""
+def _query(shape: Shape, rows_of: str, held_out: float, taken: str = "* EXCLUDE prompt_text", where: str = "") -> str:
+    """The query of a shape's rows: the trainer's columns, all that its view knows beside, and each row's side.
+
+    Args:
+        rows_of: the shape's view, or what stands in its place.
+    """
     hidden = ", ".join(shape.hidden if shape.select else shape.columns)
-    rows = f"SELECT {shape.select or hidden}, {shape.prompt} AS prompt_text, * EXCLUDE ({hidden}) FROM {shape.view}"
+    rows = f"SELECT {shape.select or hidden}, {shape.prompt} AS prompt_text, * EXCLUDE ({hidden}) FROM {rows_of}"
     side = is_held_out("prompt_text", held_out)
     order = f"{where}ORDER BY {_place_of('prompt_text')}, id"
     return f"SELECT {taken}, {side} AS held_out FROM (\n{rows}\n) {order}"
@@ -213,14 +224,17 @@ def _write(
     pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int, selection: Selection | None
 ) -> ExportedShape:
     shape = pinned.schema.shape(name)
-    about, query, where = shape.about, _query(shape, held_out), ""
+    about, rows_of, where = shape.about, shape.view, ""
     splits: list[_Writing] = []
     leaks = Leaks(selection.leaked if selection else None)
     with pinned.cursor(views=True) as cursor, ExitStack() as stack:
+        if selection and selection.reviewed:
+            about, rows_of = f"{about}; {ABOUT}", reviewed_rows(cursor, shape)
+        query = _query(shape, rows_of, held_out)
         if selection and selection.chooses:
-            about, query, where = _selected(cursor, pinned.schema, shape, held_out, selection)
-        read = _query(shape, held_out, f"* EXCLUDE prompt_text{leaks.columns(shape)}", where)
-        for reader in _parts(cursor, pinned.schema, shape, read):
+            about, query, where = _selected(cursor, pinned.schema, shape, rows_of, held_out, selection, about)
+        read = _query(shape, rows_of, held_out, f"* EXCLUDE prompt_text{leaks.columns(shape)}", where)
+        for reader in _parts(cursor, pinned.schema, read):
             splits = splits or [
                 _Writing(stack, split, draft, inner, reader.schema, shape.columns, shard_rows) for split in SPLITS
             ]
@@ -234,20 +248,25 @@ def _write(
 
 
 def _selected(
-    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, shape: Shape, held_out: float, selection: Selection
+    cursor: duckdb.DuckDBPyConnection,
+    schema: LakeSchema,
+    shape: Shape,
+    rows_of: str,
+    held_out: float,
+    selection: Selection,
+    about: str,
 ) -> tuple[str, str, str]:
     """What the shape is, its query and the condition in it, once the selection has chosen among its rows."""
     leaks, where = Leaks(selection.leaked), "WHERE id IN (FROM temp.chosen) "
-    readers = _parts(cursor, schema, shape, _query(shape, held_out, columns(shape) + leaks.columns(shape)))
+    offered = _query(shape, rows_of, held_out, columns(shape) + leaks.columns(shape))
+    readers = _parts(cursor, schema, offered)
     chosen = selection.choose(
         cursor, shape.name, (leaks.without(batch) for reader in readers for batch in _batches(reader))
     )
-    return f"{shape.about}; {chosen}", f"-- {chosen}\n{_query(shape, held_out, where=where)}", where
+    return f"{about}; {chosen}", f"-- {chosen}\n{_query(shape, rows_of, held_out, where=where)}", where
 
 
-def _parts(
-    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, shape: Shape, query: str
-) -> Iterator[pa.RecordBatchReader]:
+def _parts(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, query: str) -> Iterator[pa.RecordBatchReader]:
     """The query's rows, part by part: each part has the prompts whose hashes lie in a range, and all of their rows.
 
     The views choose among the rows of one prompt, and sort. With a part of the prompts in the place of their tables
@@ -256,7 +275,7 @@ def _parts(
     there = relations(cursor, schema)
     tables = {
         name: f"SELECT snapshot_id, {', '.join(schema.tables[name].names)} FROM {there[name]}"
-        for name in dict.fromkeys(["instructions", *schema.read_by(shape.view)])
+        for name in dict.fromkeys(["instructions", *schema.read_by(query)])
     }
     (count,) = cursor.execute(f"SELECT count(*) FROM ({tables['instructions']})").fetchall()[0]
     parts = min(_PLACES, max(1, math.ceil(count / _PART)))

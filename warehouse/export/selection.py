@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from alignery.declarations import Shape
 from warehouse.errors import LakeUsageError
+from warehouse.export.neighbours import Nearest
 from warehouse.schema.tables import quoted
 
 # Which of the rated rows are taken; `well` is true where the score reaches the threshold.
@@ -39,6 +40,8 @@ class Selection:
         duplicates: makes a marker, whose rows are left out, before anything is rated; one is made for each shape.
         alike: what it calls too much alike, in words.
         leaked: whether a prompt is in an evaluation set; its rows are left out before all else.
+        nearest: compares the prompts of the two splits, for the card; it leaves nothing out.
+        reviewed: only rows that people hold right, as they edited them (`warehouse.export.reviewed`).
     """
 
     min_rating: float | None = None
@@ -47,6 +50,8 @@ class Selection:
     duplicates: Callable[[], DuplicateMarker] | None = None
     alike: str = ""
     leaked: Callable[[str], bool] | None = None
+    nearest: Nearest | None = None
+    reviewed: bool = False
 
     def __post_init__(self) -> None:
         if self.min_rating is not None and not 0 <= self.min_rating <= 5:
@@ -65,7 +70,7 @@ class Selection:
     def suffix(self) -> str:
         """What tells the folder of such an export from others."""
         rated = "" if self.min_rating is None else f"-{'control' if self.control else 'rated'}-{self.dimension}"
-        return rated + ("-distinct" if self.duplicates else "")
+        return rated + ("-distinct" if self.duplicates else "") + ("-reviewed" if self.reviewed else "")
 
     def choose(self, cursor: duckdb.DuckDBPyConnection, shape: str, offered: Iterable[pa.RecordBatch]) -> str:
         """Fill the temporary table `chosen` with the ids of the rows to take; returns what was done, in words.

@@ -99,6 +99,7 @@ def _facts(node: Mapping[str, Any]) -> list[str]:
     facts = [node.get("state"), node.get("reason"), node.get("topic"), node.get("origin"), node.get("kind"), of_round]
     of_type = {True: "a classification task", False: "no classification task", None: None}[node.get("classification")]
     facts += [node.get("question_type"), node.get("form"), of_type, node.get("principle_id"), changed, copy]
+    facts += [node.get("marked_by"), node.get("verdict"), node.get("note")]
     return [str(fact) for fact in facts if fact]
 
 

@@ -25,14 +25,18 @@ from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import ALIAS, bind, placed
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from alignery.pipeline.runs.evaluation import Answered, answer_prompts, judge_answers, oracle
+from alignery.pipeline.runs.answering import Answered, answer_prompts
+from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_kin
+from alignery.pipeline.runs.people import held_back, state, with_people
 from alignery.pipeline.runs.training import base_spec
 from alignery.pipeline.stack import Stack, stack_of
 from alignery.untrusted import excerpt
-from tasks.evaluate import confirm, held_out
-from tasks.evaluate.gate import Decision, Policy, by_judge, decide, lost_verdicts, per_prompt
+from tasks.evaluate import confirm, history
+from tasks.evaluate.gate import Decision, Policy, by_axis, by_judge, decide, lost_verdicts
 from tasks.evaluate.judge import outcomes, walkovers
 from tasks.evaluate.plot import PICTURES, forest
+from tasks.evaluate.suites.rows import all_prompts
+from tasks.evaluate.trust import KIN
 from tasks.step import Row
 from warehouse import Lake, model_registry
 from warehouse.query import status
@@ -51,17 +55,21 @@ class Decided:
 
 
 async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> list[Decided]:
-    """The gate itself, with or without Prefect. A decision that was made is not made again, unless the policy or the
-    held-out prompts have changed.
+    """The gate itself, with or without Prefect. A decision that was made is not made again, unless the policy, the
+    held-out prompts or, where it counts them, people's marks on models' answers have changed.
 
     Raises:
         PresetError: the preset has no `evaluate` section, or an alias that is decided on has no weights here.
+        JudgeError: a judge decides, and did not pass its check; nothing was decided.
     """
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
     policy, base = preset.gate, base_spec(preset)
-    prompts = held_out.load(preset.evaluate.prompts)
-    scored = digest(policy.model_dump(mode="json"), preset.evaluate.model_dump(mode="json"), prompts)
+    prompts = all_prompts(preset.evaluate.prompts, preset.evaluate.suites)
+    # Without suites and people's marks as before there were any, so that a decision of then is not made again.
+    said = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})
+    people = state(preset, lake)
+    scored = digest(policy.model_dump(mode="json"), said, prompts, *([people] if people else []))
     decided = []
     with Run(lake, "promote", preset) as run:
         for alias, model in list(_candidates(preset, lake, base.identity())):
@@ -73,8 +81,9 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
                 continue
             incumbent, candidate = stack_of(stands), stack_of(bind(stands, alias, model["path"]))
             decision, seen = await _judged(preset, lake, run, runner, before, incumbent, candidate)
+            by = "judge" if preset.evaluate.deciding_judge else "oracle"
             row = _row(id, alias, model, decision, policy, seen) | {"against": incumbent.identity()}
-            row["policy"] = json.dumps(row["policy"] | _described(candidate))
+            row["policy"] = json.dumps(row["policy"] | {"by": by} | _described(candidate))
             await asyncio.to_thread(_record, lake, run, row)
             drawn = draw(decision, Path(model["path"]).name, lake.home / PICTURES)
             decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], str(drawn), alias))
@@ -95,6 +104,14 @@ def stackable(preset: Preset) -> list[Alias]:
     """The aliases that make up the preset's stack, each with a model of its own, the generator first."""
     everything = {alias: preset.spec(alias) for alias in preset.registry.aliases}
     return list(stack_of(preset.model_copy(update={"models": everything | preset.models})).models)
+
+
+def _draw_history(lake: Lake) -> None:
+    """The picture of all decisions so far."""
+    path = lake.home / PICTURES / history.FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with effects.PICTURE_WRITE:
+        path.write_text(history.history(model_registry.decisions(lake, ALIAS)), encoding="utf-8")
 
 
 def _candidates(preset: Preset, lake: Lake, base: str) -> Iterator[tuple[Alias, Row]]:
@@ -135,11 +152,14 @@ async def _judged(
         def executor() -> Executor:
             return Executor(lake, run, progress, runner, reject_limit=1.0)
 
+        if judge := config.deciding_judge:
+            await check_judge(preset, judge, executor())
         sides = (incumbent.alone, candidate.alone) if by_itself else stacks
         old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in sides]
         asked, kept = confirm.split(old.prompts, policy.reserve)
         found = await _compared(preset, executor(), asked, old, new)
         decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
+        decision = held_back(preset, lake, decision, list(found.after))
         if decision.promoted and policy.reserve:
             fresh = confirm.unseen(kept, known, policy.confirm)
             if not fresh:
@@ -152,6 +172,9 @@ async def _judged(
             old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in stacks]
             found = await _compared(preset, executor(), asked, old, new)
             decision = _in_stack(decision, decide(policy, found.before, found.after, number))
+    kin = await asyncio.to_thread(judges_kin, preset, lake, candidate.base.identity())
+    if judge and kin:
+        decision = replace(decision, reasons=(*decision.reasons, KIN))
     return decision, [confirm.mark(row) for row in asked]
 
 
@@ -167,21 +190,25 @@ class _Compared:
 async def _compared(
     preset: Preset, executor: Executor, prompts: Sequence[Row], old: Answered, new: Answered
 ) -> _Compared:
-    """The figures of these prompts: an oracle's, or what a judge says."""
+    """The figures of these prompts: an oracle's, or what a judge says, and people beside them."""
     assert preset.evaluate is not None
-    ids = {row["prompt_id"] for row in prompts}
-    before, after = ([row for row in side.answers if row["prompt_id"] in ids] for side in (old, new))
-    if preset.evaluate.oracle:
-        score, _ = oracle(preset.evaluate.oracle)
-        scored = [per_prompt(preset.gate, prompts, side, score) for side in (before, after)]
-        return _Compared(scored[0], scored[1])
-    assert preset.evaluate.judge is not None
+    ids, policy = {row["prompt_id"] for row in prompts}, preset.gate
+    if not preset.evaluate.oracle:  # the other axes are an oracle's
+        policy = policy.model_copy(update={"axes": policy.of_suites})
+    scored = [
+        by_axis(policy, {id: figures for id, figures in side.scored().items() if id in ids}) for side in (old, new)
+    ]
+    before, after = ([row for row in side.compared if row["prompt_id"] in ids] for side in (old, new))
+    if preset.evaluate.oracle or preset.evaluate.judge is None:
+        return _Compared(*with_people(preset, executor.lake, (scored[0], scored[1]), before, after))
+    prompts = [row for suite in old.suites if suite.kind == "judge" for row in suite.prompts if row["prompt_id"] in ids]
     asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, after, before)
     unheard, won, lost = walkovers(prompts, after, before), {}, 0
     for axis, said in verdicts_by.items():
         missing = lost_verdicts(asked, said)
         won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
-    return _Compared(*by_judge(won), lost=lost)
+    by_verdicts = with_people(preset, executor.lake, by_judge(won), before, after)
+    return _Compared({**by_verdicts[0], **scored[0]}, {**by_verdicts[1], **scored[1]}, lost)
 
 
 def _in_stack(decision: Decision, stacked: Decision) -> Decision:
@@ -269,3 +296,4 @@ def _record(lake: Lake, run: Run, row: dict[str, Any]) -> None:
     run.start()
     what = f"{row['state']} {Path(row['model_path']).name if row['model_path'] else 'to the preset’s own model'}"
     lake.ledger.write("decisions", [row], run_id=run.id, message=f"{row['alias']}: {what}")
+    _draw_history(lake)

@@ -5,14 +5,14 @@
 WITH pairs AS (
     SELECT
         v.prompt AS question, final_text AS better, first_text AS worse, NULL AS given,
-        id, response_id, instruction_id, topic, attempt_id, run_id, created_at, snapshot_id
+        id, id AS chosen_id, response_id AS rejected_id, response_id, instruction_id, topic, attempt_id, run_id, created_at, snapshot_id
     FROM revised v
     ANTI JOIN (SELECT b_id FROM compared WHERE p_a > 0.5) judged ON judged.b_id = v.id
     WHERE md5_number_lower(v.prompt) % 2 = 1
     UNION ALL BY NAME
     SELECT
         i.text AS question, a.text AS better, b.text AS worse, [better, worse] AS given,
-        c.id, c.a_id AS response_id, c.instruction_id, i.topic, c.attempt_id, c.run_id, c.created_at, c.snapshot_id
+        c.id, c.a_id AS chosen_id, c.b_id AS rejected_id, c.a_id AS response_id, c.instruction_id, i.topic, c.attempt_id, c.run_id, c.created_at, c.snapshot_id
     FROM comparisons c
     JOIN instructions i ON i.id = c.instruction_id
     JOIN responses a ON a.id = c.a_id
@@ -23,6 +23,6 @@ SELECT
     [{'role': 'user', 'content': question}] AS prompt,
     [{'role': 'assistant', 'content': better}] AS chosen,
     [{'role': 'assistant', 'content': worse}] AS rejected,
-    id, response_id, instruction_id, topic, attempt_id, run_id, created_at, snapshot_id
+    id, chosen_id, rejected_id, response_id, instruction_id, topic, attempt_id, run_id, created_at, snapshot_id
 FROM pairs
 QUALIFY row_number() OVER (PARTITION BY question, given ORDER BY snapshot_id DESC, created_at DESC, id) = 1

@@ -147,7 +147,7 @@ def test_the_pages_client_asks_as_the_stack_does(
     preset = bound(aligner=("x",))
     monkeypatch.chdir(tmp_path)
     Path("stack.json").write_text(json.dumps(served(preset)))
-    page = (Path(__file__).parents[2] / "docs/methods/aligner.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/methods/aligner.md").read_text(encoding="utf-8")
     (client,) = re.findall(r"<!-- stack -->\n```python\n(.*?)```", page, re.DOTALL)
     made: dict[str, Any] = {}
     exec(client, made)

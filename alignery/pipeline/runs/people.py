@@ -1,0 +1,67 @@
+"""What people's marks do to a promotion: see `tasks.review.weigh`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+
+from alignery.config.preset import Preset
+from alignery.hashing import digest
+from alignery.pipeline.marks.agreement import by_judge, of_pairs, on_pair
+from tasks.evaluate.gate import Decision
+from tasks.review.weigh import distrust, mean_worth, weighed
+from tasks.step import Row
+from warehouse import Lake
+from warehouse.marks import agreement as read
+
+Figures = Mapping[str, Row]
+
+
+def verdicts(lake: Lake) -> list[Row]:
+    """People's verdicts on pairs of models' answers."""
+    return [row for row in read.verdicts(lake) if row["other_id"] and row["target_table"] == "eval_answers"]
+
+
+def state(preset: Preset, lake: Lake) -> str | None:
+    """What a decision knows of people; where it changes, the decision is made anew. None where the gate asks nobody."""
+    return digest(verdicts(lake)) if preset.gate.marks else None
+
+
+def with_people(
+    preset: Preset, lake: Lake, figures: tuple[Figures, Figures], old: Sequence[Row], new: Sequence[Row]
+) -> tuple[Figures, Figures]:
+    """Both models' figures with people's verdicts on their answers in them.
+
+    Args:
+        figures: the incumbent's and the candidate's.
+        old, new: their answers: id, prompt_id.
+    """
+    if not preset.gate.marks:
+        return figures
+    people, answers = of_pairs(verdicts(lake)), {row["prompt_id"]: row["id"] for row in old}
+    pairs = [(row["prompt_id"], row["id"], answers[row["prompt_id"]]) for row in new if row["prompt_id"] in answers]
+    worth = {
+        axis: {prompt: mean_worth(said) for prompt, a, b in pairs if (said := on_pair(people, a, b, axis))}
+        for axis in figures[1]
+    }
+    return weighed(*figures, worth, preset.gate.marks.weight)
+
+
+def held_back(preset: Preset, lake: Lake, decision: Decision, axes: Collection[str]) -> Decision:
+    """The decision, kept where the judge is not shown to agree with people as the gate's floor asks."""
+    floor = preset.gate.marks.floor if preset.gate.marks else None
+    if floor is None:
+        return decision
+    judge, said = preset.spec("judge").identity(), verdicts(lake)
+    found = {
+        row["dimension"]: row
+        for row in by_judge(read.judged(lake), said)
+        if (row["source"], row["judge"]) == ("verdict", judge)
+    }
+    why = [reason for axis in axes if (reason := distrust(axis, floor, found.get(axis)))]
+    if not why:
+        return decision
+    whole, *others = decision.reasons
+    first = f"not promoted: {why[0]}" if decision.promoted else whole
+    more = why[1:] if decision.promoted else why
+    return replace(decision, promoted=False, reasons=(first, *others, *more))

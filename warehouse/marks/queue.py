@@ -1,0 +1,134 @@
+"""What a person should look at next: pairs of answers, or rows of a trainer's view, in the order that was asked for."""
+
+from __future__ import annotations
+
+from alignery.declarations import Shape
+from warehouse.errors import LakeUsageError
+from warehouse.lake import Lake
+from warehouse.marks.things import describe
+from warehouse.query.records import is_in
+from warehouse.query.time_travel import fetch_rows
+from warehouse.schema.tables import Row, quoted
+
+PAIRS, ANSWERS = "pairs", "answers"
+ORDERS = ("uncertainty", "disagreement", "principle", "random")
+# What judges said of a pair, all of them together.
+_JUDGED = """
+    SELECT
+        a_id, b_id, any_value(instruction_id) AS instruction_id, min(dimension) AS dimension, avg(p) AS p,
+        max(greatest(p_a_first, p_b_first)) - min(least(p_a_first, p_b_first)) AS spread
+    FROM judged_pairs WHERE source = '{source}' AND {wanted} GROUP BY a_id, b_id"""
+# An answer and its revision are a pair too, that no judge was asked of.
+_REVISED = """
+    SELECT r.response_id AS a_id, r.id AS b_id, r.instruction_id, v.principle_id AS dimension, NULL AS p, NULL AS spread
+    FROM revised r JOIN revisions v ON v.id = r.id WHERE {wanted}"""
+_CHOSEN = {
+    "uncertainty": ("p IS NOT NULL", "abs(p - 0.5)"),
+    "disagreement": ("spread > 0", "spread DESC"),
+    "principle": ("dimension IS NOT NULL", "row_number() OVER (PARTITION BY dimension ORDER BY {draw}), dimension"),
+    "random": ("true", "{draw}"),
+}
+_LACKING = {
+    "uncertainty": "no judge gave them a probability; order them at random, or run `line: {compare: {}}`",
+    "disagreement": "no two orders or judges of them differ; order them by uncertainty or at random",
+    "principle": "none of them was made or judged under a principle; order them at random",
+    "random": "the lake has none",
+}
+
+
+def kinds(lake: Lake) -> list[str]:
+    """What a queue may be made of: pairs, answers of models, rows of a trainer's view."""
+    return [PAIRS, ANSWERS, *(name for name, shape in lake.schema.shapes.items() if not shape.select)]
+
+
+def queue(
+    lake: Lake,
+    kind: str,
+    order: str,
+    count: int,
+    *,
+    by: str | None = None,
+    dimension: str | None = None,
+    seed: int = 0,
+) -> list[Row]:
+    """So many things to mark, the first one first.
+
+    Args:
+        kind: 'pairs' (two answers to an instruction, compared or revised), 'answers' (two models' held-out answers that
+            a judge compared), or a trainer's view, as 'sft'.
+        order: 'uncertainty' (the judges' mean probability nearest to 0.5), 'disagreement' (orders or judges that differ
+            most), 'principle' (of each principle or dimension in turn) or 'random'.
+        by: leaves out what this person gave a verdict on.
+        dimension: only of this principle, or this dimension of a judge.
+        seed: of the draw, and of the order among equals.
+
+    Returns:
+        Rows: target_id and other_id (of a row null), record_table, instruction_id, dimension, p (0 to 1 that the first
+        is better; null where no judge said), spread (0 to 1 between orders and judges), prompt, first, second (the
+        texts; of a row what it stands beside: the rejected answer, or the one that was corrected; null where nothing).
+
+    Raises:
+        LakeUsageError: no such kind or order, or nothing that can be ordered so.
+    """
+    if kind not in kinds(lake) or order not in ORDERS:
+        known = ", ".join(kinds(lake)) if kind not in kinds(lake) else ", ".join(ORDERS)
+        got = kind if kind not in kinds(lake) else order
+        raise LakeUsageError(f"queue: got {got[:60]!r}, expected one of {known}; name one of those")
+    wanted = f"dimension = {quoted(dimension)}" if dimension else "true"
+    source = _source(lake, kind, wanted)
+    only, sorting = _CHOSEN[order]
+    draw = f"md5(concat(a_id, b_id, {quoted(str(int(seed)))}))"
+    done = "SELECT target_id, other_id FROM current_marks WHERE verdict IS NOT NULL AND marked_by = " + quoted(by or "")
+    with lake.cursor(views=True) as cursor:
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE offered AS SELECT * FROM ({source}) WHERE {only}")
+        found = fetch_rows(
+            cursor,
+            f"SELECT o.* FROM offered o ANTI JOIN ({done}) d ON d.target_id = least(a_id, coalesce(b_id, a_id))"
+            " AND d.other_id IS NOT DISTINCT FROM CASE WHEN b_id IS NOT NULL THEN greatest(a_id, b_id) END"
+            f" ORDER BY {sorting.format(draw=draw)}, {draw} LIMIT {max(0, int(count))}",
+        )
+        (offered,) = fetch_rows(cursor, "SELECT count(*) AS n FROM offered")
+    if not offered["n"]:
+        of = f" of {dimension}" if dimension else ""
+        raise LakeUsageError(f"there are no {kind}{of} to queue by {order}: {_LACKING[order]}")
+    return _with_texts(lake, kind, found)
+
+
+def _source(lake: Lake, kind: str, wanted: str) -> str:
+    if kind == ANSWERS:
+        return _JUDGED.format(source="verdict", wanted=wanted)
+    if kind == PAIRS:
+        judged = _JUDGED.format(source="comparison", wanted=wanted)
+        revised = _REVISED.format(wanted=wanted.replace("dimension", "v.principle_id"))
+        return f"FROM ({judged}) UNION ALL BY NAME (FROM ({revised}) ANTI JOIN ({judged}) USING (a_id, b_id))"
+    rows = f"SELECT id, instruction_id FROM {lake.schema.shape(kind).view}"
+    return (
+        "SELECT s.id AS a_id, NULL::VARCHAR AS b_id, s.instruction_id, v.principle_id AS dimension, NULL::DOUBLE AS p,"
+        f" NULL::DOUBLE AS spread FROM ({rows}) s LEFT JOIN revisions v ON v.id = s.id"
+        f" WHERE {wanted.replace('dimension', 'v.principle_id')}"
+    )
+
+
+def _with_texts(lake: Lake, kind: str, found: list[Row]) -> list[Row]:
+    said = describe(lake, [(row["a_id"], row["b_id"]) for row in found])
+    if kind not in (PAIRS, ANSWERS):
+        shape = lake.schema.shape(kind)
+        rows = lake.rows(
+            f"SELECT id, {shape.prompt} AS prompt, {shape.answer} AS first, {_beside(shape)} AS second"
+            f" FROM {shape.view} WHERE {is_in('id', [row['a_id'] for row in found])}"
+        )
+        said = {key: said[key] | row for row in rows if (key := (row.pop("id"), None)) in said}
+    return [
+        {"target_id": row["a_id"], "other_id": row["b_id"]}
+        | {name: row[name] for name in ("dimension", "p", "spread")}
+        | said[row["a_id"], row["b_id"]]
+        for row in found
+        if (row["a_id"], row["b_id"]) in said
+    ]
+
+
+def _beside(shape: Shape) -> str:
+    """The SQL of the text that a row's answer stands beside."""
+    if "rejected" in shape.columns:
+        return "rejected[1].content"
+    return "answer" if shape.answer == "correction" else "NULL"

@@ -1,0 +1,67 @@
+"""What is marked: the rows behind ids, and their texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from warehouse.errors import LakeUsageError
+from warehouse.lake import Lake
+from warehouse.query.records import is_in, starting_with
+from warehouse.query.time_travel import fetch_rows
+from warehouse.query.trace import SHORTEST
+from warehouse.schema.tables import Row
+
+Pair = tuple[str, str | None]  # a row, or two
+
+
+def find(lake: Lake, ids: Iterable[str]) -> dict[str, Row]:
+    """The records and attempts of these ids: record_table, instruction_id (null where it belongs to none), text.
+
+    An id that nothing has is left out.
+    """
+    wanted = is_in("id", set(ids))
+    selects = " UNION ALL ".join(_select(lake, table, wanted) for table in (*lake.schema.records, "attempts"))
+    with lake.cursor() as cursor:
+        return {row.pop("id"): row for row in fetch_rows(cursor, selects)}
+
+
+def describe(lake: Lake, pairs: Sequence[Pair]) -> dict[Pair, Row]:
+    """Rows or pairs as a person is shown them: record_table, instruction_id, prompt (null where there is none), first
+    and second (their texts; null where there is none). What the lake does not have is left out."""
+    things = find(lake, {id for pair in pairs for id in pair if id})
+    about = {row["instruction_id"] for row in things.values() if row["instruction_id"]}
+    answers = [id for id, row in things.items() if row["record_table"] == "eval_answers"]
+    prompts = lake.rows(
+        f"SELECT id, text AS prompt FROM instructions WHERE {is_in('id', about)}"
+        f" UNION ALL SELECT id, prompt FROM eval_answers WHERE {is_in('id', answers)}"
+    )
+    asked = {row["id"]: row["prompt"] for row in prompts}
+    return {
+        (one, other): {
+            "record_table": things[one]["record_table"],
+            "instruction_id": things[one]["instruction_id"],
+            "prompt": asked.get(things[one]["instruction_id"] or one),
+            "first": things[one]["text"],
+            "second": things[other]["text"] if other else None,
+        }
+        for one, other in pairs
+        if one in things and (other is None or other in things)
+    }
+
+
+def whole_id(lake: Lake, prefix: str) -> str:
+    """The id that begins so. Raises LakeUsageError where none does, or several."""
+    with lake.cursor() as cursor:
+        found = starting_with(cursor, lake.schema, prefix, exactly=len(prefix) < SHORTEST)
+    exact = [row["id"] for row in found if row["id"] == prefix] or sorted({row["id"] for row in found})
+    if len(exact) == 1:
+        return str(exact[0])
+    said = f"begins several ids: {', '.join(exact)}; give more of it" if exact else "begins no id; see `alignery show`"
+    raise LakeUsageError(f"{prefix[:60]!r} {said} ({SHORTEST} characters at least)")
+
+
+def _select(lake: Lake, table: str, wanted: str) -> str:
+    names = lake.schema.table(table).names
+    about = "instruction_id" if "instruction_id" in names else "id" if table == "instructions" else "NULL::VARCHAR"
+    columns = f"id, {about} AS instruction_id, {lake.schema.text_column(table) or 'NULL::VARCHAR'} AS text"
+    return f"SELECT '{table}' AS record_table, {columns} FROM {table} WHERE {wanted}"
