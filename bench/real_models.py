@@ -83,7 +83,7 @@ class Recorder:
 
 async def measured(made: dict[str, Any], home: Path) -> tuple[alignery.Summary, str]:
     """A refresh on a warm engine, and its tokens a second beside those of the same requests without it."""
-    async with open_engine(parse_spec(made["models"]["generator"])) as engine:
+    async with open_engine(parse_spec(made["models"]["generator"]), home / "logs") as engine:
         await engine.generate("Once upon a time", Sampling(max_tokens=64))
         recorder = Recorder(engine)
 

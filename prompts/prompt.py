@@ -98,9 +98,9 @@ class Prompt:
         return text if role == "assistant" else ""
 
     @property
-    def base_text(self) -> str:
-        """What a model without a chat template is shown before what it is asked, where the file has it; else empty."""
-        return self.base.source if self.base else ""
+    def own_words(self) -> list[str]:
+        """What is said in every request: the turns without variables, and the text for models without a template."""
+        return [*self.fixed, *([self.base.source] if self.base else [])]
 
     @cached_property
     def fixed(self) -> list[str]:

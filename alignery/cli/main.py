@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.models import CommandInfo
 
 from alignery.cli import entry
 from alignery.cli.options import (
@@ -215,18 +216,34 @@ from alignery.cli import export, fetch, inspect, maintain, marks, methods, serve
 GROUPS = {
     "Start": ("demo", "init", "check", "schema", "fetch", "methods"),
     "Run": ("plan", "refresh", "publish", "retrain", "evaluate", "promote", "rollback", "serve", "bootstrap", "server"),
-    "Look": ("view", "status", "rejects", "trace", "show", "tables", "sql", "models", "ranking", "snapshots", "diff"),
+    "Look": (
+        "view",
+        "status",
+        "rejects",
+        "trace",
+        "show",
+        "tables",
+        "sql",
+        "models",
+        "stack",
+        "ranking",
+        "snapshots",
+        "diff",
+    ),
     "Keep": ("export", "tag", "maintain", "doctor"),
 }
 
 
 def _group_commands() -> None:
     """The help lists the verbs under what a user is about to do."""
-    known = {command.name or getattr(command.callback, "__name__", ""): command for command in app.registered_commands}
-    for group, verbs in GROUPS.items():
-        for verb in verbs:
-            known[verb].rich_help_panel = group
-    app.registered_commands = [known[verb] for verbs in GROUPS.values() for verb in verbs]
+    verbs = [(verb, group) for group, some in GROUPS.items() for verb in some]
+    places = {verb: (place, group) for place, (verb, group) in enumerate(verbs)}
+
+    def place(command: CommandInfo) -> int:
+        number, command.rich_help_panel = places[command.name or getattr(command.callback, "__name__", "")]
+        return number
+
+    app.registered_commands.sort(key=place)
 
 
 _group_commands()

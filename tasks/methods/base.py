@@ -85,8 +85,8 @@ class AnswerConfig(MethodConfig):
 
 
 def check_own(text: str, question: str, prompt: Prompt) -> None:
-    """Raises ParseError where an answer repeats the examples that base models are shown; another try may not."""
-    if runs(text) & runs(prompt.base_text) - runs(question):
+    """Raises ParseError where an answer repeats the prompt's own instructions or examples; another try may not."""
+    if runs(text) & set().union(*map(runs, prompt.own_words)) - runs(question):
         raise ParseError(LEAK)
 
 

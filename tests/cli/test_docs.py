@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +68,16 @@ def test_every_command_is_one_that_there_is(page: Path) -> None:
             continue
         assert verb in VERBS, arguments
         VERBS[verb].make_context(verb, list(rest))
+
+
+def test_the_site_builds_strictly_and_has_every_page(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(build, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    named = set(re.findall(r"([\w/-]+\.md)", (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:")[2]))
+    assert named == {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")}
+    html = (tmp_path / "site/index.html").read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href)="https?://(?!localhost)[^"]*\.(?:js|css|woff2?)"', html), "nothing is fetched"
 
 
 def test_the_pages_have_commands_and_a_wrong_one_is_seen(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import jsonschema
 import pytest
 import yaml
 
@@ -71,7 +72,6 @@ def test_what_prefect_deploys_is_there(tmp_path: Path) -> None:
 
 
 def test_the_schema_knows_every_key_and_the_shipped_presets_keep_to_it() -> None:
-    jsonschema = pytest.importorskip("jsonschema")
     check = jsonschema.Draft202012Validator(preset_schema())
     for path in sorted([*SHIPPED.glob("*.yaml"), *(SHIPPED / "init").glob("[!p]*.yaml")]):
         data = yaml.safe_load(path.read_text().replace("@NAME@", "a"))

@@ -79,9 +79,11 @@ def test_no_reply_breaks_the_reading_and_none_is_invented() -> None:
     assert all(records[0]["text"] in reply for reply, records in found.items())  # type: ignore[index]
 
 
-def test_an_answer_in_the_words_of_a_base_models_examples_is_asked_for_again(ask: Callable, instruction: Row) -> None:
+@pytest.mark.parametrize("words", ["Bread goes stale", "Answer in detail"])
+def test_an_answer_in_the_prompts_own_words_is_asked_for_again(ask: Callable, instruction: Row, words: str) -> None:
     step = answer(Library(), Config())
-    shown = next(line for line in step.prompt.base_text.splitlines() if line.startswith("Bread goes stale"))
+    own = "\n".join(step.prompt.own_words)
+    shown = next(line.strip() for line in own.splitlines() if line.strip().startswith(words))
     outcome = ask(step, [instruction], ScriptedEngine([f"Well: {shown}", LONG]))
     assert [(a["state"], a["reason"]) for a in outcome.attempts] == [("unparsed", LEAK), ("accepted", None)]
     asked = instruction | {"instruction": f"Is this right? {shown}"}
