@@ -7,7 +7,7 @@ import shlex
 
 # Those that take --home or --preset.
 _VERBS = "bootstrap check diff doctor evaluate export maintain methods models plan promote publish ranking refresh"
-_VERBS += " rejects retrain rollback serve show snapshots sql status tables tag trace view"
+_VERBS += " rejects retrain rollback serve show snapshots sql stack status tables tag trace view"
 VERBS = [
     *_VERBS.split(),
     *(f"marks {verb}" for verb in ("add", "agreement", "export", "import", "queue", "review")),

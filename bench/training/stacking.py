@@ -34,7 +34,8 @@ def main() -> None:
     parser.add_argument("--per-round", type=int, default=200, help="instructions of a round")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
-    parser.add_argument("--home", type=Path, help="an empty folder, to keep the lakes and the models")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="which of the two")
+    parser.add_argument("--home", type=Path, help="a folder that keeps the lakes and the models: go on from there")
     given = parser.parse_args()
     began = time.monotonic()
     found: dict[str, list[Scored]] = {"base": [scored(answers(load("nano-stack")))]}
@@ -43,9 +44,9 @@ def main() -> None:
         nullcontext(given.home) if given.home else tempfile.TemporaryDirectory() as home,
         ProcessPoolExecutor(given.workers, mp_context=spawn) as pool,
     ):
-        arms = ((stacked, "stack"), (bootstrapped, "plain"))
-        homes = [(arm, Path(home) / f"{name}-{seed}", seed) for seed in range(given.seeds) for arm, name in arms]
-        for job in [pool.submit(arm, place, given.per_round, seed) for arm, place, seed in homes]:
+        due = [(arm, seed) for seed in range(given.seeds) for arm in given.arms]
+        jobs = [pool.submit(ARMS[arm], Path(home) / f"{arm}-{seed}", given.per_round, seed) for arm, seed in due]
+        for job in jobs:
             for label, figures in job.result().items():
                 found.setdefault(label, []).append(figures)
     print(table(dict(sorted(found.items()))))
@@ -81,6 +82,8 @@ def stacked(home: Path, per_round: int, seed: int) -> dict[str, Scored]:
     print(f"seed {seed}: promoted {rounds}; {done.why}", flush=True)
     return found
 
+
+ARMS = {"stack": stacked, "plain": bootstrapped}
 
 if __name__ == "__main__":
     main()
