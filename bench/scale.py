@@ -175,7 +175,7 @@ def refreshes(sizes: Sequence[int], folder: Path) -> None:
 
 
 def gate(size: int) -> None:
-    """Milliseconds a candidate, the best of three: all pairs by RapidFuzz on all cores, a pool in one process and in two."""
+    """Milliseconds a candidate, best of three: all pairs by RapidFuzz, and a pool in one process and in two."""
     source = Texts(WORDS, 6)
     asked, texts = source.take(256), source.take(size)
     begun = time.perf_counter()

@@ -82,7 +82,7 @@ class DividedPool:
             other.close()
             self._pipes.append(mine)
         # A process ends with its pipe.
-        self.close = weakref.finalize(self, lambda pipes: [pipe.close() for pipe in pipes], self._pipes)
+        self.close = weakref.finalize(self, _closed, self._pipes)
 
     def __len__(self) -> int:
         return self._size
@@ -122,6 +122,11 @@ class DividedPool:
 
 def _together(one: Nearest, other: Nearest) -> Nearest:
     return replace(one.nearer(other), mean=one.merged(other).mean, size=one.size + other.size)
+
+
+def _closed(pipes: Sequence[Connection]) -> None:
+    for pipe in pipes:
+        pipe.close()
 
 
 def _serve(pipe: Connection) -> None:

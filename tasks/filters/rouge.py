@@ -78,9 +78,10 @@ class Nearest:
         """What both say together; of equals the first counts."""
         best = other if other.similarity > self.similarity else self
         size = self.size + other.size
-        known = self.mean is not None and other.mean is not None
-        mean = (self.mean * self.size + other.mean * other.size) / size if known and size else self.mean
-        return replace(best, mean=mean if known else None, size=size)
+        mean = None
+        if self.mean is not None and other.mean is not None:
+            mean = (self.mean * self.size + other.mean * other.size) / size if size else 0.0
+        return replace(best, mean=mean, size=size)
 
     def nearer(self, other: Nearest) -> Nearest:
         """That of two texts of one pool which is nearer; of equals the one that stands first there."""
@@ -140,8 +141,15 @@ class RougePool:
             for place, (one, best) in enumerate(zip(sought, found, strict=True)):
                 near = pool.near(one, max(above, best.similarity))
                 found[place] = best.nearer(replace(near, place=number * _CHUNK + near.place))
-        whole = {"size": len(self)} | ({"mean": None} if self._chunks else {})
-        return [replace(near, text=self._text(near.place) if near.similarity else None, **whole) for near in found]
+        return [
+            replace(
+                near,
+                text=self._text(near.place) if near.similarity else None,
+                mean=None if self._chunks else near.mean,
+                size=len(self),
+            )
+            for near in found
+        ]
 
     def _among_newest(self, codes: Sequence[str]) -> list[Nearest]:
         """The best of the newest texts, which are all compared with."""
