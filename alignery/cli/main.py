@@ -243,7 +243,7 @@ def _group_commands() -> None:
     places = {verb: (place, group) for place, (verb, group) in enumerate(verbs)}
 
     def place(command: CommandInfo) -> int:
-        number, command.rich_help_panel = places[command.name or getattr(command.callback, "__name__", "")]
+        number, command.rich_help_panel = places[str(command.name or getattr(command.callback, "__name__", ""))]
         return number
 
     app.registered_commands.sort(key=place)
