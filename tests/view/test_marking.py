@@ -49,6 +49,12 @@ def test_a_mark_is_kept_and_shown_on_its_row(marking: TestClient) -> None:
     assert 'method="post"' not in marking.get("/row/revisions/v-i0?at=v1").text
 
 
+def test_an_edit_that_changes_nothing_is_none(marking: TestClient) -> None:
+    marking.post("/marks", data={"target_id": "b-i3", "by": "ada", "verdict": "right", "text": "answer b-i3"})
+    (row,) = [row for row in made(marking) if row["target_id"] == "b-i3"]
+    assert (row["verdict"], row["text"]) == ("right", None)
+
+
 def test_a_foreign_page_makes_no_mark(marking: TestClient) -> None:
     before = len(made(marking))
     for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": ""}):
