@@ -23,7 +23,7 @@ from alignery.pipeline.model_resolution import ALIAS
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.evaluation import Answered, answer_prompts, judge_answers, oracle
-from alignery.pipeline.runs.people import held_back, state, with_people
+from alignery.pipeline.runs.people import explained, state, with_people
 from alignery.pipeline.runs.training import base_spec
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.evaluate import confirm, held_out
@@ -125,7 +125,7 @@ async def _judged(
         asked, kept = confirm.split(old.prompts, policy.reserve)
         found = await _compared(preset, executor, asked, old, new)
         decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
-        decision = held_back(preset, lake, decision, list(found.after))
+        decision = explained(preset, lake, decision, list(found.after), found.marked)
         if decision.promoted and policy.reserve:
             fresh = confirm.unseen(kept, known, policy.confirm)
             if not fresh:
@@ -139,10 +139,12 @@ async def _judged(
 
 @dataclass(frozen=True)
 class _Compared:
-    """Both models' figures, as `per_prompt` gives them, and how many verdicts of a judge were lost."""
+    """Both models' figures, as `per_prompt` gives them, on how many prompts people had a say, and how many of a judge's
+    verdicts were lost."""
 
     before: Mapping[str, Row]
     after: Mapping[str, Row]
+    marked: int
     lost: int = 0
 
 
