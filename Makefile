@@ -12,7 +12,7 @@ else
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: demo test test-flow test-engine lint setup postgres locks clean
+.PHONY: demo test test-flow test-engine lint docs setup postgres chromium locks clean
 
 demo: BEGUN := $(shell date +%s)
 demo: setup  ## refresh → publish → retrain → evaluate on the embedded model
@@ -26,7 +26,7 @@ test: setup postgres  ## the default tests: minutes
 	$(BIN)/pytest -n auto --maxprocesses 4
 
 # Without xdist's own order, by the number of a file's tests, with which the longest test is the last to begin.
-test-flow: setup postgres  ## Prefect, kills and real training (minutes)
+test-flow: setup postgres chromium  ## Prefect, kills and real training (minutes)
 	$(BIN)/pytest -m flow -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-engine: .venv-vllm/.ready  ## the real vLLM on this CPU, in its own environment
@@ -37,12 +37,20 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: setup  ## the documentation as a site, in .site
+	$(BIN)/mkdocs build --strict
+
 setup: .venv/.ready
 
 postgres:  ## the server that some tests start: Debian's package, where there is none
 	@ls "$$(command -v initdb || echo none)" /usr/lib/postgresql/*/bin/initdb 2>/dev/null | grep -q initdb || \
 	  { command -v apt-get >/dev/null && $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq postgresql; } || \
 	  { echo "the tests start a Postgres server of their own: install your system's package of it"; exit 2; }
+
+chromium:  ## the browser that some tests drive: Debian's package, where there is none
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+	  { command -v apt-get >/dev/null && $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq chromium; } || \
+	  { echo "the tests of the pages drive Chromium: install your system's package of it"; exit 2; }
 
 .venv/.ready: locks/cpu.lock pyproject.toml
 .venv-vllm/.ready: locks/cpu-vllm.lock pyproject.toml

@@ -8,25 +8,26 @@ from __future__ import annotations
 
 import base64
 import fcntl
-import hmac
 import os
 import signal
 import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from alignery.access import Addresses, Scope, given, same
 from tasks.process import exit_with_parent
 
 _URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 _DOCUMENTATION = ("/docs", "/redoc", "/openapi.json")  # FastAPI's own, beside the API
 
-Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -34,20 +35,19 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 class AccessCheck:
     """In front of Prefect's app: only who knows the token is let in, and nobody whom a foreign web page sends.
 
-    A browser names the page that sends a request (Origin), and the name by which it found this server (Host): neither
-    may be another's. Prefect checks the token as well, but leaves out some routes; for a websocket it is the only one
+    Prefect checks the token as well, but leaves out some routes; for a websocket it is the only one
     who can, for there the token comes in the first message.
     """
 
     def __init__(self, app: Any, port: int, auth: str, ui: bool) -> None:
-        self._app, self._ui = app, ui
-        self._hosts = {f"{name}:{port}".encode() for name in ("127.0.0.1", "localhost", "[::1]")}
-        self._origins = {b"http://" + host for host in self._hosts}
+        self._app, self._ui, self._own = app, ui, Addresses(port)
         self._token = b"Basic " + base64.b64encode(auth.encode())
+        self.asked = time.monotonic()  # when somebody who was let in last asked anything
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = scope["type"] != "lifespan" and self._refused(scope)
         if not refused:
+            self.asked = time.monotonic()
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": refused[1]})
@@ -58,18 +58,12 @@ class AccessCheck:
             await send({"type": "http.response.body", "body": b'{"exception_message": "%s"}' % why.encode()})
 
     def _refused(self, scope: Scope) -> tuple[int, str] | None:
-        def given(name: bytes) -> list[bytes]:
-            return [value for key, value in scope["headers"] if key == name]
-
-        hosts = given(b"host")
-        if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
-            return 400, "Foreign host"
-        if not all(origin.lower() in self._origins for origin in given(b"origin")):
-            return 403, "Foreign origin"
+        if refused := self._own.refused(scope):
+            return refused
         if scope["type"] == "websocket" or self._is_open(scope["path"]):
             return None
-        tokens = given(b"authorization")
-        if len(tokens) != 1 or not hmac.compare_digest(tokens[0], self._token):
+        tokens = given(scope, b"authorization")
+        if len(tokens) != 1 or not same(tokens[0], self._token):
             return 401, "Unauthorized"
         return None
 
@@ -122,8 +116,13 @@ def _make(database: Path, lock: int) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end what we have started
-    exit_with_parent()
     os.umask(0o077)
+    idle = os.environ.get("ALIGNERY_SERVER_IDLE_S")  # set where it outlives who started it
+    if idle:
+        alive = open("server.alive", "w")  # noqa: SIM115  # held until this process ends, however that ends
+        fcntl.flock(alive, fcntl.LOCK_EX)
+    else:
+        exit_with_parent()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -134,17 +133,42 @@ def main() -> None:
         os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
         os.environ["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] = address
         _open_database()
-        _serve(listener, port)
+        _serve(listener, port, float(idle) if idle else None)
 
 
-def _serve(listener: socket.socket, port: int) -> None:
+def _serve(listener: socket.socket, port: int, idle_s: float | None) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
     ui = "PREFECT__SERVER_EPHEMERAL" not in os.environ
     app = AccessCheck(create_app(final=True), port, os.environ["PREFECT_SERVER_API_AUTH_STRING"], ui)
     config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=3)
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+
+    def end() -> None:
+        server.should_exit = True
+
+    if idle_s is not None:
+        threading.Thread(target=_end_when_idle, args=(app, idle_s, end), daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def _end_when_idle(app: AccessCheck, idle_s: float, end: Callable[[], None]) -> None:
+    """Call `end` once nobody has used the server for so long; the lock of its users is held until the process ends."""
+    used = time.monotonic()
+    with open("server.use", "a") as users:
+        while True:
+            time.sleep(min(1.0, idle_s / 4))
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                used = time.monotonic()
+                continue
+            if time.monotonic() - max(used, app.asked) >= idle_s:
+                Path("server.json").unlink(missing_ok=True)
+                end()
+                time.sleep(3600)  # holds the lock meanwhile: a verb that comes now waits, and starts another
+            fcntl.flock(users, fcntl.LOCK_UN)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,11 @@ import os
 import re
 import shutil
 import tempfile
+import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,26 @@ _OFF = {
     # Rows have no order of their own here, and keeping one costs memory.
     "preserve_insertion_order": "false",
 }
+
+
+class _TimeLimit:
+    """Seconds that all statements of a block have together."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds, self._until = seconds, time.monotonic() + seconds
+
+    @property
+    def is_over(self) -> bool:
+        return time.monotonic() >= self._until
+
+    def watch(self, cursor: duckdb.DuckDBPyConnection) -> threading.Timer:
+        timer = threading.Timer(max(0.0, self._until - time.monotonic()), cursor.interrupt)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+
+_time_limit: ContextVar[_TimeLimit | None] = ContextVar("_time_limit", default=None)
 
 
 def connect(
@@ -127,11 +150,21 @@ def extension(name: str) -> Path:
 
 @contextmanager
 def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Let `interrupt` end what the cursor is at; an interrupted statement raises KeyboardInterrupt."""
+    """Let `interrupt` end what the cursor is at; an interrupted statement raises KeyboardInterrupt.
+
+    Raises:
+        LakeUsageError: the time that `time_limit` gives was over.
+    """
     _at_work.add(cursor)
+    limit = _time_limit.get()
+    timer = limit and limit.watch(cursor)
     try:
         yield
     except duckdb.InterruptException as error:
+        if limit and limit.is_over:
+            raise LakeUsageError(
+                f"the query took more than {limit.seconds:g} s and was stopped; ask for less, by a filter or a LIMIT"
+            ) from error
         raise KeyboardInterrupt from error
     except RuntimeError as error:
         # DuckDB's own look at Python's signals between two parts of a statement.
@@ -139,7 +172,19 @@ def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
             raise KeyboardInterrupt from error
         raise
     finally:
+        if timer:
+            timer.cancel()
         _at_work.discard(cursor)
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """What this thread reads in the block is interrupted after so many seconds, and raises LakeUsageError."""
+    token = _time_limit.set(_TimeLimit(seconds))
+    try:
+        yield
+    finally:
+        _time_limit.reset(token)
 
 
 def interrupt() -> None:

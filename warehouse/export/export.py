@@ -33,6 +33,7 @@ from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.export.content_hash import ContentHasher, digest
 from warehouse.export.dataset_card import ExportedShape, Release, Split, manifest, render
 from warehouse.export.exported import IN_THE_WAY, holds_export, sha256
+from warehouse.export.neighbours import near_share
 from warehouse.export.reviewed import ABOUT, reviewed_rows
 from warehouse.export.selection import PROMPTS, Leaks, Selection, columns
 from warehouse.export.shard_writer import Shards
@@ -101,7 +102,7 @@ def export(
             empty += f" but {left_out} whose prompts are in evaluation sets" if left_out else ""
             first = "mark some (`alignery marks review`)" if right else "run `alignery refresh` first"
             raise LakeUsageError(f"{pinned.place}: nothing to export: {empty}; {first}")
-        facts = describe(pinned, release, written, licences, draft, held_out)
+        facts = describe(pinned, release, written, licences, draft, held_out, selection)
         created = not holds_export(folder, facts)
         if created:
             place(draft, folder)
@@ -174,9 +175,12 @@ def describe(
     licences: Mapping[str, str],
     draft: Path,
     held_out: float = HELD_OUT,
+    selection: Selection | None = None,
 ) -> dict[str, Any]:
     """Write the manifest and the card; returns what the manifest says."""
     facts = manifest(pinned, release, content_hash(written), held_out, written, licences)
+    nearest = selection.nearest if selection else None
+    facts["neighbours"] = near_share(pinned, is_held_out("text", held_out), nearest)
     with effects.EXPORT_FACTS:
         (draft / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (draft / "README.md").write_text(render(release, facts, written), encoding="utf-8")

@@ -26,7 +26,7 @@ def show(lake: Lake, name: str, limit: int = 5) -> list[Row]:
     Raises:
         LakeUsageError: there is no table or view of that name.
     """
-    _check(lake, name)
+    check_table(lake, name)
     # A summary, which has no such column, has an order of its own.
     timed = any(column["name"] == "created_at" for column in lake.columns(name))
     order = "ORDER BY created_at DESC" if timed else ""
@@ -35,11 +35,12 @@ def show(lake: Lake, name: str, limit: int = 5) -> list[Row]:
 
 def count(lake: Lake, name: str) -> int:
     """How many rows a table or view has. Raises LakeUsageError as `show` does."""
-    _check(lake, name)
+    check_table(lake, name)
     return int(lake.rows(f"SELECT count(*) AS n FROM {name}")[0]["n"])
 
 
-def _check(lake: Lake, name: str) -> None:
+def check_table(lake: Lake, name: str) -> None:
+    """Raises LakeUsageError where there is no table or view of that name."""
     known = [*lake.schema.tables, *lake.schema.views]
     if name not in known:
         raise LakeUsageError(f"the lake has no table or view {excerpt(name, 60)!r}; there are {', '.join(known)}")
@@ -121,6 +122,15 @@ def models(lake: Lake) -> list[Row]:
 def evals(lake: Lake) -> list[Row]:
     """Every figure of every model, oldest first."""
     return own(lake, lake.rows("SELECT * FROM evals ORDER BY snapshot_id, created_at"))
+
+
+def earlier_prompts(lake: Lake, suite: str, count: int) -> set[str]:
+    """The answered prompts of a suite up to its last evaluation that had fewer than `count` prompts."""
+    last = "SELECT max(created_at) FROM evals WHERE suite = ? AND metric = 'answered' AND count < ?"
+    found = lake.rows(
+        f"SELECT DISTINCT prompt FROM eval_answers WHERE suite = ? AND created_at <= ({last})", [suite, suite, count]
+    )
+    return {row["prompt"] for row in found}
 
 
 def own(lake: Lake, rows: list[Row]) -> list[Row]:

@@ -48,15 +48,15 @@ def with_people(
     return *weighed(*figures, worth, preset.gate.marks.weight), marked
 
 
-def explained(preset: Preset, lake: Lake, decision: Decision, axes: Collection[str], marked: int) -> Decision:
+def explained(preset: Preset, lake: Lake, decision: Decision, marked: int) -> Decision:
     """The decision with what people had to do with it; kept where the judge is not shown to agree with them by the
     gate's floor."""
     if not preset.gate.marks:
         return decision
     counted = f"people's verdicts on {marked} prompts count in it, with a weight of {preset.gate.marks.weight:g}"
     decision = replace(decision, reasons=(*decision.reasons, counted))
-    floor = preset.gate.marks.floor
-    return decision if floor is None else _held_back(preset, lake, decision, axes, floor)
+    floor, judge = preset.gate.marks.floor, preset.evaluate.deciding_judge if preset.evaluate else None
+    return _held_back(preset, lake, decision, judge.dimensions, floor) if floor and judge else decision
 
 
 def _held_back(preset: Preset, lake: Lake, decision: Decision, axes: Collection[str], floor: float) -> Decision:

@@ -1,0 +1,210 @@
+"""The pages as a web application: which path shows what, and what becomes of an error."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from urllib.parse import quote, unquote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from alignery.errors import AligneryError, UsageError
+from alignery.untrusted import excerpt
+from alignery.view import downloads, render
+from alignery.view.ask import Ask, Page
+from alignery.view.lakes import Lakes
+from alignery.view.pages import live, marks, models, overview, row, rows, snapshots, words
+from warehouse.browse.story import find, whole_text
+from warehouse.database.connection import time_limit
+
+READ_S = 10.0  # for all that one page asks of the lake
+DOWNLOAD_S = 120.0
+EVERY_S = 1.0  # between two looks at a running refresh
+FORM = 1 << 20  # bytes of one
+WATCHERS = 8  # that may follow one at the same time
+
+Show = Callable[..., Page]  # (ask, *parts of the path)
+# Path → what it shows; the parts in braces are handed on by name.
+PAGES: dict[str, Show] = {
+    "/": overview.overview,
+    "/report/{run_id}": overview.report,
+    "/rows": rows.tables,
+    "/rows/{name}": rows.rows,
+    "/pairs/{name}": rows.pairs,
+    "/row/{table}/{id}": row.row,
+    "/row/{table}/{id}/held": row.held_by,
+    "/words": words.words,
+    "/words/{id:path}": words.word,
+    "/models": models.models,
+    "/models/{id:path}": models.model,
+    "/snapshots": snapshots.snapshots,
+    "/marks": marks.marks,
+    "/live": live.live,
+    "/sql": rows.sql,
+}
+
+
+@dataclass
+class Site:
+    """The pages over one lake.
+
+    Args:
+        read_s: seconds that one page may ask the lake.
+    """
+
+    lakes: Lakes
+    bundled: bool = False
+    read_s: float = READ_S
+    watchers: int = field(default=0, init=False)
+
+    def ask(self, request: Request) -> Ask:
+        params = tuple(request.query_params.multi_items())
+        return Ask(self.lakes, request.url.path, params, self.bundled, unquote(request.cookies.get(marks.NAME, "")))
+
+    async def page(self, show: Show, request: Request) -> Response:
+        """A page in the format that is asked for; a mistake in what is asked is a page that says it."""
+        ask = self.ask(request)
+        try:
+            return await run_in_threadpool(self._shown, show, ask, request)
+        except UsageError as error:
+            return self._failed(ask, error, 404 if request.path_params else 400)
+        except AligneryError as error:
+            return self._failed(ask, error, 500)
+
+    def _shown(self, show: Show, ask: Ask, request: Request) -> Response:
+        kind = ask.get("format", "html")
+        if kind in downloads.KINDS and show in (rows.rows, rows.sql):
+            with time_limit(DOWNLOAD_S):
+                return self._download(ask, kind, request)
+        if kind not in ("html", "json"):
+            raise UsageError(
+                f"format: got {excerpt(kind, 20)!r}, expected html or json; rows also have csv, parquet, jsonl"
+            )
+        with time_limit(self.read_s):
+            page = show(ask, **request.path_params)
+            if kind == "json":
+                return Response(render.json_bytes(page.data), media_type="application/json")
+            return HTMLResponse(render.html(ask, page))
+
+    def _download(self, ask: Ask, kind: str, request: Request) -> Response:
+        name = request.path_params.get("name", "query")
+        query = rows.export_query(ask, name) if "name" in request.path_params else ask.get("q")
+        file = downloads.written(ask.lake, query, kind)
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}.{kind}"}
+        return StreamingResponse(downloads.blocks(file), media_type=downloads.KINDS[kind], headers=headers)
+
+    def _failed(self, ask: Ask, error: AligneryError, status: int) -> Response:
+        said = excerpt(error, 2000)
+        if ask.get("format") not in ("", "html"):
+            return Response(render.json_bytes({"error": said}), status, media_type="application/json")
+        query = ask.get("q") if ask.path == "/sql" else ""
+        page = Page("error.html", "Not shown", {"error": said, "query": query})
+        return HTMLResponse(render.html(Ask(self.lakes, ask.path, (), self.bundled), page), status)
+
+    async def go(self, request: Request) -> Response:
+        """To the row whose id begins so."""
+        ask = self.ask(request)
+
+        def found() -> Response:
+            with time_limit(self.read_s):
+                return RedirectResponse(ask.url("row", *find(ask.lake, ask.get("id").strip())), 303)
+
+        try:
+            return await run_in_threadpool(found)
+        except UsageError as error:
+            return self._failed(ask, error, 404)
+
+    async def mark(self, request: Request) -> Response:
+        """Keep what a person says in a form, and go back to where it stood."""
+        ask = self.ask(request)
+        try:
+            form = marks.form_of(await _body(request))
+            await run_in_threadpool(marks.keep, ask, form)
+        except UsageError as error:
+            return self._failed(ask, error, 400)
+        except AligneryError as error:
+            return self._failed(ask, error, 500)
+        answer = RedirectResponse("/" + form.get("back", "").lstrip("/\\"), 303)
+        answer.set_cookie(marks.NAME, quote(form.get("by", "")), max_age=365 * 86400, httponly=True, samesite="strict")
+        return answer
+
+    async def text(self, request: Request) -> Response:
+        """One text of one row, whole, as plain text."""
+        ask, part = self.ask(request), request.path_params
+
+        def found() -> str:
+            with time_limit(self.read_s):
+                return whole_text(ask.lake, part["table"], part["id"], part["column"])
+
+        try:
+            return PlainTextResponse(await run_in_threadpool(found))
+        except UsageError as error:
+            return PlainTextResponse(excerpt(error, 2000), 404)
+
+    async def events(self, request: Request) -> Response:
+        """A running refresh, as events: each holds the part of the page that shows it, where that has changed."""
+        if self.watchers >= WATCHERS:
+            return PlainTextResponse("too many look at it already; close a page of them", 503)
+        return StreamingResponse(self._events(request), media_type="text/event-stream")
+
+    async def _events(self, request: Request) -> AsyncIterator[str]:
+        self.watchers += 1
+        before = None
+        try:
+            while not await request.is_disconnected():
+                try:
+                    now = await run_in_threadpool(self._progress, self.ask(request))
+                except AligneryError as error:
+                    yield f"event: failed\ndata: {json.dumps(excerpt(error))}\n\n"
+                    return
+                if now != before:
+                    yield f"data: {json.dumps(now)}\n\n"
+                before = now
+                await asyncio.sleep(EVERY_S)
+        finally:
+            self.watchers -= 1
+
+    def _progress(self, ask: Ask) -> str:
+        with time_limit(self.read_s):
+            page = live.live(ask)
+        return render.html(ask, Page("progress.html", "", page.data, shown=page.shown))
+
+
+async def _body(request: Request) -> bytes:
+    """The form's bytes, of which there may be so many."""
+    found = b""
+    async for part in request.stream():
+        found += part
+        if len(found) > FORM:
+            raise UsageError(f"the form has more than {FORM:,} bytes; say less")
+    return found
+
+
+def application(site: Site) -> Starlette:
+    """The pages of a site, without walls: see `alignery.view.walls`."""
+    routes: list[Any] = [Route(path, partial(site.page, show), methods=["GET"]) for path, show in PAGES.items()]
+    routes[0:0] = [
+        Route("/marks", site.mark, methods=["POST"]),
+        Route("/go", site.go, methods=["GET"]),
+        Route("/text/{table}/{id}/{column}", site.text, methods=["GET"]),
+        Route("/live/events", site.events, methods=["GET"]),
+        Route("/pairs", lambda _: RedirectResponse("/pairs/preferences"), methods=["GET"]),
+        Mount("/static", StaticFiles(directory=render.FOLDER / "static")),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        site.lakes.close()
+
+    return Starlette(routes=routes, lifespan=lifespan)

@@ -1,0 +1,72 @@
+"""People's marks: on a row of a story, and one after another from a queue, pairs blind and both ways round."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from alignery.errors import UsageError
+from alignery.pipeline.marks import Mark, add, agreement, of, queue
+from alignery.view.ask import Ask, Page
+from warehouse.marks.queue import ORDERS, kinds
+
+Row = dict[str, Any]
+NAME = "alignery-view-name"  # the cookie that remembers under which name marks were made
+_FIELDS = ("target_id", "other_id", "by", "verdict", "text", "note", "dimension", "shown_left")
+
+
+def marks(ask: Ask) -> Page:
+    """The next thing of a queue for a person, and how far people and judges agree."""
+    lake, by = ask.lakes.now, ask.get("by")
+    kind, order = ask.get("kind", "pairs"), ask.get("order", "random")
+    item = None
+    if by:
+        item = next(iter(queue(lake, kind, order, 1, by=by, dimension=ask.get("dimension") or None)), None)
+    now = lake.snapshot()
+    data = {
+        "by": by,
+        "kind": kind,
+        "order": order,
+        "item": item,
+        "sides": _sides(item) if item else [],
+        "agreement": ask.lakes.once(lake, now, ("agreement",), lambda: agreement(lake)),
+    }
+    queries = ("SELECT * FROM current_marks ORDER BY created_at DESC",)
+    return Page("marks.html", "Marks", data, queries, {"kinds": kinds(lake), "orders": ORDERS})
+
+
+def said_of(ask: Ask, ids: Iterable[str]) -> Mapping[str, list[Row]]:
+    """Id → what people say of that row now."""
+    said: dict[str, list[Row]] = defaultdict(list)
+    if "current_marks" in ask.lake.schema.views:
+        for row in ask.once("marks", *ids, count=lambda: of(ask.lake, list(ids))):
+            if not row["other_id"]:
+                said[row["target_id"]].append(row)
+    return said
+
+
+def form_of(body: bytes) -> dict[str, str]:
+    """The fields of a form, as a browser sends them."""
+    try:
+        return dict(parse_qsl(body.decode(), max_num_fields=20, errors="strict"))
+    except ValueError as error:
+        raise UsageError(f"the form cannot be read: {error}; send it from its page") from error
+
+
+def keep(ask: Ask, form: Mapping[str, str]) -> None:
+    """Commit what a form says. Raises MarkError where it is no mark, LakeFailure where it could not be written."""
+    given: dict[str, Any] = {name: form[name] for name in _FIELDS if form.get(name)}
+    if "text" in given:
+        given["text"] = given["text"].replace("\r\n", "\n")  # as a browser sends every line break
+    with ask.lakes.writing() as lake:
+        add(lake, Mark(**{"target_id": "", "by": ""} | given, origin="page"))
+
+
+def _sides(item: Row) -> list[Row]:
+    """The texts of a pair from left to right, each with the verdict that prefers it; of a row its only text."""
+    if not item["other_id"]:
+        return [{"text": item["first"], "verdict": "right"}]
+    sides = [{"text": item[name], "verdict": name} for name in ("first", "second")]
+    return sides if item["left"] == "first" else sides[::-1]

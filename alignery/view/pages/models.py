@@ -1,0 +1,76 @@
+"""The models: what trained them, their curves and figures, what was decided on them; and two of them side by side."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from alignery.view.ask import Ask, Page
+from warehouse import model_registry
+from warehouse.browse import models as asked
+from warehouse.query import trained_on
+
+Row = dict[str, Any]
+_LARGEST = 32 << 20  # bytes of a history that is read
+
+
+def models(ask: Ask) -> Page:
+    """Every model that was trained or scored, with its figures; with `a` and `b` two of them and their answers."""
+    trained = ask.once("models", count=lambda: trained_on.models(ask.lake))
+    figures = ask.once("figures", count=lambda: asked.figures(ask.lake))
+    names = dict.fromkeys([row["model"] for row in figures] + [row["id"] for row in trained])
+    data: dict[str, Any] = {
+        "models": [row | {"name": Path(row["path"]).name} for row in trained],
+        "decisions": list(reversed(ask.once("decisions", count=lambda: _decisions(ask)))),
+        "figures": figures,
+        "compared": None,
+    }
+    if ask.get("a") and ask.get("b"):
+        a, b, after = ask.get("a"), ask.get("b"), ask.get("_after")
+        answers = ask.once("answers", a, b, after, count=lambda: asked.answers(ask.lake, a, b, after))
+        data["compared"] = {"a": a, "b": b} | answers
+    queries = ("SELECT * FROM models", "SELECT * FROM evals", "SELECT * FROM decisions ORDER BY created_at DESC")
+    return Page("models/models.html", "Models", data, queries, {"names": list(names), "called": _called(trained)})
+
+
+def model(ask: Ask, id: str) -> Page:
+    """One trained model."""
+    found = ask.once("model", id, count=lambda: asked.model(ask.lake, id))
+    history = _history(Path(found["path"]))
+    data = {
+        "model": found | {"name": Path(found["path"]).name},
+        "report": json.loads(found["metrics"] or "{}"),
+        "history": history,
+        "figures": [row for row in ask.once("figures", count=lambda: asked.figures(ask.lake)) if row["model"] == id],
+        "decisions": [one for one in ask.once("decisions", count=lambda: _decisions(ask)) if one["model"] == id],
+    }
+    return Page("models/model.html", data["model"]["name"], data, (found["rows"],) if found["rows"] else ())
+
+
+def _decisions(ask: Ask) -> list[Row]:
+    """Every decision, its figures read: of the gate a list with one entry an axis."""
+    rows = model_registry.decisions(ask.lake)
+    return [row | {"axes": _axes(row["figures"])} for row in rows]
+
+
+def _axes(figures: str | None) -> list[Row]:
+    said = json.loads(figures or "[]")
+    return [one for one in said if isinstance(one, dict) and "axis" in one] if isinstance(said, list) else []
+
+
+def _called(trained: list[Row]) -> dict[str, str]:
+    """Model id → a name for people: its folder, or the end of its id."""
+    return {row["id"]: Path(row["path"]).name for row in trained}
+
+
+def _history(folder: Path) -> list[Row]:
+    """Steps with their losses, as the training wrote them; empty where the folder is elsewhere."""
+    path = folder / "history.json"
+    try:
+        if path.stat().st_size > _LARGEST:
+            return []
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [{"step": one.get("step"), "loss": one["loss"]} for one in said if isinstance(one, dict) and "loss" in one]

@@ -1,0 +1,106 @@
+"""The first page: what the runs did, step by step and reason by reason; and a run's report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from alignery.errors import UsageError
+from alignery.untrusted import excerpt
+from alignery.view.ask import Ask, Page
+from warehouse import model_registry
+from warehouse.browse.counts import reasons
+from warehouse.query import status
+from warehouse.query.rejects import rejects
+
+Row = dict[str, Any]
+_COUNTS = ("rows_in", "attempts", "accepted", "rejected", "unparsed", "failed", "tokens_in", "tokens_out", "seconds")
+_ALL = "all"
+RUNS = 20
+
+
+def overview(ask: Ask) -> Page:
+    """The funnel of one run or of all, the newest runs, tags and decisions."""
+    found = ask.once("overview", count=lambda: _counted(ask))
+    run = _run(ask.get("run"), found)
+    steps = _steps(found, run)
+    data = {
+        "run": run,
+        "snapshot": ask.snapshot,
+        "steps": steps,
+        "runs": found["runs"],
+        "tags": found["tags"][:-6:-1],
+        "decisions": found["decisions"][:-6:-1],
+    }
+    where = "" if run == _ALL else f" WHERE run_id = '{run}'"
+    queries = (
+        f"SELECT * FROM funnel{where}",
+        f"SELECT step, reason, count(*) AS times FROM rejects{where} GROUP BY ALL ORDER BY times DESC",
+    )
+    return Page("overview.html", "Overview", data, queries, {"most": max((s["rows_in"] for s in steps), default=1)})
+
+
+def report(ask: Ask, run_id: str) -> Page:
+    """All there is to say of one run, on one page that needs no other file."""
+    found = ask.once("overview", count=lambda: _counted(ask))
+    run = _run(run_id, found)
+    steps = _steps(found, run)
+    data = {
+        "run": next((row for row in found["runs"] if row["id"] == run), {"id": run}),
+        "snapshot": ask.snapshot,
+        "steps": steps,
+        "usage": ask.once("usage", run, count=lambda: status.usage(ask.lake, run)),
+        "rejects": ask.once("rejects", run, count=lambda: rejects(ask.lake, run=run, samples=3) if steps else []),
+        "decisions": [row for row in found["decisions"] if row["run_id"] == run],
+    }
+    return Page("report.html", f"Run {run[:8]}", data, (f"SELECT * FROM funnel WHERE run_id = '{run}'",),
+                {"most": max((s["rows_in"] for s in steps), default=1)})  # fmt: skip
+
+
+def _counted(ask: Ask) -> dict[str, Any]:
+    return {
+        "funnel": status.funnel(ask.lake),
+        "reasons": reasons(ask.lake),
+        "runs": status.runs(ask.lake, RUNS),
+        "tags": status.tags(ask.lake),
+        "decisions": model_registry.decisions(ask.lake),
+    }
+
+
+def _run(asked: str, found: Mapping[str, Any]) -> str:
+    """The id of the run that is asked for: by default of the newest that sent something."""
+    did = [row["run_id"] for row in found["funnel"]]
+    if asked == _ALL or not (did or asked):
+        return _ALL
+    if not asked:
+        refreshes = {row["id"] for row in found["runs"] if row["flow"] == "refresh"}
+        return next((run for run in reversed(did) if run in refreshes), did[-1])
+    known = dict.fromkeys([*did, *(row["id"] for row in found["runs"])])
+    if match := next((run for run in known if run.startswith(asked)), None):
+        return match
+    raise UsageError(f"run: got {excerpt(asked, 60)!r}, expected the id of a run; see those of the overview")
+
+
+def _steps(found: Mapping[str, Any], run: str) -> list[Row]:
+    """The steps of a run, or of all runs together, each with its reasons and the table of its accepted rows."""
+    steps: dict[str, Row] = {}
+    for row in found["funnel"]:
+        if run in (_ALL, row["run_id"]):
+            step = steps.setdefault(row["step"], {"step": row["step"]} | dict.fromkeys(_COUNTS, 0))
+            for name in _COUNTS:
+                step[name] += row[name]
+    for name, step in steps.items():
+        step["table"] = "attempts" if step["attempts"] else "candidates"
+        step["reasons"] = _reasons(found["reasons"], name, run)
+    return list(steps.values())
+
+
+def _reasons(rows: Iterable[Row], step: str, run: str) -> list[Row]:
+    """Why rows of a step were not accepted, the commonest reason first."""
+    counted: dict[tuple[str, str], Row] = {}
+    for row in rows:
+        if row["step"] == step and run in (_ALL, row["run_id"]):
+            one = counted.setdefault((row["reason"], row["state"]), row | {"times": 0, "lost": 0})
+            one["times"] += row["times"]
+            one["lost"] += row["lost"]
+    return sorted(counted.values(), key=lambda row: -row["times"])

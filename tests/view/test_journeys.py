@@ -1,0 +1,211 @@
+"""Ten ways through the pages, in a real browser."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import RTL
+from lake_rows import attempt, commit
+
+from alignery.config.preset import load
+from alignery.view.app import Site
+from alignery.view.lakes import Lakes
+from alignery.view.serve import serve
+from warehouse import Lake
+
+pytestmark = pytest.mark.flow
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-background-networking"]
+EVERYWHERE = [
+    *("/", "/report/run-1", "/rows", "/rows/attempts", "/rows/rejects", "/rows/instructions?_cols=all", "/rows/sft"),
+    *("/row/instructions/i0", "/row/instructions/poison", "/row/instructions/rtl", "/row/attempts/lost0-try0"),
+    *("/pairs/qac", "/words", "/words/principle:kind", "/models", "/models?a=base&b=m:1", "/models/m:1"),
+    *("/snapshots?a=v1", "/live", "/sql?q=SELECT+*+FROM+instructions", "/rows/nothing"),
+]
+
+
+@pytest.fixture(scope="module")
+def address(lakes: Lakes) -> str:
+    """Where the pages are served; the thread ends with the process."""
+    told: list[str] = []
+    there = threading.Event()
+
+    def ready(url: str) -> None:
+        told.append(url)
+        there.set()
+
+    site = Site(lakes)
+    threading.Thread(target=serve, args=(site, "127.0.0.1", 0, (), None, ready), daemon=True).start()
+    assert there.wait(30)
+    return told[0].rstrip("/")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """A new page; whatever its console complains of fails the test."""
+    context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 900})
+    found = context.new_page()
+    complaints: list[str] = []
+    found.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    found.on("pageerror", lambda error: complaints.append(str(error)))
+    found.on("dialog", lambda dialog: complaints.append(dialog.message))
+    yield found
+    context.close()
+    assert not [said for said in complaints if "status of 40" not in said]
+
+
+def path_of(page: Any) -> str:
+    return re.sub(r"^https?://[^/]+", "", page.url)
+
+
+def test_from_a_rejects_bar_to_its_row_to_its_prompt(page: Any) -> None:
+    page.goto("/")
+    page.click("text=too long: … tokens")
+    assert path_of(page).startswith("/rows/rejects?")
+    page.locator("tbody tr a.id").first.click()
+    page.wait_for_selector("text=Why:")
+    page.locator("summary", has_text="respond.answer").last.click()
+    page.locator("details[open] dd a", has_text="respond/answer").click()
+    assert page.inner_text("h1") == "respond/answer"
+
+
+def test_rows_are_walked_with_the_keyboard(page: Any) -> None:
+    page.goto("/rows/instructions?_size=5")
+    for key in "jjk":
+        page.keyboard.press(key)
+    assert page.locator("tr.chosen").count() == 1
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/row/instructions/*")
+    page.keyboard.press("u")
+    page.wait_for_url("**/rows/instructions?_size=5")
+    page.keyboard.press("n")
+    page.wait_for_url("**_after=*")
+    page.keyboard.press("?")
+    assert page.is_visible("#help")
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type("jk")
+    assert page.input_value("#search") == "jk", "in a field the keys are letters"
+
+
+def test_a_search_and_a_kind_stand_in_the_address(page: Any) -> None:
+    page.goto("/rows/instructions")
+    page.fill("#search", "question")
+    page.click("button >> text=Search")
+    page.click(".facets >> text=rejected")
+    page.reload()
+    assert {"_search=question", "state=rejected"} <= set(path_of(page).partition("?")[2].split("&"))
+    assert page.locator("tbody tr").count() == 1
+    page.click(".chip")
+    assert page.locator("tbody tr").count() > 1
+
+
+def test_pairs_show_what_differs(page: Any) -> None:
+    page.goto("/")
+    page.click("nav >> text=Pairs")
+    page.click("text=qac")
+    assert page.locator("ins").first.is_visible()
+    page.locator("a.id").first.click()
+    page.wait_for_url("**/row/corrections/*")
+
+
+def test_what_a_principle_changed(page: Any) -> None:
+    page.goto("/")
+    page.click("nav >> text=Principles")
+    page.click("th >> text=kind")
+    assert "What it changed" in page.inner_text("main")
+    page.locator("article a.id").first.click()
+    page.wait_for_selector(".stage.focus >> text=Revision 1")
+
+
+def test_two_snapshots_are_compared(page: Any) -> None:
+    page.goto("/snapshots")
+    page.fill("#a", "v1")
+    page.click("button >> text=Compare")
+    assert "From v1 to now" in page.inner_text("main")
+    page.click("section[aria-label=Tables] >> text=instructions")
+    assert page.locator("tbody tr").count() == 4, "the rows that came in between"
+
+
+def test_which_rows_trained_a_model(page: Any) -> None:
+    page.goto("/")
+    page.click("nav >> text=Models")
+    page.click("th >> text=sft-1")
+    page.click("text=9 rows")
+    assert page.locator("tbody tr").count() > 1
+    assert "WHERE NOT" in page.input_value("#q")
+
+
+def test_the_sql_of_a_page_is_edited_and_can_only_read(page: Any) -> None:
+    page.goto("/rows/instructions?state=rejected")
+    page.click("summary >> text=The SQL of this page")
+    page.click("text=Edit and run it")
+    page.fill("#q", "SELECT count(*) AS n FROM instructions")
+    page.click("text=Run")
+    assert page.inner_text("tbody td").strip() == "16"
+    page.fill("#q", "DROP TABLE instructions")
+    page.click("text=Run")
+    assert "expected one SELECT" in page.inner_text(".why")
+
+
+def test_hostile_rows_run_nothing(page: Any) -> None:
+    for path in EVERYWHERE:
+        page.goto(path)
+        page.wait_for_load_state("networkidle") if path != "/live" else None
+        assert "owned" not in page.title()
+    page.goto("/row/instructions/poison")
+    assert "<img src=x onerror" in page.inner_text("main")
+    page.goto("/row/instructions/rtl")
+    direction = "getComputedStyle(document.querySelector('article .said')).unicodeBidi"
+    assert page.evaluate(direction) == "isolate"
+    assert RTL[-4:] in page.inner_text("main")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_no_page_is_wider_than_the_screen(browser: Any, address: str, width: int, scheme: str) -> None:
+    context = browser.new_context(base_url=address, viewport={"width": width, "height": 844}, color_scheme=scheme)
+    wide = []
+    for path in EVERYWHERE:
+        page = context.new_page()
+        page.goto(path)
+        beyond = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        wide += [path] if beyond > 0 else []
+        page.close()
+    context.close()
+    assert not wide
+
+
+def test_a_running_refresh_moves_on_the_page(browser: Any, tmp_path: Path, empty: Path) -> None:
+    home = shutil.copytree(empty, tmp_path / "home")
+    with Lake.open(home) as lake:
+        lake.ledger.write("runs", [{"id": "aa1", "state": "started", "flow": "refresh"}], run_id="aa1", message="run")
+        found = Lakes(home, load("nano"))
+        told: list[str] = []
+        arguments = (Site(found), "127.0.0.1", 0, (), None, told.append)
+        threading.Thread(target=serve, args=arguments, daemon=True).start()
+        while not told:
+            pass
+        page = browser.new_page()
+        page.goto(told[0] + "live")
+        assert "No answer yet" in page.inner_text("main")
+        commit(lake, "aa1", [attempt(f"k{n}", created_at=datetime.now(UTC)) for n in range(7)])
+        page.wait_for_selector("text=respond.answer", timeout=20_000)
+        assert page.inner_text("tbody td.n").strip() == "7"
+        page.close()

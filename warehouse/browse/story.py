@@ -1,0 +1,172 @@
+"""One row's whole story: the instruction it belongs to, all that was made of it, and the calls that made it.
+
+One look at a table each, by the instruction, so it costs the same wherever in the story the row stands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import duckdb
+
+from alignery.untrusted import excerpt
+from warehouse.database.connection import LAKE
+from warehouse.errors import LakeUsageError
+from warehouse.lake import Lake
+from warehouse.query.records import has_any, is_in, shortened
+from warehouse.query.time_travel import fetch_rows, read_transaction
+from warehouse.query.trace import SHORTEST
+from warehouse.query.trained_on import uses
+from warehouse.schema.columns import TEXT
+from warehouse.schema.tables import Row, quoted
+
+BOUND = 20_000  # characters of one text; a view shows where the rest is
+_MOST = 1000  # ids of one table that are looked for
+MEMBERS = 400  # rows of one table that were made of an instruction; our choice
+
+
+def find(lake: Lake, id: str) -> tuple[str, str]:
+    """The table, and the whole id that begins so. Raises LakeUsageError where none does, or several."""
+    begins = f"starts_with(id, {quoted(id)})" if len(id) >= SHORTEST else is_in("id", [id])
+    found = _among(lake, begins)
+    exact = {id: found[id]} if id in found else found
+    if len(exact) == 1:
+        ((whole, table),) = exact.items()
+        return table, whole
+    what = "several ids begin" if exact else "no record or attempt has an id that begins"
+    raise LakeUsageError(f"{what} with {excerpt(id, 60)!r}; give more of it, or look for the row in its table")
+
+
+def tables_of(lake: Lake, ids: Iterable[str]) -> dict[str, str]:
+    """Id → the table of records that it is in, or attempts; of those that are in one."""
+    return _among(lake, is_in("id", ids))
+
+
+def _among(lake: Lake, test: str) -> dict[str, str]:
+    with read_transaction(lake) as cursor:
+        tables = sorted(_filled(cursor) & {*lake.schema.records, "attempts"})
+        looks = " UNION ALL ".join(f"(SELECT '{t}' AS t, id FROM {t} WHERE {test} LIMIT {_MOST})" for t in tables)
+        return {row["id"]: row["t"] for row in fetch_rows(cursor, looks)} if tables else {}
+
+
+def _filled(cursor: duckdb.DuckDBPyConnection) -> set[str]:
+    """The tables that have rows. DuckLake takes longer to read an empty one than one with a thousand rows."""
+    query = f"SELECT table_name FROM ducklake_table_info('{LAKE}') WHERE file_count > 0"
+    return {row["table_name"] for row in fetch_rows(cursor, query)}
+
+
+def story(lake: Lake, table: str, id: str, bound: int = BOUND) -> dict[str, Any]:
+    """A record or an attempt with all that was made of the instruction that it belongs to.
+
+    Returns:
+        table and row; instruction (its row; None where the row belongs to none); members: every record and every lost
+        call of the instruction, each with `record_table`, the oldest first; calls: attempt id → the call that made a
+        member; words: hash → id and source of the prompts and principles that they name.
+
+    Raises:
+        LakeUsageError: no such table or row.
+    """
+    with read_transaction(lake) as cursor:
+        row = _row(cursor, lake, table, id, bound)
+        instruction = _instruction(cursor, lake, table, row, bound)
+        members = _members(cursor, lake, instruction["id"], bound) if instruction else []
+        if row["id"] not in {member["id"] for member in members}:
+            members += [row] if table != "instructions" else []
+        if table == "attempts":
+            members += _made_by(cursor, lake, {row["id"]}, {member["id"] for member in members}, bound)
+        of = [one for one in (instruction, *members) if one]
+        calls = _calls(cursor, lake, {one.get("attempt_id") or one["id"] for one in of}, bound)
+        hashes = {one.get(name) for one in (*of, *calls.values()) for name in ("principle_hash", "prompt_hash")}
+        said = fetch_rows(
+            cursor,
+            f"SELECT hash, any_value(id) AS id, any_value({shortened('source', bound)}) AS source FROM prompts"
+            f" WHERE {is_in('hash', filter(None, hashes))} GROUP BY hash",
+        )
+    return {
+        "table": table,
+        "row": row,
+        "instruction": instruction,
+        "members": sorted(members, key=lambda one: (one["created_at"], one["id"])),
+        "calls": calls,
+        "words": {one.pop("hash"): one for one in said},
+    }
+
+
+def held(lake: Lake, ids: Iterable[str], instruction: str) -> list[Row]:
+    """The tags and views that hold records of an instruction, and the models trained on them; see `trained_on.uses`."""
+    with read_transaction(lake) as cursor:
+        return uses(lake, cursor, list(ids), [instruction])
+
+
+def whole_text(lake: Lake, table: str, id: str, column: str) -> str:
+    """One text of one row, whole. Raises LakeUsageError where there is none."""
+    _check(lake, table)
+    if column not in lake.schema.tables[table].names:
+        raise LakeUsageError(f"{table} has no column {excerpt(column, 60)!r}")
+    rows = lake.rows(f'SELECT CAST("{column}" AS VARCHAR) AS text FROM {table} WHERE {is_in("id", [id])} LIMIT 1')
+    if not rows or rows[0]["text"] is None:
+        raise LakeUsageError(f"{table} {excerpt(id, 60)!r} has no {column}")
+    return str(rows[0]["text"])
+
+
+def _check(lake: Lake, table: str) -> None:
+    if table not in lake.schema.records and table != "attempts":
+        known = ", ".join((*lake.schema.records, "attempts"))
+        raise LakeUsageError(f"{excerpt(table, 60)!r} is no table of records; there are {known}")
+
+
+def _select(lake: Lake, table: str, bound: int) -> str:
+    """All columns, of the texts their beginning: a call's settings and inputs are whole."""
+    cut = [
+        f"{shortened(field.name, bound)} AS {field.name}"
+        for field in lake.schema.tables[table]
+        if field.type == TEXT and field.name not in ("id", "inputs")
+    ]
+    return f"SELECT '{table}' AS record_table, * REPLACE ({', '.join(cut)}) FROM {table}"
+
+
+def _row(cursor: duckdb.DuckDBPyConnection, lake: Lake, table: str, id: str, bound: int) -> Row:
+    _check(lake, table)
+    rows = fetch_rows(cursor, f"{_select(lake, table, bound)} WHERE {is_in('id', [id])} LIMIT 1")
+    if not rows:
+        raise LakeUsageError(f"{table} has no row {excerpt(id, 60)!r}; look for it in /rows/{table}")
+    return rows[0]
+
+
+def _instruction(cursor: duckdb.DuckDBPyConnection, lake: Lake, table: str, row: Row, bound: int) -> Row | None:
+    if table == "instructions":
+        return row
+    among = [row["instruction_id"]] if row.get("instruction_id") else row["parents"] if table == "attempts" else []
+    made = "self_instruct." if table == "attempts" else ""
+    if not among or (made and str(row.get("step")).startswith(made)):
+        return None  # a request for instructions: its parents are examples
+    found = fetch_rows(cursor, f"{_select(lake, 'instructions', bound)} WHERE {is_in('id', among)} LIMIT 1")
+    return found[0] if found else None
+
+
+def _members(cursor: duckdb.DuckDBPyConnection, lake: Lake, id: str, bound: int) -> list[Row]:
+    found: list[Row] = []
+    filled = _filled(cursor)
+    for table in (name for name in lake.schema.of_instructions if name in filled):
+        where = f"WHERE {is_in('instruction_id', [id])} LIMIT {MEMBERS}"
+        found += fetch_rows(cursor, f"{_select(lake, table, bound)} {where}")
+    lost = f"state <> 'accepted' AND {has_any('parents', [id])} AND step NOT LIKE 'self\\_instruct.%' ESCAPE '\\'"
+    return found + fetch_rows(cursor, f"{_select(lake, 'attempts', bound)} WHERE {lost} LIMIT {MEMBERS}")
+
+
+def _made_by(cursor: duckdb.DuckDBPyConnection, lake: Lake, calls: set[str], known: set[str], bound: int) -> list[Row]:
+    """The records that calls made; of most calls the table is not known."""
+    found: list[Row] = []
+    filled = _filled(cursor)
+    for table in (name for name in lake.schema.records if name in filled):
+        found += fetch_rows(cursor, f"{_select(lake, table, bound)} WHERE {is_in('attempt_id', calls)} LIMIT {MEMBERS}")
+    return [row for row in found if row["id"] not in known]
+
+
+def _calls(cursor: duckdb.DuckDBPyConnection, lake: Lake, ids: set[str], bound: int) -> dict[str, Row]:
+    found = fetch_rows(cursor, f"{_select(lake, 'attempts', bound)} WHERE {is_in('id', ids)}")
+    for call in found:
+        call["inputs"] = json.loads(call["inputs"] or "{}")
+    return {call["id"]: call for call in found}

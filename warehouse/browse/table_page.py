@@ -1,0 +1,247 @@
+"""One page of a table or view: filtered, searched, sorted; the next page begins after the last row of this one.
+
+A page is a place in the order (keyset): a row that comes in does not move the rows of the next page, and the thousandth
+page costs what the first does. Counts are taken over a bounded number of rows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alignery.untrusted import excerpt
+from warehouse.errors import LakeUsageError
+from warehouse.lake import Lake
+from warehouse.query.records import shortened
+from warehouse.query.status import check_table
+from warehouse.query.time_travel import versioned_tables
+from warehouse.schema.tables import Row, quoted
+
+SIZES = (25, 50, 100, 500)
+CELL = 400  # characters of a text in a page of rows
+COUNTED = 100_000  # rows that counts and facets look at
+VALUES = 12  # of a facet
+_KEY = 100  # characters of a text that rows are sorted by
+# What a column may be asked for, beside its very value: `seed__gt=7`.
+OPERATORS = ("not", "contains", "starts", "gt", "lt", "null")
+FACETS = {
+    *("state", "step", "reason", "model", "prompt_id", "finish_reason", "final", "flow", "preset", "recipe"),
+    *("tag", "view", "suite", "metric", "alias", "decided_by", "principle_id", "kind", "source", "topic", "round"),
+    *("run_id", "record_table", "aligner", "dimension"),
+}
+_NUMBERS = "regexp_replace({}, '[0-9]+', '…', 'g')"  # reasons that differ in their numbers alone, as `rejects` has them
+_MESSAGES = 'STRUCT("role" VARCHAR, "content" VARCHAR)[]'  # of which a page has what is said
+_LABELS = re.compile(r"(?:^|_)(?:id|hash|key|path|fingerprint|config|sampling|inputs)$")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which rows of a table or view.
+
+    Args:
+        filters: (column or column__operator, value); all of them must hold.
+        search: words that must each stand in one of the row's texts, in capitals or not.
+        sort: a column; with '-' before it the greatest first.
+        after: the `next` of the page before.
+        size: rows, at most 500.
+        cell: characters of a text that are read.
+    """
+
+    name: str
+    filters: tuple[tuple[str, str], ...] = ()
+    search: str = ""
+    sort: str = ""
+    after: str = ""
+    size: int = 50
+    cell: int = CELL
+
+
+Columns = Mapping[str, str]  # name → DuckDB's type, in the table's order
+
+
+def columns_of(lake: Lake, name: str) -> dict[str, str]:
+    """The columns of a table or view, and of a table the snapshot that brought each row.
+
+    Raises:
+        LakeUsageError: there is none of that name.
+    """
+    check_table(lake, name)
+    found = {row["column_name"]: row["column_type"] for row in lake.rows(f"DESCRIBE {name}")}
+    return found | ({"snapshot_id": "BIGINT"} if name in versioned_tables(lake.schema) else {})
+
+
+def table_page(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
+    """The rows of one page, the newest first unless they are sorted.
+
+    Args:
+        columns: of the table, from `columns_of`.
+
+    Returns:
+        rows (texts cut, nested values as text), next (of `Asked.after`; None at the end),
+        sort, and query: the SQL of the page, with its texts whole.
+
+    Raises:
+        LakeUsageError: an unknown column or operator, or a value that its type does not take.
+    """
+    sort, down = _sort(asked, columns)
+    tie = _tie(lake, asked.name, columns)
+    size = max(1, min(asked.size, SIZES[-1]))
+    where = _where(asked, columns)
+    by = dict.fromkeys([_key(sort, columns) if sort else None, f'"{tie}"' if tie else None])
+    order = [f"{one} {'DESC' if down else 'ASC'} NULLS LAST" for one in by if one]
+    ordered = f" ORDER BY {', '.join(order)}" if order else ""
+    begin, skip = _begin(asked, columns, sort, tie, down)
+    shown = ", ".join(f'{_cell(name, type, asked.cell)} AS "{name}"' for name, type in columns.items())
+    place = f", CAST({_key(sort, columns)} AS VARCHAR) AS __at" if tie and sort else ""
+    source = f"FROM {asked.name}{_all([*where, *begin])}{ordered} LIMIT {size + 1}{f' OFFSET {skip}' if skip else ''}"
+    rows = lake.rows(f"SELECT {shown}{place} {source}")
+    last = rows[size - 1] if len(rows) > size else None
+    more = (json.dumps([last["__at"] if sort else None, last[tie]]) if tie else str(skip + size)) if last else None
+    return {
+        "rows": [{name: row[name] for name in columns} for row in rows[:size]],
+        "next": more,
+        "sort": ("-" if down else "") + sort if sort else "",
+        "query": f"SELECT * {source}",
+    }
+
+
+def query_of(asked: Asked, columns: Columns) -> str:
+    """The SQL of all rows that are asked for, in their order."""
+    sort, down = _sort(asked, columns)
+    order = f' ORDER BY "{sort}" {"DESC" if down else "ASC"} NULLS LAST' if sort else ""
+    return f"SELECT * FROM {asked.name}{_all(_where(asked, columns))}{order}"
+
+
+def facets(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
+    """How many rows are asked for, and of which kinds: over at most `COUNTED` of them.
+
+    Returns:
+        count; more: whether there are more than were counted; facets: column → its commonest values, each with its
+        count n, the commonest first; a column that has one value for all of them is left out.
+    """
+    facts = {name for name in lake.schema.facts if not _LABELS.search(name)}
+    kinds = [name for name in columns if name in FACETS | facts]
+    held = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in kinds) or "1 AS one"
+    part = f"SELECT {held} FROM {asked.name}{_all(_where(asked, columns))} LIMIT {COUNTED + 1}"
+    each = [
+        f"(SELECT '{name}' AS facet, \"{name}\" AS value, count(*) AS n FROM part GROUP BY ALL"
+        f" ORDER BY n DESC, value LIMIT {VALUES})"
+        for name in kinds
+    ]
+    rows = lake.rows(
+        f"WITH part AS MATERIALIZED ({part}) SELECT NULL AS facet, NULL AS value, count(*) AS n FROM part"
+        + "".join(f" UNION ALL {one}" for one in each)
+    )
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["facet"] is not None:
+            found.setdefault(row["facet"], []).append({"value": row["value"], "n": row["n"]})
+    total = next(row["n"] for row in rows if row["facet"] is None)
+    chosen = {column.partition("__")[0] for column, _ in asked.filters}
+    return {
+        "count": min(total, COUNTED),
+        "more": total > COUNTED,
+        "facets": {name: values for name, values in found.items() if len(values) > 1 or name in chosen},
+    }
+
+
+def texts_of(columns: Columns) -> list[str]:
+    """The columns that are searched: texts, and not names, hashes or settings."""
+    said = (name for name, type in columns.items() if type == "VARCHAR" or "STRUCT" in type)
+    return [name for name in said if not _LABELS.search(name) and name not in FACETS]
+
+
+def _cell(name: str, type: str, bound: int) -> str:
+    if type == _MESSAGES:
+        return shortened(f'array_to_string(list_transform("{name}", m -> m.content), chr(10) || chr(10))', bound)
+    if type == "VARCHAR":
+        return shortened(f'"{name}"', bound)
+    return shortened(f'CAST("{name}" AS VARCHAR)', bound) if type.endswith("]") or "(" in type else f'"{name}"'
+
+
+def _tie(lake: Lake, name: str, columns: Columns) -> str | None:
+    """The column that no two rows share, by which pages are told apart; None where rows are few and are counted off."""
+    ledger = name in lake.schema.tables and name not in lake.schema.records and name != "attempts"
+    return "id" if "id" in columns and not ledger else None
+
+
+def _sort(asked: Asked, columns: Columns) -> tuple[str | None, bool]:
+    if not asked.sort:
+        newest = "created_at" if "created_at" in columns else None
+        return newest, newest is not None
+    name = asked.sort.removeprefix("-")
+    _check_column(asked.name, name, columns)
+    return name, asked.sort.startswith("-")
+
+
+def _begin(asked: Asked, columns: Columns, sort: str | None, tie: str | None, down: bool) -> tuple[list[str], int]:
+    """The condition of the rows after the last page's last, or how many to pass over."""
+    if not asked.after:
+        return [], 0
+    try:
+        place = json.loads(asked.after)
+        if tie is None:
+            return [], min(int(place), 10**9)
+        at, id = place
+    except (ValueError, TypeError) as error:
+        raise LakeUsageError(
+            f"after: got {excerpt(asked.after, 60)!r}, expected what the page before gave as next; begin again"
+        ) from error
+    sign = "<" if down else ">"
+    later = f'"{tie}" {sign} {quoted(str(id))}'
+    if sort is None or sort == tie:
+        return [later], 0
+    key = _key(sort, columns)
+    if at is None:
+        return [f"{key} IS NULL AND {later}"], 0
+    value = f"CAST({quoted(str(at))} AS {columns[sort]})"
+    return [f"({key} {sign} {value} OR ({key} = {value} AND {later}) OR {key} IS NULL)"], 0
+
+
+def _key(sort: str, columns: Columns) -> str:
+    """What rows are sorted by: of a text its beginning, which a URL takes, without the NUL that no query takes."""
+    if columns[sort] == "VARCHAR" and sort != "id":
+        return f"replace(left(\"{sort}\", {_KEY}), chr(0), '')"
+    return f'"{sort}"'
+
+
+def _where(asked: Asked, columns: Columns) -> list[str]:
+    tests = [_test(asked.name, column, value, columns) for column, value in asked.filters]
+    texts = texts_of(columns)
+    for word in asked.search.lower().split():
+        within = (f'contains(lower(CAST("{name}" AS VARCHAR)), {quoted(word)})' for name in texts)
+        tests.append(f"({' OR '.join(within) or 'false'})")
+    return tests
+
+
+def _test(table: str, asked: str, value: str, columns: Columns) -> str:
+    name, _, operator = asked.rpartition("__") if asked.rpartition("__")[2] in OPERATORS else (asked, "", "")
+    _check_column(table, name, columns)
+    column, type, said = f'"{name}"', columns[name], quoted(value)
+    match operator:
+        case "contains":
+            return f"contains(lower(CAST({column} AS VARCHAR)), {quoted(value.lower())})"
+        case "starts":
+            return f"starts_with(CAST({column} AS VARCHAR), {said})"
+        case "null":
+            return f"{column} IS {'NOT ' if value in ('0', 'false') else ''}NULL"
+        case "gt" | "lt":
+            return f"{column} {'>' if operator == 'gt' else '<'} CAST({said} AS {type})"
+    if type.endswith("[]"):
+        return f"{'NOT ' if operator else ''}list_contains({column}, {said})"
+    if "…" in value and type == "VARCHAR":
+        column = _NUMBERS.format(column)
+    typed = said if type == "VARCHAR" else f"CAST({said} AS {type})"
+    return f"{column} IS {'' if operator else 'NOT '}DISTINCT FROM {typed}"
+
+
+def _check_column(table: str, name: str, columns: Columns) -> None:
+    if name not in columns:
+        raise LakeUsageError(f"{table} has no column {excerpt(name, 60)!r}; it has {', '.join(columns)}")
+
+
+def _all(tests: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(tests)}" if tests else ""

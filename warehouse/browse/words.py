@@ -1,0 +1,95 @@
+"""What models were asked with: prompts, principles and rules, their wordings over time, and what each of them did."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alignery.untrusted import excerpt
+from warehouse.browse.story import BOUND
+from warehouse.errors import LakeUsageError
+from warehouse.lake import Lake
+from warehouse.query.records import shortened
+from warehouse.schema.tables import Row, quoted
+
+PRINCIPLE = "principle:"
+EXAMPLES = 12
+
+
+def principles(lake: Lake) -> list[Row]:
+    """The view `principles`, where the lake's methods have it."""
+    return lake.rows("SELECT * FROM principles") if "principles" in lake.schema.views else []
+
+
+def prompts(lake: Lake) -> list[Row]:
+    """Every wording: hash, id, source (its beginning), created_at, calls, accepted; an id's newest wording first.
+
+    A principle's or rule's words are no prompt of their own, so they have no calls.
+    """
+    return lake.rows(
+        f"SELECT p.hash, p.id, {shortened('p.source', 600)} AS source, p.created_at, coalesce(a.calls, 0) AS calls,"
+        " coalesce(a.accepted, 0) AS accepted FROM (SELECT hash, any_value(id) AS id, any_value(source) AS source,"
+        " min(created_at) AS created_at FROM prompts GROUP BY hash) p LEFT JOIN (SELECT prompt_hash, count(*) AS calls,"
+        " count(*) FILTER (state = 'accepted') AS accepted FROM attempts GROUP BY prompt_hash) a"
+        " ON a.prompt_hash = p.hash ORDER BY p.id, p.created_at DESC, p.hash"
+    )
+
+
+def wordings(lake: Lake, id: str) -> list[Row]:
+    """The wordings of one id, the newest first. Raises LakeUsageError where there is none."""
+    rows = lake.rows(
+        f"SELECT hash, any_value({shortened('source', BOUND)}) AS source, min(created_at) AS created_at FROM prompts"
+        f" WHERE id = {quoted(id)} GROUP BY hash ORDER BY created_at DESC, hash"
+    )
+    if not rows:
+        raise LakeUsageError(f"no prompt or principle {excerpt(id, 60)!r}; see /words for those that were sent")
+    return rows
+
+
+def principle(lake: Lake, id: str) -> dict[str, Any]:
+    """What one principle did.
+
+    Returns:
+        critique and revision: its wordings; rounds: round, drawn, changed; examples: the newest revisions under it that
+        changed something, each with prompt, before, critique and after.
+
+    Raises:
+        LakeUsageError: no such principle.
+    """
+    names = [row["id"] for row in lake.rows(f"SELECT DISTINCT id FROM prompts WHERE starts_with(id, '{PRINCIPLE}')")]
+    own = f"{PRINCIPLE}{id}"
+    if own not in names:
+        raise LakeUsageError(f"no principle {excerpt(id, 60)!r}; see /words for those that were drawn")
+    revision = f"{own}:revision"
+    return {
+        "critique": wordings(lake, own),
+        "revision": wordings(lake, revision) if revision in names else [],
+        "rounds": _rounds(lake, id),
+        "examples": _examples(lake, id),
+    }
+
+
+def _rounds(lake: Lake, id: str) -> list[Row]:
+    if "revisions" not in lake.schema.tables:
+        return []
+    return lake.rows(
+        "SELECT round, count(*) AS drawn, count(*) FILTER (changed) AS changed FROM revisions"
+        f" WHERE principle_id = {quoted(id)} GROUP BY round ORDER BY round"
+    )
+
+
+def _examples(lake: Lake, id: str) -> list[Row]:
+    if "revisions" not in lake.schema.tables:
+        return []
+    text = {alias: f"{shortened(f'{alias}.text', BOUND)}" for alias in ("i", "v", "c")}
+    return lake.rows(
+        f"WITH v AS (SELECT * FROM revisions WHERE principle_id = {quoted(id)} AND changed"
+        f" ORDER BY created_at DESC, id LIMIT {EXAMPLES}),"
+        " t AS (SELECT id, text FROM responses WHERE id IN (SELECT target_id FROM v)"
+        " UNION ALL SELECT id, text FROM revisions WHERE id IN (SELECT target_id FROM v))"
+        f" SELECT v.id, v.round, v.created_at, {text['i']} AS prompt, {shortened('t.text', BOUND)} AS before,"
+        f" {text['c']} AS critique, {text['v']} AS after"
+        " FROM v JOIN t ON t.id = v.target_id"
+        " LEFT JOIN (FROM instructions WHERE id IN (SELECT instruction_id FROM v)) i ON i.id = v.instruction_id"
+        " LEFT JOIN (FROM critiques WHERE id IN (SELECT critique_id FROM v)) c ON c.id = v.critique_id"
+        " ORDER BY v.created_at DESC, v.id"
+    )
