@@ -27,7 +27,7 @@ from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import Answered, answer_prompts
 from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_kin
-from alignery.pipeline.runs.people import held_back, state, with_people
+from alignery.pipeline.runs.people import explained, state, with_people
 from alignery.pipeline.runs.training import base_spec
 from alignery.pipeline.stack import Stack, stack_of
 from alignery.untrusted import excerpt
@@ -159,7 +159,7 @@ async def _judged(
         asked, kept = confirm.split(old.prompts, policy.reserve)
         found = await _compared(preset, executor(), asked, old, new)
         decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
-        decision = held_back(preset, lake, decision, list(found.after))
+        decision = explained(preset, lake, decision, found.marked)
         if decision.promoted and policy.reserve:
             fresh = confirm.unseen(kept, known, policy.confirm)
             if not fresh:
@@ -180,10 +180,12 @@ async def _judged(
 
 @dataclass(frozen=True)
 class _Compared:
-    """Both models' figures, as `per_prompt` gives them, and how many verdicts of a judge were lost."""
+    """Both models' figures, as `per_prompt` gives them, on how many prompts people had a say, and how many of a judge's
+    verdicts were lost."""
 
     before: Mapping[str, Row]
     after: Mapping[str, Row]
+    marked: int
     lost: int = 0
 
 
@@ -207,8 +209,8 @@ async def _compared(
     for axis, said in verdicts_by.items():
         missing = lost_verdicts(asked, said)
         won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
-    by_verdicts = with_people(preset, executor.lake, by_judge(won), before, after)
-    return _Compared({**by_verdicts[0], **scored[0]}, {**by_verdicts[1], **scored[1]}, lost)
+    old_side, new_side, marked = with_people(preset, executor.lake, by_judge(won), before, after)
+    return _Compared({**old_side, **scored[0]}, {**new_side, **scored[1]}, marked, lost)
 
 
 def _in_stack(decision: Decision, stacked: Decision) -> Decision:
