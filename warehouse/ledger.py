@@ -132,15 +132,7 @@ class Ledger:
 
         def land(cursor: duckdb.DuckDBPyConnection) -> int:
             fresh = _new_attempts(cursor, pa.concat_tables(made), since)
-            found: dict[str, list[pa.Table]] = {"attempts": [fresh]}
-            entries = []
-            for batch, asked, tables in zip(batches, made, wrote, strict=True):
-                calls = asked.filter(_among(asked["id"], fresh["id"]))
-                kept = {name: _new_records(cursor, name, rows, calls) for name, rows in tables.items()}
-                if entry := _entry(batch, run_id, calls, list(kept.values())):
-                    entries.append(entry)
-                    for name, rows in kept.items():
-                        found.setdefault(name, []).append(rows)
+            entries, found = _kept(cursor, run_id, batches, made, wrote, fresh)
             if not entries:
                 return 0
             if fresh.num_rows == sum(calls.num_rows for calls in made):
@@ -196,6 +188,27 @@ class Ledger:
             )
 
         self._session.commit(f"run {run_id}, {', '.join(tables)}", land)
+
+
+def _kept(
+    cursor: duckdb.DuckDBPyConnection,
+    run_id: str,
+    batches: Sequence[Batch],
+    made: Sequence[pa.Table],
+    wrote: Sequence[Mapping[str, pa.Table]],
+    fresh: pa.Table,
+) -> tuple[list[Row], dict[str, list[pa.Table]]]:
+    """The rows of `commits`, and by table what is new: the fresh attempts, and the records that belong to them."""
+    found: dict[str, list[pa.Table]] = {"attempts": [fresh]}
+    entries = []
+    for batch, asked, tables in zip(batches, made, wrote, strict=True):
+        calls = asked.filter(_among(asked["id"], fresh["id"]))
+        kept = {name: _new_records(cursor, name, rows, calls) for name, rows in tables.items()}
+        if entry := _entry(batch, run_id, calls, list(kept.values())):
+            entries.append(entry)
+            for name, rows in kept.items():
+                found.setdefault(name, []).append(rows)
+    return entries, found
 
 
 def _entry(batch: Batch, run_id: str, calls: pa.Table, tables: Sequence[pa.Table]) -> Row | None:
