@@ -119,16 +119,13 @@ class Ledger:
         Raises:
             LakeUsageError: a row does not fit its table, a record's attempt is not in the batch, or the commit failed.
         """
-        made = [to_arrow(self._schema, "attempts", batch.attempts, run_id=run_id) for batch in batches]
+        schema = self._schema
+        made = [to_arrow(schema, "attempts", batch.attempts, run_id=run_id) for batch in batches]
         wrote = [
-            {
-                name: _records(self._schema, name, rows, run_id, calls)
-                for name, rows in batch.records.items()
-                if len(rows)
-            }
+            {name: _records(schema, name, rows, run_id, calls) for name, rows in batch.records.items() if len(rows)}
             for batch, calls in zip(batches, made, strict=True)
         ]
-        follows = {name: _filled(self._schema, name, rows, run_id) for name, rows in (beside or {}).items()}
+        follows = {name: _filled(schema, name, rows, run_id) for name, rows in (beside or {}).items()}
 
         def land(cursor: duckdb.DuckDBPyConnection) -> int:
             fresh = _new_attempts(cursor, pa.concat_tables(made), since)
@@ -151,11 +148,8 @@ class Ledger:
             _commit(self._session, cursor, f"SELECT 1 FROM {LAKE}.commits WHERE id = ?", str(entries[0]["id"]))
             return fresh.num_rows
 
-        return (
-            self._session.commit(f"run {run_id}, {', '.join(sorted({batch.step for batch in batches}))}", land)
-            if made
-            else 0
-        )
+        who = f"run {run_id}, {', '.join(sorted({batch.step for batch in batches}))}"
+        return self._session.commit(who, land) if made else 0
 
     def write(self, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
         """Commit rows of one of the ledger's own tables, once: see `write_tables`."""
