@@ -13,6 +13,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ from alignery.config.preset import Preset
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
 from prompts import Library
-from tasks.datafiles import content_hash
 from tasks.methods.registry import BUILT_IN
 from tasks.stage import NEW, SOURCE_FIELDS, Method
 from tasks.step import Row
@@ -126,4 +126,4 @@ def _words(library: Library) -> list[str]:
 def _of_files(folder: Path, *patterns: str) -> str:
     """What files say, wherever their folder is."""
     files = sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
-    return digest([(file.relative_to(folder).as_posix(), content_hash(file)) for file in files])
+    return digest([(file.relative_to(folder).as_posix(), sha256(file.read_bytes()).hexdigest()) for file in files])
