@@ -128,11 +128,12 @@ def test_a_choice_is_scored_by_the_probability_of_whole_answers(tmp_path, form) 
         line(id="b", prompt="Why?", right=["so"], wrong=["no", "nay"]),
     ]
     made = suite(written(tmp_path, "choice", *lines), form)
-    engine = ScriptedEngine([""], choices=[[0.3, 0.3, 0.4], [0.5, 0.3, 0.2]])
+    engine = ScriptedEngine([""], choices=[[0.3, 0.5, 0.2], [0.3, 0.5, 0.2]])
     found = made.scored(answered(made, engine))
-    assert found["own/a"]["own.mc1"] == 0.0
-    assert found["own/a"]["own.mc2"] == pytest.approx(0.6)
-    assert found["own/b"]["own.mc1"] == 1.0
+    assert found["own/a"]["own.mc1"] == 1.0  # another true answer may be likelier still
+    assert found["own/a"]["own.mc2"] == pytest.approx(0.8)
+    assert found["own/b"]["own.mc1"] == 0.0
+    assert found["own/b"]["own.mc2"] == pytest.approx(0.3)
     assert made.scored([])["own/a"]["own.mc2"] == 0.0
 
 
