@@ -11,8 +11,9 @@ from conftest import POISON
 from starlette.testclient import TestClient
 
 from alignery.config.preset import load
-from alignery.view.app import FORM, Site, application
+from alignery.view.app import Site, application
 from alignery.view.lakes import Lakes
+from alignery.view.pages.marks import FORM
 from alignery.view.walls import Walls
 
 OWN = {"Origin": "http://localhost:8765"}
