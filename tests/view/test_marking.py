@@ -16,6 +16,7 @@ from alignery.view.lakes import Lakes
 from alignery.view.pages.marks import FORM
 from alignery.view.walls import Walls
 
+pytestmark = pytest.mark.flow
 OWN = {"Origin": "http://localhost:8765"}
 RIGHT = {"target_id": "v-i0", "by": "ada", "verdict": "right", "back": "/row/revisions/v-i0"}
 
