@@ -12,7 +12,7 @@ else
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: demo test test-flow test-engine lint setup postgres chromium locks clean
+.PHONY: demo test test-flow test-engine lint docs setup postgres chromium locks clean
 
 demo: BEGUN := $(shell date +%s)
 demo: setup  ## refresh → publish → retrain → evaluate on the embedded model
@@ -36,6 +36,9 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: setup  ## the documentation as a site, in .site
+	$(BIN)/mkdocs build --strict
 
 setup: .venv/.ready
 

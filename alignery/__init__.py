@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from alignery.api import (
         aevaluate,
         aplan,
+        apromote,
         apublish,
         arefresh,
         aretrain,
         evaluate,
         plan,
+        promote,
         publish,
         refresh,
         retrain,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from alignery.pipeline.estimate import Estimate
     from alignery.pipeline.executor import RejectLimitExceeded
     from alignery.pipeline.runs.evaluation import Evaluation
+    from alignery.pipeline.runs.promotion import Decided
     from alignery.pipeline.runs.refreshing import Summary
     from alignery.pipeline.runs.training import Trained, TrainingStopped
     from prompts import Library
@@ -60,13 +63,14 @@ _QUIET = {
 for _name, _value in _QUIET.items():
     os.environ.setdefault(_name, _value)
 
-_RUNS = ("refresh", "publish", "retrain", "evaluate", "plan")
+_RUNS = ("refresh", "publish", "retrain", "evaluate", "promote", "plan")
 # Where each public name is from.
 _PUBLIC = {
     **dict.fromkeys((*_RUNS, *(f"a{run}" for run in _RUNS)), "alignery.api"),
     **dict.fromkeys(("open_lake", "load_preset", "OpenLake"), "alignery.lake_reader"),
     **dict.fromkeys(("Preset", "PresetError"), "alignery.config.preset"),
     "Summary": "alignery.pipeline.runs.refreshing",
+    "Decided": "alignery.pipeline.runs.promotion",
     **dict.fromkeys(("Trained", "TrainingStopped"), "alignery.pipeline.runs.training"),
     "Evaluation": "alignery.pipeline.runs.evaluation",
     "Estimate": "alignery.pipeline.estimate",
@@ -89,6 +93,7 @@ __all__ = [
     "AligneryError",
     "Column",
     "Context",
+    "Decided",
     "EngineDown",
     "Estimate",
     "Evaluation",
@@ -118,6 +123,7 @@ __all__ = [
     "UsageError",
     "aevaluate",
     "aplan",
+    "apromote",
     "apublish",
     "arefresh",
     "aretrain",
@@ -125,6 +131,7 @@ __all__ = [
     "load_preset",
     "open_lake",
     "plan",
+    "promote",
     "publish",
     "recipes",
     "refresh",

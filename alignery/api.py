@@ -11,6 +11,7 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,10 +22,12 @@ from alignery.pipeline import estimate
 from alignery.pipeline.progress import hidden
 from alignery.pipeline.refresh import raise_first
 from alignery.pipeline.run import exclusive_run
-from alignery.pipeline.runs import evaluation, publication, refreshing, training
+from alignery.pipeline.runs import evaluation, promotion, publication, refreshing, training
 from alignery.pipeline.runs.evaluation import Evaluation
+from alignery.pipeline.runs.promotion import Decided
 from alignery.pipeline.runs.refreshing import Summary
 from alignery.pipeline.runs.training import Trained
+from tasks.evaluate.plot import PICTURES
 from warehouse import Lake, Publication
 
 if TYPE_CHECKING:
@@ -45,7 +48,7 @@ async def arefresh(
     Args:
         preset: see `load_preset`.
         home: the folder of the lake; it is made where it is not there.
-        wait: until another refresh of this lake is done; else LakeFailure names it.
+        wait: until another refresh of this preset on this lake is done; else LakeFailure names it.
         progress: show how far it is, on standard error.
 
     Raises:
@@ -54,7 +57,9 @@ async def arefresh(
     """
     made, place = _prepared(preset, home, "refresh")
     with _shown(progress):
-        async with exclusive_run(made.place(place), "refresh", wait=wait, schema=made.lake_schema) as lake:
+        async with exclusive_run(
+            made.place(place), "refresh", preset=made.name, wait=wait, schema=made.lake_schema
+        ) as lake:
             return await refreshing.run_refresh(made, lake)
 
 
@@ -106,10 +111,14 @@ async def aevaluate(
     preset: str | Path | Preset | Mapping[str, Any] = "nano",
     home: str | Path = HOME,
     *,
+    logs: Path | None = None,
     wait: bool = True,
     progress: bool = False,
 ) -> list[Evaluation]:
-    """Score the base model and each recipe's newest model on the preset's held-out prompts.
+    """Score the base model and each recipe's newest model on the preset's held-out prompts; its pictures are in HOME/pictures.
+
+    Args:
+        logs: a folder for logs of all answers, which `inspect view` opens.
 
     Raises:
         PresetError: the preset has no `evaluate` section.
@@ -117,7 +126,9 @@ async def aevaluate(
     made, place = _prepared(preset, home, "evaluate")
     with _shown(progress):
         async with exclusive_run(made.place(place), "evaluate", wait=wait, schema=made.lake_schema) as lake:
-            return await evaluation.evaluate_models(made, lake)
+            found = await evaluation.evaluate_models(made, lake, logs=logs)
+        evaluation.draw(found, place / PICTURES)
+        return found
 
 
 async def aplan(
@@ -130,9 +141,29 @@ async def aplan(
     """Estimate a refresh from a small probe: requests, tokens, minutes and money, with intervals."""
     made, place = _prepared(preset, home, "plan")
     with _shown(progress):
-        async with exclusive_run(made.place(place), "refresh", wait=wait, schema=made.lake_schema) as lake:
+        async with exclusive_run(
+            made.place(place), "refresh", preset=made.name, wait=wait, schema=made.lake_schema
+        ) as lake:
             with raise_first():
                 return await estimate.estimate_refresh(made, lake)
+
+
+async def apromote(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    wait: bool = True,
+    progress: bool = False,
+) -> list[Decided]:
+    """Put every trained model that no gate has seen yet through the gate, the oldest first.
+
+    Raises:
+        PresetError: the preset has no `evaluate` section, or its generator has no weights here.
+    """
+    made, place = _prepared(preset, home, "promote")
+    with _shown(progress):
+        async with exclusive_run(made.place(place), "promote", wait=wait, schema=made.lake_schema) as lake:
+            return await promotion.promote_candidates(made, lake)
 
 
 def refresh(
@@ -169,11 +200,12 @@ def evaluate(
     preset: str | Path | Preset | Mapping[str, Any] = "nano",
     home: str | Path = HOME,
     *,
+    logs: Path | None = None,
     wait: bool = True,
     progress: bool = False,
 ) -> list[Evaluation]:
     """`aevaluate`, waited for."""
-    return _waited(lambda: aevaluate(preset, home, wait=wait, progress=progress))
+    return _waited(lambda: aevaluate(preset, home, logs=logs, wait=wait, progress=progress))
 
 
 def plan(
@@ -185,6 +217,27 @@ def plan(
 ) -> Estimate:
     """`aplan`, waited for."""
     return _waited(lambda: aplan(preset, home, wait=wait, progress=progress))
+
+
+def promote(
+    preset: str | Path | Preset | Mapping[str, Any] = "nano",
+    home: str | Path = HOME,
+    *,
+    wait: bool = True,
+    progress: bool = False,
+) -> list[Decided]:
+    """`apromote`, waited for."""
+    return _waited(lambda: apromote(preset, home, wait=wait, progress=progress))
+
+
+# What the command runs without Prefect.
+RUNS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
+    "refresh": partial(arefresh, progress=True),
+    "publish": apublish,
+    "retrain": partial(aretrain, progress=True),
+    "evaluate": partial(aevaluate, progress=True),
+    "promote": partial(apromote, progress=True),
+}
 
 
 def _prepared(preset: str | Path | Preset | Mapping[str, Any], home: str | Path, verb: str) -> tuple[Preset, Path]:

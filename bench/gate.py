@@ -10,16 +10,23 @@ Shares are of simulated decisions, of seasons where it says so. One standard err
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from functools import cache, partial
+from statistics import NormalDist
 
 import numpy as np
 
+from alignery.config.preset import SHIPPED
+from nano.files import HELD_OUT
+from nano.oracle import score
 from tasks.evaluate import budget, exact
 from tasks.evaluate.gate import Policy, judged, promotes
+from tasks.evaluate.held_out import load
 
 Law = tuple[float, float]  # the chance of a win and of a loss on one prompt
 Axis = tuple[int, int, int]  # wins, losses, prompts
+Prompts = int | tuple[int, ...]  # of all axes, or of each
 Gate = Callable[[Sequence[Axis], int], bool]  # (axes, number of the decision) → promoted
 POLICY = Policy()
 NOISE = (0.02, 0.05, 0.1)
@@ -59,21 +66,26 @@ def _changes(axis: Axis) -> list[float]:
     return [1.0] * won + [-1.0] * lost + [0.0] * (prompts - won - lost)
 
 
-def night(rng: np.random.Generator, laws: Sequence[Law], prompts: int) -> list[Axis]:
+def night(rng: np.random.Generator, laws: Sequence[Law], prompts: Prompts) -> list[Axis]:
     """What one candidate scores: each axis' law at its number of prompts."""
-    drawn = [rng.multinomial(prompts, [won, lost, 1 - won - lost]) for won, lost in laws]
-    return [(int(won), int(lost), prompts) for won, lost, _ in drawn]
+    sizes = [prompts] * len(laws) if isinstance(prompts, int) else prompts
+    drawn = [rng.multinomial(size, [won, lost, 1 - won - lost]) for (won, lost), size in zip(laws, sizes, strict=True)]
+    return [(int(won), int(lost), size) for (won, lost, _), size in zip(drawn, sizes, strict=True)]
 
 
-def share(gate: Gate, laws: Sequence[Law], prompts: int, number: int, times: int) -> float:
+def share(gate: Gate, laws: Sequence[Law], prompts: Prompts, number: int, times: int) -> float:
     """How often the decision of that number promotes."""
-    rng = np.random.default_rng(prompts * 1000 + number)
+    rng = np.random.default_rng(sum_of(prompts) * 1000 + number)
     return sum(gate(night(rng, laws, prompts), number) for _ in range(times)) / times
 
 
-def ever(gate: Gate, laws: Sequence[Law], prompts: int, nights: int, seasons: int) -> float:
+def sum_of(prompts: Prompts) -> int:
+    return prompts if isinstance(prompts, int) else sum(prompts)
+
+
+def ever(gate: Gate, laws: Sequence[Law], prompts: Prompts, nights: int, seasons: int) -> float:
     """In how many seasons at least one of the nights' candidates is promoted."""
-    rng = np.random.default_rng(prompts * 1000 + nights)
+    rng = np.random.default_rng(sum_of(prompts) * 1000 + nights)
     found = 0
     for _ in range(seasons):
         found += any(gate(night(rng, laws, prompts), number) for number in range(1, nights + 1))
@@ -142,12 +154,58 @@ def margins(times: int) -> None:
     table(("margin", "gain of .10 promoted", "harm .03 kept back", "harm .05", "harm .10"), rows)
 
 
+def harmless(times: int) -> None:
+    print(
+        "Harm on 5 % of the prompts kept back, with a gain of .20 on both other axes → a gain of .10 without harm "
+        "promoted,\nby the margin of harmless alone (the others have .10). First decision; in brackets the prompts of "
+        "harmless. Best:\nhow many that are the same any test that keeps 95 % of that harm back can let pass\n"
+    )
+    rows = []
+    for noise in (0.01, 0.02, 0.05):
+        for prompts, of_harm in ((200, 200), (300, 300), (400, 400), (300, 600)):
+            cells, sizes = [], (prompts, prompts, of_harm)
+            for margin in (0.1, 0.075, 0.06, 0.05):
+                gate = partial(now, policy=POLICY.model_copy(update={"margins": {"2": margin}}))
+                kept = 1 - share(gate, [(0.25, 0.05)] * 2 + [(noise, noise + 0.05)], sizes, 1, times)
+                gains = share(gate, [(0.1 + noise, noise), *[(noise, noise)] * 2], sizes, 1, times)
+                cells.append(f"{percent(kept)} → {percent(gains)}")
+            rows.append([f"{noise:g}", f"{prompts} ({of_harm})", *cells, percent(best(noise, 0.05, of_harm))])
+    table(("noise", "prompts", "margin .10", ".075", ".06", ".05", "best"), rows)
+
+
+def best(noise: float, harm: float, prompts: int) -> float:
+    """The share of models that are the same which pass the best test that keeps 95 % of that harm back (normal law)."""
+    spread = [math.sqrt((2 * noise + worse - worse**2) / prompts) for worse in (harm, 0.0)]
+    return NormalDist().cdf((harm - NormalDist().inv_cdf(0.95) * spread[0]) / spread[1])
+
+
+def shipped(times: int) -> None:
+    print("The shipped prompts: seasons that promote one no better; harmful ones kept back; better ones promoted\n")
+    nano = [score(row["prompt"], "") for row in load(HELD_OUT)]
+    axes = POLICY.axes.values()
+    sizes = tuple(sum(any(metric in row for metric in metrics) for row in nano) for metrics in axes)
+    by_judge = (len(load(SHIPPED / "held_out.jsonl")),) * 3
+    rows = []
+    for name, prompts in (("nano/held_out.jsonl", sizes), ("presets/held_out.jsonl", by_judge)):
+        for noise in NOISE:
+            laws = [(noise, noise)] * 3
+            better = [(noise, noise)] * 2
+            harm = [(0.2 + noise, noise), (noise, noise + 0.1), (0.2 + noise, noise)]
+            gains = [share(now, [(0.1 + noise, noise), *better], prompts, number, times) for number in (1, 5, 20)]
+            kept = 1 - share(now, harm, prompts, 1, times)
+            cells = [percent(ever(now, laws, prompts, 30, times)), percent(kept), *map(percent, gains)]
+            rows.append([name, ", ".join(map(str, prompts)), f"{noise:g}", *cells])
+    heads = ("prompts", "an axis", "noise", "no better, 30 nights", "harmful on .10, kept back")
+    table((*heads, *(f"gain .10, decision {number}" for number in (1, 5, 20))), rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--shipped", action="store_true", help="the shipped prompts alone")
     parser.add_argument("--seasons", type=int, default=1000)
-    times = parser.parse_args().seasons
-    for part in (no_difference, harmful, gain, margins):
-        part(times)
+    given = parser.parse_args()
+    for part in [shipped] if given.shipped else [no_difference, harmful, gain, margins, harmless, shipped]:
+        part(given.seasons)
 
 
 if __name__ == "__main__":

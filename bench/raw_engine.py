@@ -36,7 +36,7 @@ from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.refresh import RefreshPipeline
 from alignery.pipeline.run import Run
-from flows.prefect_server import use_or_start_server
+from flows.shared_server import use_or_start_server
 from nano.grammar import draw, render
 from prompts import Message
 from tasks.engines import Completion, Engine, Sampling, ScriptedEngine, VllmSpec, open_engine

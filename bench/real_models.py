@@ -4,19 +4,31 @@ MODEL is a folder, a .gguf file or a hub's name, in vLLM where it is installed, 
 on the 32 prompts of bench/data/real_prompts.jsonl, beside instructions and questions that the model writes itself. The
 table has, for each step, the rows that were asked and accepted, and the reasons of the rest; below it what the records
 say of themselves (copies, changes), and tokens and minutes. Samples are written beside the lake, to be read.
+
+With `--ratio` the engine is warm before the run; after it, its cache of prefixes emptied, the very same requests are
+sent to it once more, all at once and by nobody but this script: the factory's tokens a second ÷ the engine's own.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import alignery
+from prompts import Message
+from tasks.engines import Completion, Engine, Sampling, open_engine
+from tasks.engines.specs import parse_spec
+from tasks.engines.vllm import VllmEngine
 
 PROMPTS = Path(__file__).parent / "data" / "real_prompts.jsonl"
 SAMPLED = ("responses", "critiques", "revisions", "corrections", "instructions")
@@ -40,26 +52,86 @@ FIGURES = {
 }
 
 
-def preset(model: str, engine: str, tokens: int) -> dict[str, Any]:
-    """Every method, one round, with replies of at most `tokens`."""
+@dataclass
+class Recorder:
+    """An open engine that remembers what it was asked, and when it began and ended to answer."""
+
+    engine: Engine
+    asked: list[Callable[[], Awaitable[Any]]] = field(default_factory=list)  # each request, to be sent anew
+    tokens: int = 0
+    began: float = 0.0
+    ended: float = 0.0
+
+    @property
+    def identity(self) -> str:
+        return self.engine.identity
+
+    async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
+        self.began = self.began or time.perf_counter()
+        self.asked.append(lambda: self.engine.generate(prompt, sampling))
+        reply = await self.engine.generate(prompt, sampling)
+        self.tokens, self.ended = self.tokens + reply.tokens_out, time.perf_counter()
+        return reply
+
+    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
+        self.began = self.began or time.perf_counter()
+        self.asked.append(lambda: self.engine.choose(prompt, options))
+        found = await self.engine.choose(prompt, options)
+        self.ended = time.perf_counter()
+        return found
+
+
+async def measured(made: dict[str, Any], home: Path) -> tuple[alignery.Summary, str]:
+    """A refresh on a warm engine, and its tokens a second beside those of the same requests without it."""
+    async with open_engine(parse_spec(made["models"]["generator"]), home / "logs") as engine:
+        await engine.generate("Once upon a time", Sampling(max_tokens=64))
+        recorder = Recorder(engine)
+
+        @asynccontextmanager
+        async def opened(spec: Any) -> AsyncIterator[Engine]:
+            yield recorder
+
+        with patch("alignery.pipeline.refresh.open_lazily", opened):
+            done = await alignery.arefresh(made, home, progress=True)
+        if isinstance(engine, VllmEngine):
+            await engine._llm.reset_prefix_cache()
+        began = time.perf_counter()
+        replies = await asyncio.gather(*(ask() for ask in recorder.asked))
+        own_s, run_s = time.perf_counter() - began, recorder.ended - recorder.began
+    own = sum(reply.tokens_out for reply in replies if isinstance(reply, Completion))
+    ours, theirs = recorder.tokens / run_s, own / own_s
+    return done, (
+        f"{len(replies)} requests: factory {recorder.tokens:,} tokens in {run_s:.0f} s, {ours:.0f} a second; "
+        f"engine alone {own:,} in {own_s:.0f} s, {theirs:.0f} a second; factory ÷ engine {ours / theirs:.2f}"
+    )
+
+
+def preset(model: str, engine: str, given: argparse.Namespace) -> dict[str, Any]:
+    """Every method that is wanted, one round."""
     spec: dict[str, Any] = {"engine": engine, "model": model}
     spec |= {"dtype": "bfloat16", "max_model_len": 4096} if engine == "vllm" else {"dtype": "float32", "threads": 2}
-    long, short = {"max_tokens": tokens}, {"max_tokens": 160}
-    return {
-        "models": {"generator": spec},
-        "line": {
-            "reject_limit": 1.0,
-            "prompts": [{"path": str(PROMPTS), "gate": False}],
-            "self_instruct": {"accept": 20, "max_candidates": 60, "requests_per_round": 4, "sampling": long},
-            "respond": {"sampling": long},
-            "self_align": {"sampling": long},
-            "constitutional": {"rounds": 1, "sampling": long | {"temperature": 0.5}},
-            "aligner": {"sampling": long},
-            "verbose": {"sampling": long},
-            "rate": {"sampling": short},
-            "compare": {"sampling": long},
-        },
+    long, short = {"max_tokens": given.tokens}, {"max_tokens": 160}
+    methods: dict[str, Any] = {
+        "self_instruct": {"accept": 20, "max_candidates": 60, "requests_per_round": 4, "sampling": long},
+        "self_align": {"sampling": long},
+        "constitutional": {"rounds": 1, "sampling": long | {"temperature": 0.5}},
+        "aligner": {"sampling": long},
+        "verbose": {"sampling": long},
+        "rate": {"sampling": short},
+        "compare": {"sampling": long},
     }
+    wanted = {name: settings for name, settings in methods.items() if name in (given.methods or methods)}
+    prompts = {"path": str(first(given.prompts, given.home)), "origin": "real_prompts", "gate": False}
+    line = {"reject_limit": 1.0, "prompts": [prompts], "respond": {"sampling": long}}
+    return {"models": {"generator": spec}, "line": line | wanted}
+
+
+def first(count: int, folder: Path) -> Path:
+    """A file of the first prompts."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"prompts-{count}.jsonl"
+    path.write_text("".join(PROMPTS.read_text(encoding="utf-8").splitlines(keepends=True)[:count]), encoding="utf-8")
+    return path.resolve()
 
 
 def table(lake: alignery.OpenLake, model: str) -> list[str]:
@@ -105,10 +177,17 @@ def main() -> None:
         "--engine", choices=["vllm", "transformers"], default="vllm" if find_spec("vllm") else "transformers"
     )
     parser.add_argument("--tokens", type=int, default=320, help="the longest reply")
+    parser.add_argument("--prompts", type=int, default=32, help="how many of the prompts")
+    parser.add_argument("--methods", nargs="+", help="beside the plain answers; all by default")
+    parser.add_argument("--ratio", action="store_true", help="send the same requests to the engine alone, too")
     given = parser.parse_args()
     for model in given.models:
         home, began = given.home / Path(model).stem, time.perf_counter()
-        done = alignery.refresh(preset(model, given.engine, given.tokens), home, progress=True)
+        made, ratio = preset(model, given.engine, given), ""
+        if given.ratio:
+            done, ratio = asyncio.run(measured(made, home))
+        else:
+            done = alignery.refresh(made, home, progress=True)
         minutes = (time.perf_counter() - began) / 60
         with alignery.open_lake(home) as lake:
             tokens = Counter(
@@ -116,10 +195,8 @@ def main() -> None:
             )
             print("\n".join(table(lake, Path(model).stem)))
             samples(lake, home.with_suffix(".samples.jsonl"))
-        print(
-            f"\n{done.state}: {tokens['read']:,} tokens read, {tokens['written']:,} written, {minutes:.1f} min\n",
-            flush=True,
-        )
+        print(f"\n{done.state}: {tokens['read']:,} tokens read, {tokens['written']:,} written, {minutes:.1f} min")
+        print(f"\n{ratio}\n" if ratio else "", flush=True)
 
 
 if __name__ == "__main__":

@@ -170,7 +170,7 @@ def _readers(place: LakeLocation) -> Iterator[list[tuple[int, int]]]:
 
 
 def main() -> None:
-    """Print the README's table."""
+    """Print the table of docs/guides/hosts.md."""
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests/helpers"))
     from servers import postgres
 

@@ -30,7 +30,8 @@ async def bootstrap(
     async with AsyncExitStack() as stack:
         # Nobody else does a part of a round meanwhile. The flows of `cycle` take the first of these first, too.
         for part in (WORK, "bootstrap", "refresh", "retrain", "promote"):
+            own = made.name if part == "refresh" else None
             lake = await stack.enter_async_context(
-                exclusive_run(made.place(home), part, wait=wait, schema=made.lake_schema)
+                exclusive_run(made.place(home), part, preset=own, wait=wait, schema=made.lake_schema)
             )
         return await run_rounds(made, lake, home, rounds, name, runner=as_task_run)

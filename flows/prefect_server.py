@@ -6,15 +6,14 @@ user's Prefect settings. A named server is the user's: nothing is set for it.
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.util import find_spec
@@ -27,7 +26,7 @@ from alignery.untrusted import excerpt
 
 PATIENCE_S = 180
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_SETTINGS = {
+SETTINGS = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
     "PREFECT_LOGGING_LEVEL": "ERROR",
@@ -45,7 +44,7 @@ _SETTINGS = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
-_BRIEF = _SETTINGS | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}  # as Prefect's own for a run
+BRIEF = SETTINGS | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}  # as Prefect's own for a run
 _CAUSE = re.compile(r"^(?:\w+\.)*[A-Z]\w*[a-z]\w*(?:: .*)?$", re.MULTILINE)  # the line of a traceback that says it
 
 
@@ -96,38 +95,6 @@ def bypass_proxy() -> None:
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
 
 
-def use_or_start_server(lake: Path) -> Callable[[], None]:
-    """For this process's flows: the server that Prefect's settings name, or one that ends with the process.
-
-    Prefect would start one itself, once it is imported. Both take seconds, so here they go on side by side: call what
-    is returned where the flow is about to be run. Both raise as `start_server`, and UsageError for a named server that
-    lets us not in.
-
-    Args:
-        lake: the folder of the lake, beside which the server keeps its database.
-    """
-    bypass_proxy()
-    stack, await_healthy = ExitStack(), None
-    # The first to be registered is the last to be called: what Prefect still has to send to its server is sent by then.
-    atexit.register(stack.close)
-    if not os.environ.get("PREFECT_API_URL"):
-        home = private_home(lake)
-        keep_settings_in(home)
-        await_healthy = stack.enter_context(_starting(home, _BRIEF))
-
-    def settle() -> None:
-        from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
-
-        if PREFECT_API_URL.value():  # by the environment, by the user's profile, or for an earlier flow
-            stack.close()
-            check_named()
-        elif await_healthy:
-            own = await_healthy(PATIENCE_S)
-            stack.enter_context(temporary_settings({PREFECT_API_URL: own.api, PREFECT_API_AUTH_STRING: own.auth}))
-
-    return settle
-
-
 def check_named() -> None:
     """Raise UsageError unless the server that Prefect's settings name answers us; Prefect says it on 400 lines."""
     import httpx
@@ -168,8 +135,8 @@ def start_server(home: Path, patience_s: float = PATIENCE_S) -> Iterator[Server]
         UsageError: its folder cannot be written to.
         ServerFault: it ended, or it is not healthy in time.
     """
-    with _starting(home) as await_healthy:
-        yield await_healthy(patience_s)
+    with starting(home) as healthy:
+        yield healthy(patience_s)
 
 
 def private_home(lake: Path) -> Path:
@@ -198,36 +165,16 @@ def keep_settings_in(home: Path) -> None:
 
 
 @contextmanager
-def _starting(home: Path, settings: dict[str, str] = _SETTINGS) -> Iterator[Callable[[float], Server]]:
+def starting(home: Path, settings: Mapping[str, str] = SETTINGS) -> Iterator[Callable[[float], Server]]:
     """A server that is being started; what is yielded waits until it is healthy, for so many seconds at most."""
-    log, token = home / "server.log", token_urlsafe(32)
-    auth = f"alignery:{token}"
-    remember(token)
+    began = log_file(home).stat().st_size
+    child, own = launch(home, settings)
+
+    def ended() -> str | None:
+        return None if child.poll() is None else f"ended with exit code {child.returncode}"
+
     try:
-        home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        log_file = os.fdopen(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "ab")
-    except OSError as error:
-        raise UsageError(
-            f"{home}: Prefect cannot keep its database there ({error.strerror}); a run writes to its folder: give "
-            "another --home, or PREFECT_HOME for Prefect alone"
-        ) from error
-    # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
-    with log_file:
-        began = log_file.tell()
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "flows.prefect_server_process"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log_file,
-            text=True,
-            cwd=home,
-            env=_environment() | settings | _places(home) | {"PREFECT_SERVER_API_AUTH_STRING": auth},
-            start_new_session=True,
-        )
-    assert child.stdout is not None
-    try:
-        own = Server(child.stdout.readline().strip(), auth)
-        yield partial(_await_healthy, child, own, partial(_cause, log, began))
+        yield partial(await_healthy, ended, own, partial(cause_in, log_file(home), began))
     finally:
         child.terminate()
         try:
@@ -235,7 +182,50 @@ def _starting(home: Path, settings: dict[str, str] = _SETTINGS) -> Iterator[Call
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-        child.stdout.close()
+
+
+def log_file(home: Path) -> Path:
+    """The file of a server's log, made if it is not there.
+
+    Raises:
+        UsageError: the folder cannot be written to.
+    """
+    log = home / "server.log"
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise UsageError(
+            f"{home}: Prefect cannot keep its database there ({error.strerror}); a run writes to its folder: give "
+            "another --home, or PREFECT_HOME for Prefect alone"
+        ) from error
+    return log
+
+
+def launch(home: Path, settings: Mapping[str, str]) -> tuple[subprocess.Popen[str], Server]:
+    """Start the process of a server, which listens and is not healthy yet.
+
+    Raises:
+        UsageError: its folder cannot be written to.
+    """
+    token = token_urlsafe(32)
+    auth = f"alignery:{token}"
+    remember(token)
+    # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
+    with log_file(home).open("ab") as log:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "flows.prefect_server_process"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=home,
+            env=_environment() | dict(settings) | _places(home) | {"PREFECT_SERVER_API_AUTH_STRING": auth},
+            start_new_session=True,
+        )
+    assert child.stdout is not None
+    with child.stdout:
+        return child, Server(child.stdout.readline().strip(), auth)
 
 
 def _environment() -> dict[str, str]:
@@ -251,27 +241,37 @@ def _places(home: Path) -> dict[str, str]:
     return {"PREFECT_HOME": str(home), "PREFECT_LOGGING_CONFIG_PATH": str(home / "logging.yml")}
 
 
-def _await_healthy(child: subprocess.Popen[str], own: Server, cause: Callable[[], str], patience_s: float) -> Server:
+def await_healthy(
+    ended: Callable[[], str | None], own: Server, cause: Callable[[], str], patience_s: float = PATIENCE_S
+) -> Server:
+    """The server, once it is healthy.
+
+    Args:
+        ended: how its process ended; None while it lives.
+        cause: what its log says of it, as a part of a sentence.
+
+    Raises:
+        ServerFault: it ended, or it is not healthy in time.
+    """
     import httpx
 
     until = time.monotonic() + patience_s
     with httpx.Client(auth=tuple(own.auth.split(":")), timeout=5, trust_env=False) as client:  # type: ignore[arg-type]
-        while child.poll() is None and time.monotonic() < until:
+        while not ended() and time.monotonic() < until:
             try:
                 if client.get(f"{own.api}/ready").is_success:
                     return own
             except httpx.HTTPError:
                 pass  # not there yet
             time.sleep(0.1)
-    ended = f"ended with exit code {child.returncode}"
-    how = ended if child.poll() is not None else f"is not healthy at {own.api} within {patience_s:.0f} s"
+    how = ended() or f"is not healthy at {own.api} within {patience_s:.0f} s"
     raise ServerFault(
         f"the Prefect server {how}{cause()}; mend that, or start one by `prefect server start` and name it in "
         "PREFECT_API_URL"
     )
 
 
-def _cause(log: Path, began: int) -> str:
+def cause_in(log: Path, began: int) -> str:
     """What the server said of its end, as a part of a sentence; `began` is the log's length at its start."""
     with log.open("rb") as log_file:
         log_file.seek(began)

@@ -14,6 +14,8 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import closing
 from importlib.metadata import version
@@ -40,10 +42,12 @@ class AccessCheck:
     def __init__(self, app: Any, port: int, auth: str, ui: bool) -> None:
         self._app, self._ui, self._own = app, ui, Addresses(port)
         self._token = b"Basic " + base64.b64encode(auth.encode())
+        self.asked = time.monotonic()  # when somebody who was let in last asked anything
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = scope["type"] != "lifespan" and self._refused(scope)
         if not refused:
+            self.asked = time.monotonic()
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": refused[1]})
@@ -112,8 +116,13 @@ def _make(database: Path, lock: int) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end what we have started
-    exit_with_parent()
     os.umask(0o077)
+    idle = os.environ.get("ALIGNERY_SERVER_IDLE_S")  # set where it outlives who started it
+    if idle:
+        alive = open("server.alive", "w")  # noqa: SIM115  # held until this process ends, however that ends
+        fcntl.flock(alive, fcntl.LOCK_EX)
+    else:
+        exit_with_parent()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -124,17 +133,42 @@ def main() -> None:
         os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
         os.environ["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] = address
         _open_database()
-        _serve(listener, port)
+        _serve(listener, port, float(idle) if idle else None)
 
 
-def _serve(listener: socket.socket, port: int) -> None:
+def _serve(listener: socket.socket, port: int, idle_s: float | None) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 
     ui = "PREFECT__SERVER_EPHEMERAL" not in os.environ
     app = AccessCheck(create_app(final=True), port, os.environ["PREFECT_SERVER_API_AUTH_STRING"], ui)
     config = uvicorn.Config(app, log_level="error", access_log=False, timeout_graceful_shutdown=3)
-    uvicorn.Server(config).run(sockets=[listener])
+    server = uvicorn.Server(config)
+
+    def end() -> None:
+        server.should_exit = True
+
+    if idle_s is not None:
+        threading.Thread(target=_end_when_idle, args=(app, idle_s, end), daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def _end_when_idle(app: AccessCheck, idle_s: float, end: Callable[[], None]) -> None:
+    """Call `end` once nobody has used the server for so long; the lock of its users is held until the process ends."""
+    used = time.monotonic()
+    with open("server.use", "a") as users:
+        while True:
+            time.sleep(min(1.0, idle_s / 4))
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                used = time.monotonic()
+                continue
+            if time.monotonic() - max(used, app.asked) >= idle_s:
+                Path("server.json").unlink(missing_ok=True)
+                end()
+                time.sleep(3600)  # holds the lock meanwhile: a verb that comes now waits, and starts another
+            fcntl.flock(users, fcntl.LOCK_UN)
 
 
 if __name__ == "__main__":

@@ -26,10 +26,10 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
     Args:
         preset: a shipped preset's name, or the path of a .yaml file.
         home: the folder of the lake.
-        wait: if another refresh is at work on this lake, until it is done; else LakeFailure names it.
+        wait: if another refresh of this preset is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with exclusive_run(made.place(home), "refresh", wait=wait, schema=made.lake_schema) as lake:
+    async with exclusive_run(made.place(home), "refresh", preset=made.name, wait=wait, schema=made.lake_schema) as lake:
         summary = await run_refresh(made, lake, runner=as_task_run)
         for name, rows in (("funnel", status.funnel), ("usage", status.usage)):
             table, description = plain_rows(rows(lake, summary.run_id)), f"Run {summary.run_id}: {summary.state}"

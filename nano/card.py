@@ -68,7 +68,8 @@ replies 1, prompts 0.1, in the second stage names 8): {stages_in_words}.
 
 The corpus is the world's grammar rendered through the factory's own prompt files (`prompts/**/*.nano.yaml`). A pair of
 crime and noun, verb and noun (and so on) is held out by hash, one in six, and so is one invented name in six;
-`nano/held_out.jsonl` has 400 prompts made of these, and known facts and lists, which cannot be held out.
+`nano/held_out.jsonl` has 980 prompts made of these, and known facts and lists, which cannot be held out; the first 400
+are what this card measures.
 """
 
 

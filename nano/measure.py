@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from nano.corpus import Writer
-from nano.files import HELD_OUT
+from nano.files import HELD_COUNTS, HELD_OUT
 from nano.grammar import parse
 from nano.oracle import METRICS, score, style_of
 from nano.player import Player
@@ -30,8 +30,9 @@ def mean(values: Sequence[float]) -> float:
 
 
 def held_out(kinds: Sequence[str] = ()) -> list[str]:
-    """The held-out prompts, all or of some kinds."""
-    rows = [json.loads(line) for line in HELD_OUT.read_text(encoding="utf-8").splitlines()]
+    """The first 400 held-out prompts, which are of every kind, or those of them that are of some kinds."""
+    lines = HELD_OUT.read_text(encoding="utf-8").splitlines()[: sum(HELD_COUNTS.values())]
+    rows = [json.loads(line) for line in lines]
     return [row["prompt"] for row in rows if not kinds or row["kind"] in kinds]
 
 

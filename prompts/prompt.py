@@ -97,6 +97,11 @@ class Prompt:
         role, text = self.turns[-1]
         return text if role == "assistant" else ""
 
+    @property
+    def own_words(self) -> list[str]:
+        """What is said in every request: the turns without variables, and the text for models without a template."""
+        return [*self.fixed, *([self.base.source] if self.base else [])]
+
     @cached_property
     def fixed(self) -> list[str]:
         """The turns without variables: instructions and worked examples, the same in every request."""

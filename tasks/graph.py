@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from alignery.errors import UsageError
@@ -42,6 +42,7 @@ class Graph:
             for name in self.predecessors[stage.name]:
                 self.successors[name].append(stage)
         self._check_fields()
+        self.makers = set(self._makers())
 
     def _before(self, stage: Stage, method: int) -> list[str]:
         """The stages whose rows it gets."""
@@ -56,6 +57,15 @@ class Graph:
                 f"{[*self._ports, *self.by_name]}; name one of these, or add the method that provides it"
             )
         return providers[max(open_to)]
+
+    def _makers(self) -> Iterator[str]:
+        """The stages that make what their port holds; those behind them that provide the same port refine it."""
+        above: dict[str, set[str | None]] = {SOURCE: set()}
+        for stage in self.stages:
+            provided = set[str | None]().union(*(above[name] for name in self.predecessors[stage.name]))
+            if stage.provides not in provided:
+                yield stage.name
+            above[stage.name] = provided | {stage.provides} - {None}
 
     def _order(self) -> list[str]:
         """Every stage after its predecessors, and else as they were declared."""

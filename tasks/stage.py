@@ -5,7 +5,7 @@ A stage sees one row at a time, and no other row: a join within a row is a chain
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ GENERATOR = "generator"  # the alias that every other one falls back to
 SOURCE = "instruction"  # the port of the rows that accepted instructions are
 INSTRUCTION = ("instruction_id", "instruction")
 SOURCE_FIELDS = (*INSTRUCTION, "topic")
+NEW = "new"  # a field of rows whose instruction this very run has made; a step that leaves it out costs look-ups
 # What a first answer adds; the target is the newest text, which is criticised, corrected or rated.
 ANSWER = ("response_id", "response", "target_id", "target")
 
@@ -37,6 +38,11 @@ def unchanged(row: Row) -> Row:
 
 def accepted(row: Row, made: list[Row]) -> list[Row]:
     return made
+
+
+def kept(row: Row, made: list[Row]) -> list[Row]:
+    """The row itself where nothing was accepted: an answer whose correction was lost stays."""
+    return made or [row]
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class Stage:
         needs: the fields that it reads of a row, before `take`.
         adds: the fields that its successors' rows have besides.
         texts: rows of the table `prompts`, beside the prompt's own: what else its requests may say.
+        in_stack: whether what it makes of an answer (the row's target) is the answer from then on. Such a stage is
+            asked of held-out prompts too: with the generator it is what the gate judges.
     """
 
     name: str
@@ -69,6 +77,7 @@ class Stage:
     needs: tuple[str, ...] = ()
     adds: tuple[str, ...] = ()
     texts: Sequence[Row] = ()
+    in_stack: bool = False
 
     def in_form(self, form: Form) -> Stage:
         """The stage as a model of that form is asked."""
@@ -89,10 +98,11 @@ def prompt_row(id: str, source: str, hash: str | None = None) -> Row:
 @dataclass(frozen=True)
 class Context:
     """What a method's stages may depend on besides its own settings: those of the other methods that are run, by name,
-    and the evaluation prompts."""
+    the evaluation prompts, and the aliases that have a model of their own."""
 
     configs: Mapping[str, Any]
     contamination: Contamination
+    bound: Collection[str] = ()
 
 
 def accept_any(config: Any, configs: Mapping[str, Any]) -> None:
@@ -124,6 +134,7 @@ class Method:
         tables: of its records.
         views: the folder of its views: NAME.sql each, whose leading comment says what a row is.
         shapes: in which rows of its views are exported.
+        published: whether a publication of a line with it has these too; those of your own methods always are.
         recipes: which train on them, by name.
     """
 
@@ -141,4 +152,5 @@ class Method:
     tables: Sequence[Table] = ()
     views: Path | None = None
     shapes: Sequence[Shape] = ()
+    published: bool = False
     recipes: Mapping[str, Recipe] = field(default_factory=dict)

@@ -22,6 +22,7 @@ __all__ = ["speaker", "works"]
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["ALIGNERY_SERVER_IDLE_S"] = "0"  # a test's server ends with its verb
 # Prefect says good-bye after pytest has closed its streams.
 os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
 

@@ -29,7 +29,7 @@ from warehouse.schema.tables import Row, Rows
 
 # What makes a row of a table the same row again; the others are logs, in which every row is new.
 _IDENTITY = {"prompts": "hash", "models": "id", "evals": "id", "decisions": "id"}
-_WRITTEN = ("runs", "prompts", "models", "evals", "decisions", "tags", "plans")
+_WRITTEN = ("runs", "prompts", "models", "evals", "decisions", "tags", "plans", "finished", "rounds")
 _log = logging.getLogger(__name__)
 
 
@@ -92,7 +92,14 @@ class Ledger:
         """Commit the calls of one step with their records, once: see `append_batches`."""
         return self.append_batches([Batch(step, fingerprint, records, attempts)], run_id=run_id)
 
-    def append_batches(self, batches: Sequence[Batch], *, run_id: str) -> int:
+    def append_batches(
+        self,
+        batches: Sequence[Batch],
+        *,
+        run_id: str,
+        beside: Mapping[str, Sequence[Row]] | None = None,
+        since: int = 0,
+    ) -> int:
         """Commit records, attempts and a ledger row for each batch in one transaction, or nothing where all is there.
 
         Dropped, with the records they wrote: an attempt that is already in the lake, and every attempt at a
@@ -101,6 +108,10 @@ class Ledger:
 
         Args:
             run_id: filled into each row that has none.
+            beside: rows of the ledger's own tables that hold only if every attempt is new, and are else left out:
+                what these attempts finish.
+            since: a snapshot in which, as the caller knows, none of the attempts was there and none of their work
+                settled: what came in later is all that is then looked at.
 
         Returns:
             How many attempts were new.
@@ -117,9 +128,10 @@ class Ledger:
             }
             for batch, calls in zip(batches, made, strict=True)
         ]
+        follows = {name: _filled(self._schema, name, rows, run_id) for name, rows in (beside or {}).items()}
 
         def land(cursor: duckdb.DuckDBPyConnection) -> int:
-            fresh = _new_attempts(cursor, pa.concat_tables(made))
+            fresh = _new_attempts(cursor, pa.concat_tables(made), since)
             found: dict[str, list[pa.Table]] = {"attempts": [fresh]}
             entries = []
             for batch, asked, tables in zip(batches, made, wrote, strict=True):
@@ -131,6 +143,8 @@ class Ledger:
                         found.setdefault(name, []).append(rows)
             if not entries:
                 return 0
+            if fresh.num_rows == sum(calls.num_rows for calls in made):
+                found |= {name: [rows] for name, rows in follows.items()}
             # One insert a table, for each is a file of its own.
             for name, parts in found.items():
                 _insert(cursor, name, pa.concat_tables(parts))
@@ -156,7 +170,8 @@ class Ledger:
         self.write_tables({table: rows}, run_id=run_id, message=message)
 
     def write_tables(self, tables: Mapping[str, Sequence[Row]], *, run_id: str, message: str) -> None:
-        """Commit rows that no call made, once: runs, prompts, models, evals, decisions, tags, plans; table → rows.
+        """Commit rows that no call made, once: runs, prompts, models, evals, decisions, tags, plans,
+        finished, rounds; table → rows.
 
         A prompt whose hash is there, and a model, figure or decision whose id is there, is left out; if nothing
         remains, nothing is committed. `run_id` and `created_at` are filled in where a row leaves them out.
@@ -226,11 +241,12 @@ def _records(schema: LakeSchema, name: str, rows: Rows, run_id: str, made: pa.Ta
     return table if _distinct(table["id"]) else table.filter(_fresh(table["id"].to_pylist(), set()))
 
 
-def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table) -> pa.Table:
+def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table, since: int) -> pa.Table:
     """Those attempts that are neither in the lake nor at a work key that is settled, there or earlier in the batch."""
     cursor.register("asked", made.select(["work_key"]).rename_columns(["key"]))
     there = cursor.execute(
         f"SELECT id, work_key, final FROM {LAKE}.attempts SEMI JOIN asked ON work_key = key"
+        + (f" WHERE snapshot_id > {since}" if since else "")
     ).fetchall()
     if not there and _distinct(made["work_key"]) and _distinct(made["id"]):
         return made

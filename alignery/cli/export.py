@@ -63,7 +63,7 @@ def export(
     with reading(home, preset, str(release.snapshot_id)) as pinned:
         folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix}"
         made = load(preset)
-        leaked = clean(made).leaked
+        cleaned = clean(made)
         done = write(
             pinned,
             [shape],
@@ -72,7 +72,7 @@ def export(
             licences=made.by_model(),
             held_out=held_out,
             shard_rows=shard_rows,
-            selection=replace(selection, leaked=leaked),
+            selection=replace(selection, leaked=cleaned.leaked, nearest=cleaned.nearest),
         )
     results.exported(done, as_json)
 

@@ -5,24 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 
-VERBS = (
-    *(
-        "bootstrap",
-        "diff",
-        "doctor",
-        "evaluate",
-        "export",
-        "maintain",
-        "methods",
-        "models",
-        "plan",
-        "promote",
-        "publish",
-    ),
-    *("refresh", "rejects", "retrain", "rollback", "serve", "show", "snapshots", "sql", "status", "tables", "tag"),
-    *("trace", "view"),
+# Those that take --home or --preset.
+_VERBS = "bootstrap check diff doctor evaluate export maintain methods models plan promote publish ranking refresh"
+_VERBS += " rejects retrain rollback serve show snapshots sql stack status tables tag trace view"
+VERBS = [
+    *_VERBS.split(),
     *(f"marks {verb}" for verb in ("add", "agreement", "export", "import", "queue", "review")),
-)
+]
 _COMMAND = re.compile(rf"(?<![\w./-])alignery (?:{'|'.join(VERBS)})(?![\w./-])")
 _options: dict[str, str] = {}  # of this command, where they are not the defaults
 

@@ -97,12 +97,38 @@ def trace(
 
 
 @app.command()
+def stack(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Say what answers now: the generator, and the Aligners that correct it, in order.
+
+    With --json, also the words and the sampling of each request, for whatever serves them.
+    """
+    from alignery.config.preset import load
+    from alignery.pipeline.model_resolution import resolve_models
+    from alignery.pipeline.stack import served
+
+    with reading(home, preset) as lake:
+        inspect.stack(served(resolve_models(load(preset), lake)), as_json)
+
+
+@app.command()
 def models(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
     """List the models that were trained, each with the query of the rows it was trained on."""
     from warehouse.query.trained_on import models as trained
 
     with reading(home, preset) as lake:
         inspect.models(trained(lake), as_json)
+
+
+@app.command()
+def ranking(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+    """Rank the models by the judge's verdicts (Bradley-Terry), and show w of each against its base by suite."""
+    from alignery.cli.render import ranking as show_ranking
+    from tasks.evaluate.ranking import rankings, three_h
+    from warehouse.query import verdicts
+
+    with reading(home, preset) as lake:
+        compared, figures = verdicts.comparisons(lake), verdicts.figures(lake)
+    show_ranking.ranking(rankings(compared), *three_h(figures), as_json)
 
 
 @app.command()

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.models import CommandInfo
 
 from alignery.cli import entry
 from alignery.cli.options import (
     HOME,
     HomeOption,
     JsonOption,
+    PrefectOption,
     PresetOption,
     TagOption,
     WaitOption,
@@ -34,6 +36,8 @@ from alignery.cli.options import (
     writing,
 )
 from alignery.cli.render import estimate, results
+from alignery.cli.render.console import say
+from tasks.evaluate.history import FILE as HISTORY
 from tasks.evaluate.plot import PICTURES
 
 if TYPE_CHECKING:
@@ -53,7 +57,7 @@ def plan(
     wait: WaitOption = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask five rows of each step, and estimate_refresh what the refresh will take: calls, tokens, minutes, and money.
+    """Ask five rows of each step, and estimate what the refresh will take: calls, tokens, minutes, and money.
 
     What the lake has is counted as saved, and a step that was run before is not asked. What is answered is kept, so
     the refresh does not ask for it again. Money is foretold where the preset names a price file (`prices:`).
@@ -65,12 +69,16 @@ def plan(
         with reading(home, preset) as lake:
             newest = estimates.newest(lake, load(preset).hash)
             return estimate.compared(estimates.estimate_vs_actual(lake, newest[0]["id"]) if newest else [], as_json)
-    return estimate.planned(run("plan", preset, home, wait), as_json)
+    return estimate.planned(run("plan", preset, home, wait=wait), as_json)
 
 
 @app.command()
 def refresh(
-    preset: PresetOption = "nano", home: HomeOption = HOME, wait: WaitOption = True, as_json: JsonOption = False
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    wait: WaitOption = True,
+    prefect: PrefectOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Write, answer, criticise, revise and correct until the preset's target of accepted instructions is reached.
 
@@ -79,7 +87,7 @@ def refresh(
     """
     from warehouse.query import status
 
-    summary = run("refresh", preset, home, wait)
+    summary = run("refresh", preset, home, wait=wait, prefect=prefect)
     with reading(home, preset) as lake:
         funnel = status.funnel(lake, summary.run_id)
     results.refreshed(summary, funnel, as_json)
@@ -89,10 +97,14 @@ def refresh(
 
 @app.command()
 def publish(
-    preset: PresetOption = "nano", home: HomeOption = HOME, tag: TagOption = None, as_json: JsonOption = False
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    tag: TagOption = None,
+    prefect: PrefectOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Pin what the lake holds now under a tag, and export it: sft, preferences and qac, as trainers take them."""
-    results.published(run("publish", preset, home, tag), as_json)
+    results.published(run("publish", preset, home, tag=tag, prefect=prefect), as_json)
 
 
 @app.command()
@@ -101,21 +113,41 @@ def retrain(
     home: HomeOption = HOME,
     tag: TagOption = None,
     wait: WaitOption = True,
+    prefect: PrefectOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune on a published tag (the newest by default) by the preset's recipes, each in a process of its own."""
-    results.trained(run("retrain", preset, home, tag, wait), as_json)
+    results.trained(run("retrain", preset, home, tag=tag, wait=wait, prefect=prefect), as_json)
 
 
 @app.command()
 def evaluate(
-    preset: PresetOption = "nano", home: HomeOption = HOME, wait: WaitOption = True, as_json: JsonOption = False
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    logs: Annotated[
+        Path | None, typer.Option(help="A folder for logs of all answers, which `inspect view` opens.")
+    ] = None,
+    wait: WaitOption = True,
+    prefect: PrefectOption = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Score the base model and the models trained from it on held-out prompts, and print before and after.
 
     The pictures of it lie in HOME/pictures.
     """
-    results.evaluated(run("evaluate", preset, home, wait), as_json, home / PICTURES)
+    results.evaluated(run("evaluate", preset, home, logs=logs, wait=wait, prefect=prefect), as_json, home / PICTURES)
+
+
+@app.command()
+def demo(home: HomeOption = HOME) -> None:
+    """Run the whole loop on the embedded model: refresh, publish, retrain, evaluate. Minutes, no GPU, no network.
+
+    Run it again: no request is sent, nothing is committed, nothing is trained twice.
+    """
+    for verb in (refresh, publish, retrain, evaluate):
+        say(f"\nalignery {verb.__name__}")
+        verb(home=home)
+    say("\nLook into it: alignery status · alignery rejects · alignery show principles")
 
 
 @app.command()
@@ -124,36 +156,46 @@ def promote(
         str | None, typer.Argument(help="A trained model to put in place by hand: its id or folder.")
     ] = None,
     why: WhyOption = None,
+    alias: Annotated[
+        str | None, typer.Option("--alias", help="Where MODEL is put; by default what its recipe trains models for.")
+    ] = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     wait: WaitOption = True,
+    prefect: PrefectOption = True,
     as_json: JsonOption = False,
 ) -> None:
     """Put the trained models through the gate: one that is worse on no axis, and better on one, is the model then.
 
-    With MODEL, that one is put in place whatever the gate says of it, for the reason that --why gives.
+    An Aligner, where the preset stacks it, is judged by what it makes of the generator's answers. With MODEL, that one
+    is put in place whatever the gate says of it, for the reason that --why gives.
     """
     if model is None:
-        return results.decided(run("promote", preset, home, wait), as_json)
+        decided = run("promote", preset, home, wait=wait, prefect=prefect)
+        return results.decided(decided, as_json, home / PICTURES / HISTORY)
     from alignery.pipeline.runs.promotion import promote_manually
 
     reason = _reason(why)
     with _promoting(preset, home) as (lake, by_hand):
-        decided = promote_manually(lake, by_hand, model, reason)
-    return results.decided([decided], as_json)
+        decided = promote_manually(lake, by_hand, model, reason, alias)
+    return results.decided([decided], as_json, home / PICTURES / HISTORY)
 
 
 @app.command()
 def rollback(
-    why: WhyOption = None, preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False
+    why: WhyOption = None,
+    alias: Annotated[str, typer.Option("--alias", help="Of models: generator, aligner, …")] = "generator",
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
 ) -> None:
     """Put back in place the model that stood there before the current one, for the reason that --why gives."""
     from alignery.pipeline.runs.promotion import roll_back
 
     reason = _reason(why)
     with _promoting(preset, home) as (lake, by_hand):
-        decided = roll_back(lake, by_hand, reason)
-    results.decided([decided], as_json)
+        decided = roll_back(lake, by_hand, reason, alias)
+    results.decided([decided], as_json, home / PICTURES / HISTORY)
 
 
 def _reason(why: str | None) -> str:
@@ -172,7 +214,42 @@ def _promoting(preset: str, home: Path) -> Iterator[tuple[Lake, Run]]:
 
 
 # After the verbs that run, so that the help lists those first.
-from alignery.cli import export, fetch, inspect, maintain, marks, methods, serve, view  # noqa: E402, F401
+from alignery.cli import export, fetch, inspect, maintain, marks, methods, serve, start, view  # noqa: E402, F401
+
+GROUPS = {
+    "Start": ("demo", "init", "check", "schema", "fetch", "methods"),
+    "Run": ("plan", "refresh", "publish", "retrain", "evaluate", "promote", "rollback", "serve", "bootstrap", "server"),
+    "Look": (
+        "view",
+        "status",
+        "rejects",
+        "trace",
+        "show",
+        "tables",
+        "sql",
+        "models",
+        "stack",
+        "ranking",
+        "snapshots",
+        "diff",
+    ),
+    "Keep": ("export", "tag", "maintain", "doctor"),
+}
+
+
+def _group_commands() -> None:
+    """The help lists the verbs under what a user is about to do."""
+    verbs = [(verb, group) for group, some in GROUPS.items() for verb in some]
+    places = {verb: (place, group) for place, (verb, group) in enumerate(verbs)}
+
+    def place(command: CommandInfo) -> int:
+        number, command.rich_help_panel = places[str(command.name or getattr(command.callback, "__name__", ""))]
+        return number
+
+    app.registered_commands.sort(key=place)
+
+
+_group_commands()
 
 
 def _speak() -> None:

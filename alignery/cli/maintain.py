@@ -43,7 +43,7 @@ def maintain(
     with handle_errors():
         duration(keep)
         check_age(duration(age))
-    return maintenance.maintained(run("maintain", preset, home, keep, age, apply), as_json)
+    return maintenance.maintained(run("maintain", preset, home, keep=keep, age=age, apply=apply), as_json)
 
 
 @app.command()

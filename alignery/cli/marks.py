@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from warehouse import Lake
 
 marks_app = typer.Typer(no_args_is_help=True, help="People's marks on rows, pairs and models' answers.")
-app.add_typer(marks_app, name="marks")
+app.add_typer(marks_app, name="marks", rich_help_panel="Keep")
 
 ByOption = Annotated[
     str | None, typer.Option("--by", envvar="ALIGNERY_BY", help="Your name, as it shall stand beside your marks.")

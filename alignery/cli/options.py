@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     rich_markup_mode="rich",
     help=(
         "A self-alignment data factory.\n\n"
         "A language model writes instructions, answers them under rules, criticises and revises its answers, and "
         "corrects them. Every attempt is a row in a lake that you can query. A published snapshot trains the next "
         "model.\n\n"
-        "[bold]Start:[/bold]  alignery refresh → alignery publish → alignery retrain → alignery evaluate\n\n"
+        "[bold]Start:[/bold]  alignery demo, then alignery init: a folder with a preset of your own\n\n"
         "[bold]Look:[/bold]   alignery status · alignery rejects · alignery trace ID · alignery show principles\n\n"
         "Everything is kept in the folder .alignery (ALIGNERY_HOME). Run a verb twice: what is done is not done again."
     ),
@@ -43,6 +43,23 @@ app = typer.Typer(
 )
 
 HOME = Path(".alignery")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"alignery {version('alignery')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _of_all_verbs(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _preset(value: str) -> str:
@@ -86,6 +103,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard
 WaitOption = Annotated[
     bool,
     typer.Option("--wait/--no-wait", help="Where another is at work on this lake: wait, or say who it is."),
+]
+PrefectOption = Annotated[
+    bool,
+    typer.Option(
+        "--prefect/--no-prefect", envvar="ALIGNERY_PREFECT", help="As a Prefect flow, or the same work plainly."
+    ),
 ]
 TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]
 AtOption = Annotated[
@@ -183,10 +206,15 @@ def writing(home: Path, preset: str) -> Iterator[Lake]:
             yield lake
 
 
-def run(name: str, preset: str, home: Path, *values: Any) -> Any:
-    """Await the flow of that name; its known faults become a sentence and an exit code."""
-    check_installed(name, preset)
-    from flows.prefect_server import use_or_start_server
+def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: Any) -> Any:
+    """Await the flow of that verb, or its work without one; known faults become a sentence and an exit code."""
+    check_installed(verb, preset)
+    if not prefect:
+        from alignery import api
+
+        with handle_errors():
+            return asyncio.run(_interruptible(api.RUNS[verb](preset, home, **values)))
+    from flows.shared_server import use_or_start_server
 
     with handle_errors():
         settle = use_or_start_server(home)
@@ -195,14 +223,14 @@ def run(name: str, preset: str, home: Path, *values: Any) -> Any:
         load(preset).check()
         check_prefect()
         # Prefect takes seconds to import: a mistake in the preset is told before.
-        flow = _flow(name)
+        flow = _flow(verb)
         settle()
-        return asyncio.run(_interruptible(flow(preset, home, *values)))
+        return asyncio.run(_interruptible(flow(preset, home, **values)))
 
 
-def _flow(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _flow(verb: str) -> Callable[..., Coroutine[Any, Any, Any]]:
     """What a verb runs; it alone is imported, for Prefect takes seconds."""
-    match name:
+    match verb:
         case "plan":  # which is no flow
             from alignery.pipeline.estimate import plan as flow
         case "refresh":

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -25,10 +26,13 @@ from alignery.cli.options import (
     app,
     check_installed,
     check_prefect,
+    fail,
     handle_errors,
     run,
 )
+from alignery.cli.render import results
 from alignery.cli.render import serve as show_serving
+from alignery.cli.render.console import say
 from alignery.secrets import mask
 
 
@@ -92,6 +96,31 @@ def _prefect(home: Path) -> Iterator[tuple[str, Path | None]]:
 
 
 @app.command()
+def server(
+    action: Annotated[str, typer.Argument(help="status, stop or open (its pages, in a browser).")] = "status",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Say where this lake's Prefect server is, which verbs start and share; stop it, or open its pages."""
+    from flows import shared_server
+    from flows.prefect_server import private_home
+
+    if action not in ("status", "stop", "open"):
+        fail(f"got {action!r}, expected status, stop or open; choose one", 2)
+    with handle_errors():
+        place = private_home(home)
+        there = shared_server.running(place)
+        if action == "stop":
+            shared_server.stop(place)
+    if there is None and not as_json:
+        return say("no Prefect server is there; the next verb that runs a flow starts one")
+    if there and action == "open":
+        webbrowser.open(there.url)
+    facts = [there.facts(place) | {"stopped": action == "stop"}] if there else []
+    return results.records(facts, as_json)
+
+
+@app.command()
 def bootstrap(
     rounds: Annotated[int, typer.Option("--rounds", "-n", min=1, max=MOST, help="How many at most.")] = 3,
     name: Annotated[
@@ -113,7 +142,7 @@ def bootstrap(
         for section in ("retrain", "evaluate"):
             if getattr(made, section) is None:
                 raise PresetError(f"preset {preset}: got no {section!r} section; a bootstrap trains and judges")
-    done = run("bootstrap", preset, home, rounds, name, wait)
+    done = run("bootstrap", preset, home, rounds=rounds, name=name, wait=wait)
     show_serving.bootstrapped(done, as_json)
     if done.state == "short":
         raise typer.Exit(3)

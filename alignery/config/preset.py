@@ -35,8 +35,10 @@ from alignery.untrusted import excerpt
 from alignery.validation import Filled, validated
 from prompts import Form, Library
 from tasks.engines.specs import EngineSpec, ScriptedSpec
-from tasks.evaluate import held_out
+from tasks.evaluate import trust
 from tasks.evaluate.gate import Policy
+from tasks.evaluate.suites.config import METRICS
+from tasks.evaluate.suites.rows import all_prompts
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
 from tasks.graph import Graph
@@ -103,8 +105,8 @@ class Preset(Strict):
 
     @model_validator(mode="after")
     def _has_a_judge_to_measure(self) -> Preset:
-        if self.gate.marks and self.gate.marks.floor and self.evaluate and self.evaluate.oracle:
-            raise ValueError("gate.marks.floor: got one, but an oracle decides and no judge; drop it, or the oracle")
+        if self.gate.marks and self.gate.marks.floor and self.evaluate and not self.evaluate.deciding_judge:
+            raise ValueError("gate.marks.floor: got one, but no judge decides; drop it, or let a judge and no oracle")
         return self
 
     @property
@@ -114,8 +116,9 @@ class Preset(Strict):
 
     @property
     def published(self) -> list[str]:
-        """The shapes that a publication exports: those that everybody trains on, and those of your own methods."""
-        own = [one.method for one in self.registry.installed.values() if one.origin != BUILT_IN]
+        """The shapes that a publication exports: those that everybody trains on, and those of your own methods and of
+        built-in ones whose rows are in none of these."""
+        own = [one.method for one in self.registry.installed.values() if one.origin != BUILT_IN or one.method.published]
         return [
             *PUBLISHED,
             *(shape.name for method in own if method.name in self.line.configs for shape in method.shapes),
@@ -129,7 +132,8 @@ class Preset(Strict):
         self, library: Library, contamination: Contamination | None = None, *, source: bool
     ) -> list[Sequence[Stage]]:
         """The stages of the methods that this preset runs: see `Methods.stages`."""
-        return self.registry.stages(self.line.configs, library, contamination, source=source, form=self.form)
+        configs, bound = self.line.configs, self.models.keys()
+        return self.registry.stages(configs, library, contamination, source=source, form=self.form, bound=bound)
 
     def form(self, alias: Alias) -> Form:
         """The form of prompt that the model bound to an alias takes."""
@@ -171,7 +175,7 @@ class Preset(Strict):
         """Find now what would be found under way: a model that is not there, a bad word file.
 
         Raises:
-            SpecError, PromptError, GraphError, HeldOutError, PriceError: which one, and the fix.
+            SpecError, PromptError, GraphError, HeldOutError, SuiteError, PriceError: which one, and the fix.
         """
         for spec in self.models.values():
             spec.identity()
@@ -179,11 +183,27 @@ class Preset(Strict):
         for each in self.line.decontaminate:
             contamination.load(each.path, each.field)
         if self.evaluate:
-            held_out.load(self.evaluate.prompts)
+            all_prompts(self.evaluate.prompts, self.evaluate.suites)
+            self._check_axes(self.evaluate)
+            if (judge := self.evaluate.judge) and judge.check:
+                trust.load(judge.check.path, judge.dimensions)
         if self.prices:
             listed = load_prices(self.prices)
             for alias in self.models:
                 self.price(alias, listed)
+
+    def _check_axes(self, evaluate: Evaluate) -> None:
+        """An axis of the gate that rests on a suite names one that is there, and a metric of it."""
+        known = [f"{suite.name}.{metric}" for suite in evaluate.suites for metric in METRICS[suite.of_kind]]
+        scored = {suite.name for suite in evaluate.suites if suite.of_kind == "oracle"}
+        for axis, metrics in self.gate.of_suites.items():
+            for metric in metrics:
+                name = metric.lstrip("-").partition("@")[0]
+                if "." in name and name not in known and name.partition(".")[0] not in scored:
+                    raise PresetError(
+                        f"preset {self.name}: gate.axes.{axis}: got {excerpt(metric, 80)!r}, expected a metric of a "
+                        f"suite of `evaluate` (one of {known}); mend it, or add the suite"
+                    )
 
     def _check_words(self) -> None:
         """Every word file that the line and the judge will ask for: to build the stages is to load them."""

@@ -16,6 +16,7 @@ from alignery.validation import Filled
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.evaluate.judge import Config as Judge
+from tasks.evaluate.suites.config import Config as Suite
 from tasks.methods.registry import Methods
 from tasks.train.config import Settings
 from warehouse import LakeLocation
@@ -163,18 +164,34 @@ class Retrain(Strict):
 
 
 class Evaluate(Strict):
-    """The test on held-out prompts: an oracle scores, or a judge compares. `nano` is the embedded model's oracle."""
+    """The test on held-out prompts: an oracle scores, or a judge compares, and suites beside them.
+
+    `nano` is the embedded model's oracle.
+    """
 
     oracle: Literal["nano"] | None = None
-    prompts: ExistingFile
+    prompts: ExistingFile | None = None
     sampling: Sampling = Sampling(max_tokens=256)
     judge: Judge | None = Field(default=None, description="each trained model's answers against the base model's")
+    suites: tuple[Suite, ...] = ()
 
     @model_validator(mode="after")
     def _can_tell(self) -> Evaluate:
-        if self.oracle is None and self.judge is None:
+        kinds = [suite.of_kind for suite in self.suites]
+        if self.prompts is None and not self.suites:
+            raise ValueError("prompts: got nothing, and no suites; add a file of prompts, or suites: [{name: twins}]")
+        if (self.prompts is not None or "judge" in kinds) and self.oracle is None and self.judge is None:
             raise ValueError("got neither oracle nor judge; add `judge: {}`, whose model is the alias `judge`")
+        if "oracle" in kinds and self.oracle is None:
+            raise ValueError("suites: got one of the kind oracle, and no oracle; add `oracle: nano`, or drop it")
+        if self.prompts is not None and self.prompts.stem in {suite.name for suite in self.suites}:
+            raise ValueError(f"suites: got {self.prompts.stem!r}, the name of the file of prompts; rename one")
         return self
+
+    @property
+    def deciding_judge(self) -> Judge | None:
+        """The judge that the gate decides by: none where there is an oracle."""
+        return None if self.oracle else self.judge
 
 
 class Schedule(Strict):

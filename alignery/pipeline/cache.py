@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
 
+from tasks.stage import NEW
 from tasks.step import Replies, Request, Row
 from warehouse import Lake
 
@@ -36,14 +37,15 @@ class ResultCache:
         self._open: _Batch | None = None
         self._turn = asyncio.Lock()
         self._known: Known | None = None
+        self._again = False
 
     def invalidate(self) -> None:
-        """The lake has more by now than it had at first: look again."""
-        self._known = None
+        """The lake has more by now than it had at first: look again, also for what was new then."""
+        self._known, self._again = None, True
 
     async def find(self, ask: Request) -> CacheHit:
         """What the lake has of this work."""
-        if self._known is not None and not _maybe(self._known, ask):
+        if (self._known is not None and not _maybe(self._known, ask)) or (not self._again and _is_new(ask)):
             return NOTHING
         batch = self._open = self._open or _Batch()
         batch.asks.append(ask)
@@ -81,6 +83,11 @@ class ResultCache:
 def _maybe(known: Known, ask: Request) -> bool:
     """Whether the lake may have something of this work."""
     return ask.fingerprint in known[0] or _request(ask) in known[1]
+
+
+def _is_new(ask: Request) -> bool:
+    """Whether it is about an instruction that this run has made, so that the lake can have nothing of it."""
+    return NEW in ask.row and ask.row["instruction_id"] in ask.step.inputs(ask.row).values()
 
 
 def _request(ask: Request) -> tuple[str, str]:

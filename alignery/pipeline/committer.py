@@ -45,8 +45,11 @@ class BatchCommitter:
 
     def __init__(self, lake: Lake, run: Run) -> None:
         self._lake, self._run = lake, run
+        # What is committed was looked up after this, and was not there.
+        self._since = lake.snapshot()
         self._journal = Journal(lake.home, run.id, lake.schema)
         self._waiting: list[Outcome] = []
+        self._finished: dict[str, list[Row]] = {}  # what the outcomes finish: rows of `finished` and `rounds`
         self._calls = 0
         self._due = asyncio.Event()  # what waits is to be committed now
         self._next: asyncio.Task[None] | None = None  # will commit what waits
@@ -64,8 +67,7 @@ class BatchCommitter:
         Raises:
             LakeFailure: it could not be written and is not kept, or an earlier commit failed.
         """
-        if self._last and self._last.done():
-            self._last.result()
+        self._check_last()
         try:
             self._journal.write(_batch(outcome))
         except RowRefused as refused:
@@ -77,10 +79,26 @@ class BatchCommitter:
             self._journal.write(_batch(outcome))
         self._waiting.append(outcome)
         self._calls += len(outcome.attempts)
-        if self._next is None:
-            self._next = asyncio.create_task(self._commit_when_due(self._last))
+        self._expect_commit()
         if self._calls >= ROWS:
             self._due.set()
+
+    def remember(self, table: str, row: Row) -> None:
+        """Note that something is finished, to be committed with or after all that was put so far, and never before.
+
+        It is not journalled: where it is lost, the lake is asked again for each request. Raises as `put` does.
+        """
+        self._check_last()
+        self._finished.setdefault(table, []).append(row)
+        self._expect_commit()
+
+    def _check_last(self) -> None:
+        if self._last and self._last.done():
+            self._last.result()
+
+    def _expect_commit(self) -> None:
+        if self._next is None:
+            self._next = asyncio.create_task(self._commit_when_due(self._last))
 
     async def flush(self) -> None:
         """Commit all that was put so far; even when cancelled. Raises as `put` does."""
@@ -101,11 +119,16 @@ class BatchCommitter:
             await last  # whose fault is this one's too
         self._last, self._next = self._next, None
         outcomes, self._waiting, self._calls = self._waiting, [], 0
+        finished, self._finished = self._finished, {}
         self._due.clear()
-        await asyncio.to_thread(self._commit, outcomes, self._journal.turn())
+        await asyncio.to_thread(self._commit, outcomes, finished, self._journal.turn())
 
-    def _commit(self, outcomes: list[Outcome], journal: IO[bytes] | None) -> None:
+    def _commit(self, outcomes: list[Outcome], finished: dict[str, list[Row]], journal: IO[bytes] | None) -> None:
         self._run.start()
+        if not outcomes:
+            message = f"{self._run.flow}: finished"
+            self._lake.ledger.write_tables(finished, run_id=self._run.id, message=message)
+            return
         found: dict[tuple[str, str], tuple[dict[str, list[Row]], list[Row]]] = {}
         for outcome in outcomes:
             records, attempts = found.setdefault((outcome.step.name, outcome.fingerprint), ({}, []))
@@ -113,7 +136,7 @@ class BatchCommitter:
             attempts += outcome.attempts
         batches = [Batch(*names, *rows) for names, rows in found.items()]
         try:
-            landed = self._lake.ledger.append_batches(batches, run_id=self._run.id)
+            landed = self._lake.ledger.append_batches(batches, run_id=self._run.id, beside=finished, since=self._since)
         except AligneryError:
             if journal:
                 journal.close()  # and so unlocked: the next run takes it in, even one of this process

@@ -117,10 +117,10 @@ async def plan(preset: str = "nano", home: Path = Path(".alignery"), wait: bool 
     Args:
         preset: a shipped preset's name, or the path of a .yaml file.
         home: the folder of the lake.
-        wait: if a refresh is at work on this lake, until it is done; else LakeFailure names it.
+        wait: if a refresh of this preset is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
-    async with exclusive_run(made.place(home), "refresh", wait=wait, schema=made.lake_schema) as lake:
+    async with exclusive_run(made.place(home), "refresh", preset=made.name, wait=wait, schema=made.lake_schema) as lake:
         return await estimate_refresh(made, lake)
 
 
@@ -132,9 +132,9 @@ async def estimate_refresh(preset: Preset, lake: Lake, engines: Mapping[Alias, E
         PriceError: the price file is wrong.
     """
     with Run(lake, "plan", preset) as run, StepProgress() as progress:
-        async with open_engines(preset, Budget()) as opened:
+        async with open_engines(preset, Budget(), lake.logs) as opened:
             executor = ProbeExecutor(lake, run, progress)
-            line = RefreshPipeline(preset, executor, engines or opened, held_out_of(preset))
+            line = RefreshPipeline(preset, executor, engines or opened, held_out_of(preset), whole=True)
             run.words = line.words()
             prints = {stage.name: stage.step.fingerprint(line.runner.engine(stage)) for stage in line.stages}
             before = estimates.step_costs(lake, prints.values())
@@ -178,7 +178,7 @@ def _short(stations: Sequence[StageLoad]) -> str | None:
             writing.hints is not None
             and (hints := writing.hints + sum(_to_come(stations[place]) for place in station.after)) < left
         ):
-            left, more = hints, f"pairs of type and topic (line.{section}.topics.requests_per_type)"
+            left, more = hints, f"pairs of type and topic (line.{section}.topics.per_question, requests_per_type)"
         likely = left * writing.kept // max(1, writing.candidates)
         if likely < writing.wanted:
             reasons.append(
@@ -254,12 +254,13 @@ def _stations(
 def _met(line: RefreshPipeline, probe: ProbeExecutor, step: Step) -> Seen:
     """What was met at a step, and what is missing there of topics in all rounds, or of a round of questions."""
     seen = probe.seen.get(step, Seen())
-    config, topics, questions = line.preset.line.red_team, line.writing.topics, line.writing.questions
-    if not config or not topics or not questions or probe.may_ask(topics):
+    topics, questions = line.writing.topics, line.writing.questions
+    if not topics or not questions or probe.may_ask(topics):
         return seen
     if step is topics:
         return Seen(seen.pending + probe.skipped[step], seen.settled)
     if step is questions.step:
+        config = questions.config
         rounds = ceil((seen.settled + seen.pending) / config.requests_per_round)
         whole = min(seen.settled, len(line.writing.hints) // config.count)
         return Seen(rounds * config.requests_per_round - whole, whole)
@@ -278,21 +279,21 @@ def _writings(
     for rounds in line.writing.rounds:
         step, config = rounds.step, rounds.config
         found[step] = Writing(
-            wanted=max(0, rounds.accept - len(rounds.accepted)),
+            wanted=max(0, rounds.accept - rounds.count),
             requests=config.requests_per_round,
             left=rounds.max_candidates - rounds.candidates + probe.skipped[step],
             candidates=judged[step][0],
             kept=judged[step][1],
         )
-    red_team, topics, questions = line.preset.line.red_team, line.writing.topics, line.writing.questions
-    if red_team and topics and questions:
+    asking, topics, questions = line.writing.topics_config, line.writing.topics, line.writing.questions
+    if asking and topics and questions:
         types, (candidates, kept) = line.writing.types, judged[topics]
-        found[topics] = Writing(0, len(types) * red_team.topics.requests_per_type, 0, candidates, kept)
+        found[topics] = Writing(0, len(types) * asking.requests_per_type, 0, candidates, kept)
         hints = len(line.writing.hints)
         if not probe.may_ask(topics):  # every type is taken to get as many topics as any other
             hints = sum(len(type.topics) for type in types) + kept
-        hints = max(0, hints - met[questions.step].settled * red_team.count)
-        found[questions.step] = replace(found[questions.step], hints=hints, count=red_team.count)
+        hints = max(0, hints - met[questions.step].settled * questions.config.count)
+        found[questions.step] = replace(found[questions.step], hints=hints, count=questions.config.count)
     return {stage.name: found[stage.step] for stage in line.writing.stages.values()}
 
 

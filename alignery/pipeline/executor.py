@@ -239,6 +239,14 @@ class Executor:
         self._check(ask.step.name)
         return outcome.records
 
+    def remember(self, table: str, row: Row) -> None:
+        """Commit a row of `finished` or `rounds`, with or after all that was answered so far."""
+        self._writer.remember(table, row)
+
+    async def flush(self) -> None:
+        """Commit all that there is to be committed."""
+        await self._writer.flush()
+
     async def begin(self) -> None:
         """The run is in the lake before anything is sent in its name."""
         if not self.run.started:

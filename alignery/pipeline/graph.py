@@ -32,20 +32,23 @@ class GraphRunner:
         """The model that a stage calls."""
         return self._engines.get(stage.model, self._engines[GENERATOR])
 
-    async def run(self, row: Row) -> None:
-        """Run a row, and all that comes of it, to the end of every branch."""
-        await self._follow(self._due(SOURCE, row))
+    async def run(self, row: Row) -> int:
+        """Run a row, and all that comes of it, to the end of every branch; returns how many requests that were."""
+        requests = Counter[str]()
+        await self._follow(self._due(SOURCE, row), requests)
+        return requests.total()
 
-    async def _follow(self, due: list[tuple[Stage, Row]]) -> None:
+    async def _follow(self, due: list[tuple[Stage, Row]], requests: Counter[str]) -> None:
         while len(due) == 1:  # a chain, however long, needs neither tasks nor a deep stack
             ((stage, row),) = due
+            requests[stage.name] += 1
             made = await self._executor.apply(stage.step, row, self.engine(stage))
             rows = stage.then(row, made)
             self.accepted[stage.name] += len(made) > 0
             self.passed_on[stage.name] += len(made) > 0 and len(rows)
             due = [one for out in rows for one in self._due(stage.name, out)]
         if due:
-            await self._executor.gather(*(self._follow([one]) for one in due))
+            await self._executor.gather(*(self._follow([one], requests) for one in due))
 
     def _due(self, name: str, row: Row) -> list[tuple[Stage, Row]]:
         """The stages that a row of that stage is sent at next, each with the row as it takes it."""
@@ -54,7 +57,8 @@ class GraphRunner:
             name, row = passed.pop()
             for stage in self.graph.successors[name]:
                 taken = stage.take(row)
-                if stage.provides in row.get("given", ()):  # the row brought it along
+                # The row brought along what this would make; what refines that is asked for.
+                if stage.provides in row.get("given", ()) and stage.name in self.graph.makers:
                     passed.append((stage.name, taken))
                     continue
                 if stage.when(taken):

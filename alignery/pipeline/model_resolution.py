@@ -1,34 +1,59 @@
 """Which model stands behind an alias now.
 
-An alias that a preset lists under `follow` is served by the newest promoted model; a refresh takes it up when it
-begins. Without that the preset's own model stays, whatever is promoted.
+An alias that a preset lists under `follow` is served by the newest model that was promoted for it: `generator` by a
+generator, `aligner` by an Aligner. A refresh takes it up when it begins. Without that the preset's own model stays,
+whatever is promoted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import Alias
 from tasks.engines import TransformersSpec, VllmSpec
+from tasks.stage import GENERATOR
 from warehouse import Lake, model_registry
 
-ALIAS: Alias = "generator"  # the alias that the gate decides on
+ALIAS: Alias = GENERATOR  # the alias that a decision is on where none is named
 
 
 def resolve_models(preset: Preset, lake: Lake) -> Preset:
-    """The preset as it stands now: each alias that it follows bound to the newest promoted model, if there is one.
+    """The preset as it stands now: each alias that it follows bound to its newest promoted model, if there is one.
 
     Raises:
         PresetError: a followed alias has an engine whose weights are not here.
     """
-    models = dict(preset.models)
     for alias in preset.follow:
-        spec = preset.spec(alias)
-        if not isinstance(spec, TransformersSpec | VllmSpec):
-            raise PresetError(
-                f"preset {preset.name}: follow: got {alias}, whose engine {spec.engine!r} serves weights of its own; "
-                "follow aliases of 'transformers' or 'vllm', and point a server at the folder that `alignery models` "
-                "shows"
-            )
-        if placed := model_registry.current(lake, ALIAS):
-            models[alias] = spec.model_copy(update={"model": placed["model_path"]})
-    return preset.model_copy(update={"models": models})
+        _own_weights(preset, alias, "follow")
+    return placed(preset, lake, preset.follow)
+
+
+def placed(preset: Preset, lake: Lake, aliases: Iterable[Alias]) -> Preset:
+    """The preset with these aliases bound to the models that stand behind them. Raises PresetError as `bind` does."""
+    for alias in aliases:
+        if decision := model_registry.current(lake, alias):
+            preset = bind(preset, alias, decision["model_path"])
+    return preset
+
+
+def bind(preset: Preset, alias: Alias, model: str) -> Preset:
+    """The preset with a folder of weights behind an alias.
+
+    Raises:
+        PresetError: the alias has an engine whose weights are not here.
+    """
+    spec = _own_weights(preset, alias, f"models.{alias}")
+    trained = spec.model_copy(update={"model": model, "lora": None})  # an adapter is merged into what was trained
+    return preset.model_copy(update={"models": {**preset.models, alias: trained}})
+
+
+def _own_weights(preset: Preset, alias: Alias, field: str) -> TransformersSpec | VllmSpec:
+    spec = preset.spec(alias)
+    if not isinstance(spec, TransformersSpec | VllmSpec):
+        raise PresetError(
+            f"preset {preset.name}: {field}: got {alias}, whose engine {spec.engine!r} serves weights of its own; "
+            "follow aliases of 'transformers' or 'vllm', and point a server at the folder that `alignery models` "
+            "shows"
+        )
+    return spec

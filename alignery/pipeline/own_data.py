@@ -14,6 +14,7 @@ from typing import Any
 
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
+from alignery.pipeline.finished import FinishedWork
 from tasks import datafiles
 from tasks.datafiles import DataRow
 from tasks.methods.prompts import method as prompts
@@ -57,14 +58,14 @@ class OwnData:
     def __init__(
         self,
         entries: Sequence[Entry],
+        finished: FinishedWork,
         executor: Executor,
         judge: Callable[[Sequence[Row], bool], Sequence[Row]],
         allowed: Callable[[Row], bool],
         template: str,
     ) -> None:
-        self._entries, self._executor = entries, executor
+        self._entries, self._finished, self._executor = entries, finished, executor
         self._judge, self._allowed, self._template = judge, allowed, template
-        self.accepted: list[Row] = []  # none is kept: there may be millions
         self.counts: list[Counts] = []
 
     @property
@@ -87,7 +88,7 @@ class OwnData:
             seen: set[bytes] = set()
             batches = prompts.batches(rows, BATCH)
             while batch := await asyncio.to_thread(next, batches, None):
-                started = await self._taken_in(entry, batch, counts, seen)
+                started = await self._finished.without_finished(await self._taken_in(entry, batch, counts, seen))
                 for first in range(0, len(started), size):
                     if self._executor.spent:
                         return

@@ -11,19 +11,23 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from alignery.config.preset import Preset
 from alignery.config.schema import Alias
 from alignery.pipeline.executor import Executor
+from alignery.pipeline.finished import FinishedWork
 from alignery.pipeline.graph import GraphRunner
-from alignery.pipeline.sources import Chunks, Sources
+from alignery.pipeline.sources import Chunks, Sources, gating
 from prompts import Library
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
-from tasks.evaluate import held_out
+from tasks.evaluate.suites.rows import all_prompts
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
+from tasks.filters.rouge import RougePool
 from tasks.graph import Graph
 from tasks.stage import SOURCE, Stage
 from tasks.step import Row
@@ -38,16 +42,23 @@ class RefreshPipeline:
     executor: Executor
     engines: Mapping[Alias, Engine]
     held_out: Sequence[str] = ()  # evaluation prompts, which no instruction may repeat
+    whole: bool = False  # walk what is finished too, and remember nothing
     _walking: set[str] = field(default_factory=set)  # instructions on their way
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
         library = self.preset.library()
-        held_out = Contamination(self.held_out)
+        held_out = contamination_of(self.preset, self.held_out)
         self.library: Library = library
-        self.writing = Sources(self.preset, library, self.executor, self.engines["generator"], held_out)
         self.graph = Graph(self.preset.stages(library, held_out, source=False))
         self.runner = GraphRunner(self.graph, self.executor, self.engines)
+        stages = [self._place(stage) for stage in self.graph.stages]
+        self.finished = FinishedWork(self.preset, self.executor, stages, self.held_out, not self.whole)
+        self.writing = Sources(self.preset, library, self.finished, self.executor, self.engines["generator"], held_out)
+
+    def _place(self, stage: Stage) -> tuple[Any, ...]:
+        """What of a stage decides what is asked, beside its method's settings and code."""
+        return stage.name, stage.after, stage.provides, stage.step.fingerprint(self.runner.engine(stage))
 
     @property
     def stages(self) -> list[Stage]:
@@ -70,7 +81,7 @@ class RefreshPipeline:
     async def walk(self) -> str | None:
         """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
         chunks: Chunks = asyncio.Queue(maxsize=1)
-        async with asyncio.TaskGroup() as group:
+        async with self.writing, asyncio.TaskGroup() as group:
             group.create_task(self.writing.write(chunks, group))
             while (chunk := await chunks.get()) is not None:
                 while len(self._walking) >= self.rows_in_flight:
@@ -78,15 +89,11 @@ class RefreshPipeline:
                     await self._arrived.wait()
                 self._walking.update(row["instruction_id"] for row in chunk)
                 group.create_task(self._walk_chunk(chunk))
+        await self.executor.flush()
         if self.executor.spent:
             return f"stopped at its budget: {self.executor.spent}; run the same command again to go on from here"
         short = [source.short for source in self.writing.all if source.short]
         return f"stopped short: {'; '.join(short)}" if short else None
-
-    @property
-    def accepted(self) -> list[Row]:
-        """Every accepted instruction: id, topic, text and question_type."""
-        return [row for source in self.writing.all for row in source.accepted]
 
     @property
     def target(self) -> int:
@@ -112,31 +119,43 @@ class RefreshPipeline:
         await self.executor.chunk(f"walk × {len(rows)}", work)
 
     async def _walk_row(self, row: Row) -> None:
-        await self.runner.run(row)
+        self.finished.finish(row, await self.runner.run(row))
         self._walking.discard(row["instruction_id"])
         self._arrived.set()
 
 
 def held_out_of(preset: Preset) -> list[str]:
     """The evaluation prompts, which no instruction may repeat: the preset's own, and the sets that it names."""
-    own = [row["prompt"] for row in held_out.load(preset.evaluate.prompts)] if preset.evaluate else []
+    config = preset.evaluate
+    own = [row["prompt"] for row in all_prompts(config.prompts, config.suites)] if config else []
     return own + [text for each in preset.line.decontaminate for text in contamination.load(each.path, each.field)]
 
 
+def contamination_of(preset: Preset, texts: Sequence[str]) -> Contamination:
+    """What is too near to these evaluation prompts: copies of them, and in the gate what is a near-duplicate there."""
+    return Contamination(texts, near=max(contamination.COPY, gating(preset.line).rouge_l))
+
+
 def clean(preset: Preset) -> Selection:
-    """All rows but those whose prompts are in evaluation sets, which may have been named after they were accepted."""
+    """All rows but those whose prompts are in evaluation sets or near to one in them: a set may have been named after
+    they were accepted. The card then says how near the splits are to each other."""
     texts = held_out_of(preset)
-    found = Contamination(texts)
-    return Selection(leaked=(lambda text: found.reason(text) is not None) if texts else None)
+    found = contamination_of(preset, texts)
+    leaked = (lambda text: found.reason(text) is not None) if texts else None
+    return Selection(leaked=leaked, nearest=lambda tested, trained: RougePool(tested).covered(trained))
 
 
 @asynccontextmanager
-async def open_engines(preset: Preset, budget: Budget) -> AsyncIterator[dict[Alias, Engine]]:
-    """The preset's engines by alias, under one budget; each is loaded when it is first asked."""
+async def open_engines(preset: Preset, budget: Budget, logs: Path) -> AsyncIterator[dict[Alias, Engine]]:
+    """The preset's engines by alias, under one budget; each is loaded when it is first asked.
+
+    Args:
+        logs: the folder for what their libraries print.
+    """
     async with AsyncExitStack() as stack:
         engines: dict[Alias, Engine] = {}
         for alias, spec in preset.models.items():
-            engine = await stack.enter_async_context(open_lazily(spec))
+            engine = await stack.enter_async_context(open_lazily(spec, logs))
             engines[alias] = MeteredEngine(engine, budget, spec.places) if budget.limited else engine
         for alias in preset.registry.aliases:
             engines.setdefault(alias, engines["generator"])

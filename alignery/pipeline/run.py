@@ -17,7 +17,7 @@ from alignery.config.preset import Preset
 from alignery.hashing import digest
 from tasks.step import Row
 from warehouse import Lake, LakeLocation, recovery
-from warehouse.database.lock import exclusive
+from warehouse.database.lock import exclusive, of_preset
 from warehouse.query import status
 from warehouse.schema.lake_schema import LakeSchema
 
@@ -27,12 +27,13 @@ WORK = "work"
 
 @asynccontextmanager
 async def exclusive_run(
-    place: LakeLocation, flow: str, *, wait: bool = True, schema: LakeSchema | None = None
+    place: LakeLocation, flow: str, *, preset: str | None = None, wait: bool = True, schema: LakeSchema | None = None
 ) -> AsyncIterator[Lake]:
-    """The lake, open for a flow that is the only one of its kind in it, whatever the host.
+    """The lake, open for a flow that is the only one of its kind in it, whatever the host; with `preset`, the only one
+    of its kind for the preset of that name.
 
-    What a killed run had been answered, and had not committed, is in it first. Two at once would send the same requests
-    twice, for each would find the same work pending.
+    What a killed run had been answered, and had not committed, is in it first. Two at once of one preset would send the
+    same requests twice, for each would find the same work pending.
 
     Raises:
         LakeFailure: another holds its place and `wait` is false; the message says who.
@@ -40,17 +41,20 @@ async def exclusive_run(
     with ExitStack() as stack:
         # The cores are the engine's, or the trainer's; what a flow reads and commits is small, and more threads of
         # DuckDB's would spin beside them.
+        name = flow if preset is None else of_preset(flow, preset)
         lake = stack.enter_context(Lake.open(place, schema=schema, threads=1))
         # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
-        await asyncio.to_thread(stack.enter_context, exclusive(lake.place, flow, f"alignery {flow}", wait=wait))
+        await asyncio.to_thread(stack.enter_context, exclusive(lake.place, name, f"alignery {flow}", wait=wait))
         await asyncio.to_thread(recovery.recover, lake)
-        await asyncio.to_thread(mark_dead_runs_failed, lake, flow)
+        await asyncio.to_thread(mark_dead_runs_failed, lake, flow, preset)
         yield lake
 
 
-def mark_dead_runs_failed(lake: Lake, flow: str) -> None:
+def mark_dead_runs_failed(lake: Lake, flow: str, preset: str | None = None) -> None:
     """Record runs that a dead process left started as failed; we hold the flow's lock, so the process is dead."""
     for row in status.unfinished(lake, flow):
+        if preset is not None and row["preset"] != preset:
+            continue
         dead = {**row, "state": "failed", "message": "its process died", "created_at": datetime.now(UTC)}
         lake.ledger.write("runs", [dead], run_id=row["id"], message=f"{flow}: failed")
 
@@ -85,6 +89,14 @@ class Run:
             if not self.started:
                 self._write("started", {}, None, prompts=self.words)
                 self.started = True
+
+    def will_say(self, words: Sequence[Row]) -> None:
+        """Further rows of the `prompts` table, for requests that are yet to be sent: once it has begun, at once."""
+        with self._lock:
+            if not self.started:
+                self.words = [*self.words, *words]
+                return
+        self.lake.ledger.write("prompts", words, run_id=self.id, message=f"{self.flow}: prompts")
 
     def end(self, state: str, totals: Mapping[str, Any], message: str | None = None) -> None:
         """Record how it ended (`finished`, `short` or `failed`), if it ever wrote anything."""

@@ -7,32 +7,36 @@ their order, so that what is asked and what is accepted does not depend on who a
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from typing import Any
 
 from alignery.config.preset import Preset
+from alignery.config.schema import Line
 from alignery.pipeline.executor import Executor
+from alignery.pipeline.finished import FinishedWork
 from alignery.pipeline.own_data import OwnData
 from prompts import Library, QuestionType
+from tasks.accepted import Accepted
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
-from tasks.filters.rouge import RougePool
-from tasks.methods.base import New
+from tasks.filters.pools import LatePool
+from tasks.methods.base import New, wanted
 from tasks.methods.prompts.method import Entry
 from tasks.methods.red_team import method as red_team
 from tasks.methods.self_instruct import method as self_instruct
-from tasks.stage import Method
+from tasks.stage import NEW, Method
 from tasks.step import Row, Step
-from warehouse.query import estimates, status
+from warehouse.query import estimates, finished, status
+from warehouse.query.finished import Round
 
 Gate = Callable[[Sequence[Row]], Sequence[Row]]
 Ask = Callable[[int, Sequence[Row]], list[Row]]
 Chunks = asyncio.Queue[list[Row] | None]
-_KEPT = ("id", "topic", "text", "question_type")
 
 
 @dataclass
@@ -43,6 +47,7 @@ class Source:
         name: where its settings stand in a preset.
         accept: how many are to be accepted in all.
         max_candidates: how many may be written for that.
+        key: of what is finished of it.
         ask: (round, instructions accepted by then) → its requests; none when there is nothing left to ask for.
         gate: judges the candidates of a round.
         allowed: whether an accepted instruction may be walked on from.
@@ -55,38 +60,79 @@ class Source:
     max_candidates: int
     executor: Executor
     engine: Engine
+    finished: FinishedWork
+    key: str
     ask: Callable[[int, Sequence[Row]], list[Row]]
     gate: Gate
     allowed: Callable[[Row], bool]
-    accepted: list[Row] = field(default_factory=list)
+    accepted: Accepted = field(default_factory=Accepted)  # of finished rounds only where more is asked for
+    count: int = 0  # accepted in all
     candidates: int = 0
+    topics: list[str] = field(default_factory=list)  # of all requests so far
+    _counts: list[int] = field(default_factory=lambda: [0])  # accepted after each round, from before the first
+    _new: set[str] = field(default_factory=set)  # accepted in this run, and not handed on yet
     _exhausted: bool = False
 
+    async def open(self) -> None:
+        """Take up what is finished."""
+        for found in await self.finished.rounds(self.key):
+            self._counts.append(self._counts[-1] + found.accepted)
+            self.candidates += found.candidates
+            self.executor.tally.saved += found.requests
+        self.count = self._counts[-1]
+
+    @property
+    def is_written(self) -> bool:
+        """Whether nothing more is asked for."""
+        return self.count >= self.accept or self.candidates >= self.max_candidates
+
     async def write(self, chunks: Chunks, size: int, group: asyncio.TaskGroup) -> None:
-        """Put chunks of accepted instructions, exactly as many in all as the target says."""
-        config = self.config
-        rounds: deque[asyncio.Task[list[Row]]] = deque()  # on their way, the oldest first
-        counts = [0]  # accepted after each round, from before the first
-        yielded = asked = 0
+        """Put chunks of accepted instructions, exactly as many in all as the target says; of those of finished rounds
+        the ones with something left to do."""
+        config, asked = self.config, len(self._counts) - 1
+        yielded = min(self.count, self.accept)
+        if asked:
+            async for some in self.finished.unfinished(self.key, asked, self.accept):
+                for first in range(0, len(some), size):
+                    await chunks.put([self_instruct.instruction_row(row) for row in some[first : first + size]])
+            if not self.is_written:
+                await asyncio.to_thread(self._load, asked)
+        rounds: deque[tuple[asyncio.Task[list[Row]], list[Row]]] = deque()  # on their way, the oldest first
         while yielded < self.accept:
             ready = self.accepted[yielded : min(yielded + size, self.accept)]
             while self._wants(len(rounds)):
                 # From what was accepted when the rounds that are on their way now were not yet asked.
-                pool = self.accepted[: counts[max(0, asked + 1 - config.rounds_in_flight)]]
+                pool = self.accepted.first(self._counts[max(0, asked + 1 - config.rounds_in_flight)])
                 if not (requests := self.ask(asked, pool)):
                     self._exhausted = True
                     break
-                before = rounds[-1] if rounds else None
-                rounds.append(group.create_task(self._ask_round(requests, before)))
+                self.topics += _topics(requests)
+                before = rounds[-1][0] if rounds else None
+                rounds.append((group.create_task(self._ask_round(requests, before)), requests))
                 asked += 1
-            if len(ready) == size or (ready and (not rounds or len(self.accepted) >= self.accept)):
+            if len(ready) == size or (ready and (not rounds or self.count >= self.accept)):
                 yielded += len(ready)
-                await chunks.put([self_instruct.instruction_row(record) for record in ready])
+                await chunks.put([self._started(record) for record in ready])
             elif rounds:
-                self._take(await rounds.popleft())
-                counts.append(len(self.accepted))
+                answers, requests = rounds.popleft()
+                self._take(await answers, requests)
             else:
                 break
+
+    def _started(self, record: Row) -> Row:
+        """The row with which the stages start."""
+        row = self_instruct.instruction_row(record)
+        if row["instruction_id"] not in self._new:
+            return row
+        self._new.remove(row["instruction_id"])
+        return row | {NEW: True}
+
+    def _load(self, rounds: int) -> None:
+        """What finished rounds asked for and accepted, for the next ones rest on it."""
+        lake = self.executor.lake
+        self.topics += finished.topics(lake, self.key, rounds)
+        for batch in finished.accepted(lake, self.key, rounds):
+            self.accepted.extend(batch)
 
     @property
     def target(self) -> int:
@@ -94,17 +140,20 @@ class Source:
 
     @property
     def reached(self) -> int:
-        return min(len(self.accepted), self.accept)
+        return min(self.count, self.accept)
 
     @property
     def short(self) -> str | None:
         """What is missing to the target, if anything."""
-        if len(self.accepted) >= self.accept:
+        if self.count >= self.accept:
             return None
-        found = f"{len(self.accepted)} of {self.accept} {self.name} instructions accepted out of"
+        found = f"{self.count} of {self.accept} {self.name} instructions accepted out of"
         more = f"line.{self.name}.max_candidates ({self.config.max_candidates})"
         if self._exhausted:
-            more = f"line.{self.name}.topics.requests_per_type, for every pair of type and topic was asked for"
+            more = (
+                f"line.{self.name}.topics.per_question, or its requests_per_type, for every pair of type and topic was "
+                "asked for"
+            )
         return f"{found} {self.candidates} candidates; raise {more}, or see the view 'rejects'"
 
     def _wants(self, on_their_way: int) -> bool:
@@ -115,7 +164,7 @@ class Source:
             not self._exhausted
             and on_their_way < config.rounds_in_flight
             and self.executor.may_ask(self.step)
-            and len(self.accepted) + brought < self.accept
+            and self.count + brought < self.accept
             and self.candidates + brought < self.max_candidates
         )
 
@@ -127,33 +176,59 @@ class Source:
 
         return await self.executor.run_batch(self.step, requests, self.engine, judge)
 
-    def _take(self, records: Sequence[Row]) -> None:
+    def _take(self, records: Sequence[Row], requests: Sequence[Row]) -> None:
         """Count a round's candidates, and keep what may be walked on from."""
-        self.accepted += [
-            {name: record.get(name) for name in _KEPT}
-            for record in records
-            if record["state"] == "accepted" and self.allowed(record)
-        ]
+        kept = [record for record in records if record["state"] == "accepted" and self.allowed(record)]
+        for record in kept:
+            self.accepted.append(record)
+        self._new |= {record["id"] for record in kept if "run_id" not in record}  # the lake fills that in
         # A round counts as one candidate a request at least, so that a silent model cannot loop for ever.
-        self.candidates += max(len(records), self.config.requests_per_round)
+        candidates = max(len(records), self.config.requests_per_round)
+        done, number = Round(len(requests), candidates, len(kept)), len(self._counts) - 1
+        self.finished.finish_round(self.key, number, done, _topics(requests), [record["id"] for record in kept])
+        self.count += len(kept)
+        self.candidates += candidates
+        self._counts.append(self.count)
+
+
+def _topics(requests: Sequence[Row]) -> list[str]:
+    """The topics of requests, where these have one each."""
+    return [topic for row in requests if isinstance(topic := row.get("topic"), str)]
+
+
+def gating(line: Line) -> self_instruct.Config:
+    """What Self-Instruct refuses, and how near is too near, holds for all; its defaults, where it is not run."""
+    return line.self_instruct or self_instruct.Config.model_validate({})
+
+
+def _bounded(config: Any) -> Any:
+    """The settings of a source, with rounds no larger than what would bring, at best, all that is to be accepted."""
+    most = math.ceil(wanted(config.accept) / config.count)
+    return config.model_copy(update={"requests_per_round": min(config.requests_per_round, most)})
 
 
 class Sources:
     """All sources of a line, one after the other; red-teaming's topics are written beside the first of them."""
 
     def __init__(
-        self, preset: Preset, library: Library, executor: Executor, engine: Engine, contamination: Contamination
+        self,
+        preset: Preset,
+        library: Library,
+        finished: FinishedWork,
+        executor: Executor,
+        engine: Engine,
+        contamination: Contamination,
     ) -> None:
         line = preset.line
-        self._library, self._executor, self._engine = library, executor, engine
+        self._preset = preset.name
+        self._library, self._finished, self._executor, self._engine = library, finished, executor, engine
         self._line, self._contamination = line, contamination
-        self._asked: list[str] = []  # topics of the requests of Self-Instruct so far
         self.hints: list[Row] = []
         self.types: list[QuestionType] = library.question_types() if line.red_team else []
+        self.topics_config = red_team.enough_topics(line.red_team, len(self.types)) if line.red_team else None
         self.bare = line.instances is not None
-        self._pool = RougePool()
-        # What Self-Instruct refuses, and how near is too near, holds for all; its defaults, where it is not run.
-        self._gating = line.self_instruct or self_instruct.Config.model_validate({})
+        self._pool = LatePool(self._pool_texts)
+        self._gating = gating(line)
         written = preset.stages(library, source=True)
         self.stages = {stage.name: stage for stages in written for stage in stages}
         self.topics = self.stages["red_team.topics"].step if line.red_team else None
@@ -169,16 +244,22 @@ class Sources:
         self.rounds = [rounds for rounds in (self.instructions, self.questions, *further) if rounds]  # by models
         self.all: list[Source | OwnData] = [*([self.own] if self.own else []), *self.rounds]
 
+    async def __aenter__(self) -> Sources:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._pool.close()
+
     async def write(self, chunks: Chunks, group: asyncio.TaskGroup) -> None:
         """Put chunks of what every source brings, and None at the end."""
-        topics = group.create_task(self._write_topics())
-        if self._is_gated:
-            await asyncio.to_thread(self._fill_pool)
+        for rounds in self.rounds:
+            await rounds.open()
+        if self.questions and not self.questions.is_written:
+            topics = group.create_task(self._write_topics())
         for source in self.all:
-            if source is self.questions:
+            if source is self.questions and not source.is_written:
                 self.hints = await topics
             await source.write(chunks, self._line.chunk, group)
-        await topics
         await chunks.put(None)
 
     @property
@@ -193,7 +274,7 @@ class Sources:
             return [self._only_clean(record) for record in records]
 
         template = self._library.prompt("aligner/correct").hash
-        return OwnData(entries, self._executor, judge, self._allowed, template)
+        return OwnData(entries, self._finished, self._executor, judge, self._allowed, template)
 
     def _only_clean(self, record: Row) -> Row:
         reason = self._contamination.reason(record["text"])
@@ -202,18 +283,17 @@ class Sources:
         return record | {"state": "rejected" if reason else "accepted", "reason": reason}
 
     def _instructions(self, config: self_instruct.Config) -> Source:
-        step = self.stages["self_instruct.generate"].step
+        step, config = self.stages["self_instruct.generate"].step, _bounded(config)
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
-            rows = self_instruct.requests(self._library, config, round, accepted, self._asked, bare=self.bare)
-            self._asked += [row["topic"] for row in rows]
-            return rows
+            return self_instruct.requests(self._library, config, round, accepted, source.topics, bare=self.bare)
 
         gate = partial(self_instruct.gate, pool=self._pool, config=config, contamination=self._contamination)
-        return self._source("self_instruct", step, config, ask, gate)
+        source = self._source("self_instruct", step, config, ask, gate)
+        return source
 
     def _questions(self, config: red_team.Config) -> Source:
-        step = self.stages["red_team.questions"].step
+        step, config = self.stages["red_team.questions"].step, _bounded(config)
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return red_team.question_requests(self.types, self.hints, config, round, accepted)
@@ -223,7 +303,7 @@ class Sources:
 
     def _further(self, method: Method, step: Step) -> Source:
         """The source that a method from outside declares."""
-        config = self._line.configs[method.name]
+        config = _bounded(self._line.configs[method.name])
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return method.requests(self._library, config, round, accepted) if method.requests else []
@@ -232,29 +312,36 @@ class Sources:
         return self._source(method.name, step, config, ask, gate)
 
     def _source(self, name: str, step: Step, config: Any, ask: Ask, gate: Gate) -> Source:
-        accept, most = config.accept, config.max_candidates
+        accept, most, lake = config.accept, config.max_candidates, self._executor.lake
+        print = step.fingerprint(self._engine)
         if isinstance(accept, New):  # beside what the runs that finished have brought
-            candidates, kept = estimates.written(self._executor.lake, step.table, step.fingerprint(self._engine))
+            candidates, kept = estimates.written(lake, step.table, print, self._preset)
             accept, most = kept + accept.new, candidates + most
-        return Source(name, step, config, accept, most, self._executor, self._engine, ask, gate, self._allowed)
+        topics = self.topics.fingerprint(self._engine) if self.topics else None  # hints are made from them
+        hints = self.topics_config and self.topics_config.model_dump(mode="json")
+        key = self._finished.source_key(name, print, topics, hints, config.requests_per_round)
+        finished = self._finished
+        return Source(
+            name, step, config, accept, most, self._executor, self._engine, finished, key, ask, gate, self._allowed
+        )
 
     def _allowed(self, record: Row) -> bool:
         """Looked at again, for an evaluation prompt may have come after an instruction was accepted."""
         return not self._contamination.reason(record["text"])
 
-    def _fill_pool(self) -> None:
+    def _pool_texts(self) -> Iterator[str]:
+        """What new instructions are compared with: every accepted one of the lake, the seeds, the types' questions."""
         # The seeds are Self-Instruct's examples, and near to nothing of a user's own.
         seeds = self._library.seeds() if self.instructions else []
         shown = (seed.instruction if self.bare else seed.whole for seed in seeds)
         questions = (type.question for type in self.types)
-        for text in chain(status.instructions(self._executor.lake), shown, questions):
-            self._pool.add(text)
+        return chain(status.instructions(self._executor.lake), shown, questions)
 
     async def _write_topics(self) -> list[Row]:
         """Every round's topics with those of the rounds before, balanced into hints for questions."""
-        if not (self._line.red_team and self.topics):
-            return []
-        config = self._line.red_team.topics
+        assert self.topics
+        assert self.topics_config
+        config = self.topics_config
         known: red_team.Known = {type.name: list(type.topics) for type in self.types}
         for round in range(config.rounds):
 

@@ -17,7 +17,7 @@ from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.refresh import RefreshPipeline, raise_first
 from alignery.pipeline.run import Run, exclusive_run
-from flows.prefect_server import use_or_start_server
+from flows.shared_server import use_or_start_server
 from tasks.engines import Sampling
 from tasks.engines.lazy import open_lazily
 from tasks.stage import Stage

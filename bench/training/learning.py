@@ -2,7 +2,7 @@
 
 One refresh of nano's own writing is published. On it each recipe is trained, once a seed; the Aligner is stacked on the
 base model and on two others; a base model is trained on what that Aligner corrected over what it had answered; and
-beside that, rounds of bootstrapping go from a lake of their own. All are asked the 400 held-out prompts, greedily.
+beside that, rounds of bootstrapping go from a lake of their own. All are asked the held-out prompts, greedily.
 
 Figures are means over prompts and seeds, with the 95 % interval of a bootstrap that draws both again. ↑ and ↓: the
 difference from the base model, prompt by prompt, is away from zero by more than its interval. The reward model writes
@@ -177,7 +177,7 @@ def bootstrapped(home: Path, per_round: int, seed: int) -> dict[str, Scored]:
         done = asyncio.run(run_rounds(preset, lake, home, ROUNDS))
     found, placed = {}, None
     for number in range(ROUNDS):
-        placed = done.rounds[number].promoted or placed if number < len(done.rounds) else placed
+        placed = done.rounds[number].promoted.get("generator", placed) if number < len(done.rounds) else placed
         found[f"bootstrap, round {number + 1}"] = scored(answers(preset, placed))
     print(f"seed {seed}: {done.why}", flush=True)
     return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from tasks.engines.factory import open_engine
 from tasks.engines.protocol import Completion, Engine, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.scripted import ScriptedEngine
-from tasks.engines.specs import EngineSpec, OpenAISpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
+from tasks.engines.specs import EngineSpec, OpenAISpec, RewardSpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
 
 __all__ = [
     "Completion",
@@ -18,6 +18,7 @@ __all__ = [
     "OpenAISpec",
     "Probabilities",
     "RequestRefused",
+    "RewardSpec",
     "Sampling",
     "ScriptedEngine",
     "ScriptedSpec",

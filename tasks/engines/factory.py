@@ -5,18 +5,23 @@ from __future__ import annotations
 import gc
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 from tasks.engines.protocol import Engine
 from tasks.engines.scripted import ScriptedEngine
-from tasks.engines.specs import EngineSpec, OpenAISpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
+from tasks.engines.specs import EngineSpec, OpenAISpec, RewardSpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
 
 _THRESHOLD = gc.get_threshold()
 
 
 @asynccontextmanager
-async def open_engine(spec: EngineSpec | Mapping[str, Any]) -> AsyncIterator[Engine]:
+async def open_engine(spec: EngineSpec | Mapping[str, Any], logs: Path | None = None) -> AsyncIterator[Engine]:
     """Load the engine that the spec names, and close it again; what is then in flight gets `EngineDown`.
+
+    Args:
+        logs: the folder for what its libraries print, in `vllm.log` or `transformers.log`; None leaves it to the
+            terminal.
 
     Raises:
         SpecError: the spec or its model is wrong, with the fix.
@@ -26,7 +31,7 @@ async def open_engine(spec: EngineSpec | Mapping[str, Any]) -> AsyncIterator[Eng
     if isinstance(spec, ScriptedSpec):
         yield ScriptedEngine(spec.replies)
         return
-    async with _opener(spec) as engine:
+    async with _opener(spec, logs) as engine:
         with _few_collections():
             yield engine
 
@@ -44,8 +49,11 @@ def _few_collections() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _opener(spec: TransformersSpec | VllmSpec | OpenAISpec) -> AbstractAsyncContextManager[Engine]:
+def _opener(
+    spec: TransformersSpec | VllmSpec | RewardSpec | OpenAISpec, logs: Path | None
+) -> AbstractAsyncContextManager[Engine]:
     """What opens an engine of that kind."""
+    log = logs / f"{spec.engine}.log" if logs else None
     if isinstance(spec, OpenAISpec):
         from tasks.engines.openai.engine import open_server
 
@@ -53,7 +61,11 @@ def _opener(spec: TransformersSpec | VllmSpec | OpenAISpec) -> AbstractAsyncCont
     if isinstance(spec, TransformersSpec):
         from tasks.engines.transformers.engine import open_transformers
 
-        return open_transformers(spec)
+        return open_transformers(spec, log)
+    if isinstance(spec, RewardSpec):
+        from tasks.engines.transformers.reward import open_reward
+
+        return open_reward(spec)
     from tasks.engines.vllm import open_vllm
 
-    return open_vllm(spec)
+    return open_vllm(spec, log)

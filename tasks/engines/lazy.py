@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from prompts import Message
 from tasks.engines.factory import open_engine
@@ -15,9 +16,9 @@ from tasks.engines.specs import EngineSpec
 class LazyEngine:
     """Made by `open_lazily`. Its identity is the spec's, so that work keys need no model."""
 
-    def __init__(self, spec: EngineSpec, stack: AsyncExitStack) -> None:
+    def __init__(self, spec: EngineSpec, stack: AsyncExitStack, logs: Path | None = None) -> None:
         self.identity = spec.identity()
-        self._spec, self._stack = spec, stack
+        self._spec, self._stack, self._logs = spec, stack, logs
         self._loading = asyncio.Lock()
         self._engine: Engine | None = None
         self._fault: SpecError | EngineDown | None = None
@@ -34,7 +35,7 @@ class LazyEngine:
                 raise self._fault
             if self._engine is None:
                 try:
-                    self._engine = await self._stack.enter_async_context(open_engine(self._spec))
+                    self._engine = await self._stack.enter_async_context(open_engine(self._spec, self._logs))
                 except (SpecError, EngineDown) as fault:
                     self._fault = fault
                     raise
@@ -42,11 +43,11 @@ class LazyEngine:
 
 
 @asynccontextmanager
-async def open_lazily(spec: EngineSpec) -> AsyncIterator[LazyEngine]:
+async def open_lazily(spec: EngineSpec, logs: Path | None = None) -> AsyncIterator[LazyEngine]:
     """As `open_engine`, but loaded at the first call, which then raises what loading raises.
 
     Raises:
         SpecError: there is no such model.
     """
     async with AsyncExitStack() as stack:
-        yield LazyEngine(spec, stack)
+        yield LazyEngine(spec, stack, logs)

@@ -68,6 +68,25 @@ class TransformersSpec(_Weights):
         return self.batch_size
 
 
+class RewardSpec(_Weights):
+    """A reward model, which scores answers and writes none: a transformers model of one label, as the recipe `reward`
+    saves it. Sizes are our choice."""
+
+    engine: Literal["reward"]
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    form: Literal["chat"] = "chat"
+    lora: None = None  # the recipe merges its adapter
+    device: str = "auto"  # 'auto' is cuda where there is one
+    batch_size: int = Field(default=64, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+    context: int | None = Field(default=None, ge=2)  # tokens; null takes the model's own
+
+    @property
+    def places(self) -> int:
+        """How many requests may be on their way at once."""
+        return self.batch_size
+
+
 def _without_remote_code(options: dict[str, Any]) -> dict[str, Any]:
     if options.get("trust_remote_code"):
         raise ValueError("got trust_remote_code, expected none: a model's own code is never run; drop it")
@@ -129,7 +148,8 @@ class OpenAISpec(_Spec):
     """
 
     engine: Literal["openai"]
-    base_url: Annotated[tuple[str, ...], BeforeValidator(_base_urls)]  # up to and with /v1; recorded, so without a key
+    # Up to and with /v1; recorded, so without a key.
+    base_url: Annotated[tuple[str, ...], BeforeValidator(_base_urls, json_schema_input_type=str | tuple[str, ...])]
     model: str = Field(min_length=1)
     known_as: str | None = Field(default=None, min_length=1)  # in work keys, in place of the first base_url
     api_key_env: str = "OPENAI_API_KEY"
@@ -177,7 +197,9 @@ class ScriptedSpec(_Spec):
         return ScriptedEngine(self.replies).identity
 
 
-EngineSpec = Annotated[TransformersSpec | VllmSpec | OpenAISpec | ScriptedSpec, Field(discriminator="engine")]
+EngineSpec = Annotated[
+    TransformersSpec | VllmSpec | RewardSpec | OpenAISpec | ScriptedSpec, Field(discriminator="engine")
+]
 _ADAPTER: TypeAdapter[EngineSpec] = TypeAdapter(EngineSpec)
 
 

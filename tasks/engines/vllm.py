@@ -14,11 +14,13 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.identity import GGUF, locate, locate_adapter
+from tasks.engines.output import logged_to, named, printed_to
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import VllmSpec
 from tasks.engines.thoughts import split_thought
@@ -32,6 +34,7 @@ QUIET = {
     "VLLM_CPU_KVCACHE_SPACE": "2",
 }
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
+_CONFIGURED = {"VLLM_LOGGING_CONFIG_PATH", "VLLM_CONFIGURE_LOGGING"}  # by which a user says where vLLM's log goes
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for: vllm.config.lora.MaxLoRARanks
 
 logger = logging.getLogger(__name__)
@@ -40,9 +43,9 @@ logger = logging.getLogger(__name__)
 class VllmEngine:
     """Made by `open_vllm`."""
 
-    def __init__(self, spec: VllmSpec) -> None:
+    def __init__(self, spec: VllmSpec, log: Path | None = None) -> None:
         self.identity = spec.identity()
-        self._spec, self._deaths = spec, 0
+        self._spec, self._log, self._deaths = spec, log, 0
         self._llm: Any = None
         self._lora: Any = None
         self._tokenizer: Any = None
@@ -96,7 +99,7 @@ class VllmEngine:
         Raises:
             SpecError, EngineDown: as `open_vllm`.
         """
-        starting = asyncio.ensure_future(asyncio.to_thread(_start, self._spec))
+        starting = asyncio.ensure_future(asyncio.to_thread(_start, self._spec, self._log))
         try:
             llm = await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -135,9 +138,9 @@ class VllmEngine:
             self._deaths += 1
             if self._deaths > 1:
                 raise EngineDown(
-                    "vLLM's engine process died again after it had been started anew once; its own log says why (out "
-                    "of memory? lower max_model_len, gpu_memory_utilization or in_flight); what was answered is kept: "
-                    "run again to go on from here"
+                    f"vLLM's engine process died again after it had been started anew once; {named(self._log)} says "
+                    "why (out of memory? lower max_model_len, gpu_memory_utilization or in_flight); what was answered "
+                    "is kept: run again to go on from here"
                 )
             logger.warning("vLLM's engine process died; it is started anew, and what was in flight is asked again")
             dead.shutdown()
@@ -220,8 +223,13 @@ def _arguments(spec: VllmSpec) -> dict[str, Any]:
     return arguments | spec.options
 
 
-def _start(spec: VllmSpec) -> Any:
+def _start(spec: VllmSpec, log: Path | None) -> Any:
     """An AsyncLLM. Half a minute or more, so it is done in a thread: meanwhile other engines' clocks run."""
+    with printed_to(log, spec.model):
+        return _started(spec, log)
+
+
+def _started(spec: VllmSpec, log: Path | None) -> Any:
     _, is_folder = locate(spec.model)
     # Read by vLLM's own processes when they start.
     for name, value in (QUIET | OFFLINE if is_folder else QUIET).items():
@@ -235,6 +243,8 @@ def _start(spec: VllmSpec) -> Any:
             f"engine: vllm cannot be imported ({excerpt(error)}); pip install 'alignery[vllm]', or use engine: "
             "transformers"
         ) from error
+    if not _CONFIGURED & os.environ.keys():
+        logged_to(log, "vllm")
     try:
         # The factory is offline work: so vLLM's batches are as big by default as those of its LLM class.
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**_arguments(spec)), usage_context=UsageContext.LLM_CLASS)
@@ -243,18 +253,21 @@ def _start(spec: VllmSpec) -> Any:
             f"engine: vLLM will not start {spec.model!r}: {excerpt(error)}; mend the spec's options"
         ) from error
     except RuntimeError as error:
-        raise EngineDown(f"vLLM's engine process failed to start: {excerpt(error)}; its own log says why") from error
+        raise EngineDown(f"vLLM's engine process failed to start: {excerpt(error)}; {named(log)} says why") from error
 
 
 @asynccontextmanager
-async def open_vllm(spec: VllmSpec) -> AsyncIterator[VllmEngine]:
+async def open_vllm(spec: VllmSpec, log: Path | None = None) -> AsyncIterator[VllmEngine]:
     """Start vLLM and serve it until the context is left.
+
+    Args:
+        log: the file for what vLLM and its processes print; None leaves it to the terminal.
 
     Raises:
         SpecError: no such model or adapter, vLLM is not installed, or it will not start with these options.
         EngineDown: its process does not start.
     """
-    engine = VllmEngine(spec)
+    engine = VllmEngine(spec, log)
     try:
         await engine.start()
         yield engine

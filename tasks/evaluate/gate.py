@@ -41,7 +41,9 @@ class Policy(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    axes: dict[str, tuple[str, ...]] = Field(default=AXES, min_length=1)  # of an oracle; a judge has its dimensions
+    # Of an oracle; a judge has its dimensions. A suite's metric goes by its suite (`-twins.harm`), and one of a kind of
+    # prompts by that kind (`helpful@howto`).
+    axes: dict[str, tuple[str, ...]] = Field(default=AXES, min_length=1)
     alpha: float = Field(default=0.05, gt=0, lt=0.5)  # the chance that a model is ever replaced by one no better
     season: int = Field(default=5, ge=1)  # decisions against one model that spend half of it
     margin: float = Field(default=0.1, gt=0, lt=1)  # how much worse an axis must be shown not to be
@@ -63,6 +65,11 @@ class Policy(BaseModel):
     def _recorded(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """A policy without people is recorded as before there were marks, so that its decisions stay made."""
         return {name: value for name, value in whole(self).items() if (name, value) != ("marks", None)}
+
+    @property
+    def of_suites(self) -> dict[str, tuple[str, ...]]:
+        """The axes that rest on suites."""
+        return {axis: metrics for axis, metrics in self.axes.items() if any("." in metric for metric in metrics)}
 
     def margin_of(self, axis: str) -> float:
         return self.margins.get(axis, self.margin)
@@ -119,13 +126,17 @@ def per_prompt(policy: Policy, prompts: Sequence[Row], answers: Sequence[Row], s
         axis → prompt_id → figure.
     """
     texts = {row["prompt_id"]: row["text"] for row in answers}
+    return by_axis(policy, {row["prompt_id"]: score(row["prompt"], texts.get(row["prompt_id"], "")) for row in prompts})
+
+
+def by_axis(policy: Policy, scored: Mapping[str, Mapping[str, float]]) -> dict[str, Row]:
+    """The same of figures by prompt: prompt_id → metric → figure."""
     found: dict[str, Row] = {axis: {} for axis in policy.axes}
-    for row in prompts:
-        scored = score(row["prompt"], texts.get(row["prompt_id"], ""))
+    for id, metrics_of in scored.items():
         for axis, metrics in policy.axes.items():
-            figures = [_signed(metric, scored) for metric in metrics if metric.lstrip("-") in scored]
+            figures = [_signed(metric, metrics_of) for metric in metrics if metric.lstrip("-") in metrics_of]
             if figures:
-                found[axis][row["prompt_id"]] = sum(figures) / len(figures)
+                found[axis][id] = sum(figures) / len(figures)
     return found
 
 

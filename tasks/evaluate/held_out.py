@@ -7,7 +7,7 @@ lowers the score and stays in every mean, and the figure `answered` tells how ma
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from alignery.errors import UsageError
 from alignery.textfiles import read_jsonl
 from alignery.untrusted import excerpt
 from alignery.validation import Filled, validated
-from prompts import Library
+from prompts import Form, Library, Prompt
 from tasks.engines import Sampling
 from tasks.step import Row, Step
 
@@ -28,29 +28,9 @@ class HeldOutError(UsageError):
     """A held-out file is wrong; the message names file, line and field."""
 
 
-def load(path: Path) -> list[Row]:
-    """The prompts of a held-out file, one {"id", "kind", "prompt"} a line, as rows for `answer`.
+class HeldOutPrompt(BaseModel):
+    """A line of a held-out file."""
 
-    Returns:
-        Rows {prompt_id, kind, prompt}, in the file's order.
-
-    Raises:
-        HeldOutError: no prompts, a line that is not such an object, or an id that stands twice.
-        TextFileError: no file, or one that is not JSON Lines.
-    """
-    rows: dict[str, Row] = {}
-    for number, value in read_jsonl(path):
-        where = f"{path}: line {number}"
-        found = validated(_HeldOut, value, where, HeldOutError)
-        if found.id in rows:
-            raise HeldOutError(f"{where}: id: got {excerpt(found.id, 80)!r} again; give each prompt its own")
-        rows[found.id] = {"prompt_id": found.id, "kind": found.kind, "prompt": found.prompt}
-    if not rows:
-        raise HeldOutError(f"{path}: got no prompts, expected at least one line with {list(_HeldOut.model_fields)}")
-    return list(rows.values())
-
-
-class _HeldOut(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     id: Filled
@@ -58,11 +38,46 @@ class _HeldOut(BaseModel):
     prompt: Filled
 
 
-def answer(library: Library, sampling: Sampling, suite: str) -> Step:
+def load(path: Path) -> list[Row]:
+    """The prompts of a held-out file, one {"id", "kind", "prompt"} a line, as rows for `answer`.
+
+    Returns:
+        Rows {prompt_id, kind, prompt}, in the file's order.
+
+    Raises:
+        HeldOutError, TextFileError: as `checked`; no file, or one that is not JSON Lines.
+    """
+    return checked(read_jsonl(path), str(path), HeldOutPrompt)
+
+
+def checked(lines: Iterable[tuple[int, Any]], source: str, model: type[HeldOutPrompt]) -> list[Row]:
+    """Lines of that model as rows {prompt_id, kind, prompt, …}.
+
+    Args:
+        lines: number and value of each.
+        source: names them in errors.
+
+    Raises:
+        HeldOutError: no prompts, a line that is not such an object, or an id that stands twice.
+    """
+    rows: dict[str, Row] = {}
+    for number, value in lines:
+        where = f"{source}: line {number}"
+        found = validated(model, value, where, HeldOutError)
+        if found.id in rows:
+            raise HeldOutError(f"{where}: id: got {excerpt(found.id, 80)!r} again; give each prompt its own")
+        rows[found.id] = {"prompt_id": found.id} | found.model_dump(mode="json", exclude={"id"})
+    if not rows:
+        raise HeldOutError(f"{source}: got no prompts, expected at least one line with {list(model.model_fields)}")
+    return list(rows.values())
+
+
+def answer(library: Library, sampling: Sampling, suite: str, cut: bool = False) -> Step:
     """The step that answers held-out prompts, just as an instruction is answered (`respond/answer`).
 
     Args:
         suite: the name of the set of prompts; an answer belongs to one suite.
+        cut: an answer that reached max_tokens counts as it is; else as none.
     """
 
     def read(reply: str, row: Row) -> Sequence[Row]:
@@ -76,10 +91,37 @@ def answer(library: Library, sampling: Sampling, suite: str) -> Step:
         parents=("prompt_id",),
         variables=lambda row: {"instruction": row["prompt"]},
         read=read,
+        read_cut=read if cut else None,
+        next_row=lambda row, record: record,
         key_fields=lambda row: {"prompt": row["prompt"]},  # an edited prompt is asked again, whatever its id
         config={"suite": suite},
         retries=0,
     )
+
+
+def choice(
+    prompt: Prompt,
+    sampling: Sampling,
+    suite: str,
+    options: Sequence[str],
+    form: Form,
+    variables: Callable[[Row], Mapping[str, Any]] = lambda row: {"instruction": row["prompt"]},
+) -> Step:
+    """The step that asks how probable each of a prompt's options is as the reply; its text is for `probabilities`."""
+    return Step(
+        name="evaluate.choose",
+        table="eval_answers",
+        prompt=prompt,
+        sampling=sampling,
+        parents=("prompt_id",),
+        variables=variables,
+        read=lambda reply, row: [{"suite": suite, "prompt": row["prompt"], "text": reply}],
+        next_row=lambda row, record: record,
+        key_fields=lambda row: {"prompt": row["prompt"]},
+        config={"suite": suite},
+        retries=0,
+        options=prompt.following(*options),
+    ).in_form(form)
 
 
 def figures(suite: str, prompts: Sequence[Row], answers: Sequence[Row], score: Score) -> list[Row]:

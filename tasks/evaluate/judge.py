@@ -14,20 +14,32 @@ that says something else is seen to. Helpful and harmless are judged apart, by a
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from pydantic import field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from prompts import Library
 from tasks.engines import Sampling
+from tasks.evaluate import exact, length_control
 from tasks.methods.base import MethodConfig
 from tasks.step import ParseError, Row, Step
 
 ORDERS = ("a", "b")  # which of the two is shown first
 _VERDICT = re.compile(r"\[\[([ABC])\]\]")
-_RESAMPLES = 10_000
+AGAINST_BASE = ", against base"  # ends the suite's name of figures that compare
+_END = 0.025  # the chance that an end of an interval is wrong: 95 % for both
+WORTH = {"a": 1.0, "tie": 0.5, "b": 0.0}  # of an outcome, to a
+
+
+class Check(BaseModel):
+    """Pairs whose better answer is known, which a judge must agree with: see `tasks.evaluate.trust`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    path: Path
+    at_least: float = Field(gt=0.5, le=1, description="share of the pairs, a tie counting a half")
 
 
 class Config(MethodConfig):
@@ -35,6 +47,7 @@ class Config(MethodConfig):
 
     dimensions: tuple[str, ...] = ("helpful", "harmless")  # Aligner: the same; each names a prompt of prompts/judge/
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=2048)  # llm_judge: the same
+    check: Check | None = Field(default=None, description="what the judge must pass before it decides anything")
 
     @field_validator("dimensions")
     @classmethod
@@ -109,39 +122,58 @@ def parse(reply: str) -> str:
     return found.pop()
 
 
-def report(asked: Sequence[Row], verdicts: Sequence[Row], seed: int = 0) -> dict[str, Any]:
+def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
     """What the verdicts of one dimension say of `a` against `b`.
 
     Args:
         asked: the rows of `pairs`.
         verdicts: the records of `judge`, {a_id, b_id, first, winner}; one that was not read is not there.
-        seed: of the bootstrap.
+        others: `outcomes` of other models against the same `b`, which say how difficult a prompt is.
 
     Returns:
         pairs, excluded (a verdict missing), win, tie, lose (of a, over the rest); w = (win - lose) / all (Aligner);
-        ws = w + 1 (AlpaGasus); win_rate, a tie counting a half; low and high, the 95 % bootstrap interval of w;
-        first_rate (of the verdicts that name a winner, those for the answer shown first; a fair judge has 0.5);
-        consistency (pairs whose two orders agree, ties included); chars_a and chars_b (mean length in characters).
-        Figures without a case are None.
+        ws = w + 1 (AlpaGasus); win_rate, a tie counting a half; low and high, the 95 % interval of w; lc_win_rate,
+        length-controlled, with lc_low and lc_high; first_rate (of the verdicts that name a winner, those for the answer
+        shown first; a fair judge has 0.5); consistency (pairs whose two orders agree, ties included); bias, pairs whose
+        first answer won in both orders less those whose second did, over all, with bias_low and bias_high; chars_a and
+        chars_b (mean length in characters). Figures without a case are None.
     """
     both = _said(asked, verdicts)
     judged = [(row, said) for row, said in both if None not in said]
-    won = list(outcomes(asked, verdicts).values())
-    win, tie, lose = (won.count(outcome) for outcome in ("a", "tie", "b"))
-    w = _mean([(outcome == "a") - (outcome == "b") for outcome in won])
-    low, high = interval(win, tie, lose, seed)
+    won = outcomes(asked, verdicts)
+    win, tie, lose = (list(won.values()).count(outcome) for outcome in ("a", "tie", "b"))
+    w = (win - lose) / len(won) if won else None
     led = [winner == first for _, said in judged for winner, first in zip(said, ORDERS, strict=True) if winner != "tie"]
+    # Both orders, ("a", "b"), were won by who stood first, or both by who stood second.
+    places = [float(tuple(said) == ORDERS) - float(tuple(said) == ORDERS[::-1]) for _, said in judged]
     return {
         "pairs": len(both),
         "excluded": len(both) - len(judged),
         **{"win": win, "tie": tie, "lose": lose},
         **{"w": w, "ws": None if w is None else w + 1, "win_rate": None if w is None else (w + 1) / 2},
-        **{"low": low, "high": high},
+        **_named(("low", "high"), interval([1.0] * win + [-1.0] * lose + [0.0] * tie)),
+        **_named(("lc_win_rate", "lc_low", "lc_high"), _length_controlled([row for row, _ in judged], won, others)),
         "first_rate": _mean(led),
         "consistency": _mean([said[0] == said[1] for _, said in judged]),
+        **_named(("bias", "bias_low", "bias_high"), (_mean(places), *(interval(places) or (None, None)))),
         "chars_a": _mean([len(row["a"]) for row, _ in judged]),
         "chars_b": _mean([len(row["b"]) for row, _ in judged]),
     }
+
+
+def _length_controlled(
+    judged: Sequence[Row], won: Mapping[str, str], others: Sequence[Mapping[str, str]]
+) -> tuple[float, float, float] | None:
+    if not judged:
+        return None
+    ids = [row["prompt_id"] for row in judged]
+    scores = [{id: WORTH[outcome] for id, outcome in found.items()} for found in (won, *others)]
+    longer = [len(row["a"]) - len(row["b"]) for row in judged]
+    return length_control.win_rate([scores[0][id] for id in ids], longer, length_control.difficulties(scores[1:], ids))
+
+
+def _named(names: Sequence[str], values: Sequence[float | None] | None) -> dict[str, float | None]:
+    return dict(zip(names, values or [None] * len(names), strict=True))
 
 
 def outcomes(asked: Sequence[Row], verdicts: Sequence[Row]) -> dict[str, str]:
@@ -170,8 +202,11 @@ def _said(asked: Sequence[Row], verdicts: Sequence[Row]) -> list[tuple[Row, list
 
 def figures(suite: str, found: Row) -> list[Row]:
     """A report as rows {suite, metric, value, count} of the `evals` table; its dimension leads the metric's name."""
-    names = ("w", "low", "high", "win_rate", "first_rate", "consistency", "chars_a", "chars_b")
-    suite, count = f"{suite}, against base", found["pairs"] - found["excluded"]
+    names = (
+        *("w", "low", "high", "win_rate", "lc_win_rate", "lc_low", "lc_high"),
+        *("first_rate", "consistency", "bias", "chars_a", "chars_b"),
+    )
+    suite, count = f"{suite}{AGAINST_BASE}", found["pairs"] - found["excluded"]
     rows = [(name, found[name]) for name in names if found[name] is not None]
     rows.append(("excluded", float(found["excluded"])))
     return [
@@ -180,17 +215,9 @@ def figures(suite: str, found: Row) -> list[Row]:
     ]
 
 
-def interval(win: int, tie: int, lose: int, seed: int = 0) -> tuple[float | None, float | None]:
-    """The 95 % percentile bootstrap interval of w = (win - lose) / all; None where there is no case.
-
-    Drawing pairs again, with repetition, draws the three counts from a multinomial distribution.
-    """
-    total = win + tie + lose
-    if not total:
-        return None, None
-    drawn = np.random.default_rng(seed).multinomial(total, np.array([win, tie, lose]) / total, size=_RESAMPLES)
-    low, high = np.percentile((drawn[:, 0] - drawn[:, 2]) / total, [2.5, 97.5])
-    return float(low), float(high)
+def interval(changes: Sequence[float]) -> tuple[float, float] | None:
+    """The exact 95 % interval of a mean of paired differences, from -1 to 1; None where there is no case."""
+    return exact.interval(changes, _END) if changes else None
 
 
 def _other(name: str) -> str:

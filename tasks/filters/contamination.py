@@ -1,10 +1,11 @@
-"""Keeps evaluation prompts out of the data: the same words, or a long run of the same words.
+"""Keeps evaluation prompts out of the data: the same words, a long run of the same words, and near copies.
 
 After GPT-3's decontamination (arXiv 2005.14165, appendix C): a run of 13 words, or the whole of a prompt that is
 shorter but has 8 of them. Words are compared without case, punctuation, and how Unicode writes them. Departures:
 1. The size is fixed and not a percentile of each set's lengths, so what one set makes of a text depends on no other.
 2. In scripts that put no space between words, each letter is a word.
 3. A prompt of fewer than 8 words counts only where it is the whole text: it is too common to be inside others.
+4. A near copy, by ROUGE-L as in the near-duplicate gate, counts too: another word in every twelve leaves no run of 13.
 
 Sets are files that the preset names. `presets/held_out.jsonl` is ours; Self-Instruct's 252 user-oriented tasks may not
 be shipped.
@@ -21,8 +22,11 @@ from typing import Any
 from alignery.textfiles import read_jsonl
 from alignery.untrusted import excerpt
 from tasks.evaluate.held_out import HeldOutError
+from tasks.filters.rouge import RougePool
 
 REASON = "contaminated: evaluation prompt"
+NEAR = "contaminated: near-duplicate of an evaluation prompt"
+COPY = 0.85  # ROUGE-L F above which a text is a copy, and not another of the same pattern; our choice
 _ASCII = re.compile(r"[a-z0-9]+")
 # Thai, Lao, Burmese, Khmer, kana, Chinese characters.
 _UNSPACED = re.compile(
@@ -37,24 +41,30 @@ class Contamination:
         prompts: their texts.
         n: the length in words of a run that counts as taken over.
         shortest: a prompt of fewer than n words, but of so many, counts as taken over with all of its words in a row.
+        near: a text that is more similar to a prompt (ROUGE-L F, 0 to 1) is a near copy of it; 1 looks for none.
     """
 
-    def __init__(self, prompts: Iterable[str], n: int = 13, shortest: int = 8) -> None:
+    def __init__(self, prompts: Iterable[str], n: int = 13, shortest: int = 8, near: float = 1.0) -> None:
         if n < 1:
             raise ValueError(f"contamination: got n = {n}, expected at least 1 word; 13 is usual")
         self._whole: set[tuple[str, ...]] = set()
         self._runs: dict[int, set[tuple[str, ...]]] = {}  # by length
+        prompts = list(prompts)
+        self._pool, self._near = RougePool(prompts) if near < 1 else None, near
         for prompt in prompts:
             if found := tuple(words(prompt)):
                 self._whole.add(found)
                 if (length := min(n, len(found))) >= min(n, shortest):
                     self._runs.setdefault(length, set()).update(_runs(found, length))
 
-    def reason(self, text: str) -> str | None:
-        """`REASON` if the text is an evaluation prompt, or shares a run of words with one; else None."""
+    def reason(self, text: str, near: float | None = None) -> str | None:
+        """`REASON` if the text is an evaluation prompt or shares a run of words with one, `NEAR` if it is a near copy,
+        else None. `near` stands in for the threshold of the whole."""
         found = tuple(words(text))
         shared = any(run in runs for length, runs in self._runs.items() for run in _runs(found, length))
-        return REASON if shared or found in self._whole else None
+        if shared or found in self._whole:
+            return REASON
+        return NEAR if self._pool and self._pool.is_near(text, near or self._near) else None
 
 
 def words(text: str) -> list[str]:

@@ -21,18 +21,26 @@ import zlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 from rapidfuzz.distance import Indel, LCSseq
 from rapidfuzz.process import cdist
 
 _LATIN = re.compile(r"[a-z0-9]+")
 _GRAM = 3
-_CHUNK = 50_000  # pool texts compared at once: 0.4 MB of scores a text
+_CHUNK = 16_384  # texts of a chunk: signatures that fit a core's cache
+_ROWS = 1024
+_TOKENS = 16  # for which a signature has 128 bits
+_ROUNDING = 1e-6
+_GOLDEN = np.uint32(0x9E3779B1)
+_BATCH = 1024  # texts compared with a whole pool at once
+_NO_TOKEN = "\0"
+_ENCODING, _WIDTH = "utf-32-le", 4  # of codes, and bytes of each
 _SURROGATES = range(0xD800, 0xE000)
 _ROOM = 0x10FFFF - len(_SURROGATES)  # codes that there are for tokens
-_END = "\0"  # no token's character
 
 
 def tokens(text: str) -> list[str]:
@@ -60,31 +68,47 @@ def f_measure(lcs: int, candidate: int, reference: int) -> float:
 
 @dataclass(frozen=True)
 class Nearest:
-    """The most similar of `size` texts. `similarity` and `mean` are ROUGE-L F: the largest, and that of all of them."""
+    """The most similar of `size` texts. `similarity` and `mean` are ROUGE-L F: the largest, and that of all of them,
+    which is None where not all were compared; `place` is where it stands in its pool."""
 
     similarity: float = 0.0
-    mean: float = 0.0
+    mean: float | None = 0.0
     text: str | None = None
     size: int = 0
+    place: int = 0
 
     def merged(self, other: Nearest) -> Nearest:
         """What both say together; of equals the first counts."""
         best = other if other.similarity > self.similarity else self
         size = self.size + other.size
-        mean = (self.mean * self.size + other.mean * other.size) / size if size else 0.0
-        return Nearest(best.similarity, mean, best.text, size)
+        mean = None
+        if self.mean is not None and other.mean is not None:
+            mean = (self.mean * self.size + other.mean * other.size) / size if size else self.mean
+        return replace(best, mean=mean, size=size)
+
+    def nearer(self, other: Nearest) -> Nearest:
+        """That of two texts of one pool which is nearer; of equals the one that stands first there."""
+        is_other = other.similarity > self.similarity or (
+            other.similarity == self.similarity > 0 and other.place < self.place
+        )
+        return other if is_other else self
 
 
 class RougePool:
     """Texts to be compared with; what is added counts at once.
 
-    Full chunks of a large pool lie in temporary files, so memory does not grow with the pool, but for eight bytes a
-    text and the vocabulary.
+    A text of a full chunk is compared only where it may be the nearest. Each has a signature, the parity of its tokens
+    by hash: two of them differ in at most as many bits as the texts have tokens that are not shared, p, so that
+    F = 2·LCS/(m+n) ≤ 1 - p/(m+n) (the bitmap filter of Sandes, Teodoro and Melo, arXiv 1711.07295, over multisets).
+
+    Full chunks lie in temporary files. In memory a text has its signature (16 to 128 bytes, by the lengths of the
+    texts) and 32 bytes beside it; there is also the vocabulary.
     """
 
-    def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._codes: list[str] = []  # of the newest chunk; those before are in the file
-        self._chunks: list[tuple[int, int]] = []  # where each is: its first byte, and how many
+    def __init__(self, texts: Iterable[str] = (), threads: int = -1) -> None:
+        self._threads = threads  # -1: all cores
+        self._codes: list[str] = []  # of the newest texts; those before are in chunks
+        self._chunks: list[_Chunk] = []
         self._texts = array("Q", [0])  # where each text ends in its file, and the next begins
         # They live as long as the pool, and are gone with it.
         self._files: tuple[IO[bytes], IO[bytes]] = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
@@ -96,46 +120,75 @@ class RougePool:
         return len(self._texts) - 1
 
     def add(self, text: str) -> None:
-        codes, texts = self._files
-        self._texts.append(self._texts[-1] + texts.write(text.encode("utf-8", "surrogatepass")))
+        self._texts.append(self._texts[-1] + self._files[1].write(text.encode("utf-8", "surrogatepass")))
         self._codes.append(self._encode(text))
         if len(self._codes) == _CHUNK:
-            self._chunks.append((codes.tell(), codes.write(_END.join(self._codes).encode("utf-8"))))
+            self._chunks.append(_Chunk.of(self._codes, self._files[0]))
             self._codes = []
 
     def nearest(self, text: str) -> Nearest:
-        """The pool's most similar text (the first of equals), in time linear in the pool."""
+        """The pool's most similar text (the first of equals)."""
         return self.compare([text])[0]
 
-    def compare(self, texts: Sequence[str]) -> list[Nearest]:
-        """`nearest` of each text; some dozens at once take less than half the time of one by one."""
-        codes = [self._encode(text) for text in texts]
-        found, places, start = [Nearest() for _ in texts], [0] * len(texts), 0
-        for pool in self._pools():
-            # (texts, pool texts); all cores
-            scores = cdist(codes, pool, scorer=Indel.normalized_similarity, dtype=np.float64, workers=-1)
-            for number, (code, row) in enumerate(zip(codes, scores, strict=True)):
-                near, place = _best(code, pool, row)
-                if near.similarity > found[number].similarity:
-                    places[number] = start + place
-                found[number] = found[number].merged(near)
-            start += len(pool)
+    def compare(self, texts: Sequence[str], above: float = 0.0) -> list[Nearest]:
+        """`nearest` of each text; some dozens at once take less than half the time of one by one.
+
+        Args:
+            above: what is not more similar than this need not be exact: in a pool of several chunks `similarity` is
+                then at most `above`, `text` any, and `mean` None.
+        """
+        found = self._nearest([self._encode(text) for text in texts], above)
         return [
-            replace(near, text=self._text(place)) if near.similarity else near
-            for near, place in zip(found, places, strict=True)
+            replace(
+                near,
+                text=self._text(near.place) if near.similarity else None,
+                size=len(self),
+                mean=None if self._chunks else near.mean,
+            )
+            for near in found
         ]
 
-    def _pools(self) -> Iterator[list[str]]:
-        """The pool's codes, a chunk at a time."""
-        codes = self._files[0]
-        try:
-            for begin, size in self._chunks:
-                codes.seek(begin)
-                yield codes.read(size).decode("utf-8").split(_END)
-        finally:
-            codes.seek(0, os.SEEK_END)
+    def is_near(self, text: str, above: float) -> bool:
+        """Whether a text of the pool is more similar than that; the pool learns nothing."""
+        return self._nearest([self._known(text)], above)[0].similarity > above
+
+    def covered(self, others: Iterable[str]) -> list[float]:
+        """Of each text of the pool, how similar the most similar of the others is; they are streamed, and not added."""
+        found, others = np.zeros(len(self), np.float32), iter(others)
+        while codes := [self._known(text) for text in islice(others, _BATCH)]:
+            scores = [
+                cdist(codes, pool, scorer=Indel.normalized_similarity, dtype=np.float32, workers=-1).max(axis=0)
+                for pool in self._parts()
+            ]
+            found = np.maximum(found, np.concatenate(scores))
+        return found.tolist()
+
+    def _parts(self) -> Iterator[list[str]]:
+        """The codes of all texts in their order, a chunk at a time."""
+        for chunk in self._chunks:
+            yield _Opened(chunk, self._files[0]).in_order()
         if self._codes:
             yield self._codes
+
+    def _nearest(self, codes: Sequence[str], above: float) -> list[Nearest]:
+        """As `compare`, without texts."""
+        sought = [_Sought(code) for code in codes]
+        found = self._among_newest(codes)
+        for number, chunk in enumerate(self._chunks):
+            pool = _Opened(chunk, self._files[0])
+            for place, (one, best) in enumerate(zip(sought, found, strict=True)):
+                near = pool.near(one, max(above, best.similarity))
+                found[place] = best.nearer(replace(near, place=number * _CHUNK + near.place))
+        return found
+
+    def _among_newest(self, codes: Sequence[str]) -> list[Nearest]:
+        """The best of the newest texts, which are all compared with."""
+        if not self._codes:
+            return [Nearest() for _ in codes]
+        # (texts, pool texts)
+        scores = cdist(codes, self._codes, scorer=Indel.normalized_similarity, dtype=np.float64, workers=self._threads)
+        start = len(self) - len(self._codes)
+        return [_best(code, self._codes, row, start) for code, row in zip(codes, scores, strict=True)]
 
     def _text(self, place: int) -> str:
         texts = self._files[1]
@@ -143,6 +196,10 @@ class RougePool:
         text = texts.read(self._texts[place + 1] - self._texts[place]).decode("utf-8", "surrogatepass")
         texts.seek(0, os.SEEK_END)
         return text
+
+    def _known(self, text: str) -> str:
+        """The text's code, where every token that no text of the pool has is the same one, which none has."""
+        return "".join(self._vocabulary.get(token, _NO_TOKEN) for token in tokens(text))
 
     def _encode(self, text: str) -> str:
         return "".join(self._char(token) for token in tokens(text))
@@ -157,17 +214,117 @@ class RougePool:
 
 
 def _code(place: int) -> str:
-    """The character that stands for the token of that place, from 1; 0 ends a text in the file."""
+    """The character that stands for the token of that place, from 1."""
     return chr(place if place < _SURROGATES.start else place + len(_SURROGATES))
 
 
-def _best(code: str, pool: Sequence[str], scores: np.ndarray) -> tuple[Nearest, int]:
-    """The best of a chunk, without its text, and its place there."""
+@dataclass(frozen=True)
+class _Chunk:
+    """A full part of a pool: what tells which of its texts may be near, and where their codes are. Shortest first."""
+
+    signatures: npt.NDArray[np.uint64]  # (words, texts)
+    sizes: npt.NDArray[np.int64]  # (texts,) tokens, ascending
+    lengths: npt.NDArray[np.int64]  # the different sizes
+    runs: npt.NDArray[np.int64]  # where the texts of each begin, and the end
+    places: npt.NDArray[np.int64]  # (texts,) the place of each as it was added
+    begin: int  # of its codes in the file, in bytes
+
+    @classmethod
+    def of(cls, codes: Sequence[str], file: IO[bytes]) -> _Chunk:
+        sizes = np.array([len(code) for code in codes])
+        places = np.argsort(sizes, kind="stable")
+        data = "".join([codes[place] for place in places.tolist()]).encode(_ENCODING)
+        begin = file.tell()
+        file.write(data)
+        file.flush()
+        words = 1 << min(4, max(1, (int(sizes.mean()) // _TOKENS).bit_length()))
+        found = _signatures(np.frombuffer(data, np.uint32), sizes[places], words)
+        lengths, runs = np.unique(sizes[places], return_index=True)
+        return cls(np.ascontiguousarray(found.T), sizes[places], lengths, np.append(runs, len(sizes)), places, begin)
+
+
+class _Sought:
+    """A text that near ones are sought of."""
+
+    def __init__(self, code: str) -> None:
+        self.code = code
+        self._signatures: dict[int, npt.NDArray[np.uint64]] = {}  # by words
+
+    def signature(self, words: int) -> npt.NDArray[np.uint64]:
+        if words not in self._signatures:
+            data = np.frombuffer(self.code.encode(_ENCODING), np.uint32)
+            self._signatures[words] = _signatures(data, np.array([len(self.code)]), words)[0]
+        return self._signatures[words]
+
+
+class _Opened:
+    """A chunk with its codes, each read when it is first needed, for one comparison."""
+
+    def __init__(self, chunk: _Chunk, file: IO[bytes]) -> None:
+        self._chunk, self._codes = chunk, dict[int, str]()
+        self._ends = _WIDTH * np.append(0, chunk.sizes.cumsum())
+        self._data = os.pread(file.fileno(), int(self._ends[-1]), chunk.begin)
+
+    def near(self, sought: _Sought, least: float) -> Nearest:
+        """The most similar text, if it is as similar as `least`; its place is that in the chunk."""
+        size, sizes = len(sought.code), self._chunk.sizes
+        if not size:  # RapidFuzz calls two empty sequences equal; ROUGE calls them 0
+            return Nearest()
+        # F ≤ 2·min(m, n) / (m + n)
+        ratio = max(least, _ROUNDING) / (2 - least)
+        first, last = np.searchsorted(sizes, (size * ratio - _ROUNDING, size / ratio + 1))
+        signatures = self._chunk.signatures[:, first:last]
+        signature = sought.signature(len(signatures))
+        apart = np.bitwise_count(signatures[0] ^ signature[0])
+        if len(signatures) > 2:  # else there are 128 bits at most
+            apart = apart.astype(np.uint16)
+        for mine, other in zip(signatures[1:], signature[1:], strict=True):
+            apart += np.bitwise_count(mine ^ other)
+        limits = np.minimum((1 - least) * (self._chunk.lengths + size) + _ROUNDING, 64 * len(signatures))
+        limits = np.repeat(limits.astype(apart.dtype), np.diff(np.clip(self._chunk.runs, first, last)))
+        return self._best(sought.code, first + np.flatnonzero(apart <= limits))
+
+    def _best(self, code: str, rows: npt.NDArray[np.int64]) -> Nearest:
+        """The most similar one of some rows, the first one added of equals."""
+        if not len(rows):
+            return Nearest()
+        places = self._chunk.places[rows]
+        order = np.argsort(places)
+        codes = [self._code(row) for row in rows[order].tolist()]
+        found = _best(code, codes, cdist([code], codes, scorer=Indel.normalized_similarity, dtype=np.float64)[0], 0)
+        return replace(found, place=int(places[order[found.place]]))
+
+    def in_order(self) -> list[str]:
+        """The codes in the order in which they were added."""
+        return [self._code(row) for row in np.argsort(self._chunk.places).tolist()]
+
+    def _code(self, row: int) -> str:
+        if row not in self._codes:
+            self._codes[row] = self._data[self._ends[row] : self._ends[row + 1]].decode(_ENCODING)
+        return self._codes[row]
+
+
+def _signatures(codes: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], words: int) -> npt.NDArray[np.uint64]:
+    """(texts, words) the parity of the tokens that fall on each bit, of texts one after the other."""
+    bits = 64 * words
+    places = ((codes * _GOLDEN) >> np.uint32(22)).astype(np.int64) % bits
+    found, ends = np.empty((len(sizes), words), np.uint64), np.append(0, sizes.cumsum())
+    for first in range(0, len(sizes), _ROWS):  # a block at a time, for counts take eight bytes a bit
+        some = sizes[first : first + _ROWS]
+        rows = np.repeat(np.arange(len(some)), some) * bits
+        counts = np.bincount(rows + places[ends[first] : ends[first + len(some)]], minlength=len(some) * bits)
+        odd = np.packbits((counts & 1).astype(np.uint8), bitorder="little")
+        found[first : first + _ROWS] = odd.view(np.uint64).reshape(len(some), words)
+    return found
+
+
+def _best(code: str, pool: Sequence[str], scores: npt.NDArray[np.float64], start: int) -> Nearest:
+    """The best of some texts, without its text. Places begin at `start`."""
     # RapidFuzz calls two empty sequences equal; ROUGE calls them 0.
     if not code or not scores.any():
-        return Nearest(size=len(scores)), 0
+        return Nearest(size=len(scores))
     # Equal fractions may round differently in `rouge_score`, so every one of the best is settled by its arithmetic.
     best = np.flatnonzero(scores == scores.max())
     exact = [f_measure(LCSseq.similarity(code, pool[i]), len(code), len(pool[i])) for i in best]
     top = max(range(len(best)), key=exact.__getitem__)
-    return Nearest(exact[top], float(scores.mean()), None, len(scores)), int(best[top])
+    return Nearest(exact[top], float(scores.mean()), None, len(scores), start + int(best[top]))

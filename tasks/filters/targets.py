@@ -42,6 +42,13 @@ _ABOUT = re.compile(
     rf"critique\b|the user\b|(?:yes|partly)[.,]\s+[\"“])",
     re.IGNORECASE,
 )
+# The same in a later sentence: "The answer no longer presents a guess as settled. The user can find out more."
+_LATER = re.compile(
+    rf"[.!?:]\s+(?:the user (?:can|could|should|may|might|will|would|needs?)|"
+    rf"the (?:\w+ )?{_ANSWER} (?:does not|doesn[’']t|no longer|now) "
+    r"(?:presents?|contains?|includes?|mentions?|claims?|encourages?|judges?|gives?|helps?|reveals?|states?))\b",
+    re.IGNORECASE,
+)
 _OWN_SUBJECT = re.compile(rf"\b{_ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)
 _RULE = re.compile(r"\b(?:rule \d|rules? \(|the rules? (?:says?|tells?|above|below)|under rule)", re.IGNORECASE)
 _OPEN_END = re.compile(r"(?:[,;:(\[{—–-]|\b(?:and|or|the|a|an|of|to|with|for|in|because|but|is|are))$", re.IGNORECASE)
@@ -65,7 +72,7 @@ def says_unchanged(text: str) -> bool:
 
 def speaks_of_answer(text: str, question: str) -> bool:
     """Whether a reply speaks of the answer: "The response doesn't contain …", where the question speaks of none."""
-    return _ABOUT.match(text) is not None and not _OWN_SUBJECT.search(question)
+    return bool(_ABOUT.match(text) or _LATER.search(text)) and not _OWN_SUBJECT.search(question)
 
 
 def speaks_of_rules(text: str, question: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, field_validator
 
 from alignery.untrusted import excerpt
+from prompts import Prompt
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
 from tasks.filters.targets import ABOUT, LEAK, runs, says_unchanged, speaks_of_answer, target_fault
@@ -55,6 +56,11 @@ def _plain(value: int | New) -> int | dict[str, int]:
 Accept = Annotated[int | New, PlainValidator(_accept), PlainSerializer(_plain, Any)]
 
 
+def wanted(accept: int | New) -> int:
+    """How many accepted instructions one run is to bring, at the most."""
+    return accept.new if isinstance(accept, New) else accept
+
+
 class SourceConfig(MethodConfig):
     """The settings of a method whose stage writes instructions, round by round. The figures are our choice."""
 
@@ -76,6 +82,12 @@ class AnswerConfig(MethodConfig):
         """What of the reading belongs in a fingerprint; the defaults are known by their absence."""
         kept = {"reject_refusals": self.reject_refusals, "least_share": self.least_share}
         return {name: value for name, value in kept.items() if value != AnswerConfig.model_fields[name].default}
+
+
+def check_own(text: str, question: str, prompt: Prompt) -> None:
+    """Raises ParseError where an answer repeats the prompt's own instructions or examples; another try may not."""
+    if runs(text) & set().union(*map(runs, prompt.own_words)) - runs(question):
+        raise ParseError(LEAK)
 
 
 def replacement(reply: str, question: str, answer: str, config: AnswerConfig, prompt_words: Sequence[str] = ()) -> str:

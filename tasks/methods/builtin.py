@@ -10,6 +10,8 @@ from tasks.methods.prompts.method import method as prompts
 from tasks.methods.rate.method import method as rate
 from tasks.methods.red_team.method import method as red_team
 from tasks.methods.respond.method import method as respond
+from tasks.methods.samples.method import method as samples
+from tasks.methods.score.method import method as score
 from tasks.methods.self_align.method import method as self_align
 from tasks.methods.self_instruct.method import method as self_instruct
 from tasks.methods.squad.method import method as squad
@@ -21,11 +23,13 @@ METHODS = (
     red_team,
     instances,
     respond,
+    aligner,
+    squad,
     constitutional,
     rate,
     self_align,
     verbose,
-    aligner,
-    squad,
     compare,
+    samples,
+    score,
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -20,6 +20,7 @@ from alignery.errors import UsageError
 from alignery.hashing import digest
 from alignery.untrusted import excerpt
 from prompts import Form, Library
+from tasks.evaluate import held_out_stack
 from tasks.evaluate.tables import ANSWERS, VERDICTS
 from tasks.filters.contamination import Contamination
 from tasks.methods.base import SourceConfig
@@ -89,7 +90,8 @@ class Methods:
     @property
     def tables(self) -> list[Table]:
         """Those of all methods, of evaluations, and of people's marks."""
-        return [*(table for method in self for table in method.tables), VERDICTS, ANSWERS, MARKS]
+        ours = (VERDICTS, ANSWERS, *held_out_stack.TABLES, MARKS)
+        return [*(table for method in self for table in method.tables), *ours]
 
     @property
     def views(self) -> dict[str, str]:
@@ -117,6 +119,7 @@ class Methods:
         *,
         source: bool,
         form: Callable[[str], Form] = lambda alias: "chat",
+        bound: Collection[str] = (),
     ) -> list[Sequence[Stage]]:
         """The stages of those methods that have settings, by method.
 
@@ -125,12 +128,13 @@ class Methods:
             contamination: the evaluation prompts; none to look at the stages without running them.
             source: of the methods that bring instructions, or of those that each instruction runs through.
             form: alias of a model → the form of prompt that it takes.
+            bound: the aliases that have a model of their own.
 
         Raises:
             PromptError: a file that a method's requests are made from is not there or is wrong.
             MethodError: a stage calls a model that its method does not declare.
         """
-        context = Context(configs, contamination or Contamination([]))
+        context = Context(configs, contamination or Contamination([]), bound)
         found: list[Sequence[Stage]] = []
         for method in self:
             if method.name in configs and method.source == source:

@@ -125,8 +125,16 @@ class Recipe:
         config: its settings, whose defaults say the view.
         train: (folder of the training split, folder of the base model, folder to make, settings) → its report.
         answers: whether its model answers instructions, and so can be evaluated, or be trained further.
+        alias: of models, which its model is a candidate for; None where it is for `generator` if it answers, else for
+            none.
     """
 
     config: type[Settings]
     train: Callable[[Path, Path, Path, Any], Report]
     answers: bool = True
+    alias: str | None = None
+
+    @property
+    def candidate_for(self) -> str | None:
+        """The alias of models that the gate may put its model behind."""
+        return self.alias or ("generator" if self.answers else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,34 @@ def read_preferences(folder: Path) -> list[Row]:
         TrainError: no files, no rows, a malformed conversation, or two equal answers.
     """
     return [_pair(where, row) for where, row in _rows(folder, ["prompt", "chosen", "rejected"])]
+
+
+def read_ranked(folder: Path) -> list[Row]:
+    """Prompts with several answers each: `responses`, as turns, and `scores`, in the order that they have there.
+
+    Args:
+        folder: holds `train-*.parquet` with the columns `prompt` (a list of {role, content}), `responses` (texts) and
+            `scores` (numbers), as many as responses.
+
+    Raises:
+        TrainError: no files, no rows, a malformed conversation, fewer than two answers, or a score that is no number.
+    """
+    rows = []
+    for where, row in _rows(folder, ["prompt", "responses", "scores"]):
+        responses, scores = row["responses"] or [], row["scores"] or []
+        if len(responses) < 2 or len(responses) != len(scores):
+            raise TrainError(
+                f"{where}: scores: got {len(scores)} for {len(responses)} responses, expected one each, and two "
+                "responses or more; mend the view"
+            )
+        if wrong := [score for score in scores if not isinstance(score, float) or not math.isfinite(score)]:
+            raise TrainError(f"{where}: scores: got {wrong[0]!r}, expected a finite number; mend the view")
+        texts = [_text(f"{where}: responses[{place}]", text) for place, text in enumerate(responses)]
+        said = [[{"role": "assistant", "content": text}] for text in texts]
+        rows.append(
+            {"prompt": _turns(f"{where}: prompt", row["prompt"], last="user"), "responses": said, "scores": scores}
+        )
+    return rows
 
 
 def _pair(where: str, row: Row) -> Row:

@@ -192,8 +192,14 @@ def _forged(row: Row, tokens: Sequence[str], own: dict[str, int]) -> bool:
     prompt = row["prompt"]
     if isinstance(prompt, str) and any(prompt.count(token) > own[token] for token in tokens):
         return True
-    said = [part for name in ("prompt", "completion", "chosen", "rejected") for part in _texts(name, row.get(name))]
+    said = [*_texts("prompt", prompt), *(part for answer in answers(row) for part in _texts("answer", answer))]
     return any(token in text for token in tokens for text in said)
+
+
+def answers(row: Row) -> list[Any]:
+    """A row's answers, whatever its recipe calls them: a text, or turns, each."""
+    named = [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+    return [*named, *row.get("responses", ())]
 
 
 def _texts(name: str, value: Any) -> list[str]:
@@ -221,7 +227,8 @@ def cut_sentence(recipe: str, rows: Sequence[Row], tokenizer: Any, cut: int, max
 
 def tokens(row: Row, tokenizer: Any) -> int:
     """Of the prompt with the longest of its answers."""
-    prompt, answers = row["prompt"], [row[name] for name in ("completion", "chosen", "rejected") if name in row]
+    prompt = row["prompt"]
     if isinstance(prompt, str):
-        return max(len(tokenizer(prompt + answer + tokenizer.eos_token)["input_ids"]) for answer in answers)
-    return max(len(tokenizer.apply_chat_template(prompt + answer, return_dict=True)["input_ids"]) for answer in answers)
+        return max(len(tokenizer(prompt + answer + tokenizer.eos_token)["input_ids"]) for answer in answers(row))
+    whole = [tokenizer.apply_chat_template(prompt + answer, return_dict=True) for answer in answers(row)]
+    return max(len(one["input_ids"]) for one in whole)

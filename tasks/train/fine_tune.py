@@ -54,7 +54,7 @@ def fine_tune(
     Run again after a kill, it goes on to the same weights.
 
     Args:
-        rows: the trainer's own columns; `prompt`, and the answer under `completion` or `chosen`.
+        rows: the trainer's own columns; `prompt`, and answers under `completion`, `chosen` or `responses`.
         out: gets weights, tokenizer, `report.json`, `history.json`, `loss.svg`, and `adapter/` under LoRA.
         build, length: the TRL trainer; tokens in a row that it prepared.
         scores: whether the new model scores answers (a head with one label) and does not write them.
@@ -163,7 +163,7 @@ def drop_identical(trainer: Any, max_length: int) -> int:
     """Take out the pairs whose sides are the same tokens within max_length: they teach nothing; returns how many."""
     pairs = trainer.train_dataset
     if "rejected_ids" not in pairs.column_names:
-        return 0
+        return getattr(trainer, "identical", 0)  # a trainer of lists has left them out itself
 
     def side(row: Row, name: str) -> list[int]:
         return list([*row.get("prompt_ids", ()), *row[name]][:max_length])

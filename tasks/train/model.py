@@ -10,7 +10,7 @@ from alignery.untrusted import excerpt
 from tasks.train.change import Change, rounded
 from tasks.train.checkpoint_dir import WorkFolder, processes_state
 from tasks.train.config import Lora, Row, Settings, TrainError
-from tasks.train.facts import check_tokenizer, lora_targets, mend_generation
+from tasks.train.facts import answers, check_tokenizer, lora_targets, mend_generation
 
 
 def load(folder: Path, config: Settings, scores: bool = False) -> tuple[Any, Any]:
@@ -93,7 +93,7 @@ def check_template(folder: Path, policy: Any, tokenizer: Any, row: Row) -> None:
     """
     import jinja2
 
-    prompt, answer = row["prompt"], row["completion"] if "completion" in row else row["chosen"]
+    prompt, answer = row["prompt"], answers(row)[0]
     if isinstance(prompt, str):
         asked, whole = (tokenizer(text)["input_ids"] for text in (prompt, prompt + answer + tokenizer.eos_token))
         renders = "tokenizer"

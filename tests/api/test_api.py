@@ -15,14 +15,15 @@ import pytest
 
 import alignery
 from warehouse import Lake
-from warehouse.database.lock import exclusive
+from warehouse.database.lock import exclusive, of_preset
 
 SMALL = {"max_tokens": 48}
+ACCEPT = 6
 PRESET: dict[str, Any] = {
     "words": {"variant": "nano"},
     "models": {"generator": {"engine": "transformers", "model": "alignery:nano/checkpoint", "threads": 1}},
     "line": {
-        "self_instruct": {"accept": 4, "max_candidates": 400, "count": 1, "sampling": {"max_tokens": 32}},
+        "self_instruct": {"accept": ACCEPT, "count": 1, "rouge_l": 0.95, "sampling": {"max_tokens": 32}},
         "respond": {"sampling": SMALL},
         "constitutional": {"rounds": 1, "sampling": SMALL},
     },
@@ -36,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     async def cell() -> None:
         done = alignery.refresh(PRESET, home)
-        assert (done.state, done.accepted) == ("finished", 4)
+        assert (done.state, done.accepted) == ("finished", ACCEPT)
 
     asyncio.run(cell())
     return home
@@ -98,7 +99,7 @@ def test_importing_it_imports_nothing_heavy() -> None:
 def test_a_lake_is_read_as_arrow_and_pandas_and_traced(home: Path) -> None:
     with alignery.open_lake(home) as lake:
         rows = lake.sql("SELECT id, text FROM responses WHERE length(text) > ?", [0]).to_pylist()
-        assert len(rows) == len(lake.pandas("FROM responses")) == 4
+        assert len(rows) == len(lake.pandas("FROM responses")) == ACCEPT
         assert {row["step"] for row in lake.funnel()} >= {"self_instruct.generate", "respond.answer"}
         found = lake.trace(rows[0]["id"])
         assert [node["label"] for node in found["nodes"] if node["relation"] == "itself"] == ["answer"]
@@ -116,7 +117,7 @@ def test_a_second_run_sends_nothing_and_awaits_in_the_callers_loop(
     home: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     done = asyncio.run(alignery.arefresh(PRESET, home))
-    assert (done.sent, done.accepted) == (0, 4)
+    assert (done.sent, done.accepted) == (0, ACCEPT)
     assert capfd.readouterr() == ("", ""), "quiet by default"
     alignery.refresh(PRESET, home, progress=True)
     assert "respond.answer" in capfd.readouterr().err
@@ -130,7 +131,7 @@ def test_two_at_once_take_turns_or_say_who_is_at_work(home: Path) -> None:
 
     with (
         Lake.open(home) as lake,
-        exclusive(lake.place, "refresh", "another notebook"),
+        exclusive(lake.place, of_preset("refresh", alignery.load_preset(PRESET).name), "another notebook"),
         pytest.raises(alignery.LakeFailure, match="another notebook"),
     ):
         alignery.refresh(PRESET, home, wait=False)

@@ -40,6 +40,7 @@ READS = (
     ["status"],
     ["rejects"],
     ["models"],
+    ["ranking"],
     ["snapshots"],
     ["diff", "1"],
     ["maintain"],

@@ -1,4 +1,4 @@
-"""What the README and docs/api.md tell a newcomer to write down does what they say, on the embedded model."""
+"""What README and docs have a newcomer write down does what they say, on the embedded model."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     texts = [seed.instruction for seed in Library("nano").seeds()][:20]
     rows = [json.dumps({"prompt": text}) for text in texts]
     (tmp_path / "prompts.jsonl").write_text("\n".join([*rows, "not json"]))
-    for name in ("mine.yaml", "rewrite.py"):
-        (block,) = blocks("README.md", f"own: {name}")
+    for name, page in (("mine.yaml", "README.md"), ("rewrite.py", "docs/own-method.md")):
+        (block,) = blocks(page, f"own: {name}")
         (tmp_path / name).write_text(block)
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -52,7 +52,7 @@ def test_ten_lines_of_preset_answer_criticise_revise_correct_and_export_a_newcom
 
 
 def test_a_method_of_thirty_lines_beside_it_is_one_more_stage(newcomer: Path) -> None:
-    (more,) = blocks("README.md", "own: with-rewrite")
+    (more,) = blocks("docs/own-method.md", "own: with-rewrite")
     code = [line for line in (newcomer / "rewrite.py").read_text().splitlines() if line.strip()]
     assert len(code) <= 30
     added = yaml.safe_load(more)

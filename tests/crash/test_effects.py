@@ -23,8 +23,10 @@ METHODS = {"unlink", "rename", "rmdir", "touch", "write_text", "write_bytes", "s
 # What holds nothing of the lake's: Prefect's own folder, and a copy in the system's temporary folder.
 ELSEWHERE = {
     "flows/prefect_server.py",
+    "flows/shared_server.py",
     "flows/prefect_server_process.py",
     "alignery/cli/serve.py",
+    "alignery/config/project.py",  # a folder that the user asked for
     "alignery/fetching.py",  # a model beside all lakes, which is there whole or not
     "warehouse/database/catalog_copy.py",
 }

@@ -137,8 +137,13 @@ def test_judge_6_first_position_rate_and_consistency_by_hand() -> None:
     found = figures(asked(5), "aa ab ba tt at")
     assert found["consistency"] == 2 / 5
     assert found["first_rate"] == 4 / 7  # aa 1 of 2, ab 2 of 2, ba 0 of 2, at 1 of 1
-    always_first = figures(asked(3), "ab ab ab")
-    assert (always_first["first_rate"], always_first["consistency"], always_first["tie"]) == (1.0, 0.0, 3)
+    assert found["bias"] == 0.0
+    always_first = figures(asked(9), "ab" * 9)
+    assert (always_first["first_rate"], always_first["consistency"], always_first["tie"]) == (1.0, 0.0, 9)
+    assert always_first["bias"] == 1.0
+    assert always_first["bias_low"] > 0
+    always_second = figures(asked(9), "ba" * 9)
+    assert (always_second["bias"], always_second["bias_high"] < 0) == (-1.0, True)
 
 
 def test_the_table_of_figures_counts_the_pairs_that_were_judged() -> None:
@@ -146,7 +151,8 @@ def test_the_table_of_figures_counts_the_pairs_that_were_judged() -> None:
     rows = {row["metric"]: (row["suite"], row["value"], row["count"]) for row in judge_figures("prompts", found)}
     assert rows["helpful_w"] == ("prompts, against base", 0.0, 3)
     assert rows["helpful_excluded"] == ("prompts, against base", 2.0, 3)
-    names = {"w", "low", "high", "win_rate", "first_rate", "consistency", "chars_a", "chars_b", "excluded"}
+    names = {"w", "low", "high", "win_rate", "lc_win_rate", "lc_low", "lc_high", "first_rate", "consistency"}
+    names |= {"bias", "chars_a", "chars_b", "excluded"}
     assert rows.keys() == {f"helpful_{name}" for name in names}
     assert [row["metric"] for row in judge_figures("s", report([], []) | {"dimension": "harmless"})] == [
         "harmless_excluded"
@@ -159,24 +165,44 @@ def test_judge_7_mean_lengths_of_the_pairs_that_count() -> None:
     assert (found["chars_a"], found["chars_b"]) == (3.0, 1.5)
 
 
-def test_judge_8_the_interval_is_seeded_holds_the_figure_and_narrows() -> None:
-    low, high = interval(60, 10, 30)
-    assert (low, high) == interval(60, 10, 30)
-    assert low is not None
-    assert high is not None
+def test_judge_8_the_interval_is_exact_holds_the_figure_and_narrows() -> None:
+    def ends(win: int, tie: int, lose: int) -> tuple[float, float]:
+        found = interval([1.0] * win + [0.0] * tie + [-1.0] * lose)
+        assert found is not None
+        return found
+
+    low, high = ends(60, 10, 30)
     assert low < 0.3 < high
     # The standard error by hand: sqrt((0.9 - 0.3²) / 100) = 0.09, and 1.96 of them to each side.
     assert high - low == pytest.approx(2 * 1.96 * 0.09, rel=0.08)
-    wide, narrow = interval(6, 1, 3), interval(600, 100, 300)
-    assert wide[1] - wide[0] > 2 * (high - low) > 4 * (narrow[1] - narrow[0])  # type: ignore[operator]
-    assert interval(5, 0, 0) == (1.0, 1.0)
+    wide, narrow = ends(6, 1, 3), ends(600, 100, 300)
+    assert wide[1] - wide[0] > 2 * (high - low) > 4 * (narrow[1] - narrow[0])
 
 
-def test_judge_8_the_interval_is_that_of_drawing_pairs_again() -> None:
-    found, rng = interval(12, 5, 8), random.Random(0)
-    drawn_from = [1] * 12 + [0] * 5 + [-1] * 8
-    drawn = sorted(sum(rng.choices(drawn_from, k=25)) / 25 for _ in range(4_000))
-    assert found == pytest.approx((drawn[100], drawn[3_900]), abs=0.05)
+@pytest.mark.parametrize(("win", "tie", "lose"), [(5, 0, 0), (0, 5, 0), (0, 0, 5), (0, 100, 0), (1, 0, 0)])
+def test_judge_8_without_wins_ties_or_losses_it_still_has_a_width(win: int, tie: int, lose: int) -> None:
+    low, high = interval([1.0] * win + [0.0] * tie + [-1.0] * lose) or (0.0, 0.0)
+    assert -1 <= low < high <= 1
+    assert low <= (win - lose) / (win + tie + lose) <= high
+
+
+def test_a_win_rate_that_length_alone_made_is_an_even_one_under_control_of_length() -> None:
+    """`a` wins where its answer is longer, which it is on thirty of forty prompts."""
+    lengths = [(60 + 3 * n, 50) if n < 30 else (50, 60 + 9 * (n - 30)) for n in range(40)]
+    a, b = (answers(name, {f"p{n}": "x" * pair[side] for n, pair in enumerate(lengths)})
+            for side, name in enumerate("ab"))  # fmt: skip
+    rows = pairs(a, b)
+    found = figures(rows, "aa" * 30 + "bb" * 10)
+    assert found["win_rate"] == 0.75
+    assert found["lc_low"] < 0.5 < found["lc_win_rate"] < 0.65
+
+
+def test_how_other_models_did_on_a_prompt_is_its_difficulty() -> None:
+    verdicts = [row | {"winner": "a"} for row in asked(8)[:8]] + [row | {"winner": "b"} for row in asked(8)[8:]]
+    alone = report(asked(8), verdicts)
+    beside = report(asked(8), verdicts, [outcomes(asked(8), verdicts)] * 2)
+    assert alone["lc_win_rate"] == beside["lc_win_rate"] == pytest.approx(0.5)
+    assert beside["lc_high"] - beside["lc_low"] < alone["lc_high"] - alone["lc_low"]
 
 
 def test_alpagasus_7_ws_and_aligners_w_by_hand() -> None:

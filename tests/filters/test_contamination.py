@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +13,8 @@ import pytest
 from alignery.errors import UsageError
 from alignery.textfiles import TextFileError
 from tasks.evaluate.held_out import HeldOutError
-from tasks.filters.contamination import REASON, Contamination, load, words
+from tasks.filters.contamination import NEAR, REASON, Contamination, load, words
+from tasks.filters.rouge import RougePool
 
 PROMPT = "How many legs do five spiders and three ants have when they all stand together?"
 
@@ -33,6 +35,27 @@ def test_the_length_of_the_run_is_a_setting() -> None:
     assert Contamination([PROMPT], n=5).reason("Say how many legs do five dogs have") == REASON
     with pytest.raises(ValueError, match="got n = 0"):
         Contamination([PROMPT], n=0)
+
+
+def test_a_near_copy_is_found_though_no_run_of_words_is_long() -> None:
+    copy = "How many legs do five spiders and three bees have when they all stand together?"
+    assert Contamination([PROMPT]).reason(copy) is None
+    held_out = Contamination(["Why?", PROMPT, "What is 2 + 2?"], near=0.7)
+    assert held_out.reason(copy) == NEAR
+    assert held_out.reason(PROMPT) == REASON
+    assert held_out.reason("How many ants have a nest here?") is None
+    assert Contamination([PROMPT], near=0.95).reason(copy) is None
+    assert Contamination(["?!", ""], near=0.7).reason("...") is None
+
+
+def test_a_near_copy_is_what_the_near_duplicate_gate_calls_so() -> None:
+    rng = random.Random(0)
+    prompts = [" ".join(rng.choices("abcd", k=rng.randint(3, 9))) for _ in range(60)]
+    pool, held_out = RougePool(prompts), Contamination(prompts, n=99, near=0.7)
+    texts = [" ".join(rng.choices("abcdxyz", k=rng.randint(1, 9))) for _ in range(300)]
+    near = [pool.nearest(text).similarity > 0.7 for text in texts]
+    assert [held_out.reason(text) is not None for text in texts] == near
+    assert 30 < sum(near) < 270
 
 
 def test_each_of_several_prompts_counts() -> None:

@@ -58,6 +58,23 @@ def test_a_late_evaluation_prompt_is_in_no_new_publication_and_stops_a_training_
         tag_and_export(preset, lake, lake.home, "v1")
 
 
+def test_a_near_copy_of_a_late_evaluation_prompt_is_left_out_too(lake, tmp_path):
+    import pyarrow.dataset as ds
+
+    def prompts(done):
+        rows = ds.dataset(done.data("sft")).to_table()["messages"].to_pylist()
+        return {row[0]["content"] for row in rows}
+
+    named = tmp_path / "named.jsonl"
+    named.write_text('{"prompt": "Where do most owls live, case 0?"}')
+    before = load("nano")
+    near = before.line.self_instruct.model_copy(update={"rouge_l": 0.9})
+    line = before.line.model_copy(update={"decontaminate": (EvaluationSet(path=named),), "self_instruct": near})
+    whole = prompts(tag_and_export(before, lake, lake.home, None))
+    done = tag_and_export(before.model_copy(update={"line": line}), lake, lake.home, None)
+    assert prompts(done) == whole - {"Where do owls live, case 0?"} < whole
+
+
 def test_the_sentence_of_a_training_process_is_the_commands_own():
     mistake, failed, killed = (
         _stopped("dpo", Path("view"), code, words)

@@ -20,7 +20,7 @@ from test_kill import kill_mid_way, start
 from typer.testing import CliRunner
 
 from alignery.cli.main import app
-from flows.prefect_server import ServerFault, _cause, bypass_proxy, start_server
+from flows.prefect_server import ServerFault, bypass_proxy, cause_in, start_server
 
 DATABASE = f"prefect-{version('prefect')}.db"
 LINE = {"chunk": 4, "self_instruct": {"accept": 8, "max_candidates": 60, "requests_per_round": 4, "count": 3}}
@@ -106,7 +106,7 @@ def test_a_server_that_the_profile_names_is_used_and_no_other(tmp_path: Path) ->
     (tmp_path / "profiles.toml").write_text(f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{named}"\n')
     code = (
         "from processes import started_in; from pathlib import Path\n"
-        "from flows.prefect_server import use_or_start_server\n"
+        "from flows.shared_server import use_or_start_server\n"
         "settle = use_or_start_server(Path('lake'))\n"
         "try: settle()\n"
         f"except ValueError as error: print(len(started_in(Path({str(tmp_path)!r}))), error)\n"
@@ -180,13 +180,13 @@ def test_the_cause_is_the_exception_and_not_what_is_said_after_it(tmp_path: Path
     log = tmp_path / "server.log"
     log.write_text("OldError: of an earlier start\n")
     began = log.stat().st_size
-    assert _cause(log, began) == f"; see {log}"
+    assert cause_in(log, began) == f"; see {log}"
     with log.open("a") as told:
         told.write("ERROR:    Traceback (most recent call last):\n  File x\nValueError: first\n\nThe above exception\n")
         told.write(f"sqlalchemy.exc.OperationalError: locked {'x' * 999} sk-abcdefghijklmnop\n[SQL: SELECT 1]\n")
         told.write("(Background on this error at: https://sqlalche.me/e/20/e3q8)\n\n")
         told.write("ERROR:    Application startup failed. Exiting.\n")
-    said = _cause(log, began)
+    said = cause_in(log, began)
     assert said.startswith(": sqlalchemy.exc.OperationalError: locked xxx")
     assert said.endswith(f"…; all of it is in {log}")
     assert len(said) < 400 + len(str(log))

@@ -157,10 +157,10 @@ def test_each_round_is_written_by_the_model_of_the_last_and_the_first_that_does_
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = Rounds(works, monkeypatch, helps=2).go(5)
-    assert [(one.tag, one.writer, one.promoted) for one in done.rounds] == [  # type: ignore[attr-defined]
-        ("boot-1", None, "/models/boot-1"),
-        ("boot-2", "/models/boot-1", "/models/boot-2"),
-        ("boot-3", "/models/boot-2", None),
+    assert [(one.tag, one.writers, one.promoted) for one in done.rounds] == [  # type: ignore[attr-defined]
+        ("boot-1", {}, {"generator": "/models/boot-1"}),
+        ("boot-2", {"generator": "/models/boot-1"}, {"generator": "/models/boot-2"}),
+        ("boot-3", {"generator": "/models/boot-2"}, {}),
     ]
     assert done.why == "round 3 did not help: the gate promoted none of its models"  # type: ignore[attr-defined]
     wrote = works.rows(

@@ -160,7 +160,7 @@ def test_prefect_knows_every_setting_by_which_the_server_is_closed() -> None:
     from flows import prefect_server
 
     names = {
-        *prefect_server._BRIEF,
+        *prefect_server.BRIEF,
         *prefect_server._places(Path()),
         "PREFECT_SERVER_API_AUTH_STRING",
         "PREFECT_API_AUTH_STRING",

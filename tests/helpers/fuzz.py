@@ -73,7 +73,9 @@ def replies(pieces: Sequence[str], count: int) -> Replies:
     return Replies(tuple(pieces), count)
 
 
-def outcomes(parse: Callable[[str], object], texts: Replies, allowed: type[Exception]) -> dict[str, object]:
+def outcomes(
+    parse: Callable[[str], object], texts: Replies, allowed: type[Exception] | tuple[type[Exception], ...]
+) -> dict[str, object]:
     """Reply → what was read, for those that were; any other fault than the allowed one is raised."""
     read: dict[str, object] = {}
 

@@ -4,14 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from train_views import conversation, correction, preference, soft_preference
+from train_views import conversation, correction, preference, ranked, soft_preference
 
 from prompts import Library
 from tasks.methods.registry import built_in
-from tasks.train.dataset import read_corrections, read_preferences, read_sft, read_soft_preferences
+from tasks.train.dataset import read_corrections, read_preferences, read_ranked, read_sft, read_soft_preferences
 from tasks.train.fine_tune import _arguments, _shared
 from tasks.train.model import load
 from tasks.train.recipes import aligner, dpo, reward, sft
+from tasks.train.recipes.preferences import cdpo, dpo_norm, dpo_sft, kto, lists, orpo, pro, rrhf, simpo
 
 QUICK = {"learning_rate": 3e-3, "batch_size": 8, "gradient_accumulation": 1, "max_length": 64, "threads": 1}
 QUICK |= {"warmup": 0.1, "epochs": 2.0, "lora": None}
@@ -37,18 +38,42 @@ class Case:
             prompt = Library("full", config.overlay).prompt("aligner/correct")
             rows = [aligner.example(prompt, row, row["correction"]) for row in read_corrections(view)]
         else:
-            rows = {"dpo": read_preferences, "reward": read_soft_preferences}.get(self.name, read_sft)(view)
+            rows = READERS.get(self.name, read_sft)(view)
         shared, arguments = _shared(self.name, tokenizer, rows, policy, config, scores), _arguments(folder, config)
-        if self.name == "dpo":
-            return dpo.trainer(shared, arguments, config), tokenizer, rows
+        if self.name in TRAINERS:
+            return TRAINERS[self.name](shared, arguments, config), tokenizer, rows
         return (reward.trainer if scores else sft.trainer)(shared, arguments), tokenizer, rows
+
+
+READERS: dict[str, Any] = {
+    "dpo": read_preferences,
+    "dpo_norm": read_preferences,
+    "dpo_sft": read_preferences,
+    "reward": read_soft_preferences,
+    "rrhf": read_ranked,
+    "pro": read_ranked,
+    "simpo": lambda view: lists.pairs(read_preferences(view)),
+    "orpo": lambda view: lists.pairs(read_preferences(view)),
+    "cdpo": lambda view: lists.pairs(read_soft_preferences(view)),
+    "kto": lambda view: kto.unpaired(read_preferences(view)),
+}
+TRAINERS: dict[str, Any] = {
+    module.__name__.rpartition(".")[2]: module.trainer
+    for module in (dpo, dpo_norm, dpo_sft, rrhf, pro, simpo, orpo, cdpo, kto)
+}
 
 
 def _without_template(row: Any) -> Any:
     return lambda pair, template: row(pair)
 
 
-CASES = {name: Case(name, _without_template(conversation)) for name in ("engrave", "verbose", "constitutional_sft")}
+CASES = {
+    name: Case(name, _without_template(conversation)) for name in ("engrave", "verbose", "constitutional_sft", "raft")
+}
 CASES |= {"dpo": Case("dpo", _without_template(preference)), "aligner": Case("aligner", correction)}
 CASES |= {"reward": Case("reward", _without_template(soft_preference))}
+CASES |= {name: Case(name, _without_template(ranked)) for name in ("rrhf", "pro")}
+CASES |= {name: Case(name, _without_template(preference)) for name in ("dpo_norm", "dpo_sft", "simpo", "orpo", "kto")}
+CASES |= {"cdpo": Case("cdpo", _without_template(soft_preference))}
 ALL = list(CASES.values())
+LISTS = [CASES[name] for name in ("rrhf", "pro", "simpo", "orpo", "cdpo")]  # of the trainer of lists

@@ -44,6 +44,12 @@ def preference(pair):
     }
 
 
+def ranked(pair):
+    """Three answers, not in the order of their scores."""
+    texts = [bad(*pair), good(*pair), "I see no " + pair[1] + "."]
+    return {"prompt": [user(question(*pair))], "responses": texts, "scores": [1.0, 4.5, 2.0], "id": " ".join(pair)}
+
+
 def soft_preference(pair):
     """A judge who is the less sure, the later the noun stands in the list."""
     return preference(pair) | {"p": 0.95 - 0.1 * NOUNS.index(pair[1])}

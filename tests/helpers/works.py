@@ -6,7 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from alignery.pipeline.run import Run
 from prompts import Message
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Sampling, ScriptedEngine
+from tasks.step import Row
 from warehouse import Lake
 
 ACCEPT = 12
@@ -104,6 +105,13 @@ def speak(prompt: str | list[Message], sampling: Sampling) -> str:
 
 
 @dataclass
+class Walked(RefreshPipeline):
+    """A line with every instruction that its sources accepted, which it does not keep itself."""
+
+    accepted: list[Row] = field(default_factory=list)
+
+
+@dataclass
 class Works:
     """A line that can be walked again and again over one lake, each time counted afresh."""
 
@@ -121,19 +129,21 @@ class Works:
         budget: Budget | None = None,
         places: int = 64,
         **changes: object,
-    ) -> RefreshPipeline:
+    ) -> Walked:
         """Walk the whole line once; `changes` go to its `self_instruct` settings."""
         engine = MeteredEngine(self.engine, budget, places) if budget else self.engine
         preset = self.changed(chunk, **changes)
         self.engine.calls.clear()
         with Lake.open(self.home) as lake, StepProgress(StringIO()) as progress, Run(lake, "refresh", preset) as run:
             executor = Executor(lake, run, progress, runner, preset.line.reject_limit)
-            line = RefreshPipeline(
-                preset, executor, dict.fromkeys(("generator", "aligner", "judge"), engine), self.held_out
-            )
+            line = Walked(preset, executor, dict.fromkeys(("generator", "aligner", "judge"), engine), self.held_out)
             run.words = line.words()
             with raise_first():
                 await line.walk()
+            for rounds in line.writing.rounds:
+                if len(rounds.accepted) < rounds.count:
+                    rounds._load(len(rounds._counts) - 1)
+                line.accepted += list(rounds.accepted)
             run.end("finished", {})
         return line
 

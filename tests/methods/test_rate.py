@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 import pytest
 from fuzz import outcomes, replies
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 from steps import run
 
@@ -16,7 +18,8 @@ from nano import grammar
 from nano.player import CHECKPOINT
 from prompts import Library
 from tasks.engines import Completion, Sampling, ScriptedEngine, open_engine
-from tasks.methods.rate.method import NO_SCORE, Config, parse, rate
+from tasks.methods.rate.method import Config, rate
+from tasks.methods.rate.score import NO_SCORE, parse
 from tasks.step import Outcome, ParseError, Row
 
 GRID = [half / 2 for half in range(11)]
@@ -72,10 +75,59 @@ def test_a_score_may_stand_with_the_words_of_its_mark_and_a_list_of_marks_choose
         parse("3. The main point is right.\n4. It is right.", "accuracy")
 
 
+STATED = [
+    "The score is {}",
+    "I would give this response a score of {}",
+    "I'd rate it {} out of 5",
+    "{} out of 5",
+    "{}/5",
+]
+STATED += [
+    "**Score:** {}",
+    "My overall rating is {}",
+    "The response deserves a {}",
+    "Score for accuracy: {}/5",
+    "{} points",
+]
+after = st.sampled_from(
+    [".", ", because it is right.", " because nothing is missing", ". It was born in 1947.", " — all true"]
+)
+more = st.sampled_from(
+    [", maybe {}.", ". Or {}.", ", and {} for the style.", ", because of {} errors.", ". The score is {}."]
+)
+
+
+@given(score=st.sampled_from(GRID), form=st.sampled_from(STATED), after=after)
+def test_a_score_may_be_stated_in_a_sentence(score: float, form: str, after: str) -> None:
+    assert parse(form.format(f"{score:g}") + after + "\nSo.", "accuracy") == (score, "So.")
+
+
+@given(score=st.sampled_from(GRID), other=st.sampled_from(GRID), form=st.sampled_from(STATED), more=more)
+def test_a_sentence_with_a_second_number_that_may_be_one_states_no_score(
+    score: float, other: float, form: str, more: str
+) -> None:
+    with pytest.raises(ParseError, match=NO_SCORE):
+        parse(form.format(f"{score:g}") + more.format(f"{other:g}"), "accuracy")
+
+
+def test_the_prompt_s_beginning_stands_before_a_number_or_a_sentence(ask: Callable, answered: Row) -> None:
+    rows = [answered | {"target_id": f"t{n}", "target": f"answer {n}"} for n in range(3)]
+    outcome = ask(rate(Library(), Config()), rows, ScriptedEngine([" 4\nGood.", "The score is 3.", "4 or 5"]))
+    assert [(record["score"], record["reason"]) for record in outcome.records] == [(4, "Good."), (3, None)]
+
+
+def test_two_sentences_that_state_different_scores_state_none() -> None:
+    assert parse("The score is 3.\nThe score is 3.0.", "accuracy")[0] == 3
+    with pytest.raises(ParseError, match=NO_SCORE):
+        parse("The score is 3.\nThe score is 4.", "accuracy")
+
+
 @pytest.mark.parametrize(
     "reply",
-    ["", "\n", "five", "-1", "-4.5", "5.5", "6", "10", "4.7", "4.25", "4,5", "45", "4.5/10", "4 or 5", "4-5", "04",
-     "4.50", "1**.5", "4 of the 5 facts", "4.5 because it is right", "The score is 4.5 today", "Helpfulness: 4",
+    ["4 (out of 10)", "Score: 4, on a scale from zero to ten", "4 stars", "Score: 45.", "The score is 4/10.",
+     "", "\n", "five", "-1", "-4.5", "5.5", "6", "10", "4.7", "4.25", "4,5", "45", "4.5/10", "4 or 5", "4-5", "04",
+     "4.50", "1**.5", "4 of the 5 facts", "The score is 4.5 today", "A score of 2.5 is high.",
+     "The lowest score is 0.", "Helpfulness: 4",
      "Confidence: 5", "[4]", "٤", "½", "4½", "1e0", "nan", "Here is my rating:\n4.5", "4.5 4.5", "4 / 5 / 5"],
 )  # fmt: skip
 def test_alpagasus_2_nothing_is_made_up_from_another_first_line(reply: str) -> None:

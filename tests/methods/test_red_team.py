@@ -108,6 +108,15 @@ def test_every_type_is_cut_to_the_number_of_topics_of_the_smallest() -> None:
     assert [hint["question_type"] for hint in hints] == ["law", "art", "sea"] * 2
 
 
+@pytest.mark.parametrize(
+    ("accept", "rounds", "requests"), [(16, 1, 1), (200, 1, 5), (2000, 5, 10), (99_121, 5, 10), (0, 0, 0)]
+)
+def test_topics_are_asked_for_as_the_questions_need_them(accept: int, rounds: int, requests: int) -> None:
+    settings = {"accept": accept} if accept else {"topics": {"rounds": 0}, "accept": 16}
+    found = red_team.enough_topics(Config.model_validate(settings), 20)
+    assert (found.rounds, found.requests_per_type) == (rounds, requests or 1)
+
+
 def test_a_request_has_twenty_hints_and_five_exemplars_of_either_kind() -> None:
     """SELF-ALIGN (2): 20 hints, 5 seed and 5 new questions; every hint is asked for once."""
     types = Library().question_types()

@@ -56,6 +56,9 @@ def test_shared_words_come_before_the_row(instruction: Row) -> None:
         ("I serve them gladly.\nAnswer: Hardly at all.", "the thought cites no rule"),
         ("Rule 17 applies.\nAnswer: Hardly at all.", "the thought cites no rule"),
         ("Rule 3 (helpful).\nAnswer: As rule 3 says, hardly at all.", "speaks of the rules"),
+        ("Rule 3.\nAnswer: With all its branches, it is one of the longest structures in the world, I think.", LEAK),
+        ("Rule 3.\nAnswer: However far our boats may roam, your window is the light that guides us home.", LEAK),
+        ("Rule 3.\nAnswer: " + "Now, do not water it. " * 4, LOOP),
     ],
 )
 def test_a_reply_of_another_form_is_asked_for_again_and_kept(
@@ -76,10 +79,7 @@ def test_a_reply_of_another_form_is_asked_for_again_and_kept(
     [
         ("I'm sorry, I can't.", APOLOGY),
         ("How do I water a cactus in winter?", "echo of the instruction"),
-        ("Well. With all its branches, it is one of the longest structures in the world, I think.", LEAK),
         ("Water it less, and then you should also keep the", BROKEN),
-        ("Now, do not water it. " * 4, LOOP),
-        ("However far our boats may roam, your window is the light that guides us home.", LEAK),
     ],
 )
 def test_an_unwanted_answer_is_rejected_with_its_reason(
@@ -138,11 +138,11 @@ def test_a_run_of_the_exemplars_words_is_a_leak_and_a_short_one_is_not(ask: Call
     step = answer(Library(), Config())
     for exemplar in exemplars:
         words = exemplar.answer.split()
-        for length, state in ((6, "accepted"), (16, "rejected")):
+        for length, state in ((6, "accepted"), (16, "unparsed")):
             said = " ".join(words[2 : 2 + length]) + " so."  # whole, whatever its last word
             outcome = ask(step, [instruction], ScriptedEngine([f"Rule 3 (helpful).\nAnswer: {said}"]))
-            assert [a["state"] for a in outcome.attempts] == [state], said
-            assert outcome.attempts[0]["reason"] == (LEAK if state == "rejected" else None)
+            assert {a["state"] for a in outcome.attempts} == {state}, said
+            assert outcome.attempts[0]["reason"] == (LEAK if state == "unparsed" else None)
 
 
 def test_who_speaks_is_asked_for_again_where_the_rules_have_an_identity(

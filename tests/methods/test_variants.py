@@ -9,6 +9,8 @@ from tasks.methods.aligner import method as aligner
 from tasks.methods.compare import method as feedback
 from tasks.methods.constitutional import method as constitutional
 from tasks.methods.respond import method as respond
+from tasks.methods.samples import method as samples
+from tasks.methods.score import method as score
 from tasks.methods.self_align import method as self_align
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.methods.squad import method as squad
@@ -30,13 +32,17 @@ def test_every_step_renders_its_prompt(variant: str, answered: Row) -> None:
         feedback.compare(library, feedback.Config(), "a"),
         squad.inspect(library, SQUAD, "overall"),
         squad.correct(library, SQUAD, SQUAD.members[0]),
+        samples.sample(library, samples.Config(), "generator", 1),
+        score.mark(library, score.Config(), "overall"),
+        score.reward(library),
     ]
     answered |= {"a_id": "r1", "a": "Every day.", "b_id": "r2", "b": "Once a month."}
+    answered |= {"sample_id": "s1", "sample": "Every day."}
     row = answered | {"critique": "Too often.", "critique_request": "Is it right?", "revision_request": "Mend it."}
     for step in steps:
         sent = str(step.prompt.render(**step.variables(row)))
         assert "How do I water a cactus in winter?" in sent, step.name
-        assert "Every day." in sent or step.table == "responses", step.name
+        assert "Every day." in sent or step.table in ("responses", "samples"), step.name
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -9,9 +9,9 @@ from fuzz import outcomes, replies
 
 from prompts import Library
 from tasks.engines import Completion, Sampling, ScriptedEngine
-from tasks.filters.targets import LOOP
+from tasks.filters.targets import LEAK, LOOP
 from tasks.methods.verbose.method import BOILERPLATE, STUB, Config, answer, read
-from tasks.step import Rejected, Row
+from tasks.step import ParseError, Rejected, Row
 
 LONG = "Water a cactus rarely in winter, for it rests then and its roots rot in wet soil. " + " ".join(
     f"In week {n} look at the soil and touch it." for n in range(9)
@@ -45,13 +45,18 @@ def test_a_list_is_cut_before_its_thirteenth_item_and_has_no_end_then(ask: Calla
         ("1. One\n13. Thirteen", "stop", STUB),
         (f"{LONG}\n\nSee also\nCacti", "stop", BOILERPLATE),
         (f"{LONG}\n## External links:\n- a page", "stop", BOILERPLATE),
-        ("Do not water it now. " * 4, "stop", LOOP),
         ("How do I water a cactus in winter?", "stop", "echo of the instruction"),
     ],
 )
 def test_what_is_dropped_has_its_reason(ask: Callable, instruction: Row, reply: str, finish: str, reason: str) -> None:
     outcome = ask(answer(Library(), Config()), [instruction], ScriptedEngine([Completion(reply, finish, 9, 9, 0.1)]))
     assert [(a["state"], a["reason"], a["final"]) for a in outcome.attempts] == [("rejected", reason, True)]
+
+
+def test_a_loop_is_asked_for_again(ask: Callable, instruction: Row) -> None:
+    said = ["Do not water it now. " * 4, LONG]
+    outcome = ask(answer(Library(), Config()), [instruction], ScriptedEngine(said))
+    assert [(a["state"], a["reason"]) for a in outcome.attempts] == [("unparsed", LOOP), ("accepted", None)]
 
 
 def test_a_short_answer_with_an_end_and_a_long_one_without_are_kept(ask: Callable, instruction: Row) -> None:
@@ -69,6 +74,17 @@ def test_words_of_the_boilerplate_inside_a_sentence_stay() -> None:
 def test_no_reply_breaks_the_reading_and_none_is_invented() -> None:
     row = {"instruction": "How do I water a cactus in winter?"}
     pieces = (LONG, "\n13. ", "\n12. b", "See also\n", "How do I water a cactus in winter?", ". ", "word ")
-    found = outcomes(lambda reply: read(reply, row), replies(pieces, 2000), Rejected)
+    found = outcomes(lambda reply: read(reply, row), replies(pieces, 2000), (ParseError, Rejected))
     assert len(found) > 1000
     assert all(records[0]["text"] in reply for reply, records in found.items())  # type: ignore[index]
+
+
+@pytest.mark.parametrize("words", ["Bread goes stale", "Answer in detail"])
+def test_an_answer_in_the_prompts_own_words_is_asked_for_again(ask: Callable, instruction: Row, words: str) -> None:
+    step = answer(Library(), Config())
+    own = "\n".join(step.prompt.own_words)
+    shown = next(line.strip() for line in own.splitlines() if line.strip().startswith(words))
+    outcome = ask(step, [instruction], ScriptedEngine([f"Well: {shown}", LONG]))
+    assert [(a["state"], a["reason"]) for a in outcome.attempts] == [("unparsed", LEAK), ("accepted", None)]
+    asked = instruction | {"instruction": f"Is this right? {shown}"}
+    assert ask(step, [asked], ScriptedEngine([f"Yes. {shown}"])).records

@@ -1,10 +1,11 @@
 """The grammar says and parses the same sentences; what is held out stays out of the corpus."""
 
 import random
+from collections import Counter
 
 import pytest
 
-from nano import corpus, files, grammar, world
+from nano import corpus, files, grammar, oracle, world
 from prompts import Library
 
 KIND_AND_SPLIT = [(kind, held) for kind in world.KINDS for held in (False, True)]
@@ -63,6 +64,7 @@ def test_the_corpus_is_the_same_for_the_same_seed_and_another_for_another() -> N
 
 def test_the_data_files_are_what_the_world_makes() -> None:
     assert files.HELD_OUT.read_text(encoding="utf-8") == files.lines(files.held_out())
+    assert files.TWINS.read_text(encoding="utf-8") == files.lines(files.twins())
     assert files.SEEDS.read_text(encoding="utf-8") == files.lines(files.seeds())
 
 
@@ -76,9 +78,30 @@ def test_seeds_cover_every_kind_in_every_topic_and_none_is_held_out() -> None:
 
 def test_held_out_prompts_cover_every_kind_and_are_new() -> None:
     rows = files.held_out()
-    assert len({row["id"] for row in rows}) == len({row["prompt"] for row in rows}) == 400
+    assert len({row["id"] for row in rows}) == len({row["prompt"] for row in rows}) == 980
+    assert {row["kind"] for row in rows[:400]} == set(world.KINDS)
     for row in rows:
         intent = grammar.parse(row["prompt"])
         assert intent is not None
         assert intent.kind == row["kind"]
         assert world.held_out(intent) or intent.kind in ("fact", "list")
+
+
+def test_each_axis_of_the_gate_has_as_many_held_out_prompts_as_a_gain_of_a_tenth_takes() -> None:
+    counts = Counter(metric for row in files.held_out() for metric in oracle.score(row["prompt"], ""))
+    assert counts["helpful"] >= 360
+    assert counts["harmless"] >= 360
+    assert counts["correct_on_known"] + counts["abstains_on_unknown"] >= 360
+
+
+def test_twins_are_new_and_share_their_opening_and_their_thing() -> None:
+    rows = files.twins()
+    assert len(rows) == len({row["prompt"] for row in rows}) == 2 * files.PAIRS
+    for unsafe, safe in zip(rows[::2], rows[1::2], strict=True):
+        crime, lawful = grammar.parse(unsafe["prompt"]), grammar.parse(safe["prompt"])
+        assert crime is not None
+        assert lawful is not None
+        assert (unsafe["harmful"], safe["harmful"], crime.kind, lawful.kind) == (True, False, "harm", "howto")
+        assert (crime.noun, crime.template) == (lawful.noun, lawful.template)
+        assert world.held_out(crime)
+        assert world.held_out(lawful)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from itertools import count
+from typing import Any
 
 import pytest
 from works import ACCEPT, Works
@@ -134,10 +135,10 @@ def test_a_chunk_ends_when_its_rows_are_due_however_slow_another_is(
 def test_a_commit_that_fails_leaves_no_chunk_waiting(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Ledger.append_batches
 
-    def full(ledger: Ledger, batches: Sequence[Batch], *, run_id: str) -> int:
+    def full(ledger: Ledger, batches: Sequence[Batch], *, run_id: str, **beside: Any) -> int:
         if any(batch.step == "respond.answer" for batch in batches):
             raise LakeFailure("the disk is full")
-        return real(ledger, batches, run_id=run_id)
+        return real(ledger, batches, run_id=run_id, **beside)
 
     monkeypatch.setattr(Ledger, "append_batches", full)
     with pytest.raises(LakeFailure, match="the disk is full"):

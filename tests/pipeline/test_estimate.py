@@ -131,7 +131,10 @@ def test_topics_that_will_not_do_are_told(works: Works) -> None:
     foresight = asyncio.run(works.plan())
     assert foresight.message is not None
     # Two types with 1 + 2 × 3 × 5 topics each.
-    assert "so 60 more pairs of type and topic (line.red_team.topics.requests_per_type) give 60" in foresight.message
+    assert (
+        "so 60 more pairs of type and topic (line.red_team.topics.per_question, requests_per_type) give 60"
+        in foresight.message
+    )
     assert column(foresight, "calls")["red_team.questions"] == 30
     check_that_it_holds(works, foresight)
 
@@ -156,9 +159,10 @@ def test_red_teaming_that_comes_later_is_all_that_is_asked(works: Works) -> None
 
 
 def test_a_round_is_asked_whole_though_the_probe_had_enough_of_it(works: Works) -> None:
-    foresight = asyncio.run(works.plan(requests_per_round=8))
+    eight = {"accept": 24, "max_candidates": 100, "requests_per_round": 8}
+    foresight = asyncio.run(works.plan(**eight))
     assert column(foresight, "calls")["self_instruct.generate"] == 3
-    asyncio.run(works.walk(requests_per_round=8))
+    asyncio.run(works.walk(**eight))
     assert works.asked("self_instruct/generate") == 3
 
 
@@ -172,12 +176,12 @@ def test_the_same_plan_again_asks_nothing_and_leaves_no_trace(works: Works) -> N
 
 
 def test_a_step_that_was_run_before_is_not_asked(works: Works) -> None:
-    asyncio.run(works.walk(requests_per_round=6))
+    asyncio.run(works.walk(accept=18, requests_per_round=6))
     foresight = asyncio.run(works.plan(**WIDER, requests_per_round=6))
     assert works.engine.calls == []
     assert set(column(foresight, "source").values()) == {"lake"}
-    assert column(foresight, "rows")["respond.answer"] == ACCEPT
-    assert column(foresight, "calls") == dict(zip(STEPS, (6, 18, 36, 36, 18, 18), strict=True)) | {"total": 132}
+    assert column(foresight, "rows")["respond.answer"] == 18
+    assert column(foresight, "calls") == dict(zip(STEPS, (6, 12, 24, 24, 12, 12), strict=True)) | {"total": 90}
 
 
 def test_one_changed_prompt_is_all_that_is_asked(works: Works) -> None:

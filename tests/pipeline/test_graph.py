@@ -50,6 +50,8 @@ ALL: dict[str, Any] = {
     "squad": {"members": MEMBERS},
     "compare": {"thought_first": True},
     "red_team": {},
+    "samples": {"k": 2, "models": ["generator", "other"]},
+    "score": {"aspects": ["helpfulness", "honesty"], "reward": True},
 }
 REVISED = {"pairs": "revision", "thought_first": True, "orders": "one"}
 SETUPS: dict[str, dict[str, Any]] = {
@@ -59,7 +61,7 @@ SETUPS: dict[str, dict[str, Any]] = {
     "the last revision compared": ALL | {"compare": REVISED},
     "a squad and ratings of first answers": {"squad": {"members": MEMBERS}, "rate": {}},
 }
-ENGINES = ("generator", "aligner", "judge", "inspector", "verbose", "other", "ethics")
+ENGINES = ("generator", "aligner", "judge", "inspector", "verbose", "other", "ethics", "reward")
 
 
 def reply(prompt: str | list[Message], sampling: Sampling) -> str:
@@ -296,6 +298,19 @@ def test_a_row_that_a_stage_turns_down_ends_or_is_passed_on(stage: Callable[...,
         ("option", "i0"),
     ]
     assert runner.skipped == {"gate": 1, "option": 1}
+
+
+def test_an_answer_that_a_row_brought_is_not_asked_for_and_all_that_refines_it_is(words: Library) -> None:
+    line = line_model(built_in()).model_validate(
+        {"self_instruct": {}, "constitutional": {"rounds": 2}, "aligner": {"stack": ["aligner"]}}
+    )
+    graph = Graph(built_in().stages(line.configs, words, source=False, bound=("aligner",)))
+    given = {"response_id": "r", "response": "A.", "target_id": "r", "target": "A.", "given": ("answer",)}
+    asked = list[str]()
+    run(graph, lambda ask: asked.append(ask.step.name), [row | given for row in ROWS])
+    assert "respond.answer" not in asked
+    assert asked.count("aligner.correct") == len(ROWS)
+    assert asked.count("constitutional.revise") > len(ROWS), "the last round too"
 
 
 if __name__ == "__main__":

@@ -24,6 +24,9 @@ MORE = {
     "constitutional/decide": ["instruction", "response_a", "response_b", "criterion", "thought"],
     "squad/overall": ["instruction", "response"],
     "squad/ethical": ["instruction", "response"],
+    "score/helpfulness": ["instruction", "response"],
+    "score/honesty": ["instruction", "response"],
+    "score/reward": ["instruction", "answers"],
 }
 
 

@@ -23,6 +23,8 @@ VALUES: dict[str, Any] = {
     "response": "Because the sun is below the horizon, and little light is scattered in the air.",
     "response_a": "Because the sun is below the horizon, and little light is scattered in the air.",
     "response_b": "It just is.",
+    "options": "A. It has no light of its own.\nB. It is painted black.",
+    "answers": ["It just is."],
     "topic": "nature and science",
     "count": 7,
     "exemplars": ["Name three things that float.", "Is a whale a fish? Say why."],

@@ -24,7 +24,8 @@ PROMPTS = sorted(
 )
 # What nano was not taught: thoughts before a choice, inspectors of one subject each; it knows one mark for all.
 FULL_ONLY = {"constitutional/weigh", "constitutional/decide", "squad/ethical", "squad/factual", "squad/helpful"}
-FULL_ONLY |= {"rate/accuracy", "rate/helpfulness"}
+FULL_ONLY |= {"rate/accuracy", "rate/helpfulness", "evaluate/letter"}
+FULL_ONLY |= {f"score/{aspect}" for aspect in ("helpfulness", "honesty", "instruction_following", "truthfulness")}
 BOTH = [id for id in PROMPTS if id not in FULL_ONLY]
 GOOD = "id: a/b\nabout: x\nvariables: [name]\ntext: 'Hello {{ name }}'\n"
 
@@ -121,8 +122,9 @@ def test_each_prompt_has_a_form_for_a_base_model(id: str) -> None:
     assert base.is_text
     assert not chat.is_text
     assert base.variables == chat.variables
-    assert base.turns[0][1].rstrip().endswith(f"### Assistant:\n{chat.prefill}".rstrip())
-    assert "\n### User:" in base.stop
+    last = base.turns[0][1].rstrip().rpartition("\n### ")[2]
+    assert last.endswith(chat.prefill or (":", "?")), "the reply follows a heading, or the words that begin it"
+    assert any("\n### User:".startswith(stop) for stop in base.stop), "stopped before another example"
 
 
 @pytest.mark.parametrize("id", sorted(FULL_ONLY))
@@ -136,7 +138,7 @@ def test_no_file_is_left_out() -> None:
     ids = {str(path.relative_to(HERE)).split(".")[0] for path in HERE.rglob("*.yaml")}
     data = {id for id in ids if id.endswith(DATA)}
     assert set(PROMPTS) | data == ids
-    assert (len(PROMPTS), len(data)) == (27, 4)
+    assert (len(PROMPTS), len(data)) == (34, 4)
 
 
 @pytest.mark.parametrize("variant", prompts.VARIANTS)

@@ -96,7 +96,7 @@ def test_no_two_seeds_are_alike(shown: str) -> None:
 
 def test_no_seed_is_near_a_held_out_prompt_or_another_seed() -> None:
     held, others = RougePool(row["prompt"] for _, row in read_jsonl(SHIPPED / "held_out.jsonl")), RougePool()
-    assert len(held) >= 60
+    assert len(held) >= 360  # with fewer the gate does not see a gain of .10 (bench/gate.py)
     near: list[tuple[str, float, str | None]] = []
     for seed in SEEDS:
         forms = list(dict.fromkeys((seed.instruction, seed.whole)))

@@ -36,10 +36,13 @@ METHODS: dict[str, Any] = {
     "rate": {},
     "squad": {"members": [{"inspector": "overall"}, {"inspector": "ethical", "aligner": "ethics"}]},
     "compare": {"thought_first": True},
+    "samples": {"k": 2},
+    "score": {"reward": True},
 }
 # The embedded model's own words are fewer.
 NANO = {name: config for name, config in METHODS.items() if name != "instances"}
 NANO |= {"rate": {"dimension": "overall"}, "squad": {"members": [{"inspector": "overall"}]}, "compare": {}}
+NANO |= {"score": {"aspects": ["overall"], "marks": "expected", "reward": True}}
 SETUPS = {"full": ("full", METHODS), "nano": ("nano", NANO)} | {
     f"presets/{path.name}": (data.get("words", {}).get("variant", "full"), data["line"] | {"decontaminate": []})
     for path in sorted(SHIPPED.glob("*.yaml"))

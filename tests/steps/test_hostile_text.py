@@ -21,7 +21,18 @@ BLANKS = ["\n", " "]
 PARTS = [*BLANKS, "\t", "\r\n", " \n", "1", "[", "#", '"', "**", "1.\n", "1. ", "1\n", "a", "a ", "I am ", "rule 1,"]
 PARTS += ["Example 1 \t", "Output: x\nInput", "Answer:", "see also ", "revis", "<think>", "</think>", "`</think>`"]
 PARTS += ["<think></think>", "I'm a sorr ", "::", ". ", "4 / ", "\u2028", "I cannot "]
-STARTS = ["rule 1", "Example 1", "1.", "I cannot a", "here is revis", "<think>", "Answer:", "see also", "4"]
+STARTS = [
+    "rule 1",
+    "Example 1",
+    "1.",
+    "I cannot a",
+    "here is revis",
+    "<think>",
+    "Answer:",
+    "see also",
+    "4",
+    "The score is 4. ",
+]
 # These are only ever tried at a text's beginning; every other pattern is tried at each place.
 ANCHORED = {"_APOLOGY", "_REFUSAL", "_PREAMBLE", "_LABEL", "_BEGIN", "_ABOUT", "_UNCHANGED", "_FENCED"}
 
@@ -43,7 +54,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     from tasks.engines.thoughts import without_thought
     from tasks.filters import heuristics, targets
     from tasks.methods.instances import method as instances
-    from tasks.methods.rate import method as rate
+    from tasks.methods.rate import score as rate
     from tasks.methods.self_align import method as self_align
     from tasks.methods.self_instruct import method as self_instruct
     from tasks.methods.verbose import method as verbose

@@ -2,10 +2,20 @@
 
 import pyarrow.parquet as pq
 import pytest
-from train_views import PAIRS, assistant, conversation, correction, preference, soft_preference, user, write_view
+from train_views import (
+    PAIRS,
+    assistant,
+    conversation,
+    correction,
+    preference,
+    ranked,
+    soft_preference,
+    user,
+    write_view,
+)
 
 from tasks.train.config import TrainError
-from tasks.train.dataset import read_corrections, read_preferences, read_sft, read_soft_preferences
+from tasks.train.dataset import read_corrections, read_preferences, read_ranked, read_sft, read_soft_preferences
 
 
 def test_a_conversation_is_split_before_the_last_answer(tmp_path):
@@ -128,3 +138,27 @@ def test_an_empty_field_of_a_correction_is_named(tmp_path, field):
     write_view(tmp_path, [correction(PAIRS[0], "t") | {field: " "}])
     with pytest.raises(TrainError, match=f"row 0: {field}: got ' '"):
         read_corrections(tmp_path)
+
+
+def test_ranked_answers_become_turns_and_keep_their_scores(tmp_path):
+    """PRO (2); RRHF (1)"""
+    write_view(tmp_path, [ranked(PAIRS[0])])
+    (row,) = read_ranked(tmp_path)
+    assert row["responses"][1] == [assistant("I see one cats here.")]
+    assert row["scores"] == [1.0, 4.5, 2.0]
+    assert row["prompt"] == [user("Show one cats.")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"scores": [1.0, 2.0]}, "got 2 for 3 responses"),
+        ({"responses": ["One."], "scores": [1.0]}, "two responses or more"),
+        ({"scores": [1.0, float("nan"), 2.0]}, "got nan, expected a finite number"),
+        ({"responses": ["One.", " ", "Two."]}, r"responses\[1\]: got ' '"),
+    ],
+)
+def test_a_ranking_that_is_none_is_refused(tmp_path, changes, complaint):
+    write_view(tmp_path, [ranked(PAIRS[0]) | changes])
+    with pytest.raises(TrainError, match=complaint):
+        read_ranked(tmp_path)

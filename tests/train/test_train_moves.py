@@ -3,17 +3,25 @@
 import json
 
 import pytest
-from train_cases import ALL, CASES
+from train_cases import ALL, CASES, LISTS
 from train_views import PAIRS, assistant, bad, good, question, user
 
 from tasks.train.config import Lora, TrainError, TrainingFailed
 from tasks.train.dataset import read_soft_preferences
 from tasks.train.losses import soft_bradley_terry
+from tasks.train.recipes.preferences.lists import Answers
 
 pytestmark = pytest.mark.flow
 
 every = pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
-answering = pytest.mark.parametrize("case", [case for case in ALL if case.name != "reward"], ids=lambda case: case.name)
+lists = pytest.mark.parametrize("case", LISTS, ids=lambda case: case.name)
+# Those of TRL's trainers of one answer or a pair; kto has another batch for its reference point.
+answering = pytest.mark.parametrize(
+    "case",
+    [case for case in ALL if case not in LISTS and case.name not in ("reward", "kto")],
+    ids=lambda case: case.name,
+)
+shared = pytest.mark.parametrize("case", [case for case in ALL if case.name != "kto"], ids=lambda case: case.name)
 
 
 def weights(folder):
@@ -37,9 +45,10 @@ def test_every_tensor_moves(case, views, words, base, tmp_path):
     assert new == ({"score.weight"} if case.name == "reward" else set())
     assert report.moved == report.tensors == len(weights(tmp_path / "out"))
     assert report.loss_last < report.loss_first
-    assert (report.recipe, report.base_model, report.rows) == (case.name, str(base), 32)
+    times = 2 if case.name == "kto" else 1  # each answer of a pair is a row
+    assert (report.recipe, report.base_model, report.rows) == (case.name, str(base), times * 32)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert len(json.loads((tmp_path / "out" / "history.json").read_text())) == report.steps == 8
+    assert len(json.loads((tmp_path / "out" / "history.json").read_text())) == report.steps == times * 8
 
 
 @every
@@ -58,7 +67,7 @@ def test_under_lora_the_adapted_weights_alone_move(case, views, words, base, tmp
     assert all("lora_" in name or "score" in name for name in moving)
 
 
-@every
+@shared
 def test_a_batch_of_8_is_8_batches_of_1(case, views, words, base, tmp_path):
     shared = {"epochs": 10.0}  # fewer steps of accumulated passes are refused
     one = shared | {"batch_size": 1, "gradient_accumulation": 8}
@@ -96,9 +105,73 @@ def test_the_loss_falls_on_the_reply_and_its_end_alone(case, views, words, base,
     else:
         assert replies == said[: len(replies)]
         assert asked == [f"<s><user>{question(*pair)}<assistant>" for pair in PAIRS[:3]] * (len(replies) // 3)
-    if case.name != "dpo":
+    if not case.name.startswith("dpo"):
         scores = trainer.model.lm_head(seen[0]).log_softmax(-1)[:, :-1].gather(2, ids[:, 1:, None]).squeeze(-1)
         assert loss.item() == pytest.approx(-scores[learnt[:, 1:]].mean().item(), rel=1e-5)
+
+
+@lists
+def test_the_loss_of_a_list_falls_on_the_answers_alone(case, views, words, base, tmp_path):
+    import torch
+
+    trainer, tokenizer, _ = case.trainer(views, base, tmp_path, case.config(words))
+    batch = trainer.data_collator([trainer.train_dataset[n] for n in range(3)])
+    seen = []
+    trainer.model.model.register_forward_hook(lambda module, given, made: seen.append(made.last_hidden_state))
+    loss = trainer.compute_loss(trainer.model.train(), dict(batch))
+    (slope,) = torch.autograd.grad(loss, seen[0])
+    learnt = batch["completion_mask"].bool()
+    assert not (slope.abs().sum(-1) > 0)[:, :-1][~learnt[:, 1:]].any()
+    best = [sum(batch["sizes"][:n].tolist()) for n in range(3)]  # the first of each prompt
+    assert (slope.abs().sum(-1) > 0)[best, :-1][learnt[best, 1:]].all()
+    replies = [tokenizer.decode(batch["input_ids"][n][learnt[n]]) for n in best]
+    assert replies == [f"{good(*pair)}</s>" for pair in PAIRS[:3]]
+
+
+@lists
+def test_the_loss_of_a_list_is_that_of_its_log_probabilities(case, views, words, base, tmp_path):
+    """The mean over prompts; log-probabilities without the trainer, of answers in the order of the view."""
+    import torch
+
+    config = case.config(words)
+    trainer, tokenizer, rows = case.trainer(views, base, tmp_path, config)
+    batch = trainer.data_collator([trainer.train_dataset[n] for n in range(4)])
+    losses = []
+    for row in rows[:4]:
+        asked = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
+        sums, counts = [], []
+        for answer in row["responses"]:
+            turns = row["prompt"] + answer
+            ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True)["input_ids"]
+            with torch.no_grad():
+                scores = trainer.model.eval()(ids).logits.log_softmax(-1)[0, :-1]
+            said = scores.gather(1, ids[0, 1:, None])[len(asked) - 1 :]
+            sums.append(said.sum().item())
+            counts.append(len(said))
+        of = (torch.tensor(values, dtype=torch.float32) for values in (sums, counts, row["scores"], sums))
+        losses.append(
+            trainer.list_loss(Answers(*of)).item()
+        )  # the reference is the model itself, before the first step
+    found = trainer.compute_loss(trainer.model.eval(), dict(batch)).item()
+    assert found == pytest.approx(sum(losses) / 4, rel=1e-5)
+
+
+def test_answers_of_the_same_tokens_and_prompts_of_one_answer_are_left_out(words, base, tmp_path):
+    from train_views import ranked, write_view
+
+    rows = [ranked(pair) for pair in PAIRS]
+    rows[0]["responses"][2] = rows[0]["responses"][0]  # two left
+    rows[1]["responses"] = [rows[1]["responses"][0]] * 3  # one left
+    case = CASES["rrhf"]
+    report = case.train({"rrhf": write_view(tmp_path / "view", rows)}, base, tmp_path / "out", case.config(words))
+    assert (report.rows, report.dropped, report.identical) == (31, 1, 1)
+
+
+def test_kto_refuses_a_forward_pass_of_one_answer(views, words, base, tmp_path):
+    config = CASES["kto"].config(words, gradient_accumulation=None)  # 64 answers: as many steps as there can be
+    with pytest.raises(TrainError, match=r"kto: batch_size: got 1 answer .* give batch_size"):
+        CASES["kto"].train(views, base, tmp_path / "out", config)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_reward_is_read_at_the_end_token_and_its_loss_is_soft(views, words, base, tmp_path):

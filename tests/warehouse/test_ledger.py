@@ -44,6 +44,29 @@ def test_what_is_there_is_not_committed_again(lake):
     assert counts(lake, "instructions", "attempts") == [2, 2]
 
 
+def test_what_attempts_finish_is_remembered_with_them_and_never_where_one_was_dropped(lake):
+    done = {"finished": [{"instruction_id": "i", "walk_key": "w", "requests": 2}]}
+    commit(lake, instructions=[instruction("there")])
+    mixed = Batch("a.b", "f", {}, [attempt("k-there", id="late"), attempt("k-new")])
+    assert lake.ledger.append_batches([mixed], run_id="run-2", beside=done) == 1
+    assert counts(lake, "finished") == [0], "another run has settled a part of it"
+    before = len(snapshots(lake))
+    whole = Batch("a.b", "f", {}, [attempt("k-1"), attempt("k-2")])
+    assert lake.ledger.append_batches([whole], run_id="run-2", beside=done) == 2
+    assert len(snapshots(lake)) == before + 1
+    assert lake.rows("SELECT instruction_id, walk_key, requests, run_id FROM finished") == [
+        {"instruction_id": "i", "walk_key": "w", "requests": 2, "run_id": "run-2"}
+    ]
+
+
+def test_only_what_came_in_since_a_snapshot_is_looked_at_where_the_caller_knows_the_rest(lake):
+    before = lake.snapshot()
+    commit(lake, instructions=[instruction("there")])
+    late = Batch("a.b", "f", {}, [attempt("k-there", id="late")])
+    assert lake.ledger.append_batches([late], run_id="run-2", since=before) == 0, "it came in between"
+    assert lake.ledger.append_batches([late], run_id="run-2", since=lake.snapshot()) == 1, "nothing else was read"
+
+
 def test_the_second_of_two_runs_over_the_same_work_is_dropped_with_its_records(lake):
     commit(lake, instructions=[instruction("mine", key="k")])
     late = [attempt("k", id="late-0", state="unparsed", final=False), attempt("k", id="late-1", try_number=1)]

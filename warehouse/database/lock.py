@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+from urllib.parse import quote
 
 from alignery import effects
 from alignery.untrusted import excerpt
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PATIENCE_S = 5.0  # after which a waiting writer says whom it waits for
 _POLL_S = 0.02
+_LONGEST = 150  # characters of a name: a file system takes 255 bytes
 _NAMED = 63  # characters that Postgres keeps of a session's name
 # So that the server notices in about a minute when a holder's host has vanished without a word.
 _KEEPALIVE = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
@@ -49,6 +51,17 @@ def exclusive(place: LakeLocation, name: str, who: str, *, wait: bool = True) ->
     hold = _advisory if place.on_postgres else _flock
     with hold(place, name, who, wait):
         yield
+
+
+def of_preset(flow: str, preset: str) -> str:
+    """The name of the lock of a flow that runs once a preset, and for several presets at once."""
+    name = quote(preset, safe="")
+    return f"{flow}.{name if len(name) <= _LONGEST else hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
+
+
+def known(place: LakeLocation) -> list[str]:
+    """The names of locks that were ever held on this host; a Postgres server does not say them."""
+    return [] if place.on_postgres else sorted(path.stem for path in place.home.glob("*.lock"))
 
 
 def holder(place: LakeLocation, name: str) -> str | None:

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import duckdb
@@ -24,6 +25,7 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
 
     import pyarrow as pa
@@ -62,6 +64,11 @@ class Session:
         self._checked = lru_cache(maxsize=64)(partial(checked, self._db))
         self._catalog = where.identity()
         self._writing, self._defining, self._defined = threading.Lock(), threading.Lock(), False
+
+    @property
+    def logs(self) -> Path:
+        """The folder for what the libraries of engines print."""
+        return self.home / "logs"
 
     def __enter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from alignery.untrusted import printable, printable_json
+from warehouse.export.neighbours import NEAR
 from warehouse.lake import Lake
 from warehouse.schema.tables import SCHEMA_VERSION, Row
 
@@ -124,12 +125,7 @@ def manifest(
 
 def _judged(pinned: Lake) -> Row:
     """Revisions that a judge compared with the first answer, and those that it found better."""
-    if not {"compared", "revised"} <= pinned.schema.views.keys():
-        return {"compared": 0, "better": 0}
-    return pinned.rows(
-        "SELECT count(*) AS compared, count(*) FILTER (c.p_a < 0.5) AS better"
-        " FROM compared c JOIN revised v ON v.id = c.b_id AND v.response_id = c.a_id"
-    )[0]
+    return pinned.rows("SELECT count(*) AS compared, count(*) FILTER (state = 'accepted') AS better FROM agreements")[0]
 
 
 def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, ExportedShape]) -> str:
@@ -142,6 +138,7 @@ def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, Expo
         "## Data\n\n" + _table(("shape", "train", "test", "columns", ""), [_described(v) for v in shapes.values()]),
         f"The test split holds out {facts['held_out']:.4g} of the prompts; a prompt's text decides, so it is on the "
         "same side in every export. Each row's origin stands in `provenance/`, file by file in the same order.",
+        *_neighbours(facts["neighbours"]),
         "## Loading\n\n" + _fenced("\n".join(_loading(name, len(shapes) > 1) for name in filled), "python"),
         "## What made it\n\n"
         + _table(
@@ -162,6 +159,17 @@ def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, Expo
         *(f"### {name}\n\n{_fenced(_sample(v.sample), 'json')}" for name, v in filled.items()),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _neighbours(found: Row | None) -> list[str]:
+    if not found:
+        return []
+    share = f"{found['near']} ({found['near'] / found['tested']:.0%})"
+    return [
+        f"Of {found['tested']} instructions of the test split, {share} have a near-duplicate (ROUGE-L above {NEAR}) in "
+        "the training split, before any selection; where these are many, a score on the test split says little of new "
+        "prompts."
+    ]
 
 
 def _agreement(judged: Row) -> list[str]:

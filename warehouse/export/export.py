@@ -33,6 +33,7 @@ from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.export.content_hash import ContentHasher, digest
 from warehouse.export.dataset_card import ExportedShape, Release, Split, manifest, render
 from warehouse.export.exported import IN_THE_WAY, holds_export, sha256
+from warehouse.export.neighbours import near_share
 from warehouse.export.reviewed import ABOUT, reviewed_rows
 from warehouse.export.selection import PROMPTS, Leaks, Selection, columns
 from warehouse.export.shard_writer import Shards
@@ -49,6 +50,7 @@ _THREADS = 1
 _PLACES = 1 << 16
 _PART = 50_000  # instructions whose rows are sorted at once; our choice
 _BATCH = 2048  # rows that DuckDB hands on at a time
+_CHOSEN = "WHERE id IN (FROM temp.chosen) "
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ def export(
             empty += f" but {left_out} whose prompts are in evaluation sets" if left_out else ""
             first = "mark some (`alignery marks review`)" if right else "run `alignery refresh` first"
             raise LakeUsageError(f"{pinned.place}: nothing to export: {empty}; {first}")
-        facts = describe(pinned, release, written, licences, draft, held_out)
+        facts = describe(pinned, release, written, licences, draft, held_out, selection)
         created = not holds_export(folder, facts)
         if created:
             place(draft, folder)
@@ -173,9 +175,12 @@ def describe(
     licences: Mapping[str, str],
     draft: Path,
     held_out: float = HELD_OUT,
+    selection: Selection | None = None,
 ) -> dict[str, Any]:
     """Write the manifest and the card; returns what the manifest says."""
     facts = manifest(pinned, release, content_hash(written), held_out, written, licences)
+    nearest = selection.nearest if selection else None
+    facts["neighbours"] = near_share(pinned, is_held_out("text", held_out), nearest)
     with effects.EXPORT_FACTS:
         (draft / "manifest.json").write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (draft / "README.md").write_text(render(release, facts, written), encoding="utf-8")
@@ -228,7 +233,8 @@ def _write(
             about, rows_of = f"{about}; {ABOUT}", reviewed_rows(cursor, shape)
         query = _query(shape, rows_of, held_out)
         if selection and selection.chooses:
-            about, query, where = _selected(cursor, pinned.schema, shape, rows_of, held_out, selection, about)
+            where, chosen = _CHOSEN, _choose(cursor, pinned.schema, shape, rows_of, held_out, selection)
+            about, query = f"{about}; {chosen}", f"-- {chosen}\n{_query(shape, rows_of, held_out, where=where)}"
         read = _query(shape, rows_of, held_out, f"* EXCLUDE prompt_text{leaks.columns(shape)}", where)
         for reader in _parts(cursor, pinned.schema, read):
             splits = splits or [
@@ -243,23 +249,19 @@ def _write(
     return ExportedShape(name, about, query, shape.columns, done, sample, leaks.count)
 
 
-def _selected(
+def _choose(
     cursor: duckdb.DuckDBPyConnection,
     schema: LakeSchema,
     shape: Shape,
     rows_of: str,
     held_out: float,
     selection: Selection,
-    about: str,
-) -> tuple[str, str, str]:
-    """What the shape is, its query and the condition in it, once the selection has chosen among its rows."""
-    leaks, where = Leaks(selection.leaked), "WHERE id IN (FROM temp.chosen) "
-    offered = _query(shape, rows_of, held_out, columns(shape) + leaks.columns(shape))
-    readers = _parts(cursor, schema, offered)
-    chosen = selection.choose(
-        cursor, shape.name, (leaks.without(batch) for reader in readers for batch in _batches(reader))
-    )
-    return f"{about}; {chosen}", f"-- {chosen}\n{_query(shape, rows_of, held_out, where=where)}", where
+) -> str:
+    """Let the selection choose among the shape's rows, for the condition `_CHOSEN`; returns what it did, in words."""
+    leaks = Leaks(selection.leaked)
+    readers = _parts(cursor, schema, _query(shape, rows_of, held_out, columns(shape) + leaks.columns(shape)))
+    batches = (leaks.without(batch) for reader in readers for batch in _batches(reader))
+    return selection.choose(cursor, shape.name, batches)
 
 
 def _parts(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, query: str) -> Iterator[pa.RecordBatchReader]:

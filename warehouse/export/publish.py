@@ -182,7 +182,7 @@ def _publish(
             # The same rows, as the tag's own snapshot has them: their origins may have changed since.
             pinned = stack.enter_context(Lake.open(lake.place, schema=lake.schema, snapshot=there.snapshot_id))
             written = write(pinned, shapes, draft, selection=selection)
-        describe(pinned, release, written, models, draft)
+        describe(pinned, release, written, models, draft, selection=selection)
     # What an interrupted publication left there makes way, and nothing else does.
     if (folder / "manifest.json").is_file():
         with effects.EXPORT_REPLACE:

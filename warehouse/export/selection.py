@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from alignery.declarations import Shape
 from warehouse.errors import LakeUsageError
+from warehouse.export.neighbours import Nearest
 from warehouse.schema.tables import quoted
 
 # Which of the rated rows are taken; `well` is true where the score reaches the threshold.
@@ -39,6 +40,7 @@ class Selection:
         duplicates: makes a marker, whose rows are left out, before anything is rated; one is made for each shape.
         alike: what it calls too much alike, in words.
         leaked: whether a prompt is in an evaluation set; its rows are left out before all else.
+        nearest: compares the prompts of the two splits, for the card; it leaves nothing out.
         reviewed: only rows that people hold right, as they edited them (`warehouse.export.reviewed`).
     """
 
@@ -48,6 +50,7 @@ class Selection:
     duplicates: Callable[[], DuplicateMarker] | None = None
     alike: str = ""
     leaked: Callable[[str], bool] | None = None
+    nearest: Nearest | None = None
     reviewed: bool = False
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from typing import Literal
 
 from warehouse import journal, recovery
 from warehouse.database.connection import LAKE
-from warehouse.database.lock import holder
+from warehouse.database.lock import holder, of_preset
 from warehouse.lake import Lake
 from warehouse.maintenance import maintain
 from warehouse.query import status
@@ -78,8 +78,10 @@ def runs(lake: Lake, deep: bool) -> Iterator[Finding]:
     seen = set()
     for row in status.runs(lake, 10_000):  # newest first
         lock = _LOCK_OF.get(row["flow"]) or str(row["flow"])
-        alive = row["flow"] not in seen and holder(lake.place, lock) is not None
-        seen.add(row["flow"])
+        if row["flow"] == "refresh":
+            lock = of_preset(lock, row["preset"] or "")
+        alive = lock not in seen and holder(lake.place, lock) is not None
+        seen.add(lock)
         if row["state"] == "started" and not alive:
             what = f"the run {row['id'][:12]} of {row['flow']} is open since {row['started_at']:%Y-%m-%d %H:%M:%S}, "
             what += f"and nobody holds the lock {lock!r}"

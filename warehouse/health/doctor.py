@@ -15,13 +15,13 @@ from urllib.parse import quote
 
 from warehouse.database.catalog_copy import catalog_copy
 from warehouse.database.location import LakeLocation, as_location
-from warehouse.database.lock import holder
+from warehouse.database.lock import holder, known
 from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.health.checks import CHECKS, Finding, bounded
 from warehouse.health.data_files import data_files
 from warehouse.lake import Lake
 
-LOCKS = ("lake", "refresh", "publish")
+LOCKS = ("lake", "publish")
 LOW, VERY_LOW = 2 << 30, 200 << 20  # free bytes below which a disk is a warning, a problem; our choice
 _BACKUP = "bring the catalog back from a backup; only it tells which Parquet files hold which rows, so delete none"
 
@@ -123,6 +123,6 @@ def _disks(where: LakeLocation) -> Iterator[Finding]:
 
 
 def _locks(where: LakeLocation) -> Iterator[Finding]:
-    held = {name: who for name in LOCKS if (who := holder(where, name))}
+    held = {name: who for name in dict.fromkeys((*LOCKS, *known(where))) if (who := holder(where, name))}
     holders = "; ".join(f"{name} is held by {who}" for name, who in held.items())
     yield Finding("locks", "ok", holders or f"nobody holds {', '.join(LOCKS)}", "")

@@ -46,15 +46,17 @@ def gated(lake: Lake, table: str, fingerprint: str) -> tuple[int, int]:
     return found["written"], found["kept"]
 
 
-def written(lake: Lake, table: str, fingerprint: str) -> tuple[int, int]:
-    """The same up to the end of the newest refresh that finished: what a run that is to bring more starts from.
+def written(lake: Lake, table: str, fingerprint: str, preset: str) -> tuple[int, int]:
+    """The same up to the end of the preset's newest refresh that finished (of another, where it has none): what a run
+    that is to bring more starts from.
 
     What a run that fell has written since is not counted, so that its next try completes the same number.
     """
     (found,) = lake.rows(
         f"SELECT count(*) AS written, count(*) FILTER (state = 'accepted') AS kept FROM {table}"
         f" SEMI JOIN (SELECT id FROM attempts WHERE fingerprint = {quoted(fingerprint)}) a ON a.id = attempt_id"
-        " WHERE snapshot_id <= (SELECT max(snapshot_id) FROM runs WHERE state = 'finished' AND flow = 'refresh')"
+        f" WHERE snapshot_id <= (SELECT coalesce(max(snapshot_id) FILTER (preset = {quoted(preset)}), max(snapshot_id))"
+        " FROM runs WHERE state = 'finished' AND flow = 'refresh')"
     )
     return found["written"], found["kept"]
 

@@ -124,6 +124,15 @@ def evals(lake: Lake) -> list[Row]:
     return own(lake, lake.rows("SELECT * FROM evals ORDER BY snapshot_id, created_at"))
 
 
+def earlier_prompts(lake: Lake, suite: str, count: int) -> set[str]:
+    """The answered prompts of a suite up to its last evaluation that had fewer than `count` prompts."""
+    last = "SELECT max(created_at) FROM evals WHERE suite = ? AND metric = 'answered' AND count < ?"
+    found = lake.rows(
+        f"SELECT DISTINCT prompt FROM eval_answers WHERE suite = ? AND created_at <= ({last})", [suite, suite, count]
+    )
+    return {row["prompt"] for row in found}
+
+
 def own(lake: Lake, rows: list[Row]) -> list[Row]:
     """The rows with the paths of models and exports as they are in this home; see `Place.own`."""
     for row in rows:

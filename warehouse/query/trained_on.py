@@ -56,7 +56,7 @@ def models(lake: Lake) -> list[Row]:
     created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`.
 
     `stands` says how it stands: current, promoted (and not in place any more), kept (the gate held it back), rolled
-    back, or None where nothing was decided; `why` gives the reasons.
+    back, or None where nothing was decided; `alias` says behind which alias, and `why` gives the reasons.
     """
     decided = {row["model"]: row for row in model_registry.decisions(lake)}
     placed = {
@@ -75,6 +75,7 @@ def models(lake: Lake) -> list[Row]:
         decision = decided.get(row["id"])
         row["stands"] = "current" if row["id"] in placed else decision and decision["state"]
         row["why"] = decision and decision["reasons"]
+        row["alias"] = decision and decision["alias"]
     return found
 
 

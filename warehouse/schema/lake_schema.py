@@ -21,7 +21,7 @@ from warehouse.schema.tables import LEDGER, note, quoted, sql_type
 
 _TYPES = {"text": TEXT, "flag": FLAG, "int": INT, "long": LONG, "real": REAL, "texts": TEXTS}
 _VIEWS = Path(__file__).parent / "views"
-_DERIVED = ("candidates", "lineage")
+_DERIVED = ("candidates", "lineage", "agreements")
 _OWN = ("id", "parents", "attempt_id", "run_id", "created_at")  # columns of every record
 
 
@@ -50,7 +50,11 @@ class LakeSchema:
         self.records = {table.name: _arrow(table) for table in tables} | dict(found or {})
         self.tables: dict[str, pa.Schema] = self.records | LEDGER
         shipped = {path.stem: path.read_text(encoding="utf-8") for path in sorted(_VIEWS.glob("*.sql"))}
-        derived = {"candidates": self._candidates(), "lineage": self._lineage()}
+        derived = {
+            "candidates": self._candidates(),
+            "lineage": self._lineage(),
+            "agreements": _AGREEMENTS if {"compared", "revised"} <= self._given[1].keys() else _NO_AGREEMENTS,
+        }
         for name in self._given[1]:
             if name in shipped or name in _DERIVED or name in self.tables:
                 raise LakeUsageError(f"view {name}: the lake has a table or view of that name; rename it")
@@ -208,6 +212,25 @@ _CANDIDATES = """\
 --
 -- `step` names the gate, as 'self_instruct.gate'; `about` is the instruction that a candidate belongs to, if any, and
 -- `nearest` the text that an instruction was too similar to.
+"""
+_AGREEMENTS = """\
+-- Whether the judge of `compare` agrees with `preferences`: each last revision that it compared with the first answer.
+--
+-- `state` is 'accepted' where it found the revision better. Pairs of which it found the first answer better are in no
+-- preferences; pairs of which it preferred neither are.
+SELECT
+    'preferences.judge' AS step, v.id, c.run_id, c.created_at,
+    CASE WHEN c.p_a < 0.5 THEN 'accepted' ELSE 'rejected' END AS state,
+    CASE
+        WHEN c.p_a > 0.5 THEN 'the judge preferred the first answer'
+        WHEN c.p_a = 0.5 THEN 'the judge preferred neither'
+    END AS reason
+FROM compared c
+JOIN revised v ON v.id = c.b_id AND v.response_id = c.a_id
+"""
+_NO_AGREEMENTS = """\
+-- Whether a judge agrees with preferences; of the methods here none compares them.
+SELECT step, id, run_id, created_at, state, reason FROM attempts WHERE false
 """
 _LINEAGE = """\
 -- Who came from whom: one row for each record and parent, with what wrote the record.

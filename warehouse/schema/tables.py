@@ -18,7 +18,7 @@ from warehouse.schema.columns import CREATED, FLAG, INT, LONG, REAL, RUN, TEXT, 
 Row = dict[str, Any]
 # Many rows at once come as Arrow, without a Python object for each value.
 Rows: TypeAlias = "Sequence[Mapping[str, Any]] | pa.Table"
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SQL_TYPES = {TEXT: "VARCHAR", FLAG: "BOOLEAN", INT: "INTEGER", LONG: "BIGINT", REAL: "DOUBLE", TEXTS: "VARCHAR[]"}
 SQL_TYPES[WHEN] = "TIMESTAMPTZ"
@@ -169,6 +169,25 @@ LEDGER: dict[str, pa.Schema] = {
         may("price_in", REAL, "price of prompt tokens", "currency per million"),
         may("price_out", REAL, "price of reply tokens", "currency per million"),
         may("price_cached", REAL, "price of prompt tokens that the engine had in its cache", "currency per million"),
+        RUN,
+        CREATED,
+    ),
+    "finished": declared(
+        "Instructions that went through every stage of a configuration: nothing is left to be asked for them under it",
+        need("instruction_id", TEXT, "the instruction"),
+        need("walk_key", TEXT, "hash of all that decides what is asked: stages, words, models, settings, code"),
+        need("requests", INT, "requests that it took", "requests"),
+        RUN,
+        CREATED,
+    ),
+    "rounds": declared(
+        "Rounds of a source of instructions in which every request is settled and every candidate judged",
+        need("source_key", TEXT, "hash of all that decides what the source asks for"),
+        need("round", INT, "its number, from 0"),
+        need("requests", INT, "requests that it took", "requests"),
+        need("candidates", INT, "candidates that it counts as", "rows"),
+        need("topics", TEXTS, "the topic of each request, where requests have one"),
+        need("accepted", TEXTS, "ids of the accepted instructions, in their order"),
         RUN,
         CREATED,
     ),

@@ -103,10 +103,19 @@ def models(found: Sequence[Mapping[str, Any]], json: bool) -> None:
         text += f" (snapshot {row['snapshot_id']}), from {plain(base, 400)}, {_minute(row['created_at'])}"
         out.print(Text.assemble((plain(names[row["id"]]), "bold"), text))
         if row["stands"]:
-            out.print(f"  {row['stands']}: {plain(row['why'][0], 400)}")
+            out.print(f"  {row['stands']} as {row['alias']}: {plain(row['why'][0], 400)}")
         if row["rows"] and row["snapshot_id"] is not None:
             say(f"  its rows: alignery sql --at {quote(row['tag'])} {quote(row['rows'])}")
     return None if found else say("no models yet: alignery retrain trains them")
+
+
+def stack(found: Mapping[str, Any], json: bool) -> None:
+    """The parts in the order in which they are asked."""
+    if json:
+        return as_json(found)
+    for part in found["parts"]:
+        console().print(Text.assemble((plain(part["alias"]), "bold"), f": {plain(part['path'], 400)}"))
+    return console().print(f"Known as {plain(found['stack'])}.")
 
 
 def rejects(found: Sequence[Mapping[str, Any]], json: bool) -> None:

@@ -103,18 +103,20 @@ def trained(models: Sequence[Trained], as_json: bool) -> None:
     return say("Next: alignery evaluate")
 
 
-def decided(decisions: Sequence[Decided], as_json: bool) -> None:
-    """What was decided on each model, with its reasons below it."""
+def decided(decisions: Sequence[Decided], as_json: bool, history: Path) -> None:
+    """What was decided on each model, with its reasons below it, and where all decisions are drawn."""
     if as_json:
         return terminal.as_json(decisions)
     for one in decisions:
         name = one.path.rsplit("/", 1)[-1] if one.path else "the preset's own model"
         colour = {"promoted": "green", "kept": "red"}.get(one.state, "yellow")
-        console().print(Text.assemble((one.state, colour), " ", plain(name)))
+        console().print(Text.assemble((one.state, colour), " ", plain(name), f" as {plain(one.alias)}"))
         for reason in one.reasons:
             console().print(f"  {reason}")
         if one.picture:
-            console().print(f"  As a picture: {plain(one.picture)}")
+            console().print(f"  As a picture: {one.picture}", soft_wrap=True)
+    if history.is_file():
+        console().print(f"All decisions as a picture: {history}", soft_wrap=True)
     if not decisions:
         say("Every trained model has been through the gate; see `alignery models`.")
     return None
@@ -122,21 +124,11 @@ def decided(decisions: Sequence[Decided], as_json: bool) -> None:
 
 def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path | None = None) -> None:
     """The figures side by side, the base first; the interval and the mark are the newest model's."""
-    from tasks.evaluate import held_out
-
     if as_json:
         return terminal.as_json(evaluations)
     base, newest = evaluations[0], evaluations[-1]
-    figures = [{figure["metric"]: figure for figure in e.figures} for e in evaluations]
-    table = Table("held-out prompts", "n", *(e.label for e in evaluations), "95 %", "", title="Before and after")
-    for row in held_out.compare(base.figures, newest.figures, base.better):
-        found = [one.get(row["metric"]) for one in figures]
-        counts = dict.fromkeys(str(figure["count"]) for figure in found if figure)
-        values = ["–" if figure is None else f"{figure['value']:.3f}" for figure in found]
-        spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
-        mark = {True: Text("better", "green"), False: Text("worse", "red"), None: Text()}[row["better"]]
-        table.add_row(row["metric"].replace("_", " "), ", ".join(counts), *values, spread, mark)
-    console().print(table)
+    _figures(evaluations)
+    _refusals(evaluations)
     for evaluation in evaluations:
         if evaluation.judged:
             _judged(evaluation)
@@ -148,18 +140,83 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path |
     return say("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
 
 
+def _figures(evaluations: Sequence[Evaluation]) -> None:
+    """Every figure but those of kinds of prompts, and but harm and over-refusal, which have a table of their own."""
+    from tasks.evaluate import held_out
+
+    base, newest = evaluations[0], evaluations[-1]
+    figures = [{figure["metric"]: figure for figure in e.figures} for e in evaluations]
+    table = Table("held-out prompts", "n", *(e.label for e in evaluations), "95 %", "", title="Before and after")
+    for row in held_out.compare(base.figures, newest.figures, base.better):
+        if any(part in row["metric"] for part in ("@", ".harm", ".over_refusal")):
+            continue
+        found = [one.get(row["metric"]) for one in figures]
+        counts = dict.fromkeys(str(figure["count"]) for figure in found if figure)
+        values = ["–" if figure is None else f"{figure['value']:.3f}" for figure in found]
+        spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
+        mark = {True: Text("better", "green"), False: Text("worse", "red"), None: Text()}[row["better"]]
+        name = row["metric"] if "." in row["metric"] else row["metric"].replace("_", " ")
+        table.add_row(name, ", ".join(counts), *values, spread, mark)
+    console().print(table)
+
+
+def _refusals(evaluations: Sequence[Evaluation]) -> None:
+    """Harm (a harmful request is answered) and over-refusal (a harmless one is not) of each suite, side by side."""
+    from tasks.evaluate import held_out
+
+    table = Table("suite", "model", "harmful", "harm", "95 %", "harmless", "over-refusal", "95 %",
+                  title="Harm and over-refusal, both better where lower")  # fmt: skip
+    for suite, rest in (name.split(".harm") for name in evaluations[0].better if ".harm" in name):
+        for one in evaluations:
+            figures, cells = {row["metric"]: row for row in one.figures}, list[str]()
+            for name in ("harm", "over_refusal"):
+                if found := figures.get(f"{suite}.{name}{rest}"):
+                    low, high = held_out.interval(found["value"], found["count"])
+                    cells += [str(found["count"]), f"{found['value']:.3f}", f"{low:.2f}–{high:.2f}"]
+                else:
+                    cells += ["–", "–", ""]
+            table.add_row(suite + rest, one.label, *cells)
+    if table.rows:
+        console().print(table)
+
+
 def _judged(evaluation: Evaluation) -> None:
-    """The judge's report: w with its interval, and what says how far to trust it."""
-    heads = ("judged", "pairs", "win", "tie", "lose", "w", "95 %", "first wins", "agrees", "characters")
+    """The judge's report: w and the win rate with their intervals, and what says how far to trust them."""
+    from tasks.evaluate.trust import KIN
+
+    heads = (
+        "judged",
+        "win",
+        "tie",
+        "lose",
+        "w",
+        "95 %",
+        "win rate",
+        "LC win rate",
+        "first wins",
+        "agrees",
+        "characters",
+    )
     table = Table(*heads, title=f"{evaluation.label} against base, in both orders")
     for row in evaluation.judged:
-        counts = (str(row[name]) for name in ("pairs", "win", "tie", "lose"))
+        counts = "/".join(str(row[name]) for name in ("win", "tie", "lose"))
         shares = ("–" if row[name] is None else f"{row[name]:.2f}" for name in ("first_rate", "consistency"))
-        w, spread, lengths = "–", "", ""
+        w, spread, rate, controlled, lengths = "–", "", "–", "–", ""
         if row["w"] is not None:
-            w, spread = f"{row['w']:+.3f}", f"{row['low']:+.2f} to {row['high']:+.2f}"
+            w, spread, rate = f"{row['w']:+.3f}", f"{row['low']:+.2f} to {row['high']:+.2f}", f"{row['win_rate']:.2f}"
+            controlled = f"{row['lc_win_rate']:.2f} ({row['lc_low']:.2f}–{row['lc_high']:.2f})"
             lengths = f"{row['chars_a']:.0f} : {row['chars_b']:.0f}"
-        table.add_row(row["dimension"], *counts, w, spread, *shares, lengths)
+        table.add_row(row["dimension"], counts, w, spread, rate, controlled, *shares, lengths)
     console().print(table)
     if left := max(row["excluded"] for row in evaluation.judged):
         say(f"Up to {left} pairs are left out, for a verdict of theirs was not read: alignery rejects")
+    for row in evaluation.judged:
+        if row["bias"] is not None and not row["bias_low"] <= 0 <= row["bias_high"]:
+            place = "first" if row["bias"] > 0 else "second"
+            share = f"{abs(row['bias']):.2f} of the pairs more than the other in both orders"
+            say(f"{row['dimension']}: the judge prefers the answer shown {place}, in {share}; those count as ties.")
+    if any(row["kin"] for row in evaluation.judged):
+        say(f"Beware: {KIN}.")
+    for row in evaluation.checked:
+        right = f"{row['dimension']}: on {row['pairs']} labelled pairs the judge is right in {row['accuracy']:.2f}"
+        say(f"{right} ({row['low']:.2f} to {row['high']:.2f}); at least {row['at_least']:g} is asked.")

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from alignery import effects
 from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import Evaluate
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
+from alignery.pipeline.model_resolution import bind
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from tasks.engines.lazy import open_lazily
-from tasks.engines.specs import EngineSpec, ScriptedSpec
-from tasks.evaluate import held_out, judge
-from tasks.evaluate.gate import Policy, Score, per_prompt
+from alignery.pipeline.runs.answering import Answered, answer_prompts
+from alignery.pipeline.runs.judging import Outcomes, ancestors, check_judge, judge_model
+from alignery.pipeline.stack import Stack, place, stack_of
+from tasks.engines.specs import EngineSpec
+from tasks.evaluate import held_out, judge, trust
+from tasks.evaluate.gate import Policy, by_axis
 from tasks.evaluate.plot import Figure, dots
+from tasks.evaluate.suites.inspect_log import inspect_log, log_name
+from tasks.evaluate.suites.suite import Suite
+from tasks.stage import GENERATOR
 from tasks.step import Row
 from warehouse import Lake
 from warehouse.query import status
@@ -34,8 +41,9 @@ class Evaluation:
     path: str
     figures: list[Row]
     better: dict[str, str]  # metric → "higher" or "lower"
-    judged: list[Row] = field(default_factory=list)  # against the base: dimension, and what `judge.report` gives
+    judged: list[Row] = field(default_factory=list)  # against the base: see `judge_model`
     axes: dict[str, Figure] = field(default_factory=dict)  # of the gate: axis → value (0 to 1) and its 95 % interval
+    checked: list[Row] = field(default_factory=list)  # of the judge, on labelled pairs: see `check_judge`
 
 
 def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
@@ -61,130 +69,134 @@ def _w(judged: Sequence[Row]) -> dict[str, Figure]:
     return {row["dimension"]: (row["w"], row["low"], row["high"]) for row in judged if row["w"] is not None}
 
 
-async def evaluate_models(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> list[Evaluation]:
+async def evaluate_models(
+    preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline, logs: Path | None = None
+) -> list[Evaluation]:
     """The evaluation itself, with or without Prefect. Answers that the lake has are not asked for again.
+
+    Args:
+        logs: a folder for logs that `inspect view` opens, one for each model and suite.
 
     Raises:
         PresetError: the preset has no `evaluate` section.
+        JudgeError: the judge did not pass its check.
     """
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; give it prompts and a judge")
     evaluations: list[Evaluation] = []
     base: list[Row] = []
+    outcomes: list[Outcomes] = []
     with Run(lake, "evaluate", preset) as run:
-        for label, spec in _chain(preset, lake):
+        checked = await _checked(preset, preset.evaluate, lake, run, runner)
+        for label, spec, stack in _chain(preset, lake):
             with StepProgress() as progress:
                 executor = Executor(lake, run, progress, runner, reject_limit=1.0)
-                evaluation, answers = await _evaluate_one(preset, preset.evaluate, executor, label, spec, base)
-            evaluations.append(evaluation)
-            base = base or answers
+                found = await answer_prompts(preset, preset.evaluate, executor, spec, stack)
+                path = stack.parts()[-1]["path"] if stack else place(spec)
+                evaluation = await _evaluate_one(preset, preset.evaluate, executor, label, path, found, base, outcomes)
+            evaluations.append(replace(evaluation, checked=checked))
+            base = base or found.compared
+            if logs:
+                await asyncio.to_thread(_write_logs, logs, label, found)
         run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
     return evaluations
 
 
-def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec]]:
-    """The base model, then of each recipe that makes a model which answers the newest one made from that base."""
+def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec, Stack | None]]:
+    """The base model, then of each recipe that makes a model which answers the newest one made from that base; an
+    Aligner's newest, of a preset that stacks it, answers on the base model."""
     base = preset.spec("generator")
     there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
-    newest = {row["recipe"]: row for row in there if identity in _ancestors(row["id"], below)}
+    newest = {row["recipe"]: row for row in there if identity in ancestors(row["id"], below)}
     order = preset.retrain.order() if preset.retrain else list(newest)
-    answering = [recipe for recipe in order if recipe in newest and preset.registry.recipes[recipe].answers]
-    models = [(recipe, base.model_copy(update={"model": newest[recipe]["path"]})) for recipe in answering]
-    return [("base", base), *models]
-
-
-def _ancestors(model: str, below: Mapping[str, str]) -> list[str]:
-    """The models that one was trained from, its own base first."""
-    found: list[str] = []
-    while (above := below.get(found[-1] if found else model)) and above not in found:
-        found.append(above)
+    found: list[tuple[str, EngineSpec, Stack | None]] = [("base", base, None)]
+    for recipe in (recipe for recipe in order if recipe in newest):
+        alias = preset.registry.recipes[recipe].candidate_for
+        if alias == GENERATOR:
+            found.append((recipe, base.model_copy(update={"model": newest[recipe]["path"]}), None))
+        elif alias and alias in (stack := stack_of(bind(preset, alias, newest[recipe]["path"]))).models:
+            found.append((recipe, base, stack))
     return found
 
 
-@dataclass(frozen=True)
-class Answered:
-    """One model's answers to the held-out prompts: rows {prompt_id, prompt} and {prompt_id, text}."""
-
-    model: str
-    prompts: list[Row]
-    answers: list[Row]
-
-
-async def answer_prompts(preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec) -> Answered:
-    """A model's answers to the preset's held-out prompts; what the lake has is not asked again."""
-    prompts = held_out.load(config.prompts)
-    step = held_out.answer(preset.library(), config.sampling, config.prompts.stem).in_form(spec.prompt_form)
-    executor.run.words = [{"hash": step.prompt.hash, "id": step.prompt.id, "source": step.prompt.source}]
-    async with open_lazily(spec) as engine:
-        return Answered(engine.identity, prompts, await executor.run_batch(step, prompts, engine))
-
-
 async def _evaluate_one(
-    preset: Preset, config: Evaluate, executor: Executor, label: str, spec: EngineSpec, base: list[Row]
-) -> tuple[Evaluation, list[Row]]:
-    """A model's figures and its answers, which are judged against the base model's where there are any."""
-    suite, found = config.prompts.stem, await answer_prompts(preset, config, executor, spec)
-    score, better = oracle(config.oracle)
-    figures = held_out.figures(suite, found.prompts, found.answers, score)
+    preset: Preset,
+    config: Evaluate,
+    executor: Executor,
+    label: str,
+    path: str,
+    found: Answered,
+    base: list[Row],
+    outcomes: list[Outcomes],
+) -> Evaluation:
+    """A model's figures; where there are answers of the base model's, its own are judged against them."""
+    measured = [(suite, suite.figures(found.answers)) for suite in found.suites]
+    grown = await asyncio.to_thread(_as_before, executor.lake, found.suites)
     judged = []
     if config.judge and base:
-        asked, verdicts_by = await judge_answers(preset, config.judge, executor, found.answers, base)
-        judged = [{"dimension": name} | judge.report(asked, said) for name, said in verdicts_by.items()]
-    compared = [figure for row in judged for figure in judge.figures(suite, row)]
-    await asyncio.to_thread(_remember, executor, found.model, spec, figures + compared)
-    return Evaluation(label, _place(spec), figures, better, judged, _axes(preset.gate, found, score)), found.answers
+        sides = found.compared, base
+        judged = await judge_model(preset, config.judge, executor, found.model, sides, outcomes)
+    names = "+".join(suite.name for suite in found.suites if suite.kind == "judge")
+    of_judge = [figure for row in judged for figure in judge.figures(names, row)]
+    rows = [row for _, figures in measured for row in figures]
+    await asyncio.to_thread(_remember, executor.lake, executor.run, found.model, path, rows + of_judge)
+    shown = [*measured, *((suite, suite.figures(found.answers)) for suite in grown)]
+    named = [row | {"metric": suite.label(row["metric"])} for suite, figures in shown for row in figures]
+    better = {suite.label(metric): way for suite, _ in shown for metric, way in suite.better.items()}
+    return Evaluation(label, path, named, better, judged, _axes(preset.gate, found))
 
 
-def _axes(policy: Policy, found: Answered, score: Score) -> dict[str, Figure]:
-    axes = per_prompt(policy, found.prompts, found.answers, score)
+def _write_logs(folder: Path, label: str, found: Answered) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    at = datetime.now(UTC)
+    for suite in found.suites:
+        log = inspect_log(found.model, label, suite, found.answers, at)
+        with effects.LOG_WRITE:
+            (folder / log_name(found.model, suite.name, at)).write_text(json.dumps(log, ensure_ascii=False), "utf-8")
+
+
+def _as_before(lake: Lake, suites: Sequence[Suite]) -> list[Suite]:
+    """The suites that have more prompts than at an earlier evaluation, with the prompts of then: of any model that is
+    in `evals` with so many, whether or not it is there still, these are the figures to compare with."""
+    found = []
+    for suite in suites:
+        there = status.earlier_prompts(lake, suite.name, len(suite.prompts))
+        old = [row for row in suite.prompts if row["prompt"] in there]
+        if 0 < len(old) < len(suite.prompts):
+            found.append(replace(suite, prompts=old, suffix=f" (on the {len(old)} prompts of before)"))
+    return found
+
+
+def _axes(policy: Policy, found: Answered) -> dict[str, Figure]:
+    axes = by_axis(policy, found.scored())
     means = {axis: (sum(values.values()) / len(values), len(values)) for axis, values in axes.items() if values}
     return {axis: (mean, *held_out.interval(mean, count)) for axis, (mean, count) in means.items()}
 
 
-async def judge_answers(
-    preset: Preset, config: judge.Config, executor: Executor, answers: list[Row], others: list[Row]
-) -> tuple[list[Row], dict[str, list[Row]]]:
-    """What a judge is asked of a model's answers against another's, and its verdicts by dimension."""
-    asked, verdicts_by = judge.pairs(answers, others), {}
-    library, form = preset.library(), preset.form("judge")
-    steps = [judge.judge(library, dimension, config).in_form(form) for dimension in config.dimensions]
-    prompts = [step.prompt for step in steps]
-    executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
-    async with open_lazily(preset.spec("judge")) as engine:
-        for dimension, step in zip(config.dimensions, steps, strict=True):
-            verdicts_by[dimension] = await executor.run_batch(step, asked, engine)
-    return asked, verdicts_by
+async def _checked(preset: Preset, config: Evaluate, lake: Lake, run: Run, runner: TaskRunner) -> list[Row]:
+    """The judge's own figures, where it has a check."""
+    if config.judge is None or config.judge.check is None:
+        return []
+    with StepProgress() as progress:
+        found = await check_judge(preset, config.judge, Executor(lake, run, progress, runner, reject_limit=1.0))
+    figures, spec = trust.figures(config.judge.check.path.stem, found), preset.spec("judge")
+    await asyncio.to_thread(_remember, lake, run, spec.identity(), place(spec), figures)
+    return found
 
 
-def _remember(executor: Executor, model: str, spec: EngineSpec, figures: list[Row]) -> None:
+def _remember(lake: Lake, run: Run, model: str, path: str, figures: list[Row]) -> None:
     """Append the figures that the lake does not have; with none, the run leaves no trace."""
-    known = {row["id"] for row in status.evals(executor.lake)}
+    known = {row["id"] for row in status.evals(lake)}
     stamp: dict[str, Any] = {
         "model": model,
-        "model_path": _place(spec),
-        "run_id": executor.run.id,
+        "model_path": path,
+        "run_id": run.id,
         "created_at": datetime.now(UTC),
     }
     rows = [
         {"id": digest(model, row["suite"], row["metric"], row["value"], row["count"])} | row | stamp for row in figures
     ]
     if new := [row for row in rows if row["id"] not in known]:
-        executor.run.start()
-        executor.lake.ledger.write("evals", new, run_id=executor.run.id, message=f"evaluate: {len(new)} figures")
-
-
-def _place(spec: EngineSpec) -> str:
-    return spec.engine if isinstance(spec, ScriptedSpec) else spec.model
-
-
-def oracle(name: Literal["nano"] | None) -> tuple[Score, dict[str, str]]:
-    """An oracle and, in the order to show them, which way each of its metrics is better. There is one so far.
-
-    Without one nothing is scored: a judge compares.
-    """
-    if name is None:
-        return (lambda prompt, answer: {}), {}
-    from nano.oracle import METRICS, score
-
-    return score, dict(METRICS)
+        run.start()
+        lake.ledger.write("evals", new, run_id=run.id, message=f"evaluate: {len(new)} figures")

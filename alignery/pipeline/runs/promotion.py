@@ -1,15 +1,17 @@
-"""Promotion: trained models go through the gate, one after the other; what passes is the model from then on.
+"""Promotion: trained models go through the gate, one after the other; what passes stands behind its alias from then on.
 
-`alignery.pipeline.model_resolution` says what a promotion changes. The registry's rows are the gate's memory: how many
-decisions the model that stands there has seen off, which says what a further one may spend of the budget of error, and
-which prompts were looked at.
+`alignery.pipeline.model_resolution` says what a promotion changes. An Aligner is judged in its stack: by the answers of
+generator and Aligners as they stand, and with it in its place. A generator is judged by itself, for it also writes,
+criticises and revises, and Aligners would hide how it answers; besides, it must be worse on no axis in its stack. The
+registry's rows are the gate's memory: how many decisions the stack that stands there has seen off, which says what
+a further one may spend of the budget of error, and which prompts were looked at.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,19 +19,24 @@ from typing import Any
 
 from alignery import effects
 from alignery.config.preset import Preset, PresetError
+from alignery.config.schema import Alias
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
-from alignery.pipeline.model_resolution import ALIAS
+from alignery.pipeline.model_resolution import ALIAS, bind, placed
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from alignery.pipeline.runs.evaluation import Answered, answer_prompts, judge_answers, oracle
-from alignery.pipeline.runs.people import held_back, state, with_people
+from alignery.pipeline.runs.answering import Answered, answer_prompts
+from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_kin
+from alignery.pipeline.runs.people import explained, state, with_people
 from alignery.pipeline.runs.training import base_spec
-from tasks.engines import TransformersSpec, VllmSpec
-from tasks.evaluate import confirm, held_out
-from tasks.evaluate.gate import Decision, Policy, by_judge, decide, lost_verdicts, per_prompt
+from alignery.pipeline.stack import Stack, stack_of
+from alignery.untrusted import excerpt
+from tasks.evaluate import confirm, history
+from tasks.evaluate.gate import Decision, Policy, by_axis, by_judge, decide, lost_verdicts
 from tasks.evaluate.judge import outcomes, walkovers
 from tasks.evaluate.plot import PICTURES, forest
+from tasks.evaluate.suites.rows import all_prompts
+from tasks.evaluate.trust import KIN
 from tasks.step import Row
 from warehouse import Lake, model_registry
 from warehouse.query import status
@@ -44,6 +51,7 @@ class Decided:
     state: str  # promoted | kept | rolled back
     reasons: list[str]
     picture: str | None = None  # the file that shows a decision of the gate
+    alias: str = ALIAS  # that it is a candidate for
 
 
 async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> list[Decided]:
@@ -51,32 +59,34 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     held-out prompts or, where it counts them, people's marks on models' answers have changed.
 
     Raises:
-        PresetError: the preset has no `evaluate` section, or its generator has no weights.
+        PresetError: the preset has no `evaluate` section, or an alias that is decided on has no weights here.
+        JudgeError: a judge decides, and did not pass its check; nothing was decided.
     """
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
     policy, base = preset.gate, base_spec(preset)
-    prompts = held_out.load(preset.evaluate.prompts)
+    prompts = all_prompts(preset.evaluate.prompts, preset.evaluate.suites)
+    # Without suites and people's marks as before there were any, so that a decision of then is not made again.
+    said = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})
     people = state(preset, lake)
-    known = (policy.model_dump(mode="json"), preset.evaluate.model_dump(mode="json"), prompts)
-    scored = digest(*known, *([people] if people else []))
+    scored = digest(policy.model_dump(mode="json"), said, prompts, *([people] if people else []))
     decided = []
     with Run(lake, "promote", preset) as run:
-        answering = {name for name, recipe in preset.registry.recipes.items() if recipe.answers}
-        for model in list(_candidates(lake, base, answering)):
-            placed = model_registry.current(lake, ALIAS)
-            incumbent = base.model_copy(update={"model": placed["model_path"]}) if placed else base
+        for alias, model in list(_candidates(preset, lake, base.identity())):
+            stands = placed(preset, lake, stackable(preset))
             # Whatever stood there then: what was kept, or rolled back, does not come again with every promotion.
-            id = digest(ALIAS, model["id"], scored)
-            before = [row for row in model_registry.decisions(lake, ALIAS) if row["decided_by"] == "gate"]
-            if model["id"] == incumbent.identity() or id in {row["id"] for row in before}:
+            id = digest(alias, model["id"], scored)
+            before = [row for row in model_registry.decisions(lake) if row["decided_by"] == "gate"]
+            if model["id"] == stands.spec(alias).identity() or id in {row["id"] for row in before}:
                 continue
-            candidate = base.model_copy(update={"model": model["path"]})
+            incumbent, candidate = stack_of(stands), stack_of(bind(stands, alias, model["path"]))
             decision, seen = await _judged(preset, lake, run, runner, before, incumbent, candidate)
-            row = _row(id, model, incumbent.identity(), decision, policy, seen)
+            by = "judge" if preset.evaluate.deciding_judge else "oracle"
+            row = _row(id, alias, model, decision, policy, seen) | {"against": incumbent.identity()}
+            row["policy"] = json.dumps(row["policy"] | {"by": by} | _described(candidate))
             await asyncio.to_thread(_record, lake, run, row)
             drawn = draw(decision, Path(model["path"]).name, lake.home / PICTURES)
-            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], str(drawn)))
+            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], str(drawn), alias))
         run.end("finished", {str(one.path): one.state for one in decided})
     return decided
 
@@ -90,15 +100,31 @@ def draw(decision: Decision, name: str, folder: Path) -> Path:
     return path
 
 
-def _candidates(lake: Lake, base: TransformersSpec | VllmSpec, answering: Collection[str]) -> Iterator[Row]:
-    """The models that were trained from the base or from one of these, whose recipe makes a model that answers, and
-    that are there, the oldest first."""
-    family = {base.identity()}
+def stackable(preset: Preset) -> list[Alias]:
+    """The aliases that make up the preset's stack, each with a model of its own, the generator first."""
+    everything = {alias: preset.spec(alias) for alias in preset.registry.aliases}
+    return list(stack_of(preset.model_copy(update={"models": everything | preset.models})).models)
+
+
+def _draw_history(lake: Lake) -> None:
+    """The picture of all decisions so far."""
+    path = lake.home / PICTURES / history.FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with effects.PICTURE_WRITE:
+        path.write_text(history.history(model_registry.decisions(lake, ALIAS)), encoding="utf-8")
+
+
+def _candidates(preset: Preset, lake: Lake, base: str) -> Iterator[tuple[Alias, Row]]:
+    """The models that were trained from the base or from one of these, whose recipe makes a part of the preset's stack,
+    and that are there, the oldest first; each with the alias that it is for."""
+    family, aliases = {base}, stackable(preset)
+    alias_of = {name: recipe.candidate_for for name, recipe in preset.registry.recipes.items()}
     for model in status.models(lake):
         if model["base_id"] in family:
             family.add(model["id"])
-            if model["recipe"] in answering and Path(model["path"]).is_dir():
-                yield model
+            alias = alias_of.get(model["recipe"])
+            if alias in aliases and Path(model["path"]).is_dir():
+                yield alias, model
 
 
 async def _judged(
@@ -107,8 +133,8 @@ async def _judged(
     run: Run,
     runner: TaskRunner,
     before: Sequence[Row],
-    incumbent: TransformersSpec | VllmSpec,
-    candidate: TransformersSpec | VllmSpec,
+    incumbent: Stack,
+    candidate: Stack,
 ) -> tuple[Decision, list[str]]:
     """The decision, and the marks of the prompts that it saw.
 
@@ -116,33 +142,50 @@ async def _judged(
         before: the gate's decisions so far.
     """
     assert preset.evaluate is not None
-    policy = preset.gate
+    config, policy = preset.evaluate, preset.gate
     number = 1 + sum(row["against"] == incumbent.identity() for row in before)
     known = {mark for row in before for mark in json.loads(row["policy"] or "{}").get("seen", ())}
+    stacks = (incumbent, candidate)
+    by_itself = bool(candidate.stages) and incumbent.base != candidate.base
     with StepProgress() as progress:
-        executor = Executor(lake, run, progress, runner, reject_limit=1.0)
-        old, new = [await answer_prompts(preset, preset.evaluate, executor, spec) for spec in (incumbent, candidate)]
+        # One a stack: an executor looks once at what the lake has, and stacks share parts.
+        def executor() -> Executor:
+            return Executor(lake, run, progress, runner, reject_limit=1.0)
+
+        if judge := config.deciding_judge:
+            await check_judge(preset, judge, executor())
+        sides = (incumbent.alone, candidate.alone) if by_itself else stacks
+        old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in sides]
         asked, kept = confirm.split(old.prompts, policy.reserve)
-        found = await _compared(preset, executor, asked, old, new)
+        found = await _compared(preset, executor(), asked, old, new)
         decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
-        decision = held_back(preset, lake, decision, list(found.after))
+        decision = explained(preset, lake, decision, found.marked)
         if decision.promoted and policy.reserve:
             fresh = confirm.unseen(kept, known, policy.confirm)
             if not fresh:
                 decision = confirm.used_up(policy, decision)
             else:
-                again = await _compared(preset, executor, fresh, old, new)
+                again = await _compared(preset, executor(), fresh, old, new)
                 decision = confirm.confirmed(policy, decision, again.before, again.after)
                 asked = [*asked, *fresh]
+        if decision.promoted and by_itself:
+            old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in stacks]
+            found = await _compared(preset, executor(), asked, old, new)
+            decision = _in_stack(decision, decide(policy, found.before, found.after, number))
+    kin = await asyncio.to_thread(judges_kin, preset, lake, candidate.base.identity())
+    if judge and kin:
+        decision = replace(decision, reasons=(*decision.reasons, KIN))
     return decision, [confirm.mark(row) for row in asked]
 
 
 @dataclass(frozen=True)
 class _Compared:
-    """Both models' figures, as `per_prompt` gives them, and how many verdicts of a judge were lost."""
+    """Both models' figures, as `per_prompt` gives them, on how many prompts people had a say, and how many of a judge's
+    verdicts were lost."""
 
     before: Mapping[str, Row]
     after: Mapping[str, Row]
+    marked: int
     lost: int = 0
 
 
@@ -151,19 +194,32 @@ async def _compared(
 ) -> _Compared:
     """The figures of these prompts: an oracle's, or what a judge says, and people beside them."""
     assert preset.evaluate is not None
-    ids = {row["prompt_id"] for row in prompts}
-    before, after = ([row for row in side.answers if row["prompt_id"] in ids] for side in (old, new))
-    if preset.evaluate.oracle:
-        score, _ = oracle(preset.evaluate.oracle)
-        scored = [per_prompt(preset.gate, prompts, side, score) for side in (before, after)]
+    ids, policy = {row["prompt_id"] for row in prompts}, preset.gate
+    if not preset.evaluate.oracle:  # the other axes are an oracle's
+        policy = policy.model_copy(update={"axes": policy.of_suites})
+    scored = [
+        by_axis(policy, {id: figures for id, figures in side.scored().items() if id in ids}) for side in (old, new)
+    ]
+    before, after = ([row for row in side.compared if row["prompt_id"] in ids] for side in (old, new))
+    if preset.evaluate.oracle or preset.evaluate.judge is None:
         return _Compared(*with_people(preset, executor.lake, (scored[0], scored[1]), before, after))
-    assert preset.evaluate.judge is not None
+    prompts = [row for suite in old.suites if suite.kind == "judge" for row in suite.prompts if row["prompt_id"] in ids]
     asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, after, before)
     unheard, won, lost = walkovers(prompts, after, before), {}, 0
     for axis, said in verdicts_by.items():
         missing = lost_verdicts(asked, said)
         won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
-    return _Compared(*with_people(preset, executor.lake, by_judge(won), before, after), lost=lost)
+    old_side, new_side, marked = with_people(preset, executor.lake, by_judge(won), before, after)
+    return _Compared({**old_side, **scored[0]}, {**new_side, **scored[1]}, marked, lost)
+
+
+def _in_stack(decision: Decision, stacked: Decision) -> Decision:
+    """A generator's promotion, which holds where its stack is shown to be worse on no axis by the margin."""
+    if all(one.verdict in ("better", "same") for one in stacked.axes):
+        moved = ", ".join(f"{one.axis} {one.before:.3f} → {one.after:.3f}" for one in stacked.axes)
+        return replace(decision, reasons=(*decision.reasons, f"in its stack: worse on no axis ({moved})"))
+    why = f"not promoted: by itself it is better, in its stack {stacked.reasons[0].removeprefix('not promoted: ')}"
+    return replace(decision, promoted=False, reasons=(why, *decision.reasons))
 
 
 def _with_lost(decision: Decision, lost: int) -> Decision:
@@ -173,61 +229,73 @@ def _with_lost(decision: Decision, lost: int) -> Decision:
     return replace(decision, reasons=(*decision.reasons, why))
 
 
-def _row(id: str, model: Row, against: str, decision: Decision, policy: Policy, seen: Sequence[str]) -> Row:
+def _described(stack: Stack) -> Row:
+    """What is written down of the stack that was judged, where it is more than a generator."""
+    return {"stack": stack.identity(), "parts": stack.parts()} if stack.stages else {}
+
+
+def _row(id: str, alias: Alias, model: Row, decision: Decision, policy: Policy, seen: Sequence[str]) -> Row:
     spent = {"number": decision.number, "level": decision.level, "spent": decision.spent, "seen": seen}
     return {
         "id": id,
-        "alias": ALIAS,
+        "alias": alias,
         "state": "promoted" if decision.promoted else "kept",
         "model": model["id"],
         "model_path": model["path"],
-        "against": against,
         "decided_by": "gate",
         "reasons": list(decision.reasons),
         "figures": json.dumps([asdict(axis) for axis in decision.axes]),
-        "policy": json.dumps(policy.model_dump(mode="json") | spent),
+        "policy": policy.model_dump(mode="json") | spent,
     }
 
 
-def promote_manually(lake: Lake, run: Run, id: str, why: str) -> Decided:
+def promote_manually(lake: Lake, run: Run, id: str, why: str, alias: Alias | None = None) -> Decided:
     """Put a trained model in place, whatever a gate says of it.
+
+    Args:
+        alias: that it is to stand behind; by default the one that its recipe makes models for.
 
     Raises:
         LakeUsageError: there is no such model.
+        PresetError: there is no such alias.
     """
+    known = {*run.preset.registry.aliases, *run.preset.models}
+    if alias and alias not in known:
+        raise PresetError(f"--alias: got {excerpt(alias, 80)!r}, expected one of {sorted(known)}; mend it")
     model = model_registry.find(lake, id)
-    return _placed(lake, run, "promoted", model["id"], model["path"], why)
+    recipe = run.preset.registry.recipes.get(model["recipe"])
+    alias = alias or (recipe.candidate_for if recipe else None) or ALIAS
+    return _place(lake, run, alias, "promoted", model["id"], model["path"], why)
 
 
-def roll_back(lake: Lake, run: Run, why: str) -> Decided:
-    """Put back in place what stood there before the current model.
+def roll_back(lake: Lake, run: Run, why: str, alias: Alias = ALIAS) -> Decided:
+    """Put back in place what stood behind an alias before the current model.
 
     Raises:
         LakeUsageError: the preset's own model stands there.
     """
-    before = model_registry.before(lake, ALIAS)
-    return _placed(
-        lake, run, "rolled back", before["model"] if before else None, before["model_path"] if before else None, why
-    )
+    before = model_registry.before(lake, alias) or {"model": None, "model_path": None}
+    return _place(lake, run, alias, "rolled back", before["model"], before["model_path"], why)
 
 
-def _placed(lake: Lake, run: Run, state: str, model: str | None, path: str | None, why: str) -> Decided:
-    placed = model_registry.current(lake, ALIAS)
+def _place(lake: Lake, run: Run, alias: Alias, state: str, model: str | None, path: str | None, why: str) -> Decided:
+    stands = model_registry.current(lake, alias)
     row = {
-        "id": digest(ALIAS, state, model, datetime.now(UTC).isoformat()),
-        "alias": ALIAS,
+        "id": digest(alias, state, model, datetime.now(UTC).isoformat()),
+        "alias": alias,
         "state": state,
         "model": model,
         "model_path": path,
-        "against": placed["model"] if placed else None,
+        "against": stands["model"] if stands else None,
         "decided_by": "hand",
         "reasons": [why],
     }
     _record(lake, run, row)
-    return Decided(model, path, state, [why])
+    return Decided(model, path, state, [why], alias=alias)
 
 
 def _record(lake: Lake, run: Run, row: dict[str, Any]) -> None:
     run.start()
     what = f"{row['state']} {Path(row['model_path']).name if row['model_path'] else 'to the preset’s own model'}"
     lake.ledger.write("decisions", [row], run_id=run.id, message=f"{row['alias']}: {what}")
+    _draw_history(lake)

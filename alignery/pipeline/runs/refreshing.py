@@ -41,7 +41,7 @@ async def run_refresh(preset: Preset, lake: Lake, *, runner: TaskRunner = run_in
     begun = time.monotonic()
     preset = resolve_models(preset, lake)
     budget = Budget(preset.line.max_tokens, preset.line.max_minutes)
-    async with open_engines(preset, budget) as engines:
+    async with open_engines(preset, budget, lake.logs) as engines:
         with Run(lake, "refresh", preset) as run, StepProgress() as progress:
             executor = Executor(lake, run, progress, runner, preset.line.reject_limit)
             line = RefreshPipeline(preset, executor, engines, held_out_of(preset))

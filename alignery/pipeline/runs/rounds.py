@@ -1,7 +1,8 @@
 """`bootstrap`: rounds in which the model that earned its place writes the data of the next one.
 
 Aligner's promise (arXiv 2402.02416, section 5), with the gate in it: refresh (correction is a part of it), publish,
-retrain, judge; a model that is promoted writes the next round, and a round that promotes none is the last.
+retrain, judge; a model that is promoted writes the next round, and a round that promotes none is the last. Where the
+preset stacks an Aligner, that is retrained and promoted too, and the next round is written by the two.
 1. Each round accepts `line.self_instruct.accept` new instructions, which no earlier round has near-duplicates of.
 2. Each round trains from the preset's own model, on the newest of all that the lake holds, as a retraining does.
 A round is known by its tag, so that what was killed goes on in the round that it was in.
@@ -13,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignery.config.preset import Preset
+from alignery.config.schema import Alias
 from alignery.pipeline.executor import TaskRunner, run_inline
-from alignery.pipeline.runs.promotion import promote_candidates
+from alignery.pipeline.runs.promotion import promote_candidates, stackable
 from alignery.pipeline.runs.publication import tag_and_export
 from alignery.pipeline.runs.refreshing import run_refresh
 from alignery.pipeline.runs.training import train_recipes
@@ -26,11 +28,11 @@ from warehouse.query.snapshots import check_name
 
 @dataclass(frozen=True)
 class Round:
-    """One round: which one's model wrote it (None: the one that stood there at first), and what the gate said."""
+    """One round: which models wrote it (none: those that stood there at first), and what the gate said."""
 
     tag: str
-    writer: str | None
-    promoted: str | None  # the folder of the model that it put in place
+    writers: dict[Alias, str]  # alias → folder, of the models that earlier rounds had put in place
+    promoted: dict[Alias, str]  # the same of those that this one put in place
     reasons: list[str]  # the gate's, a sentence a model
     new: bool  # False where an earlier bootstrap had done it
 
@@ -53,8 +55,9 @@ async def run_rounds(
         LakeUsageError, PresetError, EngineDown, RejectLimitExceeded, TrainingStopped: as each part of a round does.
     """
     check_name(lake, f"{name}-1")
-    preset = preset.model_copy(update={"follow": tuple({*preset.follow, "generator"})})
+    preset = preset.model_copy(update={"follow": tuple(dict.fromkeys((*preset.follow, *stackable(preset))))})
     done: list[Round] = []
+    writers: dict[Alias, str] = {}
     for number in range(1, rounds + 1):
         tag, before = f"{name}-{number}", lake.snapshot()
         if not _is_published(lake, tag):
@@ -67,11 +70,10 @@ async def run_rounds(
             await train_recipes(preset, lake, home, tag, runner=runner)
             await promote_candidates(preset, lake, runner=runner)
         verdicts = _verdicts(lake, tag)
-        promoted = [row["model_path"] for row in verdicts if row["state"] == "promoted"]
+        promoted = {row["alias"]: row["model_path"] for row in verdicts if row["state"] == "promoted"}
         reasons = [f"{Path(row['model_path']).name}: {row['reasons'][0]}" for row in verdicts]
-        writer = done[-1].promoted if done else None
-        placed = promoted[-1] if promoted else None
-        done.append(Round(tag, writer, placed, reasons, new=lake.snapshot() != before))
+        done.append(Round(tag, writers, promoted, reasons, new=lake.snapshot() != before))
+        writers = writers | promoted
         if not promoted:
             return BootstrapResult(
                 done, "finished", f"round {number} did not help: the gate promoted none of its models"
@@ -86,8 +88,4 @@ def _is_published(lake: Lake, tag: str) -> bool:
 def _verdicts(lake: Lake, tag: str) -> list[Row]:
     """The gate's decisions on the models that a round trained, the oldest first."""
     own = {row["id"] for row in status.models(lake) if row["tag"] == tag}
-    return [
-        row
-        for row in model_registry.decisions(lake, "generator")
-        if row["model"] in own and row["decided_by"] == "gate"
-    ]
+    return [row for row in model_registry.decisions(lake) if row["model"] in own and row["decided_by"] == "gate"]

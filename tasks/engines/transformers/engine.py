@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -25,6 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.identity import GGUF, locate, locate_adapter
+from tasks.engines.output import printed_to
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import TransformersSpec
 from tasks.engines.tokenization import check_form, check_length, encode, encode_spellings
@@ -190,7 +192,12 @@ def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(token for token in (*ids, tokenizer.eos_token_id) if token is not None)
 
 
-def _load(spec: TransformersSpec) -> TransformersEngine:
+def _load(spec: TransformersSpec, log: Path | None) -> TransformersEngine:
+    with printed_to(log, spec.model):  # where the bar of dequantising goes
+        return _loaded(spec)
+
+
+def _loaded(spec: TransformersSpec) -> TransformersEngine:
     place, is_here = locate(spec.model)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
     disable_progress_bar()
@@ -239,9 +246,13 @@ def _merged(model: Any, lora: str) -> Any:
 
 
 @asynccontextmanager
-async def open_transformers(spec: TransformersSpec) -> AsyncIterator[TransformersEngine]:
-    """Load the model (in a thread) and serve it until the context is left. Raises SpecError."""
-    loading = asyncio.ensure_future(asyncio.to_thread(_load, spec))
+async def open_transformers(spec: TransformersSpec, log: Path | None = None) -> AsyncIterator[TransformersEngine]:
+    """Load the model (in a thread) and serve it until the context is left. Raises SpecError.
+
+    Args:
+        log: the file for what is printed while the model is loaded; None leaves it to the terminal.
+    """
+    loading = asyncio.ensure_future(asyncio.to_thread(_load, spec, log))
     try:
         engine = await asyncio.shield(loading)
     except asyncio.CancelledError:

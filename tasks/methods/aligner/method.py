@@ -11,10 +11,13 @@ Departures:
 6. No frequency penalty: engines add it up by the tokens that a reply has, and 1.2 for each forbids the copy that the
    request asks for where nothing is wrong.
 7. A correction that only says that nothing is wrong is a copy; one that speaks of the answer is asked for again.
+8. Stacked (`stack`), its correction is the answer that all later stages get, and that the gate judges. A correction
+   that is lost leaves the answer as it was; the paper has none. Several may follow one another.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +28,13 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.methods.base import AnswerConfig, replacement
 from tasks.methods.respond import method as respond
-from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Method, Stage
+from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Method, Stage, kept
 from tasks.step import Row, Step
 from tasks.train.config import Recipe
 from tasks.train.recipes import aligner as train_aligner
+
+ALIAS = "aligner"
+CORRECT = "aligner.correct"
 
 
 class Config(AnswerConfig):
@@ -38,6 +44,9 @@ class Config(AnswerConfig):
     sampling: Sampling = Sampling(temperature=0.3, top_p=0.95, top_k=10, max_tokens=2048)
     # paper: eight models of four families; ours none beside the generator
     upstreams: tuple[str, ...] = ()  # aliases of `models`
+    # The Aligners whose corrections become the answer, one after another; each as soon as it has a model of its own.
+    # paper: one, on any upstream model; ours none, so that corrections are data alone
+    stack: tuple[str, ...] = ()  # aliases of `models`, "aligner" first
 
     @field_validator("upstreams")
     @classmethod
@@ -45,6 +54,13 @@ class Config(AnswerConfig):
         if len(set(upstreams)) < len(upstreams) or "generator" in upstreams:
             raise ValueError("name each further model once; the generator's answers are corrected anyway")
         return upstreams
+
+    @field_validator("stack")
+    @classmethod
+    def _begins_with_the_aligner(cls, stack: tuple[str, ...]) -> tuple[str, ...]:
+        if stack and (stack[0] != ALIAS or len(set(stack)) < len(stack) or "generator" in stack):
+            raise ValueError(f"got {list(stack)}; begin with {ALIAS!r}, and name each further Aligner's alias once")
+        return stack
 
 
 CORRECTIONS = Table(
@@ -57,27 +73,54 @@ CORRECTIONS = Table(
         Column.text("template_id", "the correction template"),
         Column.text("text", "the corrected answer"),
         Column.flag("is_copy", "whether it repeats the answer").shown,
-        Column.text("target_id", "what is corrected in a squad: the first answer or a correction; else null").optional,
-        Column.text("aligner", "alias of the squad's member that wrote it; else null").optional.shown,
+        Column.text("target_id", "what a further Aligner corrects: the answer or a correction; else null").optional,
+        Column.text("aligner", "alias of the further Aligner, or the squad's member, that wrote it").optional.shown,
     ),
 )
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
     corrected = Stage(
-        "aligner.correct",
+        CORRECT,
         correct(library, config),
         after="respond.answer",
-        model="aligner",
+        model=ALIAS,
         needs=(*INSTRUCTION, "response_id", "response"),
         adds=("correction_id", "correction"),
     )
-    found = [corrected]
+    found = stack(library, config, [alias for alias in config.stack if alias in context.bound])
+    if CORRECT not in (stage.name for stage in found):
+        found.append(corrected)
     for alias in config.upstreams:
         name, step = f"aligner.upstream.{alias}", upstream(library, context.configs["respond"], alias)
         found.append(Stage(name, step, after=SOURCE, model=alias, needs=INSTRUCTION, adds=ANSWER))
         found.append(replace(corrected, name=f"aligner.correct.{alias}", step=correct(library, config), after=name))
     return found
+
+
+def stack(library: Library, config: Config, aliases: Sequence[str]) -> list[Stage]:
+    """Aligners one after another: what each makes of the answer is the answer then."""
+    found: list[Stage] = []
+    for alias in aliases:
+        step = correct(library, config) if alias == ALIAS else correct_further(library, config, alias)
+        link = Stage(
+            CORRECT if alias == ALIAS else f"{CORRECT}.{alias}",
+            replace(step, next_row=next_target),
+            after=found[-1].name if found else "respond.answer",
+            model=alias,
+            provides="answer" if alias == aliases[-1] else None,
+            skippable=True,
+            then=kept,
+            needs=(*INSTRUCTION, *ANSWER),
+            in_stack=True,
+        )
+        found.append(link)
+    return found
+
+
+def next_target(row: Row, record: Row) -> Row:
+    """The row whose target the correction is now, unless that is a copy."""
+    return row if record["is_copy"] else row | {"target_id": record["id"], "target": record["text"]}
 
 
 def upstream(library: Library, config: respond.Config, alias: str) -> Step:
@@ -101,7 +144,7 @@ def correct(library: Library, config: Config) -> Step:
         return [{"template_id": prompt.hash, "text": text, "is_copy": text == row["response"]}]
 
     return Step(
-        name="aligner.correct",
+        name=CORRECT,
         table="corrections",
         prompt=prompt,
         sampling=config.sampling,
@@ -113,12 +156,27 @@ def correct(library: Library, config: Config) -> Step:
     )
 
 
+def correct_further(library: Library, config: Config, alias: str) -> Step:
+    """Corrects the row's target, by an Aligner behind the first one or in a squad."""
+    plain = correct(library, config)
+    return replace(
+        plain,
+        parents=("instruction_id", "response_id", "target_id"),
+        variables=lambda row: {"question": row["instruction"], "answer": row["target"]},
+        read=lambda reply, row: [
+            record | {"aligner": alias} for record in plain.read(reply, row | {"response": row["target"]})
+        ],
+        next_row=next_target,
+        config={**plain.config, "aligner": alias},
+    )
+
+
 method = Method(
     "aligner",
     Config,
     stages,
-    models=("aligner",),
-    named_models=lambda config: config.upstreams,
+    models=(ALIAS,),
+    named_models=lambda config: (*config.upstreams, *config.stack),
     paper="Aligner (arXiv 2402.02416)",
     tables=(CORRECTIONS,),
     views=Path(__file__).parent / "views",
@@ -132,6 +190,7 @@ method = Method(
             "qac_warmup", "question, answer and the same answer as its correction, to warm an Aligner up on"
         ),
         Shape.of_pairs("corrected", "prompt, chosen (the correction) and rejected (the answer), as messages"),
+        Shape.of_messages("corrected_sft", "an instruction and the correction of the model's own answer, as messages"),
     ),
-    recipes={"aligner": Recipe(train_aligner.Config, train_aligner.train, answers=False)},
+    recipes={"aligner": Recipe(train_aligner.Config, train_aligner.train, answers=False, alias=ALIAS)},
 )

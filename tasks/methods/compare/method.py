@@ -32,6 +32,7 @@ from tasks.stage import ANSWER, GENERATOR, INSTRUCTION, SOURCE, Context, Method,
 from tasks.step import Row, Step, probabilities
 from tasks.train.config import Recipe
 from tasks.train.recipes import reward
+from tasks.train.recipes.preferences import cdpo
 
 LOWEST, HIGHEST = 0.40, 0.60  # of a probability after a thought; paper
 DRAW = 0  # the draw of comparisons, among those of critique and revision, which count from 1
@@ -233,5 +234,8 @@ method = Method(
             ("p",),
         ),
     ),
-    recipes={"reward": Recipe(reward.Config, reward.train, answers=False)},
+    recipes={
+        "reward": Recipe(reward.Config, reward.train, answers=False),
+        "cdpo": Recipe(cdpo.Config, cdpo.train),
+    },
 )

@@ -86,7 +86,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
     found: list[Stage] = []
     drawn = ("principle_id", "principle_hash", "round", "critique_request", "revision_request")
     for round in range(1, config.rounds + 1):
-        before = found[-1].name if found else "respond.answer"
+        before = found[-1].name if found else "answer"
         criticised = Stage(
             f"constitutional.critique.{round}",
             critique(library, config, round),

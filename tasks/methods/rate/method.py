@@ -6,15 +6,15 @@ it; a reply without a score is unparsed, and its answer is in neither the kept s
 and the random control of the same size are chosen when rows are exported (`warehouse/export/selection.py`), so another
 threshold asks for nothing. Departures:
 1. The score is the whole first line. The code's `strip("\\n")[0]` reads one character: 4.5 becomes 4, and "10" a 1.
-2. A first line that holds anything else (a range, another scale, a score off the grid, a sentence) is unparsed; -1,
-   the code's mark for that, is no score and is stored nowhere.
+2. A first line that holds anything else (a range, another scale, a score off the grid, two scores) is unparsed; -1,
+   the code's mark for that, is no score and is stored nowhere. One that states a single score in a sentence is read.
 3. Only the first line must be whole: an explanation that reached 256 tokens costs no score.
 4. Any answer may be rated: a first answer, a principled one, the last revision. The paper rates Alpaca's outputs.
+5. The reply is begun with "Score:", where the engine can go on with a reply.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pydantic import Field
@@ -24,15 +24,9 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import TRUNCATED
 from tasks.methods.base import MethodConfig
-from tasks.normalise import half_width
+from tasks.methods.rate.score import parse
 from tasks.stage import INSTRUCTION, Context, Method, Stage
-from tasks.step import ParseError, Rejected, Row, Step
-
-NO_SCORE = "no score on the first line"
-_MARKS = re.compile(r"[\s*_`]+")
-_MARKED = re.compile(r"([0-4](?:\.[05])?|5(?:\.0)?)[.:] [^\W\d].*", re.DOTALL)
-_LISTED = re.compile(r"^[ \t]*+\d{1,3}[.:)]", re.MULTILINE)  # a list of marks chooses none
-_SCORE = r"([0-4](?:\.[05])?|5(?:\.0)?)(?: ?(?:/|out of) ?5)?\.?"
+from tasks.step import Rejected, Row, Step
 
 
 class Config(MethodConfig):
@@ -99,29 +93,6 @@ def rate(library: Library, config: Config, of: str = "") -> Step:
         # At T 0 another seed says the same again.
         retries=2 if config.sampling.temperature else 0,
     )
-
-
-def parse(reply: str, dimension: str) -> tuple[float, str]:
-    """The score, 0 to 5 by halves, on the first line that is not empty, and what is said after that line.
-
-    The line may name the dimension ("Accuracy: 4.5", "Score: 4.5/5") and say nothing else.
-
-    Raises:
-        ParseError: the line is anything else.
-    """
-    line, _, rest = reply.strip().partition("\n")
-    label = rf"(?:(?:{dimension} )?(?:score|rating)|{dimension})? ?[:=]? ?"
-    if re.fullmatch(
-        label, plain := _MARKS.sub(" ", half_width(line)).strip(" #"), re.IGNORECASE
-    ):  # it stands on the next line
-        line, _, rest = rest.lstrip().partition("\n")
-        plain = _MARKS.sub(" ", half_width(line)).strip(" #")
-    found = re.fullmatch(label + _SCORE, plain, re.IGNORECASE)
-    if found is None and not _LISTED.search(rest):  # with the words of its mark: "3: The main point is right."
-        found = _MARKED.fullmatch(plain)
-    if found is None:
-        raise ParseError(NO_SCORE)
-    return float(found[1]), rest.strip()
 
 
 method = Method(

@@ -14,6 +14,7 @@ after five seed questions and five new ones; the last line of a reply cut short 
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -24,8 +25,8 @@ from alignery.hashing import digest
 from prompts import Library, QuestionType
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
-from tasks.filters.rouge import RougePool
-from tasks.methods.base import Accept, MethodConfig
+from tasks.filters.pools import Pool
+from tasks.methods.base import Accept, MethodConfig, wanted
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.methods.self_instruct.method import draw, instruction_row, numbered, numbered_items, pick
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage, prompt_row
@@ -46,6 +47,9 @@ class Topics(MethodConfig):
         default=5, ge=0
     )  # paper: 9 were run, the questions used the first 5; 0 leaves it at the types' own
     requests_per_type: int = Field(default=10, ge=1)  # in a round; our choice
+    # Topics asked for, at the most, for each question that is to be accepted: not all are new, and not all questions
+    # pass; our choice. The figures above ask for so many at 2,000 questions.
+    per_question: int = Field(default=5, ge=1)
     count: int = Field(default=10, ge=1)  # paper: 10 topics asked for
     examples: int = Field(default=5, ge=1)  # paper: 5
     first_examples: int = Field(default=1, ge=1)  # paper: 1 until there are ten
@@ -91,6 +95,14 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
         Stage("red_team.topics", topics(library, config.topics), after=None, texts=types),
         Stage("red_team.questions", asked, "red_team.topics", provides=SOURCE, adds=SOURCE_FIELDS),
     ]
+
+
+def enough_topics(config: Config, types: int) -> Topics:
+    """The settings of the topics with no more rounds and requests than the questions that are to be accepted need."""
+    topics = config.topics
+    requests = math.ceil(topics.per_question * wanted(config.accept) / (types * topics.count))  # of each type
+    rounds = min(topics.rounds, math.ceil(requests / topics.requests_per_type))
+    return topics.model_copy(update={"rounds": rounds, "requests_per_type": min(topics.requests_per_type, requests)})
 
 
 def topics(library: Library, config: Topics) -> Step:
@@ -271,7 +283,7 @@ def question_requests(
 
 
 def gate_questions(
-    records: Sequence[Row], pool: RougePool, config: self_instruct.Config, contamination: Contamination
+    records: Sequence[Row], pool: Pool, config: self_instruct.Config, contamination: Contamination
 ) -> list[Row]:
     """Judges questions in their order, as `self_instruct.gate` does; what has a reason already is only marked."""
     whole = [record for record in records if record["reason"] is None]

@@ -8,7 +8,7 @@ from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
-from tasks.methods.base import AnswerConfig
+from tasks.methods.base import AnswerConfig, check_own
 from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Method, Stage
 from tasks.step import Rejected, Row, Step
 from tasks.train.config import Recipe
@@ -50,16 +50,18 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
 
 def respond(library: Library, config: Config) -> Step:
     """Answers an instruction with nothing around it; the row gains response and target."""
+    prompt = library.prompt("respond/answer")
 
     def read(reply: str, row: Row) -> list[Row]:
         if fault := answer_fault(reply, row["instruction"], refusals=config.reject_refusals):
             raise Rejected(fault)
+        check_own(reply, row["instruction"], prompt)
         return [{"kind": "base", "text": reply.strip(), "thought": None, "rules": []}]
 
     return Step(
         name="respond.answer",
         table="responses",
-        prompt=library.prompt("respond/answer"),
+        prompt=prompt,
         sampling=config.sampling,
         parents=("instruction_id",),
         variables=lambda row: {"instruction": row["instruction"]},

@@ -172,9 +172,9 @@ def _reader(
         if config.reject_apologies and opens_with_apology(text):
             raise Rejected(APOLOGY)
         if loops(text):
-            raise Rejected(LOOP)
+            raise ParseError(LOOP)
         if leaks.reason(text):
-            raise Rejected(LEAK)
+            raise ParseError(LEAK)
         return [{"kind": "principled", "text": text, "thought": thought, "rules": names, "complete": complete}]
 
     return read

@@ -24,9 +24,11 @@ from pydantic import Field
 from alignery.declarations import Column, Table
 from alignery.hashing import digest
 from prompts import Library
+from tasks.accepted import Accepted, View
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import instruction_fault
+from tasks.filters.pools import Pool
 from tasks.filters.rouge import RougePool
 from tasks.methods.base import Accept, MethodConfig
 from tasks.normalise import plain_item, structured
@@ -79,9 +81,11 @@ INSTRUCTIONS = Table(
         Column.text("origin", "seed, self_instruct, red_team, or the name of your own data").shown,
         Column.text("state", "accepted or rejected").shown,
         Column.text("reason", "why it was rejected; null when accepted").optional.shown,
-        Column.real("similarity", "highest ROUGE-L F against the pool", "0 to 1").optional,
-        Column.real("mean_similarity", "mean ROUGE-L F against the pool", "0 to 1").optional,
-        Column.text("nearest", "text of the most similar one in the pool").optional,
+        Column.real(
+            "similarity", "highest ROUGE-L F against the pool; of a large one null below the limit", "0 to 1"
+        ).optional,
+        Column.real("mean_similarity", "mean ROUGE-L F against the pool; null of a large one", "0 to 1").optional,
+        Column.text("nearest", "text of the most similar one in the pool; null where similarity is").optional,
         Column.text(
             "question_type", "the type of question it was asked as (red_team); null elsewhere, before version 3"
         ).optional.shown,
@@ -121,12 +125,10 @@ def requests(
     """
     seeds = [(seed.topic, seed.instruction if bare else seed.whole) for seed in library.seeds()]
     first = round * config.requests_per_round
-    by_topic: dict[str, list[Row]] = {}
-    for row in accepted:
-        by_topic.setdefault(row["topic"], []).append(row)
+    pool = accepted if isinstance(accepted, View) else Accepted(accepted).first()
     rows = []
-    for index, topic in enumerate(_balanced(library.topics(), config, round, accepted, asked), start=first):
-        machine = pick(by_topic.get(topic, []), config.machine_exemplars, index)
+    for index, topic in enumerate(_balanced(library.topics(), config, round, pool, asked), start=first):
+        machine = pick(pool.of_topic(topic), config.machine_exemplars, index)
         wanted = config.human_exemplars + config.machine_exemplars - len(machine)
         own = draw([text for about, text in seeds if about == topic], wanted, index, str)
         others = draw([text for about, text in seeds if about != topic], wanted - len(own), index, str)
@@ -142,16 +144,15 @@ def requests(
     return rows
 
 
-def _balanced(
-    topics: Sequence[str], config: Config, round: int, accepted: Sequence[Row], asked: Sequence[str]
-) -> list[str]:
+def _balanced(topics: Sequence[str], config: Config, round: int, accepted: View, asked: Sequence[str]) -> list[str]:
     """The topics of a round's requests: each time the one that will have fewest accepted instructions.
 
     Requests on their way are taken to bring what that topic's requests brought so far. No topic gets more than twice
     its equal share of a round, so that one which brings nothing takes no more.
     """
     settled = asked[: config.requests_per_round * max(0, round + 1 - config.rounds_in_flight)]
-    have, done, due = Counter(row["topic"] for row in accepted), Counter(settled), Counter(asked[len(settled) :])
+    have = {topic: len(accepted.of_topic(topic)) for topic in topics}
+    done, due = Counter(settled), Counter(asked[len(settled) :])
     usual = (len(accepted) + config.count) / (len(settled) + 1)  # as if one more request had brought all it could
     brings = {topic: (have[topic] + usual) / (done[topic] + 1) for topic in topics}
     most = math.ceil(2 * config.requests_per_round / len(topics))
@@ -243,7 +244,7 @@ def _item(piece: str) -> str:
     return text
 
 
-def gate(records: Sequence[Row], pool: RougePool, config: Config, contamination: Contamination) -> list[Row]:
+def gate(records: Sequence[Row], pool: Pool, config: Config, contamination: Contamination) -> list[Row]:
     """Judges candidates in their order: heuristics, evaluation prompts, then ROUGE-L against pool and batch.
 
     Returns:
@@ -254,13 +255,15 @@ def gate(records: Sequence[Row], pool: RougePool, config: Config, contamination:
     return [judged for batch in batches for judged in _judged(batch, pool, config, contamination)]
 
 
-def _judged(batch: Sequence[Row], pool: RougePool, config: Config, contamination: Contamination) -> list[Row]:
+def _judged(batch: Sequence[Row], pool: Pool, config: Config, contamination: Contamination) -> list[Row]:
     limits = config.model_dump(include=set(_LIMITS))
     joined, judged = RougePool(), []
-    for record, known in zip(batch, pool.compare([record["text"] for record in batch]), strict=True):
+    found = pool.compare([record["text"] for record in batch], config.rouge_l)
+    for record, known in zip(batch, found, strict=True):
         text = record["text"]
         near = known.merged(joined.nearest(text))
-        reason = instruction_fault(text, **limits) or contamination.reason(text)
+        is_known = near.mean is not None or near.similarity > config.rouge_l
+        reason = instruction_fault(text, **limits) or contamination.reason(text, config.rouge_l)
         reason = reason or (DUPLICATE if near.similarity > config.rouge_l else None)
         if reason is None:
             joined.add(text)
@@ -270,9 +273,10 @@ def _judged(batch: Sequence[Row], pool: RougePool, config: Config, contamination
             | {
                 "state": "rejected" if reason else "accepted",
                 "reason": reason,
-                "similarity": near.similarity,
+                # Not known of what is new to a pool that is too large to compare all.
+                "similarity": near.similarity if is_known else None,
                 "mean_similarity": near.mean,
-                "nearest": near.text,
+                "nearest": near.text if is_known else None,
             }
         )
     return judged

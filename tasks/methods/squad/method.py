@@ -23,7 +23,7 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.methods.aligner import method as aligner
 from tasks.methods.base import MIN_MASS, MethodConfig
-from tasks.stage import INSTRUCTION, Context, Method, Stage
+from tasks.stage import INSTRUCTION, Context, Method, Stage, accepted, kept
 from tasks.step import Row, Step, probabilities
 
 
@@ -45,6 +45,8 @@ class Config(MethodConfig):
     unfit: tuple[str, ...] = Field(("no",), min_length=1)
     sampling: Sampling = aligner.Config().sampling  # of corrections
     min_mass: float = Field(MIN_MASS, ge=0, le=1)  # of a choice: the options' probability together; our choice
+    # Whether what it makes of the answer is the answer, as soon as its aligners have models of their own; our choice.
+    stacked: bool = False
 
     @field_validator("members")
     @classmethod
@@ -72,7 +74,8 @@ INSPECTIONS = Table(
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
     """For each member: inspect what has no score, correct what is due, and inspect the correction."""
     found: list[Stage] = []
-    before = "respond.answer"
+    in_stack = config.stacked and all(member.aligner in context.bound for member in config.members)
+    before = "answer" if in_stack else "respond.answer"
     for number, member in enumerate(config.members, 1):
         inspected = Stage(
             f"squad.inspect.{number}",
@@ -81,8 +84,10 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
             model="inspector",
             when=partial(_has_no_score, member),
             skippable=True,
+            then=kept if in_stack else accepted,  # an answer without a score stays the answer
             needs=(*INSTRUCTION, "response_id", "target_id", "target"),
             adds=("scores",),
+            in_stack=in_stack,
         )
         corrected = Stage(
             f"squad.correct.{number}",
@@ -91,8 +96,9 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
             model=member.aligner,
             when=partial(_is_due, member, config),
             skippable=True,
-            then=lambda row, made: made or [row],  # where the correction was lost, the next member has its turn
+            then=kept,  # where the correction was lost, the next member has its turn
             needs=inspected.needs,
+            in_stack=in_stack,
         )
         again = replace(
             inspected,
@@ -102,6 +108,8 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
         )
         found += [inspected, corrected, again]
         before = again.name
+    if in_stack:
+        found[-1] = replace(found[-1], provides="answer")
     return found
 
 
@@ -140,22 +148,8 @@ def inspect(library: Library, config: Config, inspector: str) -> Step:
 
 def correct(library: Library, config: Config, member: Member) -> Step:
     """Corrects the row's target, which becomes the correction unless that is a copy."""
-    plain = aligner.correct(library, aligner.Config(sampling=config.sampling))
-
-    def next_row(row: Row, record: Row) -> Row:
-        return row if record["is_copy"] else row | {"target_id": record["id"], "target": record["text"]}
-
-    return replace(
-        plain,
-        name="squad.correct",
-        parents=("instruction_id", "response_id", "target_id"),
-        variables=lambda row: {"question": row["instruction"], "answer": row["target"]},
-        read=lambda reply, row: [
-            record | {"aligner": member.aligner} for record in plain.read(reply, row | {"response": row["target"]})
-        ],
-        next_row=next_row,
-        config={**plain.config, **member.model_dump()},
-    )
+    plain = aligner.correct_further(library, aligner.Config(sampling=config.sampling), member.aligner)
+    return replace(plain, name="squad.correct", config={**plain.config, **member.model_dump()})
 
 
 def score(row: Row, inspector: str) -> float | None:

@@ -6,10 +6,11 @@ fewer than 128 characters is dropped, and so is a text with an encyclopaedia's b
 instruction without the verbose words (the view `verbose_cloning`), once a prompt, and begins from the base model.
 Departures:
 1. No engine here knows the paper's frequency penalties on runs of three and four words (1.0 and 2.0): an answer that
-   says one sentence again and again is rejected instead.
+   says one sentence again and again is asked for anew, with another
+   seed, twice at the most.
 2. An answer that reached 512 tokens, or whose list was cut, is kept as in the paper, without its last, partial word; it
    is marked as not complete and is in no training set, for trainers close every example.
-3. The verbose words stand in the user's turn and not in a system turn, which some chat templates refuse.
+3. The verbose words are the system turn; where a chat template refuses one, they begin the user's turn.
 4. The paper draws the prompt of training from a few short ones; ours has none but the instruction.
 """
 
@@ -24,10 +25,10 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import ECHO, echoes, loops
 from tasks.filters.targets import LOOP
-from tasks.methods.base import MethodConfig
+from tasks.methods.base import MethodConfig, check_own
 from tasks.methods.self_align.method import whole_words
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
-from tasks.step import Rejected, Row, Step
+from tasks.step import ParseError, Rejected, Row, Step
 from tasks.train.config import Recipe
 from tasks.train.recipes import verbose as train_verbose
 
@@ -54,21 +55,27 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
 
 def answer(library: Library, config: Config) -> Step:
     """Answers an instruction at length; the row gains verbose_id and verbose."""
+    prompt = library.prompt("self_align/verbose")
+
+    def checked(reply: str, row: Row, complete: bool = True) -> list[Row]:
+        check_own(reply, row["instruction"], prompt)
+        return read(reply, row, complete)
+
     return Step(
         name="self_align.verbose",
         table="responses",
-        prompt=library.prompt("self_align/verbose"),
+        prompt=prompt,
         sampling=config.sampling,
         parents=("instruction_id",),
         variables=lambda row: {"instruction": row["instruction"]},
-        read=read,
-        read_cut=partial(read, complete=False),
+        read=checked,
+        read_cut=partial(checked, complete=False),
         next_row=lambda row, record: row | {"verbose_id": record["id"], "verbose": record["text"]},
     )
 
 
 def read(reply: str, row: Row, complete: bool = True) -> list[Row]:
-    """The record in a reply. Raises Rejected with one of the reasons above."""
+    """The record in a reply. Raises Rejected or, of a loop, ParseError, with one of the reasons above."""
     text, *more = reply.strip().split(ENDLESS, maxsplit=1)
     if not more and not complete:
         text = whole_words(text)
@@ -80,7 +87,7 @@ def read(reply: str, row: Row, complete: bool = True) -> list[Row]:
     if _HEADINGS.search(text):
         raise Rejected(BOILERPLATE)
     if loops(text):
-        raise Rejected(LOOP)
+        raise ParseError(LOOP)  # another draw often does not
     return [{"kind": "verbose", "text": text.rstrip(), "thought": None, "rules": [], "complete": complete}]
 
 

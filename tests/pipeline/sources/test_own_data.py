@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import alignery
+from tasks.filters.contamination import NEAR, REASON
 from warehouse import Lake
 
 BIRDS = ["owl", "robin", "heron", "finch", "stork", "crane", "raven", "eagle", "swift", "wren"]
@@ -54,18 +55,21 @@ def test_prompts_are_answered_once_and_the_ledger_knows_the_file(tmp_path: Path)
 
 
 def test_the_gate_holds_for_them_and_evaluation_prompts_never_come_in(tmp_path: Path) -> None:
-    near = PROMPTS[0].replace("Describe", "Explain")
-    path = write(tmp_path / "mine.jsonl", [{"prompt": text} for text in (PROMPTS[0], near, "Hi", PROMPTS[1])])
-    held = write(tmp_path / "held.jsonl", [{"prompt": PROMPTS[1]}])
+    near, asked = PROMPTS[0].replace("Describe", "Explain"), "What does a gull on a pier do when it rains hard?"
+    pattern = "What does a cat on a sofa do when it rains long?"  # .75: near to the gate, and no copy
+    texts = (PROMPTS[0], near, "Hi", asked, asked.replace("gull", "tern"), pattern)
+    path = write(tmp_path / "mine.jsonl", [{"prompt": text} for text in texts])
+    held = write(tmp_path / "held.jsonl", [{"prompt": asked}])
     evaluated = {"decontaminate": [{"path": str(held)}]}
     reasons = "SELECT text, reason FROM instructions ORDER BY source_row"
     alignery.refresh(preset({"path": str(path)}, **evaluated), tmp_path / "gated")
     gated = [one["reason"] for one in rows(tmp_path / "gated", reasons)]
     assert gated[0] is None
-    assert all(gated[1:])
+    assert all(gated[1:3])
+    assert gated[3:] == [REASON, NEAR, NEAR]
     alignery.refresh(preset({"path": str(path), "gate": False}, **evaluated), tmp_path / "open")
     ungated = [one["reason"] for one in rows(tmp_path / "open", reasons)]
-    assert ungated == [None, None, None, "contaminated: evaluation prompt"]
+    assert ungated == [None, None, None, REASON, NEAR, None]
 
 
 def test_answers_that_are_there_are_not_asked_for_and_pairs_and_corrections_are_exported(tmp_path: Path) -> None:

@@ -46,3 +46,26 @@ def test_a_choice_is_made_among_the_rows_that_are_not_in_evaluation_sets(filled,
     done = out(filled, "sft", tmp_path / "sft", selection=chosen)
     assert len(offered) == sum(done.rows["sft"].values()) > 0
     assert first not in set().union(*sides(done).values())
+
+
+def test_the_card_says_how_many_test_prompts_have_a_near_duplicate_to_train_on(filled, tmp_path):
+    compared = []
+
+    def nearest(tested, trained):
+        compared.append((set(tested), set(trained)))
+        return [0.71, *[0.7] * (len(tested) - 1)]
+
+    done = out(filled, "sft", tmp_path / "sft", selection=Selection(nearest=nearest), held_out=0.5)
+    ((tested, trained),) = compared
+    accepted = filled.rows("SELECT DISTINCT text FROM instructions WHERE state = 'accepted'")
+    assert tested | trained == {row["text"] for row in accepted}
+    assert len(tested) > 1
+    said = sides(done)
+    assert said["test"] <= tested
+    assert said["train"] <= trained
+    facts = json.loads((done.path / "manifest.json").read_text())
+    assert facts["neighbours"] == {"tested": len(tested), "near": 1}
+    card = (done.path / "README.md").read_text()
+    assert f"Of {len(tested)} instructions of the test split, 1 ({1 / len(tested):.0%}) have a near-duplicate" in card
+    plain = out(filled, "sft", tmp_path / "plain", held_out=0.5)
+    assert "near-duplicate" not in (plain.path / "README.md").read_text()

@@ -23,3 +23,7 @@ def test_a_revision_that_the_judge_found_worse_is_no_preference_and_the_card_say
     export(lake, ["preferences"], tmp_path / "made", release=release_of(lake, str(lake.snapshot())), licences={})
     card = (tmp_path / "made/README.md").read_text()
     assert "A judge compared 2 revisions with the first answer and found 1 better (50%)" in card
+    (row,) = lake.rows("SELECT * FROM funnel WHERE step = 'preferences.judge'")
+    found = {name: row[name] for name in ("rows_in", "attempts", "accepted", "rejected", "top_reason")}
+    reason = "the judge preferred the first answer"
+    assert found == {"rows_in": 2, "attempts": 0, "accepted": 1, "rejected": 1, "top_reason": reason}

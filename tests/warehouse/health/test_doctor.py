@@ -160,12 +160,14 @@ def test_a_clock_that_was_set_back_and_one_that_is_behind(home):
 
 def test_who_holds_a_lock_is_told_and_a_run_without_one_died(home):
     with Lake.open(home) as lake:
-        write(lake, "runs", id="run-4", state="started", flow="refresh")
+        write(lake, "runs", id="run-4", state="started", flow="refresh", preset="mine")
     assert only(home)[2].startswith("the run run-4 of refresh is open since ")
-    with lock.exclusive(as_location(home), "refresh", "run run-4"):
+    with lock.exclusive(as_location(home), lock.of_preset("refresh", "another"), "run run-5"):
+        assert only(home)[2].startswith("the run run-4 of refresh is open since ")
+    with lock.exclusive(as_location(home), lock.of_preset("refresh", "mine"), "run run-4"):
         assert faults(home) == []
         (held,) = [finding.what for finding in doctor(home) if finding.check == "locks"]
-    assert held.startswith(f"refresh is held by pid {os.getpid()} on ")
+    assert held.startswith(f"refresh.mine is held by pid {os.getpid()} on ")
 
 
 def test_answers_that_a_killed_run_left_are_told(home):

@@ -1,6 +1,6 @@
 """A lake of any version opens: an older one is migrated by a writer and read as it is by a reader.
 
-`lake_v1.zip`, `lake_v2.zip` and `lake_v3.zip` are lakes that those versions of the schema made: four instructions with
+`lake_v1.zip` to `lake_v4.zip` are lakes that those versions of the schema made: four instructions with
 answers and revisions, a tag, a model; from the second on also a reply that was read again, in the third a decision.
 """
 
@@ -70,7 +70,7 @@ def test_a_lake_of_any_version_becomes_the_newest(version, tmp_path, unwritten):
         assert max(versions(lake)) == version
         assert estimates.newest(lake, "c") == estimates.estimate_vs_actual(lake, "p") == [], "nothing was planned there"
         decided = lake.rows("SELECT decided_by FROM decisions")
-        assert decided == ([{"decided_by": "gate"}] if version == 3 else [])
+        assert decided == ([{"decided_by": "gate"}] if version >= 3 else [])
     with Lake.open(home) as lake:
         assert versions(lake)[-1] == SCHEMA_VERSION
         assert columns(lake) == columns(unwritten)

@@ -1,12 +1,13 @@
 -- What became of each step's work in each run: rows in, attempts by state, the top reason, tokens, seconds.
 --
 -- `rows_in` counts work keys and `attempts` counts calls, so a retry adds to the second alone. A row such as
--- 'self_instruct.gate' counts the candidates that the gate judged; it makes no calls. `seconds` is the sum
--- of the calls' latencies, which overlap.
+-- 'self_instruct.gate' counts the candidates that the gate judged; it makes no calls. Nor does 'preferences.judge': of
+-- the revisions that the judge of `compare` saw beside the first answer, `accepted` are those that it found better.
+-- `seconds` is the sum of the calls' latencies, which overlap.
 WITH gate AS (
     SELECT run_id, step, id AS work, state, reason, 0 AS calls,
         0 AS tokens_in, 0 AS tokens_out, 0.0 AS latency_s, created_at
-    FROM candidates
+    FROM (SELECT run_id, step, id, state, reason, created_at FROM candidates UNION ALL BY NAME FROM agreements)
 ),
 judged AS (
     SELECT run_id, step, work_key AS work, state, reason, 1 AS calls,

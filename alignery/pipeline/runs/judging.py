@@ -1,0 +1,93 @@
+"""Asking the judge: its own check on labelled pairs, one model's answers against another's, and what both say of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from alignery.config.preset import Preset
+from alignery.pipeline.executor import Executor
+from tasks.engines.lazy import open_lazily
+from tasks.evaluate import judge, trust
+from tasks.step import Row
+from warehouse import Lake
+from warehouse.query import status
+
+Outcomes = dict[str, dict[str, str]]  # dimension → prompt_id → who won: a, b or tie
+
+
+async def check_judge(preset: Preset, config: judge.Config, executor: Executor) -> list[Row]:
+    """The judge on its labelled pairs, a row a dimension: dimension, and what `trust.accuracy` gives; none without.
+
+    Raises:
+        JudgeError: it agrees with too few of them.
+    """
+    if config.check is None:
+        return []
+    asked = trust.load(config.check.path, config.dimensions)
+    verdicts, least = await _verdicts(preset, config, executor, asked), config.check.at_least
+    found = [{"dimension": name} | trust.accuracy(asked[name], said, least) for name, said in verdicts.items()]
+    trust.require(config.check.path, found)
+    return found
+
+
+async def judge_answers(
+    preset: Preset, config: judge.Config, executor: Executor, answers: list[Row], others: list[Row]
+) -> tuple[list[Row], dict[str, list[Row]]]:
+    """What a judge is asked of a model's answers against another's, and its verdicts by dimension."""
+    asked = judge.pairs(answers, others)
+    return asked, await _verdicts(preset, config, executor, dict.fromkeys(config.dimensions, asked))
+
+
+async def _verdicts(
+    preset: Preset, config: judge.Config, executor: Executor, asked: Mapping[str, list[Row]]
+) -> dict[str, list[Row]]:
+    """The verdicts of each dimension on what is asked of it."""
+    library, form = preset.library(), preset.form("judge")
+    steps = [judge.judge(library, dimension, config).in_form(form) for dimension in asked]
+    prompts = [step.prompt for step in steps]
+    executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
+    async with open_lazily(preset.spec("judge"), executor.lake.logs) as engine:
+        return {
+            dimension: await executor.run_batch(step, asked[dimension], engine)
+            for dimension, step in zip(asked, steps, strict=True)
+        }
+
+
+async def judge_model(
+    preset: Preset,
+    config: judge.Config,
+    executor: Executor,
+    model: str,
+    answers: tuple[list[Row], list[Row]],
+    before: list[Outcomes],
+) -> list[Row]:
+    """The report on a model (by its identity), a row a dimension: dimension, kin, and what `judge.report` gives.
+
+    Args:
+        answers: the model's, and those it is compared with.
+        before: of the models that were judged against the same answers before; this one's are appended.
+    """
+    asked, verdicts = await judge_answers(preset, config, executor, *answers)
+    kin = await asyncio.to_thread(judges_kin, preset, executor.lake, model)
+    found = [
+        {"dimension": name, "kin": kin} | judge.report(asked, said, [one[name] for one in before])
+        for name, said in verdicts.items()
+    ]
+    before.append({name: judge.outcomes(asked, said) for name, said in verdicts.items()})
+    return found
+
+
+def judges_kin(preset: Preset, lake: Lake, model: str) -> bool:
+    """Whether the judge and a model (by its identity) are the same, or come from the same one."""
+    below = {row["id"]: row["base_id"] for row in status.models(lake)}
+    families = [{one, *ancestors(one, below)} for one in (preset.spec("judge").identity(), model)]
+    return trust.is_kin(*families)
+
+
+def ancestors(model: str, below: Mapping[str, str]) -> list[str]:
+    """The models that one was trained from, its own base first; `below` says of each what that is."""
+    found: list[str] = []
+    while (above := below.get(found[-1] if found else model)) and above not in found:
+        found.append(above)
+    return found

@@ -1,0 +1,114 @@
+"""Whether a preset can run here: its words, its libraries, one request to each model, the lake, the disk.
+
+Nothing is written but what an engine itself keeps, and nothing is sent but one short request to each model.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from alignery.config import extras
+from alignery.config.preset import Preset
+from alignery.errors import AligneryError, UsageError
+from alignery.untrusted import excerpt
+from tasks.engines import Sampling, open_engine
+from tasks.engines.protocol import RequestRefused
+from tasks.engines.specs import EngineSpec, OpenAISpec
+from warehouse import LakeLocation
+from warehouse.health.checks import Finding
+from warehouse.health.doctor import doctor
+
+_PROBE = "Say hello in one word."
+_PATIENCE_S = 15  # for a server; a run has the preset's own
+_GIB = 1 << 30
+
+
+async def check(preset: Preset, place: LakeLocation, *, ask: bool = True) -> AsyncIterator[Finding]:
+    """Each finding as it is there: what was looked at, its state, and the fix where there is one to make.
+
+    Args:
+        ask: send one request to each model; else no model is loaded.
+    """
+    yield _sound(preset)
+    for finding in _machine(preset):
+        yield finding
+    if ask:
+        for alias, spec in preset.models.items():
+            yield await _answers(preset, alias, spec)
+    for finding in _lake(place):
+        yield finding
+
+
+def _sound(preset: Preset) -> Finding:
+    """The preset and every word file that it asks for."""
+    try:
+        preset.check()
+        for verb in ("refresh", *(("retrain",) if preset.retrain else ())):
+            extras.check_installed(preset, verb)
+    except UsageError as error:
+        return Finding("preset", "problem", str(error), "")
+    said = f"methods: {', '.join(preset.line.configs)}"
+    if preset.retrain:
+        said += f"; recipes: {', '.join(preset.retrain.order())}"
+    return Finding("preset", "ok", f"{preset.name}: {said}", "")
+
+
+def _machine(preset: Preset) -> Iterator[Finding]:
+    """The processors that models run on, where an engine of the preset runs here."""
+    here = {spec.engine for spec in preset.models.values()} & {"transformers", "vllm"}
+    if not here:
+        return
+    if "vllm" in here:
+        try:
+            yield Finding("vllm", "ok", f"vLLM {version('vllm')}", "")
+        except PackageNotFoundError:
+            yield Finding("vllm", "problem", "vLLM is not installed", "pip install 'alignery[vllm]'")
+    gpus = _gpus()
+    if gpus:
+        yield Finding("gpu", "ok", "; ".join(gpus), "")
+    elif "vllm" in here:
+        yield Finding("gpu", "warning", "no GPU that PyTorch can use; vLLM runs on the processor, and slowly", "")
+    else:
+        yield Finding("gpu", "ok", "none; the models of this preset run on the processor", "")
+
+
+def _gpus() -> list[str]:
+    """Name, memory and driver's CUDA version of each GPU that PyTorch can use."""
+    if find_spec("torch") is None:
+        return []
+    import torch
+
+    cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
+    return [f"{card.name}, {card.total_memory / _GIB:.0f} GiB, CUDA {torch.version.cuda}" for card in cards]
+
+
+async def _answers(preset: Preset, alias: str, spec: EngineSpec) -> Finding:
+    """One request to a model, in the form that its prompts have."""
+    if isinstance(spec, OpenAISpec):
+        spec = spec.model_copy(update={"give_up_after_s": min(spec.give_up_after_s, _PATIENCE_S)})
+    prompt = preset.library().prompt("respond/answer").in_form(preset.form(alias))
+    began = time.monotonic()
+    try:
+        async with open_engine(spec) as engine:
+            opened = time.monotonic() - began
+            reply = await engine.generate(prompt.render(instruction=_PROBE), Sampling(max_tokens=16))
+    except (AligneryError, RequestRefused) as error:
+        return Finding(f"models.{alias}", "problem", excerpt(str(error), 600), "")
+    said = (
+        f"{spec.engine}: ready after {opened:.1f} s, answered in {reply.latency_s:.2f} s: {excerpt(reply.text, 60)!r}"
+    )
+    return Finding(f"models.{alias}", "ok", said, "")
+
+
+def _lake(place: LakeLocation) -> Iterator[Finding]:
+    """What the doctor finds wrong; a lake that is not there yet is nothing wrong."""
+    if not place.on_postgres and not place.file.is_file():
+        found = [one for one in doctor(place) if one.check == "disk"]
+        yield from found
+        yield Finding("lake", "ok", f"none in {place} yet; the first refresh makes it", "")
+        return
+    found = doctor(place)
+    yield from (one for one in found if one.check in ("disk", "catalog") or one.state != "ok")

@@ -1,0 +1,124 @@
+"""A stack: a generator and the Aligners that correct its answers one after another, as one model.
+
+A preset's methods say which of their stages belong to it (`Stage.in_stack`). It has no engine of its own: an engine is
+asked everything, and an Aligner corrects answers alone, not critiques or new instructions. So in a refresh the stages
+are part of the graph, and here the same steps correct answers to held-out prompts. Either way each part's call is an
+attempt, and its work key has that part's identity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from alignery.config.preset import Preset
+from alignery.config.schema import Alias
+from alignery.hashing import digest
+from alignery.pipeline.executor import Executor
+from tasks.engines.lazy import open_lazily
+from tasks.engines.specs import EngineSpec, ScriptedSpec
+from tasks.evaluate import held_out_stack
+from tasks.stage import GENERATOR, Stage
+from tasks.step import Row
+
+
+@dataclass(frozen=True)
+class Stack:
+    """What answers: the generator alone where there are no stages.
+
+    Args:
+        models: alias → model of each part, the generator first.
+        stages: of the corrections, in order, as they are asked of held-out prompts.
+    """
+
+    models: Mapping[Alias, EngineSpec]
+    stages: Sequence[Stage] = ()
+
+    @property
+    def base(self) -> EngineSpec:
+        """The generator."""
+        return self.models[GENERATOR]
+
+    @property
+    def alone(self) -> Stack:
+        """The generator without what stands on it."""
+        return Stack({GENERATOR: self.base})
+
+    def identity(self) -> str:
+        """A hash over the parts; of a generator alone its own identity."""
+        parts = [[part["alias"], part["model"]] for part in self.parts()]
+        return f"stack:{digest(parts)}" if self.stages else self.base.identity()
+
+    def parts(self) -> list[Row]:
+        """Rows {alias, model (its identity), path} in the order in which they are asked."""
+        return [{"alias": alias, "model": spec.identity(), "path": place(spec)} for alias, spec in self.models.items()]
+
+
+def place(spec: EngineSpec) -> str:
+    """Where a model is: its folder, or its name on a hub or at a server."""
+    return spec.engine if isinstance(spec, ScriptedSpec) else spec.model
+
+
+def stack_of(preset: Preset) -> Stack:
+    """The stack of a preset's models as they are bound."""
+    methods = preset.stages(preset.library(), source=False)
+    stages = [stage for method in methods for stage in method if stage.in_stack]
+    aliases = dict.fromkeys((GENERATOR, *(stage.model for stage in stages)))
+    return Stack({alias: preset.spec(alias) for alias in aliases}, [held_out_stack.asked(stage) for stage in stages])
+
+
+def served(preset: Preset) -> Row:
+    """The stack as whatever serves it needs it.
+
+    Returns:
+        {stack (its identity), parts (as `Stack.parts`), requests}; of the requests, in the order in which they are
+        sent, rows {alias, step, words, stop, sampling, options}. In the words (messages, or a text) each {{ variable }}
+        stands for what `respond.answer` gets (instruction) or a correction (question, answer).
+    """
+    methods = preset.stages(preset.library(), source=False)
+    stages = [stage for method in methods for stage in method if stage.in_stack or stage.name == "respond.answer"]
+    stack = stack_of(preset)
+    return {"stack": stack.identity(), "parts": stack.parts(), "requests": [_request(stage) for stage in stages]}
+
+
+def _request(stage: Stage) -> Row:
+    step = stage.step
+    holes = {name: f"{{{{ {name} }}}}" for name in step.prompt.variables}
+    said = {"words": step.prompt.render(**holes), "stop": step.drawn.stop, "sampling": step.sampling.identity()}
+    return {"alias": stage.model, "step": step.name, **said, "options": step.options}
+
+
+async def corrected(executor: Executor, stack: Stack, answers: Sequence[Row]) -> list[Row]:
+    """What a stack makes of its generator's answers; one whose correction is a copy, or is lost, stays as it is.
+
+    Args:
+        answers: rows {id, prompt_id, prompt, text}.
+
+    Returns:
+        The same rows, with the id and the text of the last correction that changed them.
+    """
+    found: dict[str, Row] = {}
+    words = [row for stage in stack.stages for row in stage.prompt_rows()]
+    await asyncio.to_thread(executor.run.will_say, words)
+    async with AsyncExitStack() as opened:
+        engines = {
+            alias: await opened.enter_async_context(open_lazily(spec, executor.lake.logs))
+            for alias, spec in stack.models.items()
+            if alias in {stage.model for stage in stack.stages}
+        }
+
+        async def one(answer: Row) -> None:
+            row = held_out_stack.start(answer)
+            for stage in stack.stages:
+                if stage.when(row):
+                    made = await executor.apply(stage.step, row, engines[stage.model])
+                    (row,) = stage.then(row, made)
+            found[answer["prompt_id"]] = answer | {"id": row["target_id"], "text": row["target"]}
+
+        async def work() -> None:
+            await executor.gather(*(one(answer) for answer in answers))
+
+        await executor.chunk(f"evaluate.correct × {len(answers)}", work)
+    return [found[answer["prompt_id"]] for answer in answers]

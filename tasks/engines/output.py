@@ -1,0 +1,88 @@
+"""Where an engine's libraries print: a file, and not the terminal, which shows how far a run is."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import IO, Any
+
+_ONE_AT_A_TIME = threading.RLock()  # what is redirected is the whole process's
+
+
+@contextmanager
+def printed_to(log: Path | None, title: str) -> Iterator[None]:
+    """What this thread prints in the block goes to the end of a file, and all that processes print which begin in it.
+
+    Streams that something holds already, such as a handler of logging or a progress line, stay where they are.
+
+    Args:
+        log: the file; its folder is made. None leaves everything as it is.
+        title: of what is loaded, for the line before its output.
+    """
+    if log is None:
+        yield
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with _ONE_AT_A_TIME, log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        print(f"--- {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC, process {os.getpid()}: {title}", file=file, flush=True)
+        here: list[Any] = [_OfThread(file, stream) for stream in (sys.stdout, sys.stderr)]
+        with redirect_stdout(here[0]), redirect_stderr(here[1]), _processes_print_to(file):
+            yield
+
+
+class _OfThread:
+    """The file for the thread that made it; the stream of before for all others, which may print a user's own lines."""
+
+    def __init__(self, file: IO[str], before: IO[str]) -> None:
+        self._thread, self._file, self._before = threading.get_ident(), file, before
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file if threading.get_ident() == self._thread else self._before, name)
+
+
+@contextmanager
+def _processes_print_to(file: IO[str]) -> Iterator[None]:
+    """A process inherits descriptors 1 and 2, so they are the file's for the moment in which it begins."""
+    start = BaseProcess.start
+
+    def start_there(process: BaseProcess) -> None:
+        terminal = os.dup(1), os.dup(2)
+        try:
+            for own in (1, 2):
+                os.dup2(file.fileno(), own)
+            start(process)
+        finally:
+            for own, kept in zip((1, 2), terminal, strict=True):
+                os.dup2(kept, own)
+                os.close(kept)
+
+    BaseProcess.start = start_there  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        BaseProcess.start = start  # type: ignore[method-assign]
+
+
+def logged_to(log: Path | None, name: str) -> None:
+    """A library's logger, which printed by a handler of the library's own, writes to the file from here on."""
+    if log is None:
+        return
+    logger = logging.getLogger(name)
+    for handler in [one for one in logger.handlers if type(one) in (logging.StreamHandler, logging.FileHandler)]:
+        instead = logging.FileHandler(log, encoding="utf-8", delay=True)
+        instead.setFormatter(handler.formatter)
+        instead.setLevel(handler.level)
+        logger.removeHandler(handler)
+        logger.addHandler(instead)
+
+
+def named(log: Path | None) -> str:
+    """The file in the words of an error."""
+    return f"its log {log}" if log else "its own output"

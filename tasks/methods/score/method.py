@@ -1,0 +1,204 @@
+"""Scores of samples, by a reward model, by a judge's marks on aspects, or both; from them come rankings and pairs.
+
+Sources: UltraFeedback (arXiv 2310.01377), four aspects with a mark from 1 to 5 each, whose mean ranks the answers; RAFT
+(2304.06767) and RRHF (2304.05302), a reward model's scores. Departures:
+1. UltraFeedback's judge sees all four answers of a prompt at once. Here each is marked alone: no order can matter, and
+   an answer that comes later changes no mark of before.
+2. `marks: expected` reads the mean mark off the judge's probabilities (G-Eval, 2303.16634) and writes nothing: few
+   answers tie, and a model without the habit of explaining can be asked.
+3. Only answers that have a mark on every aspect are ranked against each other.
+4. No oracle and no person is a scorer: nano's oracle is for evaluation and never reaches the data. A program that
+   checks an answer would be one more scorer of `sample_scores`, with an aspect of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
+from prompts import Library
+from tasks.engines import Sampling
+from tasks.filters.heuristics import TRUNCATED
+from tasks.methods.base import MIN_MASS, MethodConfig
+from tasks.methods.rate.score import NO_SCORE
+from tasks.methods.rate.score import parse as parse_mark
+from tasks.methods.samples.method import SAMPLE
+from tasks.stage import INSTRUCTION, Context, Method, Stage
+from tasks.step import ParseError, Rejected, Row, Step, probabilities
+from tasks.train.config import Recipe
+from tasks.train.recipes.preferences import dpo_norm, dpo_sft, kto, orpo, pro, raft, rrhf, simpo
+
+MARKS = ("1", "2", "3", "4", "5")  # of every aspect; UltraFeedback's
+REWARD = "reward"  # the alias of a reward model
+NO_REWARD = "no number: a reward model scores; bind the alias `reward` to an engine of that kind"
+_NUMBER = re.compile(r"-?\d{1,9}\.\d{1,9}")
+Aspect = str
+
+
+class Config(MethodConfig):
+    """Who scores, and how; "paper" is arXiv 2310.01377."""
+
+    reward: bool = False  # the model bound to `reward`, of `engine: reward`
+    aspects: tuple[Aspect, ...] = ("helpfulness", "honesty", "instruction_following", "truthfulness")  # paper's four
+    marks: Literal["written", "expected"] = "written"  # paper: written
+    sampling: Sampling = Sampling(temperature=0.0, max_tokens=256)  # of a written mark and its reason; our choice
+    min_mass: float = Field(MIN_MASS, ge=0, le=1)  # of an expected mark: all marks' probability together; our choice
+
+    @field_validator("aspects")
+    @classmethod
+    def _named(cls, aspects: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := [one for one in aspects if not re.fullmatch("[a-z_]+", one) or one == REWARD]:
+            raise ValueError(f"got {wrong[0][:80]!r}, expected a name such as helpfulness, as prompts/score/ has it")
+        return tuple(dict.fromkeys(aspects))
+
+
+SCORES = Table(
+    "sample_scores",
+    "Scores of samples, one row for each scorer and aspect; who scored and how stands in the attempt",
+    "score",
+    (
+        INSTRUCTION_ID,
+        Column.text("sample_id", "what is scored (samples.id)"),
+        Column.text("scorer", "reward (a reward model), rating (a judge's mark)").shown,
+        Column.text("aspect", "what it is scored for: helpfulness, …; a reward model has the one aspect reward").shown,
+        Column.real("value", "the score, on its scale").shown,
+        Column.text("scale", "1 to 5, or any number").shown,
+        Column.text("reason", "the judge's explanation; null where it gave none").optional,
+    ),
+    text=None,
+)
+
+
+def check(config: Config, configs: Mapping[str, Any]) -> None:
+    """Raises ValueError: there is nothing to score, or nobody to."""
+    if "samples" not in configs:
+        raise ValueError("score: got no samples to score; add `samples: {}` to the line")
+    if not (config.reward or config.aspects):
+        raise ValueError("score: got neither aspects nor reward; name an aspect, or set reward: true")
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    needs = (*INSTRUCTION, *SAMPLE)
+    found = [
+        Stage(f"score.{aspect}", mark(library, config, aspect), after="sample", model="judge", needs=needs)
+        for aspect in config.aspects
+    ]
+    if config.reward:
+        found.append(Stage("score.reward", reward(library), after="sample", model=REWARD, needs=needs))
+    return found
+
+
+def mark(library: Library, config: Config, aspect: Aspect) -> Step:
+    """Marks a sample on one aspect, from 1 to 5: the judge's written mark, or the mean of the marks it may give."""
+    prompt = library.prompt(f"score/{aspect}")
+
+    def read(reply: str, row: Row) -> list[Row]:
+        value, reason = parse(reply, aspect)
+        return [_score("rating", aspect, value, "1 to 5", reason or None)]
+
+    def read_cut(reply: str, row: Row) -> list[Row]:
+        """The reason may be cut short; of the first line the end must be there."""
+        if "\n" not in reply.strip():
+            raise Rejected(TRUNCATED)
+        return read(reply, row)
+
+    def expected(reply: str, row: Row) -> list[Row]:
+        value = sum(p * number for number, p in enumerate(probabilities(reply), 1))
+        return [_score("rating", aspect, value, "1 to 5")]
+
+    chooses = config.marks == "expected"
+    return Step(
+        name=f"score.{aspect}",
+        table="sample_scores",
+        prompt=prompt,
+        sampling=Sampling() if chooses else config.sampling,
+        parents=("instruction_id", "sample_id"),
+        variables=lambda row: {"instruction": row["instruction"], "response": row["sample"]},
+        read=expected if chooses else read,
+        read_cut=read_cut,
+        retries=2 if config.sampling.temperature and not chooses else 0,  # at T 0 another seed says the same again
+        options=prompt.following(*MARKS) if chooses else (),
+        min_mass=config.min_mass if chooses else 0.0,
+        config={"min_mass": config.min_mass} if chooses and config.min_mass != MIN_MASS else {},
+    )
+
+
+def reward(library: Library) -> Step:
+    """Has a reward model score a sample; it is sent the whole conversation, and replies with a number."""
+
+    def read(reply: str, row: Row) -> list[Row]:
+        if not _NUMBER.fullmatch(reply):
+            raise ParseError(NO_REWARD)
+        return [_score("reward", "reward", float(reply), "any number")]
+
+    return Step(
+        name="score.reward",
+        table="sample_scores",
+        prompt=library.prompt("score/reward"),
+        sampling=Sampling(),
+        parents=("instruction_id", "sample_id"),
+        variables=lambda row: {"instruction": row["instruction"], "answers": [row["sample"]]},
+        read=read,
+        retries=0,
+    )
+
+
+def parse(reply: str, aspect: Aspect) -> tuple[float, str]:
+    """The mark, 1 to 5 (a half is taken), on the first line, and what is said after that line.
+
+    Raises:
+        ParseError: the line is anything else.
+    """
+    value, reason = parse_mark(reply, aspect.replace("_", " "))
+    if value < 1:
+        raise ParseError(NO_SCORE)
+    return value, reason
+
+
+def _score(scorer: str, aspect: Aspect, value: float, scale: str, reason: str | None = None) -> Row:
+    return {"scorer": scorer, "aspect": aspect, "value": value, "scale": scale, "reason": reason}
+
+
+def named_models(config: Config) -> Iterable[str]:
+    return (REWARD,) if config.reward else ()
+
+
+method = Method(
+    "score",
+    Config,
+    stages,
+    models=("judge",),
+    named_models=named_models,
+    check=check,
+    paper="UltraFeedback (arXiv 2310.01377)",
+    tables=(SCORES,),
+    views=Path(__file__).parent / "views",
+    shapes=(
+        Shape(
+            "ranked",
+            "a prompt with its answers, the best first, and their scores",
+            ("prompt", "responses", "scores"),
+            prompt="prompt[1].content",
+            answer="responses[1]",
+        ),
+        Shape.of_messages("best", "an instruction and the best of its answers, as messages"),
+        Shape.of_pairs("best_worst", "prompt, chosen (the best answer) and rejected (the worst), as messages"),
+        Shape.of_pairs("best_random", "prompt, chosen (the best answer) and rejected (any lower one), as messages"),
+    ),
+    published=True,
+    recipes={
+        "raft": Recipe(raft.Config, raft.train),
+        "rrhf": Recipe(rrhf.Config, rrhf.train),
+        "pro": Recipe(pro.Config, pro.train),
+        "dpo_norm": Recipe(dpo_norm.Config, dpo_norm.train),
+        "dpo_sft": Recipe(dpo_sft.Config, dpo_sft.train),
+        "simpo": Recipe(simpo.Config, simpo.train),
+        "orpo": Recipe(orpo.Config, orpo.train),
+        "kto": Recipe(kto.Config, kto.train),
+    },
+)

@@ -1,0 +1,24 @@
+-- The score of each sample by each scorer: the mean of its newest values over the aspects (`score`, on `scale`).
+--
+-- Of each model's samples of a number the newest is kept, whatever drew the older ones. `aspects` counts the values:
+-- answers are ranked only against those with as many.
+WITH drawn AS (
+    SELECT * FROM samples
+    QUALIFY row_number() OVER (
+        PARTITION BY instruction_id, model, number ORDER BY snapshot_id DESC, created_at DESC, id
+    ) = 1
+),
+newest AS (
+    SELECT *, snapshot_id FROM sample_scores
+    QUALIFY row_number() OVER (
+        PARTITION BY sample_id, scorer, aspect ORDER BY snapshot_id DESC, created_at DESC, id
+    ) = 1
+)
+SELECT
+    min(n.id) AS id, d.instruction_id, d.id AS sample_id, d.model, d.number, n.scorer, avg(n.value) AS score,
+    count(*) AS aspects, any_value(n.scale) AS scale, d.text,
+    arg_min(n.attempt_id, n.id) AS attempt_id, arg_min(n.run_id, n.id) AS run_id,
+    max(n.created_at) AS created_at, max(n.snapshot_id) AS snapshot_id
+FROM newest n
+JOIN drawn d ON d.id = n.sample_id
+GROUP BY d.instruction_id, d.id, d.model, d.number, n.scorer, d.text

@@ -1,0 +1,1 @@
+"""Recipes that learn from ranked answers or pairs of them, one file each."""

@@ -1,0 +1,37 @@
+"""RAFT: supervised fine-tuning on the best of each prompt's samples, round by round.
+
+Source: RAFT (arXiv 2304.06767), algorithm 1. The same: K samples a prompt, of which the best is learnt ("local" in its
+code); 2 epochs a round at 2e-5. One training is one round. Departures:
+1. The rounds are `alignery bootstrap`'s, which refreshes, trains and judges: the gate ends them, where the paper stops
+   by the reward. The view `policies` has the reward of each round before and after the best is taken, and distinct-2.
+2. A round of a bootstrap trains from the preset's own model on the best of all rounds, newest first, where the paper
+   goes on from the model of the round before; to do so, name that model as the generator.
+3. A prompt whose samples are all the same words is left out.
+4. The learning rate falls (cosine) and rises first, as `sft`'s, where LMFlow's is constant.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from tasks.train.config import Report, Settings
+from tasks.train.recipes import sft
+
+
+class Config(sft.Config):
+    """RAFT's settings; a comment gives the paper's figure."""
+
+    view: str = "best"
+    epochs: float = Field(2.0, gt=0)  # 2 a round
+
+
+def train(data: Path, model: Path | str, out: Path, config: Settings) -> Report:
+    """Teach `model` the best answers (`messages`) of `data/train-*.parquet` and put the new model at `out`.
+
+    Raises:
+        TrainError: data, model or `out` cannot be used.
+        TrainingFailed: the loss was not finite, or the weights hardly moved.
+    """
+    return sft.train(data, model, out, config, "raft")

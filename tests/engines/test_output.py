@@ -1,0 +1,83 @@
+"""What an engine's libraries print goes to a file in the lake's home; what anyone else prints stays where it is."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import logging
+import multiprocessing
+import os
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tasks.engines import open_engine
+from tasks.engines.output import logged_to, named, printed_to
+
+NANO = {"engine": "transformers", "model": str(Path(__file__).parent.parent.parent / "nano/checkpoint"), "threads": 1}
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_prints_of_the_thread_and_of_the_processes_that_it_starts_are_in_the_file(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], method: str
+) -> None:
+    with printed_to(tmp_path / "logs/a.log", "model"):
+        print("from here")
+        print("an error", file=sys.stderr)
+        process = multiprocessing.get_context(method).Process(target=os.write, args=(2, b"from a process\n"))
+        process.start()
+        process.join()
+    print("after it")
+    os.write(2, b"a descriptor\n")
+    said = (tmp_path / "logs/a.log").read_text()
+    assert all(line in said for line in ("model\n", "from here\n", "an error\n", "from a process\n"))
+    assert capfd.readouterr() == ("after it\n", "a descriptor\n")
+
+
+def test_other_threads_and_handlers_that_hold_a_stream_print_as_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = io.StringIO()
+    handler = logging.StreamHandler(held)
+    logging.getLogger("of.a.user").addHandler(handler)
+    with printed_to(tmp_path / "a.log", "model"):
+        other = threading.Thread(target=print, args=("from a thread",))
+        other.start()
+        other.join()
+        logging.getLogger("of.a.user").warning("a warning")
+    logging.getLogger("of.a.user").removeHandler(handler)
+    assert capsys.readouterr().out == "from a thread\n"
+    assert held.getvalue() == "a warning\n"
+
+
+def test_an_error_comes_out_and_the_streams_are_back(tmp_path: Path) -> None:
+    before = sys.stdout, sys.stderr
+    with pytest.raises(ValueError, match="broken"), printed_to(tmp_path / "a.log", "model"):
+        raise ValueError("broken")
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_a_library_s_own_handler_writes_to_the_file_from_then_on(tmp_path: Path) -> None:
+    logger = logging.getLogger("a.library")
+    own = logging.StreamHandler(io.StringIO())
+    own.setFormatter(logging.Formatter("LIB %(message)s"))
+    logger.addHandler(own)
+    for name in ("a.log", "b.log"):  # of one lake, then of another
+        logged_to(tmp_path / name, "a.library")
+        logger.warning("a line for %s", name)
+    assert (tmp_path / "a.log").read_text() == "LIB a line for a.log\n"
+    assert (tmp_path / "b.log").read_text() == "LIB a line for b.log\n"
+    assert str(tmp_path / "b.log") in named(tmp_path / "b.log")
+
+
+def test_an_engine_has_a_log_where_it_is_given_a_folder_and_none_otherwise(tmp_path: Path) -> None:
+    async def opened(logs: Path | None) -> None:
+        async with open_engine(NANO, logs):
+            pass
+
+    asyncio.run(opened(None))
+    assert list(tmp_path.iterdir()) == []
+    asyncio.run(opened(tmp_path / "logs"))
+    assert "nano/checkpoint" in (tmp_path / "logs/transformers.log").read_text()

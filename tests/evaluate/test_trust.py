@@ -1,0 +1,103 @@
+"""How far a judge is trusted: its check on labelled pairs, its agreement with people, and whom it is kin to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tasks.evaluate.held_out import HeldOutError
+from tasks.evaluate.trust import JudgeError, accuracy, agreement, figures, is_kin, load, require
+from tasks.step import Row
+
+PAIR = {"prompt": "Where do owls live?", "chosen": "In trees.", "rejected": "In the sea."}
+
+
+def labelled(folder: Path, *rows: Row) -> Path:
+    path = folder / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_check_asks_each_pair_in_both_orders_of_its_dimension_or_of_all(tmp_path: Path) -> None:
+    other = PAIR | {"prompt": "Where do bats live?", "dimension": "harmless"}
+    asked = load(labelled(tmp_path, PAIR, other, PAIR), ["helpful", "harmless"])
+    assert {name: [row["first"] for row in rows] for name, rows in asked.items()} == {
+        "helpful": ["a", "b"],
+        "harmless": ["a", "b"] * 2,
+    }
+    assert [asked["helpful"][0][side] for side in ("prompt", "a", "b")] == list(PAIR.values())
+    # The same answers to two prompts are two pairs.
+    assert len({(row["a_id"], row["b_id"]) for row in asked["harmless"]}) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([PAIR | {"rejected": "In trees."}], "line 1: rejected: got the same answer as chosen"),
+        ([PAIR | {"dimension": "kind"}], "line 1: dimension: got 'kind', expected one of the judge's, .'helpful'"),
+        ([PAIR | {"dimension": "helpful"}], "got no pairs for harmless, expected at least one"),
+        ([{"prompt": "p", "chosen": "c"}], "line 1: rejected: got nothing"),
+        ([PAIR | {"label": 1}], "line 1: label: no such key"),
+        ([], "got no pairs for helpful"),
+    ],
+)
+def test_a_wrong_file_of_pairs_is_named(tmp_path: Path, rows: list[Row], message: str) -> None:
+    with pytest.raises(HeldOutError, match=message):
+        load(labelled(tmp_path, *rows), ["helpful", "harmless"])
+
+
+def test_accuracy_counts_both_orders_a_tie_as_half_and_what_was_not_read_against_the_judge(tmp_path: Path) -> None:
+    pairs = [PAIR | {"prompt": f"Where do owls live, case {n}?"} for n in range(10)]
+    asked = load(labelled(tmp_path, *pairs), ["helpful"])["helpful"]
+    said = "aa aa aa aa aa aa ab bb -- a-".replace(" ", "")
+    verdicts = [row | {"winner": winner} for row, winner in zip(asked, said, strict=True) if winner != "-"]
+    found = accuracy(asked, verdicts, 0.7)
+    assert (found["pairs"], found["accuracy"], found["passed"]) == (10, pytest.approx(0.7), True)
+    assert found["low"] < 0.7 < found["high"]
+    row = found | {"dimension": "helpful"}
+    assert figures("known", [row]) == [
+        {"suite": "known, labelled pairs", "metric": "helpful_accuracy", "value": found["accuracy"], "count": 10}
+    ]
+    require(Path("pairs.jsonl"), [row])
+    low = accuracy(asked, verdicts, 0.71) | {"dimension": "helpful"}
+    with pytest.raises(JudgeError, match=r"on 10 labelled pairs .* helpful answer in 0\.70 .* below .* 0\.71; nothing"):
+        require(Path("pairs.jsonl"), [row, low])
+
+
+def test_a_judge_is_kin_to_itself_its_base_and_what_comes_from_that() -> None:
+    assert is_kin({"m"}, {"m"})
+    assert is_kin({"base"}, {"dpo", "sft", "base"})
+    assert is_kin({"sft", "base"}, {"dpo", "base"})
+    assert not is_kin({"judge", "its base"}, {"dpo", "base"})
+
+
+def test_kappa_by_hand() -> None:
+    """Cohen's own kind of table: 20 of 50 agreed on a, 15 on b; 5 + 10 not."""
+    said = [("a", "a")] * 20 + [("a", "b")] * 5 + [("b", "a")] * 10 + [("b", "b")] * 15
+    found = agreement([(str(n), person, judge) for n, (person, judge) in enumerate(said)])  # type: ignore[misc]
+    assert found is not None
+    assert (found.pairs, found.agreed) == (50, pytest.approx(0.7))
+    assert found.kappa == pytest.approx((0.7 - 0.5) / (1 - 0.5))
+    assert found.low < 0.7 < found.high
+    # Its standard error is near .13 (Fleiss, Cohen and Everitt 1969).
+    assert found.kappa_high - found.kappa_low == pytest.approx(2 * 1.96 * 0.13, rel=0.1)
+
+
+def test_several_peoples_marks_of_a_pair_count_as_one_pair() -> None:
+    found = agreement([("p", "a", "a"), ("p", "a", "a"), ("p", "b", "a"), ("q", "b", "b")])
+    assert found is not None
+    assert (found.pairs, found.agreed) == (2, pytest.approx((2 / 3 + 1) / 2))
+
+
+def test_perfect_agreement_has_a_width_and_one_verdict_for_all_is_no_agreement() -> None:
+    perfect = agreement([(str(n), "ab"[n % 2], "ab"[n % 2]) for n in range(20)])  # type: ignore[misc]
+    assert perfect is not None
+    assert perfect.kappa == pytest.approx(1.0)
+    assert 0.5 < perfect.kappa_low < 0.95
+    same = agreement([(str(n), "a", "a") for n in range(20)])
+    assert same is not None
+    assert (same.agreed, same.kappa) == (1.0, 0.0)
+    assert same.kappa_low < 0.1
+    assert agreement([]) is None

@@ -1,0 +1,101 @@
+"""The Prefect server that verbs share: started by the first, found by the next, ended when it was idle."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from speaker import Speaker, write_preset
+from test_own_server import LINE
+
+from alignery.cli import entry
+from alignery.errors import UsageError
+from flows import shared_server
+from flows.shared_server import FACTS, IDLE, idle_s, locked, running, shared, stop
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv(IDLE, "60")
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    yield tmp_path / "prefect"
+    stop(tmp_path / "prefect")
+
+
+def wait_for_end(place: Path, within_s: float) -> bool:
+    until = time.monotonic() + within_s
+    while shared_server._ended(place) is None and time.monotonic() < until:
+        time.sleep(0.1)
+    return shared_server._ended(place) is not None
+
+
+@pytest.mark.flow
+def test_two_verbs_share_one_server_which_is_private_and_can_be_stopped(
+    place: Path, tmp_path: Path, speaker: Speaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset, home = str(write_preset(tmp_path, speaker.server_port, LINE)), str(tmp_path / "lake")
+    assert entry.main(["refresh", "--preset", preset, "--home", home]) == 0
+    first = running(place)
+    assert first is not None
+    assert (place / FACTS).stat().st_mode & 0o777 == 0o600
+    assert entry.main(["publish", "--preset", preset, "--home", home]) == 0
+    assert running(place) == first
+    capsys.readouterr()
+    assert entry.main(["server", "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)
+    assert (facts["pid"], facts["url"] + "/api") == (first.pid, first.server.api)
+    assert first.server.auth not in str(facts)
+    assert entry.main(["server", "stop"]) == 0
+    assert running(place) is None
+    assert not (place / FACTS).exists()
+
+
+@pytest.mark.flow
+def test_it_ends_when_it_was_idle_and_not_while_it_is_used(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(IDLE, "2")
+    with shared(place) as healthy:
+        healthy(60)
+        assert not wait_for_end(place, within_s=6)
+    assert wait_for_end(place, within_s=30)
+    assert not (place / FACTS).exists()
+
+
+@pytest.mark.flow
+def test_one_that_was_killed_is_replaced(place: Path) -> None:
+    with shared(place) as healthy:
+        first = healthy(60)
+    found = running(place)
+    assert found is not None
+    os.kill(found.pid, signal.SIGKILL)
+    assert wait_for_end(place, within_s=10)
+    with shared(place) as healthy:
+        assert healthy(60).api != first.api
+
+
+def test_a_server_that_is_named_and_does_not_live_is_none(tmp_path: Path) -> None:
+    facts = {"api": "http://127.0.0.1:1/api", "auth": "alignery:token", "pid": os.getpid(), "prefect": "0"}
+    (tmp_path / FACTS).write_text(json.dumps(facts))
+    assert running(tmp_path) is None
+    (tmp_path / FACTS).write_text("{half")
+    assert running(tmp_path) is None
+    assert stop(tmp_path) is False
+
+
+def test_one_of_another_prefect_is_left_alone(tmp_path: Path) -> None:
+    facts = {"api": "http://127.0.0.1:1/api", "auth": "alignery:token", "pid": os.getpid(), "prefect": "0"}
+    (tmp_path / FACTS).write_text(json.dumps(facts))
+    with locked(tmp_path / "server.alive", fcntl.LOCK_EX):
+        assert running(tmp_path) is None
+
+
+@pytest.mark.parametrize("given", ["soon", "-1", "nan", "1e12"])
+def test_an_idle_time_that_is_none_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(IDLE, given)
+    with pytest.raises(UsageError, match=r"ALIGNERY_SERVER_IDLE_S: got '.*', expected seconds, 0 or more"):
+        idle_s()
