@@ -115,7 +115,7 @@ async def aevaluate(
     wait: bool = True,
     progress: bool = False,
 ) -> list[Evaluation]:
-    """Score the base model and each recipe's newest model on the preset's held-out prompts; its pictures are in HOME/pictures.
+    """Score the base model and each recipe's newest model on held-out prompts; the pictures are in HOME/pictures.
 
     Args:
         logs: a folder for logs of all answers, which `inspect view` opens.

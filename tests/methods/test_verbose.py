@@ -25,7 +25,7 @@ def test_the_answer_is_asked_for_under_verbose_words_with_the_papers_sampling(as
     step = answer(Library(), Config())
     (record,) = ask(step, [instruction], engine).records
     system, turn = engine.calls[0].prompt
-    assert system["content"].startswith("Give detailed, well-structured answers.")
+    assert system["content"].startswith("Answer in detail.")
     assert turn == {"role": "user", "content": "How do I water a cactus in winter?"}
     assert (record["kind"], record["text"], record["complete"], record["thought"]) == ("verbose", LONG, True, None)
     assert step.next_row(instruction, record)["verbose"] == LONG
