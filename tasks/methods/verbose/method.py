@@ -25,7 +25,7 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import ECHO, echoes, loops
 from tasks.filters.targets import LOOP
-from tasks.methods.base import MethodConfig, check_own
+from tasks.methods.base import MethodConfig, check_own, own_runs
 from tasks.methods.self_align.method import whole_words
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
 from tasks.step import ParseError, Rejected, Row, Step
@@ -56,9 +56,10 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
 def answer(library: Library, config: Config) -> Step:
     """Answers an instruction at length; the row gains verbose_id and verbose."""
     prompt = library.prompt("self_align/verbose")
+    own = own_runs(prompt)
 
     def checked(reply: str, row: Row, complete: bool = True) -> list[Row]:
-        check_own(reply, row["instruction"], prompt)
+        check_own(reply, row["instruction"], own)
         return read(reply, row, complete)
 
     return Step(
