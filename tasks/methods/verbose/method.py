@@ -76,7 +76,7 @@ def answer(library: Library, config: Config) -> Step:
 
 
 def read(reply: str, row: Row, complete: bool = True) -> list[Row]:
-    """The record in a reply. Raises Rejected or, of a loop, ParseError, with one of the reasons above."""
+    """The record in a reply. Raises Rejected or, where another draw may do better, ParseError, with one of the reasons above."""
     text, *more = reply.strip().split(ENDLESS, maxsplit=1)
     if not more and not complete:
         text = whole_words(text)
@@ -84,11 +84,11 @@ def read(reply: str, row: Row, complete: bool = True) -> list[Row]:
     if not complete and len(text) < SHORTEST:
         raise Rejected(STUB)
     if echoes(text, row["instruction"]):
-        raise Rejected(ECHO)
+        raise ParseError(ECHO)
     if _HEADINGS.search(text):
         raise Rejected(BOILERPLATE)
     if loops(text):
-        raise ParseError(LOOP)  # another draw often does not
+        raise ParseError(LOOP)
     return [{"kind": "verbose", "text": text.rstrip(), "thought": None, "rules": [], "complete": complete}]
 
 
