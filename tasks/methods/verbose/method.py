@@ -76,7 +76,7 @@ def answer(library: Library, config: Config) -> Step:
 
 
 def read(reply: str, row: Row, complete: bool = True) -> list[Row]:
-    """The record in a reply. Raises Rejected or, where another draw may do better, ParseError, with one of the reasons above."""
+    """The record in a reply. Raises Rejected with a reason or, where another draw may do better, ParseError."""
     text, *more = reply.strip().split(ENDLESS, maxsplit=1)
     if not more and not complete:
         text = whole_words(text)
