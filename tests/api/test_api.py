@@ -44,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_public_names_are_these_and_each_is_there() -> None:
-    runs = ["refresh", "publish", "retrain", "evaluate", "plan"]
+    runs = ["refresh", "publish", "retrain", "evaluate", "promote", "plan"]
     types = [
         "Method",
         "Stage",
@@ -62,7 +62,7 @@ def test_the_public_names_are_these_and_each_is_there() -> None:
         "OpenLake",
     ]
     types += ["MethodConfig", "SourceConfig", "INSTRUCTION_ID", "RESPONSE_ID"]
-    results = ["Summary", "Publication", "Trained", "Evaluation", "Estimate", "Export"]
+    results = ["Summary", "Publication", "Trained", "Evaluation", "Decided", "Estimate", "Export"]
     errors = [
         "AligneryError",
         "UsageError",

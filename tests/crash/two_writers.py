@@ -178,7 +178,7 @@ def without(what: str, pair: Pair) -> Iterator[None]:
         with mock.patch.object(sessions, "exclusive", return_value=nullcontext()):
             yield
     elif what == "fence":
-        with mock.patch.object(ledger, "_new_attempts", lambda cursor, made: made):
+        with mock.patch.object(ledger, "_new_attempts", lambda cursor, made, since: made):
             yield
     elif what == "journal":
         with mock.patch.object(journal.Journal, "_append", _unwritten):
