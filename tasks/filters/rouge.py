@@ -102,7 +102,7 @@ class RougePool:
     F = 2·LCS/(m+n) ≤ 1 - p/(m+n) (the bitmap filter of Sandes, Teodoro and Melo, arXiv 1711.07295, over multisets).
 
     Full chunks lie in temporary files. In memory a text has its signature (16 to 128 bytes, by the lengths of the
-    texts) and 32 bytes beside it; there is also the vocabulary.
+    texts) and 24 bytes beside it; there is also the vocabulary.
     """
 
     def __init__(self, texts: Iterable[str] = (), threads: int = -1) -> None:
