@@ -190,7 +190,7 @@ def test_misconceptions_have_a_best_answer_and_others_of_both_kinds() -> None:
     found = rows(Config(name="misconceptions"))
     assert len(found) >= 40
     assert all(len(row["right"]) >= 2 and len(row["wrong"]) >= 3 for row in found)
-    # The probability of whole answers favours short ones: the best answer is neither the shortest nor the longest often.
+    # The probability of a whole answer favours short ones: the best must not often be the shortest, nor the longest.
     lengths = [(len(row["right"][0]), [len(text) for text in row["wrong"]]) for row in found]
     assert sum(best < min(others) for best, others in lengths) < len(found) / 3
     assert sum(best > max(others) for best, others in lengths) < len(found) / 3
