@@ -159,18 +159,19 @@ def measured(home: Path, accept: int, latency: float) -> dict[str, Any]:
 
 
 def refreshes(sizes: Sequence[int], folder: Path) -> None:
-    heads = ("finished", "opening, s", "nothing to do, s", "memory, MiB", "500 more, s", "of an empty lake")
-    print(f"| {' | '.join([*heads, 'paced: 500 more, s', 'of an empty lake'])} |\n{'|---' * 8}|")
+    heads = ["finished", "opening, s", "nothing to do, s", "CPU, s", "memory, MiB"]
+    heads += ["500 more, CPU s", "of an empty lake", "paced: 500 more, s", "of an empty lake"]
+    print(f"| {' | '.join(heads)} |\n{'|---' * 9}|")
     empty = {pace: measured(folder / f"empty-{pace}", ADDED, pace) for pace in PACES}
     for size in sizes:
         home = folder / str(size)
         fill(home, size)
         idle = measured(home, size, 0.0)
         assert (idle["sent"], idle["reached"]) == (0, size)
-        cells = [f"{size:,}", f"{idle['open']:.1f}", f"{idle['seconds']:.1f}", str(idle["memory"])]
-        for number, pace in enumerate(PACES, 1):
+        cells = [f"{size:,}", *(f"{idle[name]:.1f}" for name in ("open", "seconds", "cpu")), str(idle["memory"])]
+        for number, (pace, what) in enumerate(zip(PACES, ("cpu", "seconds"), strict=True), 1):
             more = measured(home, size + number * ADDED, pace)
-            cells += [f"{more['seconds']:.1f}", f"{more['seconds'] / empty[pace]['seconds']:.2f} ×"]
+            cells += [f"{more[what]:.1f}", f"{more[what] / empty[pace][what]:.2f} ×"]
         print(f"| {' | '.join(cells)} |", flush=True)
 
 

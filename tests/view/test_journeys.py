@@ -134,6 +134,7 @@ def test_what_a_principle_changed(page: Any) -> None:
     assert "What it changed" in page.inner_text("main")
     page.locator("article a.id").first.click()
     page.wait_for_selector(".stage.focus >> text=Revision 1")
+    page.wait_for_selector("[data-load] li >> text=v1")
 
 
 def test_two_snapshots_are_compared(page: Any) -> None:

@@ -11,10 +11,12 @@ from conftest import POISON
 from starlette.testclient import TestClient
 
 from alignery.config.preset import load
-from alignery.view.app import FORM, Site, application
+from alignery.view.app import Site, application
 from alignery.view.lakes import Lakes
+from alignery.view.pages.marks import FORM
 from alignery.view.walls import Walls
 
+pytestmark = pytest.mark.flow
 OWN = {"Origin": "http://localhost:8765"}
 RIGHT = {"target_id": "v-i0", "by": "ada", "verdict": "right", "back": "/row/revisions/v-i0"}
 

@@ -59,12 +59,17 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     held-out prompts or, where it counts them, people's marks on models' answers have changed.
 
     Raises:
-        PresetError: the preset has no `evaluate` section, or an alias that is decided on has no weights here.
+        PresetError: the preset has no `evaluate` section or nothing to decide on, or an alias has no weights here.
         JudgeError: a judge decides, and did not pass its check; nothing was decided.
     """
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
     policy, base = preset.gate, base_spec(preset)
+    if not (preset.evaluate.oracle or preset.evaluate.judge or policy.of_suites):
+        raise PresetError(
+            f"preset {preset.name}: gate.axes: got no axis of a suite, and neither oracle nor judge; "
+            "name one (safe: [-twins.harm])"
+        )
     prompts = all_prompts(preset.evaluate.prompts, preset.evaluate.suites)
     # Without suites and people's marks as before there were any, so that a decision of then is not made again.
     said = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})

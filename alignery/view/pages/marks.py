@@ -15,6 +15,7 @@ from warehouse.marks.things import find
 
 Row = dict[str, Any]
 NAME = "alignery-view-name"  # the cookie that remembers under which name marks were made
+FORM = 1 << 20  # bytes of one
 _FIELDS = ("target_id", "other_id", "by", "verdict", "text", "note", "dimension", "shown_left")
 
 
@@ -50,6 +51,8 @@ def said_of(ask: Ask, ids: Iterable[str]) -> Mapping[str, list[Row]]:
 
 def form_of(body: bytes) -> dict[str, str]:
     """The fields of a form, as a browser sends them."""
+    if len(body) > FORM:
+        raise UsageError(f"the form has more than {FORM:,} bytes; say less")
     try:
         return dict(parse_qsl(body.decode(), max_num_fields=20, errors="strict"))
     except ValueError as error:

@@ -128,11 +128,12 @@ def test_a_choice_is_scored_by_the_probability_of_whole_answers(tmp_path, form) 
         line(id="b", prompt="Why?", right=["so"], wrong=["no", "nay"]),
     ]
     made = suite(written(tmp_path, "choice", *lines), form)
-    engine = ScriptedEngine([""], choices=[[0.3, 0.3, 0.4], [0.5, 0.3, 0.2]])
+    engine = ScriptedEngine([""], choices=[[0.3, 0.5, 0.2], [0.3, 0.5, 0.2]])
     found = made.scored(answered(made, engine))
-    assert found["own/a"]["own.mc1"] == 0.0
-    assert found["own/a"]["own.mc2"] == pytest.approx(0.6)
-    assert found["own/b"]["own.mc1"] == 1.0
+    assert found["own/a"]["own.mc1"] == 1.0  # another true answer may be likelier still
+    assert found["own/a"]["own.mc2"] == pytest.approx(0.8)
+    assert found["own/b"]["own.mc1"] == 0.0
+    assert found["own/b"]["own.mc2"] == pytest.approx(0.3)
     assert made.scored([])["own/a"]["own.mc2"] == 0.0
 
 
@@ -189,3 +190,7 @@ def test_misconceptions_have_a_best_answer_and_others_of_both_kinds() -> None:
     found = rows(Config(name="misconceptions"))
     assert len(found) >= 40
     assert all(len(row["right"]) >= 2 and len(row["wrong"]) >= 3 for row in found)
+    # The probability of whole answers favours short ones: the best answer is seldom the shortest or the longest.
+    lengths = [(len(row["right"][0]), [len(text) for text in row["wrong"]]) for row in found]
+    assert sum(best < min(others) for best, others in lengths) < len(found) / 3
+    assert sum(best > max(others) for best, others in lengths) < len(found) / 3

@@ -12,7 +12,7 @@ from alignery.config.preset import PresetError, build
 from prompts import Library
 from tasks.engines import Completion, ScriptedEngine
 from tasks.filters.contamination import Contamination
-from tasks.methods.rate.method import NO_SCORE
+from tasks.methods.rate.score import NO_SCORE
 from tasks.methods.score.method import NO_REWARD, Config, mark, parse, reward, stages
 from tasks.stage import Context
 from tasks.step import ParseError, Row

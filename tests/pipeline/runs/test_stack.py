@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import shutil
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -14,16 +15,18 @@ import pytest
 from speaker import Speaker
 from works import ACCEPT, Works, speak
 
-from alignery.config.preset import Preset
+from alignery.config.preset import Preset, PresetError, load
 from alignery.pipeline.executor import Executor
+from alignery.pipeline.model_resolution import resolve_models
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
+from alignery.pipeline.runs.promotion import promote_manually, roll_back
 from alignery.pipeline.stack import Stack, corrected, served, stack_of
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine, parse_spec
 from tasks.engines.scripted import text_of
 from tasks.step import Row
-from warehouse import Lake
+from warehouse import Lake, LakeUsageError
 
 Bound = Callable[..., Preset]
 ANSWERS = [
@@ -156,3 +159,29 @@ def test_the_pages_client_asks_as_the_stack_does(
     first = speak(library.prompt("respond/answer").render(instruction=asked), Sampling(seed=0))
     last = speak(library.prompt("aligner/correct").render(question=asked, answer=first), Sampling(seed=0))
     assert made["answer"](asked) == last.strip()
+
+
+def test_each_alias_has_its_own_promoted_model_and_is_rolled_back_alone(empty: Path, tmp_path: Path) -> None:
+    preset = load("nano-stack")
+    own = preset.spec("generator").model
+    models = [{"id": name, "path": f"/models/{name}", "recipe": name} for name in ("sft", "aligner")]
+    home = shutil.copytree(empty, tmp_path / "home")
+
+    def stands(preset: Preset) -> dict[str, str]:
+        return {alias: bound.model for alias, bound in resolve_models(preset, lake).models.items()}
+
+    with Lake.open(home) as lake, Run(lake, "promote", preset) as run:
+        lake.ledger.write("models", models, run_id="r", message="trained")
+        assert [promote_manually(lake, run, row["id"], "to see").alias for row in models] == ["generator", "aligner"]
+        assert stands(preset) == {"generator": "/models/sft", "aligner": "/models/aligner"}
+        assert stands(preset.model_copy(update={"follow": ("generator",)})) == {"generator": "/models/sft"}
+        assert promote_manually(lake, run, "sft", "to see", "judge").alias == "judge"
+        assert roll_back(lake, run, "seen", "generator").model is None
+        assert stands(preset) == {"generator": own, "aligner": "/models/aligner"}
+        roll_back(lake, run, "seen", "aligner")
+        assert stands(preset) == {"generator": own}
+        with pytest.raises(LakeUsageError, match="aligner: no promoted model stands there"):
+            roll_back(lake, run, "again", "aligner")
+        with pytest.raises(PresetError, match="--alias: got 'aligned', expected one of "):
+            promote_manually(lake, run, "sft", "to see", "aligned")
+        run.end("finished", {})

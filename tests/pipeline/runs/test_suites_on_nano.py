@@ -182,7 +182,9 @@ def test_a_test_that_tells_nothing_is_refused(tmp_path, evaluate, complaint) -> 
         preset(tmp_path, 2, evaluate=evaluate)
 
 
-def test_suites_alone_are_a_test(tmp_path) -> None:
+def test_suites_alone_are_a_test_and_the_gate_wants_an_axis_of_them(home, tmp_path) -> None:
     made = preset(tmp_path, 2, evaluate={"suites": [{"name": "twins", "limit": 4}]})
     made.check()
+    with Lake.open(home) as lake, pytest.raises(PresetError, match=r"gate.axes: got no axis of a suite, and neither"):
+        asyncio.run(promote_candidates(made, lake))
     assert load("nano").evaluate.suites == ()
