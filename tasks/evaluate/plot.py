@@ -12,7 +12,7 @@ from tasks.evaluate.gate import Moved
 Figure = tuple[float, float, float]  # value, and the ends of its interval
 
 PICTURES = "pictures"  # the folder of a home that has those of the newest evaluation
-LABELS, PANEL, GAP, LINE, TOP = 230, 200, 24, 22, 64  # pixels
+LABELS, PANEL, GAP, LINE, TOP = 230, 200, 40, 22, 64  # pixels
 LONGEST = 32  # characters of a label
 COLOUR = "#1f6feb"
 VERDICTS = {"better": "#1a7f37", "worse": "#cf222e", "unsure": "#bf8700", "same": "#57606a"}
@@ -23,14 +23,19 @@ WIDE, SIDE, WORDS = (
 )  # of a forest plot: its panel and its verdicts, in pixels; its longest line, in letters
 
 
-def dots(title: str, models: Mapping[str, Mapping[str, Figure]], span: tuple[float, float] = (0.0, 1.0)) -> str:
+def dots(
+    title: str,
+    models: Mapping[str, Mapping[str, Figure]],
+    span: tuple[float, float] = (0.0, 1.0),
+    mark: float | None = None,
+) -> str:
     """A line for each model, a panel for each axis, a dot with whiskers where the model has a figure.
 
     Args:
         title: what was compared.
-        models: label → axis → (value, low, high), within the span; the first model's value is a dashed line in each
-            panel, to compare the others with.
+        models: label → axis → (value, low, high), within the span.
         span: the values at the left and right edge of each panel.
+        mark: the value of the dashed line in each panel, to compare with; the first model's if left out.
     """
     axes = list(dict.fromkeys(axis for figures in models.values() for axis in figures))
     width = LABELS + len(axes) * (PANEL + GAP)
@@ -43,7 +48,7 @@ def dots(title: str, models: Mapping[str, Mapping[str, Figure]], span: tuple[flo
         *(_label(_y(place), label) for place, label in enumerate(models)),
     ]
     for place, axis in enumerate(axes):
-        lines += _panel(LABELS + place * (PANEL + GAP), axis, list(models.values()), span)
+        lines += _panel(LABELS + place * (PANEL + GAP), axis, list(models.values()), span, mark)
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
@@ -103,7 +108,9 @@ def _label(y: float, label: str) -> str:
     return f'<text x="{LABELS - 12}" y="{y + 4}" text-anchor="end">{escape(printable(shown))}</text>'
 
 
-def _panel(left: int, axis: str, models: Sequence[Mapping[str, Figure]], span: tuple[float, float]) -> list[str]:
+def _panel(
+    left: int, axis: str, models: Sequence[Mapping[str, Figure]], span: tuple[float, float], mark: float | None
+) -> list[str]:
     floor = TOP + LINE * len(models)
 
     def x(value: float) -> float:
@@ -116,8 +123,10 @@ def _panel(left: int, axis: str, models: Sequence[Mapping[str, Figure]], span: t
     for tick in (span[0], middle, span[1]):
         lines.append(f'<line x1="{x(tick)}" y1="{TOP}" x2="{x(tick)}" y2="{floor}" stroke="#ddd"/>')
         lines.append(f'<text x="{x(tick)}" y="{floor + 18}" text-anchor="middle">{tick:g}</text>')
-    if first := models[0].get(axis):
-        at = f'x1="{x(first[0]):.1f}" y1="{TOP}" x2="{x(first[0]):.1f}" y2="{floor}"'
+    if mark is None and axis in models[0]:
+        mark = models[0][axis][0]
+    if mark is not None:
+        at = f'x1="{x(mark):.1f}" y1="{TOP}" x2="{x(mark):.1f}" y2="{floor}"'
         lines.append(f'<line {at} stroke="#888" stroke-dasharray="3 3"/>')
     for place, figures in enumerate(models):
         if axis in figures:

@@ -29,6 +29,14 @@ def test_an_axis_that_a_model_lacks_has_no_dot() -> None:
     assert {"helpful", "honest", "-1", "0", "1"} <= {text.text for text in root.iter(f"{SVG}text")}
 
 
+def test_what_is_compared_with_is_the_first_model_or_a_value_that_is_given() -> None:
+    found = {"a": {"helpful": (0.5, 0.2, 0.8)}}
+    for mark, place in ((None, 0.75), (0.0, 0.5)):
+        root = ET.fromstring(dots("w", found, (-1.0, 1.0), mark))
+        (dashed,) = (line for line in root.iter(f"{SVG}line") if line.get("stroke-dasharray"))
+        assert (float(dashed.get("x1", "")) - LABELS) / PANEL == pytest.approx(place, abs=0.001)
+
+
 def test_labels_are_no_markup_and_bounded() -> None:
     root = ET.fromstring(dots("<b>", {"<i>" + "x" * 99: {"<u>": (0.1, 0.0, 0.2)}}))
     texts = [text.text or "" for text in root.iter(f"{SVG}text")]

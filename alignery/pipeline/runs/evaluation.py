@@ -52,15 +52,15 @@ def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
     judged = {e.label: _w(e.judged) for e in evaluations if _w(e.judged)}
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name, title, models, span in (
-        ("evaluation.svg", "Held-out prompts, 95 % intervals", scored, (0.0, 1.0)),
-        ("judged.svg", "(wins - losses) / all against the base model", judged, (-1.0, 1.0)),
+    for name, title, models, span, mark in (
+        ("evaluation.svg", "Held-out prompts, 95 % intervals", scored, (0.0, 1.0), None),
+        ("judged.svg", "(wins - losses) / all against the base model, 95 % intervals", judged, (-1.0, 1.0), 0.0),
     ):
         # One of an evaluation before is none of this one.
         with effects.PICTURE_WRITE:
             (folder / name).unlink(missing_ok=True)
             if models:
-                (folder / name).write_text(dots(title, models, span), encoding="utf-8")
+                (folder / name).write_text(dots(title, models, span, mark), encoding="utf-8")
                 drawn.append(folder / name)
     return drawn
 
