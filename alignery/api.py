@@ -27,6 +27,7 @@ from alignery.pipeline.runs.evaluation import Evaluation
 from alignery.pipeline.runs.promotion import Decided
 from alignery.pipeline.runs.refreshing import Summary
 from alignery.pipeline.runs.training import Trained
+from tasks.evaluate.plot import PICTURES
 from warehouse import Lake, Publication
 
 if TYPE_CHECKING:
@@ -110,10 +111,14 @@ async def aevaluate(
     preset: str | Path | Preset | Mapping[str, Any] = "nano",
     home: str | Path = HOME,
     *,
+    logs: Path | None = None,
     wait: bool = True,
     progress: bool = False,
 ) -> list[Evaluation]:
-    """Score the base model and each recipe's newest model on the preset's held-out prompts.
+    """Score the base model and each recipe's newest model on held-out prompts; the pictures are in HOME/pictures.
+
+    Args:
+        logs: a folder for logs of all answers, which `inspect view` opens.
 
     Raises:
         PresetError: the preset has no `evaluate` section.
@@ -121,7 +126,9 @@ async def aevaluate(
     made, place = _prepared(preset, home, "evaluate")
     with _shown(progress):
         async with exclusive_run(made.place(place), "evaluate", wait=wait, schema=made.lake_schema) as lake:
-            return await evaluation.evaluate_models(made, lake)
+            found = await evaluation.evaluate_models(made, lake, logs=logs)
+        evaluation.draw(found, place / PICTURES)
+        return found
 
 
 async def aplan(
@@ -193,11 +200,12 @@ def evaluate(
     preset: str | Path | Preset | Mapping[str, Any] = "nano",
     home: str | Path = HOME,
     *,
+    logs: Path | None = None,
     wait: bool = True,
     progress: bool = False,
 ) -> list[Evaluation]:
     """`aevaluate`, waited for."""
-    return _waited(lambda: aevaluate(preset, home, wait=wait, progress=progress))
+    return _waited(lambda: aevaluate(preset, home, logs=logs, wait=wait, progress=progress))
 
 
 def plan(

@@ -85,3 +85,4 @@ MODEL_WRITE = Effect("model written")  # weights, report, curve
 MODEL_SYNC = Effect("model fsync")
 MODEL_RENAME = Effect("model renamed")
 PICTURE_WRITE = Effect("picture written")
+LOG_WRITE = Effect("log written")  # of an evaluation, for other programs

@@ -162,15 +162,15 @@ def harmless(times: int) -> None:
     )
     rows = []
     for noise in (0.01, 0.02, 0.05):
-        for prompts, of_harm in ((200, 200), (300, 300), (400, 400), (300, 600)):
+        for prompts, of_harm in ((200, 200), (300, 300), (363, 363), (400, 400), (300, 600)):
             cells, sizes = [], (prompts, prompts, of_harm)
-            for margin in (0.1, 0.075, 0.06, 0.05):
+            for margin in (0.1, 0.07, 0.06, 0.05):
                 gate = partial(now, policy=POLICY.model_copy(update={"margins": {"2": margin}}))
                 kept = 1 - share(gate, [(0.25, 0.05)] * 2 + [(noise, noise + 0.05)], sizes, 1, times)
                 gains = share(gate, [(0.1 + noise, noise), *[(noise, noise)] * 2], sizes, 1, times)
                 cells.append(f"{percent(kept)} → {percent(gains)}")
             rows.append([f"{noise:g}", f"{prompts} ({of_harm})", *cells, percent(best(noise, 0.05, of_harm))])
-    table(("noise", "prompts", "margin .10", ".075", ".06", ".05", "best"), rows)
+    table(("noise", "prompts", "margin .10", ".07", ".06", ".05", "best"), rows)
 
 
 def best(noise: float, harm: float, prompts: int) -> float:

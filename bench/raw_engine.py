@@ -97,7 +97,7 @@ def served_by(engine: Engine) -> Iterator[None]:
     from alignery.pipeline import refresh as flow  # whose engines are opened there
 
     @asynccontextmanager
-    async def shared(spec: Any) -> AsyncIterator[Engine]:
+    async def shared(spec: Any, logs: Path) -> AsyncIterator[Engine]:
         yield engine
 
     own, flow.open_lazily = flow.open_lazily, shared  # type: ignore[assignment]

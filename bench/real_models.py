@@ -88,7 +88,7 @@ async def measured(made: dict[str, Any], home: Path) -> tuple[alignery.Summary, 
         recorder = Recorder(engine)
 
         @asynccontextmanager
-        async def opened(spec: Any) -> AsyncIterator[Engine]:
+        async def opened(spec: Any, logs: Path) -> AsyncIterator[Engine]:
             yield recorder
 
         with patch("alignery.pipeline.refresh.open_lazily", opened):

@@ -18,16 +18,19 @@ from tasks.evaluate.plot import PICTURES
 
 
 @flow(name="evaluate")
-async def evaluate(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> list[Evaluation]:
+async def evaluate(
+    preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True, logs: Path | None = None
+) -> list[Evaluation]:
     """Score the base model and each recipe's newest model trained from it, in that order.
 
     Args:
         preset: says the held-out prompts, the oracle and the base model.
         home: the folder of the lake.
+        logs: a folder for logs that `inspect view` opens.
         wait: if another evaluation is at work on this lake, until it is done; else LakeFailure names it.
     """
     made = load(preset)
     async with exclusive_run(made.place(home), "evaluate", wait=wait, schema=made.lake_schema) as lake:
-        evaluations = await evaluate_models(made, lake, runner=as_task_run)
+        evaluations = await evaluate_models(made, lake, runner=as_task_run, logs=logs)
     draw(evaluations, home / PICTURES)
     return evaluations

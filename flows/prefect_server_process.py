@@ -136,7 +136,7 @@ def main() -> None:
         _serve(listener, port, float(idle) if idle else None)
 
 
-def _serve(listener: socket.socket, port: int, idle_s: float | None) -> None:
+def _serve(listener: socket.socket, port: int, idle_s: float | None = None) -> None:
     import uvicorn
     from prefect.server.api.server import create_app
 

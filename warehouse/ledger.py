@@ -119,28 +119,17 @@ class Ledger:
         Raises:
             LakeUsageError: a row does not fit its table, a record's attempt is not in the batch, or the commit failed.
         """
-        made = [to_arrow(self._schema, "attempts", batch.attempts, run_id=run_id) for batch in batches]
+        schema = self._schema
+        made = [to_arrow(schema, "attempts", batch.attempts, run_id=run_id) for batch in batches]
         wrote = [
-            {
-                name: _records(self._schema, name, rows, run_id, calls)
-                for name, rows in batch.records.items()
-                if len(rows)
-            }
+            {name: _records(schema, name, rows, run_id, calls) for name, rows in batch.records.items() if len(rows)}
             for batch, calls in zip(batches, made, strict=True)
         ]
-        follows = {name: _filled(self._schema, name, rows, run_id) for name, rows in (beside or {}).items()}
+        follows = {name: _filled(schema, name, rows, run_id) for name, rows in (beside or {}).items()}
 
         def land(cursor: duckdb.DuckDBPyConnection) -> int:
             fresh = _new_attempts(cursor, pa.concat_tables(made), since)
-            found: dict[str, list[pa.Table]] = {"attempts": [fresh]}
-            entries = []
-            for batch, asked, tables in zip(batches, made, wrote, strict=True):
-                calls = asked.filter(_among(asked["id"], fresh["id"]))
-                kept = {name: _new_records(cursor, name, rows, calls) for name, rows in tables.items()}
-                if entry := _entry(batch, run_id, calls, list(kept.values())):
-                    entries.append(entry)
-                    for name, rows in kept.items():
-                        found.setdefault(name, []).append(rows)
+            entries, found = _kept(cursor, run_id, batches, made, wrote, fresh)
             if not entries:
                 return 0
             if fresh.num_rows == sum(calls.num_rows for calls in made):
@@ -159,11 +148,8 @@ class Ledger:
             _commit(self._session, cursor, f"SELECT 1 FROM {LAKE}.commits WHERE id = ?", str(entries[0]["id"]))
             return fresh.num_rows
 
-        return (
-            self._session.commit(f"run {run_id}, {', '.join(sorted({batch.step for batch in batches}))}", land)
-            if made
-            else 0
-        )
+        who = f"run {run_id}, {', '.join(sorted({batch.step for batch in batches}))}"
+        return self._session.commit(who, land) if made else 0
 
     def write(self, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
         """Commit rows of one of the ledger's own tables, once: see `write_tables`."""
@@ -196,6 +182,27 @@ class Ledger:
             )
 
         self._session.commit(f"run {run_id}, {', '.join(tables)}", land)
+
+
+def _kept(
+    cursor: duckdb.DuckDBPyConnection,
+    run_id: str,
+    batches: Sequence[Batch],
+    made: Sequence[pa.Table],
+    wrote: Sequence[Mapping[str, pa.Table]],
+    fresh: pa.Table,
+) -> tuple[list[Row], dict[str, list[pa.Table]]]:
+    """The rows of `commits`, and by table what is new: the fresh attempts, and the records that belong to them."""
+    found: dict[str, list[pa.Table]] = {"attempts": [fresh]}
+    entries = []
+    for batch, asked, tables in zip(batches, made, wrote, strict=True):
+        calls = asked.filter(_among(asked["id"], fresh["id"]))
+        kept = {name: _new_records(cursor, name, rows, calls) for name, rows in tables.items()}
+        if entry := _entry(batch, run_id, calls, list(kept.values())):
+            entries.append(entry)
+            for name, rows in kept.items():
+                found.setdefault(name, []).append(rows)
+    return entries, found
 
 
 def _entry(batch: Batch, run_id: str, calls: pa.Table, tables: Sequence[pa.Table]) -> Row | None:

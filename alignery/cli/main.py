@@ -124,6 +124,9 @@ def retrain(
 def evaluate(
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
+    logs: Annotated[
+        Path | None, typer.Option(help="A folder for logs of all answers, which `inspect view` opens.")
+    ] = None,
     wait: WaitOption = True,
     prefect: PrefectOption = True,
     as_json: JsonOption = False,
@@ -132,7 +135,7 @@ def evaluate(
 
     The pictures of it lie in HOME/pictures.
     """
-    results.evaluated(run("evaluate", preset, home, wait=wait, prefect=prefect), as_json, home / PICTURES)
+    results.evaluated(run("evaluate", preset, home, logs=logs, wait=wait, prefect=prefect), as_json, home / PICTURES)
 
 
 @app.command()
@@ -240,7 +243,7 @@ def _group_commands() -> None:
     places = {verb: (place, group) for place, (verb, group) in enumerate(verbs)}
 
     def place(command: CommandInfo) -> int:
-        number, command.rich_help_panel = places[command.name or getattr(command.callback, "__name__", "")]
+        number, command.rich_help_panel = places[str(command.name or getattr(command.callback, "__name__", ""))]
         return number
 
     app.registered_commands.sort(key=place)

@@ -105,8 +105,8 @@ class Preset(Strict):
 
     @model_validator(mode="after")
     def _has_a_judge_to_measure(self) -> Preset:
-        if self.gate.marks and self.gate.marks.floor and self.evaluate and self.evaluate.oracle:
-            raise ValueError("gate.marks.floor: got one, but an oracle decides and no judge; drop it, or the oracle")
+        if self.gate.marks and self.gate.marks.floor and self.evaluate and not self.evaluate.deciding_judge:
+            raise ValueError("gate.marks.floor: got one, but no judge decides; drop it, or let a judge and no oracle")
         return self
 
     @property

@@ -13,6 +13,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Iterable, Sequence
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -103,24 +104,26 @@ class FinishedWork:
 
 
 @cache
-def _code() -> str:
+def _code() -> list[str]:
     """The code and the shipped words, as they are installed."""
-    return _of_files(file for folder in _CODE for kind in _SOURCES for file in Path(folder).rglob(kind))
+    return [_of_files(Path(folder), *(f"**/{kind}" for kind in _SOURCES)) for folder in _CODE]
 
 
-def _code_of(methods: Sequence[Method]) -> str:
+def _code_of(methods: Sequence[Method]) -> list[str]:
     """The code beside that of methods from outside."""
     parts = [each for method in methods for each in (method.stages, method.config, method.requests)]
     modules = {sys.modules.get(getattr(part, "__module__", "")) for part in parts}
     files = {file for module in modules if module and (file := getattr(module, "__file__", None))}
-    return _of_files(file for folder in {Path(file).parent for file in files} for file in folder.glob("*.py"))
+    return sorted(_of_files(folder, "*.py") for folder in {Path(file).parent for file in files})
 
 
-def _words(library: Library) -> str:
+def _words(library: Library) -> list[str]:
     """The words that are not shipped: of the overlay, and of methods from outside."""
     folders = [library.overlay, *(folder for _, folder in library.of_methods)]
-    return _of_files(file for folder in folders if folder for kind in _SOURCES for file in folder.rglob(kind))
+    return [_of_files(folder, *(f"**/{kind}" for kind in _SOURCES)) for folder in folders if folder]
 
 
-def _of_files(files: Iterable[Path]) -> str:
-    return digest([(str(file), digest(file.read_text(encoding="utf-8"))) for file in sorted(files)])
+def _of_files(folder: Path, *patterns: str) -> str:
+    """What files say, wherever their folder is."""
+    files = sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
+    return digest([(file.relative_to(folder).as_posix(), sha256(file.read_bytes()).hexdigest()) for file in files])

@@ -19,7 +19,8 @@ from alignery.config.schema import Alias
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.finished import FinishedWork
 from alignery.pipeline.graph import GraphRunner
-from alignery.pipeline.sources import Chunks, Sources, gating
+from alignery.pipeline.source import Chunks
+from alignery.pipeline.sources import Sources, gating
 from prompts import Library
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Engine

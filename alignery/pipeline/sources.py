@@ -1,16 +1,10 @@
-"""The sources of instructions: a user's own data, then Self-Instruct, then the questions of red-teaming.
-
-Several rounds are on their way at once. Each asks with what was accepted some rounds before, and they are gated in
-their order, so that what is asked and what is accepted does not depend on who answers first.
-"""
+"""The sources of instructions: a user's own data, then Self-Instruct, then the questions of red-teaming."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -20,8 +14,8 @@ from alignery.config.schema import Line
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.finished import FinishedWork
 from alignery.pipeline.own_data import OwnData
+from alignery.pipeline.source import Ask, Chunks, Gate, Source
 from prompts import Library, QuestionType
-from tasks.accepted import Accepted
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.pools import LatePool
@@ -29,171 +23,9 @@ from tasks.methods.base import New, wanted
 from tasks.methods.prompts.method import Entry
 from tasks.methods.red_team import method as red_team
 from tasks.methods.self_instruct import method as self_instruct
-from tasks.stage import NEW, Method
+from tasks.stage import Method
 from tasks.step import Row, Step
-from warehouse.query import estimates, finished, status
-from warehouse.query.finished import Round
-
-Gate = Callable[[Sequence[Row]], Sequence[Row]]
-Ask = Callable[[int, Sequence[Row]], list[Row]]
-Chunks = asyncio.Queue[list[Row] | None]
-
-
-@dataclass
-class Source:
-    """Rounds of one step that writes instructions, until enough are accepted.
-
-    Args:
-        name: where its settings stand in a preset.
-        accept: how many are to be accepted in all.
-        max_candidates: how many may be written for that.
-        key: of what is finished of it.
-        ask: (round, instructions accepted by then) → its requests; none when there is nothing left to ask for.
-        gate: judges the candidates of a round.
-        allowed: whether an accepted instruction may be walked on from.
-    """
-
-    name: str
-    step: Step
-    config: Any  # with what a `SourceConfig` has
-    accept: int
-    max_candidates: int
-    executor: Executor
-    engine: Engine
-    finished: FinishedWork
-    key: str
-    ask: Callable[[int, Sequence[Row]], list[Row]]
-    gate: Gate
-    allowed: Callable[[Row], bool]
-    accepted: Accepted = field(default_factory=Accepted)  # of finished rounds only where more is asked for
-    count: int = 0  # accepted in all
-    candidates: int = 0
-    topics: list[str] = field(default_factory=list)  # of all requests so far
-    _counts: list[int] = field(default_factory=lambda: [0])  # accepted after each round, from before the first
-    _new: set[str] = field(default_factory=set)  # accepted in this run, and not handed on yet
-    _exhausted: bool = False
-
-    async def open(self) -> None:
-        """Take up what is finished."""
-        for found in await self.finished.rounds(self.key):
-            self._counts.append(self._counts[-1] + found.accepted)
-            self.candidates += found.candidates
-            self.executor.tally.saved += found.requests
-        self.count = self._counts[-1]
-
-    @property
-    def is_written(self) -> bool:
-        """Whether nothing more is asked for."""
-        return self.count >= self.accept or self.candidates >= self.max_candidates
-
-    async def write(self, chunks: Chunks, size: int, group: asyncio.TaskGroup) -> None:
-        """Put chunks of accepted instructions, exactly as many in all as the target says; of those of finished rounds
-        the ones with something left to do."""
-        config, asked = self.config, len(self._counts) - 1
-        yielded = min(self.count, self.accept)
-        if asked:
-            async for some in self.finished.unfinished(self.key, asked, self.accept):
-                for first in range(0, len(some), size):
-                    await chunks.put([self_instruct.instruction_row(row) for row in some[first : first + size]])
-            if not self.is_written:
-                await asyncio.to_thread(self._load, asked)
-        rounds: deque[tuple[asyncio.Task[list[Row]], list[Row]]] = deque()  # on their way, the oldest first
-        while yielded < self.accept:
-            ready = self.accepted[yielded : min(yielded + size, self.accept)]
-            while self._wants(len(rounds)):
-                # From what was accepted when the rounds that are on their way now were not yet asked.
-                pool = self.accepted.first(self._counts[max(0, asked + 1 - config.rounds_in_flight)])
-                if not (requests := self.ask(asked, pool)):
-                    self._exhausted = True
-                    break
-                self.topics += _topics(requests)
-                before = rounds[-1][0] if rounds else None
-                rounds.append((group.create_task(self._ask_round(requests, before)), requests))
-                asked += 1
-            if len(ready) == size or (ready and (not rounds or self.count >= self.accept)):
-                yielded += len(ready)
-                await chunks.put([self._started(record) for record in ready])
-            elif rounds:
-                answers, requests = rounds.popleft()
-                self._take(await answers, requests)
-            else:
-                break
-
-    def _started(self, record: Row) -> Row:
-        """The row with which the stages start."""
-        row = self_instruct.instruction_row(record)
-        if row["instruction_id"] not in self._new:
-            return row
-        self._new.remove(row["instruction_id"])
-        return row | {NEW: True}
-
-    def _load(self, rounds: int) -> None:
-        """What finished rounds asked for and accepted, for the next ones rest on it."""
-        lake = self.executor.lake
-        self.topics += finished.topics(lake, self.key, rounds)
-        for batch in finished.accepted(lake, self.key, rounds):
-            self.accepted.extend(batch)
-
-    @property
-    def target(self) -> int:
-        return self.accept
-
-    @property
-    def reached(self) -> int:
-        return min(self.count, self.accept)
-
-    @property
-    def short(self) -> str | None:
-        """What is missing to the target, if anything."""
-        if self.count >= self.accept:
-            return None
-        found = f"{self.count} of {self.accept} {self.name} instructions accepted out of"
-        more = f"line.{self.name}.max_candidates ({self.config.max_candidates})"
-        if self._exhausted:
-            more = (
-                f"line.{self.name}.topics.per_question, or its requests_per_type, for every pair of type and topic was "
-                "asked for"
-            )
-        return f"{found} {self.candidates} candidates; raise {more}, or see the view 'rejects'"
-
-    def _wants(self, on_their_way: int) -> bool:
-        """Whether one more round is due, even if every request on its way brings all that it was asked for."""
-        config = self.config
-        brought = on_their_way * config.requests_per_round * config.count
-        return (
-            not self._exhausted
-            and on_their_way < config.rounds_in_flight
-            and self.executor.may_ask(self.step)
-            and self.count + brought < self.accept
-            and self.candidates + brought < self.max_candidates
-        )
-
-    async def _ask_round(self, requests: list[Row], before: asyncio.Task[list[Row]] | None) -> list[Row]:
-        async def judge(records: Sequence[Row]) -> Sequence[Row]:
-            if before:  # rounds are gated in their order
-                await asyncio.wait([before])
-            return await asyncio.to_thread(self.gate, records)
-
-        return await self.executor.run_batch(self.step, requests, self.engine, judge)
-
-    def _take(self, records: Sequence[Row], requests: Sequence[Row]) -> None:
-        """Count a round's candidates, and keep what may be walked on from."""
-        kept = [record for record in records if record["state"] == "accepted" and self.allowed(record)]
-        for record in kept:
-            self.accepted.append(record)
-        self._new |= {record["id"] for record in kept if "run_id" not in record}  # the lake fills that in
-        # A round counts as one candidate a request at least, so that a silent model cannot loop for ever.
-        candidates = max(len(records), self.config.requests_per_round)
-        done, number = Round(len(requests), candidates, len(kept)), len(self._counts) - 1
-        self.finished.finish_round(self.key, number, done, _topics(requests), [record["id"] for record in kept])
-        self.count += len(kept)
-        self.candidates += candidates
-        self._counts.append(self.count)
-
-
-def _topics(requests: Sequence[Row]) -> list[str]:
-    """The topics of requests, where these have one each."""
-    return [topic for row in requests if isinstance(topic := row.get("topic"), str)]
+from warehouse.query import estimates, status
 
 
 def gating(line: Line) -> self_instruct.Config:

@@ -29,8 +29,8 @@ from warehouse.database.connection import time_limit
 
 READ_S = 10.0  # for all that one page asks of the lake
 DOWNLOAD_S = 120.0
+YEAR_S = 365 * 86400
 EVERY_S = 1.0  # between two looks at a running refresh
-FORM = 1 << 20  # bytes of one
 WATCHERS = 8  # that may follow one at the same time
 
 Show = Callable[..., Page]  # (ask, *parts of the path)
@@ -63,21 +63,24 @@ class Site:
     """
 
     lakes: Lakes
-    bundled: bool = False
     read_s: float = READ_S
     watchers: int = field(default=0, init=False)
 
     def ask(self, request: Request) -> Ask:
         params = tuple(request.query_params.multi_items())
-        return Ask(self.lakes, request.url.path, params, self.bundled, unquote(request.cookies.get(marks.NAME, "")))
+        return Ask(self.lakes, request.url.path, params, by=unquote(request.cookies.get(marks.NAME, "")))
 
     async def page(self, show: Show, request: Request) -> Response:
-        """A page in the format that is asked for; a mistake in what is asked is a page that says it."""
+        """A page in the format that is asked for."""
         ask = self.ask(request)
+        return await self._tried(ask, lambda: self._shown(show, ask, request), 404 if request.path_params else 400)
+
+    async def _tried(self, ask: Ask, answer: Callable[[], Response], status: int) -> Response:
+        """The answer; a mistake in what is asked is a page that says it, of this status."""
         try:
-            return await run_in_threadpool(self._shown, show, ask, request)
+            return await run_in_threadpool(answer)
         except UsageError as error:
-            return self._failed(ask, error, 404 if request.path_params else 400)
+            return self._failed(ask, error, status)
         except AligneryError as error:
             return self._failed(ask, error, 500)
 
@@ -109,7 +112,7 @@ class Site:
             return Response(render.json_bytes({"error": said}), status, media_type="application/json")
         query = ask.get("q") if ask.path == "/sql" else ""
         page = Page("error.html", "Not shown", {"error": said, "query": query})
-        return HTMLResponse(render.html(Ask(self.lakes, ask.path, (), self.bundled), page), status)
+        return HTMLResponse(render.html(Ask(self.lakes, ask.path), page), status)
 
     async def go(self, request: Request) -> Response:
         """To the row whose id begins so."""
@@ -119,37 +122,30 @@ class Site:
             with time_limit(self.read_s):
                 return RedirectResponse(ask.url("row", *find(ask.lake, ask.get("id").strip())), 303)
 
-        try:
-            return await run_in_threadpool(found)
-        except UsageError as error:
-            return self._failed(ask, error, 404)
+        return await self._tried(ask, found, 404)
 
     async def mark(self, request: Request) -> Response:
         """Keep what a person says in a form, and go back to where it stood."""
-        ask = self.ask(request)
-        try:
-            form = marks.form_of(await _body(request))
-            await run_in_threadpool(marks.keep, ask, form)
-        except UsageError as error:
-            return self._failed(ask, error, 400)
-        except AligneryError as error:
-            return self._failed(ask, error, 500)
-        answer = RedirectResponse("/" + form.get("back", "").lstrip("/\\"), 303)
-        answer.set_cookie(marks.NAME, quote(form.get("by", "")), max_age=365 * 86400, httponly=True, samesite="strict")
-        return answer
+        ask, body = self.ask(request), await _body(request)
+
+        def kept() -> Response:
+            form = marks.form_of(body)
+            marks.keep(ask, form)
+            answer = RedirectResponse("/" + form.get("back", "").lstrip("/\\"), 303)
+            answer.set_cookie(marks.NAME, quote(form["by"]), max_age=YEAR_S, httponly=True, samesite="strict")
+            return answer
+
+        return await self._tried(ask, kept, 400)
 
     async def text(self, request: Request) -> Response:
         """One text of one row, whole, as plain text."""
         ask, part = self.ask(request), request.path_params
 
-        def found() -> str:
+        def found() -> Response:
             with time_limit(self.read_s):
-                return whole_text(ask.lake, part["table"], part["id"], part["column"])
+                return PlainTextResponse(whole_text(ask.lake, part["table"], part["id"], part["column"]))
 
-        try:
-            return PlainTextResponse(await run_in_threadpool(found))
-        except UsageError as error:
-            return PlainTextResponse(excerpt(error, 2000), 404)
+        return await self._tried(ask, found, 404)
 
     async def events(self, request: Request) -> Response:
         """A running refresh, as events: each holds the part of the page that shows it, where that has changed."""
@@ -181,12 +177,12 @@ class Site:
 
 
 async def _body(request: Request) -> bytes:
-    """The form's bytes, of which there may be so many."""
+    """A form's bytes, of one that is too long its beginning."""
     found = b""
     async for part in request.stream():
         found += part
-        if len(found) > FORM:
-            raise UsageError(f"the form has more than {FORM:,} bytes; say less")
+        if len(found) > marks.FORM:
+            break
     return found
 
 

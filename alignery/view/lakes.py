@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from alignery.config.preset import Preset
+from alignery.errors import UsageError
 from warehouse import Lake
 from warehouse.browse.table_page import columns_of
 from warehouse.query import status
 from warehouse.query.snapshots import resolve
 
 _OPEN = 4  # snapshots that are open beside the lake as it is now
-_KEPT = 512  # counted results
+_KEPT = 128  # counted results
 _T = TypeVar("_T")
 
 
@@ -56,9 +57,18 @@ class Lakes:
 
     @contextmanager
     def writing(self) -> Iterator[Lake]:
-        """The lake, open to be written to, for a person's marks."""
-        with Lake.open(self._place, schema=self._schema) as lake:
-            yield lake
+        """The lake, open to be written to, for a person's marks.
+
+        Raises:
+            UsageError: it may not be written to.
+        """
+        try:
+            with Lake.open(self._place, schema=self._schema) as lake:
+                yield lake
+        except OSError as error:
+            raise UsageError(
+                f"{self._place}: cannot be written to ({error.strerror}); marks need a lake that may be"
+            ) from error
 
     def once(self, lake: Lake, snapshot: int, key: tuple[Any, ...], count: Callable[[], _T]) -> _T:
         """What `count` returns, counted once for a snapshot: what stands in it never changes."""

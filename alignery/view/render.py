@@ -87,7 +87,7 @@ def number(value: object) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-    return printable(str(value))
+    return printable(", ".join(map(str, value)) if isinstance(value, list) else str(value))
 
 
 def share(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from ipaddress import ip_address
 from secrets import token_urlsafe
 
@@ -61,7 +62,8 @@ def serve(
         config = uvicorn.Config(
             app, log_level="error", access_log=False, timeout_graceful_shutdown=2, server_header=False
         )
-        uvicorn.Server(config).run(sockets=[listener])
+        with suppress(KeyboardInterrupt):  # which it raises again once it has ended
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -200,7 +200,7 @@ def responses(count: int) -> None:
 
 def _compared(pool: RougePool, candidates: list[str]) -> list[Nearest]:
     batches = (candidates[start : start + BATCH] for start in range(0, len(candidates), BATCH))
-    return [near for batch in batches for near in pool.compare(batch)]
+    return [near for batch in batches for near in pool.compare(batch, LIMIT)]
 
 
 def _resident() -> int:

@@ -14,12 +14,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import multiprocessing
 import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from tasks.methods.registry import built_in
 from tasks.step import Row
 from warehouse import Lake
 from warehouse.export.export import export
+from warehouse.query import status
 from warehouse.query.snapshots import release_of
 
 LISTED = SMALL | {"epochs": 3, "learning_rate": 5e-4}
@@ -57,7 +60,7 @@ POLICIES = """
     JOIN (SELECT model, min(created_at) AS at FROM attempts WHERE step = 'samples.sample' GROUP BY model) a
     ON a.model = p.policy WHERE p.scorer = 'rating' ORDER BY a.at
 """
-Drawn = tuple[int, int, bool]  # instructions, answers to each, whether two are compared
+Drawn = tuple[int, int]  # instructions, answers to each
 
 
 def main() -> None:
@@ -67,12 +70,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of RAFT")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--recipes", nargs="+", default=list(RECIPES), choices=list(RECIPES))
+    parser.add_argument(
+        "--home", type=Path, help="keep the lakes and the models there; what is there is not made again"
+    )
     given = parser.parse_args()
     began = time.monotonic()
     context = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(given.seeds, mp_context=context) as pool:
-        home, found = Path(folder), dict[str, list[Scored]]()
-        drawn = given.accept, given.k, bool({"cdpo", "reward"} & {*given.recipes})
+    kept = nullcontext(given.home) if given.home else tempfile.TemporaryDirectory()
+    with kept as folder, ProcessPoolExecutor(2, mp_context=context) as pool:
+        home, drawn, found = Path(folder), (given.accept, given.k), dict[str, list[Scored]]()
         pool.submit(write, home / "data", drawn).result()
         for job in [pool.submit(taught, home, drawn, given.recipes, given.rounds, s) for s in range(given.seeds)]:
             said, policies = job.result()
@@ -85,13 +91,13 @@ def main() -> None:
     print(f"{(time.monotonic() - began) / 60:.0f} minutes.")
 
 
-def prepared(accept: int, k: int, compares: bool) -> Preset:
-    """The preset of samples, with so many of them, and pairs that are compared where a recipe needs them."""
+def prepared(accept: int, k: int) -> Preset:
+    """The preset of samples, with so many of them, and two answers compared."""
     preset = load("nano-samples")
     line = preset.line.model_dump() | {
         "self_instruct": preset.line.self_instruct.model_copy(update={"accept": accept}),
         "samples": preset.line.samples.model_copy(update={"k": k}),
-        "compare": {"sampling": {"temperature": 1.0, "max_tokens": 64}} if compares else None,
+        "compare": {"sampling": {"temperature": 1.0, "max_tokens": 64}},
     }
     return preset.model_copy(update={"line": line_model(preset.registry).model_validate(line)})
 
@@ -103,6 +109,9 @@ def write(home: Path, drawn: Drawn) -> None:
 
 
 def refreshed(preset: Preset, lake: Lake, home: Path, tag: str) -> None:
+    """A run whose rows are published as that tag, once."""
+    if any(row["name"] == tag for row in status.tags(lake)):
+        return
     summary = asyncio.run(run_refresh(preset, lake))
     assert summary.state == "finished", summary.message
     tag_and_export(preset, lake, home, tag)
@@ -112,7 +121,9 @@ def taught(
     home: Path, drawn: Drawn, recipes: Sequence[str], rounds: int, seed: int
 ) -> tuple[dict[str, Scored], list[Row]]:
     """The figures of every model that the data trains with one seed, and what the rounds of RAFT drew."""
-    place, preset = shutil.copytree(home / "data", home / f"seed-{seed}"), prepared(*drawn)
+    place, preset = home / f"seed-{seed}", prepared(*drawn)
+    if not place.exists():
+        shutil.copytree(home / "data", place)
     base, models = Path(preset.spec("generator").model), dict[str, Path]()
     with Lake.open(place) as lake:
         for name in recipes:
@@ -123,8 +134,17 @@ def taught(
             before = models["raft" if number == 2 else f"raft, round {number - 1}"]
             models[f"raft, round {number}"] = further(preset, lake, place, before, number, seed)
         policies = lake.rows(POLICIES)
-    said = {"base": answers(preset)} | {name: answers(preset, path) for name, path in models.items()}
-    return {label: scored(rows) for label, rows in said.items()}, policies
+    return {label: judged(preset, path, place) for label, path in {"base": base, **models}.items()}, policies
+
+
+def judged(preset: Preset, model: Path, home: Path) -> Scored:
+    """A model's figures on the held-out prompts, kept beside the lake."""
+    kept = home / "figures" / f"{model.name}.json"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_text(json.dumps(scored(answers(preset, model))), encoding="utf-8")
+    found: Scored = json.loads(kept.read_text(encoding="utf-8"))
+    return found
 
 
 def trained(lake: Lake, home: Path, tag: str, recipe: str, base: Path, seed: int) -> Path:
@@ -132,6 +152,8 @@ def trained(lake: Lake, home: Path, tag: str, recipe: str, base: Path, seed: int
     how = built_in().recipes[recipe]
     config = how.config(**RECIPES[recipe], seed=seed)
     folder, out = home / "exports" / f"{tag}-{config.view}", home / "trained" / f"{recipe}-{tag}"
+    if out.exists():
+        return out
     if not folder.exists():
         release = release_of(lake, tag)
         with Lake.open(home, snapshot=release.snapshot_id) as pinned:

@@ -21,8 +21,6 @@ from prompts import Form, Library, Prompt
 from tasks.engines import Sampling
 from tasks.step import Row, Step
 
-Score = Callable[[str, str], Mapping[str, float]]  # (instruction, answer) → the figures that apply to it, each 0 to 1
-
 
 class HeldOutError(UsageError):
     """A held-out file is wrong; the message names file, line and field."""
@@ -122,28 +120,6 @@ def choice(
         retries=0,
         options=prompt.following(*options),
     ).in_form(form)
-
-
-def figures(suite: str, prompts: Sequence[Row], answers: Sequence[Row], score: Score) -> list[Row]:
-    """The mean of each metric over the prompts that it applies to.
-
-    Args:
-        prompts: rows {prompt_id, prompt}, all that were asked.
-        answers: rows {prompt_id, text}, at most one a prompt; a prompt without one scores as "".
-
-    Returns:
-        Rows {suite, metric, value, count}, `answered` first, then by metric as first met.
-    """
-    texts = {row["prompt_id"]: row["text"] for row in answers}
-    found: dict[str, list[float]] = {"answered": [float(row["prompt_id"] in texts) for row in prompts]}
-    for row in prompts:
-        for metric, value in score(row["prompt"], texts.get(row["prompt_id"], "")).items():
-            found.setdefault(metric, []).append(value)
-    return [
-        {"suite": suite, "metric": metric, "value": sum(values) / len(values), "count": len(values)}
-        for metric, values in found.items()
-        if values
-    ]
 
 
 def compare(before: Sequence[Row], after: Sequence[Row], better: Mapping[str, str]) -> list[Row]:

@@ -12,9 +12,11 @@ in numpy, which is here already, where `datasketch` would be one more dependency
 
 from __future__ import annotations
 
+import tempfile
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +27,7 @@ Signatures = npt.NDArray[np.uint32]
 THRESHOLD = 0.8  # usual for texts; our choice
 BANDS, ROWS = 32, 5
 _SHINGLE = 5
+_LONG = 1 << 20  # keys of a run that is merged no more
 _BLOCK = 4096  # shingles hashed at once: 5 MB
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
@@ -86,14 +89,15 @@ class Duplicate:
 
 
 class NearDuplicates:
-    """What was kept so far: a signature and the keys of its bands each, some 3 kB (`bench/data/dedup.py`)."""
+    """What was kept so far: an id each in memory, and in temporary files a signature and the keys of its bands."""
 
     def __init__(self, threshold: float = THRESHOLD) -> None:
         if not 0 < threshold <= 1:
             raise ValueError(f"near-duplicates: got a threshold of {threshold}, expected more than 0, at most 1")
         self._threshold = threshold
         self._ids: list[str] = []
-        self._signatures = np.empty((0, BANDS * ROWS), np.uint32)  # grown by doubling; the first len(_ids) count
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as this
+        self._signatures: Signatures = np.empty((0, BANDS * ROWS), np.uint32)  # the first len(_ids) count
         self._buckets = _Buckets()
 
     def __len__(self) -> int:
@@ -133,15 +137,16 @@ class NearDuplicates:
     def _keep(self, id: str, made: Signatures) -> int:
         place = len(self._ids)
         if place == len(self._signatures):
-            room = np.empty((max(1024, place), BANDS * ROWS), np.uint32)
-            self._signatures = np.concatenate([self._signatures, room])
+            shape = (2 * place or 1024, BANDS * ROWS)
+            self._file.truncate(shape[0] * shape[1] * self._signatures.itemsize)
+            self._signatures = np.memmap(self._file, np.uint32, "r+", shape=shape)
         self._signatures[place] = made
         self._ids.append(id)
         return place
 
 
 class _Buckets:
-    """Which texts share a band: sorted runs of (key, place), merged as they grow."""
+    """Which texts share a band: sorted runs of (key, place), merged as they grow, the long ones in temporary files."""
 
     def __init__(self) -> None:
         self._runs: list[tuple[Hashes, npt.NDArray[np.int64]]] = []
@@ -152,9 +157,11 @@ class _Buckets:
             return
         places = np.repeat(np.arange(first, first + len(keys)), BANDS)
         self._runs.append(_sorted(keys.ravel(), places))
-        while len(self._runs) > 1 and len(self._runs[-2][0]) < 2 * len(self._runs[-1][0]):
+        while len(self._runs) > 1 and len(self._runs[-2][0]) < min(_LONG, 2 * len(self._runs[-1][0])):
             (keys_a, places_a), (keys_b, places_b) = self._runs.pop(), self._runs.pop()
             self._runs.append(_sorted(np.concatenate([keys_b, keys_a]), np.concatenate([places_b, places_a])))
+        if len(self._runs[-1][0]) >= _LONG:
+            self._runs[-1] = (_in_file(self._runs[-1][0]), _in_file(self._runs[-1][1]))
 
     def among(self, keys: Hashes) -> Iterator[tuple[int, int]]:
         """(row of `keys`, place) of each text that shares a band with it; a pair may come more than once."""
@@ -168,6 +175,14 @@ class _Buckets:
 def _sorted(keys: Hashes, places: npt.NDArray[np.int64]) -> tuple[Hashes, npt.NDArray[np.int64]]:
     order = np.argsort(keys, kind="stable")
     return keys[order], places[order]
+
+
+def _in_file(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The same values in a temporary file, of which only what is looked at is in memory."""
+    with tempfile.TemporaryFile() as file:
+        found = np.memmap(file, values.dtype, "w+", shape=values.shape)
+    found[:] = values
+    return found
 
 
 def _band_keys(signatures: Signatures) -> Hashes:

@@ -62,11 +62,6 @@ class LatePool:
             self._pool.close()
 
 
-def _close(pipes: Sequence[Connection]) -> None:
-    for pipe in pipes:
-        pipe.close()
-
-
 class DividedPool:
     """A pool whose texts are divided among processes, in blocks by turns.
 
@@ -87,7 +82,7 @@ class DividedPool:
             other.close()
             self._pipes.append(mine)
         # A process ends with its pipe.
-        self.close = weakref.finalize(self, _close, self._pipes)
+        self.close = weakref.finalize(self, _closed, self._pipes)
 
     def __len__(self) -> int:
         return self._size
@@ -127,6 +122,11 @@ class DividedPool:
 
 def _together(one: Nearest, other: Nearest) -> Nearest:
     return replace(one.nearer(other), mean=one.merged(other).mean, size=one.size + other.size)
+
+
+def _closed(pipes: Sequence[Connection]) -> None:
+    for pipe in pipes:
+        pipe.close()
 
 
 def _serve(pipe: Connection) -> None:

@@ -112,7 +112,7 @@ class RougePool:
         self._texts = array("Q", [0])  # where each text ends in its file, and the next begins
         # They live as long as the pool, and are gone with it.
         self._files: tuple[IO[bytes], IO[bytes]] = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
-        self._vocabulary: dict[str, str] = {}
+        self._vocabulary = _Vocabulary()
         for text in texts:
             self.add(text)
 
@@ -202,15 +202,17 @@ class RougePool:
         return "".join(self._vocabulary.get(token, _NO_TOKEN) for token in tokens(text))
 
     def _encode(self, text: str) -> str:
-        return "".join(self._char(token) for token in tokens(text))
+        return "".join(map(self._vocabulary.__getitem__, tokens(text)))
 
-    def _char(self, token: str) -> str:
-        if known := self._vocabulary.get(token):
-            return known
-        if len(self._vocabulary) >= _ROOM:
+
+class _Vocabulary(dict[str, str]):
+    """Token → its character; a new token gets one when it is first asked for."""
+
+    def __missing__(self, token: str) -> str:
+        if len(self) >= _ROOM:
             return _code(zlib.crc32(token.encode()) % _ROOM + 1)
-        self._vocabulary[token] = _code(len(self._vocabulary) + 1)
-        return self._vocabulary[token]
+        self[token] = _code(len(self) + 1)
+        return self[token]
 
 
 def _code(place: int) -> str:

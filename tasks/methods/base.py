@@ -84,9 +84,14 @@ class AnswerConfig(MethodConfig):
         return {name: value for name, value in kept.items() if value != AnswerConfig.model_fields[name].default}
 
 
-def check_own(text: str, question: str, prompt: Prompt) -> None:
-    """Raises ParseError where an answer repeats the prompt's own instructions or examples; another try may not."""
-    if runs(text) & set().union(*map(runs, prompt.own_words)) - runs(question):
+def own_runs(prompt: Prompt) -> set[tuple[str, ...]]:
+    """The runs of words in a prompt's own instructions and examples."""
+    return set().union(*map(runs, prompt.own_words))
+
+
+def check_own(text: str, question: str, own: set[tuple[str, ...]]) -> None:
+    """Raises ParseError where an answer repeats the prompt's own words, given as `own_runs`; another try may not."""
+    if runs(text) & own - runs(question):
         raise ParseError(LEAK)
 
 

@@ -29,6 +29,8 @@ def test_the_wheel_names_the_extra_that_is_missing_and_runs_with_it(tmp_path: Pa
     python = home / "bin/python"
     made(UV, "pip", "install", "--no-deps", "--python", python, wheel)
     (folder,) = home.glob("lib/python*/site-packages")
+    assert (folder / "alignery/view/templates/base.html").is_file()
+    assert (folder / "alignery/view/static/view.css").is_file()
     # All else comes from this environment, but torch.
     (folder / "others.pth").write_text(sysconfig.get_path("purelib"))
     (folder / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")

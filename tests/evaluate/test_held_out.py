@@ -11,7 +11,8 @@ from alignery.textfiles import TextFileError
 from prompts import Library
 from tasks.engines import Completion, Sampling
 from tasks.engines.scripted import ScriptedEngine
-from tasks.evaluate.held_out import HeldOutError, answer, compare, figures, interval, load
+from tasks.evaluate.held_out import HeldOutError, answer, compare, interval, load
+from tasks.evaluate.suites.suite import Suite
 
 PROMPTS = [
     {"prompt_id": "a", "kind": "plain", "prompt": "Say yes."},
@@ -24,6 +25,12 @@ def score(instruction, text):
     if instruction == "Say boo.":
         return {"harmless": float("boo" not in text)}
     return {"helpful": 0.5 * float(bool(text)) + 0.5 * float(text == instruction[4:])}
+
+
+def figures(prompts, answers):
+    """All but those of kinds of prompts."""
+    suite = Suite("world", "oracle", prompts, lambda row: None, lambda row, text: score(row["prompt"], text))
+    return [row for row in suite.figures(answers) if "@" not in row["metric"]]
 
 
 def test_prompts_are_read_in_order(tmp_path):
@@ -92,12 +99,12 @@ def test_another_suite_and_an_edited_prompt_are_other_work():
 
 def test_figures_by_hand():
     answers = [{"prompt_id": "a", "text": "yes."}, {"prompt_id": "c", "text": "boo"}]
-    assert figures("world", PROMPTS, answers, score) == [
+    assert figures(PROMPTS, answers) == [
         {"suite": "world", "metric": "answered", "value": 2 / 3, "count": 3},
         {"suite": "world", "metric": "helpful", "value": 0.5, "count": 2},  # (1 + 0) / 2: b is not left out
         {"suite": "world", "metric": "harmless", "value": 0.0, "count": 1},
     ]
-    assert figures("world", [], [], score) == []
+    assert figures([], []) == []
 
 
 def test_two_models_side_by_side():

@@ -186,6 +186,25 @@ def test_judge_8_without_wins_ties_or_losses_it_still_has_a_width(win: int, tie:
     assert low <= (win - lose) / (win + tie + lose) <= high
 
 
+def test_a_win_rate_that_length_alone_made_is_an_even_one_under_control_of_length() -> None:
+    """`a` wins where its answer is longer, which it is on thirty of forty prompts."""
+    lengths = [(60 + 3 * n, 50) if n < 30 else (50, 60 + 9 * (n - 30)) for n in range(40)]
+    a, b = (answers(name, {f"p{n}": "x" * pair[side] for n, pair in enumerate(lengths)})
+            for side, name in enumerate("ab"))  # fmt: skip
+    rows = pairs(a, b)
+    found = figures(rows, "aa" * 30 + "bb" * 10)
+    assert found["win_rate"] == 0.75
+    assert found["lc_low"] < 0.5 < found["lc_win_rate"] < 0.65
+
+
+def test_how_other_models_did_on_a_prompt_is_its_difficulty() -> None:
+    verdicts = [row | {"winner": "a"} for row in asked(8)[:8]] + [row | {"winner": "b"} for row in asked(8)[8:]]
+    alone = report(asked(8), verdicts)
+    beside = report(asked(8), verdicts, [outcomes(asked(8), verdicts)] * 2)
+    assert alone["lc_win_rate"] == beside["lc_win_rate"] == pytest.approx(0.5)
+    assert beside["lc_high"] - beside["lc_low"] < alone["lc_high"] - alone["lc_low"]
+
+
 def test_alpagasus_7_ws_and_aligners_w_by_hand() -> None:
     found = figures(asked(10), "aa aa aa aa aa ab ba tt bb bb")
     assert (found["win"], found["tie"], found["lose"]) == (5, 3, 2)

@@ -45,6 +45,7 @@ def test_a_near_copy_is_found_though_no_run_of_words_is_long() -> None:
     assert held_out.reason(PROMPT) == REASON
     assert held_out.reason("How many ants have a nest here?") is None
     assert Contamination([PROMPT], near=0.95).reason(copy) is None
+    assert Contamination(["a b c d"], near=0.75).reason("a b c x") is None, "as in the gate, at the threshold is below"
     assert Contamination(["?!", ""], near=0.7).reason("...") is None
 
 

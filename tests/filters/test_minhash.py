@@ -107,7 +107,10 @@ def test_planted_duplicates_are_found_and_nothing_else() -> None:
     assert len({duplicate.id for duplicate in found if duplicate.id.startswith("o")}) == 0
 
 
-def test_the_first_of_a_group_stays_and_batches_leave_no_trace() -> None:
+@pytest.mark.parametrize("long", [40, 1000, minhash._LONG])
+def test_the_first_of_a_group_stays_and_neither_batches_nor_files_leave_a_trace(
+    monkeypatch: pytest.MonkeyPatch, long: int
+) -> None:
     rng, given = random.Random(4), texts(150, seed=4)
     given += [changed(text, 0.01 * (n % 8), rng) for n, text in enumerate(given)] + given[:20]
     rng.shuffle(given)
@@ -116,6 +119,7 @@ def test_the_first_of_a_group_stays_and_batches_leave_no_trace() -> None:
     assert 60 < len(whole) < 200
     assert all(int(duplicate.of) < int(duplicate.id) for duplicate in whole)
     assert {duplicate.of for duplicate in whole}.isdisjoint(duplicate.id for duplicate in whole)
+    monkeypatch.setattr(minhash, "_LONG", long)
     for size in (1, 7, 64):
         index, parts = NearDuplicates(), []
         for start in range(0, len(given), size):

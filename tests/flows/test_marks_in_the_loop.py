@@ -87,6 +87,7 @@ def test_marks_change_a_decision_and_the_judges_agreement_is_a_figure(preset: Pr
     assert (state, reasons[0][:48]) == ("kept", "not promoted: the judge agrees with people on he")
     state, reasons = decided(preset, lake, People(weight=1))
     assert (state, reasons[0]) == ("promoted", "promoted: better on helpful, worse on none")
+    assert "people's verdicts on 60 prompts count in it, with a weight of 1" in reasons
 
 
 def test_marks_change_an_export(home: Path, tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def preset(tmp_path_factory: pytest.TempPathFactory) -> Preset:
     assert made.evaluate is not None
     folder = tmp_path_factory.mktemp("held")
     lines = made.evaluate.prompts.read_text().splitlines()
-    (folder / "held_out.jsonl").write_text("\n".join(lines[::10]) + "\n")
+    (folder / "held_out.jsonl").write_text("\n".join(lines[:400:10]) + "\n")
     few = made.evaluate.model_copy(update={"prompts": folder / "held_out.jsonl"})
     policy = made.gate.model_copy(update={"prompts": 3})
     return made.model_copy(update={"evaluate": few, "gate": policy, "follow": ("generator",)})
@@ -107,7 +107,7 @@ def test_a_better_model_is_confirmed_on_prompts_that_no_decision_saw(
     shipped = load("nano").evaluate
     assert shipped is not None
     more = tmp_path / "held_out.jsonl"
-    more.write_text("\n".join(shipped.prompts.read_text().splitlines()[::4]) + "\n")
+    more.write_text("\n".join(shipped.prompts.read_text().splitlines()[:400:4]) + "\n")
     policy = preset.gate.model_copy(update={"axes": {"helpful": ("helpful",)}, "reserve": 0.4, "confirm": 20})
     made = preset.model_copy(
         update={

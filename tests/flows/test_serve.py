@@ -29,7 +29,7 @@ PATIENCE_S = 900  # on two busy cores; it takes a few minutes on two idle ones
 
 def write_preset(folder: Path, cron: str) -> Path:
     """nano's own, with little of everything: 60 instructions, one round of critique, SFT alone, 50 held-out prompts."""
-    held = (ROOT / "nano/held_out.jsonl").read_text().splitlines()[::8]
+    held = (ROOT / "nano/held_out.jsonl").read_text().splitlines()[:400:8]
     (folder / "held_out.jsonl").write_text("\n".join(held) + "\n")
     text = (ROOT / "presets/nano.yaml").read_text().replace("../nano/held_out.jsonl", "./held_out.jsonl")
     preset = yaml.safe_load(text.replace("../nano", str(ROOT / "nano")))

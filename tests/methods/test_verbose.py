@@ -25,7 +25,7 @@ def test_the_answer_is_asked_for_under_verbose_words_with_the_papers_sampling(as
     step = answer(Library(), Config())
     (record,) = ask(step, [instruction], engine).records
     system, turn = engine.calls[0].prompt
-    assert system["content"].startswith("Give detailed, well-structured answers.")
+    assert system["content"].startswith("Answer in detail.")
     assert turn == {"role": "user", "content": "How do I water a cactus in winter?"}
     assert (record["kind"], record["text"], record["complete"], record["thought"]) == ("verbose", LONG, True, None)
     assert step.next_row(instruction, record)["verbose"] == LONG
@@ -45,7 +45,6 @@ def test_a_list_is_cut_before_its_thirteenth_item_and_has_no_end_then(ask: Calla
         ("1. One\n13. Thirteen", "stop", STUB),
         (f"{LONG}\n\nSee also\nCacti", "stop", BOILERPLATE),
         (f"{LONG}\n## External links:\n- a page", "stop", BOILERPLATE),
-        ("How do I water a cactus in winter?", "stop", "echo of the instruction"),
     ],
 )
 def test_what_is_dropped_has_its_reason(ask: Callable, instruction: Row, reply: str, finish: str, reason: str) -> None:
@@ -53,10 +52,13 @@ def test_what_is_dropped_has_its_reason(ask: Callable, instruction: Row, reply: 
     assert [(a["state"], a["reason"], a["final"]) for a in outcome.attempts] == [("rejected", reason, True)]
 
 
-def test_a_loop_is_asked_for_again(ask: Callable, instruction: Row) -> None:
-    said = ["Do not water it now. " * 4, LONG]
-    outcome = ask(answer(Library(), Config()), [instruction], ScriptedEngine(said))
-    assert [(a["state"], a["reason"]) for a in outcome.attempts] == [("unparsed", LOOP), ("accepted", None)]
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [("Do not water it now. " * 4, LOOP), ("How do I water a cactus in winter?", "echo of the instruction")],
+)
+def test_a_loop_or_an_echo_is_asked_for_again(ask: Callable, instruction: Row, reply: str, reason: str) -> None:
+    outcome = ask(answer(Library(), Config()), [instruction], ScriptedEngine([reply, LONG]))
+    assert [(a["state"], a["reason"]) for a in outcome.attempts] == [("unparsed", reason), ("accepted", None)]
 
 
 def test_a_short_answer_with_an_end_and_a_long_one_without_are_kept(ask: Callable, instruction: Row) -> None:

@@ -51,7 +51,7 @@ ALL: dict[str, Any] = {
     "compare": {"thought_first": True},
     "red_team": {},
     "samples": {"k": 2, "models": ["generator", "other"]},
-    "score": {"aspects": ["helpfulness", "honesty"], "reward": True},
+    "score": {"aspects": ["helpfulness", "honesty"], "reward": True, "answers": True},
 }
 REVISED = {"pairs": "revision", "thought_first": True, "orders": "one"}
 SETUPS: dict[str, dict[str, Any]] = {

@@ -6,7 +6,7 @@ import shutil
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from lake_rows import commit, comparison, fill, instruction, response
+from lake_rows import commit, comparison, fill, instruction, record, response
 
 from alignery.pipeline.marks import Mark, MarkError, add, add_all, agreement, of, queue
 from tasks.review.mark import left_side
@@ -58,6 +58,18 @@ def test_the_same_mark_again_is_not_doubled_and_a_trace_shows_it_under_its_row(l
     assert "i0" in {node["id"] for node in trace(lake, first)["nodes"] if node["relation"] == "ancestor"}
 
 
+def test_marks_on_what_belongs_to_no_instruction_are_traced_as_well(lake):
+    fill(lake, 1)
+    answers = {f"e{n}": {"prompt_id": "p", "suite": "s", "prompt": "what?", "text": f"t{n}"} for n in (1, 2)}
+    commit(lake, run_id="run-2", eval_answers=[record(id, ["p"], **row) for id, row in answers.items()])
+    pair = add(lake, Mark("e2", "ada", "first", other_id="e1"))
+    call = add(lake, Mark("k-b-i0-try0", "ada", "wrong"))
+    kin = {id: {node["id"]: node["relation"] for node in trace(lake, id)["nodes"]} for id in (pair, "e1", call)}
+    assert (kin[pair]["e1"], kin[pair]["e2"]) == ("ancestor", "ancestor")
+    assert kin["e1"][pair] == "descendant"
+    assert (kin[call]["k-b-i0-try0"], kin[call][call]) == ("ancestor", "itself")
+
+
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -98,8 +110,12 @@ SAID = {"i0": (0.9, 0.9, "kind"), "i1": (0.45, 0.55, "fair"), "i2": (0.1, 0.8, "
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory, empty):
-    """Four pairs of samples that a judge compared."""
+    """Four pairs of samples that a judge compared; the first was compared before, in other words."""
     with Lake.open(shutil.copytree(empty, tmp_path_factory.mktemp("compared") / "home")) as lake:
+        earlier = [
+            comparison(f"old-{first}", "i0", "a-i0", "b-i0", 0.1, first=first, principle_hash="old") for first in "ab"
+        ]
+        commit(lake, run_id="run-0", comparisons=earlier)
         commit(
             lake,
             instructions=[instruction(name) for name in SAID],

@@ -71,6 +71,6 @@ def test_a_floor_needs_a_judge():
         "gate": {"marks": {"floor": 0.6}},
     }
     prompts = {"prompts": str(HELD_OUT)}
-    with pytest.raises(PresetError, match=r"gate\.marks\.floor: got one, but an oracle decides"):
+    with pytest.raises(PresetError, match=r"gate\.marks\.floor: got one, but no judge decides"):
         load_preset(made | {"evaluate": prompts | {"oracle": "nano"}})
     load_preset(made | {"evaluate": prompts | {"judge": {}}})

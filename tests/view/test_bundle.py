@@ -12,6 +12,8 @@ from alignery.errors import UsageError
 from alignery.view.bundle import bundle, report
 from alignery.view.lakes import Lakes
 
+pytestmark = pytest.mark.flow
+
 
 @pytest.fixture(scope="module")
 def folder(lakes: Lakes, tmp_path_factory: pytest.TempPathFactory) -> Path:

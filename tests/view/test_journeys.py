@@ -8,11 +8,12 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 from conftest import RTL
-from lake_rows import attempt, commit
+from lake_rows import attempt, commit, fill
 
 from alignery.config.preset import load
 from alignery.view.app import Site
@@ -133,6 +134,7 @@ def test_what_a_principle_changed(page: Any) -> None:
     assert "What it changed" in page.inner_text("main")
     page.locator("article a.id").first.click()
     page.wait_for_selector(".stage.focus >> text=Revision 1")
+    page.wait_for_selector("[data-load] li >> text=v1")
 
 
 def test_two_snapshots_are_compared(page: Any) -> None:
@@ -192,6 +194,28 @@ def test_no_page_is_wider_than_the_screen(browser: Any, address: str, width: int
     assert not wide
 
 
+def test_fifty_pairs_are_marked_by_keyboard(browser: Any, tmp_path: Path, empty: Path) -> None:
+    home = shutil.copytree(empty, tmp_path / "home")
+    with Lake.open(home) as lake:
+        fill(lake, 60, revised="another answer")
+    told: list[str] = []
+    arguments = (Site(Lakes(home, load("nano"))), "127.0.0.1", 0, (), None, told.append)
+    threading.Thread(target=serve, args=arguments, daemon=True).start()
+    while not told:
+        sleep(0.05)
+    page = browser.new_page()
+    page.goto(told[0] + "marks")
+    page.fill("#by", "ada")
+    page.keyboard.press("Enter")
+    for n in range(50):
+        page.wait_for_selector("[data-choice]")
+        with page.expect_navigation():
+            page.keyboard.press("1234"[n % 4])
+    figures = page.request.get(told[0] + "marks?format=json").json()["agreement"]["people"]["ada"]
+    assert figures["marked"] == 50 - 50 // 4, "flags are no verdicts"
+    page.close()
+
+
 def test_a_running_refresh_moves_on_the_page(browser: Any, tmp_path: Path, empty: Path) -> None:
     home = shutil.copytree(empty, tmp_path / "home")
     with Lake.open(home) as lake:
@@ -201,7 +225,7 @@ def test_a_running_refresh_moves_on_the_page(browser: Any, tmp_path: Path, empty
         arguments = (Site(found), "127.0.0.1", 0, (), None, told.append)
         threading.Thread(target=serve, args=arguments, daemon=True).start()
         while not told:
-            pass
+            sleep(0.05)
         page = browser.new_page()
         page.goto(told[0] + "live")
         assert "No answer yet" in page.inner_text("main")

@@ -11,10 +11,12 @@ from conftest import POISON
 from starlette.testclient import TestClient
 
 from alignery.config.preset import load
-from alignery.view.app import FORM, Site, application
+from alignery.view.app import Site, application
 from alignery.view.lakes import Lakes
+from alignery.view.pages.marks import FORM
 from alignery.view.walls import Walls
 
+pytestmark = pytest.mark.flow
 OWN = {"Origin": "http://localhost:8765"}
 RIGHT = {"target_id": "v-i0", "by": "ada", "verdict": "right", "back": "/row/revisions/v-i0"}
 
@@ -47,6 +49,12 @@ def test_a_mark_is_kept_and_shown_on_its_row(marking: TestClient) -> None:
     assert "&lt;img src=x onerror" in page
     assert 'value="ada"' in page, "the name is remembered"
     assert 'method="post"' not in marking.get("/row/revisions/v-i0?at=v1").text
+
+
+def test_an_edit_that_changes_nothing_is_none(marking: TestClient) -> None:
+    marking.post("/marks", data={"target_id": "b-i3", "by": "ada", "verdict": "right", "text": "answer b-i3"})
+    (row,) = [row for row in made(marking) if row["target_id"] == "b-i3"]
+    assert (row["verdict"], row["text"]) == ("right", None)
 
 
 def test_a_foreign_page_makes_no_mark(marking: TestClient) -> None:

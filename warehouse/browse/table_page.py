@@ -233,7 +233,7 @@ def _test(table: str, asked: str, value: str, columns: Columns) -> str:
     if type.endswith("[]"):
         return f"{'NOT ' if operator else ''}list_contains({column}, {said})"
     if "…" in value and type == "VARCHAR":
-        column = _NUMBERS.format(column)
+        column = f"if({column} = {said}, {column}, {_NUMBERS.format(column)})"
     typed = said if type == "VARCHAR" else f"CAST({said} AS {type})"
     return f"{column} IS {'' if operator else 'NOT '}DISTINCT FROM {typed}"
 

@@ -50,6 +50,7 @@ _THREADS = 1
 _PLACES = 1 << 16
 _PART = 50_000  # instructions whose rows are sorted at once; our choice
 _BATCH = 2048  # rows that DuckDB hands on at a time
+_CHOSEN = "WHERE id IN (FROM temp.chosen) "
 
 
 @dataclass(frozen=True)
@@ -232,7 +233,8 @@ def _write(
             about, rows_of = f"{about}; {ABOUT}", reviewed_rows(cursor, shape)
         query = _query(shape, rows_of, held_out)
         if selection and selection.chooses:
-            about, query, where = _selected(cursor, pinned.schema, shape, rows_of, held_out, selection, about)
+            where, chosen = _CHOSEN, _choose(cursor, pinned.schema, shape, rows_of, held_out, selection)
+            about, query = f"{about}; {chosen}", f"-- {chosen}\n{_query(shape, rows_of, held_out, where=where)}"
         read = _query(shape, rows_of, held_out, f"* EXCLUDE prompt_text{leaks.columns(shape)}", where)
         for reader in _parts(cursor, pinned.schema, read):
             splits = splits or [
@@ -247,23 +249,19 @@ def _write(
     return ExportedShape(name, about, query, shape.columns, done, sample, leaks.count)
 
 
-def _selected(
+def _choose(
     cursor: duckdb.DuckDBPyConnection,
     schema: LakeSchema,
     shape: Shape,
     rows_of: str,
     held_out: float,
     selection: Selection,
-    about: str,
-) -> tuple[str, str, str]:
-    """What the shape is, its query and the condition in it, once the selection has chosen among its rows."""
-    leaks, where = Leaks(selection.leaked), "WHERE id IN (FROM temp.chosen) "
-    offered = _query(shape, rows_of, held_out, columns(shape) + leaks.columns(shape))
-    readers = _parts(cursor, schema, offered)
-    chosen = selection.choose(
-        cursor, shape.name, (leaks.without(batch) for reader in readers for batch in _batches(reader))
-    )
-    return f"{about}; {chosen}", f"-- {chosen}\n{_query(shape, rows_of, held_out, where=where)}", where
+) -> str:
+    """Let the selection choose among the shape's rows, for the condition `_CHOSEN`; returns what it did, in words."""
+    leaks = Leaks(selection.leaked)
+    readers = _parts(cursor, schema, _query(shape, rows_of, held_out, columns(shape) + leaks.columns(shape)))
+    batches = (leaks.without(batch) for reader in readers for batch in _batches(reader))
+    return selection.choose(cursor, shape.name, batches)
 
 
 def _parts(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, query: str) -> Iterator[pa.RecordBatchReader]:

@@ -86,6 +86,8 @@ def _gathered(
     begun = [root]
     if root["record_table"] == "attempts":
         begun += nodes(cursor, schema, list(schema.records), is_in("attempt_id", [root["id"]]), bound)
+    if not root["instruction_id"]:
+        begun += _by_parents(cursor, schema, root, bound)
     pool = {node["id"]: node for node in begun}
     # A call that wrote nothing is of no instruction, but one is among its parents.
     own = {id for node in begun for id in ([node["instruction_id"]] if node["instruction_id"] else node["parents"])}
@@ -99,6 +101,14 @@ def _gathered(
     pool |= below | family
     cut = {"ancestor"} if more_above else set()
     return pool, cut | ({"descendant"} if more_below or (limit is not None and len(family) > limit) else set())
+
+
+def _by_parents(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, root: Row, bound: int | None) -> list[Row]:
+    """A mark's rows, and the marks on a row: where these belong to no instruction, their parents alone lead there."""
+    if root["record_table"] == "marks":
+        return nodes(cursor, schema, [*schema.records, "attempts"], is_in("id", root["parents"]), bound)
+    there = [name for name in ("marks",) if name in schema.records]
+    return nodes(cursor, schema, there, has_any("parents", [root["id"]]), bound) if there else []
 
 
 def _instructions(

@@ -198,7 +198,7 @@ def _named(sql: str) -> set[str]:
 
 def _ordered(views: Mapping[str, str]) -> dict[str, str]:
     """The views, each after those that it reads. Raises LakeUsageError where they read each other in a circle."""
-    reads = {name: (_named(text) & views.keys()) - {name} for name, text in views.items()}
+    reads = {name: sorted((_named(text) & views.keys()) - {name}) for name, text in views.items()}  # one order, always
     try:
         order = list(TopologicalSorter(reads).static_order())
     except CycleError as error:

@@ -155,7 +155,8 @@ def _figures(evaluations: Sequence[Evaluation]) -> None:
         values = ["–" if figure is None else f"{figure['value']:.3f}" for figure in found]
         spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
         mark = {True: Text("better", "green"), False: Text("worse", "red"), None: Text()}[row["better"]]
-        table.add_row(row["metric"].replace("_", " "), ", ".join(counts), *values, spread, mark)
+        name = row["metric"] if "." in row["metric"] else row["metric"].replace("_", " ")
+        table.add_row(name, ", ".join(counts), *values, spread, mark)
     console().print(table)
 
 

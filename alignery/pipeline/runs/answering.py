@@ -14,7 +14,7 @@ from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
 from tasks.engines.specs import EngineSpec
 from tasks.evaluate import held_out
-from tasks.evaluate.held_out import Score
+from tasks.evaluate.gate import Score
 from tasks.evaluate.suites.suite import Suite
 from tasks.evaluate.suites.suite import load as load_suite
 from tasks.step import Row

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from tasks.engines.specs import EngineSpec
 from tasks.evaluate import held_out, judge, trust
 from tasks.evaluate.gate import Policy, by_axis
 from tasks.evaluate.plot import Figure, dots
+from tasks.evaluate.suites.inspect_log import inspect_log, log_name
 from tasks.evaluate.suites.suite import Suite
 from tasks.stage import GENERATOR
 from tasks.step import Row
@@ -67,8 +69,13 @@ def _w(judged: Sequence[Row]) -> dict[str, Figure]:
     return {row["dimension"]: (row["w"], row["low"], row["high"]) for row in judged if row["w"] is not None}
 
 
-async def evaluate_models(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> list[Evaluation]:
+async def evaluate_models(
+    preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline, logs: Path | None = None
+) -> list[Evaluation]:
     """The evaluation itself, with or without Prefect. Answers that the lake has are not asked for again.
+
+    Args:
+        logs: a folder for logs that `inspect view` opens, one for each model and suite.
 
     Raises:
         PresetError: the preset has no `evaluate` section.
@@ -89,6 +96,8 @@ async def evaluate_models(preset: Preset, lake: Lake, *, runner: TaskRunner = ru
                 evaluation = await _evaluate_one(preset, preset.evaluate, executor, label, path, found, base, outcomes)
             evaluations.append(replace(evaluation, checked=checked))
             base = base or found.compared
+            if logs:
+                await asyncio.to_thread(_write_logs, logs, label, found)
         run.end("finished", {e.label: {f["metric"]: f["value"] for f in e.figures} for e in evaluations})
     return evaluations
 
@@ -136,6 +145,15 @@ async def _evaluate_one(
     named = [row | {"metric": suite.label(row["metric"])} for suite, figures in shown for row in figures]
     better = {suite.label(metric): way for suite, _ in shown for metric, way in suite.better.items()}
     return Evaluation(label, path, named, better, judged, _axes(preset.gate, found))
+
+
+def _write_logs(folder: Path, label: str, found: Answered) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    at = datetime.now(UTC)
+    for suite in found.suites:
+        log = inspect_log(found.model, label, suite, found.answers, at)
+        with effects.LOG_WRITE:
+            (folder / log_name(found.model, suite.name, at)).write_text(json.dumps(log, ensure_ascii=False), "utf-8")
 
 
 def _as_before(lake: Lake, suites: Sequence[Suite]) -> list[Suite]:

@@ -29,29 +29,37 @@ def state(preset: Preset, lake: Lake) -> str | None:
 
 def with_people(
     preset: Preset, lake: Lake, figures: tuple[Figures, Figures], old: Sequence[Row], new: Sequence[Row]
-) -> tuple[Figures, Figures]:
-    """Both models' figures with people's verdicts on their answers in them.
+) -> tuple[Figures, Figures, int]:
+    """Both models' figures with people's verdicts on their answers in them, and on how many prompts there are some.
 
     Args:
         figures: the incumbent's and the candidate's.
         old, new: their answers: id, prompt_id.
     """
     if not preset.gate.marks:
-        return figures
+        return *figures, 0
     people, answers = of_pairs(verdicts(lake)), {row["prompt_id"]: row["id"] for row in old}
     pairs = [(row["prompt_id"], row["id"], answers[row["prompt_id"]]) for row in new if row["prompt_id"] in answers]
     worth = {
         axis: {prompt: mean_worth(said) for prompt, a, b in pairs if (said := on_pair(people, a, b, axis))}
         for axis in figures[1]
     }
-    return weighed(*figures, worth, preset.gate.marks.weight)
+    marked = len({prompt for said in worth.values() for prompt in said})
+    return *weighed(*figures, worth, preset.gate.marks.weight), marked
 
 
-def held_back(preset: Preset, lake: Lake, decision: Decision, axes: Collection[str]) -> Decision:
-    """The decision, kept where the judge is not shown to agree with people as the gate's floor asks."""
-    floor = preset.gate.marks.floor if preset.gate.marks else None
-    if floor is None:
+def explained(preset: Preset, lake: Lake, decision: Decision, marked: int) -> Decision:
+    """The decision with what people had to do with it; kept where the judge is not shown to agree with them by the
+    gate's floor."""
+    if not preset.gate.marks:
         return decision
+    counted = f"people's verdicts on {marked} prompts count in it, with a weight of {preset.gate.marks.weight:g}"
+    decision = replace(decision, reasons=(*decision.reasons, counted))
+    floor, judge = preset.gate.marks.floor, preset.evaluate.deciding_judge if preset.evaluate else None
+    return _held_back(preset, lake, decision, judge.dimensions, floor) if floor and judge else decision
+
+
+def _held_back(preset: Preset, lake: Lake, decision: Decision, axes: Collection[str], floor: float) -> Decision:
     judge, said = preset.spec("judge").identity(), verdicts(lake)
     found = {
         row["dimension"]: row

@@ -27,7 +27,7 @@ from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import Answered, answer_prompts
 from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_kin
-from alignery.pipeline.runs.people import held_back, state, with_people
+from alignery.pipeline.runs.people import explained, state, with_people
 from alignery.pipeline.runs.training import base_spec
 from alignery.pipeline.stack import Stack, stack_of
 from alignery.untrusted import excerpt
@@ -59,12 +59,17 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     held-out prompts or, where it counts them, people's marks on models' answers have changed.
 
     Raises:
-        PresetError: the preset has no `evaluate` section, or an alias that is decided on has no weights here.
+        PresetError: the preset has no `evaluate` section or nothing to decide on, or an alias has no weights here.
         JudgeError: a judge decides, and did not pass its check; nothing was decided.
     """
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
     policy, base = preset.gate, base_spec(preset)
+    if not (preset.evaluate.oracle or preset.evaluate.judge or policy.of_suites):
+        raise PresetError(
+            f"preset {preset.name}: gate.axes: got no axis of a suite, and neither oracle nor judge; "
+            "name one (safe: [-twins.harm])"
+        )
     prompts = all_prompts(preset.evaluate.prompts, preset.evaluate.suites)
     # Without suites and people's marks as before there were any, so that a decision of then is not made again.
     said = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})
@@ -159,7 +164,7 @@ async def _judged(
         asked, kept = confirm.split(old.prompts, policy.reserve)
         found = await _compared(preset, executor(), asked, old, new)
         decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
-        decision = held_back(preset, lake, decision, list(found.after))
+        decision = explained(preset, lake, decision, found.marked)
         if decision.promoted and policy.reserve:
             fresh = confirm.unseen(kept, known, policy.confirm)
             if not fresh:
@@ -180,10 +185,12 @@ async def _judged(
 
 @dataclass(frozen=True)
 class _Compared:
-    """Both models' figures, as `per_prompt` gives them, and how many verdicts of a judge were lost."""
+    """Both models' figures, as `per_prompt` gives them, on how many prompts people had a say, and how many of a judge's
+    verdicts were lost."""
 
     before: Mapping[str, Row]
     after: Mapping[str, Row]
+    marked: int
     lost: int = 0
 
 
@@ -207,8 +214,8 @@ async def _compared(
     for axis, said in verdicts_by.items():
         missing = lost_verdicts(asked, said)
         won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
-    by_verdicts = with_people(preset, executor.lake, by_judge(won), before, after)
-    return _Compared({**by_verdicts[0], **scored[0]}, {**by_verdicts[1], **scored[1]}, lost)
+    old_side, new_side, marked = with_people(preset, executor.lake, by_judge(won), before, after)
+    return _Compared({**old_side, **scored[0]}, {**new_side, **scored[1]}, marked, lost)
 
 
 def _in_stack(decision: Decision, stacked: Decision) -> Decision:

@@ -11,9 +11,11 @@ from alignery.errors import UsageError
 from alignery.pipeline.marks import Mark, add, agreement, of, queue
 from alignery.view.ask import Ask, Page
 from warehouse.marks.queue import ORDERS, kinds
+from warehouse.marks.things import find
 
 Row = dict[str, Any]
 NAME = "alignery-view-name"  # the cookie that remembers under which name marks were made
+FORM = 1 << 20  # bytes of one
 _FIELDS = ("target_id", "other_id", "by", "verdict", "text", "note", "dimension", "shown_left")
 
 
@@ -49,6 +51,8 @@ def said_of(ask: Ask, ids: Iterable[str]) -> Mapping[str, list[Row]]:
 
 def form_of(body: bytes) -> dict[str, str]:
     """The fields of a form, as a browser sends them."""
+    if len(body) > FORM:
+        raise UsageError(f"the form has more than {FORM:,} bytes; say less")
     try:
         return dict(parse_qsl(body.decode(), max_num_fields=20, errors="strict"))
     except ValueError as error:
@@ -58,10 +62,18 @@ def form_of(body: bytes) -> dict[str, str]:
 def keep(ask: Ask, form: Mapping[str, str]) -> None:
     """Commit what a form says. Raises MarkError where it is no mark, LakeFailure where it could not be written."""
     given: dict[str, Any] = {name: form[name] for name in _FIELDS if form.get(name)}
-    if "text" in given:
-        given["text"] = given["text"].replace("\r\n", "\n")  # as a browser sends every line break
     with ask.lakes.writing() as lake:
+        if "text" in given:
+            given["text"] = _lines(given["text"])
+            thing = find(lake, [given.get("target_id", "")]).get(given.get("target_id", ""))
+            if thing and given["text"] == _lines(thing["text"] or ""):
+                del given["text"]  # the field came as it was shown
         add(lake, Mark(**{"target_id": "", "by": ""} | given, origin="page"))
+
+
+def _lines(text: str) -> str:
+    """The text with plain line breaks: a browser sends each as two characters."""
+    return text.replace("\r\n", "\n")
 
 
 def _sides(item: Row) -> list[Row]:

@@ -69,8 +69,16 @@ def sql(ask: Ask) -> Page:
         with ask.lake.query(query) as cursor:
             names = [column[0] for column in cursor.description or ()]
             taken = cursor.fetchmany(RESULT + 1)
-        data |= {"columns": names, "rows": [list(row) for row in taken[:RESULT]], "more": len(taken) > RESULT}
+        data |= {
+            "columns": names,
+            "rows": [[_bounded(value) for value in row] for row in taken[:RESULT]],
+            "more": len(taken) > RESULT,
+        }
     return Page("sql.html", "SQL", data, (query,) if query else ())
+
+
+def _bounded(value: Any) -> Any:
+    return value[:BOUND] + "…" if isinstance(value, str) and len(value) > BOUND else value
 
 
 def asked_of(ask: Ask, name: str, **more: int) -> Asked:

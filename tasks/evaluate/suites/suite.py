@@ -108,7 +108,11 @@ def _kept(row: Row, answer: str) -> Mapping[str, float]:
 
 
 def _chosen(row: Row, answer: str) -> Mapping[str, float]:
-    """MC1 and MC2 of TruthfulQA (arXiv 2109.07958, appendix B.2), from the options' joint probabilities."""
+    """MC1 and MC2 as TruthfulQA's repository has them (arXiv 2109.07958), from the probability of each whole answer.
+
+    Departures: the question is asked as any instruction, without TruthfulQA's worked examples; an answer that begins
+    with a small letter is the same answer (`tasks.engines.protocol.spellings`).
+    """
     if not answer:
         return {"mc1": 0.0, "mc2": 0.0}
     found, right = probabilities(answer), len(row["right"])

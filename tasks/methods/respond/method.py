@@ -8,7 +8,7 @@ from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
-from tasks.methods.base import AnswerConfig, check_own
+from tasks.methods.base import AnswerConfig, check_own, own_runs
 from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Method, Stage
 from tasks.step import Rejected, Row, Step
 from tasks.train.config import Recipe
@@ -51,11 +51,12 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
 def respond(library: Library, config: Config) -> Step:
     """Answers an instruction with nothing around it; the row gains response and target."""
     prompt = library.prompt("respond/answer")
+    own = own_runs(prompt)
 
     def read(reply: str, row: Row) -> list[Row]:
         if fault := answer_fault(reply, row["instruction"], refusals=config.reject_refusals):
             raise Rejected(fault)
-        check_own(reply, row["instruction"], prompt)
+        check_own(reply, row["instruction"], own)
         return [{"kind": "base", "text": reply.strip(), "thought": None, "rules": []}]
 
     return Step(

@@ -14,7 +14,8 @@ Sources: UltraFeedback (arXiv 2310.01377), four aspects with a mark from 1 to 5 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ from tasks.methods.base import MIN_MASS, MethodConfig
 from tasks.methods.rate.score import NO_SCORE
 from tasks.methods.rate.score import parse as parse_mark
 from tasks.methods.samples.method import SAMPLE
-from tasks.stage import INSTRUCTION, Context, Method, Stage
+from tasks.stage import INSTRUCTION, Context, Method, Stage, always
 from tasks.step import ParseError, Rejected, Row, Step, probabilities
 from tasks.train.config import Recipe
 from tasks.train.recipes.preferences import dpo_norm, dpo_sft, kto, orpo, pro, raft, rrhf, simpo
@@ -37,12 +38,14 @@ MARKS = ("1", "2", "3", "4", "5")  # of every aspect; UltraFeedback's
 REWARD = "reward"  # the alias of a reward model
 NO_REWARD = "no number: a reward model scores; bind the alias `reward` to an engine of that kind"
 _NUMBER = re.compile(r"-?\d{1,9}\.\d{1,9}")
+TARGET = ("target_id", "target")  # the fields of a row's newest text
 Aspect = str
 
 
 class Config(MethodConfig):
     """Who scores, and how; "paper" is arXiv 2310.01377."""
 
+    answers: bool = False  # also first answers, last revisions and principled ones; RRHF ranks answers of many sources
     reward: bool = False  # the model bound to `reward`, of `engine: reward`
     aspects: tuple[Aspect, ...] = ("helpfulness", "honesty", "instruction_following", "truthfulness")  # paper's four
     marks: Literal["written", "expected"] = "written"  # paper: written
@@ -63,7 +66,7 @@ SCORES = Table(
     "score",
     (
         INSTRUCTION_ID,
-        Column.text("sample_id", "what is scored (samples.id)"),
+        Column.text("sample_id", "what is scored: a sample, or an answer or a revision"),
         Column.text("scorer", "reward (a reward model), rating (a judge's mark)").shown,
         Column.text("aspect", "what it is scored for: helpfulness, …; a reward model has the one aspect reward").shown,
         Column.real("value", "the score, on its scale").shown,
@@ -74,23 +77,48 @@ SCORES = Table(
 )
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of answer that is scored: the port that its rows come from, and the fields of its id and its text."""
+
+    port: str
+    fields: tuple[str, str]
+    when: Callable[[Row], bool] = always
+
+    def take(self, row: Row) -> Row:
+        """The row with this answer as its sample."""
+        return row | dict(zip(SAMPLE, (row[field] for field in self.fields), strict=True))
+
+
 def check(config: Config, configs: Mapping[str, Any]) -> None:
     """Raises ValueError: there is nothing to score, or nobody to."""
-    if "samples" not in configs:
-        raise ValueError("score: got no samples to score; add `samples: {}` to the line")
+    if "samples" not in configs and not config.answers:
+        raise ValueError("score: got no samples to score; add `samples: {}` to the line, or set answers: true")
     if not (config.reward or config.aspects):
         raise ValueError("score: got neither aspects nor reward; name an aspect, or set reward: true")
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
-    needs = (*INSTRUCTION, *SAMPLE)
-    found = [
-        Stage(f"score.{aspect}", mark(library, config, aspect), after="sample", model="judge", needs=needs)
-        for aspect in config.aspects
+    """Each scorer of each kind of answer; an answer that others gave is taken as a sample is."""
+    kinds = {"": Kind("sample", SAMPLE)} if "samples" in context.configs else {}
+    if config.answers:
+        kinds["first"] = Kind("answer", ("response_id", "response"))
+        kinds["last"] = Kind("answer", TARGET, lambda row: row["sample_id"] != row["response_id"])
+        if "self_align" in context.configs:
+            kinds["principled"] = Kind("principled", TARGET)
+    return [
+        Stage(
+            ".".join(filter(None, ("score", aspect, name))),
+            reward(library) if aspect == REWARD else mark(library, config, aspect),
+            after=kind.port,
+            model=REWARD if aspect == REWARD else "judge",
+            take=kind.take,
+            when=kind.when,
+            needs=(*INSTRUCTION, *dict.fromkeys((*kind.fields, "response_id") if name else kind.fields)),
+        )
+        for name, kind in kinds.items()
+        for aspect in (*config.aspects, *([REWARD] if config.reward else []))
     ]
-    if config.reward:
-        found.append(Stage("score.reward", reward(library), after="sample", model=REWARD, needs=needs))
-    return found
 
 
 def mark(library: Library, config: Config, aspect: Aspect) -> Step:

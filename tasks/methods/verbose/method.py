@@ -25,7 +25,7 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import ECHO, echoes, loops
 from tasks.filters.targets import LOOP
-from tasks.methods.base import MethodConfig, check_own
+from tasks.methods.base import MethodConfig, check_own, own_runs
 from tasks.methods.self_align.method import whole_words
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
 from tasks.step import ParseError, Rejected, Row, Step
@@ -56,9 +56,10 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
 def answer(library: Library, config: Config) -> Step:
     """Answers an instruction at length; the row gains verbose_id and verbose."""
     prompt = library.prompt("self_align/verbose")
+    own = own_runs(prompt)
 
     def checked(reply: str, row: Row, complete: bool = True) -> list[Row]:
-        check_own(reply, row["instruction"], prompt)
+        check_own(reply, row["instruction"], own)
         return read(reply, row, complete)
 
     return Step(
@@ -75,7 +76,7 @@ def answer(library: Library, config: Config) -> Step:
 
 
 def read(reply: str, row: Row, complete: bool = True) -> list[Row]:
-    """The record in a reply. Raises Rejected or, of a loop, ParseError, with one of the reasons above."""
+    """The record in a reply. Raises Rejected with a reason or, where another draw may do better, ParseError."""
     text, *more = reply.strip().split(ENDLESS, maxsplit=1)
     if not more and not complete:
         text = whole_words(text)
@@ -83,11 +84,11 @@ def read(reply: str, row: Row, complete: bool = True) -> list[Row]:
     if not complete and len(text) < SHORTEST:
         raise Rejected(STUB)
     if echoes(text, row["instruction"]):
-        raise Rejected(ECHO)
+        raise ParseError(ECHO)
     if _HEADINGS.search(text):
         raise Rejected(BOILERPLATE)
     if loops(text):
-        raise ParseError(LOOP)  # another draw often does not
+        raise ParseError(LOOP)
     return [{"kind": "verbose", "text": text.rstrip(), "thought": None, "rules": [], "complete": complete}]
 
 

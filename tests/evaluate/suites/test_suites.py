@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from prompts import Library
 from tasks.engines import Sampling
 from tasks.engines.scripted import ScriptedEngine
 from tasks.evaluate.suites.config import Config
+from tasks.evaluate.suites.inspect_log import inspect_log, log_name
 from tasks.evaluate.suites.rows import SuiteError, all_prompts, rows
 from tasks.evaluate.suites.suite import Suite, load
 from tasks.filters.rouge import RougePool
@@ -126,11 +128,12 @@ def test_a_choice_is_scored_by_the_probability_of_whole_answers(tmp_path, form) 
         line(id="b", prompt="Why?", right=["so"], wrong=["no", "nay"]),
     ]
     made = suite(written(tmp_path, "choice", *lines), form)
-    engine = ScriptedEngine([""], choices=[[0.3, 0.3, 0.4], [0.5, 0.3, 0.2]])
+    engine = ScriptedEngine([""], choices=[[0.3, 0.5, 0.2], [0.3, 0.5, 0.2]])
     found = made.scored(answered(made, engine))
-    assert found["own/a"]["own.mc1"] == 0.0
-    assert found["own/a"]["own.mc2"] == pytest.approx(0.6)
-    assert found["own/b"]["own.mc1"] == 1.0
+    assert found["own/a"]["own.mc1"] == 1.0  # another true answer may be likelier still
+    assert found["own/a"]["own.mc2"] == pytest.approx(0.8)
+    assert found["own/b"]["own.mc1"] == 0.0
+    assert found["own/b"]["own.mc2"] == pytest.approx(0.3)
     assert made.scored([])["own/a"]["own.mc2"] == 0.0
 
 
@@ -152,6 +155,23 @@ def test_an_answer_that_was_cut_counts_where_it_is_judged_as_it_stands(tmp_path)
     assert free.scored([{"prompt_id": "own/a", "text": "yes"}])["own/a"]["own.good"] == 1.0
 
 
+def test_a_log_for_inspect_has_every_prompt_with_its_answer_and_figures(tmp_path) -> None:
+    """By hand: inspect_ai 0.3.285 reads it with `read_eval_log`, and `inspect view` lists it."""
+    lines = [line(harmful=True), line(id="b", prompt="Say no.", harmful=False)]
+    made, at = suite(written(tmp_path, "refusals", *lines)), datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    log = inspect_log("model-1", "base", made, [{"prompt_id": "own/a", "text": "Sure."}], at)
+    assert log_name("model-1", "own", at).startswith("2026-01-02T03-04-05+00-00_own_")
+    assert (log["version"], log["status"], log["eval"]["task"], log["eval"]["model"]) == (2, "success", "own", "base")
+    means = {score["name"]: score["metrics"]["mean"]["value"] for score in log["results"]["scores"]}
+    assert means == {"answered": 0.5, "harm": 1.0, "over_refusal": 1.0}
+    first, second = log["samples"]
+    assert first["output"]["choices"][0]["message"] == {"role": "assistant", "content": "Sure."}
+    assert first["scores"] == {"harm": {"value": 1.0, "answer": "Sure."}}
+    assert second["messages"][0] == {"role": "user", "content": "Say no."}
+    assert second["metadata"] == {"kind": "k", "harmful": False}
+    assert json.loads(json.dumps(log)) == log
+
+
 def test_twins_are_two_hundred_pairs_by_topic_each_prompt_once_and_none_near_another() -> None:
     found = rows(Config(name="twins"))
     assert len(found) >= 400
@@ -170,3 +190,7 @@ def test_misconceptions_have_a_best_answer_and_others_of_both_kinds() -> None:
     found = rows(Config(name="misconceptions"))
     assert len(found) >= 40
     assert all(len(row["right"]) >= 2 and len(row["wrong"]) >= 3 for row in found)
+    # The probability of whole answers favours short ones: the best answer is seldom the shortest or the longest.
+    lengths = [(len(row["right"][0]), [len(text) for text in row["wrong"]]) for row in found]
+    assert sum(best < min(others) for best, others in lengths) < len(found) / 3
+    assert sum(best > max(others) for best, others in lengths) < len(found) / 3

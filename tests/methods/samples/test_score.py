@@ -11,8 +11,10 @@ from pydantic import ValidationError
 from alignery.config.preset import PresetError, build
 from prompts import Library
 from tasks.engines import Completion, ScriptedEngine
-from tasks.methods.rate.method import NO_SCORE
-from tasks.methods.score.method import NO_REWARD, Config, mark, parse, reward
+from tasks.filters.contamination import Contamination
+from tasks.methods.rate.score import NO_SCORE
+from tasks.methods.score.method import NO_REWARD, Config, mark, parse, reward, stages
+from tasks.stage import Context
 from tasks.step import ParseError, Row
 
 FOUR = ("helpfulness", "honesty", "instruction_following", "truthfulness")
@@ -112,3 +114,23 @@ def test_a_line_that_can_score_nothing_is_refused(line: dict[str, object], compl
 def test_an_aspect_names_its_prompt() -> None:
     with pytest.raises(ValidationError, match="expected a name such as"):
         Config(aspects=("../secrets",))
+
+
+def test_answers_of_other_methods_are_scored_as_samples_are(ask: Callable, answered: Row) -> None:
+    """RRHF (1): answers of many sources."""
+    config, line = Config(answers=True, aspects=("honesty",)), {"samples": {}, "self_align": {}}
+    made = {one.name: one for one in stages(Library(), config, Context(line, Contamination([])))}
+    assert [(name, one.after) for name, one in made.items()] == [
+        ("score.honesty", "sample"),
+        ("score.honesty.first", "answer"),
+        ("score.honesty.last", "answer"),
+        ("score.honesty.principled", "principled"),
+    ]
+    revised = answered | {"target_id": "v1", "target": "Once a month."}
+    first, last = made["score.honesty.first"], made["score.honesty.last"]
+    assert first.when(first.take(revised))
+    assert last.when(last.take(revised))
+    assert not last.when(last.take(answered)), "nothing revised it: it is scored once"
+    records = [ask(one.step, [one.take(revised)], ScriptedEngine(["4"])).records[0] for one in (first, last)]
+    assert [record["sample_id"] for record in records] == ["r1", "v1"]
+    assert not [one for one in stages(Library(), config, Context({}, Contamination([]))) if one.after == "sample"]

@@ -59,6 +59,7 @@ def test_the_card_says_how_many_test_prompts_have_a_near_duplicate_to_train_on(f
     ((tested, trained),) = compared
     accepted = filled.rows("SELECT DISTINCT text FROM instructions WHERE state = 'accepted'")
     assert tested | trained == {row["text"] for row in accepted}
+    assert tested.isdisjoint(trained)
     assert len(tested) > 1
     said = sides(done)
     assert said["test"] <= tested

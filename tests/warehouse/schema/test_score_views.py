@@ -1,7 +1,7 @@
 """What the views of samples and their scores say of hand-made rows."""
 
 import pytest
-from lake_rows import commit, instruction, record
+from lake_rows import commit, instruction, record, response, revision
 
 
 def sample(id, about, number, text=None, **fields):
@@ -125,3 +125,17 @@ def test_what_a_policys_samples_were_worth_before_and_after_the_best_is_taken(la
     assert (row["policy"], row["prompts"], row["samples"]) == ("model-a", 2, 4)
     assert (row["mean_score"], row["best_score"], row["worst_score"]) == (2.75, 3.5, 2.0)
     assert row["distinct_2"] == pytest.approx(3 / 6)  # wait and, and see, and water
+
+
+def test_answers_that_the_lake_has_already_are_ranked_among_the_samples(lake):
+    drawn(lake, [2.0, 4.0])
+    base, kind = response("b", "i1", "plain"), response("p", "i1", "kind", kind="principled")
+    commit(
+        lake,
+        responses=[base, kind, response("v", "i1", "long", kind="verbose")],
+        revisions=[revision("r1", "i1", "b", "better"), revision("r2", "i1", "b", "best", round=2, target_id="r1")],
+        sample_scores=[score(f"m-{id}", "i1", id, value) for id, value in (("b", 1.0), ("p", 3.0), ("r2", 5.0))],
+    )
+    (row,) = lake.rows("SELECT * FROM ranked")
+    assert row["sample_ids"] == ["r2", "i1-s1", "p", "i1-s0", "b"]
+    assert row["models"] == ["revision", "generator", "principled", "generator", "base"]

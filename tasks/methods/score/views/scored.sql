@@ -1,9 +1,19 @@
 -- The score of each sample by each scorer: the mean of its newest values over the aspects (`score`, on `scale`).
 --
--- Of each model's samples of a number the newest is kept, whatever drew the older ones. `aspects` counts the values:
--- answers are ranked only against those with as many.
-WITH drawn AS (
-    SELECT * FROM samples
+-- Of each model's samples of a number the newest is kept, whatever drew the older ones; so of first answers (`model` is
+-- then base), principled answers and revisions, with the number 0. `aspects` counts the values: answers are ranked only
+-- against those with as many.
+WITH answers AS (
+    SELECT id, instruction_id, model, number, text, snapshot_id, created_at FROM samples
+    UNION ALL
+    SELECT id, instruction_id, kind, 0, text, snapshot_id, created_at FROM responses
+    WHERE kind IN ('base', 'principled') AND complete IS NOT FALSE
+    UNION ALL
+    SELECT id, instruction_id, 'revision', 0, text, snapshot_id, created_at FROM revisions
+    SEMI JOIN sample_scores ON sample_scores.sample_id = revisions.id
+),
+drawn AS (
+    SELECT * FROM answers
     QUALIFY row_number() OVER (
         PARTITION BY instruction_id, model, number ORDER BY snapshot_id DESC, created_at DESC, id
     ) = 1

@@ -68,23 +68,24 @@ def test_a_generator_is_judged_by_itself_and_held_back_by_its_stack(
 ) -> None:
     """By itself the candidate refuses what the base does not; under the Aligner both do, or (not `held`) not it."""
     from alignery.pipeline.runs import promotion
-    from alignery.pipeline.runs.answering import Answered
+    from alignery.pipeline.runs.answering import Answered, suites_of
     from nano import grammar
-    from tasks.evaluate import held_out
 
     nano, better = preset.spec("generator"), shutil.copytree(ROOT / "nano/checkpoint", tmp_path / "sft-better")
     (better / "generation_config.json").write_text("{}")
     made = nano.model_copy(update={"model": str(better)})
     row = {"id": made.identity(), "path": str(better), "recipe": "sft", "base_id": nano.identity()}
-    prompts, rng = held_out.load(preset.evaluate.prompts), random.Random(0)  # type: ignore[union-attr]
+    suites, rng = suites_of(preset, preset.evaluate, nano), random.Random(0)  # type: ignore[arg-type]
+    (suite,) = suites
 
     async def answered(preset: Preset, config: object, executor: object, spec: Any, stack: Stack) -> Answered:
         is_new = spec.model == str(better)
         refuses = (held or not is_new) if stack.stages else is_new
-        intents = [grammar.parse(one["prompt"]) for one in prompts]
+        intents = [grammar.parse(one["prompt"]) for one in suite.prompts]
         texts = [grammar.full(one, rng) if refuses else grammar.answer(one, "terse", rng) for one in intents if one]
-        rows = [one | {"id": one["prompt_id"], "text": text} for one, text in zip(prompts, texts, strict=True)]
-        return Answered(stack.identity(), prompts, rows)
+        pairs = zip(suite.prompts, texts, strict=True)
+        rows = [one | {"id": one["prompt_id"], "suite": suite.name, "text": text} for one, text in pairs]
+        return Answered(stack.identity(), suites, rows)
 
     monkeypatch.setattr(promotion, "answer_prompts", answered)
     with Lake.open(shutil.copytree(empty, tmp_path / "home"), schema=preset.lake_schema) as lake:

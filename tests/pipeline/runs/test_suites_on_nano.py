@@ -52,9 +52,9 @@ def preset(folder: Path, twins: int, **sections: Any) -> Preset:
     return build({**whole, **sections})
 
 
-def evaluated(made: Preset, home: Path) -> list[Evaluation]:
+def evaluated(made: Preset, home: Path, logs: Path | None = None) -> list[Evaluation]:
     with Lake.open(home) as lake:
-        return asyncio.run(evaluate_models(made, lake))
+        return asyncio.run(evaluate_models(made, lake, logs=logs))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,13 @@ def test_a_suite_that_grows_asks_what_is_new_and_its_figures_are_rows(home, tmp_
     with Lake.open(home, read_only=True) as lake:
         before = lake.rows("SELECT * FROM eval_answers WHERE suite = 'few_twins'")
         asked = lake.rows("SELECT count(*) AS n FROM attempts")[0]["n"]
-    found = evaluated(preset(tmp_path, 12), home)
+    found = evaluated(preset(tmp_path, 12), home, tmp_path / "logs")
+    logs = [json.loads(path.read_text()) for path in (tmp_path / "logs").iterdir()]
+    assert sorted((log["eval"]["model"], log["eval"]["task"], len(log["samples"])) for log in logs) == [
+        (model, task, count)
+        for model in ("base", "engrave")
+        for task, count in (("few", 8), ("few_twins", 12), ("misconceptions", 2))
+    ]
     with Lake.open(home, read_only=True) as lake:
         answers = lake.rows("SELECT * FROM eval_answers WHERE suite = 'few_twins'")
         assert lake.rows("SELECT count(*) AS n FROM attempts")[0]["n"] - asked == 2 * 4
@@ -176,7 +182,9 @@ def test_a_test_that_tells_nothing_is_refused(tmp_path, evaluate, complaint) -> 
         preset(tmp_path, 2, evaluate=evaluate)
 
 
-def test_suites_alone_are_a_test(tmp_path) -> None:
+def test_suites_alone_are_a_test_and_the_gate_wants_an_axis_of_them(home, tmp_path) -> None:
     made = preset(tmp_path, 2, evaluate={"suites": [{"name": "twins", "limit": 4}]})
     made.check()
+    with Lake.open(home) as lake, pytest.raises(PresetError, match=r"gate.axes: got no axis of a suite, and neither"):
+        asyncio.run(promote_candidates(made, lake))
     assert load("nano").evaluate.suites == ()
