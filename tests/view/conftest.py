@@ -50,7 +50,7 @@ def lakes(lake_home: Path) -> Iterator[Lakes]:
 @pytest.fixture(scope="session")
 def client(lakes: Lakes) -> TestClient:
     """The pages, as a browser on this machine reaches them."""
-    return TestClient(Walls(application(Site(lakes)), 8765), base_url="http://localhost:8765")
+    return TestClient(Walls(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765")
 
 
 def _run(lake: Lake, id: str, state: str) -> None:

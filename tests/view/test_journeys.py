@@ -42,7 +42,7 @@ def address(lakes: Lakes) -> str:
         told.append(url)
         there.set()
 
-    site = Site(lakes)
+    site = Site(lakes, read_s=600)
     threading.Thread(target=serve, args=(site, "127.0.0.1", 0, (), None, ready), daemon=True).start()
     assert there.wait(30)
     return told[0].rstrip("/")
@@ -199,7 +199,7 @@ def test_fifty_pairs_are_marked_by_keyboard(browser: Any, tmp_path: Path, empty:
     with Lake.open(home) as lake:
         fill(lake, 60, revised="another answer")
     told: list[str] = []
-    arguments = (Site(Lakes(home, load("nano"))), "127.0.0.1", 0, (), None, told.append)
+    arguments = (Site(Lakes(home, load("nano")), read_s=600), "127.0.0.1", 0, (), None, told.append)
     threading.Thread(target=serve, args=arguments, daemon=True).start()
     while not told:
         sleep(0.05)
@@ -222,7 +222,7 @@ def test_a_running_refresh_moves_on_the_page(browser: Any, tmp_path: Path, empty
         lake.ledger.write("runs", [{"id": "aa1", "state": "started", "flow": "refresh"}], run_id="aa1", message="run")
         found = Lakes(home, load("nano"))
         told: list[str] = []
-        arguments = (Site(found), "127.0.0.1", 0, (), None, told.append)
+        arguments = (Site(found, read_s=600), "127.0.0.1", 0, (), None, told.append)
         threading.Thread(target=serve, args=arguments, daemon=True).start()
         while not told:
             sleep(0.05)

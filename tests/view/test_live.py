@@ -35,7 +35,11 @@ def running(tmp_path: Path, empty: Path) -> Iterator[tuple[TestClient, Lake, Jou
         late = [attempt(f"j{n}", run_id=RUN, created_at=now - timedelta(seconds=n), latency_s=5.0) for n in range(3)]
         journal.write(Batch(step="respond.answer", fingerprint="f", records={}, attempts=late))
         lakes = Lakes(home, load("nano"))
-        yield TestClient(Walls(application(Site(lakes)), 8765), base_url="http://localhost:8765"), lake, journal
+        yield (
+            TestClient(Walls(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765"),
+            lake,
+            journal,
+        )
         lakes.close()
 
 

@@ -26,7 +26,7 @@ def marking(lake_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The pages over a lake of their own, which is written to."""
     home = shutil.copytree(lake_home, tmp_path_factory.mktemp("marking") / "home")
     lakes = Lakes(home, load("nano"))
-    yield TestClient(Walls(application(Site(lakes)), 8765), base_url="http://localhost:8765", headers=OWN)
+    yield TestClient(Walls(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765", headers=OWN)
     lakes.close()
 
 

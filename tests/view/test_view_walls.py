@@ -97,7 +97,7 @@ def test_only_reading_is_possible(client: TestClient) -> None:
 
 def test_beyond_this_machine_the_token_is_asked_for(lakes: Lakes) -> None:
     far = TestClient(
-        Walls(application(Site(lakes)), 8765, ["lake.example"], TOKEN), base_url="http://lake.example:8765"
+        Walls(application(Site(lakes, read_s=600)), 8765, ["lake.example"], TOKEN), base_url="http://lake.example:8765"
     )
     assert far.get("/").status_code == 401
     assert far.get("/?token=guess").status_code == 401
