@@ -63,7 +63,7 @@ def _processes_print_to(file: IO[str]) -> Iterator[None]:
                 os.dup2(kept, own)
                 os.close(kept)
 
-    BaseProcess.start = start_there  # type: ignore[method-assign]
+    BaseProcess.start = start_there  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
