@@ -34,8 +34,8 @@ def gating(line: Line) -> self_instruct.Config:
 
 
 def _bounded(config: Any) -> Any:
-    """The settings of a source, with rounds no larger than what would bring, at best, all that is to be accepted."""
-    most = math.ceil(wanted(config.accept) / config.count)
+    """The settings of a source, with rounds no larger than what brings all that is to be accepted if half of it is."""
+    most = math.ceil(2 * wanted(config.accept) / config.count)
     return config.model_copy(update={"requests_per_round": min(config.requests_per_round, most)})
 
 

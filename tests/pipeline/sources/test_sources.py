@@ -178,10 +178,10 @@ def test_few_questions_ask_for_few_topics_and_few_instructions_for_a_small_round
     with_methods(works, red_team=few)
     line = asyncio.run(works.walk(requests_per_round=64))
     assert line.reached == ACCEPT + 3
-    # Fifteen topics, in twos of five: two requests of each type, in place of ten in each of five rounds.
+    # Fifteen topics, five to a request: two requests of each type, in place of ten in each of five rounds.
     assert works.asked("red_team/topics") == 4
-    assert works.asked("red_team/questions") == 2
-    assert works.asked("self_instruct/generate") == ACCEPT // 3
+    assert works.asked("red_team/questions") == 3
+    assert works.asked("self_instruct/generate") == 2 * ACCEPT // 3
 
 
 def test_an_instruction_is_classified_and_has_instances_in_its_form(instanced: Works) -> None:
