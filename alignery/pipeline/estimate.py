@@ -1,4 +1,4 @@
-"""`plan`: ask a few rows of each step, and estimate_refresh what the refresh will take.
+"""`plan`: ask a few rows of each step, and estimate what the refresh will take.
 
 It walks the line over what the lake has, and where that ends asks five rows a step for real. What was answered is
 committed as any refresh would, so the refresh goes on from there. Some dozens of requests need no orchestrator: it runs

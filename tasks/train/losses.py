@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def soft_bradley_terry(chosen: Tensor, rejected: Tensor, p: Tensor) -> Tensor:
-    """How badly two rewards estimate_refresh a judge who prefers `chosen` with probability p; the mean over the pairs.
+    """How badly two rewards foretell a judge who prefers `chosen` with probability p; the mean over the pairs.
 
     −[p log σ(r_c − r_r) + (1 − p) log σ(r_r − r_c)]: Bradley and Terry's model, with the normalised probabilities of
     the feedback model as its targets (Constitutional AI, arXiv 2212.08073, section 4.1). Its least value is at
