@@ -26,6 +26,7 @@ from alignery.access import Addresses, Scope, given, same
 from tasks.process import exit_with_parent
 
 _URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+SHARED = "ALIGNERY_SHARED_SERVER_S"  # seconds without a user after which it ends; without it, it ends with its parent
 _DOCUMENTATION = ("/docs", "/redoc", "/openapi.json")  # FastAPI's own, beside the API
 
 Receive = Callable[[], Awaitable[Any]]
@@ -117,7 +118,7 @@ def _make(database: Path, lock: int) -> None:
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end what we have started
     os.umask(0o077)
-    idle = os.environ.get("ALIGNERY_SERVER_IDLE_S")  # set where it outlives who started it
+    idle = os.environ.pop(SHARED, None)  # set where it outlives who started it
     if idle:
         alive = open("server.alive", "w")  # noqa: SIM115  # held until this process ends, however that ends
         fcntl.flock(alive, fcntl.LOCK_EX)

@@ -38,6 +38,7 @@ from flows.prefect_server import (
     private_home,
     starting,
 )
+from flows.prefect_server_process import SHARED
 
 IDLE = "ALIGNERY_SERVER_IDLE_S"
 IDLE_S = 600.0  # our choice; 0 in the environment: a server ends with its verb
@@ -151,7 +152,7 @@ def in_use(home: Path) -> bool:
 
 
 def _started(home: Path) -> Running:
-    child, server = launch(home, SETTINGS | {IDLE: str(idle_s())})
+    child, server = launch(home, SETTINGS | {SHARED: str(idle_s())})
     found = Running(server, child.pid)
     facts = {"api": server.api, "auth": server.auth, "pid": child.pid, "prefect": version("prefect")}
     (home / FACTS).unlink(missing_ok=True)

@@ -115,7 +115,7 @@ class Sources:
         return record | {"state": "rejected" if reason else "accepted", "reason": reason}
 
     def _instructions(self, config: self_instruct.Config) -> Source:
-        step, config = self.stages["self_instruct.generate"].step, _bounded(config)
+        step = self.stages["self_instruct.generate"].step
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return self_instruct.requests(self._library, config, round, accepted, source.topics, bare=self.bare)
@@ -135,7 +135,7 @@ class Sources:
 
     def _further(self, method: Method, step: Step) -> Source:
         """The source that a method from outside declares."""
-        config = _bounded(self._line.configs[method.name])
+        config = self._line.configs[method.name]
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:
             return method.requests(self._library, config, round, accepted) if method.requests else []

@@ -119,7 +119,7 @@ def test_a_second_run_sends_nothing_and_awaits_in_the_callers_loop(
     done = asyncio.run(alignery.arefresh(PRESET, home))
     assert (done.sent, done.accepted) == (0, ACCEPT)
     assert capfd.readouterr() == ("", ""), "quiet by default"
-    held_out = [{"path": "alignery:presets/held_out.jsonl"}]  # with it, nothing counts as finished, and all is looked up
+    held_out = [{"path": "alignery:presets/held_out.jsonl"}]  # so all is looked up again
     alignery.refresh({**PRESET, "line": {**PRESET["line"], "decontaminate": held_out}}, home, progress=True)
     assert "respond.answer" in capfd.readouterr().err
 

@@ -229,7 +229,7 @@ def _without(what: str, phase: str) -> None:
     if what == "journal":
         journal.Journal.write = lambda self, batch: None  # type: ignore[method-assign]
     elif what == "fence":
-        ledger._new_attempts = lambda cursor, made: made
+        ledger._new_attempts = lambda cursor, made, since: made
     elif what == "fsync":
         os.fsync = lambda file: None  # type: ignore[assignment]
     elif what == "lock":

@@ -114,7 +114,8 @@ def fill(lake, count=12, start=0, revised=NASTY):
 
 
 def fill_further(lake, count=12, start=0):
-    """What further methods make of the instructions of `fill`: a long answer, an instance, two comparisons."""
+    """What further methods make of the instructions of `fill`: a long answer, an instance, two comparisons, two samples
+    with a mark each."""
     names = [f"i{n}" for n in range(start, start + count)]
     commit(
         lake,
@@ -125,4 +126,17 @@ def fill_further(lake, count=12, start=0):
             for first in ("a", "b")
         ],
         instances=[instance(f"n-{name}", name) for name in names],
+        samples=[
+            record(
+                f"s{n}-{name}", [name], instruction_id=name, text=f"sample {n} of {name}", number=n, model="generator"
+            )
+            for name in names
+            for n in range(2)
+        ],
+        sample_scores=[
+            record(f"m{n}-{name}", [name, f"s{n}-{name}"], instruction_id=name, sample_id=f"s{n}-{name}", value=1.0 + n)
+            | {"scorer": "rating", "aspect": "overall", "scale": "1 to 5"}
+            for name in names
+            for n in range(2)
+        ],
     )

@@ -116,9 +116,9 @@ def test_a_commit_that_fails_leaves_the_journal_to_the_next_run(lake: Lake, monk
 def test_a_run_whose_answers_another_superseded_stops(lake: Lake) -> None:
     first, second = outcome("i1"), outcome("i1")
     assert first.attempts[0]["id"] != second.attempts[0]["id"]
-    lake.ledger.append({"responses": first.records}, first.attempts, run_id="other", step="s", fingerprint="f")
 
     async def work(writer: BatchCommitter) -> None:
+        lake.ledger.append({"responses": first.records}, first.attempts, run_id="other", step="s", fingerprint="f")
         writer.put(second)
         with pytest.raises(LakeFailure, match="another run settled 1 of the same calls first"):
             await writer.flush()

@@ -256,7 +256,7 @@ def test_a_probe_that_gets_nothing_says_why(works: Works) -> None:
     works.engine = ScriptedEngine(
         lambda prompt, sampling: "" if (t := speak(prompt, sampling)).startswith("answer") else t
     )
-    with pytest.raises(RejectLimitExceeded, match=r"constitutional.critique: .*respond.answer: 5 × empty reply"):
+    with pytest.raises(RejectLimitExceeded, match=r"aligner.correct: .*respond.answer: 5 × empty reply"):
         asyncio.run(works.plan(**WIDER))
     assert works.rows("SELECT count(*) AS n FROM attempts WHERE step = 'respond.answer'") == [{"n": 5}]
     assert works.rows("SELECT count(*) AS n FROM plans") == [{"n": 0}]

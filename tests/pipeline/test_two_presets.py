@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,8 @@ def test_two_presets_are_refreshed_at_once(
     place = LakeLocation(home, url or None)
     Lake.open(place).close()
     asked = [sys.executable, "-c", WORKER, str(tmp_path / "test.yaml"), str(home), url]
-    workers = [subprocess.Popen([*asked, *names]) for names in (("one", "two"), ("two", "one"))]
+    paths = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}  # pytest's own, with the helpers
+    workers = [subprocess.Popen([*asked, *names], env=paths) for names in (("one", "two"), ("two", "one"))]
     assert [worker.wait(timeout=120) for worker in workers] == [0, 0]
     with Lake.open(place, read_only=True) as lake:
         assert sorted((row["preset"], row["state"]) for row in status.runs(lake)) == [

@@ -88,6 +88,7 @@ async def answer_prompts(
 
 
 async def _answers(executor: Executor, suite: Suite, engine: Engine) -> list[Row]:
+    """In the order of the suite's prompts, whoever was answered first."""
     found: dict[str, Row] = {}
 
     async def one(row: Row) -> None:
@@ -97,7 +98,7 @@ async def _answers(executor: Executor, suite: Suite, engine: Engine) -> list[Row
         await executor.gather(*(one(row) for row in suite.prompts))
 
     await executor.chunk(f"evaluate {suite.name} × {len(suite.prompts)}", work)
-    return list(found.values())
+    return [found[row["prompt_id"]] for row in suite.prompts if row["prompt_id"] in found]
 
 
 def oracle(name: Literal["nano"] | None) -> tuple[Score, dict[str, str]]:

@@ -50,7 +50,7 @@ def asked(row):
         return row["conversations"][0]["value"]
     if "messages" in row:
         return row["messages"][0]["content"]
-    if "chosen" in row:
+    if "prompt" in row:
         return row["prompt"][0]["content"]
     return row.get("instruction") or row["question"]
 

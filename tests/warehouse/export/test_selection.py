@@ -203,6 +203,8 @@ def answer(row):
         return row["conversations"][1]["value"]
     if "messages" in row:
         return row["messages"][-1]["content"]
+    if "responses" in row:
+        return row["responses"][0]
     return row["chosen"][0]["content"] if "chosen" in row else row.get("output") or row["correction"]
 
 
