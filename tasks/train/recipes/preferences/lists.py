@@ -57,7 +57,7 @@ def trainer(loss: Loss, shared: dict[str, Any], arguments: dict[str, Any], refer
         reference: whether the loss reads the reference's log-probabilities; computed once, before the training.
     """
     from datasets import Dataset
-    from transformers import TrainingArguments
+    from transformers import TrainingArguments, set_seed
 
     given, plain = dict(shared), dict(arguments)
     limit, tokenizer, adapter = plain.pop("max_length"), given["processing_class"], given.pop("peft_config")
@@ -66,6 +66,7 @@ def trainer(loss: Loss, shared: dict[str, Any], arguments: dict[str, Any], refer
     if adapter:
         from peft import get_peft_model
 
+        set_seed(plain["seed"])  # the adapter begins with random weights, in a run that goes on as in a straight one
         given["model"] = get_peft_model(given["model"], adapter)
     made = _class()(
         args=TrainingArguments(remove_unused_columns=False, **plain),
