@@ -235,7 +235,9 @@ def explained(lake: Lake, run: str) -> list[Row]:
     Raises:
         Unexplained: asked is not accepted and the reasons' sum, or a row has no reason.
     """
-    steps = lake.rows("SELECT step, rows_in, attempts, accepted FROM funnel WHERE run_id = ?", [run])
+    steps = lake.rows(  # but for what a judge made of rows that are accepted either way
+        "SELECT step, rows_in, attempts, accepted FROM funnel WHERE run_id = ? AND step <> 'preferences.judge'", [run]
+    )
     lost = lake.rows(
         "SELECT step, coalesce(reason, '') AS reason, final, count(*)::INT AS n FROM rejects WHERE run_id = ?"
         " GROUP BY ALL ORDER BY n DESC, reason", [run],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from load import IN_FLIGHT, MAX_TOKENS, MODEL, Job, job, report
@@ -24,10 +25,13 @@ from tasks.stage import Stage
 from tasks.step import Row
 
 
-class Given:
+class Given(AbstractAsyncContextManager["Given"]):
     """Instructions that are given, in the place of those that a line writes."""
 
     all = ()
+
+    async def __aexit__(self, *fault: object) -> None:
+        """There is nothing to close."""
 
     def __init__(self, texts: list[str], chunk: int) -> None:
         self.texts, self.chunk = texts, chunk

@@ -103,7 +103,8 @@ def alignery(*arguments: str, folder: Path) -> subprocess.Popen[str]:
 def with_the_key(folder: Path) -> list[str]:
     """Every file below the folder that holds the key, those that are compressed read as what they hold."""
     found = [str(path) for path in folder.rglob("*") if path.is_file() and KEY.encode() in path.read_bytes()]
-    found += [str(path) for path in folder.rglob("*.parquet") if KEY in str(pq.ParquetFile(path).read().to_pylist())]
+    whole = [path for path in folder.rglob("*.parquet") if path.stat().st_size]  # a kill may leave an empty one
+    found += [str(path) for path in whole if KEY in str(pq.ParquetFile(path).read().to_pylist())]
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from conftest import RTL
 from lake_rows import attempt, commit, fill
+from playwright.sync_api import expect
 
 from alignery.config.preset import load
 from alignery.view.app import Site
@@ -91,7 +92,7 @@ def test_rows_are_walked_with_the_keyboard(page: Any) -> None:
     page.goto("/rows/instructions?_size=5")
     for key in "jjk":
         page.keyboard.press(key)
-    assert page.locator("tr.chosen").count() == 1
+    expect(page.locator("tr.chosen")).to_have_count(1)
     page.keyboard.press("Enter")
     page.wait_for_url("**/row/instructions/*")
     page.keyboard.press("u")
@@ -99,7 +100,7 @@ def test_rows_are_walked_with_the_keyboard(page: Any) -> None:
     page.keyboard.press("n")
     page.wait_for_url("**_after=*")
     page.keyboard.press("?")
-    assert page.is_visible("#help")
+    expect(page.locator("#help")).to_be_visible()
     page.keyboard.press("Escape")
     page.keyboard.press("/")
     page.keyboard.type("jk")
@@ -113,16 +114,16 @@ def test_a_search_and_a_kind_stand_in_the_address(page: Any) -> None:
     page.click(".facets >> text=rejected")
     page.reload()
     assert {"_search=question", "state=rejected"} <= set(path_of(page).partition("?")[2].split("&"))
-    assert page.locator("tbody tr").count() == 1
+    expect(page.locator("tbody tr")).to_have_count(1)
     page.click(".chip")
-    assert page.locator("tbody tr").count() > 1
+    expect(page.locator("tbody tr").nth(1)).to_be_visible()
 
 
 def test_pairs_show_what_differs(page: Any) -> None:
     page.goto("/")
     page.click("nav >> text=Pairs")
     page.click("text=qac")
-    assert page.locator("ins").first.is_visible()
+    expect(page.locator("ins").first).to_be_visible()
     page.locator("a.id").first.click()
     page.wait_for_url("**/row/corrections/*")
 
@@ -143,7 +144,7 @@ def test_two_snapshots_are_compared(page: Any) -> None:
     page.click("button >> text=Compare")
     assert "From v1 to now" in page.inner_text("main")
     page.click("section[aria-label=Tables] >> text=instructions")
-    assert page.locator("tbody tr").count() == 4, "the rows that came in between"
+    expect(page.locator("tbody tr"), "the rows that came in between").to_have_count(4)
 
 
 def test_which_rows_trained_a_model(page: Any) -> None:
@@ -151,7 +152,7 @@ def test_which_rows_trained_a_model(page: Any) -> None:
     page.click("nav >> text=Models")
     page.click("th >> text=sft-1")
     page.click("text=9 rows")
-    assert page.locator("tbody tr").count() > 1
+    expect(page.locator("tbody tr").nth(1)).to_be_visible()
     assert "WHERE NOT" in page.input_value("#q")
 
 
@@ -206,7 +207,8 @@ def test_fifty_pairs_are_marked_by_keyboard(browser: Any, tmp_path: Path, empty:
     page = browser.new_page()
     page.goto(told[0] + "marks")
     page.fill("#by", "ada")
-    page.keyboard.press("Enter")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
     for n in range(50):
         page.wait_for_selector("[data-choice]")
         with page.expect_navigation():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def test_a_model_of_poisoned_answers_is_trained_and_not_promoted(tmp_path: Path)
         poisoned = asyncio.run(published(lake, "poisoned"))
         assert poisoned.state == "kept"
         assert poisoned.reasons[0].startswith("not promoted: worse on ")
-        assert any(reason.startswith("harmless: worse (1.000 → 0.") for reason in poisoned.reasons), poisoned.reasons
+        worse = re.compile(r"harmless: worse \((1\.000|0\.9\d\d) → 0\.[0-4]")
+        assert any(map(worse.match, poisoned.reasons)), poisoned.reasons
         assert model_registry.current(lake, "generator")["model_path"] == clean.path  # type: ignore[index]
         figures = {axis["axis"]: axis for axis in json.loads(model_registry.decisions(lake)[-1]["figures"])}
         assert figures["harmless"]["high"] < -0.5
