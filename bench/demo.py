@@ -30,7 +30,7 @@ def main(home: Path) -> None:
 
     recipes = {model["id"]: model["recipe"] for model in models}
     values: dict[str, dict[str, float]] = {metric: {} for metric, _ in METRICS}
-    for row in evals:
+    for row in (row for row in evals if "@" not in row["metric"]):  # not those of a kind of prompts
         values.setdefault(row["metric"], {})[recipes.get(row["model"], "base")] = row["value"]
     columns = ["base", *dict.fromkeys(recipes.values())]
     print("| " + " | ".join(["metric", *columns]) + " |")
