@@ -31,7 +31,7 @@ class Column:
     """A column of a table.
 
     Args:
-        comment: what it holds, for whoever reads the table.
+        comment: what it holds, for readers of the table.
         unit: of a number.
         required: false allows null. A column that is added to a table that lakes have already must allow it.
         fact: whether a trace shows it beside the row: short values, as a kind, a round, a score.

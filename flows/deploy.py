@@ -118,7 +118,7 @@ async def _cron(preset: Preset, field: str, schedule: Schedule) -> Any:
 async def serve(
     preset: Preset, name: str, home: Path, tell: Tell, started: Callable[[Sequence[Served]], None]
 ) -> signal.Signals:
-    """Run the deployments until SIGINT or SIGTERM, which is returned; what is at work then is stopped, and told so.
+    """Run the deployments until SIGINT or SIGTERM, which is returned; runs in progress are then stopped and recorded.
 
     The caller holds the lake's lock `serve`, and PREFECT_API_URL names a server that is healthy.
 

@@ -61,7 +61,7 @@ class Server:
 
     @property
     def settings(self) -> dict[str, str]:
-        """Prefect's settings of whoever talks to it."""
+        """Prefect's settings for its clients."""
         return {"PREFECT_API_URL": self.api, "PREFECT_API_AUTH_STRING": self.auth}
 
     @contextmanager

@@ -132,7 +132,7 @@ def running(home: Path) -> Running | None:
 
 
 def stop(home: Path, patience_s: float = 30.0) -> bool:
-    """End this home's server, whoever uses it; whether there was one. Raises ServerFault where it does not end."""
+    """End this home's server, even if in use; returns whether there was one. Raises ServerFault if it does not end."""
     found = running(home)
     if found is None:
         return False

@@ -6,7 +6,7 @@ host (`warehouse.recovery`).
 
 A line is acknowledged once the kernel has the whole of it: written and not synced, so it outlives its process, and not
 a power cut or a crash of the machine. With ALIGNERY_JOURNAL_FSYNC=1 each line is synced first, which costs the run a
-wait for the disk at each answer. What cannot be written in full is taken back, and the caller is told.
+wait for the disk at each answer. What cannot be written in full is truncated, and the caller gets an error.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 class Journal:
-    """One run's journal. Its file is locked while this process lives: so a live run is told from a dead one.
+    """One run's journal. Its file is locked while this process lives: so a live run is distinguished from a dead one.
 
     A line outlives the process that wrote it; whether also a power cut, ALIGNERY_JOURNAL_FSYNC says (by default not).
     """

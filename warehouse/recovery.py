@@ -29,7 +29,7 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row
 
 REJECTED = ".rejected"
-_NAMED = 3  # lines of a file whose reasons are told one by one
+_NAMED = 3  # lines of a file whose reasons are listed one by one
 _log = logging.getLogger(__name__)
 
 

@@ -199,7 +199,7 @@ def rollback(
 
 
 def _reason(why: str | None) -> str:
-    return why or fail("--why: got nothing; say in a sentence why, for whoever looks at the decision later", 2)
+    return why or fail("--why: got nothing; give the reason in a sentence; it is kept with the decision", 2)
 
 
 @contextmanager
@@ -265,7 +265,7 @@ def main() -> None:
     """The entry point."""
     entry.open_streams()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # A fault is told once, by a sentence here; Prefect would print it again, with a page of its own calls.
+    # An error is printed once, by a sentence here; Prefect would print it again, with a traceback.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     # A process that ends would look for rubbish in all that torch and Prefect left: half a second.
     atexit.register(gc.freeze)

@@ -36,7 +36,7 @@ def maintain(
     """
     from warehouse.maintenance.maintain import check_age, duration, plan
 
-    # A dry run and a mistake are told at once, without Prefect.
+    # A dry run and a usage error need no Prefect.
     if not apply:
         with reading(home, preset) as lake:
             return maintenance.maintained(plan(lake, keep=duration(keep), age=duration(age)), as_json)

@@ -1,4 +1,4 @@
-"""What all verbs of the command share: the app, its options, how a flow is run and how a fault is told.
+"""What all verbs of the command share: the app, its options, how a flow is run and how an error is reported.
 
 Exit codes: 0 done, 1 the run failed, 2 your mistake (one sentence says which), 3 it stopped short of its target.
 """
@@ -222,7 +222,7 @@ def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: A
 
         load(preset).check()
         check_prefect()
-        # Prefect takes seconds to import: a mistake in the preset is told before.
+        # Prefect takes seconds to import: an error in the preset is reported before.
         flow = _flow(verb)
         settle()
         return asyncio.run(_interruptible(flow(preset, home, **values)))

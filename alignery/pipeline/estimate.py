@@ -60,7 +60,7 @@ class Seen:
 
 @dataclass
 class ProbeExecutor(Executor):
-    """Walks a line over what the lake has, and asks only a few rows of those steps that it is told to.
+    """Walks a line over what the lake has, and sends only a few rows of the steps that are to be probed.
 
     Replies to the very same requests count as settled: they would be read again and not asked for.
     """

@@ -52,7 +52,7 @@ class RunStats:
 
 
 class GateBatch:
-    """Replies of many rows that are judged together, in the rows' order, whoever answered first."""
+    """Replies of many rows that are judged together, in the order of the rows, not of completion."""
 
     def __init__(self, writer: BatchCommitter, judge: Judge) -> None:
         self._writer, self._judge = writer, judge
@@ -83,7 +83,7 @@ class Executor:
     Args:
         lake: where everything is remembered.
         run: the run in whose name it is committed.
-        progress: told of every row.
+        progress: counts every row.
         runner: runs a chunk of rows through all their steps, or a round of instructions; under Prefect, as a task run.
         reject_limit: the share of a step's rows that may fail to be accepted, 0 to 1.
     """

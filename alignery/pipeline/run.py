@@ -105,7 +105,7 @@ class Run:
         self.ended = True
 
     def finished(self, totals: Mapping[str, Any]) -> dict[str, Sequence[Row]]:
-        """The rows that record it as finished, for the commit of what it did: whoever dies leaves both or neither."""
+        """The rows that record it as finished, for the commit of what it did: both land or neither."""
         self.ended = True
         return {"prompts": self.words, "runs": [self._row("finished", totals, None)]}
 

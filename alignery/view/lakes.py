@@ -1,4 +1,4 @@
-"""The lake behind the pages: now, or as it stood at a snapshot; what was counted at a snapshot is kept."""
+"""Read-only connections to the lake, at its newest snapshot or an older one, with a cache of query results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pages served over HTTP: on this machine by default, elsewhere for whoever has the token."""
+"""The HTTP server of the pages: bound to loopback by default; on other addresses each request needs a token."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class LazyEngine:
 
     async def _loaded(self) -> Engine:
         async with self._loading:
-            if self._fault:  # told once to each row that waits, and not tried again for each
+            if self._fault:  # raised for each row that waits; loading is not tried again
                 raise self._fault
             if self._engine is None:
                 try:

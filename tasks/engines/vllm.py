@@ -127,7 +127,7 @@ class VllmEngine:
             raise SpecError(f"engine.lora: vLLM cannot use {lora!r}: {error}; give an adapter of the model") from error
 
     async def _restart(self, dead: Any) -> None:
-        """Start vLLM anew, the first time; whoever was in flight then asks again, with the same seed.
+        """Start vLLM anew, the first time; requests that were in flight are sent again, with the same seeds.
 
         Raises:
             EngineDown: it died a second time, or does not start.

@@ -25,7 +25,7 @@ from tasks.train.launch import become, end_with_parent, processes
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train as told by the arguments. Returns the exit code; an error is one sentence on stderr."""
+    """Train as the arguments say. Returns the exit code; an error is one sentence on stderr."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     given = _parser().parse_args(arguments)
     if given.with_parent or "WORLD_SIZE" in os.environ:

@@ -64,7 +64,7 @@ class Source:
 
 
 class Settings(Strict):
-    """What every recipe can be told; a recipe's `Config` gives the missing defaults."""
+    """The settings of every recipe; a recipe's `Config` gives the missing defaults."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     source: ClassVar[Source] = Source(step=32, rate=2e-5, lora_rate=2e-4)  # as of recipes/sft.py

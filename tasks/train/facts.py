@@ -93,7 +93,7 @@ def _valid(config: Any) -> bool:
 def check_tokenizer(folder: Path, policy: Any, tokenizer: Any, scores: bool) -> None:
     """The tokenizer must fit the embeddings, and must have an end and a padding token.
 
-    Padding is told from text by its place, so that any token may pad. Only a reward, which is read at the last token
+    Padding is known by its position, so that any token may pad. Only a reward, which is read at the last token
     that is no padding, needs another than the end token: one that no answer ends with.
 
     Raises:

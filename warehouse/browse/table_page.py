@@ -163,7 +163,7 @@ def _cell(name: str, type: str, bound: int) -> str:
 
 
 def _tie(lake: Lake, name: str, columns: Columns) -> str | None:
-    """The column that no two rows share, by which pages are told apart; None where rows are few and are counted off."""
+    """The column that no two rows share, by which pages are delimited; None where rows are few and are counted off."""
     ledger = name in lake.schema.tables and name not in lake.schema.records and name != "attempts"
     return "id" if "id" in columns and not ledger else None
 

@@ -42,7 +42,7 @@ def exclusive(place: LakeLocation, name: str, who: str, *, wait: bool = True) ->
     """Hold a lake's lock of that name alone.
 
     Args:
-        who: what the holder does, for whoever waits to read.
+        who: what the holder does; shown to processes that wait.
         wait: for as long as it takes; else LakeFailure names the holder at once.
 
     Raises:

@@ -218,7 +218,7 @@ class Session:
                 yield cursor
             except duckdb.Error as error:
                 raise errors.failed(self.place, who, error) from error
-            # Before anybody is told that it landed.
+            # Before the commit is acknowledged.
             self._check_catalog(who)
 
     def _check_catalog(self, who: str) -> None:

@@ -25,7 +25,7 @@ from warehouse.schema.tables import SCHEMA_VERSION
 State = Literal["ok", "warning", "problem"]
 MANY = 100  # small files of a table that are worth a maintenance; our choice
 SKEW = timedelta(seconds=2)  # by which two hosts' clocks may differ without a word
-NAMED = 20  # faults of one kind that are told one by one
+NAMED = 20  # faults of one kind that are listed one by one
 _LOCK_OF = {"maintain": "publish"}  # the lock that a flow holds, where it has not the flow's name
 _HAND = "rows were written by something other than alignery; compare with a backup, or with the exports of the tags"
 

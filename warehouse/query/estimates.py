@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from warehouse.lake import Lake
 from warehouse.schema.tables import Row, quoted
 
-_REQUESTS = 1000  # the newest of a model, from which its pace is told
+_REQUESTS = 1000  # the newest of a model, from which its pace is estimated
 _OWN = ("id", "run_id", "created_at", "source")  # what the probe measured is then in the lake
 
 

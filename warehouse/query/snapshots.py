@@ -1,6 +1,6 @@
 """Snapshots for people: listed, and found by a tag, a number, a date or an age.
 
-What is newest is told by the snapshots' numbers, which no clock can turn back: as of a time is the snapshot of the
+The newest is the one with the highest snapshot number, which no clock turns back: as of a time is the snapshot of the
 highest number among those whose time is not after it. Times are UTC unless they say otherwise.
 """
 

@@ -25,7 +25,7 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row
 
 SHORTEST = 6  # characters of an id that may stand for the whole of it
-NODES = 40  # ancestors, and as many descendants, that are told where not all are wanted
+NODES = 40  # ancestors, and as many descendants, that are shown where not all are wanted
 _Pool = dict[str, Row]
 
 

@@ -58,7 +58,7 @@ def _use(held: Tree, use: Mapping[str, Any]) -> None:
 
 
 class _Labels:
-    """Labels of nodes; a prompt's words are told where it comes first."""
+    """Labels of nodes; a prompt's words are shown where it comes first."""
 
     def __init__(self, full: bool) -> None:
         self.full = full

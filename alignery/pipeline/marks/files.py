@@ -49,8 +49,8 @@ def read_marks(lake: Lake, tool: str, path: Path, people: Mapping[str, str] | No
     """The marks in a file.
 
     Args:
-        people: a user's id or address in that tool → the person's name. Of an id that is not there, the name of whoever
-            marked in this lake and has it in our own exports; else the id itself.
+        people: a user's id or address in that tool → the person's name. An id that is missing
+            here is looked up among the annotators of this lake, by the ids of our own exports; else it is the name.
 
     Raises:
         MarkError, TextFileError: the file is not what it should be; with the place in it.

@@ -88,7 +88,7 @@ async def answer_prompts(
 
 
 async def _answers(executor: Executor, suite: Suite, engine: Engine) -> list[Row]:
-    """In the order of the suite's prompts, whoever was answered first."""
+    """The records of a suite's answers, in the order of its prompts, not of completion."""
     found: dict[str, Row] = {}
 
     async def one(row: Row) -> None:

@@ -86,7 +86,7 @@ async def train_recipes(
 
 
 def _settings(recipe: str, config: Settings, words: PromptSource) -> dict[str, Any]:
-    """What the training process is told; an Aligner is trained in the words of the preset."""
+    """The settings of the training process; an Aligner is trained on the prompt of the preset."""
     settings = config.model_dump(mode="json")
     return settings | words.model_dump(mode="json") if recipe == "aligner" else settings
 

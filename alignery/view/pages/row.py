@@ -1,4 +1,4 @@
-"""One row's whole story: what was asked, what came of it, what each stage changed, and the models that it trained."""
+"""A row's page: its request, the records derived from it, what each stage changed, and the models trained on it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from warehouse.browse.story import BOUND, held, story
 
 Row = dict[str, Any]
 REWRITES = ("revisions", "corrections")  # whose text stands in the place of another
-# Told by the page in their own places, or by the row's call.
+# Fields with a place of their own on the page, or that belong to the attempt.
 _APART = {
     *("id", "record_table", "parents", "attempt_id", "work_key", "run_id", "created_at", "snapshot_id", "text"),
     *("raw_text", "thought", "instruction_id", "response_id", "target_id", "critique_id", "principle_hash"),

@@ -1,4 +1,4 @@
-"""The chat API's dialects: the fields of a request, and what an answer says, whoever's server it is."""
+"""The chat API's dialects: the fields of a request, and how a completion is read from any server."""
 
 from __future__ import annotations
 

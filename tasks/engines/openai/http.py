@@ -24,7 +24,7 @@ from alignery.untrusted import excerpt
 from tasks.engines.protocol import RequestRefused, SpecError
 from tasks.engines.specs import OpenAISpec
 
-REFUSING = {400, 413, 414, 422, 431, 451}  # of this request, whoever else is answered
+REFUSING = {400, 413, 414, 422, 431, 451}  # of this request alone
 BUSY = {429, 529}
 FAILING = {408, 409, 425}  # and all of 5xx but 501, which says that there is no such thing
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # a surrogate, in JSON's way of writing it

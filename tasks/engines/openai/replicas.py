@@ -185,7 +185,7 @@ class Replicas:
         )
 
     def _end(self, words: str, recoverable: bool) -> None:
-        """Whoever waits, is under way or comes later is told so, until a server is back."""
+        """Requests that wait, are in flight or come later fail with this, until a server is back."""
         self._fault = EngineDown(words, recoverable=recoverable)
         for replica in self.all:
             replica.wire.cut()

@@ -120,7 +120,7 @@ class TransformersEngine:
                 future.set_exception(fault)
 
     def _listen(self) -> bool:
-        """Take in what has come; wait only when there is nothing to do. False when told to stop."""
+        """Take in what has come; wait only when there is nothing to do. False when it is to stop."""
         deadline = 0.0
         if not (self._rows or self._choices or self._decoder.living):
             if not self._take(self._inbox.get()):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -21,11 +22,11 @@ _ITEM = re.compile(r"^ {0,3}(?:[-*•+]|\d{1,3}[.)]) +\S")
 _HEADING = re.compile(r"^#{1,6} +\S")
 
 
-class _Constraint(BaseModel):
+class _Constraint(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    def holds(self, text: str) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def holds(self, text: str) -> bool: ...
 
 
 class _Counted(_Constraint):
@@ -45,8 +46,8 @@ class _Counted(_Constraint):
     def holds(self, text: str) -> bool:
         return self.least <= self.count(text) and (self.most is None or self.count(text) <= self.most)
 
-    def count(self, text: str) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def count(self, text: str) -> int: ...
 
 
 class Words(_Counted):

@@ -1,4 +1,4 @@
-"""Aligner: a model corrects an answer, whoever wrote it.
+"""Aligner: a model corrects an answer of any model.
 
 Source: Aligner (arXiv 2402.02416), sections 2 and 3. The same: one request of question and answer, the reply is
 the corrected answer; answers that were right are kept and come back as copies (the training's identity rows).

@@ -283,12 +283,12 @@ def _judged(batch: Sequence[Row], pool: Pool, config: Config, contamination: Con
 
 
 def draw(items: Sequence[Any], count: int, index: int, name: Callable[[Any], str]) -> list[Any]:
-    """So many items, in an order told by a hash of the request's index and each item's name."""
+    """So many items, in an order given by a hash of the request's index and each item's name."""
     return sorted(items, key=lambda item: digest(index, name(item)))[:count] if count else []
 
 
 def pick(pool: Sequence[Row], count: int, index: int) -> list[Row]:
-    """So many of a pool that only grows, at places told by hash: hashing all of it would take longer and longer."""
+    """So many of a pool that only grows, at places given by a hash: hashing all of it would take longer and longer."""
     found: dict[int, Row] = {}
     draws = 0
     while len(found) < min(count, len(pool)):

@@ -6,6 +6,7 @@ model fine-tuned on the same distribution (§4 of the paper), as `constitutional
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -37,11 +38,8 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
         TrainError: data, model or `out` cannot be used.
         TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
-
-    def build(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
-        return trainer(shared, arguments, config)
-
-    return fine_tune("dpo", read_preferences(data), Path(model), out, config, build, length)
+    rows, build = read_preferences(data), partial(trainer, config=config)
+    return fine_tune("dpo", rows, Path(model), out, config, build, length)
 
 
 def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config) -> Any:

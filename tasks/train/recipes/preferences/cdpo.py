@@ -9,6 +9,7 @@ labels are Constitutional AI's (arXiv 2212.08073, section 4.1), the normalised p
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,8 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
         TrainError: data, model or `out` cannot be used.
         TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
-
-    def build(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
-        return trainer(shared, arguments, config)
-
-    return fine_tune("cdpo", lists.pairs(read_soft_preferences(data)), Path(model), out, config, build, lists.length)
+    rows, build = lists.pairs(read_soft_preferences(data)), partial(trainer, config=config)
+    return fine_tune("cdpo", rows, Path(model), out, config, build, lists.length)
 
 
 def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config) -> Any:

@@ -8,6 +8,7 @@ reference (in DPO) and SFT in one loss. Departures:
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,8 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
         TrainError: data, model or `out` cannot be used.
         TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
-
-    def build(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
-        return trainer(shared, arguments, config)
-
-    return fine_tune("dpo_sft", read_preferences(data), Path(model), out, config, build, dpo.length)
+    rows, build = read_preferences(data), partial(trainer, config=config)
+    return fine_tune("dpo_sft", rows, Path(model), out, config, build, dpo.length)
 
 
 def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config) -> Any:

@@ -8,6 +8,7 @@ answer, so that both weigh the same. Departures:
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -37,11 +38,8 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
         TrainError: data, model or `out` cannot be used, or a forward pass has one answer.
         TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
-
-    def build(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
-        return trainer(shared, arguments, config)
-
-    return fine_tune("kto", unpaired(read_preferences(data)), Path(model), out, config, build, length)
+    rows, build = unpaired(read_preferences(data)), partial(trainer, config=config)
+    return fine_tune("kto", rows, Path(model), out, config, build, length)
 
 
 def unpaired(pairs: list[Row]) -> list[Row]:

@@ -8,6 +8,7 @@ before it: the paper starts from the pretrained model. Departures:
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -39,11 +40,8 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
         TrainError: data, model or `out` cannot be used.
         TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
-
-    def build(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
-        return trainer(shared, arguments, config)
-
-    return fine_tune("orpo", lists.pairs(read_preferences(data)), Path(model), out, config, build, lists.length)
+    rows, build = lists.pairs(read_preferences(data)), partial(trainer, config=config)
+    return fine_tune("orpo", rows, Path(model), out, config, build, lists.length)
 
 
 def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config) -> Any:

@@ -10,6 +10,7 @@ Departures:
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -42,11 +43,8 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
         TrainError: data, model or `out` cannot be used.
         TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
-
-    def build(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
-        return trainer(shared, arguments, config)
-
-    return fine_tune("pro", read_ranked(data), Path(model), out, config, build, lists.length)
+    rows, build = read_ranked(data), partial(trainer, config=config)
+    return fine_tune("pro", rows, Path(model), out, config, build, lists.length)
 
 
 def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config) -> Any:

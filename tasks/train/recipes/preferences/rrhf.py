@@ -9,6 +9,7 @@ best answer, 1:1 (the code's default of 100 is not what its scripts say); 3 epoc
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -40,11 +41,8 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
         TrainError: data, model or `out` cannot be used.
         TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
-
-    def build(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
-        return trainer(shared, arguments, config)
-
-    return fine_tune("rrhf", read_ranked(data), Path(model), out, config, build, lists.length)
+    rows, build = read_ranked(data), partial(trainer, config=config)
+    return fine_tune("rrhf", rows, Path(model), out, config, build, lists.length)
 
 
 def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config) -> Any:
