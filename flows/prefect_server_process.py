@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -27,6 +28,9 @@ from tasks.process import exit_with_parent
 
 _URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 SHARED = "ALIGNERY_SHARED_SERVER_S"  # seconds without a user after which it ends; without it, it ends with its parent
+# Files of a shared server in its home, as its database of this version of Prefect: an upgrade starts another one.
+FACTS, USE, ALIVE, START = (f"server-{version('prefect')}.{name}" for name in ("json", "use", "alive", "start"))
+_ADOPTION_S = 15.0  # within which who started it names it in FACTS
 _DOCUMENTATION = ("/docs", "/redoc", "/openapi.json")  # FastAPI's own, beside the API
 
 Receive = Callable[[], Awaitable[Any]]
@@ -43,12 +47,13 @@ class AccessCheck:
     def __init__(self, app: Any, port: int, auth: str, ui: bool) -> None:
         self._app, self._ui, self._own = app, ui, Addresses(port)
         self._token = b"Basic " + base64.b64encode(auth.encode())
-        self.asked = time.monotonic()  # when somebody who was let in last asked anything
+        self.asked = time.monotonic()  # when the last request with the token came
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = scope["type"] != "lifespan" and self._refused(scope)
         if not refused:
-            self.asked = time.monotonic()
+            if self._has_token(scope):
+                self.asked = time.monotonic()
             await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 1008, "reason": refused[1]})
@@ -63,10 +68,11 @@ class AccessCheck:
             return refused
         if scope["type"] == "websocket" or self._is_open(scope["path"]):
             return None
-        tokens = given(scope, b"authorization")
-        if len(tokens) != 1 or not same(tokens[0], self._token):
-            return 401, "Unauthorized"
-        return None
+        return None if self._has_token(scope) else (401, "Unauthorized")
+
+    def _has_token(self, scope: Scope) -> bool:
+        tokens = given(scope, b"authorization") if scope["type"] == "http" else []
+        return len(tokens) == 1 and same(tokens[0], self._token)
 
     def _is_open(self, path: str) -> bool:
         """The pages of the UI, which ask for the token themselves; one of them looks first whether the API is there."""
@@ -120,8 +126,11 @@ def main() -> None:
     os.umask(0o077)
     idle = os.environ.pop(SHARED, None)  # set where it outlives who started it
     if idle:
-        alive = open("server.alive", "w")  # noqa: SIM115  # held until this process ends, however that ends
-        fcntl.flock(alive, fcntl.LOCK_EX)
+        alive = open(ALIVE, "w")  # noqa: SIM115  # held until this process ends, however that ends
+        try:
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"another server holds {ALIVE}")
     else:
         exit_with_parent()
     with socket.socket() as listener:
@@ -156,20 +165,30 @@ def _serve(listener: socket.socket, port: int, idle_s: float | None = None) -> N
 
 def _end_when_idle(app: AccessCheck, idle_s: float, end: Callable[[], None]) -> None:
     """Call `end` once nobody has used the server for so long; the lock of its users is held until the process ends."""
-    used = time.monotonic()
-    with open("server.use", "a") as users:
+    begun = used = time.monotonic()
+    with open(USE, "a") as users:
         while True:
             time.sleep(min(1.0, idle_s / 4))
+            if time.monotonic() - begun > _ADOPTION_S and not _is_named():
+                return end()  # no verb can find it
             try:
                 fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 used = time.monotonic()
                 continue
             if time.monotonic() - max(used, app.asked) >= idle_s:
-                Path("server.json").unlink(missing_ok=True)
+                Path(FACTS).unlink(missing_ok=True)
                 end()
                 time.sleep(3600)  # holds the lock meanwhile: a verb that comes now waits, and starts another
             fcntl.flock(users, fcntl.LOCK_UN)
+
+
+def _is_named() -> bool:
+    """Whether FACTS names this process."""
+    try:
+        return bool(json.loads(Path(FACTS).read_text(encoding="utf-8"))["pid"] == os.getpid())
+    except (FileNotFoundError, json.JSONDecodeError, KeyError):
+        return False
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """A Prefect server that outlives its verb, so that the next verb need not wait for another.
 
-It is named in `server.json` beside its database, for its owner alone. A verb holds a shared lock on `server.use`; the
-server holds `server.alive`, and ends when nobody has held the first, and no browser has asked anything, for so long as
-IDLE says. It ends with the lock on `server.use` in its hand, so that no verb finds a server that is about to end.
+It is named in the file FACTS beside its database, for its owner alone. A verb holds a shared lock on USE; the server
+holds one on ALIVE, and ends when for IDLE nobody has held the first and nobody with the token has sent a request.
+It holds USE exclusively while it ends, so that no verb finds a server that is about to end.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 from alignery.errors import UsageError
@@ -38,11 +37,10 @@ from flows.prefect_server import (
     private_home,
     starting,
 )
-from flows.prefect_server_process import SHARED
+from flows.prefect_server_process import ALIVE, FACTS, SHARED, START, USE
 
 IDLE = "ALIGNERY_SERVER_IDLE_S"
 IDLE_S = 600.0  # our choice; 0 in the environment: a server ends with its verb
-FACTS, USE, ALIVE, START = "server.json", "server.use", "server.alive", "server.start"
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Running:
 
     @property
     def url(self) -> str:
-        """Its pages, which ask for what `server.json` has under `auth`."""
+        """Its pages, which ask for what FACTS has under `auth`."""
         return self.server.api.removesuffix("/api")
 
     def facts(self, home: Path) -> dict[str, object]:
@@ -109,23 +107,23 @@ def shared(home: Path) -> Iterator[Callable[[float], Server]]:
 
     What is yielded waits until it is healthy, for so many seconds at most. Raises as `start_server`.
     """
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = log_file(home)
     with locked(home / USE, fcntl.LOCK_SH):
         with locked(home / START, fcntl.LOCK_EX):
-            found, began = running(home), log_file(home).stat().st_size
+            found, began = running(home), log.stat().st_size
             if found is None:
                 found = _started(home)
         ended = partial(_ended, home)
-        yield partial(await_healthy, ended, found.server, partial(cause_in, log_file(home), began))
+        yield partial(await_healthy, ended, found.server, partial(cause_in, log, began))
 
 
 def running(home: Path) -> Running | None:
-    """The server that is there, if its process lives and is of this version of Prefect."""
+    """The server that is there, of this version of Prefect, if its process lives."""
     try:
         facts = json.loads((home / FACTS).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
         return None
-    if _ended(home) or facts["prefect"] != version("prefect"):
+    if _ended(home):
         return None
     remember(facts["auth"].partition(":")[2])
     return Running(Server(facts["api"], facts["auth"]), facts["pid"])
@@ -133,43 +131,51 @@ def running(home: Path) -> Running | None:
 
 def stop(home: Path, patience_s: float = 30.0) -> bool:
     """End this home's server, even if in use; returns whether there was one. Raises ServerFault if it does not end."""
-    found = running(home)
-    if found is None:
+    if not home.is_dir():
         return False
-    os.kill(found.pid, signal.SIGTERM)
-    until = time.monotonic() + patience_s
-    while not _ended(home):
-        if time.monotonic() > until:
-            raise ServerFault(f"process {found.pid} did not end within {patience_s:.0f} s; kill -9 {found.pid}")
-        time.sleep(0.05)
-    (home / FACTS).unlink(missing_ok=True)
+    with locked(home / START, fcntl.LOCK_EX):  # so that nobody starts another one meanwhile
+        found = running(home)
+        if found is None:
+            return False
+        os.kill(found.pid, signal.SIGTERM)
+        until = time.monotonic() + patience_s
+        while not _ended(home):
+            if time.monotonic() > until:
+                raise ServerFault(f"process {found.pid} did not end within {patience_s:.0f} s; kill -9 {found.pid}")
+            time.sleep(0.05)
+        (home / FACTS).unlink(missing_ok=True)
     return True
 
 
 def in_use(home: Path) -> bool:
     """Whether a verb uses the server now."""
-    return _is_locked(home / USE)
+    return _is_locked(home / USE, fcntl.LOCK_EX)
 
 
 def _started(home: Path) -> Running:
-    child, server = launch(home, SETTINGS | {SHARED: str(idle_s())})
-    found = Running(server, child.pid)
-    facts = {"api": server.api, "auth": server.auth, "pid": child.pid, "prefect": version("prefect")}
     (home / FACTS).unlink(missing_ok=True)
-    with os.fdopen(os.open(home / FACTS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump(facts, file)
-    return found
+    child, server = launch(home, SETTINGS | {SHARED: str(idle_s())})
+    if not server.api:
+        raise ServerFault(f"another Prefect server holds {home / ALIVE} and will end; wait a minute, and run again")
+    facts = {"api": server.api, "auth": server.auth, "pid": child.pid}
+    try:
+        with os.fdopen(os.open(home / FACTS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            json.dump(facts, file)
+    except BaseException:
+        child.terminate()  # nobody would find it
+        raise
+    return Running(server, child.pid)
 
 
 def _ended(home: Path) -> str | None:
     """How it ended; None while it lives."""
-    return None if _is_locked(home / ALIVE) else "ended"
+    return None if _is_locked(home / ALIVE, fcntl.LOCK_SH) else "ended"
 
 
-def _is_locked(path: Path) -> bool:
-    """Whether another process holds a lock on the file."""
+def _is_locked(path: Path, how: int) -> bool:
+    """Whether another process holds a lock on the file that excludes one of ours."""
     try:
-        with locked(path, fcntl.LOCK_EX | fcntl.LOCK_NB):
+        with locked(path, how | fcntl.LOCK_NB):
             return False
     except BlockingIOError:
         return True

@@ -194,6 +194,10 @@ class Preset(Strict):
 
     def _check_axes(self, evaluate: Evaluate) -> None:
         """An axis of the gate that rests on a suite names one that is there, and a metric of it."""
+        if (judge := evaluate.deciding_judge) and (both := sorted(self.gate.of_suites.keys() & {*judge.dimensions})):
+            raise PresetError(
+                f"preset {self.name}: gate.axes: got {both}, which are dimensions of the judge too; rename these axes"
+            )
         known = [f"{suite.name}.{metric}" for suite in evaluate.suites for metric in METRICS[suite.of_kind]]
         scored = {suite.name for suite in evaluate.suites if suite.of_kind == "oracle"}
         for axis, metrics in self.gate.of_suites.items():

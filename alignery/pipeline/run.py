@@ -90,11 +90,11 @@ class Run:
                 self._write("started", {}, None, prompts=self.words)
                 self.started = True
 
-    def will_say(self, words: Sequence[Row]) -> None:
+    def add_prompts(self, words: Sequence[Row]) -> None:
         """Further rows of the `prompts` table, for requests that are yet to be sent: once it has begun, at once."""
         with self._lock:
             if not self.started:
-                self.words = [*self.words, *words]
+                self.words = list({row["hash"]: row for row in (*self.words, *words)}.values())
                 return
         self.lake.ledger.write("prompts", words, run_id=self.id, message=f"{self.flow}: prompts")
 

@@ -69,6 +69,12 @@ def stack_of(preset: Preset) -> Stack:
     return Stack({alias: preset.spec(alias) for alias in aliases}, [held_out_stack.asked(stage) for stage in stages])
 
 
+def stackable(preset: Preset) -> list[Alias]:
+    """The aliases that make up the preset's stack, each with a model of its own, the generator first."""
+    everything = {alias: preset.spec(alias) for alias in preset.registry.aliases}
+    return list(stack_of(preset.model_copy(update={"models": everything | preset.models})).models)
+
+
 def served(preset: Preset) -> Row:
     """The stack as whatever serves it needs it.
 
@@ -101,7 +107,7 @@ async def corrected(executor: Executor, stack: Stack, answers: Sequence[Row]) ->
     """
     found: dict[str, Row] = {}
     words = [row for stage in stack.stages for row in stage.prompt_rows()]
-    await asyncio.to_thread(executor.run.will_say, words)
+    await asyncio.to_thread(executor.run.add_prompts, words)
     async with AsyncExitStack() as opened:
         engines = {
             alias: await opened.enter_async_context(open_lazily(spec, executor.lake.logs))

@@ -65,7 +65,7 @@ def _opener(
     if isinstance(spec, RewardSpec):
         from tasks.engines.transformers.reward import open_reward
 
-        return open_reward(spec)
+        return open_reward(spec, log)
     from tasks.engines.vllm import open_vllm
 
     return open_vllm(spec, log)

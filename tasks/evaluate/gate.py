@@ -69,7 +69,11 @@ class Policy(BaseModel):
     @property
     def of_suites(self) -> dict[str, tuple[str, ...]]:
         """The axes that rest on suites."""
-        return {axis: metrics for axis, metrics in self.axes.items() if any("." in metric for metric in metrics)}
+        return {
+            axis: metrics
+            for axis, metrics in self.axes.items()
+            if any("." in metric.partition("@")[0] for metric in metrics)
+        }
 
     def margin_of(self, axis: str) -> float:
         return self.margins.get(axis, self.margin)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
 import time
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,9 @@ from test_own_server import LINE
 from alignery.cli import entry
 from alignery.errors import UsageError
 from flows import shared_server
-from flows.shared_server import FACTS, IDLE, idle_s, locked, running, shared, stop
+from flows.prefect_server import ServerFault
+from flows.prefect_server_process import ALIVE, START, USE
+from flows.shared_server import FACTS, IDLE, idle_s, running, shared, stop
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_one_that_was_killed_is_replaced(place: Path) -> None:
 
 
 def test_a_server_that_is_named_and_does_not_live_is_none(tmp_path: Path) -> None:
-    facts = {"api": "http://127.0.0.1:1/api", "auth": "alignery:token", "pid": os.getpid(), "prefect": "0"}
+    facts = {"api": "http://127.0.0.1:1/api", "auth": "alignery:token", "pid": os.getpid()}
     (tmp_path / FACTS).write_text(json.dumps(facts))
     assert running(tmp_path) is None
     (tmp_path / FACTS).write_text("{half")
@@ -87,11 +89,20 @@ def test_a_server_that_is_named_and_does_not_live_is_none(tmp_path: Path) -> Non
     assert stop(tmp_path) is False
 
 
-def test_one_of_another_prefect_is_left_alone(tmp_path: Path) -> None:
-    facts = {"api": "http://127.0.0.1:1/api", "auth": "alignery:token", "pid": os.getpid(), "prefect": "0"}
-    (tmp_path / FACTS).write_text(json.dumps(facts))
-    with locked(tmp_path / "server.alive", fcntl.LOCK_EX):
-        assert running(tmp_path) is None
+@pytest.mark.flow
+def test_one_that_nobody_can_find_ends_by_itself_and_stops_nobody(place: Path) -> None:
+    with shared(place) as healthy:
+        healthy(60)
+    (place / FACTS).unlink()  # as a verb leaves it that is killed before it wrote the file
+    with pytest.raises(ServerFault, match=r"another Prefect server holds .* wait a minute, and run again"):
+        shared(place).__enter__()
+    assert wait_for_end(place, within_s=40)
+    with shared(place) as healthy:
+        assert healthy(60)
+
+
+def test_one_of_another_prefect_is_left_alone() -> None:
+    assert all(version("prefect") in name for name in (FACTS, USE, ALIVE, START)), "an upgrade has files of its own"
 
 
 @pytest.mark.parametrize("given", ["soon", "-1", "nan", "1e12"])

@@ -25,7 +25,6 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
     import pyarrow as pa

@@ -30,10 +30,12 @@ def describe(lake: Lake, pairs: Sequence[Pair]) -> dict[Pair, Row]:
     and second (their texts; null where there is none). What the lake does not have is left out."""
     things = find(lake, {id for pair in pairs for id in pair if id})
     about = {row["instruction_id"] for row in things.values() if row["instruction_id"]}
-    answers = [id for id, row in things.items() if row["record_table"] == "eval_answers"]
+    answers = [id for id, row in things.items() if row["record_table"] in ("eval_answers", "eval_corrections")]
     prompts = lake.rows(
         f"SELECT id, text AS prompt FROM instructions WHERE {is_in('id', about)}"
         f" UNION ALL SELECT id, prompt FROM eval_answers WHERE {is_in('id', answers)}"
+        f" UNION ALL SELECT c.id, a.prompt FROM eval_corrections c JOIN eval_answers a ON a.id = c.response_id"
+        f" WHERE {is_in('c.id', answers)}"
     )
     asked = {row["id"]: row["prompt"] for row in prompts}
     return {

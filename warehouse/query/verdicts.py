@@ -9,7 +9,8 @@ from warehouse.query import status
 from warehouse.schema.tables import Row
 
 # A prompt is won where both orders say so, and else a tie; a pair of which one order was not read is left out. Answers
-# and verdicts that were read again from an attempt of before are other rows of the same id.
+# and verdicts that were read again from an attempt of before are other rows of the same id. A stack's corrected answers
+# are rows of `eval_corrections`: stacks are not ranked.
 _COMPARED = """
     WITH answered AS (
         SELECT DISTINCT e.id, t.model FROM eval_answers e JOIN attempts t ON t.id = e.attempt_id

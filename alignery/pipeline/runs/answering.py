@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -75,7 +76,8 @@ async def answer_prompts(
     """
     suites = suites_of(preset, config, spec)
     words = {prompt.hash: prompt for suite in suites for prompt in [suite.step(suite.prompts[0]).prompt]}
-    executor.run.words = [{"hash": one.hash, "id": one.id, "source": one.source} for one in words.values()]
+    said = [{"hash": one.hash, "id": one.id, "source": one.source} for one in words.values()]
+    await asyncio.to_thread(executor.run.add_prompts, said)
     async with open_lazily(spec, executor.lake.logs) as engine:
         answers = {suite.name: await _answers(executor, suite, engine) for suite in suites}
         identity = engine.identity

@@ -20,8 +20,7 @@ from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import Answered, answer_prompts
 from alignery.pipeline.runs.judging import Outcomes, ancestors, check_judge, judge_model
-from alignery.pipeline.stack import Stack, place, stack_of
-from tasks.engines.specs import EngineSpec
+from alignery.pipeline.stack import Stack, place, stack_of, stackable
 from tasks.evaluate import held_out, judge, trust
 from tasks.evaluate.gate import Policy, by_axis
 from tasks.evaluate.plot import Figure, dots
@@ -88,12 +87,13 @@ async def evaluate_models(
     outcomes: list[Outcomes] = []
     with Run(lake, "evaluate", preset) as run:
         checked = await _checked(preset, preset.evaluate, lake, run, runner)
-        for label, spec, stack in _chain(preset, lake):
+        for label, stack, path in _chain(preset, lake):
             with StepProgress() as progress:
                 executor = Executor(lake, run, progress, runner, reject_limit=1.0)
-                found = await answer_prompts(preset, preset.evaluate, executor, spec, stack)
-                path = stack.parts()[-1]["path"] if stack else place(spec)
-                evaluation = await _evaluate_one(preset, preset.evaluate, executor, label, path, found, base, outcomes)
+                found = await answer_prompts(preset, preset.evaluate, executor, stack.base, stack)
+                evaluation = await _evaluate_one(
+                    preset, preset.evaluate, executor, label, stack, path, found, base, outcomes
+                )
             evaluations.append(replace(evaluation, checked=checked))
             base = base or found.compared
             if logs:
@@ -102,21 +102,21 @@ async def evaluate_models(
     return evaluations
 
 
-def _chain(preset: Preset, lake: Lake) -> list[tuple[str, EngineSpec, Stack | None]]:
+def _chain(preset: Preset, lake: Lake) -> list[tuple[str, Stack, str]]:
     """The base model, then of each recipe that makes a model which answers the newest one made from that base; an
-    Aligner's newest, of a preset that stacks it, answers on the base model."""
+    Aligner's newest, of a preset that stacks it, answers on the base model. Rows (label, stack, the model's place)."""
     base = preset.spec("generator")
     there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
     newest = {row["recipe"]: row for row in there if identity in ancestors(row["id"], below)}
     order = preset.retrain.order() if preset.retrain else list(newest)
-    found: list[tuple[str, EngineSpec, Stack | None]] = [("base", base, None)]
+    found, stacked = [("base", Stack({GENERATOR: base}), place(base))], stackable(preset)
     for recipe in (recipe for recipe in order if recipe in newest):
-        alias = preset.registry.recipes[recipe].candidate_for
+        alias, path = preset.registry.recipes[recipe].candidate_for, newest[recipe]["path"]
         if alias == GENERATOR:
-            found.append((recipe, base.model_copy(update={"model": newest[recipe]["path"]}), None))
-        elif alias and alias in (stack := stack_of(bind(preset, alias, newest[recipe]["path"]))).models:
-            found.append((recipe, base, stack))
+            found.append((recipe, Stack({GENERATOR: base.model_copy(update={"model": path})}), path))
+        elif alias in stacked:
+            found.append((recipe, stack_of(bind(preset, alias, path)), path))
     return found
 
 
@@ -125,6 +125,7 @@ async def _evaluate_one(
     config: Evaluate,
     executor: Executor,
     label: str,
+    stack: Stack,
     path: str,
     found: Answered,
     base: list[Row],
@@ -136,7 +137,8 @@ async def _evaluate_one(
     judged = []
     if config.judge and base:
         sides = found.compared, base
-        judged = await judge_model(preset, config.judge, executor, found.model, sides, outcomes)
+        models = [part["model"] for part in stack.parts()]
+        judged = await judge_model(preset, config.judge, executor, models, sides, outcomes)
     names = "+".join(suite.name for suite in found.suites if suite.kind == "judge")
     of_judge = [figure for row in judged for figure in judge.figures(names, row)]
     rows = [row for _, figures in measured for row in figures]

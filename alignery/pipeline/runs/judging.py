@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from alignery.config.preset import Preset
 from alignery.pipeline.executor import Executor
@@ -46,7 +46,8 @@ async def _verdicts(
     library, form = preset.library(), preset.form("judge")
     steps = [judge.judge(library, dimension, config).in_form(form) for dimension in asked]
     prompts = [step.prompt for step in steps]
-    executor.run.words = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
+    said = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
+    await asyncio.to_thread(executor.run.add_prompts, said)
     async with open_lazily(preset.spec("judge"), executor.lake.logs) as engine:
         return {
             dimension: await executor.run_batch(step, asked[dimension], engine)
@@ -58,18 +59,19 @@ async def judge_model(
     preset: Preset,
     config: judge.Config,
     executor: Executor,
-    model: str,
+    models: Sequence[str],
     answers: tuple[list[Row], list[Row]],
     before: list[Outcomes],
 ) -> list[Row]:
-    """The report on a model (by its identity), a row a dimension: dimension, kin, and what `judge.report` gives.
+    """The report on a model, a row a dimension: dimension, kin, and what `judge.report` gives.
 
     Args:
+        models: its identity, or those of the parts of a stack.
         answers: the model's, and those it is compared with.
         before: of the models that were judged against the same answers before; this one's are appended.
     """
     asked, verdicts = await judge_answers(preset, config, executor, *answers)
-    kin = await asyncio.to_thread(judges_kin, preset, executor.lake, model)
+    kin = await asyncio.to_thread(judges_kin, preset, executor.lake, models)
     found = [
         {"dimension": name, "kin": kin} | judge.report(asked, said, [one[name] for one in before])
         for name, said in verdicts.items()
@@ -78,11 +80,11 @@ async def judge_model(
     return found
 
 
-def judges_kin(preset: Preset, lake: Lake, model: str) -> bool:
-    """Whether the judge and a model (by its identity) are the same, or come from the same one."""
+def judges_kin(preset: Preset, lake: Lake, models: Sequence[str]) -> bool:
+    """Whether the judge and one of these models (identities) are the same, or come from the same one."""
     below = {row["id"]: row["base_id"] for row in status.models(lake)}
-    families = [{one, *ancestors(one, below)} for one in (preset.spec("judge").identity(), model)]
-    return trust.is_kin(*families)
+    judge, *families = [{one, *ancestors(one, below)} for one in (preset.spec("judge").identity(), *models)]
+    return any(trust.is_kin(judge, family) for family in families)
 
 
 def ancestors(model: str, below: Mapping[str, str]) -> list[str]:

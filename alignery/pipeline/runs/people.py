@@ -8,6 +8,7 @@ from dataclasses import replace
 from alignery.config.preset import Preset
 from alignery.hashing import digest
 from alignery.pipeline.marks.agreement import by_judge, of_pairs, on_pair
+from tasks.evaluate import held_out_stack
 from tasks.evaluate.gate import Decision
 from tasks.review.weigh import distrust, mean_worth, weighed
 from tasks.step import Row
@@ -15,11 +16,12 @@ from warehouse import Lake
 from warehouse.marks import agreement as read
 
 Figures = Mapping[str, Row]
+_ANSWERS = ("eval_answers", *(table.name for table in held_out_stack.TABLES))  # a stack's answer may be a correction
 
 
 def verdicts(lake: Lake) -> list[Row]:
     """People's verdicts on pairs of models' answers."""
-    return [row for row in read.verdicts(lake) if row["other_id"] and row["target_table"] == "eval_answers"]
+    return [row for row in read.verdicts(lake) if row["other_id"] and row["target_table"] in _ANSWERS]
 
 
 def state(preset: Preset, lake: Lake) -> str | None:

@@ -29,7 +29,7 @@ from alignery.pipeline.runs.answering import Answered, answer_prompts
 from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_kin
 from alignery.pipeline.runs.people import explained, state, with_people
 from alignery.pipeline.runs.training import base_spec
-from alignery.pipeline.stack import Stack, stack_of
+from alignery.pipeline.stack import Stack, stack_of, stackable
 from alignery.untrusted import excerpt
 from tasks.evaluate import confirm, history
 from tasks.evaluate.gate import Decision, Policy, by_axis, by_judge, decide, lost_verdicts
@@ -71,10 +71,12 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
             "name one (safe: [-twins.harm])"
         )
     prompts = all_prompts(preset.evaluate.prompts, preset.evaluate.suites)
-    # Without suites and people's marks as before there were any, so that a decision of then is not made again.
-    said = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})
+    # Suites, a judge's check and marks are left out where there are none: a decision from before them still holds.
+    settings = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})
+    if settings["judge"] and settings["judge"]["check"] is None:
+        del settings["judge"]["check"]
     people = state(preset, lake)
-    scored = digest(policy.model_dump(mode="json"), said, prompts, *([people] if people else []))
+    scored = digest(policy.model_dump(mode="json"), settings, prompts, *([people] if people else []))
     decided = []
     with Run(lake, "promote", preset) as run:
         for alias, model in list(_candidates(preset, lake, base.identity())):
@@ -103,12 +105,6 @@ def draw(decision: Decision, name: str, folder: Path) -> Path:
     with effects.PICTURE_WRITE:
         path.write_text(forest(name, decision.reasons[0], decision.axes), encoding="utf-8")
     return path
-
-
-def stackable(preset: Preset) -> list[Alias]:
-    """The aliases that make up the preset's stack, each with a model of its own, the generator first."""
-    everything = {alias: preset.spec(alias) for alias in preset.registry.aliases}
-    return list(stack_of(preset.model_copy(update={"models": everything | preset.models})).models)
 
 
 def _draw_history(lake: Lake) -> None:
@@ -157,14 +153,14 @@ async def _judged(
         def executor() -> Executor:
             return Executor(lake, run, progress, runner, reject_limit=1.0)
 
-        if judge := config.deciding_judge:
-            await check_judge(preset, judge, executor())
+        decides = config.deciding_judge
+        if decides:
+            await check_judge(preset, decides, executor())
         sides = (incumbent.alone, candidate.alone) if by_itself else stacks
         old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in sides]
         asked, kept = confirm.split(old.prompts, policy.reserve)
         found = await _compared(preset, executor(), asked, old, new)
-        decision = _with_lost(decide(policy, found.before, found.after, number), found.lost)
-        decision = explained(preset, lake, decision, found.marked)
+        decision, lost, marked = decide(policy, found.before, found.after, number), found.lost, found.marked
         if decision.promoted and policy.reserve:
             fresh = confirm.unseen(kept, known, policy.confirm)
             if not fresh:
@@ -172,13 +168,17 @@ async def _judged(
             else:
                 again = await _compared(preset, executor(), fresh, old, new)
                 decision = confirm.confirmed(policy, decision, again.before, again.after)
+                lost, marked = lost + again.lost, marked + again.marked
                 asked = [*asked, *fresh]
         if decision.promoted and by_itself:
             old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in stacks]
             found = await _compared(preset, executor(), asked, old, new)
             decision = _in_stack(decision, decide(policy, found.before, found.after, number))
-    kin = await asyncio.to_thread(judges_kin, preset, lake, candidate.base.identity())
-    if judge and kin:
+            lost, marked = lost + found.lost, max(marked, found.marked)
+    decision = explained(preset, lake, _with_lost(decision, lost), marked)
+    models = [part["model"] for part in candidate.parts()]
+    kin = await asyncio.to_thread(judges_kin, preset, lake, models) if decides else False
+    if kin:
         decision = replace(decision, reasons=(*decision.reasons, KIN))
     return decision, [confirm.mark(row) for row in asked]
 
@@ -205,9 +205,10 @@ async def _compared(
     scored = [
         by_axis(policy, {id: figures for id, figures in side.scored().items() if id in ids}) for side in (old, new)
     ]
-    before, after = ([row for row in side.compared if row["prompt_id"] in ids] for side in (old, new))
     if preset.evaluate.oracle or preset.evaluate.judge is None:
+        before, after = ([row for row in side.answers if row["prompt_id"] in ids] for side in (old, new))
         return _Compared(*with_people(preset, executor.lake, (scored[0], scored[1]), before, after))
+    before, after = ([row for row in side.compared if row["prompt_id"] in ids] for side in (old, new))
     prompts = [row for suite in old.suites if suite.kind == "judge" for row in suite.prompts if row["prompt_id"] in ids]
     asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, after, before)
     unheard, won, lost = walkovers(prompts, after, before), {}, 0

@@ -16,10 +16,11 @@ from pathlib import Path
 from alignery.config.preset import Preset
 from alignery.config.schema import Alias
 from alignery.pipeline.executor import TaskRunner, run_inline
-from alignery.pipeline.runs.promotion import promote_candidates, stackable
+from alignery.pipeline.runs.promotion import promote_candidates
 from alignery.pipeline.runs.publication import tag_and_export
 from alignery.pipeline.runs.refreshing import run_refresh
 from alignery.pipeline.runs.training import train_recipes
+from alignery.pipeline.stack import stackable
 from tasks.step import Row
 from warehouse import Lake, model_registry
 from warehouse.query import status

@@ -12,10 +12,11 @@ import os
 import queue
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,11 +27,11 @@ from transformers.utils.logging import disable_progress_bar
 from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.identity import GGUF, locate, locate_adapter
-from tasks.engines.output import printed_to
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import TransformersSpec
 from tasks.engines.tokenization import check_form, check_length, encode, encode_spellings
 from tasks.engines.transformers.batch import Decoder, Row, score
+from tasks.engines.transformers.loading import loaded
 
 MAX_PREFILL_TOKENS = 16384  # padded prompt tokens read at once; bounds memory
 MAX_JOIN_WAIT_STEPS = 8  # steps that a newcomer waits for company before it joins the running batch
@@ -192,12 +193,7 @@ def _ends(model: Any, tokenizer: Any) -> frozenset[int]:
     return frozenset(token for token in (*ids, tokenizer.eos_token_id) if token is not None)
 
 
-def _load(spec: TransformersSpec, log: Path | None) -> TransformersEngine:
-    with printed_to(log, spec.model):  # where the bar of dequantising goes
-        return _loaded(spec)
-
-
-def _loaded(spec: TransformersSpec) -> TransformersEngine:
+def _load(spec: TransformersSpec) -> TransformersEngine:
     place, is_here = locate(spec.model)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
     disable_progress_bar()
@@ -245,21 +241,8 @@ def _merged(model: Any, lora: str) -> Any:
         raise SpecError(f"engine.lora: {lora!r} does not fit the model: {reason}; give an adapter of it") from error
 
 
-@asynccontextmanager
-async def open_transformers(spec: TransformersSpec, log: Path | None = None) -> AsyncIterator[TransformersEngine]:
-    """Load the model (in a thread) and serve it until the context is left. Raises SpecError.
-
-    Args:
-        log: the file for what is printed while the model is loaded; None leaves it to the terminal.
-    """
-    loading = asyncio.ensure_future(asyncio.to_thread(_load, spec, log))
-    try:
-        engine = await asyncio.shield(loading)
-    except asyncio.CancelledError:
-        # The thread loads on whatever happens here; its engine must not be left without an owner.
-        await (await loading).close()
-        raise
-    try:
-        yield engine
-    finally:
-        await engine.close()
+def open_transformers(
+    spec: TransformersSpec, log: Path | None = None
+) -> AbstractAsyncContextManager[TransformersEngine]:
+    """Load the model (in a thread) and serve it until the context is left: see `loaded`. Raises SpecError."""
+    return loaded(partial(_load, spec), spec.model, log)

@@ -11,10 +11,12 @@ import asyncio
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -27,6 +29,7 @@ from prompts import Message
 from tasks.engines.identity import locate
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import RewardSpec
+from tasks.engines.transformers.loading import loaded
 
 
 @dataclass
@@ -183,17 +186,6 @@ def _load(spec: RewardSpec) -> RewardEngine:
     return RewardEngine(spec, model.to(device).eval(), tokenizer)
 
 
-@asynccontextmanager
-async def open_reward(spec: RewardSpec) -> AsyncIterator[RewardEngine]:
-    """Load the model (in a thread) and serve it until the context is left. Raises SpecError."""
-    loading = asyncio.ensure_future(asyncio.to_thread(_load, spec))
-    try:
-        engine = await asyncio.shield(loading)
-    except asyncio.CancelledError:
-        # The thread loads on whatever happens here; its engine must not be left without an owner.
-        await (await loading).close()
-        raise
-    try:
-        yield engine
-    finally:
-        await engine.close()
+def open_reward(spec: RewardSpec, log: Path | None = None) -> AbstractAsyncContextManager[RewardEngine]:
+    """As `open_transformers`."""
+    return loaded(partial(_load, spec), spec.model, log)
