@@ -99,7 +99,7 @@ class Prompt:
 
     @property
     def own_words(self) -> list[str]:
-        """What is said in every request: the turns without variables, and the text for models without a template."""
+        """The prompt's own words in either form: turns without variables, and the text for base models."""
         return [*self.fixed, *([self.base.source] if self.base else [])]
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlencode
 
 import typer
 
@@ -59,5 +60,8 @@ def view(
         if bundle:
             made = bundles.bundle(lakes, bundle, at)
             return typer.echo(f"{bundle}: {made} pages; open {bundle / 'index.html'}")
-        where = f"?at={at}" if at else ""
-        return serve(Site(lakes), host, port, name or (), token, lambda url: typer.echo(f"{url}{where}"))
+
+        def opened(url: str) -> None:
+            typer.echo(url + ("&" if "?" in url else "?") + urlencode({"at": at}) if at else url)
+
+        return serve(Site(lakes), host, port, name or (), token, opened)

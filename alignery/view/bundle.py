@@ -16,7 +16,7 @@ from alignery.errors import AligneryError, UsageError
 from alignery.hashing import digest
 from alignery.view import render
 from alignery.view.app import PAGES, Show
-from alignery.view.ask import Ask, Page
+from alignery.view.ask import Ask, Page, link
 from alignery.view.lakes import Lakes
 from alignery.view.pages import overview
 from warehouse.browse.story import tables_of
@@ -46,7 +46,7 @@ def bundle(lakes: Lakes, folder: Path, at: str | None = None, most: int = MOST) 
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--bundle: got {folder}, which holds something already; name a new folder")
-    first = f"/?at={at}" if at else "/"
+    first = link("/", {"at": at})
     names, pages = {first: "index.html"}, dict[str, str]()
     todo: list[deque[str]] = [deque([first]), deque(), deque()]
     while len(pages) < most and (url := next((waiting.popleft() for waiting in todo if waiting), None)):
@@ -61,7 +61,9 @@ def bundle(lakes: Lakes, folder: Path, at: str | None = None, most: int = MOST) 
         for file in (render.FOLDER / "static").iterdir():
             (folder / file.name).write_bytes(file.read_bytes())
         for url, text in pages.items():
-            (folder / names[url]).write_text(_LINK.sub(lambda link: _relative(link[1], names), text), encoding="utf-8")
+            (folder / names[url]).write_text(
+                _LINK.sub(lambda found: _relative(found[1], names), text), encoding="utf-8"
+            )
     return len(pages)
 
 
@@ -118,13 +120,13 @@ def _filters(target: str) -> int:
 
 def _direct(lakes: Lakes, at: str | None, text: str) -> str:
     """The page with the links that look for an id led to its row."""
-    ids = {link: dict(parse_qsl(urlsplit(unescape(link)).query))["id"] for link in _GO.findall(text)}
+    ids = {go: dict(parse_qsl(urlsplit(unescape(go)).query))["id"] for go in _GO.findall(text)}
     tables = tables_of(lakes.at(at), ids.values()) if ids else {}
     ask = Ask(lakes, "/", (("at", at),) if at else ())
 
-    def row(link: re.Match[str]) -> str:
-        id = ids[link[1]]
-        return f'href="{escape(ask.url("row", tables[id], id))}"' if id in tables else link[0]
+    def row(go: re.Match[str]) -> str:
+        id = ids[go[1]]
+        return f'href="{escape(ask.url("row", tables[id], id))}"' if id in tables else go[0]
 
     return _GO.sub(row, text)
 

@@ -49,7 +49,7 @@ def serve(
     """
     import uvicorn
 
-    if token is None and not is_loopback(host):
+    if not token and (names or not is_loopback(host)):  # behind a proxy others reach it, too
         token = token_urlsafe(24)
     if token:
         remember(token)

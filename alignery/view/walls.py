@@ -60,6 +60,8 @@ class Walls:
         if refused := self._own.refused(scope):
             status, why = refused
             return PlainTextResponse(why, status)
+        if _is_embedded(scope):
+            return PlainTextResponse("A foreign page may link here, and not embed or fetch", 403)
         if scope["method"] not in _READS and len(given(scope, b"origin")) != 1:
             return PlainTextResponse("A form without its Origin", 403)  # which every browser sends
         if self._token is None or self._shows_token(scope):
@@ -83,3 +85,9 @@ class Walls:
         except CookieError:
             return False
         return self._cookie in jar and same(jar[self._cookie].value.encode(), self._token)
+
+
+def _is_embedded(scope: Scope) -> bool:
+    """Whether a browser says that a page of another origin fetches this, and does not open it."""
+    site, mode = (given(scope, name) for name in (b"sec-fetch-site", b"sec-fetch-mode"))
+    return site in ([b"cross-site"], [b"same-site"]) and mode != [b"navigate"]

@@ -43,13 +43,24 @@ class _OfThread:
     def __init__(self, file: IO[str], before: IO[str]) -> None:
         self._thread, self._file, self._before = threading.get_ident(), file, before
 
+    # Chosen at each call: a handler of logging that is made in the block may keep this, or a method of it, for ever.
+    def write(self, text: str) -> int:
+        return self._now().write(text)
+
+    def flush(self) -> None:
+        self._now().flush()
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._file if threading.get_ident() == self._thread else self._before, name)
+        return getattr(self._now(), name)
+
+    def _now(self) -> IO[str]:
+        is_file = threading.get_ident() == self._thread and not self._file.closed
+        return self._file if is_file else self._before
 
 
 @contextmanager
 def _processes_print_to(file: IO[str]) -> Iterator[None]:
-    """A process inherits descriptors 1 and 2, so they are the file's for the moment in which it begins."""
+    """A process inherits descriptors 1 and 2, so they are the file's while it is started, for all threads."""
     start = BaseProcess.start
 
     def start_there(process: BaseProcess) -> None:
@@ -75,12 +86,22 @@ def logged_to(log: Path | None, name: str) -> None:
     if log is None:
         return
     logger = logging.getLogger(name)
-    for handler in [one for one in logger.handlers if type(one) in (logging.StreamHandler, logging.FileHandler)]:
-        instead = logging.FileHandler(log, encoding="utf-8", delay=True)
+    for handler in [one for one in logger.handlers if _prints(one)]:
+        instead = _LogFile(log, encoding="utf-8", delay=True)
         instead.setFormatter(handler.formatter)
         instead.setLevel(handler.level)
         logger.removeHandler(handler)
+        handler.close()
         logger.addHandler(instead)
+
+
+class _LogFile(logging.FileHandler):
+    """The handler that `logged_to` makes; the next engine has another file."""
+
+
+def _prints(handler: logging.Handler) -> bool:
+    """Whether a handler prints, or is that of an engine before; a user's own files are left alone."""
+    return type(handler) in (logging.StreamHandler, _LogFile)
 
 
 def named(log: Path | None) -> str:

@@ -47,7 +47,9 @@ def _task(item: Row, marks: Iterable[Row]) -> dict[str, Any]:
     if item.get("p") is not None and item["other_id"] is not None:
         better = "first" if item["p"] > 0.5 else "second" if item["p"] < 0.5 else "tie"
         said = {"verdict": side(data, item | {"verdict": better})}
-        made["predictions"].append({"model_version": "judge", "score": item["p"], "result": _results(said, data)})
+        made["predictions"].append(
+            {"model_version": "judge", "score": max(item["p"], 1 - item["p"]), "result": _results(said, data)}
+        )
     return made
 
 

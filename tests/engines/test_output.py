@@ -81,3 +81,26 @@ def test_an_engine_has_a_log_where_it_is_given_a_folder_and_none_otherwise(tmp_p
     assert list(tmp_path.iterdir()) == []
     asyncio.run(opened(tmp_path / "logs"))
     assert "nano/checkpoint" in (tmp_path / "logs/transformers.log").read_text()
+
+
+def test_what_is_made_in_the_block_prints_as_before_after_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with printed_to(tmp_path / "a.log", "a model"):
+        made = logging.StreamHandler()
+        made.flush = sys.stderr.flush  # type: ignore[method-assign]  # as transformers does on its import
+        made.emit(logging.makeLogRecord({"msg": "while it loads"}))
+    made.emit(logging.makeLogRecord({"msg": "after it"}))
+    assert "while it loads" in (tmp_path / "a.log").read_text()
+    said = capsys.readouterr().err
+    assert "after it" in said
+    assert "Logging error" not in said
+
+
+def test_a_users_own_file_is_left_alone(tmp_path: Path) -> None:
+    logger = logging.getLogger("another.library")
+    own = logging.FileHandler(tmp_path / "own.log")
+    logger.addHandler(own)
+    logged_to(tmp_path / "ours.log", "another.library")
+    assert logger.handlers == [own]
+    own.close()

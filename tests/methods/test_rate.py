@@ -71,8 +71,9 @@ def test_alpagasus_2_the_first_line_is_read_in_its_usual_forms(score: float, for
 def test_a_score_may_stand_with_the_words_of_its_mark_and_a_list_of_marks_chooses_none() -> None:
     assert parse("3: The main point is right.\nIt leaves out the name.", "accuracy") == (3, "It leaves out the name.")
     assert parse("4.5. Everything is true.", "accuracy")[0] == 4.5
-    with pytest.raises(ParseError, match=NO_SCORE):
-        parse("3. The main point is right.\n4. It is right.", "accuracy")
+    for reply in ("3. The main point is right.\n4. It is right.", "2. I would rate it 4 out of 5."):
+        with pytest.raises(ParseError, match=NO_SCORE):
+            parse(reply, "accuracy")
 
 
 STATED = [

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hostile_texts import LONG, POISON, RTL
 from lake_rows import START, attempt, commit, fill, fill_further, instruction, response
 from starlette.testclient import TestClient
 
@@ -18,9 +19,6 @@ from alignery.view.walls import Walls
 from warehouse import Lake
 from warehouse.export.publish import tag
 
-POISON = "<img src=x onerror=\"document.title='owned'\"></script><script>document.title='owned'</script>"
-RTL = "\u202eevil\u202c \u0634\u0643\u0631\u0627"
-LONG = "a long word " * 90_000
 AXIS = {"axis": "helpful", "before": 0.4, "after": 0.7, "low": 0.1, "high": 0.5, "margin": 0.1, "verdict": "better"}
 
 

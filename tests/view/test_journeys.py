@@ -12,7 +12,7 @@ from time import sleep
 from typing import Any
 
 import pytest
-from conftest import RTL
+from hostile_texts import RTL
 from lake_rows import attempt, commit, fill
 from playwright.sync_api import expect
 

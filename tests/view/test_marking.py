@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import POISON
+from hostile_texts import POISON
 from starlette.testclient import TestClient
 
 from alignery.config.preset import load

@@ -9,7 +9,7 @@ import re
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import LONG
+from hostile_texts import LONG
 from starlette.testclient import TestClient
 
 PAGES = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 
 import pytest
-from conftest import LONG, POISON, RTL
+from hostile_texts import LONG, POISON, RTL
 from starlette.testclient import TestClient
 
 from alignery.view.app import Site, application
@@ -120,3 +120,18 @@ def test_a_query_is_stopped_after_its_time(lakes: Lakes, client: TestClient) -> 
     assert page.status_code == 400
     assert "took more than 0.3 s" in page.text
     assert client.get("/sql?q=SELECT+1").status_code == 200, "the lake is as good as before"
+
+
+@pytest.mark.parametrize(
+    ("site", "mode", "status"),
+    [
+        ("cross-site", "no-cors", 403),
+        ("same-site", "cors", 403),
+        ("cross-site", "navigate", 200),
+        ("same-origin", "cors", 200),
+        ("none", "navigate", 200),
+    ],
+)
+def test_a_foreign_page_may_link_here_and_not_embed(client: TestClient, site: str, mode: str, status: int) -> None:
+    headers = {"sec-fetch-site": site, "sec-fetch-mode": mode}
+    assert client.get("/sql?q=SELECT+1&format=csv", headers=headers).status_code == status

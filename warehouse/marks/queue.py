@@ -74,11 +74,11 @@ def queue(
         known = ", ".join(kinds(lake)) if kind not in kinds(lake) else ", ".join(ORDERS)
         got = kind if kind not in kinds(lake) else order
         raise LakeUsageError(f"queue: got {got[:60]!r}, expected one of {known}; name one of those")
-    wanted = f"dimension = {quoted(dimension)}" if dimension else "true"
-    source = _source(lake, kind, wanted)
+    source = _source(lake, kind, dimension)
     only, sorting = _CHOSEN[order]
     draw = f"md5(concat(a_id, b_id, {quoted(str(int(seed)))}))"
     done = "SELECT target_id, other_id FROM current_marks WHERE verdict IS NOT NULL AND marked_by = " + quoted(by or "")
+    done += f" AND (dimension IS NULL OR {_wanted('dimension', dimension)})"
     with lake.cursor(views=True) as cursor:
         cursor.execute(f"CREATE OR REPLACE TEMP TABLE offered AS SELECT * FROM ({source}) WHERE {only}")
         found = fetch_rows(
@@ -94,18 +94,23 @@ def queue(
     return _with_texts(lake, kind, found)
 
 
-def _source(lake: Lake, kind: str, wanted: str) -> str:
+def _wanted(column: str, dimension: str | None) -> str:
+    return f"{column} = {quoted(dimension)}" if dimension else "true"
+
+
+def _source(lake: Lake, kind: str, dimension: str | None) -> str:
+    wanted, of_revisions = (_wanted(column, dimension) for column in ("dimension", "v.principle_id"))
     if kind == ANSWERS:
         return _JUDGED.format(source="verdict", wanted=wanted)
     if kind == PAIRS:
         judged = _JUDGED.format(source="comparison", wanted=wanted)
-        revised = _REVISED.format(wanted=wanted.replace("dimension", "v.principle_id"))
+        revised = _REVISED.format(wanted=of_revisions)
         return f"FROM ({judged}) UNION ALL BY NAME (FROM ({revised}) ANTI JOIN ({judged}) USING (a_id, b_id))"
     rows = f"SELECT id, instruction_id FROM {lake.schema.shape(kind).view}"
     return (
         "SELECT s.id AS a_id, NULL::VARCHAR AS b_id, s.instruction_id, v.principle_id AS dimension, NULL::DOUBLE AS p,"
         f" NULL::DOUBLE AS spread FROM ({rows}) s LEFT JOIN revisions v ON v.id = s.id"
-        f" WHERE {wanted.replace('dimension', 'v.principle_id')}"
+        f" WHERE {of_revisions}"
     )
 
 

@@ -123,6 +123,7 @@ def _mark(item: Mapping[str, Any], by: str, said: Mapping[str, str]) -> Mark:
         by=by,
         verdict=verdict,
         other_id=item["other_id"],
+        dimension=item["dimension"] if item["other_id"] else None,  # a row is marked as a whole
         text=said.get("text"),
         note=said.get("note"),
         shown_left=left,

@@ -83,19 +83,19 @@ def compared(pairs: Sequence[tuple[str, str]]) -> Row:
     return figures | {"agree_decided": _share([one == other for one, other in decided])}
 
 
-def of_pairs(said: Iterable[Row]) -> dict[Thing, list[str]]:
-    """People's verdicts by pair, in the order of the ids, and dimension; flags left out."""
-    people: dict[Thing, list[str]] = defaultdict(list)
+def of_pairs(said: Iterable[Row]) -> dict[Thing, dict[str, str]]:
+    """Person → verdict, by pair, in the order of the ids, and dimension; flags left out."""
+    people: dict[Thing, dict[str, str]] = defaultdict(dict)
     for row in said:
         if row["verdict"] in _SAID.values():
-            people[row["target_id"], row["other_id"], row["dimension"]].append(row["verdict"])
+            people[row["target_id"], row["other_id"], row["dimension"]][row["marked_by"]] = row["verdict"]
     return people
 
 
-def on_pair(people: Mapping[Thing, list[str]], a: str, b: str, dimension: str) -> list[str]:
-    """People's verdicts on a pair, `first` being a: those on this dimension and those on the whole."""
+def on_pair(people: Mapping[Thing, Mapping[str, str]], a: str, b: str, dimension: str) -> list[str]:
+    """A verdict of each person on a pair, `first` being a: that on this dimension, else that on the whole."""
     low, high = sorted((a, b))
-    verdicts = [*people.get((low, high, dimension), ()), *people.get((low, high, None), ())]
+    verdicts = list({**people.get((low, high, None), {}), **people.get((low, high, dimension), {})}.values())
     turned = {"first": "second", "second": "first", "tie": "tie"}
     return verdicts if a == low else [turned[verdict] for verdict in verdicts]
 

@@ -22,6 +22,7 @@ from tasks.engines.tokenization import cut, decode, tidy
 from tasks.engines.transformers.sampling import Dice, draw
 
 SLACK = 64  # columns a cache grows by, so that a step seldom copies it
+MAX_PREFILL_TOKENS = 16384  # padded prompt tokens read at once; bounds memory
 
 
 @dataclass

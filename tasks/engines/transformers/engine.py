@@ -30,10 +30,9 @@ from tasks.engines.identity import GGUF, locate, locate_adapter
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import TransformersSpec
 from tasks.engines.tokenization import check_form, check_length, encode, encode_spellings
-from tasks.engines.transformers.batch import Decoder, Row, score
+from tasks.engines.transformers.batch import MAX_PREFILL_TOKENS, Decoder, Row, score
 from tasks.engines.transformers.loading import loaded
 
-MAX_PREFILL_TOKENS = 16384  # padded prompt tokens read at once; bounds memory
 MAX_JOIN_WAIT_STEPS = 8  # steps that a newcomer waits for company before it joins the running batch
 
 

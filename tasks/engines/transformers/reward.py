@@ -29,6 +29,7 @@ from prompts import Message
 from tasks.engines.identity import locate
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import RewardSpec
+from tasks.engines.transformers.batch import MAX_PREFILL_TOKENS
 from tasks.engines.transformers.loading import loaded
 
 
@@ -104,7 +105,8 @@ class RewardEngine:
         with self._lock:
             length = len(self._waiting[0].ids) if self._waiting else 0
             near = sorted(self._waiting, key=lambda ask: abs(len(ask.ids) - length))
-            batch = near[: self._spec.batch_size]
+            near = near[: self._spec.batch_size]
+            batch = near[: max(1, MAX_PREFILL_TOKENS // max(len(ask.ids) for ask in near))] if near else []
             chosen = {id(ask) for ask in batch}
             self._waiting = [ask for ask in self._waiting if id(ask) not in chosen]
         if not batch:

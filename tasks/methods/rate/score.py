@@ -37,10 +37,16 @@ def parse(reply: str, dimension: str) -> tuple[float, str]:
     found = re.fullmatch(rf"{label}{_GRID}{_OUT_OF}\.?", plain, re.IGNORECASE)
     if found is None and not _LISTED.search(rest):
         # With the words of its mark: "3: The main point is right." Or in a sentence.
-        found = _MARKED.fullmatch(plain) or _said(plain, rest, dimension)
+        found = _marked(plain) or _said(plain, rest, dimension)
     if found is None:
         raise ParseError(NO_SCORE)
     return float(found[1]), rest.strip()
+
+
+def _marked(line: str) -> re.Match[str] | None:
+    """The score with the words of its mark; a number among these may be the score in its place."""
+    found = _MARKED.fullmatch(line)
+    return found if found and not _LONE.search(line, found.end(1) + 1) else None
 
 
 def _plain(line: str) -> str:

@@ -1,7 +1,7 @@
 -- The score of each sample by each scorer: the mean of its newest values over the aspects (`score`, on `scale`).
 --
 -- Of each model's samples of a number the newest is kept, whatever drew the older ones; so of first answers (`model` is
--- then base), principled answers and revisions, with the number 0. `aspects` counts the values: answers are ranked only
+-- then base), principled answers, revisions and a stack's corrections, with the number 0. `aspects` counts the values: answers are ranked only
 -- against those with as many.
 WITH answers AS (
     SELECT id, instruction_id, model, number, text, snapshot_id, created_at FROM samples
@@ -11,6 +11,9 @@ WITH answers AS (
     UNION ALL
     SELECT id, instruction_id, 'revision', 0, text, snapshot_id, created_at FROM revisions
     SEMI JOIN sample_scores ON sample_scores.sample_id = revisions.id
+    UNION ALL
+    SELECT id, instruction_id, 'correction', 0, text, snapshot_id, created_at FROM corrections
+    SEMI JOIN sample_scores ON sample_scores.sample_id = corrections.id
 ),
 drawn AS (
     SELECT * FROM answers
