@@ -60,8 +60,9 @@ SETUPS: dict[str, dict[str, Any]] = {
     "every method without instances": ALL,
     "the last revision compared": ALL | {"compare": REVISED},
     "a squad and ratings of first answers": {"squad": {"members": MEMBERS}, "rate": {}},
+    "dialogues and labels": {"dialogue": {"exchanges": 3}, "tagging": {}},
 }
-ENGINES = ("generator", "aligner", "judge", "inspector", "verbose", "other", "ethics", "reward")
+ENGINES = ("generator", "aligner", "judge", "inspector", "verbose", "other", "ethics", "reward", "user")
 
 
 def reply(prompt: str | list[Message], sampling: Sampling) -> str:
@@ -168,7 +169,7 @@ def test_every_model_that_a_stage_calls_is_declared_by_its_method(words: Library
     for method, stages in zip(methods, built_in().stages(line.configs, words, source=False), strict=True):
         called = {stage.model for stage in stages}
         assert called >= {*method.named_models(line.configs[method.name])}
-    assert set(built_in().aliases) == {"generator", "aligner", "verbose", "judge", "inspector"}
+    assert set(built_in().aliases) == {"generator", "aligner", "verbose", "judge", "inspector", "user"}
 
 
 @pytest.fixture

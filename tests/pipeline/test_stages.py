@@ -27,6 +27,11 @@ MORE = {
     "score/helpfulness": ["instruction", "response"],
     "score/honesty": ["instruction", "response"],
     "score/reward": ["instruction", "answers"],
+    "dialogue/answer": ["exchanges", "question"],
+    "dialogue/question": ["topic", "exchanges"],
+    "tagging/difficulty": ["instruction"],
+    "tagging/quality": ["instruction"],
+    "tagging/category": ["instruction"],
 }
 
 
