@@ -139,4 +139,12 @@ def fill_further(lake, count=12, start=0):
             for name in names
             for n in range(2)
         ],
+        turns=[turn(name, place) for name in names for place in (2, 3, 4)],
     )
+
+
+def turn(about, place):
+    """A turn of the dialogue that the instruction begins."""
+    before = [f"t{n}-{about}" for n in range(2, place)]
+    fields = {"place": place, "role": "user" if place % 2 else "assistant", "before": before}
+    return record(f"t{place}-{about}", [about], instruction_id=about, text=f"turn {place} of {about}", **fields)

@@ -68,7 +68,8 @@ def _without_template(row: Any) -> Any:
 
 
 CASES = {
-    name: Case(name, _without_template(conversation)) for name in ("engrave", "verbose", "constitutional_sft", "raft")
+    name: Case(name, _without_template(conversation))
+    for name in ("engrave", "verbose", "constitutional_sft", "raft", "dialogue")
 }
 CASES |= {"dpo": Case("dpo", _without_template(preference)), "aligner": Case("aligner", correction)}
 CASES |= {"reward": Case("reward", _without_template(soft_preference))}

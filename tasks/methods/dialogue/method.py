@@ -9,7 +9,8 @@ Departures:
 3. The person's turn may be written by another model (the alias `user`), and ends the dialogue by "[END]". The paper ends
    it where the model does.
 4. A dialogue ends at `exchanges` at the latest; the paper's have 3.4 to 3.9 turns of the assistant on average.
-5. A message that says an earlier one again is asked for anew; one that is no answer ends the dialogue before it.
+5. A message that says an earlier one again is asked for anew; one that is no answer, or an evaluation
+   prompt, ends the dialogue before it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pydantic import Field
 from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library
 from tasks.engines import Sampling
+from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import answer_fault, loops
 from tasks.filters.targets import LOOP
 from tasks.methods.base import AnswerConfig, MethodConfig, check_own, own_runs
@@ -70,10 +72,10 @@ TURNS = Table(
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
     """answer 1, question 2, answer 2, …; a row ends where its dialogue does."""
-    return list(_chain(library, config))
+    return list(_chain(library, config, context))
 
 
-def _chain(library: Library, config: Config) -> Iterator[Stage]:
+def _chain(library: Library, config: Config, context: Context) -> Iterator[Stage]:
     needs = (*INSTRUCTION, "topic")
     yield Stage(
         "dialogue.answer.1", answer(library, config, 1), after=SOURCE, take=begun, needs=INSTRUCTION, adds=_STATE
@@ -81,7 +83,7 @@ def _chain(library: Library, config: Config) -> Iterator[Stage]:
     for number in range(2, config.exchanges + 1):
         asked = Stage(
             f"dialogue.question.{number}",
-            question(library, config, number),
+            question(library, config, number, context.contamination),
             after=f"dialogue.answer.{number - 1}",
             model=USER,
             needs=(*needs, *_STATE),
@@ -105,7 +107,7 @@ def answer(library: Library, config: Config, number: int) -> Step:
     def read(reply: str, row: Row) -> list[Row]:
         if fault := answer_fault(reply, row["question"], refusals=config.reject_refusals):
             raise Rejected(fault)
-        check_own(reply, " ".join([row["question"], *(said for one in row["exchanges"] for said in one.values())]), own)
+        check_own(reply, " ".join([*_said(row), row["question"]]), own)
         if loops(reply):
             raise ParseError(LOOP)
         return [_turn(row, 2 * number, "assistant", reply.strip())]
@@ -126,19 +128,22 @@ def answer(library: Library, config: Config, number: int) -> Step:
     )
 
 
-def question(library: Library, config: Config, number: int) -> Step:
+def question(library: Library, config: Config, number: int, contamination: Contamination) -> Step:
     """Writes the person's message of that number (from 2); none where the person has ended the dialogue."""
     prompt = library.prompt("dialogue/question")
+    own = own_runs(prompt)
 
     def read(reply: str, row: Row) -> list[Row]:
         text = message(reply)
         if text is None:
             return []
-        said = {_plain(one["user"]) for one in row["exchanges"]}
-        if _plain(text) in said or _plain(text) in {_plain(one["assistant"]) for one in row["exchanges"]}:
+        if _plain(text) in map(_plain, _said(row)):
             raise ParseError(AGAIN)
         if loops(text):
             raise ParseError(LOOP)
+        check_own(text, " ".join(_said(row)), own)
+        if reason := contamination.reason(text):
+            raise Rejected(reason)
         return [_turn(row, 2 * number - 1, "user", text)]
 
     return Step(
@@ -170,6 +175,11 @@ def message(reply: str) -> str | None:
 
 def _turn(row: Row, place: int, role: str, text: str) -> Row:
     return {"before": row["before"], "place": place, "role": role, "text": text}
+
+
+def _said(row: Row) -> list[str]:
+    """Everything that was said before the newest message."""
+    return [text for one in row["exchanges"] for text in one.values()]
 
 
 def _after(row: Row, record: Row) -> Row:

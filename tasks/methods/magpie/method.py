@@ -61,10 +61,10 @@ def write(library: Library, config: Config) -> Step:
         sampling=config.sampling,
         parents=("request_id",),
         variables=lambda row: {"prefix": config.prefix},
-        key_fields=lambda row: {"prefix": config.prefix},
         sample_key=lambda row: row["request_id"],
         read=read,
         next_row=lambda row, record: instruction_row(record),
+        config={"prefix": config.prefix},
     )
 
 

@@ -171,6 +171,15 @@ def test_every_turn_of_the_assistants_is_learnt_and_none_of_the_persons() -> Non
     ]
 
 
+def test_a_message_that_is_an_evaluation_prompt_ends_the_dialogue_before_it() -> None:
+    leaked = Context({}, Contamination([SAID[1]]))
+    step = list(stages(Library(), Config(exchanges=2), leaked))[1].step
+    row = begun(ROW) | {"exchanges": [{"user": ROW["instruction"], "assistant": SAID[0]}]}
+    outcome = asyncio.run(run(step, [row], ScriptedEngine([SAID[1]])))
+    assert [one["state"] for one in outcome.attempts] == ["rejected"]
+    assert not outcome.records
+
+
 def test_an_answer_that_is_none_ends_the_dialogue_before_it(ask: Callable) -> None:
     turns, _, _, attempts = talk([SAID[0], SAID[1], SAID[1]], exchanges=3)
     assert [one["role"] for one in turns] == ["assistant", "user"]

@@ -46,9 +46,10 @@ def test_magpie_is_refused_without_the_beginning_of_a_template() -> None:
 
 
 def test_another_prefix_is_other_work() -> None:
-    engine, row = ScriptedEngine(["x"]), {"request_id": "r1"}
-    keys = {magpie.write(LIBRARY, magpie.Config(prefix=text)).work_key(row, engine) for text in (CHATML, "Human:")}
-    assert len(keys) == 2
+    """Of the whole source: its finished rounds are known by the step's fingerprint."""
+    engine = ScriptedEngine(["x"])
+    prints = {magpie.write(LIBRARY, magpie.Config(prefix=text)).fingerprint(engine) for text in (CHATML, "Human:")}
+    assert len(prints) == 2
 
 
 def test_a_loop_is_no_instruction(ask: Callable) -> None:
