@@ -3,14 +3,14 @@
 Source: Baize (arXiv 2304.01196), section 3.1 and its code (collect_v2). The same: a seed begins the dialogue and is
 known by its id; the roles take turns, the person first; T 1 and top_p 0.95; a last turn without an answer is dropped.
 Departures:
-1. Every turn is a request of its own, so that one bad reply costs a turn and not the dialogue. The first version of the
-   paper has one request write all of it.
+1. Every turn is a request of its own, so that one bad reply costs a turn and not the dialogue. The first version of
+   the paper has one request write all of it.
 2. Seeds are accepted instructions of any source; the paper's are titles from Quora, Stack Overflow and MedQuAD.
-3. The person's turn may be written by another model (the alias `user`), and ends the dialogue by "[END]". The paper ends
-   it where the model does.
+3. The person's turn may be written by another model (the alias `user`), and ends the dialogue by "[END]". The paper
+   ends it where the model does.
 4. A dialogue ends at `exchanges` at the latest; the paper's have 3.4 to 3.9 turns of the assistant on average.
-5. A message that says an earlier one again is asked for anew; one that is no answer, or an evaluation
-   prompt, ends the dialogue before it.
+5. A message that says an earlier one again is asked for anew; one that is no answer, or an evaluation prompt, ends the
+   dialogue before it.
 """
 
 from __future__ import annotations

@@ -2,10 +2,10 @@
 
 Source: Magpie (arXiv 2406.08464), section 2. The same: the request is the template up to where the user's words would
 stand, and nothing else; the reply, to the end of the turn, is the instruction; `respond` answers it. Departures:
-1. The beginning is a setting (`prefix`), for a server does not give away its model's template: it has no default, so that
-   a model without a template is never asked. The paper's code has a list by model.
-2. Candidates pass the gate of all instructions (words, near-duplicates, evaluation prompts). The paper filters later, by
-   quality, difficulty, reward and nearest neighbours; quality and difficulty are columns of `tagging`.
+1. The beginning is a setting (`prefix`), for a server does not give away its model's template: it has no default, so
+   that a model without a template is never asked. The paper's code has a list by model.
+2. Candidates pass the gate of all instructions (words, near-duplicates, evaluation prompts). The paper filters later,
+   by quality, difficulty, reward and nearest neighbours; quality and difficulty are columns of `tagging`.
 3. No system turn, so no steering towards a kind of task; further turns are the method `dialogue`.
 """
 
@@ -29,7 +29,7 @@ TOPIC = "any"  # nothing is asked for
 
 
 class Config(SourceConfig):
-    """Magpie's settings; each figure is our choice. `sampling.stop` ends the turn where the model has no token for it."""
+    """Magpie's settings; each figure is our choice. `sampling.stop` ends the turn of a model that has no token for it."""
 
     prefix: str = Field(min_length=1)  # the chat template up to the user's words
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=1024)

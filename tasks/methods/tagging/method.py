@@ -1,12 +1,12 @@
 """Difficulty, quality and category of instructions, each said by a judge: what Magpie selects its data by.
 
-Source: Magpie (arXiv 2406.08464), section 2.2 and its code: five grades of difficulty (of what it takes to answer) and of
-quality (of how clear the instruction is), twelve categories of task. The same: one request an aspect, the instruction
-alone is shown, T 0. Departures:
+Source: Magpie (arXiv 2406.08464), section 2.2 and its code: five grades of difficulty (of what it takes to answer) and
+of quality (of how clear the instruction is), twelve categories of task. The same: one request an aspect, the
+instruction alone is shown, T 0. Departures:
 1. The label stands first, on a line of its own; the paper has JSON with an intent and an explanation before it.
 2. One category; the paper has further ones beside the first.
-3. Instructions of every source are tagged, in a table of their own. Reward and nearest neighbours are not here: see `score`,
-   and `similarity` of `instructions`.
+3. Instructions of every source are tagged, in a table of their own. Reward and nearest neighbours are not here: see
+   `score`, and `similarity` of `instructions`.
 """
 
 from __future__ import annotations

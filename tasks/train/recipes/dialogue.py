@@ -2,9 +2,9 @@
 
 Source: Baize (arXiv 2304.01196), section 3.2, and its version 1.5. The same: one epoch, learning rate 2e-4 under LoRA;
 the loss falls on the assistant's turns alone (version 1.5; the first has it on all). Departures:
-1. A dialogue is one row for each turn of the assistant's, with the turns before it as the prompt: their losses are those
-   that a mask over the whole would leave. TRL's `assistant_only_loss` needs a chat template with generation markers,
-   which most models have not; this needs none, and reads the first turns several times over.
+1. A dialogue is one row for each turn of the assistant's, with the turns before it as the prompt: their losses are
+   those that a mask over the whole would leave. TRL's `assistant_only_loss` needs a chat template with generation
+   markers, which most models have not; this needs none, and reads the first turns several times over.
 2. 2,048 tokens; the paper cuts at 512.
 """
 

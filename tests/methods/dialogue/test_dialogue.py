@@ -1,4 +1,4 @@
-"""Self-chat: two roles in turn, where it ends, and what of it is learnt. Items are facts/methods section 7's (Baize)."""
+"""Self-chat: two roles in turn, where it ends, and what of it is learnt. Items are docs/methods/dialogue.md's."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def test_a_judge_agrees_with_a_principle_where_it_prefers_what_the_principle_mad
     assert (kind["judged_alone"], kind["agreement_alone"]) == (0, None), "others had changed both of them"
     assert (law["judged"], law["agreement"]) == (1, 0.0)
     assert (odd["agreement_alone"], late["agreement_alone"]) == (1.0, 0.0)
-    assert (law["compared"], law["consistent"]) == (1, 0.0), "as the principle of a comparison: two orders, two opinions"
+    assert (law["compared"], law["consistent"]) == (1, 0.0), "two orders, two opinions"
     assert "same" not in rows
 
 

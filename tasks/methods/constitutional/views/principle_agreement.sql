@@ -1,10 +1,10 @@
--- How often a judge agrees with a principle: whether it prefers the last revision, where the principle had changed the answer.
+-- How often a judge agrees with a principle: whether it prefers the revised answer, where the principle changed it.
 --
--- `changed` counts the answers that the principle changed in any round; `judged` those of them of which `compare` set the
--- last revision against the first answer; `agreement` (0 to 1) is the share of these in which the revision was the better
--- one. Several principles may have changed one answer: `judged_alone` and `agreement_alone` are of those that only this
--- one changed. `compared` counts pairs that the judge compared under the principle itself, `consistent` the share of those
--- asked in both orders in which both said the same.
+-- `changed` counts the answers that the principle changed in any round; `judged` those of them of which `compare` set
+-- the last revision against the first answer; `agreement` (0 to 1) is the share of these in which the revision was the
+-- better one. Several principles may have changed one answer: `judged_alone` and `agreement_alone` are of those that
+-- only this one changed. `compared` counts pairs that the judge compared under the principle itself, `consistent` the
+-- share of those asked in both orders in which both said the same.
 WITH changes AS (
     SELECT DISTINCT response_id, principle_id FROM revisions WHERE changed
 ),
@@ -29,7 +29,9 @@ agreed AS (
     GROUP BY principle_id
 ),
 judging AS (
-    SELECT principle_id, count(*) AS compared, avg(consistent::INTEGER) AS consistent FROM compared GROUP BY principle_id
+    SELECT principle_id, count(*) AS compared, avg(consistent::INTEGER) AS consistent
+    FROM compared
+    GROUP BY principle_id
 )
 SELECT
     principle_id, coalesce(changed, 0) AS changed, coalesce(judged, 0) AS judged, agreement,

@@ -1,9 +1,10 @@
 -- A small set of principles that does most of what all do: in the order in which each adds most to those before it.
 --
--- What counts are instructions whose answer a principle changed, without those whose change a judge of `compare` called the
--- worse answer. `adds` counts those that no principle above covers, `share` (0 to 1) is what these and it cover of all;
--- `is_kept` holds for the first ones that together reach 0.9. Principles that add nothing are not here. An answer meets
--- only the principles that were drawn for it, so that with few rounds each share is at least what it says.
+-- What counts are instructions whose answer a principle changed, without those whose change a judge of `compare`
+-- called the worse answer. `adds` counts those that no principle above covers, `share` (0 to 1) is what these and it
+-- cover of all; `is_kept` holds for the first ones that together reach 0.9. Principles that add nothing are not here.
+-- An answer meets only the principles that were drawn for it, so that with few rounds each share is at least what it
+-- says.
 WITH RECURSIVE useful AS (
     SELECT DISTINCT v.instruction_id, v.principle_id
     FROM revisions v
