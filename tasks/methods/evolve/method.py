@@ -104,6 +104,4 @@ def rewrite(library: Library, config: Config) -> Step:
     )
 
 
-method = Method(
-    "evolve", Config, stages, source=True, requests=requests, paper="Evol-Instruct (arXiv 2304.12244)"
-)
+method = Method("evolve", Config, stages, source=True, requests=requests, paper="Evol-Instruct (arXiv 2304.12244)")

@@ -29,7 +29,7 @@ TOPIC = "any"  # nothing is asked for
 
 
 class Config(SourceConfig):
-    """Magpie's settings; each figure is our choice. `sampling.stop` ends the turn of a model that has no token for it."""
+    """Magpie's settings; each figure is our choice. `sampling.stop` ends a turn that has no token for its end."""
 
     prefix: str = Field(min_length=1)  # the chat template up to the user's words
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=1024)
@@ -68,6 +68,4 @@ def write(library: Library, config: Config) -> Step:
     )
 
 
-method = Method(
-    "magpie", Config, stages, source=True, requests=requests, paper="Magpie (arXiv 2406.08464)"
-)
+method = Method("magpie", Config, stages, source=True, requests=requests, paper="Magpie (arXiv 2406.08464)")

@@ -80,6 +80,4 @@ def write(library: Library, config: Config) -> Step:
     )
 
 
-method = Method(
-    "personas", Config, stages, source=True, requests=requests, paper="Persona Hub (arXiv 2406.20094)"
-)
+method = Method("personas", Config, stages, source=True, requests=requests, paper="Persona Hub (arXiv 2406.20094)")

@@ -84,7 +84,7 @@ def evolving() -> Row:
     [
         (BEFORE, ECHO),
         ("Explain how the given task works in a lighthouse.", LEAK),
-        ("Every passage, list, table or piece of code that the answer needs stands in the result. Why?", LEAK),
+        ("How does water reach the top of a tall tree without a pump, and what sets the limit to it?", LEAK),
         ("Why does it turn so slowly? " * 9, LOOP),
     ],
 )
@@ -146,14 +146,14 @@ def test_your_own_words_stand_in_their_place_and_a_name_twice_is_refused(tmp_pat
     (row,) = personas.requests(own, personas.Config(requests_per_round=1), 0, [])
     assert row["persona"] == {"name": "diver", "text": "a diver"}
     file.write_text("entries: [{name: diver, text: a diver}, {name: diver, text: another}]\n")
-    with pytest.raises(PromptError, match="'diver'.* stands twice"):
+    with pytest.raises(PromptError, match=r"diver.* stands twice"):
         own.check()
 
 
 def test_what_they_write_passes_the_gate_and_is_answered(tmp_path: Path) -> None:
     texts = ["Why is tar black and sticky?", "Go.", "Why is tar black and sticky?", "How do eels find the sea?"]
     preset = {
-        "models": {"generator": {"engine": "scripted", "replies": [*texts, "Well."]}},
+        "models": {"generator": {"engine": "scripted", "replies": [*texts, "Well.", "So it is."]}},
         "line": {"magpie": {"prefix": CHATML, "accept": 2, "max_candidates": 4, "requests_per_round": 4}},
     }
     alignery.refresh(preset, tmp_path / "lake")

@@ -11,8 +11,8 @@ from lake_rows import commit, instruction, record
 from prompts import Library
 from tasks.engines import Completion, ScriptedEngine
 from tasks.engines.scripted import text_of
-from tasks.methods.tagging.method import LABELS, Aspect, Config, label, parse, stages
 from tasks.filters.contamination import Contamination
+from tasks.methods.tagging.method import LABELS, Aspect, Config, label, parse, stages
 from tasks.stage import Context
 from tasks.step import ParseError, Row
 

@@ -3,7 +3,7 @@
 -- Of a first message (an accepted instruction) the newest dialogue. A message without an answer is left out: its
 -- dialogue ends before it. `exchanges` counts messages with their answers.
 WITH ends AS (
-    SELECT t.*, i.text AS seed, i.topic, i.origin
+    SELECT t.*, t.snapshot_id, i.text AS seed, i.topic, i.origin
     FROM turns t
     JOIN instructions i ON i.id = t.instruction_id
     ANTI JOIN (SELECT unnest(before) AS id FROM turns WHERE role = 'assistant') continued ON continued.id = t.id
