@@ -22,7 +22,7 @@ ARROWS = {
     "alignery.config": {"tasks", "warehouse"},
     "alignery.pipeline": {"alignery.config", "nano"},  # of nano its oracle, an evaluator like any other
     "alignery.view": {"alignery.pipeline"},
-    "alignery.lake_reader": {"alignery.pipeline"},
+    "alignery.lake_reader": {"alignery.view"},
     "alignery.api": {"alignery.lake_reader"},
     "flows": {"alignery.pipeline"},
     "alignery.cli": {"flows", "alignery.api", "alignery.view"},
