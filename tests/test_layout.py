@@ -24,8 +24,9 @@ ARROWS = {
     "alignery.view": {"alignery.pipeline"},
     "alignery.lake_reader": {"alignery.view"},
     "alignery.api": {"alignery.lake_reader"},
+    "alignery.hub": {"alignery.pipeline"},
     "flows": {"alignery.pipeline"},
-    "alignery.cli": {"flows", "alignery.api", "alignery.view"},
+    "alignery.cli": {"flows", "alignery.api", "alignery.view", "alignery.hub"},
     "nano": {"prompts"},
 }
 # Who knows Prefect, DuckDB, and the terminal.
