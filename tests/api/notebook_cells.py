@@ -10,9 +10,9 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
 import sys
 import tempfile
-import os
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ def run(notebook: dict[str, Any]) -> list[list[dict[str, Any]]]:
 
 def _run(source: str, number: int, names: dict[str, Any]) -> list[dict[str, Any]]:
     body = ast.parse(source)
-    last = ast.Expression(body.body.pop().value) if body.body and isinstance(body.body[-1], ast.Expr) else None
+    shows = isinstance(body.body[-1], ast.Expr) and not source.rstrip().endswith(";")
+    last = ast.Expression(body.body.pop().value) if shows else None  # type: ignore[attr-defined]
     printed = io.StringIO()
     with redirect_stdout(printed):
         exec(compile(body, f"cell {number}", "exec"), names)
