@@ -86,12 +86,18 @@ def find_source(lake: Lake, name: str, licences: Mapping[str, str]) -> Source:
         folder = Path(status.own(lake, [tag])[0]["export_path"])
         if source := export_source(folder):
             return source
-        raise UsageError(f"{folder}: the export of tag {name} is not there; `alignery publish --tag {name}` makes it again")
+        raise UsageError(
+            f"{folder}: the export of tag {name} is not there; `alignery publish --tag {name}` makes it again"
+        )
     row = find(lake, name)
     folder = Path(row["path"])
     if not (folder / "config.json").is_file():
-        raise UsageError(f"{folder}: the folder of model {row['id']} is not there; name one that is (`alignery models`)")
-    return Source(folder, "model", f"Alignery model {folder.name}", model_card(folder, row, licences.get(row["base_id"])))
+        raise UsageError(
+            f"{folder}: the folder of model {row['id']} is not there; name one that is (`alignery models`)"
+        )
+    return Source(
+        folder, "model", f"Alignery model {folder.name}", model_card(folder, row, licences.get(row["base_id"]))
+    )
 
 
 def push(source: Source, repo: str, *, public: bool = False) -> Pushed:
@@ -125,7 +131,9 @@ def push(source: Source, repo: str, *, public: bool = False) -> Pushed:
             made = api.create_repo(repo, repo_type=source.kind, private=not public, exist_ok=True)
             done = api.create_commit(repo, operations, commit_message=source.about, repo_type=source.kind)
     private = bool(there.private) if there is not None else not public
-    return Pushed(str(made), source.kind, str(done.oid), private, sum(hasattr(one, "path_or_fileobj") for one in operations))
+    return Pushed(
+        str(made), source.kind, str(done.oid), private, sum(hasattr(one, "path_or_fileobj") for one in operations)
+    )
 
 
 def _allowed(repo: str) -> str:

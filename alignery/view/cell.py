@@ -58,6 +58,4 @@ def pairs(lake: Lake, view: str, limit: int) -> Pairs:
     """The newest pairs of a view. Raises UsageError where there are none of that name."""
     prompt, before, after = pair_columns(lake, view)
     page = table_page(lake, Asked(view, size=limit, cell=BOUND), columns_of(lake, view))
-    return Pairs(
-        Pair(id=row["id"], prompt=row[prompt], before=row[before], after=row[after]) for row in page["rows"]
-    )
+    return Pairs(Pair(id=row["id"], prompt=row[prompt], before=row[before], after=row[after]) for row in page["rows"])

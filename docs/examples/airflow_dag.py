@@ -3,6 +3,7 @@
 import json
 import subprocess
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from airflow.exceptions import AirflowException, AirflowFailException
@@ -29,6 +30,8 @@ class AligneryOperator(BaseOperator):
 
 with DAG("alignery", schedule="0 3 * * *", start_date=datetime(2026, 1, 1), catchup=False, max_active_runs=1) as dag:
     place = {"preset": "/srv/factory/preset.yaml", "home": "/srv/factory/.alignery"}
-    tasks = [AligneryOperator(task_id=verb, verb=verb, **place) for verb in ("refresh", "publish", "retrain", "promote")]
-    for before, after in zip(tasks, tasks[1:], strict=False):
+    tasks = [
+        AligneryOperator(task_id=verb, verb=verb, **place) for verb in ("refresh", "publish", "retrain", "promote")
+    ]
+    for before, after in pairwise(tasks):
         before >> after

@@ -1,4 +1,4 @@
-"""Dagster assets: a lake that was refreshed, and the training set published from it (dagster dev -f dagster_assets.py)."""
+"""Dagster assets: a refreshed lake, and the training set published from it (dagster dev -f dagster_assets.py)."""
 
 import os
 

@@ -125,7 +125,8 @@ def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: st
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="16" y="24" font-size="15">{escape(printable(title))}</text>',
         '<text x="16" y="42" fill="#57606a" font-size="11">line: models that none surpasses; whiskers: 95 %</text>',
-        f'<text x="{across(0.5)}" y="{floor + 38}" text-anchor="middle" font-weight="bold">{escape(printable(x))}</text>',
+        f'<text x="{across(0.5)}" y="{floor + 38}" text-anchor="middle" font-weight="bold">'
+        f"{escape(printable(x))}</text>",
         f'<text x="16" y="{TOP - 6}" font-weight="bold">{escape(printable(y))}</text>',
     ]
     for tick in (0, 0.25, 0.5, 0.75, 1):
@@ -135,15 +136,18 @@ def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: st
         lines.append(f'<text x="{SQUARE_LEFT - 8}" y="{float(down(tick)) + 4}" text-anchor="end">{tick:g}</text>')
     points = " ".join(f"{across(at[label][0][0])},{down(at[label][1][0])}" for label in front)
     lines.append(f'<polyline points="{points}" fill="none" stroke="{COLOUR}" stroke-dasharray="4 3"/>')
-    for label, (wide, high) in at.items():
+    for place, (label, (wide, high)) in enumerate(at.items()):
         colour = COLOUR if label in front else "#8c959f"
         (cx, *xs), (cy, *ys) = map(across, wide), map(down, high)
+        # The labels of points that lie together stand above each other.
+        above = sum(abs(w[0] - wide[0]) < 0.1 and abs(h[0] - high[0]) < 0.05 for w, h in list(at.values())[:place])
         shown = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
         lines += [
             f'<line x1="{xs[0]}" y1="{cy}" x2="{xs[1]}" y2="{cy}" stroke="{colour}"/>',
             f'<line x1="{cx}" y1="{ys[0]}" x2="{cx}" y2="{ys[1]}" stroke="{colour}"/>',
             f'<circle cx="{cx}" cy="{cy}" r="4" fill="{colour}"/>',
-            f'<text x="{float(cx) + 8:.1f}" y="{float(cy) - 8:.1f}" fill="{colour}">{escape(printable(shown))}</text>',
+            f'<text x="{float(cx) + 8:.1f}" y="{float(cy) - 8 - 14 * above:.1f}" fill="{colour}">'
+            f"{escape(printable(shown))}</text>",
         ]
     return "\n".join([*lines, "</svg>"]) + "\n"
 

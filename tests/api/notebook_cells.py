@@ -40,7 +40,11 @@ def _run(source: str, number: int, names: dict[str, Any]) -> list[dict[str, Any]
     if text := printed.getvalue():
         outputs.append({"output_type": "stream", "name": "stdout", "text": text.splitlines(keepends=True)})
     if value is not None:
-        shown = {form: getattr(value, name)().splitlines(keepends=True) for name, form in FORMS.items() if hasattr(value, name)}
+        shown = {
+            form: getattr(value, name)().splitlines(keepends=True)
+            for name, form in FORMS.items()
+            if hasattr(value, name)
+        }
         data = shown | {"text/plain": [repr(value)[:PLAIN]]}
         outputs.append({"output_type": "execute_result", "execution_count": number, "metadata": {}, "data": data})
     return outputs

@@ -35,13 +35,14 @@ def test_its_cells_run_and_show_funnel_pairs_trace_and_models_by_two_axes(tmp_pa
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     outputs = json.loads(done.stdout)
+    drawn = [(output[-1]["data"] if output and "data" in output[-1] else {}) for output in outputs]
     by_source = {
-        "".join(cell["source"]).splitlines()[-1]: "".join(output[-1]["data"].get("text/html", output[-1]["data"].get("image/svg+xml", [])))
-        for cell, output in zip(code_cells(), outputs, strict=True) if output
-    }  # fmt: skip
+        "".join(cell["source"]).splitlines()[-1]: "".join(data.get("image/svg+xml") or data.get("text/html", []))
+        for cell, data in zip(code_cells(), drawn, strict=True)
+    }
     assert "finished" in by_source["done"]
     assert "constitutional.revise" in by_source["lake.funnel(done.run_id)"]
     assert "<ins" in by_source["pairs"]
     assert "itself" in by_source['lake.trace(pairs[0]["id"])']
     picture = by_source['found.pareto("helpful", "harmless")']
-    assert all(f">{label}</text>" in picture for label in ("base", "engrave", "dpo"))
+    assert all(f">{label}</text>" in picture for label in ("base", "engrave", "constitutional_sft"))

@@ -1,4 +1,4 @@
-"""The examples for Dagster, Airflow and dbt do what their pages say; of what is not installed a stub takes the place."""
+"""The examples for Dagster, Airflow and dbt do what their pages say; stubs stand for Dagster and Airflow."""
 
 from __future__ import annotations
 
@@ -30,13 +30,16 @@ def loaded(name: str, monkeypatch: pytest.MonkeyPatch, **modules: dict[str, Any]
         vars(stub).update(names)
         monkeypatch.setitem(sys.modules, stub.__name__, stub)
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def test_dagsters_assets_refresh_and_publish_and_say_what_they_did(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_dagsters_assets_refresh_and_publish_and_say_what_they_did(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     def asset(function: Any = None, **options: Any) -> Any:
         return function or (lambda decorated: decorated)
 
@@ -97,7 +100,9 @@ def test_airflows_operator_returns_what_was_printed_and_tells_a_mistake_from_a_f
 
     def run(code: int) -> Any:
         command = tmp_path / f"ends_with_{code}"
-        command.write_text(f"#!/bin/sh\necho 'a line of the log' >&2\nprintf '{{\"given\": \"%s\"}}' \"$*\"\nexit {code}\n")
+        command.write_text(
+            f'#!/bin/sh\necho \'a line of the log\' >&2\nprintf \'{{"given": "%s"}}\' "$*"\nexit {code}\n'
+        )
         command.chmod(0o755)
         task = module.AligneryOperator(task_id="t", verb="refresh", preset="p.yaml", home="h", command=str(command))
         return task.execute({})
@@ -126,9 +131,10 @@ def test_dbts_model_reads_the_lake_that_the_profile_attaches(
     assert source["database"] == attached["alias"]
     assert {table["name"] for table in source["tables"]} <= tables
     environ = {"ALIGNERY_HOME": str(home)}
-    path = jinja2.Template(attached["path"]).render(env_var=lambda name, default: environ.get(name, default))
+    path = jinja2.Template(attached["path"]).render(env_var=environ.get)
     template = jinja2.Template((EXAMPLES / "dbt/models/accepted.sql").read_text())
-    named = {"config": lambda **options: "", "source": lambda name, table: f"{source['database']}.{source['schema']}.{table}"}
+    place = f"{source['database']}.{source['schema']}"
+    named = {"config": lambda **options: "", "source": lambda name, table: f"{place}.{table}"}
     with duckdb.connect() as db:
         for name in ("ducklake", "sqlite_scanner"):
             db.execute(f"LOAD '{extension(name)}'")

@@ -44,7 +44,11 @@ class Hub:
             self.stored[path.rpartition("/")[2]] = body
             return 200, {}, {}
         if token != f"Bearer {self.token}":
-            return 401, {"error": f"Invalid token {token}"}, {"X-Error-Message": "Invalid credentials in Authorization header"}
+            return (
+                401,
+                {"error": f"Invalid token {token}"},
+                {"X-Error-Message": "Invalid credentials in Authorization header"},
+            )
         path = path.partition("?")[0]
         if path == "/api/repos/create":
             return self._create(json.loads(body))
@@ -62,7 +66,9 @@ class Hub:
             case ["tree"] if not repository.messages:
                 return 404, {"error": "no commit"}, {"X-Error-Code": "RevisionNotFound"}
             case ["tree"]:
-                listed = [{"type": "file", "path": p, "size": len(t), "oid": "0" * 40} for p, t in repository.files.items()]
+                listed = [
+                    {"type": "file", "path": p, "size": len(t), "oid": "0" * 40} for p, t in repository.files.items()
+                ]
                 return 200, listed, {}
             case ["commit"]:
                 return self._commit(repository, body)
@@ -118,12 +124,16 @@ def running(hub: Hub) -> Iterator[Hub]:
             code, said, headers = hub.answer(self.command, self.path, body, self.headers.get("Authorization", ""))
             text = json.dumps(said).encode()
             self.send_response(code)
-            for name, value in {"Content-Type": "application/json", "Content-Length": str(len(text)), **headers}.items():
+            for name, value in {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(text)),
+                **headers,
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(text)
 
-        do_GET = do_POST = do_PUT = _do
+        do_GET = do_POST = do_PUT = _do  # noqa: N815  # the names that it looks for
 
         def log_message(self, format: str, *args: object) -> None:
             pass

@@ -63,7 +63,9 @@ def source(home: Path, name: str = "v1") -> Source:
 def test_an_export_is_there_whole_private_and_pushed_once(hub: Hub, home: Path) -> None:
     done = push(source(home), "you/answers")
     repository = hub.repositories["datasets/you/answers"]
-    here = {str(p.relative_to(home / "exports/v1")): p.read_bytes() for p in (home / "exports/v1").rglob("*") if p.is_file()}
+    here = {
+        str(p.relative_to(home / "exports/v1")): p.read_bytes() for p in (home / "exports/v1").rglob("*") if p.is_file()
+    }
     assert repository.files == here
     assert repository.private
     assert done == Pushed(f"{hub.url}/datasets/you/answers", "dataset", repository.sha, True, len(here))
@@ -111,7 +113,12 @@ def test_a_public_repository_that_is_there_is_not_filled_unasked(hub: Hub, home:
     ],
 )
 def test_what_stands_in_the_way_is_one_sentence_without_the_token(
-    hub: Hub, home: Path, monkeypatch: pytest.MonkeyPatch, spoil: dict[str, object], error: type[AligneryError], told: str
+    hub: Hub,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: dict[str, object],
+    error: type[AligneryError],
+    told: str,
 ) -> None:
     from huggingface_hub import constants
 
@@ -159,7 +166,11 @@ def test_the_command_pushes_to_the_hub_that_the_environment_names(home: Path, tm
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == f"{hub.url}/datasets/you/answers"
         told = json.loads(run(str(home / "exports/v1"), "you/answers", "--json").stdout)
-        assert (told["kind"], told["private"], told["files"]) == ("dataset", True, len(hub.repositories["datasets/you/answers"].files))
+        assert (told["kind"], told["private"], told["files"]) == (
+            "dataset",
+            True,
+            len(hub.repositories["datasets/you/answers"].files),
+        )
         refused = run("v1", "you/answers", HF_HUB_OFFLINE="1")
         assert refused.returncode == 2
         assert len(refused.stderr.strip().splitlines()) == 1

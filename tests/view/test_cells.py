@@ -1,4 +1,4 @@
-"""What a notebook shows of a trace, a funnel, pairs and results: escaped, bounded, without a script or a style sheet."""
+"""What a notebook shows of a trace, a funnel, pairs and results: escaped, bounded, without a script."""
 
 from __future__ import annotations
 

@@ -63,7 +63,9 @@ class Evaluations(Results[Evaluation]):
         models = {one.label: one.axes for one in self if x in one.axes and y in one.axes}
         if not models:
             known = ", ".join(dict.fromkeys(axis for one in self for axis in one.axes))
-            raise UsageError(f"pareto: got {excerpt(x, 40)!r} and {excerpt(y, 40)!r}, expected two of {known or '(none)'}")
+            raise UsageError(
+                f"pareto: got {excerpt(x, 40)!r} and {excerpt(y, 40)!r}, expected two of {known or '(none)'}"
+            )
         return Picture(pareto(f"{x} and {y}", models, x, y))
 
 
