@@ -6,6 +6,7 @@ lies in `data/`. Pushed again unchanged, nothing is committed.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from alignery.display import Displayed
 from alignery.errors import AligneryError, UsageError
 from alignery.hub.card import model_card
 from alignery.untrusted import excerpt
+from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
 from warehouse.model_registry import find
 from warehouse.query import status
@@ -66,7 +68,11 @@ class Pushed(Displayed):
 
 def export_source(folder: Path) -> Source | None:
     """The export that a folder holds; None where it holds none."""
-    if not (folder / "manifest.json").is_file() or not (folder / CARD).is_file():
+    try:
+        facts = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not (isinstance(facts, dict) and "content_hash" in facts):
         return None
     return Source(folder, "dataset", f"Alignery export {folder.name}")
 
@@ -89,7 +95,12 @@ def find_source(lake: Lake, name: str, licences: Mapping[str, str]) -> Source:
         raise UsageError(
             f"{folder}: the export of tag {name} is not there; `alignery publish --tag {name}` makes it again"
         )
-    row = find(lake, name)
+    try:
+        row = find(lake, name)
+    except LakeUsageError as error:
+        tags = ", ".join(row["name"] for row in status.tags(lake) if row["export_path"])
+        what = f"push: got {excerpt(name, 100)!r}, which is neither the folder of an export nor a published tag"
+        raise UsageError(f"{what} (there are {tags or '(none)'}) nor a model: {error}") from error
     folder = Path(row["path"])
     if not (folder / "config.json").is_file():
         raise UsageError(
@@ -150,6 +161,8 @@ def _allowed(repo: str) -> str:
         validate_repo_id(repo)
     except HFValidationError as error:
         raise UsageError(f"push: got {excerpt(repo, 100)!r}, expected you/name: {excerpt(error)}") from error
+    if "/" not in repo:
+        raise UsageError(f"push: got {repo!r}, expected you/name; put the user or the organisation before it")
     if not (token := os.environ.get("HF_TOKEN", "").strip()):
         raise UsageError("push: got no HF_TOKEN in the environment; set it to a token of the hub that may write")
     return token
@@ -186,7 +199,7 @@ def _names(api: HfApi, repo: str, kind: str) -> set[str]:
 @contextmanager
 def _answered(api: Any, repo: str) -> Iterator[None]:
     """What the hub's client fails with, as one sentence in which no token stands."""
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the HTTP library that it uses
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of its HTTP library
 
     try:
         yield

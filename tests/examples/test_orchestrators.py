@@ -93,8 +93,12 @@ def test_airflows_operator_returns_what_was_printed_and_tells_a_mistake_from_a_f
 ) -> None:
     errors = {"AirflowException": Refused, "AirflowFailException": RefusedForGood}
     module = loaded(
-        "airflow_dag", monkeypatch, airflow={}, airflow__exceptions=errors, airflow__sdk={"DAG": Dag, "BaseOperator": Operator}
-    )  # fmt: skip
+        "airflow_dag",
+        monkeypatch,
+        airflow={},
+        airflow__exceptions=errors,
+        airflow__sdk={"DAG": Dag, "BaseOperator": Operator},
+    )
     assert [task.after for task in module.tasks] == [[], ["refresh"], ["publish"], ["retrain"]]
     assert module.dag.options["max_active_runs"] == 1
 

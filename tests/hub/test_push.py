@@ -109,6 +109,7 @@ def test_a_public_repository_that_is_there_is_not_filled_unasked(hub: Hub, home:
         ({"HF_TOKEN": "hf_anotherSecretAltogether"}, PushFailed, "did not take the push: .*401"),
         ({"offline": True}, UsageError, "HF_HUB_OFFLINE says that no hub may be reached; unset it to push"),
         ({"repo": "you/na me"}, UsageError, "expected you/name"),
+        ({"repo": "answers"}, UsageError, "expected you/name; put the user"),
         ({"fails": "commit"}, PushFailed, "did not take the push: .*500"),
     ],
 )
@@ -148,7 +149,8 @@ def test_one_that_was_stopped_before_its_commit_is_pushed_again(hub: Hub, home: 
 def test_what_is_no_tag_and_no_model_is_named(home: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no model begins with 'v7'; there are \['sft-1'\]"):
         source(home, "v7")
-    assert export_source(tmp_path) is None
+    (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
+    assert export_source(tmp_path) is None, "a folder of something else"
 
 
 @pytest.mark.flow
