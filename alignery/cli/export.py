@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,6 +105,8 @@ def push(
     from alignery.hub.push import export_source, find_source
     from alignery.hub.push import push as send
 
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     source = export_source(Path(what)) if Path(what).is_dir() else None
     if source is None:
         with reading(home, preset) as lake:

@@ -139,11 +139,12 @@ def push(source: Source, repo: str, *, public: bool = False) -> Pushed:
         stale = _names(api, repo, source.kind) if there is not None else set()
         operations = _operations(source, stale)
         with effects.HUB_PUSH:
-            made = api.create_repo(repo, repo_type=source.kind, private=not public, exist_ok=True)
+            if there is None:
+                api.create_repo(repo, repo_type=source.kind, private=not public, exist_ok=True)
             done = api.create_commit(repo, operations, commit_message=source.about, repo_type=source.kind)
     private = bool(there.private) if there is not None else not public
     return Pushed(
-        str(made), source.kind, str(done.oid), private, sum(hasattr(one, "path_or_fileobj") for one in operations)
+        str(done.repo_url), source.kind, str(done.oid), private, sum(hasattr(one, "path_or_fileobj") for one in operations)
     )
 
 
@@ -205,7 +206,8 @@ def _answered(api: Any, repo: str) -> Iterator[None]:
         yield
     except AligneryError:
         raise
-    # An answer that is no JSON, a refused card (ValueError); a large file that did not arrive (RuntimeError).
-    except (HTTPError, OSError, ValueError, RuntimeError) as error:
+    # An answer that is not the protocol's, a refused card (ValueError, KeyError); a large file that did not arrive
+    # (RuntimeError).
+    except (HTTPError, OSError, ValueError, KeyError, RuntimeError) as error:
         what = f"{repo}: {excerpt(api.endpoint, 100)} did not take the push: {excerpt(error)}"
         raise PushFailed(f"{what}; mend that and push again, which sends what is not there") from error

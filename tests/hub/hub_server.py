@@ -71,7 +71,7 @@ class Hub:
                 ]
                 return 200, listed, {}
             case ["commit"]:
-                return self._commit(repository, body)
+                return self._commit(f"{kind}/{owner}/{name}", body)
         facts = {"_id": "1", "id": f"{owner}/{name}", "sha": repository.sha, "private": repository.private}
         return 200, facts | {"siblings": [], "tags": [], "downloads": 0, "likes": 0}, {}
 
@@ -79,7 +79,7 @@ class Hub:
         name = f"{given['organization']}/{given['name']}"
         key = f"{given.get('type', 'model')}s/{name}"
         if key in self.repositories:
-            return 409, {"error": "there is one"}, {}
+            return 409, {"error": "there is one", "url": f"{self.url}/{key.removeprefix('models/')}"}, {}
         self.repositories[key] = Repository(given.get("visibility") == "private" or given.get("private", False))
         return 200, {"url": f"{self.url}/{key.removeprefix('models/')}", "name": name}, {}
 
@@ -88,7 +88,8 @@ class Hub:
             return wanted
         return wanted | {"actions": {"upload": {"href": f"{self.url}/store/{wanted['oid']}"}}}
 
-    def _commit(self, repository: Repository, body: bytes) -> Answer:
+    def _commit(self, key: str, body: bytes) -> Answer:
+        repository = self.repositories[key]
         header, *operations = [json.loads(line) for line in body.splitlines()]
         for one in operations:
             path = one["value"]["path"]
@@ -100,7 +101,8 @@ class Hub:
                 case "deletedFile":
                     del repository.files[path]
         repository.messages.append(header["value"]["summary"])
-        return 200, {"commitUrl": f"{self.url}/commit/{repository.sha}", "commitOid": repository.sha}, {}
+        place = f"{self.url}/{key.removeprefix('models/')}"
+        return 200, {"commitUrl": f"{place}/commit/{repository.sha}", "commitOid": repository.sha}, {}
 
 
 def _mode(repository: Repository, asked: dict[str, Any]) -> dict[str, Any]:
