@@ -18,12 +18,10 @@ def code_cells() -> list[dict[str, Any]]:
     return [cell for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
 
 
-def test_it_is_stored_with_the_small_outputs_of_one_run() -> None:
+def test_it_is_stored_small_and_with_the_outputs_of_one_run_or_none() -> None:
     cells = code_cells()
-    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    assert [cell["execution_count"] for cell in cells] in (list(range(1, len(cells) + 1)), [None] * len(cells))
     assert NOTEBOOK.stat().st_size < 150_000
-    forms = {form for cell in cells for output in cell["outputs"] for form in output.get("data", {})}
-    assert forms == {"text/html", "text/plain", "image/svg+xml"}
     assert not [cell for cell in cells if any(output["output_type"] == "error" for output in cell["outputs"])]
 
 
