@@ -143,9 +143,8 @@ def push(source: Source, repo: str, *, public: bool = False) -> Pushed:
                 api.create_repo(repo, repo_type=source.kind, private=not public, exist_ok=True)
             done = api.create_commit(repo, operations, commit_message=source.about, repo_type=source.kind)
     private = bool(there.private) if there is not None else not public
-    return Pushed(
-        str(done.repo_url), source.kind, str(done.oid), private, sum(hasattr(one, "path_or_fileobj") for one in operations)
-    )
+    files = sum(hasattr(one, "path_or_fileobj") for one in operations)
+    return Pushed(str(done.repo_url), source.kind, str(done.oid), private, files)
 
 
 def _allowed(repo: str) -> str:
