@@ -153,11 +153,11 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mappi
     Returns:
         pairs, excluded (a verdict missing), alike (both answers the same, a tie of which the judge was not asked; in
         no figure of the judge's own), win, tie, lose (of a, over all but the excluded); w = (win - lose) / all
-        (Aligner); ws = w + 1 (AlpaGasus); win_rate, a tie counting a half; low and high, the 95 % interval of w; lc_win_rate,
-        length-controlled, with lc_low and lc_high; first_rate (of the verdicts that name a winner, those for the answer
-        shown first; a fair judge has 0.5); consistency (pairs whose two orders agree, ties included); bias, pairs whose
-        first answer won in both orders less those whose second did, over all, with bias_low and bias_high; chars_a and
-        chars_b (mean length in characters). Figures without a case are None.
+        (Aligner); ws = w + 1 (AlpaGasus); win_rate, a tie counting a half; low and high, the 95 % interval of w;
+        lc_win_rate, length-controlled, with lc_low and lc_high; first_rate (of the verdicts that name a winner, those
+        for the answer shown first; a fair judge has 0.5); consistency (pairs whose two orders agree, ties included);
+        bias, pairs whose first answer won in both orders less those whose second did, over all, with bias_low and
+        bias_high; chars_a and chars_b (mean length in characters). Figures without a case are None.
     """
     both = _said(asked, verdicts)
     judged = [(row, said) for row, said in both if None not in said]

@@ -5,7 +5,7 @@ document by document. A task is of the type `generate_until`, which every engine
 takes the log-probability of whole options. Departures from what lm_eval does with its own models:
 
 1. A model that has a chat template is sent the document as one user's turn, with its worked examples and its
-   description; there the description is the system's. `apply_chat_template: false` sends a text, as is the default there.
+   description; there the description is the system's. `apply_chat_template: false` sends a text, the default there.
 2. A text begins with the special tokens (BOS) that its tokenizer writes; there only with `add_bos_token`.
 3. An option is tokenized by itself, and not together with the context.
 4. A figure is a mean over documents, of a group too. Metrics that only many documents have together (perplexity, BLEU,
@@ -324,7 +324,8 @@ def _offline(where: str) -> Iterator[None]:
         raise HarnessError(
             f"{where}: got no lm_eval that can be imported ({excerpt(error)}); pip install 'alignery[lm-eval]'"
         ) from error
-    switches = (datasets.config, huggingface_hub.constants)  # each read the variable when it was imported
+    # Each read the variable when it was imported.
+    switches: tuple[Any, ...] = (datasets.config, huggingface_hub.constants)
     before = [switch.HF_HUB_OFFLINE for switch in switches]
     allowed = os.environ.get("HF_HUB_OFFLINE") == "0"
     for switch in switches:
