@@ -164,10 +164,10 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mappi
     won = outcomes(asked, verdicts)
     win, tie, lose = (list(won.values()).count(outcome) for outcome in ("a", "tie", "b"))
     w = (win - lose) / len(won) if won else None
-    told = [said for row, said in judged if not alike(row)]
-    led = [winner == first for said in told for winner, first in zip(said, ORDERS, strict=True) if winner != "tie"]
+    given = [said for row, said in judged if not alike(row)]
+    led = [winner == first for said in given for winner, first in zip(said, ORDERS, strict=True) if winner != "tie"]
     # Both orders, ("a", "b"), were won by who stood first, or both by who stood second.
-    places = [float(tuple(said) == ORDERS) - float(tuple(said) == ORDERS[::-1]) for said in told]
+    places = [float(tuple(said) == ORDERS) - float(tuple(said) == ORDERS[::-1]) for said in given]
     return {
         "pairs": len(both),
         "excluded": len(both) - len(judged),
@@ -177,7 +177,7 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mappi
         **_named(("low", "high"), interval([1.0] * win + [-1.0] * lose + [0.0] * tie)),
         **_named(("lc_win_rate", "lc_low", "lc_high"), _length_controlled([row for row, _ in judged], won, others)),
         "first_rate": _mean(led),
-        "consistency": _mean([said[0] == said[1] for said in told]),
+        "consistency": _mean([said[0] == said[1] for said in given]),
         **_named(("bias", "bias_low", "bias_high"), (_mean(places), *(interval(places) or (None, None)))),
         "chars_a": _mean([len(row["a"]) for row, _ in judged]),
         "chars_b": _mean([len(row["b"]) for row, _ in judged]),
