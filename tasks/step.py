@@ -233,7 +233,11 @@ async def _choose(ask: Request) -> Completion:
     found = await ask.engine.choose(ask.messages, ask.step.options)
     if len(found) != len(ask.step.options) or not all(0 <= one <= 1 for one in found):  # nan is neither
         raise RequestRefused(f"got {excerpt(list(found), 80)}, expected a probability for each option; mend the engine")
-    said = {"probabilities": list(found), "draws": getattr(found, "draws", 0), "mass": getattr(found, "mass", None)}
+    said: dict[str, Any] = {
+        "probabilities": list(found),
+        "draws": getattr(found, "draws", 0),
+        "mass": getattr(found, "mass", None),
+    }
     if isinstance(ask.step.options, Verbatim):
         said["logs"] = getattr(found, "logs", None)
     return Completion(json.dumps(said), "stop", 0, 0, time.perf_counter() - began)

@@ -80,7 +80,7 @@ def compared(pairs: Sequence[tuple[str, str]]) -> Row:
     agree = _share([one == other for one, other in pairs])
     decided = [(one, other) for one, other in pairs if "tie" not in (one, other)]
     low, high = interval(agree, len(pairs)) if agree is not None else (None, None)
-    figures = {"pairs": len(pairs), "agree": agree, "low": low, "high": high, "kappa": cohen_kappa(pairs)}
+    figures: Row = {"pairs": len(pairs), "agree": agree, "low": low, "high": high, "kappa": cohen_kappa(pairs)}
     spread = kappa_interval(pairs, list(_SAID.values())) if pairs else (None, None)
     figures |= {"kappa_low": spread[0], "kappa_high": spread[1], "decided": len(decided)}
     return figures | {"agree_decided": _share([one == other for one, other in decided])}

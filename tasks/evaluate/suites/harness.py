@@ -124,10 +124,9 @@ def _sampling(generation: Mapping[str, Any], default: Sampling, suite: str) -> S
             f"evaluate.suites: {suite}: generation_kwargs: got {excerpt(unknown, 80)}, expected some of "
             f"{sorted(known)}; drop it in a task of your own (include_path)"
         )
-    until = generation.get("until") or ()
-    drawn = {"temperature": float(generation.get("temperature", 1.0))} if generation.get("do_sample") else {}
+    until, drawn = generation.get("until") or (), bool(generation.get("do_sample"))
     return Sampling(
-        **drawn,
+        temperature=float(generation.get("temperature", 1.0)) if drawn else 0.0,
         top_p=float(generation.get("top_p", 1.0)) if drawn else 1.0,
         top_k=int(generation.get("top_k", 0)) if drawn else 0,
         max_tokens=int(next((generation[name] for name in _LENGTHS if name in generation), default.max_tokens)),
@@ -169,10 +168,11 @@ def _tasks(asked: LmEval, where: str) -> dict[str, Any]:
             + (f" (near are {near})" if near else "")
             + "; mend it, or give include_path, the folder of your own"
         )
-    faults = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError)
+    faults: tuple[type[Exception], ...] = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError)
+    faults += (jinja2.TemplateError, datasets.exceptions.DatasetsError)
     try:
         found: dict[str, Any] = manager.load([asked.task])["tasks"]
-    except (*faults, jinja2.TemplateError, datasets.exceptions.DatasetsError) as error:
+    except faults as error:
         raise HarnessError(
             f"{where}: task: {asked.task} cannot be loaded: {type(error).__name__}: {excerpt(error)}; its data are "
             "read from this machine alone: HF_HUB_OFFLINE=0 lets them be fetched, or write a task over files of your "
@@ -214,7 +214,8 @@ class _Task:
         self._documents: dict[str, list[Any]] = {}
 
     def _check(self) -> None:
-        task, got = self._task, None
+        task = self._task
+        got: str | None = None
         if task.OUTPUT_TYPE not in (_GENERATE, _CHOOSE):
             got = f"the type {task.OUTPUT_TYPE}, expected {_GENERATE} or {_CHOOSE}, which are what our engines can give"
         elif getattr(task, "UNSAFE_CODE", False):
@@ -248,7 +249,7 @@ class _Task:
                 "choose another task"
             )
         words, answer = task.doc_to_text(first.doc), task.doc_to_target(first.doc)
-        row = {
+        row: Row = {
             "prompt_id": f"{suite}/{self._name}/{document}",
             "kind": self._name,
             "prompt": words if isinstance(words, str) and words.strip() else contexts[0],
