@@ -83,18 +83,24 @@ class RefreshPipeline:
         """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
         chunks: Chunks = asyncio.Queue(maxsize=1)
         async with self.writing, asyncio.TaskGroup() as group:
+            self._show_target()
             group.create_task(self.writing.write(chunks, group))
             while (chunk := await chunks.get()) is not None:
                 while len(self._walking) >= self.rows_in_flight:
                     self._arrived.clear()
                     await self._arrived.wait()
                 self._walking.update(row["instruction_id"] for row in chunk)
+                self._show_target()
                 group.create_task(self._walk_chunk(chunk))
         await self.executor.flush()
         if self.executor.spent:
             return f"stopped at its budget: {self.executor.spent}; run the same command again to go on from here"
         short = [source.short for source in self.writing.all if source.short]
         return f"stopped short: {'; '.join(short)}" if short else None
+
+    def _show_target(self) -> None:
+        if not self.whole:  # a plan walks some rows of each step
+            self.executor.progress.target(self.target, all(source.is_target_known for source in self.writing.all))
 
     @property
     def target(self) -> int:
@@ -121,6 +127,7 @@ class RefreshPipeline:
 
     async def _walk_row(self, row: Row) -> None:
         self.finished.finish(row, await self.runner.run(row))
+        self.executor.progress.walked()
         self._walking.discard(row["instruction_id"])
         self._arrived.set()
 
