@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +24,7 @@ WIDTH = 160  # characters of a line where there is no terminal
 CELL = 80  # characters of a value shown in a table
 SHORT = 24  # characters of a value that is never broken
 SLIVER = 16  # characters that a long value must have in a line of its cell
+_is_quiet: ContextVar[bool] = ContextVar("_is_quiet", default=False)
 ID = 8  # characters of an id where the whole of it is not needed: `trace` and `--run` take them
 
 
@@ -44,6 +47,22 @@ def console() -> Console:
 def say(text: str) -> None:
     """A sentence of ours; never broken, so that a command in it can be copied, and it runs as it stands."""
     console().print(runnable(text), soft_wrap=True)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """In the block no hint is given."""
+    token = _is_quiet.set(True)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(token)
+
+
+def hint(text: str) -> None:
+    """What to look at or to run next, as `say` says it, where the command was not told to be quiet."""
+    if not _is_quiet.get():
+        say(text)
 
 
 def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:

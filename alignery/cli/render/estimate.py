@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from alignery.cli.render.console import as_json, console, plain, say, short, table
+from alignery.cli.render.console import as_json, console, hint, plain, say, short, table
 
 if TYPE_CHECKING:
     from alignery.pipeline.estimate import Estimate
@@ -37,7 +37,7 @@ def planned(foresight: Estimate, json: bool) -> None:
         out.print(f"Prices are those of {total['priced_on']}, {_age(total['priced_on'])}.")
     if foresight.message:
         out.print(plain(foresight.message, 400))
-    return say("Next: alignery refresh · then: alignery plan --compare")
+    return hint("Next: alignery refresh · then: alignery plan --compare")
 
 
 def compared(found: Sequence[Mapping[str, Any]], json: bool) -> None:
