@@ -1,15 +1,15 @@
 """Progress: bars where there is a terminal, a plain line now and then where there is none.
 
-Of a run that walks instructions their number is known, and so is, by what this run finished so far, about when it will
-be through; how many requests that takes is not, so their totals are what came into view. Other runs know all requests
-of a step, and say of each step how long it will take.
+Of a run that walks instructions their number is known. How many requests they take is not, so the totals of steps are
+what came into view; by what the instructions took that this run finished, it says about how long the rest will take.
+Other runs know all requests of a step, and say so of each step.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -64,14 +64,48 @@ class _Count:
         self.new += rows
         self.done += rows
 
+    def is_known(self, now: float) -> bool:
+        """Whether enough was done to foretell more."""
+        return self.new >= ENOUGH and now - self.begun >= ENOUGH_S
+
     def left(self, now: float) -> str:
         """About how long the rest will take at the pace of this run; nothing before enough was done to know it."""
-        if self.new < ENOUGH or now - self.begun < ENOUGH_S or self.done >= self.total:
+        if not self.is_known(now) or self.done >= self.total:
             return ""
-        return f"about {_duration((self.total - self.done) * (now - self.begun) / self.new)} left"
+        return self.time_for(self.total - self.done, now)
+
+    def time_for(self, rows: float, now: float) -> str:
+        """About how long so many more take."""
+        return f"about {_duration(rows * (now - self.begun) / self.new)} left"
 
     def __str__(self) -> str:
         return f"{self.done}/{self.total}"
+
+
+@dataclass
+class _Walk:
+    """Instructions on their way through all stages, `target` in all, of which `reached` are there so far."""
+
+    target: int = 0
+    reached: int = 0
+    is_final: bool = False  # the target
+    writing: Collection[str] = ()  # steps that write instructions
+    before: int = 0  # finished by runs before
+    done: int = 0  # finished by this run
+    requests: int = 0  # that these took
+    start: tuple[int, int] = (0, 0)  # reached, and requests that write, at the first look
+
+    def requests_left(self, counts: Mapping[str, _Count]) -> float | None:
+        """By what the finished instructions took, and the written ones; None before enough of them are."""
+        written = sum(count.done for step, count in counts.items() if step in self.writing)
+        if not self.is_final or self.done < ENOUGH:
+            return None
+        missing, (reached, begun) = self.target - self.reached, self.start
+        if missing and self.reached == reached:
+            return None
+        walked = sum(count.done for count in counts.values()) - written
+        left = self.requests / self.done * (self.target - self.before) - walked
+        return max(0.0, left) + (missing * (written - begun) / (self.reached - reached) if missing else 0.0)
 
 
 class StepProgress:
@@ -81,9 +115,8 @@ class StepProgress:
         self._stream = on or stream()
         self._clock = clock
         self._counts: dict[str, _Count] = {}
-        self._requests, self._rows = _Count(), _Count()  # of all steps; instructions
+        self._requests, self._walk = _Count(), _Walk()
         self._money, self._currency = 0.0, ""
-        self._is_final = False  # the number of instructions
         self._bars: dict[str, TaskID] = {}
         self._begun = self._spoke = clock()
         console = Console(file=self._stream)
@@ -117,16 +150,26 @@ class StepProgress:
             count.add(1, begun)
         self._show(step)
 
-    def target(self, rows: int, is_final: bool) -> None:
-        """How many instructions will be walked, those that are finished among them; more, if that is not final."""
-        self._rows.total, self._is_final = rows, is_final
+    def target(self, rows: int, reached: int, is_final: bool, writing: Collection[str]) -> None:
+        """How many instructions are walked in all, and how many are there.
 
-    def walked(self, rows: int = 1, *, before: bool = False) -> None:
-        """So many instructions are through all stages, by this run or by one before."""
-        if before or not self._requests.new:  # nothing was asked for them
-            self._rows.done += rows
-        else:
-            self._rows.add(rows, self._requests.begun)
+        Args:
+            is_final: no more will be wanted.
+            writing: the steps that write instructions.
+        """
+        walk = self._walk
+        if not walk.target:
+            walk.start = reached, sum(count.done for step, count in self._counts.items() if step in writing)
+        walk.target, walk.reached, walk.is_final, walk.writing = rows, reached, is_final, writing
+
+    def walked(self, requests: int) -> None:
+        """An instruction went through all stages, by so many requests, whether these were sent or known."""
+        self._walk.done += 1
+        self._walk.requests += requests
+
+    def finished_before(self, rows: int) -> None:
+        """So many instructions are through all stages from runs before."""
+        self._walk.before += rows
 
     def spend(self, money: float, currency: str) -> None:
         self._money, self._currency = self._money + money, currency
@@ -137,7 +180,7 @@ class StepProgress:
             count = self._counts[step]
             if step not in self._bars:
                 self._bars[step] = self._rich.add_task(step, total=count.total, left="")
-            left = "" if self._rows.total else count.left(now)
+            left = "" if self._walk.target else count.left(now)
             self._rich.update(self._bars[step], completed=count.done, total=count.total, left=left)
         elif now - self._spoke >= min(PLAIN_AT_MOST_S, max(PLAIN_EVERY_S, (now - self._begun) / 50)):
             self._say()
@@ -146,7 +189,7 @@ class StepProgress:
         self._spoke = now = self._clock()
         parts = [*self._head()]
         for step, count in self._counts.items():
-            left = "" if self._rows.total else count.left(now)
+            left = "" if self._walk.target else count.left(now)
             parts.append(f"{step} {count}" + (f" ({left})" if left else ""))
         print(" · ".join(parts), file=self._stream, flush=True)
 
@@ -154,10 +197,11 @@ class StepProgress:
         """What there is to say of the run as a whole."""
         now = self._clock()
         yield f"{now - self._begun:5.0f} s"
-        if self._rows.total:
-            yield f"{self._rows} instructions"
-        if self._is_final and (left := self._rows.left(now)):
-            yield left
+        walk = self._walk
+        if walk.target:
+            yield f"{walk.before + walk.done}/{walk.target} instructions"
+        if (left := walk.requests_left(self._counts)) and self._requests.is_known(now):
+            yield self._requests.time_for(left, now)
         if self._requests.new and (took := now - self._requests.begun) > 0:
             yield f"{_number(self._requests.new / took)} requests/s"
         if self._currency:

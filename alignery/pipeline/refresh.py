@@ -56,6 +56,7 @@ class RefreshPipeline:
         stages = [self._place(stage) for stage in self.graph.stages]
         self.finished = FinishedWork(self.preset, self.executor, stages, self.held_out, not self.whole)
         self.writing = Sources(self.preset, library, self.finished, self.executor, self.engines["generator"], held_out)
+        self._writing = frozenset(stage.step.name for stage in self.writing.stages.values())
 
     def _place(self, stage: Stage) -> tuple[Any, ...]:
         """What of a stage decides what is asked, beside its method's settings and code."""
@@ -83,7 +84,6 @@ class RefreshPipeline:
         """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
         chunks: Chunks = asyncio.Queue(maxsize=1)
         async with self.writing, asyncio.TaskGroup() as group:
-            self._show_target()
             group.create_task(self.writing.write(chunks, group))
             while (chunk := await chunks.get()) is not None:
                 while len(self._walking) >= self.rows_in_flight:
@@ -100,7 +100,8 @@ class RefreshPipeline:
 
     def _show_target(self) -> None:
         if not self.whole:  # a plan walks some rows of each step
-            self.executor.progress.target(self.target, all(source.is_target_known for source in self.writing.all))
+            is_final = all(source.is_target_known for source in self.writing.all)
+            self.executor.progress.target(self.target, self.reached, is_final, self._writing)
 
     @property
     def target(self) -> int:
@@ -126,8 +127,9 @@ class RefreshPipeline:
         await self.executor.chunk(f"walk × {len(rows)}", work)
 
     async def _walk_row(self, row: Row) -> None:
-        self.finished.finish(row, await self.runner.run(row))
-        self.executor.progress.walked()
+        requests = await self.runner.run(row)
+        self.finished.finish(row, requests)
+        self.executor.progress.walked(requests)
         self._walking.discard(row["instruction_id"])
         self._arrived.set()
 

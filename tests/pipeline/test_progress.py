@@ -30,13 +30,13 @@ def run(seconds: float, rows: int, total: int, *, walk: bool, final: bool = True
     with progress:
         progress.expect("respond.answer", total)
         if walk:
-            progress.target(total, final)
+            progress.target(total, total, final, ())
         clock.now += 30  # a model is loaded, which is no request's time
         for _ in range(rows):
             clock.now += seconds / rows
             progress.tick("respond.answer", took_s=seconds / rows)
             if walk:
-                progress.walked()
+                progress.walked(requests=1)
     return out.getvalue().splitlines()[-1]
 
 
@@ -61,15 +61,40 @@ def test_no_time_is_foretold_before_enough_is_known(seconds: float, rows: int, f
 def test_what_a_run_before_did_is_no_part_of_the_pace() -> None:
     clock, out = Clock(), StringIO()
     with StepProgress(out, clock) as progress:
-        progress.target(1000, True)
-        progress.walked(900, before=True)
-        progress.walked()  # from answers that the lake had
-        progress.expect("respond.answer", 140, done=40)
+        progress.target(1000, 1000, True, ())
+        progress.finished_before(900)
+        progress.expect("respond.answer", 100, done=10)
+        for _ in range(10):
+            progress.walked(requests=1)  # from answers that the lake had
         for _ in range(40):
             clock.now += 1
             progress.tick("respond.answer", took_s=1.0)
-            progress.walked()
-    assert "941/1000 instructions · about 60 s left" in out.getvalue().splitlines()[-1]
+            progress.walked(requests=1)
+    assert "950/1000 instructions · about 50 s left" in out.getvalue().splitlines()[-1]
+
+
+def test_what_is_on_its_way_and_what_is_still_to_be_written_counts() -> None:
+    clock, out = Clock(), StringIO()
+    with StepProgress(out, clock) as progress:
+
+        def asked(step: str, times: int) -> None:
+            progress.expect(step, times)
+            for _ in range(times):
+                clock.now += 1
+                progress.tick(step, took_s=1.0)
+
+        asked("self_instruct.generate", 10)
+        progress.target(100, 30, True, {"self_instruct.generate"})
+        asked("respond.answer", 30)
+        asked("aligner.correct", 25)
+        for _ in range(25):
+            progress.walked(requests=2)
+        progress._say()
+        assert "left" not in out.getvalue(), "of what a written instruction takes nothing is known yet"
+        asked("self_instruct.generate", 10)
+        progress.target(100, 60, True, {"self_instruct.generate"})
+    # 158 s: 200 requests of 100 instructions but the 55 that were sent, and 40 times a third of one to write the rest.
+    assert "about 3 min left" in out.getvalue().splitlines()[-1]
 
 
 def test_the_longer_a_run_the_rarer_its_lines_yet_a_minute_apart_at_most() -> None:
@@ -92,13 +117,13 @@ def bars(monkeypatch: pytest.MonkeyPatch, width: int, **environment: str) -> str
         monkeypatch.setenv(name, value)
     clock, out = Clock(), Terminal()
     with StepProgress(out, clock) as progress:
-        progress.target(123456, True)
+        progress.target(123456, 123456, True, ())
         for step in ("constitutional.critique", "self_instruct.generate"):
             progress.expect(step, 123456)
             for _ in range(ENOUGH * 2):
                 clock.now += 1
                 progress.tick(step, took_s=1.0)
-                progress.walked()
+                progress.walked(requests=1)
         progress.spend(12.345, "EUR")
     return out.getvalue()
 
