@@ -29,7 +29,7 @@ PRESET = """\
 about: one answer
 models: {{generator: {{engine: openai, base_url: 'http://127.0.0.1:{port}/v1', model: stand-in}}}}
 line:
-  prompts: [{{path: ./{name}.jsonl}}]
+  prompts: [{{path: ./{name}.jsonl, gate: false}}]
   respond: {{}}
 """
 
