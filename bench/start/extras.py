@@ -76,7 +76,8 @@ def rows() -> Iterator[tuple[str, str, int, str, str]]:
 
 
 def main() -> None:
-    print("| extra | names | packages more, with CUDA | MB, torch for the CPU | MB, torch for CUDA |\n|---|---|---|---|---|")
+    print("| extra | names | packages more, with CUDA | MB, torch for the CPU | MB, torch for CUDA |")
+    print("|---|---|---|---|---|")
     for extra, names, count, small, large in rows():
         print(f"| `{extra}` | {names} | {count} | {small} | {large} |")
 

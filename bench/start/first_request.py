@@ -134,11 +134,14 @@ def main() -> None:
         _round(model, 0)  # files are read from the disk once
         found = [_round(model, number) for number in range(rounds)]
     print(f"{rounds} rounds, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}.\n")
-    print("| verb | wall, s | least | processor, s | least | processor by that of --no-prefect |\n|---|---|---|---|---|---|")
+    print("| verb | wall, s | least | processor, s | least | processor by that of --no-prefect |")
+    print("|---|---|---|---|---|---|")
     for name in VERBS:
         walls, cpus = [one[name].wall for one in found], [one[name].cpu for one in found]
         ratio = median(one[name].cpu / one["--no-prefect"].cpu for one in found)
-        print(f"| {name} | {median(walls):.2f} | {min(walls):.2f} | {median(cpus):.2f} | {min(cpus):.2f} | {ratio:.2f} |")
+        print(
+            f"| {name} | {median(walls):.2f} | {min(walls):.2f} | {median(cpus):.2f} | {min(cpus):.2f} | {ratio:.2f} |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Dockerfile and compose: pinned, without root, without secrets, of files that are there. No container is built here."""
+"""Dockerfile and compose: pinned, without root and secrets, of files that are there. Nothing is built here."""
 
 from __future__ import annotations
 

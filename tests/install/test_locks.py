@@ -43,7 +43,9 @@ def resolved(*command: str) -> str:
 def test_it_is_what_pyproject_asks_for_and_installs_together(tmp_path: Path) -> None:
     ours = (ROOT / "locks/gpu.lock").read_text(encoding="utf-8")
     asked = ("--extra", "train", "--extra", "vllm", "--python-version", "3.11", "--python-platform", PLATFORM)
-    again = resolved("compile", "--quiet", "--no-header", "--no-annotate", *asked, "pyproject.toml", "-c", "locks/gpu.lock")
+    again = resolved(
+        "compile", "--quiet", "--no-header", "--no-annotate", *asked, "pyproject.toml", "-c", "locks/gpu.lock"
+    )
     assert again == ours
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
     python = str(tmp_path / "venv/bin/python")

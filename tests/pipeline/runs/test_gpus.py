@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from alignery.config.preset import build
 from alignery.pipeline.runs import gpus
 from alignery.pipeline.runs.readiness import _machine
-from alignery.config.preset import build
 from warehouse.health.checks import Finding
 
 H200 = "NVIDIA H200, 580.65.06\nNVIDIA H200, 580.65.06\n"
