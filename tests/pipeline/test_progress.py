@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from io import StringIO
+from itertools import pairwise
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_the_longer_a_run_the_rarer_its_lines_yet_a_minute_apart_at_most() -> No
             clock.now += 1
             progress.tick("respond.answer")
     at = [int(line.split()[0]) for line in out.getvalue().splitlines()]
-    apart = [after - before for before, after in zip(at, at[1:], strict=False)][:-1]
+    apart = [after - before for before, after in pairwise(at)][:-1]
     assert apart[:5] == [5] * 5
     assert max(apart) == PLAIN_AT_MOST_S
     assert sorted(apart) == apart
