@@ -70,8 +70,8 @@ def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table
     made = Table(title=title, header_style="bold")
     for name in found[0]:
         cells = [plain(row[name]) for row in found]
-        # Short values, such as names, stay whole; long ones give way.
-        short = all(len(text) <= SHORT for text in cells)
+        # Short values, such as names, stay whole, and numbers with their intervals; long ones give way.
+        short = all(map(_stays_whole, cells))
         right = all(isinstance(row[name], int | float | None) for row in found)
         made.add_column(line(name), no_wrap=short, overflow="fold", justify="right" if right else "left")
     for row in found:
@@ -81,8 +81,16 @@ def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table
 
 def fits(found: Sequence[Mapping[str, Any]], width: int) -> bool:
     """Whether the rows are pleasant as a table of this width: short values whole, long ones not in slivers."""
-    longest = [max(len(plain(row[name])) for row in [*found, {name: name}]) for name in found[0]]
-    return sum((length if length <= SHORT else SLIVER) + 3 for length in longest) < width
+    needed = 0
+    for name in found[0]:
+        cells = [line(name), *(plain(row[name]) for row in found)]
+        needed += max(map(len, cells)) + 3 if all(map(_stays_whole, cells)) else SLIVER + 3
+    return needed < width
+
+
+def _stays_whole(cell: str) -> bool:
+    """Whether a cell is never broken."""
+    return len(cell) <= SHORT or not any(char.isalpha() for char in cell)
 
 
 def plain(value: Any, limit: int = CELL) -> str:
