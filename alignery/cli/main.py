@@ -240,7 +240,7 @@ GROUPS = {
         "snapshots",
         "diff",
     ),
-    "Keep": ("export", "tag", "maintain", "doctor"),
+    "Keep": ("export", "push", "tag", "maintain", "doctor"),
 }
 
 

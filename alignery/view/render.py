@@ -34,6 +34,11 @@ def html(ask: Ask, page: Page) -> str:
     return _environment().get_template(page.template).render(given | dict(page.data) | dict(page.shown))
 
 
+def part(template: str, **given: object) -> str:
+    """A piece of HTML that stands in another's page."""
+    return _environment().get_template(template).render(given)
+
+
 def json_bytes(data: Mapping[str, Any]) -> bytes:
     """What a page has, as JSON."""
     return orjson.dumps(data, default=str, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS)

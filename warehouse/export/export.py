@@ -28,6 +28,7 @@ import pyarrow.compute as pc
 
 from alignery import effects
 from alignery.declarations import Shape
+from alignery.display import Displayed
 from warehouse.database.lock import exclusive
 from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.export.content_hash import ContentHasher, digest
@@ -54,7 +55,7 @@ _CHOSEN = "WHERE id IN (FROM temp.chosen) "
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Displayed):
     """A finished export. `created` is false where the folder held the same already."""
 
     path: Path

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from warehouse.database.session import READ
 from warehouse.lake import Lake
 from warehouse.schema.tables import Row, quoted
 
@@ -90,7 +91,7 @@ def requests(lake: Lake, source_key: str, count: int, walk_key: str, most: int) 
 
 def known(lake: Lake, ids: Sequence[str]) -> dict[tuple[str, str], int]:
     """What of these instructions is finished: (instruction, walk key) → requests that it took."""
-    with lake.cursor(asked=pa.table({"id": pa.array(ids, pa.string())})) as cursor:
+    with lake.cursor(begin=READ, asked=pa.table({"id": pa.array(ids, pa.string())})) as cursor:
         query = "SELECT instruction_id, walk_key, requests FROM finished SEMI JOIN asked ON instruction_id = id"
         lake.read_consistent(cursor, lambda: cursor.execute(query))
         return {(id, key): requests for id, key, requests in cursor.fetchall()}

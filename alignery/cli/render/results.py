@@ -13,6 +13,7 @@ from alignery.cli.render import console as terminal
 from alignery.cli.render.console import console, hint, plain, say
 
 if TYPE_CHECKING:
+    from alignery.hub.push import Pushed
     from alignery.pipeline.runs.evaluation import Evaluation
     from alignery.pipeline.runs.promotion import Decided
     from alignery.pipeline.runs.refreshing import Summary
@@ -92,6 +93,14 @@ def exported(export: Export, as_json: bool) -> None:
     if not export.created:
         console().print("The same export stands there already; nothing was changed.")
     return console().print(f"Load it: datasets.load_dataset('{folder}')")
+
+
+def pushed(done: Pushed, as_json: bool) -> None:
+    if as_json:
+        return terminal.as_json(done)
+    who = "private" if done.private else "public"
+    console().print(f"{done.kind}, {who}: {done.files} files, commit {plain(done.commit[:12])}")
+    return say(plain(done.address))
 
 
 def trained(models: Sequence[Trained], as_json: bool) -> None:

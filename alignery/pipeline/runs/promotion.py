@@ -20,6 +20,7 @@ from typing import Any
 from alignery import effects
 from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import Alias
+from alignery.display import Displayed
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import ALIAS, bind, placed
@@ -43,7 +44,7 @@ from warehouse.query import status
 
 
 @dataclass(frozen=True)
-class Decided:
+class Decided(Displayed):
     """A model and what was decided on it."""
 
     model: str | None

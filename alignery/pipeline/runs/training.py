@@ -13,6 +13,7 @@ from typing import Any
 
 from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import PromptSource
+from alignery.display import Displayed
 from alignery.errors import AligneryError
 from alignery.hashing import digest
 from alignery.pipeline.executor import TaskRunner, run_inline
@@ -42,7 +43,7 @@ class TrainingStopped(AligneryError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Displayed):
     """A model, and whether this run trained it or an earlier one had."""
 
     recipe: str

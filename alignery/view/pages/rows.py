@@ -8,6 +8,7 @@ from typing import Any
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
 from alignery.view.ask import Ask, Page
+from warehouse import Lake
 from warehouse.browse.story import BOUND
 from warehouse.browse.table_page import FACETS, SIZES, Asked, facets, query_of, table_page, texts_of
 from warehouse.schema.tables import note
@@ -47,18 +48,23 @@ def rows(ask: Ask, name: str) -> Page:
 
 def pairs(ask: Ask, name: str) -> Page:
     """Two texts of one row beside each other, with what differs between them."""
-    if name not in PAIRS or name not in ask.lake.schema.views:
-        raise UsageError(f"pairs: got {excerpt(name, 60)!r}, expected one of {', '.join(PAIRS)}")
+    prompt, before, after = pair_columns(ask.lake, name)
     columns = ask.lakes.columns(ask.lake, name)
     asked = asked_of(ask, name, size=20, cell=BOUND)
     found = ask.once("page", asked, count=lambda: table_page(ask.lake, asked, columns))
-    prompt, before, after = PAIRS[name]
     listed = [
         {"id": row["id"], "topic": row.get("topic"), "prompt": row[prompt], "before": row[before], "after": row[after]}
         for row in found["rows"]
     ]
     data = {"name": name, "labels": (before, after), "rows": listed, "next": found["next"], "search": asked.search}
     return Page("rows/pairs.html", f"Pairs of {name}", data, (found["query"],), {"views": PAIRS})
+
+
+def pair_columns(lake: Lake, name: str) -> tuple[str, str, str]:
+    """The columns of a view of pairs that have the prompt and the two texts. Raises UsageError where it is none."""
+    if name not in PAIRS or name not in lake.schema.views:
+        raise UsageError(f"pairs: got {excerpt(name, 60)!r}, expected one of {', '.join(PAIRS)}")
+    return PAIRS[name]
 
 
 def sql(ask: Ask) -> Page:
