@@ -79,14 +79,14 @@ def unfinished(lake: Lake, source_key: str, count: int, walk_key: str, most: int
         )
 
 
-def requests(lake: Lake, source_key: str, count: int, walk_key: str, most: int) -> int:
-    """How many requests those of them took that are finished."""
+def requests(lake: Lake, source_key: str, count: int, walk_key: str, most: int) -> tuple[int, int]:
+    """How many of them are finished, and how many requests these took."""
     among = f"SELECT id FROM ({_places(source_key, count)}) ORDER BY round, place LIMIT {most}"
     (found,) = lake.rows(
-        "SELECT coalesce(sum(requests), 0)::BIGINT AS n FROM"
+        "SELECT count(*) AS rows, coalesce(sum(requests), 0)::BIGINT AS n FROM"
         f" ({_finished(walk_key)}) f SEMI JOIN ({among}) p ON p.id = f.instruction_id"
     )
-    return int(found["n"])
+    return int(found["rows"]), int(found["n"])
 
 
 def known(lake: Lake, ids: Sequence[str]) -> dict[tuple[str, str], int]:

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from alignery.cli.render import estimate
-from alignery.cli.render.console import as_json, console, line, plain, say, short, table
+from alignery.cli.render.console import as_json, console, hint, line, plain, say, short, table
 
 if TYPE_CHECKING:
     from warehouse.export.publish import Tag
@@ -142,7 +142,7 @@ def rejects(found: Sequence[Mapping[str, Any]], json: bool) -> None:
             if sample["nearest"]:
                 _aside(out, f"nearest, {sample['similarity']:.2f}: {line(sample['nearest'], SAMPLE)}")
     _more(out, len(found) - len(shown), "reasons")
-    return say("What became of one: alignery trace ID · all of them: alignery sql 'SELECT * FROM rejects'")
+    return hint("What became of one: alignery trace ID · all of them: alignery sql 'SELECT * FROM rejects'")
 
 
 def diff(found: Mapping[str, Any], names: tuple[str, str], json: bool) -> None:
