@@ -1,8 +1,9 @@
 """How fast the pages of `alignery view` are: `python bench/data/view.py HOME [--rounds 20]`, or `--rows 1000000`.
 
 Each page is asked for over HTTP's own code in this process. The first time nothing is remembered of the snapshot; p95
-is over all requests, each of another row, topic, word or page where the page has such. Beside it the time of the plain
-SQL that fetches the same rows, through the lake's own connection.
+is over all requests, each of another row, topic, word or page where the page has such. CPU is that of all threads, for
+a machine that is at other work too. Beside it the time of the plain SQL that fetches the same rows, through the lake's
+own connection.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def measure(home: Path, rounds: int, names: list[str]) -> None:
     given = values(lakes.now, client, rounds)
     (count,) = lakes.now.rows("SELECT (SELECT count(*) FROM instructions) AS i, (SELECT count(*) FROM attempts) AS a")
     print(f"{count['i']:,} instructions, {count['a']:,} attempts, {rounds} rounds\n")
-    print("| Page | first ms | median ms | p95 ms | plain SQL, median ms | ratio |\n|---|---|---|---|---|---|")
+    heads = ["Page", "first, ms", "median", "p95", "CPU, p95", "plain SQL, median", "CPU", "ratio", "of CPU"]
+    print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
     for name in names:
         path, query = PAGES[name]
         try:
@@ -89,9 +91,12 @@ def measure(home: Path, rounds: int, names: list[str]) -> None:
             continue  # the lake has none of them
         pages = [_ms(lambda url=url: _got(client, url)) for url in urls]
         plain = [_ms(lambda query=query: lakes.now.rows(query)) for query in queries]
-        middle, sql = statistics.median(pages), statistics.median(plain)
-        p95 = sorted(pages)[max(0, round(0.95 * len(pages)) - 1)]
-        print(f"| {name} | {pages[0]:.0f} | {middle:.0f} | {p95:.0f} | {sql:.0f} | {middle / sql:.1f} |", flush=True)
+        (wall, cpu), (sql, sql_cpu) = (
+            [statistics.median(some) for some in zip(*of, strict=True)] for of in (pages, plain)
+        )
+        late, busy = (sorted(some)[max(0, round(0.95 * len(pages)) - 1)] for some in zip(*pages, strict=True))
+        figures = [f"{one:.0f}" for one in (pages[0][0], wall, late, busy, sql, sql_cpu)]
+        print(f"| {name} | {' | '.join(figures)} | {wall / sql:.1f} | {cpu / sql_cpu:.1f} |", flush=True)
 
 
 def values(lake: Lake, client: TestClient, rounds: int) -> list[dict[str, Any]]:
@@ -129,10 +134,11 @@ def _got(client: TestClient, url: str) -> None:
     assert answer.status_code in (200, 303), f"{url}: {answer.text[:300]}"
 
 
-def _ms(do: Callable[[], object]) -> float:
-    began = time.perf_counter()
+def _ms(do: Callable[[], object]) -> tuple[float, float]:
+    """Milliseconds on the clock, and of CPU."""
+    began, used = time.perf_counter(), time.process_time()
     do()
-    return 1000 * (time.perf_counter() - began)
+    return 1000 * (time.perf_counter() - began), 1000 * (time.process_time() - used)
 
 
 if __name__ == "__main__":

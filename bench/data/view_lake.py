@@ -20,12 +20,12 @@ from warehouse.schema.lake_schema import LakeSchema
 BATCH = 50_000  # instructions of a commit
 ROUNDS = 3
 RUNS, PRINCIPLES, TOPICS, WORDS = 2, 16, 40, 997
-CALLS = 3 + 2 * ROUNDS  # of an instruction
-# Table, number of the record among those of its instruction → the columns that its kind has.
+# SQL over n, an instruction's number, and k, the number of a record among those of its kind.
 _ABOUT = "md5('instructions-0-' || n)"
 _BASE = "md5('responses-0-' || n)"
 _TARGET = "CASE WHEN k = 0 THEN md5('responses-0-' || n) ELSE md5(concat('revisions-', k - 1, '-', n)) END"
-_DRAWN = f"'rule' || ((n + 5 * k) % {PRINCIPLES}) AS principle_id, md5('rule' || ((n + 5 * k) % {PRINCIPLES})) AS principle_hash"
+_RULE = f"'rule' || ((n + 5 * k) % {PRINCIPLES})"
+_DRAWN = f"{_RULE} AS principle_id, md5({_RULE}) AS principle_hash"
 _OF = f"{_ABOUT} AS instruction_id, [{_ABOUT}] AS parents"
 _COLUMNS = {
     "instructions": f"[] AS parents, 'What is known of thing ' || n || ' and word' || (n % {WORDS}) || '?' AS text,"
@@ -57,8 +57,9 @@ def make(home: Path, rows: int) -> None:
     with Lake.open(home, schema=load("nano").lake_schema) as lake, duckdb.connect() as db:
         db.execute("SET TimeZone = 'UTC'")
         _words(lake)
-        for first in range(0, rows, BATCH):
-            _batch(lake, db, first, min(first + BATCH, rows), f"run{first * RUNS // rows}")
+        size = min(BATCH, max(1, rows // RUNS))
+        for first in range(0, rows, size):
+            _batch(lake, db, first, min(first + size, rows), f"run{min(first * RUNS // rows, RUNS - 1)}")
         tag(lake, "v1", None, run_id="run0", message="the first", shapes=["sft", "preferences", "qac"])
         _models(lake, home)
         maintain.apply(lake)
@@ -72,7 +73,9 @@ def _batch(lake: Lake, db: duckdb.DuckDBPyConnection, first: int, end: int, run:
         ids = (f"md5(concat('{table}-', k, '-', n)) AS id, md5(concat('call-{table}-', k, '-', n)) AS attempt_id,"
                f" md5(concat('work-{table}-', k, '-', n)) AS work_key, {_WHEN} AS created_at")  # fmt: skip
         records[table] = _typed(lake.schema, table, db.sql(f"SELECT {ids}, {columns} {source}").to_arrow_table())
-        calls.append(_typed(lake.schema, "attempts", db.sql(f"SELECT {_CALL.format(table=table)} {source}").to_arrow_table()))
+        calls.append(
+            _typed(lake.schema, "attempts", db.sql(f"SELECT {_CALL.format(table=table)} {source}").to_arrow_table())
+        )
     lake.ledger.append(records, pa.concat_tables(calls), run_id=run, step="bench.view", fingerprint="f")
     lake.ledger.write("runs", [_run(run, "finished")], run_id=run, message="run finished")
 
@@ -112,7 +115,13 @@ def _models(lake: Lake, home: Path) -> None:
          "prompt_id": f"h{n}", "suite": "held_out", "prompt": f"held {n}", "text": f"{'same' if n % 2 else m} {n}"}
         for m in ("m:0", "m:1") for n in range(1000)
     ]  # fmt: skip
-    call = {"step": "evaluate.answer", "fingerprint": "e", "parents": [], "inputs": "{}", "prompt_id": "bench/responses"}
+    call = {
+        "step": "evaluate.answer",
+        "fingerprint": "e",
+        "parents": [],
+        "inputs": "{}",
+        "prompt_id": "bench/responses",
+    }
     call |= {"prompt_hash": "h", "sampling": "{}", "try_number": 0, "state": "accepted", "final": True, "raw_text": "a"}
     asked = [
         call | {"id": row["attempt_id"], "work_key": row["work_key"], "model": row["id"][2:5], "created_at": now}

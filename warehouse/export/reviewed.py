@@ -34,15 +34,16 @@ _ADDED = {
 }
 _ROWS = """(
     SELECT v.* {replaced}, {editor} AS author, list_distinct({names}) AS reviewed_by{weight}
-    FROM {view} v
-    LEFT JOIN (FROM reviews WHERE other_id IS NULL) r ON r.target_id = v.id
+    FROM {source}{view} v
+    LEFT JOIN (FROM {source}reviews WHERE other_id IS NULL) r ON r.target_id = v.id
     {pairs}
     WHERE {flags} = 0 AND {taken}
     {added}
 )"""
 # Of a pair that a user brought `id` is neither answer's, so that the chosen one has marks of its own.
-_PAIRS = """LEFT JOIN (FROM reviews WHERE other_id IS NULL) c ON c.target_id = v.chosen_id AND c.target_id <> v.id
-    LEFT JOIN (FROM reviews WHERE other_id IS NOT NULL) p
+_PAIRS = """LEFT JOIN (FROM {source}reviews WHERE other_id IS NULL) c
+        ON c.target_id = v.chosen_id AND c.target_id <> v.id
+    LEFT JOIN (FROM {source}reviews WHERE other_id IS NOT NULL) p
         ON p.target_id = least(v.chosen_id, v.rejected_id) AND p.other_id = greatest(v.chosen_id, v.rejected_id)"""
 _WON, _LOST = (
     f"coalesce(CASE WHEN v.chosen_id < v.rejected_id THEN p.{mine} ELSE p.{other} END, 0)"
@@ -50,16 +51,17 @@ _WON, _LOST = (
 )
 
 
-def reviewed_rows(cursor: duckdb.DuckDBPyConnection, shape: Shape, weight: int | None = None) -> str:
+def reviewed_rows(cursor: duckdb.DuckDBPyConnection, shape: Shape, weight: int | None = None, source: str = "") -> str:
     """The SQL that stands in the place of the shape's view: its columns, and author and reviewed_by beside them.
 
     Args:
         weight: of rows that are held right; then the others are taken too, and the column `weight` is there.
+        source: the schema that the views are asked of, with its dot; the search path's own if left out.
 
     Raises:
         LakeUsageError: a weight for a view whose rows hold several answers each.
     """
-    columns = {name for name, *_ in cursor.execute(f"DESCRIBE {shape.view}").fetchall()}
+    columns = {name for name, *_ in cursor.execute(f"DESCRIBE {source}{shape.view}").fetchall()}
     pair = {"chosen_id", "rejected_id"} <= columns
     edit = "coalesce(r.edit, c.edit)" if pair else "r.edit"
     changed = _changed(columns, edit)
@@ -71,15 +73,16 @@ def reviewed_rows(cursor: duckdb.DuckDBPyConnection, shape: Shape, weight: int |
     rights, wrongs = _sum("rights", pair, _WON), _sum("wrongs", pair, _LOST, "coalesce(p.ties, 0)")
     held = f"({edit} IS NOT NULL OR ({rights} > 0 AND {wrongs} = 0))"
     return _ROWS.format(
+        source=source,
         view=shape.view,
         replaced=_replaced(columns, changed, edit),
         editor="CASE WHEN r.edit IS NULL THEN c.editor ELSE r.editor END" if pair else "r.editor",
         names=" || ".join(f"coalesce({of}.names, [])" for of in ("r", *("cp" if pair else ""))),
         weight="" if weight is None else f", CASE WHEN {held} THEN {weight} ELSE 1 END::INTEGER AS {WEIGHT}",
-        pairs=_PAIRS if pair else "",
+        pairs=_PAIRS.format(source=source) if pair else "",
         flags=_sum("flags", pair, "coalesce(p.flags, 0)"),
         taken=held if weight is None else f"({edit} IS NOT NULL OR {wrongs} = 0)",
-        added=_added(shape.view, pair, weight),
+        added=_added(shape.view, pair, weight, source),
     )
 
 
@@ -110,13 +113,13 @@ def _replaced(columns: Collection[str], changed: dict[str, str], edit: str) -> s
     return f"REPLACE ({', '.join(changes)})" if changes else ""
 
 
-def _added(view: str, pair: bool, weight: int | None) -> str:
+def _added(view: str, pair: bool, weight: int | None, source: str) -> str:
     if view not in _ADDED:
         return ""
     side = "e.target_table <> 'corrections'" if view == "qac" else f"e.side = '{view}'"
-    there = f"(SELECT id FROM {view}" + (f" UNION ALL SELECT chosen_id FROM {view})" if pair else ")")
+    there = f"(SELECT id FROM {source}{view}" + (f" UNION ALL SELECT chosen_id FROM {source}{view})" if pair else ")")
     return (
         f"UNION ALL BY NAME SELECT {_ADDED[view]}, e.id, e.instruction_id, e.topic, e.author, e.reviewed_by,"
         f" e.created_at, e.snapshot_id{'' if weight is None else f', {weight}::INTEGER AS {WEIGHT}'}"
-        f" FROM edited e ANTI JOIN {there} v ON v.id = e.target_id WHERE {side}"
+        f" FROM {source}edited e ANTI JOIN {there} v ON v.id = e.target_id WHERE {side}"
     )

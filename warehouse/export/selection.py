@@ -72,7 +72,12 @@ class Selection:
     def suffix(self) -> str:
         """What tells the folder of such an export from others."""
         rated = "" if self.min_rating is None else f"-{'control' if self.control else 'rated'}-{self.dimension}"
-        return rated + ("-distinct" if self.duplicates else "") + ("-reviewed" if self.reviewed else "") + (f"-weight{self.weight}" if self.weight else "")
+        return (
+            rated
+            + ("-distinct" if self.duplicates else "")
+            + ("-reviewed" if self.reviewed else "")
+            + (f"-weight{self.weight}" if self.weight else "")
+        )
 
     def choose(self, cursor: duckdb.DuckDBPyConnection, shape: str, offered: Iterable[pa.RecordBatch]) -> str:
         """Fill the temporary table `chosen` with the ids of the rows to take; returns what was done, in words.

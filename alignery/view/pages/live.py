@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from alignery.view.ask import Ask, Page
 from warehouse import model_registry
 from warehouse.browse.live import progress, running
+from warehouse.database.lock import holder
 from warehouse.query import status
 
+SERVE = "serve"  # the lock that `alignery serve` holds
 SILENT_S = 300  # after which a run is more likely dead than slow
 
 
@@ -26,13 +29,24 @@ def live(ask: Ask) -> Page:
         "silent_s": max(0, round((datetime.now(UTC) - newest).total_seconds())) if newest else None,
         "runs": status.runs(lake, 8),
         "decisions": model_registry.decisions(lake)[:-6:-1],
-        "schedule": _schedule(ask),
-    }
+    } | _loop(ask)
     query = f"SELECT step, state, count(*) FROM attempts WHERE run_id = '{run['id']}' GROUP BY ALL" if run else ""
     return Page("live.html", "Live", data, (query,) if query else (), {"silent_after": SILENT_S})
 
 
-def _schedule(ask: Ask) -> dict[str, str]:
-    """When the preset's flows run, as `alignery serve` takes it."""
-    schedule = ask.lakes.preset.schedule
-    return {} if schedule is None else {name: str(value) for name, value in schedule if value is not None}
+def _loop(ask: Ask) -> dict[str, Any]:
+    """What `alignery serve` does.
+
+    Returns:
+        schedule: what the preset says; serving: who runs it now, None where nobody does; next: flow → when it is due;
+        undecided: the newest published tag, where nobody has decided yet whether to train on it.
+    """
+    lake, schedule = ask.lakes.now, ask.lakes.preset.schedule
+    published = [row["name"] for row in status.tags(lake) if row["export_path"]]
+    decided = {row["tag"] for row in model_registry.decisions(lake)} | {row["tag"] for row in status.models(lake)}
+    return {
+        "schedule": {} if schedule is None else {name: str(value) for name, value in schedule if value is not None},
+        "serving": holder(lake.place, SERVE),
+        "next": dict(ask.lakes.upcoming(schedule)) if schedule and ask.lakes.upcoming else {},
+        "undecided": published[-1] if published and published[-1] not in decided else None,
+    }

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
 from alignery.view.ask import Ask, Page
 from warehouse import model_registry
-from warehouse.browse.counts import reasons
+from warehouse.browse import counts
 from warehouse.query import status
 from warehouse.query.rejects import rejects
 
 Row = dict[str, Any]
-_COUNTS = ("rows_in", "attempts", "accepted", "rejected", "unparsed", "failed", "tokens_in", "tokens_out", "seconds")
+_SUMS = ("tokens_in", "tokens_out", "seconds")
+_STATES = ("accepted", "rejected", "unparsed", "failed")
 _ALL = "all"
 RUNS = 20
 
@@ -37,7 +38,7 @@ def overview(ask: Ask) -> Page:
         f"SELECT * FROM funnel{where}",
         f"SELECT step, reason, count(*) AS times FROM rejects{where} GROUP BY ALL ORDER BY times DESC",
     )
-    return Page("overview.html", "Overview", data, queries, {"most": max((s["rows_in"] for s in steps), default=1)})
+    return Page("overview.html", "Overview", data, queries, {"most": max((s["total"] for s in steps), default=1)})
 
 
 def report(ask: Ask, run_id: str) -> Page:
@@ -54,22 +55,28 @@ def report(ask: Ask, run_id: str) -> Page:
         "decisions": [row for row in found["decisions"] if row["run_id"] == run],
     }
     return Page("report.html", f"Run {run[:8]}", data, (f"SELECT * FROM funnel WHERE run_id = '{run}'",),
-                {"most": max((s["rows_in"] for s in steps), default=1)})  # fmt: skip
+                {"most": max((s["total"] for s in steps), default=1)})  # fmt: skip
 
 
 def _counted(ask: Ask) -> dict[str, Any]:
     return {
-        "funnel": status.funnel(ask.lake),
-        "reasons": reasons(ask.lake),
+        "judged": _judged(ask),
         "runs": status.runs(ask.lake, RUNS),
         "tags": status.tags(ask.lake),
         "decisions": model_registry.decisions(ask.lake),
     }
 
 
+def _judged(ask: Ask) -> dict[str, list[Row]]:
+    """Run → its counts by step, state and reason, of those that have any; in the order in which they began."""
+    found = ask.lakes.by_run(lambda: counts.versions(ask.lake), lambda runs: counts.judged(ask.lake, runs))
+    began = {run: min(row["started_at"] for row in rows) for run, rows in found.items() if rows}
+    return {run: found[run] for run in sorted(began, key=began.__getitem__)}
+
+
 def _run(asked: str, found: Mapping[str, Any]) -> str:
     """The id of the run that is asked for: by default of the newest that sent something."""
-    did = [row["run_id"] for row in found["funnel"]]
+    did = list(found["judged"])
     if asked == _ALL or not (did or asked):
         return _ALL
     if not asked:
@@ -84,23 +91,19 @@ def _run(asked: str, found: Mapping[str, Any]) -> str:
 def _steps(found: Mapping[str, Any], run: str) -> list[Row]:
     """The steps of a run, or of all runs together, each with its reasons and the table of its accepted rows."""
     steps: dict[str, Row] = {}
-    for row in found["funnel"]:
-        if run in (_ALL, row["run_id"]):
-            step = steps.setdefault(row["step"], {"step": row["step"]} | dict.fromkeys(_COUNTS, 0))
-            for name in _COUNTS:
-                step[name] += row[name]
-    for name, step in steps.items():
+    for row in (row for id, rows in found["judged"].items() if run in (_ALL, id) for row in rows):
+        none = dict.fromkeys(("attempts", *_STATES, "total", *_SUMS), 0)
+        step = steps.setdefault(row["step"], {"step": row["step"]} | none | {"reasons": {}})
+        step["attempts"] += row["calls"]
+        step["total"] += row["times"]
+        step[row["state"]] += row["times"]
+        for name in _SUMS:
+            step[name] += row[name]
+        if row["reason"] is not None and row["state"] != "accepted":
+            reason = step["reasons"].setdefault((row["reason"], row["state"]), row | {"times": 0, "lost": 0})
+            reason["times"] += row["times"]
+            reason["lost"] += row["lost"]
+    for step in steps.values():
         step["table"] = "attempts" if step["attempts"] else "candidates"
-        step["reasons"] = _reasons(found["reasons"], name, run)
+        step["reasons"] = sorted(step["reasons"].values(), key=lambda row: -row["times"])
     return list(steps.values())
-
-
-def _reasons(rows: Iterable[Row], step: str, run: str) -> list[Row]:
-    """Why rows of a step were not accepted, the commonest reason first."""
-    counted: dict[tuple[str, str], Row] = {}
-    for row in rows:
-        if row["step"] == step and run in (_ALL, row["run_id"]):
-            one = counted.setdefault((row["reason"], row["state"]), row | {"times": 0, "lost": 0})
-            one["times"] += row["times"]
-            one["lost"] += row["lost"]
-    return sorted(counted.values(), key=lambda row: -row["times"])

@@ -10,6 +10,7 @@ from alignery.untrusted import excerpt
 from alignery.view.ask import Ask, Page
 from warehouse.browse.story import BOUND
 from warehouse.browse.table_page import FACETS, SIZES, Asked, facets, query_of, table_page, texts_of
+from warehouse.browse.table_page import columns_of as table_columns
 from warehouse.schema.tables import note
 
 OWN = ("at", "format")  # parameters of every page
@@ -34,7 +35,7 @@ def tables(ask: Ask) -> Page:
 
 def rows(ask: Ask, name: str) -> Page:
     """One page of a table or view, with counts by its kinds."""
-    columns = ask.lakes.columns(ask.lake, name)
+    columns = columns_of(ask, name)
     asked = asked_of(ask, name)
     found = ask.once("page", asked, count=lambda: table_page(ask.lake, asked, columns))
     counted = ask.once("facets", name, asked.filters, asked.search, count=lambda: facets(ask.lake, asked, columns))
@@ -49,7 +50,7 @@ def pairs(ask: Ask, name: str) -> Page:
     """Two texts of one row beside each other, with what differs between them."""
     if name not in PAIRS or name not in ask.lake.schema.views:
         raise UsageError(f"pairs: got {excerpt(name, 60)!r}, expected one of {', '.join(PAIRS)}")
-    columns = ask.lakes.columns(ask.lake, name)
+    columns = columns_of(ask, name)
     asked = asked_of(ask, name, size=20, cell=BOUND)
     found = ask.once("page", asked, count=lambda: table_page(ask.lake, asked, columns))
     prompt, before, after = PAIRS[name]
@@ -94,7 +95,12 @@ def asked_of(ask: Ask, name: str, **more: int) -> Asked:
 
 def export_query(ask: Ask, name: str) -> str:
     """The SQL of all rows that a page of rows asks for."""
-    return query_of(asked_of(ask, name), ask.lakes.columns(ask.lake, name))
+    return query_of(asked_of(ask, name), columns_of(ask, name))
+
+
+def columns_of(ask: Ask, name: str) -> dict[str, str]:
+    """The columns of a table or view. Raises LakeUsageError where there is none of that name."""
+    return ask.once("columns", name, count=lambda: table_columns(ask.lake, name))
 
 
 def row_table(ask: Ask, name: str) -> str | None:

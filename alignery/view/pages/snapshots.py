@@ -17,6 +17,6 @@ def snapshots(ask: Ask) -> Page:
     compared = None
     if ask.get("a"):
         a, b = resolve(now, ask.get("a")), resolve(now, ask.get("b")) if ask.get("b") else now.snapshot()
-        compared = ask.lakes.once(now, b, ("diff", a), lambda: diff(now, a, b, 5))
+        compared = ask.lakes.once(now, now.snapshot(), ("diff", a, b), lambda: diff(now, a, b, 5))
     data = {"snapshots": listed, "compared": compared, "asked": (ask.get("a"), ask.get("b") or "now")}
     return Page("snapshots.html", "Snapshots", data, ("SELECT * FROM ducklake_snapshots('lake')",))
