@@ -6,7 +6,7 @@ One look at a table each, by the instruction, so it costs the same wherever in t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import duckdb
@@ -58,7 +58,7 @@ def story(lake: Lake, table: str, id: str, bound: int = BOUND) -> dict[str, Any]
         if table == "attempts":
             members += _made_by(cursor, lake, {row["id"]}, {member["id"] for member in members}, bound)
         of = [one for one in (instruction, *members) if one]
-        calls = _calls(cursor, lake, {one.get("attempt_id") or one["id"] for one in of}, bound)
+        calls = _calls(cursor, lake, of, bound)
         hashes = {one.get(name) for one in (*of, *calls.values()) for name in ("principle_hash", "prompt_hash")}
         said = fetch_rows(
             cursor,
@@ -105,7 +105,7 @@ def _select(lake: Lake, table: str, bound: int) -> str:
         for field in lake.schema.tables[table]
         if field.type == TEXT and field.name not in ("id", "inputs")
     ]
-    return f"SELECT '{table}' AS record_table, * REPLACE ({', '.join(cut)}) FROM {table}"
+    return f"SELECT '{table}' AS record_table, snapshot_id, * REPLACE ({', '.join(cut)}) FROM {table}"
 
 
 def _row(cursor: duckdb.DuckDBPyConnection, lake: Lake, table: str, id: str, bound: int) -> Row:
@@ -146,8 +146,14 @@ def _made_by(cursor: duckdb.DuckDBPyConnection, lake: Lake, calls: set[str], kno
     return [row for row in found if row["id"] not in known]
 
 
-def _calls(cursor: duckdb.DuckDBPyConnection, lake: Lake, ids: set[str], bound: int) -> dict[str, Row]:
-    found = fetch_rows(cursor, f"{_select(lake, 'attempts', bound)} WHERE {is_in('id', ids)}")
+def _calls(cursor: duckdb.DuckDBPyConnection, lake: Lake, of: Sequence[Row], bound: int) -> dict[str, Row]:
+    """The calls that wrote these rows, by id. A call came in with its records, so few of the files are looked at."""
+    if not of:
+        return {}
+    came = [one["snapshot_id"] for one in of]
+    among = f"snapshot_id BETWEEN {min(came)} AND {max(came)}"
+    wanted = is_in("id", {one.get("attempt_id") or one["id"] for one in of})
+    found = fetch_rows(cursor, f"{_select(lake, 'attempts', bound)} WHERE {among} AND {wanted}")
     for call in found:
         call["inputs"] = json.loads(call["inputs"] or "{}")
     return {call["id"]: call for call in found}
