@@ -20,9 +20,9 @@ from urllib.parse import quote
 from starlette.testclient import TestClient
 
 from alignery.config.preset import load
+from alignery.view.access_control import AccessControl
 from alignery.view.app import Site, application
 from alignery.view.lakes import Lakes
-from alignery.view.walls import Walls
 from bench.data.view_lake import make
 from warehouse import Lake
 
@@ -77,7 +77,7 @@ def main() -> None:
 
 def measure(home: Path, rounds: int, names: list[str]) -> None:
     lakes = Lakes(home, load("nano"))
-    client = TestClient(Walls(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765")
+    client = TestClient(AccessControl(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765")
     given = values(lakes.now, client, rounds)
     (count,) = lakes.now.rows("SELECT (SELECT count(*) FROM instructions) AS i, (SELECT count(*) FROM attempts) AS a")
     print(f"{count['i']:,} instructions, {count['a']:,} attempts, {rounds} rounds\n")

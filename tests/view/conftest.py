@@ -15,10 +15,10 @@ from lake_rows import START, attempt, commit, fill, fill_further, instruction, r
 from starlette.testclient import TestClient
 
 from alignery.config.preset import load
+from alignery.view.access_control import AccessControl
 from alignery.view.app import Site, application
 from alignery.view.lakes import Lakes
 from alignery.view.serve import serve
-from alignery.view.walls import Walls
 from warehouse import Lake
 from warehouse.export.publish import tag
 
@@ -53,7 +53,7 @@ def lakes(lake_home: Path) -> Iterator[Lakes]:
 @pytest.fixture(scope="session")
 def client(lakes: Lakes) -> TestClient:
     """The pages, as a browser on this machine reaches them."""
-    return TestClient(Walls(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765")
+    return TestClient(AccessControl(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765")
 
 
 @pytest.fixture(scope="session")

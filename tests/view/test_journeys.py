@@ -143,7 +143,7 @@ def test_hostile_rows_run_nothing(page: Any) -> None:
     page.goto("/row/instructions/poison")
     assert "<img src=x onerror" in page.inner_text("main")
     page.goto("/row/instructions/rtl")
-    direction = "getComputedStyle(document.querySelector('article .said')).unicodeBidi"
+    direction = "getComputedStyle(document.querySelector('article .foreign')).unicodeBidi"
     assert page.evaluate(direction) == "isolate"
     assert RTL[-4:] in page.inner_text("main")
 

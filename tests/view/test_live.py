@@ -15,9 +15,9 @@ from starlette.testclient import TestClient
 
 from alignery.config.preset import load
 from alignery.config.schema import Schedule
+from alignery.view.access_control import AccessControl
 from alignery.view.app import Site, application
 from alignery.view.lakes import Lakes
-from alignery.view.walls import Walls
 from warehouse import Lake
 from warehouse.browse import live
 from warehouse.database.lock import exclusive
@@ -42,7 +42,7 @@ def running(tmp_path: Path, empty: Path) -> Iterator[tuple[TestClient, Lake, Jou
         journal.write(Batch(step="respond.answer", fingerprint="f", records={}, attempts=late))
         lakes = Lakes(home, load("nano"))
         yield (
-            TestClient(Walls(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765"),
+            TestClient(AccessControl(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765"),
             lake,
             journal,
         )
@@ -117,7 +117,7 @@ def test_it_says_what_runs_next_and_what_is_not_decided_yet(running: tuple[TestC
     made = load("nano").model_copy(update={"schedule": Schedule(refresh="0 3 * * *", maintain="30 4 * * 0")})
     times = {"refresh": datetime(2031, 1, 1, 3, tzinfo=UTC)}
     lakes = Lakes(lake.home, made, lambda schedule: times)
-    client = TestClient(Walls(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765")
+    client = TestClient(AccessControl(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765")
     page = client.get("/live").text
     assert "2031-01-01 03:00:00" in page
     assert "start <code>alignery serve</code>" in page

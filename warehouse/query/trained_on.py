@@ -85,7 +85,7 @@ def models(lake: Lake) -> list[Row]:
     """The models, oldest first: id, path, recipe, view, tag and its snapshot_id, base_id, base_path, seconds, run_id,
     created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`.
 
-    `stands` says how it stands: current, promoted (and not in place any more), kept (the gate held it back), rolled
+    `status` says how it stands: current, promoted (and not in place any more), kept (the gate held it back), rolled
     back, or None where nothing was decided; `alias` says behind which alias, and `why` gives the reasons.
     """
     decided = {row["model"]: row for row in model_registry.decisions(lake)}
@@ -104,7 +104,7 @@ def models(lake: Lake) -> list[Row]:
         row["snapshot_id"] = at.get(row["tag"])
         row["rows"] = _rows(lake, row["view"], published.get(row["tag"])) if row["view"] else None
         decision = decided.get(row["id"])
-        row["stands"] = "current" if row["id"] in placed else decision and decision["state"]
+        row["status"] = "current" if row["id"] in placed else decision and decision["state"]
         row["why"] = decision and decision["reasons"]
         row["alias"] = decision and decision["alias"]
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from alignery.view.ask import Ask, Page
+from alignery.view.req import Page, PageRequest
 from warehouse import model_registry
 from warehouse.browse.live import progress, running
 from warehouse.database.lock import holder
@@ -15,11 +15,11 @@ SERVE = "serve"  # the lock that `alignery serve` holds
 SILENT_S = 300  # after which a run is more likely dead than slow
 
 
-def live(ask: Ask) -> Page:
+def live(req: PageRequest) -> Page:
     """How far the running refresh is: of several the one asked for, else the newest."""
-    lake = ask.lakes.now
+    lake = req.lakes.now
     there = running(lake)
-    run = next((row for row in there if row["id"] == ask.get("run")), there[0] if there else None)
+    run = next((row for row in there if row["id"] == req.get("run")), there[0] if there else None)
     found = progress(lake, run["id"]) if run else None
     newest = (found["newest_at"] or run["created_at"]) if run and found else None
     data = {
@@ -29,24 +29,24 @@ def live(ask: Ask) -> Page:
         "silent_s": max(0, round((datetime.now(UTC) - newest).total_seconds())) if newest else None,
         "runs": status.runs(lake, 8),
         "decisions": model_registry.decisions(lake)[:-6:-1],
-    } | _loop(ask)
+    } | _loop(req)
     query = f"SELECT step, state, count(*) FROM attempts WHERE run_id = '{run['id']}' GROUP BY ALL" if run else ""
     return Page("live.html", "Live", data, (query,) if query else (), {"silent_after": SILENT_S})
 
 
-def _loop(ask: Ask) -> dict[str, Any]:
+def _loop(req: PageRequest) -> dict[str, Any]:
     """What `alignery serve` does.
 
     Returns:
         schedule: what the preset says; serving: who runs it now, None where nobody does; next: flow → when it is due;
         undecided: the newest published tag, where nobody has decided yet whether to train on it.
     """
-    lake, schedule = ask.lakes.now, ask.lakes.preset.schedule
+    lake, schedule = req.lakes.now, req.lakes.preset.schedule
     published = [row["name"] for row in status.tags(lake) if row["export_path"]]
     decided = {row["tag"] for row in model_registry.decisions(lake)} | {row["tag"] for row in status.models(lake)}
     return {
         "schedule": {} if schedule is None else {name: str(value) for name, value in schedule if value is not None},
         "serving": holder(lake.place, SERVE),
-        "next": dict(ask.lakes.upcoming(schedule)) if schedule and ask.lakes.upcoming else {},
+        "next": dict(req.lakes.upcoming(schedule)) if schedule and req.lakes.upcoming else {},
         "undecided": published[-1] if published and published[-1] not in decided else None,
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
-from alignery.view.ask import Ask, Page
+from alignery.view.req import Page, PageRequest
 from warehouse import model_registry
 from warehouse.browse import counts
 from warehouse.query import status
@@ -20,14 +20,14 @@ _ALL = "all"
 RUNS = 20
 
 
-def overview(ask: Ask) -> Page:
+def overview(req: PageRequest) -> Page:
     """The funnel of one run or of all, the newest runs, tags and decisions."""
-    found = ask.once("overview", count=lambda: _counted(ask))
-    run = _run(ask.get("run"), found)
+    found = req.once("overview", count=lambda: _counted(req))
+    run = _run(req.get("run"), found)
     steps = _steps(found, run)
     data = {
         "run": run,
-        "snapshot": ask.snapshot,
+        "snapshot": req.snapshot,
         "steps": steps,
         "runs": found["runs"],
         "tags": found["tags"][:-6:-1],
@@ -41,35 +41,35 @@ def overview(ask: Ask) -> Page:
     return Page("overview.html", "Overview", data, queries, {"most": max((s["total"] for s in steps), default=1)})
 
 
-def report(ask: Ask, run_id: str) -> Page:
+def report(req: PageRequest, run_id: str) -> Page:
     """All there is to say of one run, on one page that needs no other file."""
-    found = ask.once("overview", count=lambda: _counted(ask))
+    found = req.once("overview", count=lambda: _counted(req))
     run = _run(run_id, found)
     steps = _steps(found, run)
     data = {
         "run": next((row for row in found["runs"] if row["id"] == run), {"id": run}),
-        "snapshot": ask.snapshot,
+        "snapshot": req.snapshot,
         "steps": steps,
-        "usage": ask.once("usage", run, count=lambda: status.usage(ask.lake, run)),
-        "rejects": ask.once("rejects", run, count=lambda: rejects(ask.lake, run=run, samples=3) if steps else []),
+        "usage": req.once("usage", run, count=lambda: status.usage(req.lake, run)),
+        "rejects": req.once("rejects", run, count=lambda: rejects(req.lake, run=run, samples=3) if steps else []),
         "decisions": [row for row in found["decisions"] if row["run_id"] == run],
     }
     return Page("report.html", f"Run {run[:8]}", data, (f"SELECT * FROM funnel WHERE run_id = '{run}'",),
                 {"most": max((s["total"] for s in steps), default=1)})  # fmt: skip
 
 
-def _counted(ask: Ask) -> dict[str, Any]:
+def _counted(req: PageRequest) -> dict[str, Any]:
     return {
-        "judged": _judged(ask),
-        "runs": status.runs(ask.lake, RUNS),
-        "tags": status.tags(ask.lake),
-        "decisions": model_registry.decisions(ask.lake),
+        "judged": _judged(req),
+        "runs": status.runs(req.lake, RUNS),
+        "tags": status.tags(req.lake),
+        "decisions": model_registry.decisions(req.lake),
     }
 
 
-def _judged(ask: Ask) -> dict[str, list[Row]]:
+def _judged(req: PageRequest) -> dict[str, list[Row]]:
     """Run → its counts by step, state and reason, of those that have any; in the order in which they began."""
-    found = ask.lakes.by_run(lambda: counts.versions(ask.lake), lambda runs: counts.judged(ask.lake, runs))
+    found = req.lakes.by_run(lambda: counts.versions(req.lake), lambda runs: counts.judged(req.lake, runs))
     began = {run: min(row["started_at"] for row in rows) for run, rows in found.items() if rows}
     return {run: found[run] for run in sorted(began, key=began.__getitem__)}
 
