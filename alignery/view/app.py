@@ -22,8 +22,8 @@ from alignery.errors import AligneryError, UsageError
 from alignery.untrusted import excerpt
 from alignery.view import downloads, render
 from alignery.view.lakes import Lakes
+from alignery.view.page_request import Page, PageRequest
 from alignery.view.pages import live, marks, models, overview, row, rows, snapshots, words
-from alignery.view.req import Page, PageRequest
 from warehouse.browse.story import find, whole_text
 from warehouse.database.connection import time_limit
 

@@ -17,8 +17,8 @@ from alignery.hashing import digest
 from alignery.view import render
 from alignery.view.app import PAGES, Show
 from alignery.view.lakes import Lakes
+from alignery.view.page_request import Page, PageRequest, link
 from alignery.view.pages import overview
-from alignery.view.req import Page, PageRequest, link
 from warehouse.browse.story import tables_of
 
 MOST = 2000  # pages of a folder

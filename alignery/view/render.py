@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from alignery.untrusted import printable
 from alignery.view import charts
-from alignery.view.req import Page, PageRequest
+from alignery.view.page_request import Page, PageRequest
 from alignery.view.worddiff import worddiff
 from warehouse.browse.story import BOUND
 from warehouse.query import status

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from alignery.errors import UsageError
 from alignery.pipeline.marks import Mark, add, agreement, of, queue
-from alignery.view.req import Page, PageRequest
+from alignery.view.page_request import Page, PageRequest
 from warehouse.marks.queue import ORDERS, kinds
 from warehouse.marks.things import find
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alignery.view.req import Page, PageRequest
+from alignery.view.page_request import Page, PageRequest
 from warehouse import model_registry
 from warehouse.browse import models as asked
 from warehouse.query import trained_on

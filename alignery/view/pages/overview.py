@@ -7,7 +7,7 @@ from typing import Any
 
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
-from alignery.view.req import Page, PageRequest
+from alignery.view.page_request import Page, PageRequest
 from warehouse import model_registry
 from warehouse.browse import counts
 from warehouse.query import status

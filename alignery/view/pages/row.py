@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from alignery.view.page_request import Page, PageRequest
 from alignery.view.pages.marks import standing_marks
-from alignery.view.req import Page, PageRequest
 from warehouse.browse.story import BOUND, held, story
 
 Row = dict[str, Any]

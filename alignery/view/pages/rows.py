@@ -7,7 +7,7 @@ from typing import Any
 
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
-from alignery.view.req import Page, PageRequest
+from alignery.view.page_request import Page, PageRequest
 from warehouse.browse.story import BOUND
 from warehouse.browse.table_page import FACETS, SIZES, Asked, facets, query_of, table_page, texts_of
 from warehouse.browse.table_page import columns_of as table_columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from alignery.view.req import Page, PageRequest
+from alignery.view.page_request import Page, PageRequest
 from warehouse.query.diff import diff
 from warehouse.query.snapshots import resolve
 from warehouse.query.snapshots import snapshots as newest

@@ -6,7 +6,7 @@ from typing import Any
 
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
-from alignery.view.req import Page, PageRequest
+from alignery.view.page_request import Page, PageRequest
 from warehouse.browse import words as asked
 from warehouse.browse.words import PRINCIPLE
 
