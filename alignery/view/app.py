@@ -172,8 +172,7 @@ class Site:
 
     def _progress(self, req: PageRequest) -> str:
         with time_limit(self.read_s):
-            page = live.live(req)
-        return render.html(req, Page("progress.html", "", page.data, shown=page.shown))
+            return render.html(req, live.progress(req))
 
 
 async def _body(request: Request) -> bytes:

@@ -203,6 +203,8 @@ def _later(asked: Asked, type: str, key: str, tie: str, down: bool) -> list[str]
     if at is None:
         return [f"{key} IS NULL AND {later}"]
     value = f"CAST({quoted(str(at))} AS {type})"
+    if key == '"created_at"':  # which is never null: files of other times are not looked at
+        return [f"{key} {sign}= {value}", f"({key} {sign} {value} OR {later})"]
     return [f"({key} {sign} {value} OR ({key} = {value} AND {later}) OR {key} IS NULL)"]
 
 

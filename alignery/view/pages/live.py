@@ -7,7 +7,8 @@ from typing import Any
 
 from alignery.view.page_request import Page, PageRequest
 from warehouse import model_registry
-from warehouse.browse.live import progress, running
+from warehouse.browse.live import progress as progress_of
+from warehouse.browse.live import running
 from warehouse.database.lock import holder
 from warehouse.query import status
 
@@ -16,11 +17,20 @@ SILENT_S = 300  # after which a run is more likely dead than slow
 
 
 def live(req: PageRequest) -> Page:
-    """How far the running refresh is: of several the one asked for, else the newest."""
+    """How far the running refresh is, and the loop around it."""
+    moving, lake = progress(req), req.lakes.now
+    data = {**moving.data, "decisions": model_registry.decisions(lake)[:-6:-1]} | _loop(req)
+    run = data["run"]
+    query = f"SELECT step, state, count(*) FROM attempts WHERE run_id = '{run}' GROUP BY ALL" if run else ""
+    return Page("live.html", "Live", data, (query,) if query else (), moving.shown)
+
+
+def progress(req: PageRequest) -> Page:
+    """The part of the page that moves: of several running refreshes the one that is asked for, else the newest."""
     lake = req.lakes.now
     there = running(lake)
     run = next((row for row in there if row["id"] == req.get("run")), there[0] if there else None)
-    found = progress(lake, run["id"]) if run else None
+    found = progress_of(lake, run["id"]) if run else None
     newest = (found["newest_at"] or run["created_at"]) if run and found else None
     data = {
         "running": [{"id": row["id"], "preset": row["preset"], "started_at": row["created_at"]} for row in there],
@@ -28,10 +38,8 @@ def live(req: PageRequest) -> Page:
         "progress": found,
         "silent_s": max(0, round((datetime.now(UTC) - newest).total_seconds())) if newest else None,
         "runs": status.runs(lake, 8),
-        "decisions": model_registry.decisions(lake)[:-6:-1],
-    } | _loop(req)
-    query = f"SELECT step, state, count(*) FROM attempts WHERE run_id = '{run['id']}' GROUP BY ALL" if run else ""
-    return Page("live.html", "Live", data, (query,) if query else (), {"silent_after": SILENT_S})
+    }
+    return Page("progress.html", "", data, shown={"silent_after": SILENT_S})
 
 
 def _loop(req: PageRequest) -> dict[str, Any]:
