@@ -142,9 +142,9 @@ def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
             raise TrainError(f"{file}: not a Parquet file ({error}); publish the export again") from error
         for number, row in enumerate(rows):
             where, weight = f"{file}: row {number}", row.pop(WEIGHT, 1)
-            if not isinstance(weight, int) or weight < 1:
+            if not isinstance(weight, int | float) or weight < 1 or weight % 1:
                 raise TrainError(f"{where}: {WEIGHT}: got {weight!r}, expected a whole number from 1; publish it again")
-            for _ in range(weight):
+            for _ in range(int(weight)):
                 yield where, row
         count += len(rows)
     if not count:

@@ -78,7 +78,7 @@ def reviewed_rows(cursor: duckdb.DuckDBPyConnection, shape: Shape, weight: int |
         replaced=_replaced(columns, changed, edit),
         editor="CASE WHEN r.edit IS NULL THEN c.editor ELSE r.editor END" if pair else "r.editor",
         names=" || ".join(f"coalesce({of}.names, [])" for of in ("r", *("cp" if pair else ""))),
-        weight="" if weight is None else f", CASE WHEN {held} THEN {weight} ELSE 1 END::INTEGER AS {WEIGHT}",
+        weight="" if weight is None else f", CASE WHEN {held} THEN {weight} ELSE 1 END::DOUBLE AS {WEIGHT}",
         pairs=_PAIRS.format(source=source) if pair else "",
         flags=_sum("flags", pair, "coalesce(p.flags, 0)"),
         taken=held if weight is None else f"({edit} IS NOT NULL OR {wrongs} = 0)",
@@ -120,6 +120,6 @@ def _added(view: str, pair: bool, weight: int | None, source: str) -> str:
     there = f"(SELECT id FROM {source}{view}" + (f" UNION ALL SELECT chosen_id FROM {source}{view})" if pair else ")")
     return (
         f"UNION ALL BY NAME SELECT {_ADDED[view]}, e.id, e.instruction_id, e.topic, e.author, e.reviewed_by,"
-        f" e.created_at, e.snapshot_id{'' if weight is None else f', {weight}::INTEGER AS {WEIGHT}'}"
+        f" e.created_at, e.snapshot_id{'' if weight is None else f', {weight}::DOUBLE AS {WEIGHT}'}"
         f" FROM {source}edited e ANTI JOIN {there} v ON v.id = e.target_id WHERE {side}"
     )
