@@ -173,7 +173,7 @@ def test_two_wordings_and_two_models_stand_side_by_side(client: TestClient) -> N
 
 def test_a_model_says_what_trained_it(client: TestClient) -> None:
     found = client.get("/models/m:1?format=json").json()
-    assert found["model"]["stands"] == "current"
+    assert found["model"]["status"] == "current"
     assert len(found["history"]) == 20
     page = client.get("/models/m:1").text
     assert 'class="curve"' in page

@@ -112,8 +112,8 @@ def table_page(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
 def query_of(asked: Asked, columns: Columns) -> str:
     """The SQL of all rows that are asked for, in their order."""
     sort, down = _sort(asked, columns)
-    order = f' ORDER BY "{sort}" {"DESC" if down else "ASC"} NULLS LAST' if sort else ""
-    return f"SELECT * FROM {asked.name}{_all(_where(asked, columns))}{order}"
+    order = f'ORDER BY "{sort}" {"DESC" if down else "ASC"} NULLS LAST'
+    return f"SELECT * FROM {asked.name}{_all(_where(asked, columns))} {order}"
 
 
 def facets(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
