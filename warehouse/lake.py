@@ -85,7 +85,7 @@ class Lake(Session):
             for name in self.schema.tables.keys() - filled_tables(cursor):
                 cursor.execute(f"CREATE TEMP VIEW {name} AS {migrate.no_rows(self.schema.tables[name])}")
             self.read_consistent(cursor, lambda: cursor.execute(counts))
-            found = dict(cursor.fetchall())
+            found = {name: count for name, count in cursor.fetchall()}
         return [item | {"rows": found[item["name"]]} for item in listed]
 
     def columns(self, name: str) -> list[Row]:
