@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from warehouse.database.connection import filled_tables
+from warehouse.database.connection import as_rows, filled_tables
 from warehouse.database.location import LakeLocation, as_location, make_folders
 from warehouse.database.lock import exclusive
 from warehouse.database.session import COMMITS, Session
@@ -85,7 +85,7 @@ class Lake(Session):
             for name in self.schema.tables.keys() - filled_tables(cursor):
                 cursor.execute(f"CREATE TEMP VIEW {name} AS {migrate.no_rows(self.schema.tables[name])}")
             self.read_consistent(cursor, lambda: cursor.execute(counts))
-            found = {name: count for name, count in cursor.fetchall()}
+            found = {row["name"]: row["n"] for row in as_rows(cursor)}
         return [item | {"rows": found[item["name"]]} for item in listed]
 
     def columns(self, name: str) -> list[Row]:
