@@ -75,6 +75,6 @@ def view(
 
 def _upcoming(schedule: Schedule) -> Mapping[str, datetime]:
     """When each flow runs next. It takes Prefect, which is loaded when a page first asks."""
-    from flows.upcoming import upcoming
+    from flows.deploy import upcoming
 
     return upcoming(schedule)

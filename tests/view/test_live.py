@@ -130,7 +130,7 @@ def test_it_says_what_runs_next_and_what_is_not_decided_yet(running: tuple[TestC
 
 @pytest.mark.flow
 def test_the_next_times_are_prefects() -> None:
-    from flows.upcoming import upcoming
+    from flows.deploy import upcoming
 
     found = upcoming(Schedule(refresh="0 3 * * *", maintain="0 0 30 2 *", timezone="Europe/Vienna"))
     assert list(found) == ["refresh"], "30 February never comes"
