@@ -23,6 +23,7 @@ from alignery.config.schema import (
     LakeConfig,
     Line,
     PromptSource,
+    Publish,
     Retrain,
     Schedule,
     Strict,
@@ -71,6 +72,7 @@ class Preset(Strict):
     prices: ExistingFile | None = Field(default=None, description="what tokens cost, for `alignery plan`")
     methods: tuple[ExistingFile, ...] = Field(default=(), description="files of your own methods: Python, which is run")
     line: Line
+    publish: Publish | None = None
     retrain: Retrain | None = None
     evaluate: Evaluate | None = None
     retrain_when: RetrainWhen = RetrainWhen()
@@ -154,7 +156,9 @@ class Preset(Strict):
 
     def recorded(self) -> dict[str, Any]:
         """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
-        whole = self.model_dump(mode="json", exclude=None if self.methods else {"methods"})
+        # What a preset of before these sections says has the same hash as before.
+        unused = {name for name in ("methods", "publish") if not getattr(self, name)}
+        whole = self.model_dump(mode="json", exclude=unused)
         for (*above, field), text in self._environment.items():
             holder: Any = whole
             for name in above:

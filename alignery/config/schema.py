@@ -173,6 +173,27 @@ class Evaluate(Strict):
         return None if self.oracle else self.judge
 
 
+class PublishMarks(Strict):
+    """People's marks as weights of what is trained on."""
+
+    weight: int = Field(ge=1, le=100, description="how many times a row counts that people hold right; others once")
+
+
+class Publish(Strict):
+    """What people's marks do to what is published, and so to what is trained on."""
+
+    reviewed: bool = Field(default=False, description="only rows that people hold right, with their edits in place")
+    marks: PublishMarks | None = Field(
+        default=None, description="all rows but those that people hold wrong, with edits in place and weights"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Publish:
+        if self.reviewed and self.marks:
+            raise ValueError("publish: got both reviewed and marks; with reviewed all rows are right ones: drop marks")
+        return self
+
+
 class Schedule(Strict):
     """When `alignery serve` runs what: lines of cron, and what becomes of the times that were missed."""
 

@@ -186,9 +186,13 @@ def compat_views(schema: LakeSchema, there: Mapping[str, _Columns]) -> Iterator[
         if missing:
             nulls = ", ".join(f'{_old_name(name, field, there)} AS "{field.name}"' for field in missing)
             rows = f"SELECT snapshot_id, *, {nulls} FROM {LAKE}.{name}"
-            if name not in there:
-                rows = f"SELECT NULL::BIGINT AS snapshot_id, {nulls} WHERE false"
-            yield f"CREATE VIEW memory.main.{name} AS {rows}"
+            yield f"CREATE VIEW memory.main.{name} AS {rows if name in there else no_rows(columns)}"
+
+
+def no_rows(columns: pa.Schema) -> str:
+    """The SQL of a table without rows."""
+    nulls = ", ".join(f'NULL::{sql_type(field)} AS "{field.name}"' for field in columns)
+    return f"SELECT NULL::BIGINT AS snapshot_id, {nulls} WHERE false"
 
 
 def _old_name(table: str, field: pa.Field, there: Mapping[str, _Columns]) -> str:

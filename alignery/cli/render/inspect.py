@@ -102,8 +102,8 @@ def models(found: Sequence[Mapping[str, Any]], json: bool) -> None:
         text = f": {row['recipe']} on {row['view']} of {plain(row['tag'])}"
         text += f" (snapshot {row['snapshot_id']}), from {plain(base, 400)}, {_minute(row['created_at'])}"
         out.print(Text.assemble((plain(names[row["id"]]), "bold"), text))
-        if row["stands"]:
-            out.print(f"  {row['stands']} as {row['alias']}: {plain(row['why'][0], 400)}")
+        if row["status"]:
+            out.print(f"  {row['status']} as {row['alias']}: {plain(row['why'][0], 400)}")
         if row["rows"] and row["snapshot_id"] is not None:
             say(f"  its rows: alignery sql --at {quote(row['tag'])} {quote(row['rows'])}")
     return None if found else say("no models yet: alignery retrain trains them")

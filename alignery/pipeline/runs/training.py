@@ -18,8 +18,8 @@ from alignery.errors import AligneryError
 from alignery.hashing import digest
 from alignery.pipeline.executor import TaskRunner, run_inline
 from alignery.pipeline.progress import stream
-from alignery.pipeline.refresh import clean
 from alignery.pipeline.run import Run
+from alignery.pipeline.runs.publication import published_rows
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
@@ -64,7 +64,7 @@ async def train_recipes(
     """
     if preset.retrain is None:
         raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
-    published, selection = _publication(lake, tag), await asyncio.to_thread(clean, preset)
+    published, selection = _publication(lake, tag), await asyncio.to_thread(published_rows, preset)
     specs: dict[str | None, Spec] = {None: base_spec(preset)}
     trained = []
     with Run(lake, "retrain", preset) as run:
@@ -103,7 +103,7 @@ def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, sel
         return folder
     release = release_of(lake, published["name"])
     with Lake.open(lake.place, schema=lake.schema, snapshot=release.snapshot_id) as pinned:
-        place = home / "exports" / f"{release.tag}-{view}"
+        place = home / "exports" / f"{release.tag}-{view}{selection.suffix}"
         done = export(pinned, [view], place, release=release, licences=preset.by_model(), selection=selection)
         return done.path / "data"
 
