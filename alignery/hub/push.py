@@ -153,7 +153,7 @@ def _allowed(repo: str) -> str:
         raise NotInstalled("push needs huggingface_hub, which this Python has not; pip install 'alignery[hub]'")
     from huggingface_hub import constants
     from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils._validators import validate_repo_id
 
     if constants.HF_HUB_OFFLINE:
         raise UsageError("push: HF_HUB_OFFLINE says that no hub may be reached; unset it to push")
