@@ -8,7 +8,16 @@ from __future__ import annotations
 from tasks.engines.factory import open_engine
 from tasks.engines.protocol import Completion, Engine, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.scripted import ScriptedEngine
-from tasks.engines.specs import EngineSpec, OpenAISpec, RewardSpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
+from tasks.engines.specs import (
+    EngineSpec,
+    OpenAISpec,
+    RaySpec,
+    RewardSpec,
+    ScriptedSpec,
+    TransformersSpec,
+    VllmSpec,
+    parse_spec,
+)
 
 __all__ = [
     "Completion",
@@ -17,6 +26,7 @@ __all__ = [
     "EngineSpec",
     "OpenAISpec",
     "Probabilities",
+    "RaySpec",
     "RequestRefused",
     "RewardSpec",
     "Sampling",
