@@ -17,7 +17,16 @@ from tasks.engines.protocol import (
     Verbatim,
 )
 from tasks.engines.scripted import ScriptedEngine
-from tasks.engines.specs import EngineSpec, OpenAISpec, RewardSpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
+from tasks.engines.specs import (
+    EngineSpec,
+    OpenAISpec,
+    RaySpec,
+    RewardSpec,
+    ScriptedSpec,
+    TransformersSpec,
+    VllmSpec,
+    parse_spec,
+)
 
 __all__ = [
     "Completion",
@@ -26,6 +35,7 @@ __all__ = [
     "EngineSpec",
     "OpenAISpec",
     "Probabilities",
+    "RaySpec",
     "RequestRefused",
     "RewardSpec",
     "Sampling",

@@ -138,7 +138,7 @@ def _chain(preset: Preset, lake: Lake) -> list[tuple[str, Stack, str]]:
     for recipe in (recipe for recipe in order if recipe in newest):
         alias, path = preset.registry.recipes[recipe].candidate_for, newest[recipe]["path"]
         if alias == GENERATOR:
-            found.append((recipe, Stack({GENERATOR: base.model_copy(update={"model": path})}), path))
+            found.append((recipe, Stack({GENERATOR: bind(preset, alias, path).spec(alias)}), path))
         elif alias in stacked:
             found.append((recipe, stack_of(bind(preset, alias, path)), path))
     return found

@@ -16,7 +16,7 @@ from alignery.pipeline.runs.gpus import gpus
 from alignery.untrusted import excerpt
 from tasks.engines import Sampling, open_engine
 from tasks.engines.protocol import RequestRefused
-from tasks.engines.specs import EngineSpec, OpenAISpec
+from tasks.engines.specs import Bounds, EngineSpec, OpenAISpec, RaySpec
 from warehouse import LakeLocation
 from warehouse.health.checks import Finding
 from warehouse.health.doctor import doctor
@@ -72,6 +72,8 @@ async def _answers(preset: Preset, alias: str, spec: EngineSpec) -> Finding:
     """One request to a model, in the form that its prompts have."""
     if isinstance(spec, OpenAISpec):
         spec = spec.model_copy(update={"give_up_after_s": min(spec.give_up_after_s, _PATIENCE_S)})
+    if isinstance(spec, RaySpec):
+        spec = spec.model_copy(update={"replicas": Bounds(min=1, max=1)})
     prompt = preset.library().prompt("respond/answer").in_form(preset.form(alias))
     began = time.monotonic()
     try:

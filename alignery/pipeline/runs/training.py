@@ -20,7 +20,7 @@ from alignery.pipeline.executor import TaskRunner, run_inline
 from alignery.pipeline.progress import stream
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.publication import published_rows
-from tasks.engines import TransformersSpec, VllmSpec
+from tasks.engines import RaySpec, TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
 from tasks.train.config import Settings
@@ -111,6 +111,7 @@ def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, sel
 def base_spec(preset: Preset) -> Spec:
     """The generator, whose weights the recipes start from."""
     spec = preset.spec("generator")
+    spec = spec.of if isinstance(spec, RaySpec) else spec
     if not isinstance(spec, TransformersSpec | VllmSpec):
         raise PresetError(
             f"preset {preset.name}: models.generator: got engine {spec.engine!r}, which has no weights here; "
