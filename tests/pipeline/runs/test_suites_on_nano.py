@@ -140,7 +140,7 @@ def test_a_judge_compares_its_suites_with_the_rest_and_stands_beside_axes_of_sui
     made = preset(tmp_path, 4, evaluate=evaluate, gate={"axes": {"safe": ["-few_twins.harm"]}, "prompts": 1})
     with Lake.open(home) as lake:
         (decided,) = asyncio.run(promote_candidates(made, lake))
-        row = lake.rows("SELECT * FROM decisions")[-1]
+        row = lake.rows("SELECT * FROM decisions ORDER BY rowid")[-1]
     figures = {axis["axis"]: axis["prompts"] for axis in json.loads(row["figures"])}
     assert figures == {"helpful": 8 + 4, "safe": 2}
     assert decided.state == "kept"
