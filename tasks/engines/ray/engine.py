@@ -59,9 +59,9 @@ class RayEngine:
         return await self._ask("generate", prompt, sampling)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
-        return await self._ask("choose", prompt, list(options))
+        return await self._ask("choose", prompt, options)
 
-    async def _ask(self, method: str, prompt: str | list[Message], wanted: Sampling | list[str]) -> Any:
+    async def _ask(self, method: str, prompt: str | list[Message], wanted: Sampling | Sequence[str]) -> Any:
         begins = beginnings(_text(prompt)) if len(self.replicas.all) > 1 else ()
         last: Replica[Any] | None = None
         for deaths in range(self._spec.retries + 1):
@@ -76,6 +76,7 @@ class RayEngine:
                     self.replicas.eject(replica, trouble)
                 finally:
                     self.replicas.leave(replica)
+        assert last is not None  # at least one was asked
         raise RequestRefused(f"{deaths + 1} replicas died while they had this request, the last one of {last.trouble}")
 
     async def _scale(self) -> None:
