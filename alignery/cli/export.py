@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from alignery.cli.options import HOME, HomeOption, JsonOption, PresetOption, app
 from alignery.cli.render import results
 
 if TYPE_CHECKING:
+    from alignery.config.schema import Mixing
     from warehouse.export.selection import DuplicateMarker, Selection
 
 
@@ -38,6 +39,7 @@ def export(
     reviewed: Annotated[
         bool, typer.Option("--reviewed", help="Only rows that a person marked right, people's edits in place.")
     ] = False,
+    mix: Annotated[str | None, typer.Option(help="Mix the training split: origin,cap=3000,temperature=2.")] = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
@@ -52,18 +54,18 @@ def export(
     from alignery.config.preset import load
     from alignery.pipeline.refresh import clean
     from warehouse.export.export import export as write
-    from warehouse.export.selection import Selection
     from warehouse.query.snapshots import release_of
 
     with handle_errors():
-        selection = replace(_selection(min_rating, rated_on, control, distinct) or Selection(), reviewed=reviewed)
+        made, selection = load(preset), _selection(min_rating, rated_on, control, distinct)
+        mixed = _mixing(mix).mix(made.library()) if mix else None
 
     with reading(home, preset) as lake:
         release = release_of(lake, tag)
     with reading(home, preset, str(release.snapshot_id)) as pinned:
-        folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix}"
-        made = load(preset)
         cleaned = clean(made)
+        selection = replace(selection, reviewed=reviewed, mix=mixed, leaked=cleaned.leaked, nearest=cleaned.nearest)
+        folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix}"
         done = write(
             pinned,
             [shape],
@@ -72,16 +74,30 @@ def export(
             licences=made.by_model(),
             held_out=held_out,
             shard_rows=shard_rows,
-            selection=replace(selection, leaked=cleaned.leaked, nearest=cleaned.nearest),
+            selection=selection,
         )
     results.exported(done, as_json)
 
 
-def _selection(min_rating: float | None, rated_on: str, control: bool, distinct: float | None) -> Selection | None:
+def _mixing(text: str) -> Mixing:
+    """The mixture of an option: what to mix by and settings, as `origin,cap=3000,few=0.25`. Raises LakeUsageError where
+    it is none."""
+    from alignery.config.schema import Mixing
+    from alignery.validation import validated
+    from tasks.mixing import FORMS
+    from warehouse import LakeUsageError
+
+    settings: dict[str, Any] = {}
+    for each in text.split(","):
+        name, equals, value = each.strip().partition("=")
+        settings[name if equals else "by"] = value if equals else name
+    forms = {name: settings.pop(name) for name in FORMS if name in settings}
+    return validated(Mixing, settings | {"forms": forms}, "--mix", LakeUsageError)
+
+
+def _selection(min_rating: float | None, rated_on: str, control: bool, distinct: float | None) -> Selection:
     from warehouse.export.selection import Selection
 
-    if min_rating is None and distinct is None and not control:
-        return None
     if distinct is None:
         return Selection(min_rating, rated_on, control)
     from tasks.filters.minhash import NearDuplicates
