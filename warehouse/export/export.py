@@ -28,13 +28,14 @@ import pyarrow.compute as pc
 
 from alignery import effects
 from alignery.declarations import Shape
+from alignery.display import Displayed
 from warehouse.database.lock import exclusive
 from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.export.content_hash import digest
 from warehouse.export.dataset_card import ExportedShape, Release, manifest, render
 from warehouse.export.exported import IN_THE_WAY, holds_export
 from warehouse.export.neighbours import near_share
-from warehouse.export.reviewed import ABOUT, reviewed_rows
+from warehouse.export.reviewed import ABOUT, WEIGHED, WEIGHT, reviewed_rows
 from warehouse.export.selection import Chosen, Leaks, Selection, columns
 from warehouse.export.split_writer import SplitWriter
 from warehouse.lake import Lake
@@ -53,7 +54,7 @@ _CHOSEN = "JOIN temp.chosen USING (id) "  # a mixture may have an id more than o
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Displayed):
     """A finished export. `created` is false where the folder held the same already."""
 
     path: Path
@@ -238,8 +239,10 @@ def _write(
     splits: list[SplitWriter] = []
     leaks = Leaks(selection.leaked if selection else None)
     with pinned.cursor(views=True) as cursor, ExitStack() as stack:
-        if selection and selection.reviewed:
-            about, rows_of = f"{about}; {ABOUT}", reviewed_rows(cursor, shape)
+        if selection and (selection.reviewed or selection.weight):
+            about = f"{about}; {WEIGHED.format(selection.weight) if selection.weight else ABOUT}"
+            rows_of = reviewed_rows(cursor, shape, selection.weight)
+        learned = (*shape.columns, *([WEIGHT] if selection and selection.weight else []))
         query = _query(shape, rows_of, held_out)
         if selection and selection.chooses:
             where, chosen = _CHOSEN, _choose(cursor, pinned.schema, shape, rows_of, held_out, selection)
@@ -248,7 +251,7 @@ def _write(
         read = _query(shape, rows_of, held_out, f"* EXCLUDE prompt_text{leaks.columns(shape)}", where, ties)
         for reader in _parts(cursor, pinned.schema, read):
             splits = splits or [
-                SplitWriter(stack, split, draft, inner, reader.schema, shape.columns, shard_rows) for split in SPLITS
+                SplitWriter(stack, split, draft, inner, reader.schema, learned, shard_rows) for split in SPLITS
             ]
             for batch in map(leaks.without, _batches(reader)):
                 batch = mix.phrased(batch, chosen.examples) if mix and chosen else batch
@@ -258,7 +261,7 @@ def _write(
         done = {split.name: split.finish() for split in splits}
     sample = next((split.sample for split in splits if split.sample), None)
     mixture = chosen.mixture if chosen else None
-    return ExportedShape(name, about, query, shape.columns, done, sample, leaks.count, mixture)
+    return ExportedShape(name, about, query, learned, done, sample, leaks.count, mixture)
 
 
 def _choose(

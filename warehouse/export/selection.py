@@ -43,6 +43,7 @@ class Selection:
         leaked: whether a prompt is in an evaluation set; its rows are left out before all else.
         nearest: compares the prompts of the two splits, for the card; it leaves nothing out.
         reviewed: only rows that people hold right, as they edited them (`warehouse.export.reviewed`).
+        weight: the same with all rows that nobody holds wrong or flagged: those held right count so many times.
         mix: how many of what is left each part gives to the training split (`warehouse.export.mixing`).
     """
 
@@ -54,6 +55,7 @@ class Selection:
     leaked: Callable[[str], bool] | None = None
     nearest: Nearest | None = None
     reviewed: bool = False
+    weight: int | None = None
     mix: Mix | None = None
 
     def __post_init__(self) -> None:
@@ -73,7 +75,12 @@ class Selection:
     def suffix(self) -> str:
         """What tells the folder of such an export from others."""
         rated = "" if self.min_rating is None else f"-{'control' if self.control else 'rated'}-{self.dimension}"
-        further = (("-distinct", self.duplicates), ("-reviewed", self.reviewed), ("-mix", self.mix))
+        further = (
+            ("-distinct", self.duplicates),
+            ("-reviewed", self.reviewed),
+            (f"-weight{self.weight}", self.weight),
+            ("-mix", self.mix),
+        )
         return rated + "".join(name for name, given in further if given)
 
     def choose(self, cursor: duckdb.DuckDBPyConnection, shape: str, offered: Iterable[pa.RecordBatch]) -> Chosen:

@@ -20,8 +20,6 @@ from tasks.evaluate.suites.suite import Suite
 from tasks.evaluate.suites.suite import load as load_suite
 from tasks.step import Row
 
-_OPTIONS = ("choice", "letters")  # suites whose answers are probabilities of options, which nothing corrects
-
 
 @dataclass(frozen=True)
 class Answered:
@@ -79,7 +77,8 @@ async def answer_prompts(
     words = {prompt.hash: prompt for suite in suites for prompt in [suite.step(suite.prompts[0]).prompt]}
     said = [{"hash": one.hash, "id": one.id, "source": one.source} for one in words.values()]
     await asyncio.to_thread(executor.run.add_prompts, said)
-    written = [suite for suite in suites if suite.kind not in _OPTIONS]
+    # The answers to others are probabilities of options, which nothing corrects.
+    written = [suite for suite in suites if not suite.step(suite.prompts[0]).options]
     asked = {suite.name: suite.prompts for suite in suites}
     if stack and stack.before:
         asked |= {suite.name: await rewritten(executor, stack, suite.prompts) for suite in written}

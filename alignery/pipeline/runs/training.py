@@ -13,12 +13,13 @@ from typing import Any
 
 from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import PromptSource
+from alignery.display import Displayed
 from alignery.errors import AligneryError
 from alignery.hashing import digest
 from alignery.pipeline.executor import TaskRunner, run_inline
 from alignery.pipeline.progress import stream
-from alignery.pipeline.refresh import clean
 from alignery.pipeline.run import Run
+from alignery.pipeline.runs.publication import published_rows
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
@@ -42,7 +43,7 @@ class TrainingStopped(AligneryError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Displayed):
     """A model, and whether this run trained it or an earlier one had."""
 
     recipe: str
@@ -63,7 +64,7 @@ async def train_recipes(
     """
     if preset.retrain is None:
         raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
-    published, selection = _publication(lake, tag), await asyncio.to_thread(clean, preset)
+    published, selection = _publication(lake, tag), await asyncio.to_thread(published_rows, preset)
     mixtures = {name: mixing.known_by(preset.library()) for name, mixing in preset.retrain.mix.items()}
     specs: dict[str | None, Spec] = {None: base_spec(preset)}
     trained = []
@@ -98,10 +99,10 @@ def _data(preset: Preset, lake: Lake, home: Path, published: Row, recipe: str, s
     are to be mixed, from its snapshot."""
     assert preset.retrain is not None
     view, mixing = preset.retrain.given()[recipe].view, preset.retrain.mix.get(recipe)
-    name = f"{published['name']}-{view}"
+    mixed = ""
     if mixing:
         selection = replace(selection, mix=mixing.mix(preset.library()))
-        name += f"-mix-{digest(mixing.known_by(preset.library()))[:12]}"
+        mixed = f"-{digest(mixing.known_by(preset.library()))[:12]}"
     elif (folder := Path(published["export_path"]) / "data" / view).is_dir():
         if found := leaking(folder, lake.schema.shape(view), selection.leaked):
             raise LakeUsageError(
@@ -111,7 +112,7 @@ def _data(preset: Preset, lake: Lake, home: Path, published: Row, recipe: str, s
         return folder
     release = release_of(lake, published["name"])
     with Lake.open(lake.place, schema=lake.schema, snapshot=release.snapshot_id) as pinned:
-        place = home / "exports" / name
+        place = home / "exports" / f"{release.tag}-{view}{selection.suffix}{mixed}"
         done = export(pinned, [view], place, release=release, licences=preset.by_model(), selection=selection)
         return done.path / "data"
 

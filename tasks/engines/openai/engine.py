@@ -62,7 +62,7 @@ class ServerEngine:
         self.replicas = Replicas(spec, self._question)
         self._owner: str | None = None  # whose server it is, as its list of models says; "" where that says nothing
         self._exact: bool | None = None  # whether it is a vLLM server, which gives any token's log-probability
-        self._spellings: dict[tuple[str, ...], list[tuple[int, list[int]]]] = {}
+        self._spellings: dict[tuple[tuple[int, str], ...], list[tuple[int, list[int]]]] = {}
         self._mute = False  # gives no log-probabilities at all
         self._asking: asyncio.Event | None = None  # set once the question whose server it is has its answer, or failed
         self._looking, self._suspects = asyncio.Lock(), asyncio.Lock()
@@ -134,13 +134,13 @@ class ServerEngine:
 
     async def _spelled(self, options: Sequence[str]) -> list[tuple[int, list[int]]]:
         """The tokens of every spelling, with the place of its option; they are asked for once."""
-        if (known := self._spellings.get(tuple(options))) is None:
-            texts = spellings(options)
+        texts = spellings(options)
+        if (known := self._spellings.get(key := tuple(texts))) is None:
             found = await asyncio.gather(*(self._tokens(text, add_special_tokens=False) for _, text in texts))
             if not all(found[: len(options)]):
                 raise RequestRefused(f"one of the options {list(options)} is no token of the model; give words")
             distinct = {tuple(ids): place for (place, _), ids in reversed(list(zip(texts, found, strict=True))) if ids}
-            known = self._spellings[tuple(options)] = [(place, list(ids)) for ids, place in distinct.items()]
+            known = self._spellings[key] = [(place, list(ids)) for ids, place in distinct.items()]
         return known
 
     async def _tokens(self, prompt: str | list[Message], **more: Any) -> list[int]:
