@@ -17,15 +17,20 @@ if TYPE_CHECKING:
     from warehouse.export.selection import DuplicateMarker, Selection
 
 
+ShapeOption = Annotated[
+    str,
+    typer.Option("--format", help="A trainer's view (sft, preferences, qac, constitutional, …), or alpaca, sharegpt."),
+]
+DistinctOption = Annotated[
+    float | None,
+    typer.Option(min=0.1, max=1.0, help="No two answers alike by so much (Jaccard of shingles); 0.8 is usual."),
+]
+
+
 @app.command()
 def export(
     tag: Annotated[str, typer.Argument(help="A tag, a snapshot's number, a date or time (UTC), or an age: 7d.")],
-    shape: Annotated[
-        str,
-        typer.Option(
-            "--format", help="A trainer's view (sft, preferences, qac, constitutional, …), or alpaca, sharegpt."
-        ),
-    ] = "sft",
+    shape: ShapeOption = "sft",
     out: Annotated[
         Path | None, typer.Option(help="The folder to make; <home>/exports/<tag>-<format> if left out.")
     ] = None,
@@ -34,10 +39,7 @@ def export(
     min_rating: Annotated[float | None, typer.Option(help="Only answers rated so, 0 to 5; AlpaGasus's is 4.5.")] = None,
     rated_on: Annotated[str, typer.Option(help="The dimension of --min-rating.")] = "accuracy",
     control: Annotated[bool, typer.Option("--control", help="As many rated answers as that, at random.")] = False,
-    distinct: Annotated[
-        float | None,
-        typer.Option(min=0.1, max=1.0, help="No two answers alike by so much (Jaccard of shingles); 0.8 is usual."),
-    ] = None,
+    distinct: DistinctOption = None,
     dvc: Annotated[
         bool, typer.Option("--dvc", help="Write the folder's .dvc file beside it, for Data Version Control.")
     ] = False,
