@@ -98,9 +98,7 @@ class OwnData:
                         return
                     await chunks.put(started[first : first + size])
 
-    def _open(
-        self, entry: Entry, words: Sequence[Template], stack: ExitStack
-    ) -> tuple[Counts, Iterator[DataRow]]:
+    def _open(self, entry: Entry, words: Sequence[Template], stack: ExitStack) -> tuple[Counts, Iterator[DataRow]]:
         columns = sorted(set().union(*(one.columns for one in words))) if words else entry.columns
         counts, rows = self._rows(entry, columns, stack)
         return counts, templated(rows, words, entry.draw == "one") if words else rows

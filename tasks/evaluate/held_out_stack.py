@@ -44,7 +44,8 @@ def asked(stage: Stage) -> Stage:
 
 def prompt_row(prompt: Row) -> Row:
     """The row of a held-out prompt {prompt_id, prompt} as what rewrites it reads it."""
-    return {name: prompt["prompt_id"] for name in ("prompt_id", "instruction_id")} | {"instruction": prompt["prompt"]}
+    id = prompt["prompt_id"]
+    return {"prompt_id": id, "instruction_id": id, "instruction": prompt["prompt"]}
 
 
 def start(answer: Row) -> Row:

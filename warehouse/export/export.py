@@ -253,8 +253,8 @@ def _write(
             splits = splits or [
                 SplitWriter(stack, split, draft, inner, reader.schema, learned, shard_rows) for split in SPLITS
             ]
-            for batch in map(leaks.without, _batches(reader)):
-                batch = mix.phrased(batch, chosen.examples) if mix and chosen else batch
+            for clean in map(leaks.without, _batches(reader)):
+                batch = mix.phrased(clean, chosen.examples) if mix and chosen else clean
                 held = batch.column("held_out")
                 for split, mask in zip(splits, (pc.invert(held), held), strict=True):
                     split.add(batch.filter(mask))

@@ -199,12 +199,13 @@ class Mix:
         rows = zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
         said = []
         for messages, form, rationale, id in rows:
-            if form != ZERO:
-                instruction, answer = messages[0]["content"], messages[1]["content"]
-                row = {"instruction": instruction, "answer": answer, "rationale": rationale}
-                row["examples"] = examples.of(id, instruction, self.shots) if form == FEW else []
-                messages = self.phrase(form, row)
-            said.append(messages)
+            if form == ZERO:
+                said.append(messages)
+                continue
+            instruction, answer = messages[0]["content"], messages[1]["content"]
+            row = {"instruction": instruction, "answer": answer, "rationale": rationale}
+            row["examples"] = examples.of(id, instruction, self.shots) if form == FEW else []
+            said.append(self.phrase(form, row))
         place = batch.schema.get_field_index("messages")
         return batch.set_column(place, batch.schema.field(place), pa.array(said, batch.schema.field(place).type))
 

@@ -98,9 +98,9 @@ class Selection:
             count += batch.num_rows
             ids = batch.column("id").to_pylist()
             left = set(mark(ids, batch.column("answer").to_pylist())) if mark else set()
-            batch = batch.filter(pa.array([id not in left for id in ids], pa.bool_()))
-            examples.add(batch)
-            kept.append(batch.select(["id", "held_out", *further]))
+            distinct = batch.filter(pa.array([id not in left for id in ids], pa.bool_()))
+            examples.add(distinct)
+            kept.append(distinct.select(["id", "held_out", *further]))
         fields = [("id", pa.string()), ("held_out", pa.bool_()), *((name, pa.string()) for name in further)]
         rows = pa.Table.from_batches(kept, pa.schema(fields))
         cursor.register("offered", rows)

@@ -27,9 +27,7 @@ def smaller(name: str, recipes: dict[str, Any]) -> Preset:
     nano = load(name)
     few = nano.line.self_instruct.model_copy(update={"accept": 60})
     line = line_model(nano.registry).model_validate(nano.line.model_dump() | {"self_instruct": few})
-    return nano.model_copy(
-        update={"line": line, "retrain": retrain_model(installed()).model_validate(recipes)}
-    )
+    return nano.model_copy(update={"line": line, "retrain": retrain_model(installed()).model_validate(recipes)})
 
 
 def test_a_rewriter_is_trained_and_judged_in_front_of_the_model_that_it_leaves_as_it_is(tmp_path: Path) -> None:

@@ -24,10 +24,9 @@ from prompts import Library
 from tasks.engines import ScriptedEngine
 from tasks.filters.contamination import Contamination
 from tasks.methods.prompt_optimization.method import Config, contrast, paired, rewrite, stages
-from tasks.methods.prompts.method import Entry
+from tasks.methods.prompts.method import Entry, start_row
 from tasks.methods.prompts.method import companions as brought
 from tasks.methods.prompts.method import instruction as instruction_of
-from tasks.methods.prompts.method import start_row
 from tasks.stage import Context
 from tasks.step import Row
 from warehouse import Lake

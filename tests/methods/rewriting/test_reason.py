@@ -67,9 +67,7 @@ def test_answers_that_say_the_same_are_one_and_others_are_not() -> None:
 def test_a_chain_without_a_short_answer_is_none(ask: Callable, reply: str | Completion, state: str) -> None:
     outcome = ask(solve(Library(), Config(), 1), [QUESTION], ScriptedEngine([reply] * 3))
     assert outcome.attempts[-1]["state"] == state
-    assert [one["text"] for one in outcome.records] == (
-        ["Three times two.\nAnswer: 6"] if state == "accepted" else []
-    )
+    assert [one["text"] for one in outcome.records] == (["Three times two.\nAnswer: 6"] if state == "accepted" else [])
 
 
 @pytest.fixture(scope="module")
