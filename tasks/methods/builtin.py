@@ -6,8 +6,10 @@ from tasks.methods.aligner.method import method as aligner
 from tasks.methods.compare.method import method as compare
 from tasks.methods.constitutional.method import method as constitutional
 from tasks.methods.instances.method import method as instances
+from tasks.methods.prompt_optimization.method import method as prompt_optimization
 from tasks.methods.prompts.method import method as prompts
 from tasks.methods.rate.method import method as rate
+from tasks.methods.reason.method import method as reason
 from tasks.methods.red_team.method import method as red_team
 from tasks.methods.respond.method import method as respond
 from tasks.methods.samples.method import method as samples
@@ -32,4 +34,6 @@ METHODS = (
     compare,
     samples,
     score,
+    reason,
+    prompt_optimization,
 )

@@ -53,6 +53,19 @@ def read_corrections(folder: Path) -> list[Row]:
     return rows
 
 
+def read_rewrites(folder: Path) -> list[Row]:
+    """Prompts and how they are to be rewritten: `prompt` and `optimized_prompt` (texts).
+
+    Args:
+        folder: holds `train-*.parquet` with these columns.
+
+    Raises:
+        TrainError: no files, no rows, or a field that is no text or is empty.
+    """
+    fields = ["prompt", "optimized_prompt"]
+    return [{name: _text(f"{where}: {name}", row[name]) for name in fields} for where, row in _rows(folder, fields)]
+
+
 def read_soft_preferences(folder: Path) -> list[Row]:
     """Preference pairs as `read_preferences` gives them, and `p`: how probable it is that `chosen` is the better one.
 

@@ -115,7 +115,7 @@ def fill(lake, count=12, start=0, revised=NASTY):
 
 def fill_further(lake, count=12, start=0):
     """What further methods make of the instructions of `fill`: a long answer, an instance, two comparisons, two samples
-    with a mark each."""
+    with a mark each, three chains of thought that agree, and a rewrite."""
     names = [f"i{n}" for n in range(start, start + count)]
     commit(
         lake,
@@ -138,5 +138,15 @@ def fill_further(lake, count=12, start=0):
             | {"scorer": "rating", "aspect": "overall", "scale": "1 to 5"}
             for name in names
             for n in range(2)
+        ],
+        rationales=[
+            record(f"t{n}-{name}", [name], instruction_id=name, number=n, text=f"way {n} of {name}", final="6")
+            for name in names
+            for n in range(3)
+        ],
+        optimized_prompts=[
+            record(f"o-{name}", [name], instruction_id=name, good_id=f"v-{name}", bad_id=f"b-{name}", changed=True)
+            | {"good": "yes", "bad": "no", "comparison": "it is right", "text": f"better {name}"}
+            for name in names
         ],
     )

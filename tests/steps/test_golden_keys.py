@@ -38,6 +38,8 @@ METHODS: dict[str, Any] = {
     "compare": {"thought_first": True},
     "samples": {"k": 2},
     "score": {"reward": True},
+    "reason": {"k": 3},
+    "prompt_optimization": {},
 }
 # The embedded model's own words are fewer.
 NANO = {name: config for name, config in METHODS.items() if name != "instances"}

@@ -127,14 +127,17 @@ async def evaluate_models(
 
 
 def _chain(preset: Preset, lake: Lake) -> list[tuple[str, Stack, str]]:
-    """The base model, then of each recipe that makes a model which answers the newest one made from that base; an
-    Aligner's newest, of a preset that stacks it, answers on the base model. Rows (label, stack, the model's place)."""
+    """The base model, the same behind the preset's own rewriter where there is one, then of each recipe that makes a
+    model which answers the newest one made from that base; an Aligner's or a rewriter's newest, of a preset that stacks
+    it, stands on the base model or before it. Rows (label, stack, the model's place)."""
     base = preset.spec("generator")
     there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
     newest = {row["recipe"]: row for row in there if identity in ancestors(row["id"], below)}
     order = preset.retrain.order() if preset.retrain else list(newest)
     found, stacked = [("base", Stack({GENERATOR: base}), place(base))], stackable(preset)
+    if (own := stack_of(preset)).before:
+        found.append(("base, rewritten", own, place(base)))
     for recipe in (recipe for recipe in order if recipe in newest):
         alias, path = preset.registry.recipes[recipe].candidate_for, newest[recipe]["path"]
         if alias == GENERATOR:

@@ -145,7 +145,7 @@ async def _judged(
     number = 1 + sum(row["against"] == incumbent.identity() for row in before)
     known = {mark for row in before for mark in json.loads(row["policy"] or "{}").get("seen", ())}
     stacks = (incumbent, candidate)
-    by_itself = bool(candidate.stages) and incumbent.base != candidate.base
+    by_itself = candidate.is_more and incumbent.base != candidate.base
     with StepProgress() as progress:
         # One a stack: an executor looks once at what the lake has, and stacks share parts.
         def executor() -> Executor:
@@ -235,7 +235,7 @@ def _with_lost(decision: Decision, lost: int) -> Decision:
 
 def _described(stack: Stack) -> Row:
     """What is written down of the stack that was judged, where it is more than a generator."""
-    return {"stack": stack.identity(), "parts": stack.parts()} if stack.stages else {}
+    return {"stack": stack.identity(), "parts": stack.parts()} if stack.is_more else {}
 
 
 def _row(id: str, alias: Alias, model: Row, decision: Decision, policy: Policy, seen: Sequence[str]) -> Row:
