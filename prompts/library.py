@@ -117,6 +117,20 @@ class QuestionType(_Strict):
     question: Filled
 
 
+class Phrase(_Strict):
+    """Feedback that stands before an answer: on a good one, and on a bad one."""
+
+    good: Filled
+    bad: Filled
+
+
+class Phrases(_Strict):
+    """Wordings of feedback, and what stands between a question and its feedback."""
+
+    join: str = "\n\n"
+    phrases: list[Phrase] = Field(min_length=1)
+
+
 class _Constitution(_Strict):
     principles: list[Principle] = Field(min_length=1)
 
@@ -202,6 +216,7 @@ class Library:
             "self_instruct/topics": self.topics,
             "self_instruct/seeds": self.seeds,
             "red_team/types": self.question_types,
+            "hindsight/phrases": self.phrases,
             "evolve/operations": partial(self.wordings, "evolve/operations"),
             "personas/personas": partial(self.wordings, "personas/personas"),
         }
@@ -241,6 +256,9 @@ class Library:
         types = _read(path, _Types).types
         _unique(path, "type", [type.name for type in types])
         return types
+
+    def phrases(self, id: str = "hindsight/phrases") -> Phrases:
+        return _read(self.path(id), Phrases)
 
     def wordings(self, id: str) -> list[Wording]:
         path = self.path(id)

@@ -17,14 +17,17 @@ class Graph:
     """The stages of some methods with their edges, checked.
 
     Args:
-        methods: the stages of each method, in the methods' order.
+        methods: the stages of each method, in the methods' order; those that rewrite prompts before a stack's generator
+            answers are left out.
 
     Raises:
         GraphError: two stages of one name, a port that nobody provides, a cycle, or a field that no predecessor adds.
     """
 
     def __init__(self, methods: Iterable[Sequence[Stage]]) -> None:
-        numbered = [(number, stage) for number, stages in enumerate(methods) for stage in stages]
+        numbered = [
+            (number, stage) for number, stages in enumerate(methods) for stage in stages if not stage.before_answer
+        ]
         self._ports: dict[str, dict[int, list[str]]] = {SOURCE: {-1: [SOURCE]}}  # port → method → its stages
         self.by_name: dict[str, Stage] = {}
         for number, stage in numbered:

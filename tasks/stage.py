@@ -63,6 +63,8 @@ class Stage:
         texts: rows of the table `prompts`, beside the prompt's own: what else its requests may say.
         in_stack: whether what it makes of an answer (the row's target) is the answer from then on. Such a stage is
             asked of held-out prompts too: with the generator it is what the gate judges.
+        before_answer: of a stage in the stack, whether what it makes is the prompt that the generator is asked. Such a
+            stage belongs to the stack alone: no refresh runs it.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Stage:
     adds: tuple[str, ...] = ()
     texts: Sequence[Row] = ()
     in_stack: bool = False
+    before_answer: bool = False
 
     def in_form(self, form: Form) -> Stage:
         """The stage as a model of that form is asked."""

@@ -1,9 +1,11 @@
-"""The verbs that keep something of the lake: a training set of a tag, to take away."""
+"""The verbs that take something out of the lake: a training set of a tag, and what goes to a hub."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,18 +13,24 @@ from alignery.cli.options import HOME, HomeOption, JsonOption, PresetOption, app
 from alignery.cli.render import results
 
 if TYPE_CHECKING:
+    from alignery.config.schema import Mixing
     from warehouse.export.selection import DuplicateMarker, Selection
+
+
+ShapeOption = Annotated[
+    str,
+    typer.Option("--format", help="A trainer's view (sft, preferences, qac, constitutional, …), or alpaca, sharegpt."),
+]
+DistinctOption = Annotated[
+    float | None,
+    typer.Option(min=0.1, max=1.0, help="No two answers alike by so much (Jaccard of shingles); 0.8 is usual."),
+]
 
 
 @app.command()
 def export(
     tag: Annotated[str, typer.Argument(help="A tag, a snapshot's number, a date or time (UTC), or an age: 7d.")],
-    shape: Annotated[
-        str,
-        typer.Option(
-            "--format", help="A trainer's view (sft, preferences, qac, constitutional, …), or alpaca, sharegpt."
-        ),
-    ] = "sft",
+    shape: ShapeOption = "sft",
     out: Annotated[
         Path | None, typer.Option(help="The folder to make; <home>/exports/<tag>-<format> if left out.")
     ] = None,
@@ -31,13 +39,14 @@ def export(
     min_rating: Annotated[float | None, typer.Option(help="Only answers rated so, 0 to 5; AlpaGasus's is 4.5.")] = None,
     rated_on: Annotated[str, typer.Option(help="The dimension of --min-rating.")] = "accuracy",
     control: Annotated[bool, typer.Option("--control", help="As many rated answers as that, at random.")] = False,
-    distinct: Annotated[
-        float | None,
-        typer.Option(min=0.1, max=1.0, help="No two answers alike by so much (Jaccard of shingles); 0.8 is usual."),
-    ] = None,
+    distinct: DistinctOption = None,
+    dvc: Annotated[
+        bool, typer.Option("--dvc", help="Write the folder's .dvc file beside it, for Data Version Control.")
+    ] = False,
     reviewed: Annotated[
         bool, typer.Option("--reviewed", help="Only rows that a person marked right, people's edits in place.")
     ] = False,
+    mix: Annotated[str | None, typer.Option(help="Mix the training split: origin,cap=3000,temperature=2.")] = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
@@ -52,18 +61,18 @@ def export(
     from alignery.config.preset import load
     from alignery.pipeline.refresh import clean
     from warehouse.export.export import export as write
-    from warehouse.export.selection import Selection
     from warehouse.query.snapshots import release_of
 
     with handle_errors():
-        selection = replace(_selection(min_rating, rated_on, control, distinct) or Selection(), reviewed=reviewed)
+        made, selection = load(preset), _selection(min_rating, rated_on, control, distinct)
+        mixed = _mixing(mix).mix(made.library()) if mix else None
 
     with reading(home, preset) as lake:
         release = release_of(lake, tag)
     with reading(home, preset, str(release.snapshot_id)) as pinned:
-        folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix}"
-        made = load(preset)
         cleaned = clean(made)
+        selection = replace(selection, reviewed=reviewed, mix=mixed, leaked=cleaned.leaked, nearest=cleaned.nearest)
+        folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix}"
         done = write(
             pinned,
             [shape],
@@ -72,16 +81,64 @@ def export(
             licences=made.by_model(),
             held_out=held_out,
             shard_rows=shard_rows,
-            selection=replace(selection, leaked=cleaned.leaked, nearest=cleaned.nearest),
+            selection=selection,
         )
+        if dvc:
+            from warehouse.export.dvc import write_dvc
+
+            write_dvc(done.path)
     results.exported(done, as_json)
 
 
-def _selection(min_rating: float | None, rated_on: str, control: bool, distinct: float | None) -> Selection | None:
+@app.command()
+def push(
+    what: Annotated[
+        str, typer.Argument(help="A published tag, the folder of an export, or a trained model's id or folder's name.")
+    ],
+    repo: Annotated[str, typer.Argument(help="The repository on the hub: you/name. It is made where it is not there.")],
+    public: Annotated[bool, typer.Option("--public/--private", help="Whether all may read it.")] = False,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Push an export or a trained model to a Hugging Face hub (HF_ENDPOINT), with the token in HF_TOKEN; prints where.
+
+    Nothing else in Alignery sends anything to a hub. Pushed again unchanged, nothing is committed.
+    """
+    from alignery.config.preset import load
+    from alignery.hub.push import export_source, find_source
+    from alignery.hub.push import push as send
+
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    source = export_source(Path(what)) if Path(what).is_dir() else None
+    if source is None:
+        with reading(home, preset) as lake:
+            source = find_source(lake, what, load(preset).by_model())
+    with handle_errors():
+        done = send(source, repo, public=public)
+    results.pushed(done, as_json)
+
+
+def _mixing(text: str) -> Mixing:
+    """The mixture of an option: what to mix by and settings, as `origin,cap=3000,few=0.25`. Raises LakeUsageError where
+    it is none."""
+    from alignery.config.schema import Mixing
+    from alignery.validation import validated
+    from tasks.mixing import FORMS
+    from warehouse import LakeUsageError
+
+    settings: dict[str, Any] = {}
+    for each in text.split(","):
+        name, equals, value = each.strip().partition("=")
+        settings[name if equals else "by"] = value if equals else name
+    forms = {name: settings.pop(name) for name in FORMS if name in settings}
+    return validated(Mixing, settings | {"forms": forms}, "--mix", LakeUsageError)
+
+
+def _selection(min_rating: float | None, rated_on: str, control: bool, distinct: float | None) -> Selection:
     from warehouse.export.selection import Selection
 
-    if min_rating is None and distinct is None and not control:
-        return None
     if distinct is None:
         return Selection(min_rating, rated_on, control)
     from tasks.filters.minhash import NearDuplicates

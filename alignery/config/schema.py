@@ -2,50 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alignery.untrusted import excerpt
-from alignery.validation import Filled
+from alignery.validation import ExistingFile, ExistingFolder, Filled
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.evaluate.judge import Config as Judge
 from tasks.evaluate.suites.config import Config as Suite
 from tasks.methods.registry import Methods
+from tasks.mixing import phrased
 from tasks.train.config import Settings
 from warehouse import LakeLocation
+from warehouse.export.mixing import Mix
 
 Alias = str
 
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _file_exists(path: Path) -> Path:
-    if not os.path.isfile(path):  # unlike Path's, False for a name that is too long, or in a folder not to be read
-        raise ValueError(
-            f"got {excerpt(path)}, which is not a file; give one (./ and ../ start from the preset's folder)"
-        )
-    return path
-
-
-def _folder_exists(path: Path) -> Path:
-    if not os.path.isdir(path):
-        raise ValueError(
-            f"got {excerpt(path)}, which is not a folder; give one (./ and ../ start from the preset's folder)"
-        )
-    return path
-
-
-ExistingFile = Annotated[Path, AfterValidator(_file_exists)]
-ExistingFolder = Annotated[Path, AfterValidator(_folder_exists)]
 
 
 class LakeConfig(Strict):
@@ -120,12 +101,43 @@ class Line(Strict):
         return self
 
 
+class Mixing(Strict):
+    """A mixture of a view's rows, and the forms that they stand in: see `warehouse.export.mixing`. The defaults change
+    nothing; T5 (1910.10683) has T 2 to 4, FLAN (2109.01652) a cap of 3,000."""
+
+    by: str = Field("origin", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="origin, method, or a column: topic")
+    cap: int | None = Field(default=None, ge=1, description="rows of a part that count, at most")
+    temperature: float = Field(default=1.0, ge=1, le=1e6, description="1: in proportion; 1000000: all parts alike")
+    rows: int | None = Field(default=None, ge=1, description="null: as many as repeat nothing")
+    repeat: bool = Field(default=False, description="a part with too few rows gives some of them again")
+    seed: int = Field(default=0, ge=0)
+    forms: dict[Literal["few", "chain", "inverted"], Annotated[float, Field(ge=0, le=1)]] = {}
+    shots: int = Field(default=3, ge=1, le=16, description="worked examples in a row of the form few")
+
+    @model_validator(mode="after")
+    def _is_a_mixture(self) -> Mixing:
+        if sum(self.forms.values()) > 1 + 1e-9:
+            total = sum(self.forms.values())
+            raise ValueError(f"forms: got shares that sum to {total:g}, expected at most 1; mend one")
+        return self
+
+    def known_by(self, library: Library) -> dict[str, Any]:
+        """What its rows depend on: the settings, and the words of the forms."""
+        words = {form: library.prompt(f"mixing/{form}").hash for form in self.forms}
+        return self.model_dump(mode="json") | {"words": words}
+
+    def mix(self, library: Library) -> Mix:
+        """The mixture as an export takes it."""
+        return Mix(**self.model_dump(), phrase=phrased(library) if self.forms else None)
+
+
 class Retrain(Strict):
     """The recipes of one retraining, each with its settings. `alignery.config.methods` adds a field for each."""
 
     start_from: dict[str, str] = Field(
         default={}, description="recipe → the recipe whose model it starts from; all others start from the base model"
     )
+    mix: dict[str, Mixing] = Field(default={}, description="recipe → how the rows that it learns from are mixed")
     methods: ClassVar[Methods]
 
     @model_validator(mode="after")
@@ -134,6 +146,8 @@ class Retrain(Strict):
         for recipe, config in given.items():
             if config.view not in shapes:
                 raise ValueError(f"{recipe}.view: got {config.view!r}, expected one of {shapes}")
+        if astray := next((name for name in self.mix if name not in given), None):
+            raise ValueError(f"mix: got the recipe {excerpt(astray, 60)!r}, expected one of {list(given)}; mend it")
         for recipe, start in self.start_from.items():
             if unknown := next((name for name in (recipe, start) if name not in self.methods.recipes), None):
                 expected = list(self.methods.recipes)
@@ -192,6 +206,27 @@ class Evaluate(Strict):
     def deciding_judge(self) -> Judge | None:
         """The judge that the gate decides by: none where there is an oracle."""
         return None if self.oracle else self.judge
+
+
+class PublishMarks(Strict):
+    """People's marks as weights of what is trained on."""
+
+    weight: int = Field(ge=1, le=100, description="how many times a row counts that people hold right; others once")
+
+
+class Publish(Strict):
+    """What people's marks do to what is published, and so to what is trained on."""
+
+    reviewed: bool = Field(default=False, description="only rows that people hold right, with their edits in place")
+    marks: PublishMarks | None = Field(
+        default=None, description="all rows but those that people hold wrong, with edits in place and weights"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Publish:
+        if self.reviewed and self.marks:
+            raise ValueError("publish: got both reviewed and marks; with reviewed all rows are right ones: drop marks")
+        return self
 
 
 class Schedule(Strict):

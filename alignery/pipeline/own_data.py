@@ -19,6 +19,7 @@ from tasks import datafiles
 from tasks.datafiles import DataRow
 from tasks.methods.prompts import method as prompts
 from tasks.methods.prompts.method import Entry
+from tasks.methods.prompts.templates import Template, templated
 from tasks.step import Row
 from warehouse import Lake, LakeUsageError
 from warehouse.ledger import Batch
@@ -67,6 +68,7 @@ class OwnData:
         self._entries, self._finished, self._executor = entries, finished, executor
         self._judge, self._allowed, self._template = judge, allowed, template
         self.counts: list[Counts] = []
+        self.is_target_known = False  # before all of it was read
 
     @property
     def target(self) -> int:
@@ -80,10 +82,12 @@ class OwnData:
         """Put chunks of rows with which the stages start."""
         for entry in self._entries:
             await self._write(entry, chunks, size)
+        self.is_target_known = True
 
     async def _write(self, entry: Entry, chunks: Chunks, size: int) -> None:
         with ExitStack() as stack:
-            counts, rows = await asyncio.to_thread(self._open, entry, stack)
+            entry, words = await asyncio.to_thread(entry.read)
+            counts, rows = await asyncio.to_thread(self._open, entry, words, stack)
             self.counts.append(counts)
             seen: set[bytes] = set()
             batches = prompts.batches(rows, BATCH)
@@ -94,18 +98,23 @@ class OwnData:
                         return
                     await chunks.put(started[first : first + size])
 
-    def _open(self, entry: Entry, stack: ExitStack) -> tuple[Counts, Iterator[DataRow]]:
+    def _open(self, entry: Entry, words: Sequence[Template], stack: ExitStack) -> tuple[Counts, Iterator[DataRow]]:
+        columns = sorted(set().union(*(one.columns for one in words))) if words else entry.columns
+        counts, rows = self._rows(entry, columns, stack)
+        return counts, templated(rows, words, entry.draw == "one") if words else rows
+
+    def _rows(self, entry: Entry, columns: Sequence[str], stack: ExitStack) -> tuple[Counts, Iterator[DataRow]]:
         if entry.path:
             found = Counts(entry.name, str(entry.path), datafiles.content_hash(entry.path))
-            return found, datafiles.read_rows(entry.path, entry.columns)
+            return found, datafiles.read_rows(entry.path, columns)
         with Lake.open(entry.lake, read_only=True) as now:  # type: ignore[arg-type]  # one of the two is given
             snapshot = resolve(now, entry.tag) if entry.tag else now.snapshot()
             place = now.place
         lake = stack.enter_context(Lake.open(place, snapshot=snapshot))
         there = [column["name"] for column in lake.columns(entry.table)]
-        if missing := [column for column in entry.columns if column not in there]:
+        if missing := [column for column in columns if column not in there]:
             raise LakeUsageError(f"{place}: {entry.table} has no column {missing[0]!r}; it has {there}")
-        return Counts(entry.name, f"{place} {entry.table}", f"snapshot {snapshot}"), _of_lake(lake, entry)
+        return Counts(entry.name, f"{place} {entry.table}", f"snapshot {snapshot}"), _of_lake(lake, entry, columns)
 
     async def _taken_in(self, entry: Entry, batch: Sequence[DataRow], counts: Counts, seen: set[bytes]) -> list[Row]:
         """Judge and commit what of a batch is new; returns the rows with which the stages start."""
@@ -167,8 +176,8 @@ class OwnData:
         return [asdict(one) for one in self.counts]
 
 
-def _of_lake(lake: Lake, entry: Entry) -> Iterator[DataRow]:
-    columns = ", ".join(f'"{column}"' for column in entry.columns)
+def _of_lake(lake: Lake, entry: Entry, names: Sequence[str]) -> Iterator[DataRow]:
+    columns = ", ".join(f'"{column}"' for column in names)
     where = f"{entry.lake} {entry.tag or ''}".strip()
     there = {column["name"] for column in lake.columns(entry.table)}
     only = " WHERE state = 'accepted'" if "state" in there else ""

@@ -1,9 +1,9 @@
-"""A stack: a generator and the Aligners that correct its answers one after another, as one model.
+"""A stack: a generator, what rewrites its prompts and the Aligners that correct its answers, as one model.
 
 A preset's methods say which of their stages belong to it (`Stage.in_stack`). It has no engine of its own: an engine is
 asked everything, and an Aligner corrects answers alone, not critiques or new instructions. So in a refresh the stages
 are part of the graph, and here the same steps correct answers to held-out prompts. Either way each part's call is an
-attempt, and its work key has that part's identity.
+attempt, and its work key has that part's identity. A rewriter stands before the generator on held-out prompts alone.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from alignery.config.preset import Preset
 from alignery.config.schema import Alias
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
+from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
 from tasks.engines.specs import EngineSpec, ScriptedSpec
 from tasks.evaluate import held_out_stack
@@ -31,15 +32,22 @@ class Stack:
     Args:
         models: alias → model of each part, the generator first.
         stages: of the corrections, in order, as they are asked of held-out prompts.
+        before: the stages that rewrite a prompt before the generator is asked, likewise.
     """
 
     models: Mapping[Alias, EngineSpec]
     stages: Sequence[Stage] = ()
+    before: Sequence[Stage] = ()
 
     @property
     def base(self) -> EngineSpec:
         """The generator."""
         return self.models[GENERATOR]
+
+    @property
+    def is_more(self) -> bool:
+        """Whether there is anything beside the generator."""
+        return bool(self.stages or self.before)
 
     @property
     def alone(self) -> Stack:
@@ -49,7 +57,7 @@ class Stack:
     def identity(self) -> str:
         """A hash over the parts; of a generator alone its own identity."""
         parts = [[part["alias"], part["model"]] for part in self.parts()]
-        return f"stack:{digest(parts)}" if self.stages else self.base.identity()
+        return f"stack:{digest(parts)}" if self.is_more else self.base.identity()
 
     def parts(self) -> list[Row]:
         """Rows {alias, model (its identity), path} in the order in which they are asked."""
@@ -66,7 +74,9 @@ def stack_of(preset: Preset) -> Stack:
     methods = preset.stages(preset.library(), source=False)
     stages = [stage for method in methods for stage in method if stage.in_stack]
     aliases = dict.fromkeys((GENERATOR, *(stage.model for stage in stages)))
-    return Stack({alias: preset.spec(alias) for alias in aliases}, [held_out_stack.asked(stage) for stage in stages])
+    asked = [held_out_stack.asked(stage) for stage in stages]
+    before, after = ([one for one in asked if one.before_answer is first] for first in (True, False))
+    return Stack({alias: preset.spec(alias) for alias in aliases}, after, before)
 
 
 def stackable(preset: Preset) -> list[Alias]:
@@ -81,10 +91,12 @@ def served(preset: Preset) -> Row:
     Returns:
         {stack (its identity), parts (as `Stack.parts`), requests}; of the requests, in the order in which they are
         sent, rows {alias, step, words, stop, sampling, options}. In the words (messages, or a text) each {{ variable }}
-        stands for what `respond.answer` gets (instruction) or a correction (question, answer).
+        stands for what `respond.answer` gets (instruction) or a correction (question, answer). The reply to
+        `prompt_optimization.rewrite` is the instruction that `respond.answer` then gets.
     """
     methods = preset.stages(preset.library(), source=False)
     stages = [stage for method in methods for stage in method if stage.in_stack or stage.name == "respond.answer"]
+    stages.sort(key=lambda stage: not stage.before_answer)
     stack = stack_of(preset)
     return {"stack": stack.identity(), "parts": stack.parts(), "requests": [_request(stage) for stage in stages]}
 
@@ -94,6 +106,46 @@ def _request(stage: Stage) -> Row:
     holes = {name: f"{{{{ {name} }}}}" for name in step.prompt.variables}
     said = {"words": step.prompt.render(**holes), "stop": step.drawn.stop, "sampling": step.sampling.identity()}
     return {"alias": stage.model, "step": step.name, **said, "options": step.options}
+
+
+async def rewritten(executor: Executor, stack: Stack, prompts: Sequence[Row]) -> list[Row]:
+    """Held-out prompts as the stack's generator is asked them; one whose rewrite is lost stays as it is.
+
+    Args:
+        prompts: rows with prompt_id and prompt.
+
+    Returns:
+        The same rows, each with `asked`.
+    """
+    found: dict[str, str] = {}
+    words = [row for stage in stack.before for row in stage.prompt_rows()]
+    await asyncio.to_thread(executor.run.add_prompts, words)
+    async with AsyncExitStack() as opened:
+        engines = await _engines(executor, stack, stack.before, opened)
+
+        async def one(prompt: Row) -> None:
+            row = held_out_stack.prompt_row(prompt)
+            for stage in stack.before:
+                (row,) = stage.then(row, await executor.apply(stage.step, row, engines[stage.model]))
+            found[prompt["prompt_id"]] = row["instruction"]
+
+        async def work() -> None:
+            await executor.gather(*(one(prompt) for prompt in prompts))
+
+        await executor.chunk(f"evaluate.rewrite × {len(prompts)}", work)
+    return [prompt | {"asked": found[prompt["prompt_id"]]} for prompt in prompts]
+
+
+async def _engines(
+    executor: Executor, stack: Stack, stages: Sequence[Stage], opened: AsyncExitStack
+) -> dict[Alias, Engine]:
+    """The engines that these stages call."""
+    called = {stage.model for stage in stages}
+    return {
+        alias: await opened.enter_async_context(open_lazily(spec, executor.lake.logs))
+        for alias, spec in stack.models.items()
+        if alias in called
+    }
 
 
 async def corrected(executor: Executor, stack: Stack, answers: Sequence[Row]) -> list[Row]:
@@ -109,11 +161,7 @@ async def corrected(executor: Executor, stack: Stack, answers: Sequence[Row]) ->
     words = [row for stage in stack.stages for row in stage.prompt_rows()]
     await asyncio.to_thread(executor.run.add_prompts, words)
     async with AsyncExitStack() as opened:
-        engines = {
-            alias: await opened.enter_async_context(open_lazily(spec, executor.lake.logs))
-            for alias, spec in stack.models.items()
-            if alias in {stage.model for stage in stack.stages}
-        }
+        engines = await _engines(executor, stack, stack.stages, opened)
 
         async def one(answer: Row) -> None:
             row = held_out_stack.start(answer)

@@ -55,6 +55,9 @@ RECIPES: dict[str, Any] = {
     "engrave": TUNE | {"lora": None},
     "verbose": TUNE | {"lora": None},
     "constitutional_sft": TUNE,
+    "hindsight": TUNE | {"view": "preferences", "max_length": 384},
+    "tagged": TUNE | {"view": "preferences"},
+    "chain_of_thought": TUNE,
     "dpo": PREFER,
     "aligner": TUNE | {"view": "qac_revised"},
     "reward": PREFER,
@@ -103,6 +106,7 @@ def learning(accept: int) -> Preset:
         "self_instruct": nano.line.self_instruct.model_copy(update={"accept": accept}),
         "verbose": {"sampling": {"temperature": 0.7, "max_tokens": 96}},
         "compare": {"pairs": "revision"},
+        "reason": {"k": 5, "sampling": {"temperature": 0.5, "max_tokens": 128}},
     }
     return nano.model_copy(
         update={

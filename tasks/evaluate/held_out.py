@@ -87,11 +87,12 @@ def answer(library: Library, sampling: Sampling, suite: str, cut: bool = False) 
         prompt=library.prompt("respond/answer"),
         sampling=sampling,
         parents=("prompt_id",),
-        variables=lambda row: {"instruction": row["prompt"]},
+        variables=lambda row: {"instruction": row.get("asked", row["prompt"])},  # asked: as a rewriter put it
         read=read,
         read_cut=read if cut else None,
         next_row=lambda row, record: record,
-        key_fields=lambda row: {"prompt": row["prompt"]},  # an edited prompt is asked again, whatever its id
+        # An edited prompt is asked again, whatever its id.
+        key_fields=lambda row: {"prompt": row["prompt"]} | ({"asked": row["asked"]} if "asked" in row else {}),
         config={"suite": suite},
         retries=0,
     )

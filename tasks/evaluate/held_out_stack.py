@@ -1,4 +1,4 @@
-"""The corrections of a stack, asked of answers to held-out prompts: the same steps, with tables of their own.
+"""A stack's own steps, asked of held-out prompts and of the answers to them: with tables of their own.
 
 What is made of held-out prompts is never exported, so it stands in no table that the exports read.
 """
@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Table
 from tasks.methods.aligner.method import CORRECTIONS
+from tasks.methods.prompt_optimization import method as prompt_optimization
 from tasks.methods.squad.method import INSPECTIONS
 from tasks.stage import Stage
 from tasks.step import Row
@@ -29,15 +30,22 @@ def _of_held_out(table: Table) -> Table:
     )
 
 
-TABLES = (_of_held_out(CORRECTIONS), _of_held_out(INSPECTIONS))
+TABLES = (_of_held_out(CORRECTIONS), _of_held_out(INSPECTIONS))  # of what is made of answers
+REWRITTEN = _of_held_out(prompt_optimization.REWRITTEN)
 
 
 def asked(stage: Stage) -> Stage:
-    """The stage as it is asked of rows that `start` makes: `evaluate.correct`, `evaluate.inspect`."""
+    """The stage as it is asked of rows that `start` makes: `evaluate.correct`, `evaluate.rewrite`."""
     step = stage.step
     name = f"evaluate.{step.name.rpartition('.')[2]}"
     parents = tuple("prompt_id" if name == INSTRUCTION_ID.name else name for name in step.parents)
     return replace(stage, step=replace(step, name=name, table=f"eval_{step.table}", parents=parents))
+
+
+def prompt_row(prompt: Row) -> Row:
+    """The row of a held-out prompt {prompt_id, prompt} as what rewrites it reads it."""
+    id = prompt["prompt_id"]
+    return {"prompt_id": id, "instruction_id": id, "instruction": prompt["prompt"]}
 
 
 def start(answer: Row) -> Row:

@@ -10,8 +10,10 @@ from tasks.methods.evolve.method import method as evolve
 from tasks.methods.instances.method import method as instances
 from tasks.methods.magpie.method import method as magpie
 from tasks.methods.personas.method import method as personas
+from tasks.methods.prompt_optimization.method import method as prompt_optimization
 from tasks.methods.prompts.method import method as prompts
 from tasks.methods.rate.method import method as rate
+from tasks.methods.reason.method import method as reason
 from tasks.methods.red_team.method import method as red_team
 from tasks.methods.respond.method import method as respond
 from tasks.methods.samples.method import method as samples
@@ -40,6 +42,8 @@ METHODS = (
     compare,
     samples,
     score,
+    reason,
+    prompt_optimization,
     dialogue,
     tagging,
 )

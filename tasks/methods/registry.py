@@ -90,7 +90,7 @@ class Methods:
     @property
     def tables(self) -> list[Table]:
         """Those of all methods, of evaluations, and of people's marks."""
-        ours = (VERDICTS, ANSWERS, *held_out_stack.TABLES, MARKS)
+        ours = (VERDICTS, ANSWERS, *held_out_stack.TABLES, held_out_stack.REWRITTEN, MARKS)
         return [*(table for method in self for table in method.tables), *ours]
 
     @property

@@ -115,7 +115,7 @@ def fill(lake, count=12, start=0, revised=NASTY):
 
 def fill_further(lake, count=12, start=0):
     """What further methods make of the instructions of `fill`: a long answer, an instance, two comparisons, two samples
-    with a mark each."""
+    with a mark each, three chains of thought that agree, and a rewrite."""
     names = [f"i{n}" for n in range(start, start + count)]
     commit(
         lake,
@@ -139,12 +139,22 @@ def fill_further(lake, count=12, start=0):
             for name in names
             for n in range(2)
         ],
+        rationales=[
+            record(f"t{n}-{name}", [name], instruction_id=name, number=n, text=f"way {n} of {name}", final="6")
+            for name in names
+            for n in range(3)
+        ],
+        optimized_prompts=[
+            record(f"o-{name}", [name], instruction_id=name, good_id=f"v-{name}", bad_id=f"b-{name}", changed=True)
+            | {"good": "yes", "bad": "no", "comparison": "it is right", "text": f"better {name}"}
+            for name in names
+        ],
         turns=[turn(name, place) for name in names for place in (2, 3, 4)],
     )
 
 
 def turn(about, place):
     """A turn of the dialogue that the instruction begins."""
-    before = [f"t{n}-{about}" for n in range(2, place)]
+    before = [f"d{n}-{about}" for n in range(2, place)]
     fields = {"place": place, "role": "user" if place % 2 else "assistant", "before": before}
-    return record(f"t{place}-{about}", [about], instruction_id=about, text=f"turn {place} of {about}", **fields)
+    return record(f"d{place}-{about}", [about], instruction_id=about, text=f"turn {place} of {about}", **fields)

@@ -52,6 +52,8 @@ ALL: dict[str, Any] = {
     "red_team": {},
     "samples": {"k": 2, "models": ["generator", "other"]},
     "score": {"aspects": ["helpfulness", "honesty"], "reward": True, "answers": True},
+    "reason": {"k": 3},
+    "prompt_optimization": {},
 }
 REVISED = {"pairs": "revision", "thought_first": True, "orders": "one"}
 SETUPS: dict[str, dict[str, Any]] = {
@@ -169,7 +171,7 @@ def test_every_model_that_a_stage_calls_is_declared_by_its_method(words: Library
     for method, stages in zip(methods, built_in().stages(line.configs, words, source=False), strict=True):
         called = {stage.model for stage in stages}
         assert called >= {*method.named_models(line.configs[method.name])}
-    assert set(built_in().aliases) == {"generator", "aligner", "verbose", "judge", "inspector", "user"}
+    assert set(built_in().aliases) == {"generator", "aligner", "verbose", "judge", "inspector", "rewriter", "user"}
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ MORE = {
     "score/helpfulness": ["instruction", "response"],
     "score/honesty": ["instruction", "response"],
     "score/reward": ["instruction", "answers"],
+    "reason/solve": ["instruction"],
+    "prompt_optimization/contrast": ["instruction", "good", "bad"],
     "dialogue/answer": ["exchanges", "question"],
     "dialogue/question": ["topic", "exchanges"],
     "tagging/difficulty": ["instruction"],

@@ -21,8 +21,11 @@ IDS = sorted(
 VALUES: dict[str, Any] = {
     "instruction": "Why is the sky dark at night?",
     "response": "Because the sun is below the horizon, and little light is scattered in the air.",
+    "good": "Because the sun is below the horizon, and little light is scattered in the air.",
+    "bad": "It just is.",
     "response_a": "Because the sun is below the horizon, and little light is scattered in the air.",
     "response_b": "It just is.",
+    "context": "Question: Why is the sky dark at night?\nAnswer:",
     "options": "A. It has no light of its own.\nB. It is painted black.",
     "answers": ["It just is."],
     "topic": "nature and science",
@@ -62,6 +65,7 @@ OTHER = {  # where a prompt means another thing by a variable's name
     "red_team/questions": {
         "exemplars": [{"question_type": "science", "topic": "Melting ice", "text": "Does the glass run over?"}]
     },
+    "mixing/few": {"examples": [{"instruction": "Why is ice slippery?", "answer": "A film of water."}]},
     "self_align/answer": dict(zip(("rules", "exemplars"), Library().rules(), strict=True)),
 }
 

@@ -38,6 +38,8 @@ METHODS: dict[str, Any] = {
     "compare": {"thought_first": True},
     "samples": {"k": 2},
     "score": {"reward": True},
+    "reason": {"k": 3},
+    "prompt_optimization": {},
     "magpie": {"prefix": "<|im_start|>user"},
     "evolve": {},
     "personas": {},

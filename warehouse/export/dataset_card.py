@@ -63,6 +63,7 @@ class ExportedShape:
     splits: dict[str, Split]
     sample: Row | None
     contaminated: int = 0  # rows left out, for their prompts are in evaluation sets
+    mixture: Row | None = None  # of the training split: targets, and what came of them
 
     @property
     def rows(self) -> int:
@@ -98,6 +99,7 @@ def manifest(
                     part: {"rows": split.rows, "content_hash": split.content} for part, split in exported.splits.items()
                 },
             }
+            | ({"mixture": exported.mixture} if exported.mixture else {})
             for name, exported in shapes.items()
         },
         "files": {path: file for split in splits for path, file in (split.data | split.provenance).items()},
@@ -139,6 +141,7 @@ def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, Expo
         f"The test split holds out {facts['held_out']:.4g} of the prompts; a prompt's text decides, so it is on the "
         "same side in every export. Each row's origin stands in `provenance/`, file by file in the same order.",
         *_neighbours(facts["neighbours"]),
+        *(text for exported in filled.values() if exported.mixture for text in _mixture(exported.mixture)),
         "## Loading\n\n" + _fenced("\n".join(_loading(name, len(shapes) > 1) for name in filled), "python"),
         "## What made it\n\n"
         + _table(
@@ -170,6 +173,25 @@ def _neighbours(found: Row | None) -> list[str]:
         "the training split, before any selection; where these are many, a score on the test split says little of new "
         "prompts."
     ]
+
+
+def _mixture(found: Row) -> list[str]:
+    """What the training split is mixed of: the shares that were asked for beside those that it has."""
+    how = f"min(n, {found['cap']})" if found["cap"] else "n"
+    how = f"{how}^(1/{found['temperature']:g})" if found["temperature"] != 1 else how
+    again = sum(one["repeated"] for one in found["parts"])
+    said = f"{again} rows are repeats." if again else "No row is repeated."
+    parts = [
+        (one["part"], one["there"], f"{one['target']:.4f}", one["rows"], f"{one['share']:.4f}", one["repeated"])
+        for one in found["parts"]
+    ]
+    texts = [
+        f"## Mixture\n\nThe training split, by {_line(found['by'])}, in proportion to {how} of n rows (seed "
+        f"{found['seed']}). {said} The test split is not mixed.",
+        _table((found["by"], "rows there", "target", "rows", "share", "repeated"), parts),
+    ]
+    forms = [(one["form"], f"{one['target']:.4f}", one["rows"], f"{one['share']:.4f}") for one in found["forms"]]
+    return [*texts, *([_table(("form", "target", "rows", "share"), forms)] if forms else [])]
 
 
 def _agreement(judged: Row) -> list[str]:

@@ -28,19 +28,19 @@ import pyarrow.compute as pc
 
 from alignery import effects
 from alignery.declarations import Shape
+from alignery.display import Displayed
 from warehouse.database.lock import exclusive
 from warehouse.errors import LakeFailure, LakeUsageError
-from warehouse.export.content_hash import ContentHasher, digest
-from warehouse.export.dataset_card import ExportedShape, Release, Split, manifest, render
-from warehouse.export.exported import IN_THE_WAY, holds_export, sha256
+from warehouse.export.content_hash import digest
+from warehouse.export.dataset_card import ExportedShape, Release, manifest, render
+from warehouse.export.exported import IN_THE_WAY, holds_export
 from warehouse.export.neighbours import near_share
-from warehouse.export.reviewed import ABOUT, reviewed_rows
-from warehouse.export.selection import PROMPTS, Leaks, Selection, columns
-from warehouse.export.shard_writer import Shards
+from warehouse.export.reviewed import ABOUT, WEIGHED, WEIGHT, reviewed_rows
+from warehouse.export.selection import Chosen, Leaks, Selection, columns
+from warehouse.export.split_writer import SplitWriter
 from warehouse.lake import Lake
 from warehouse.query.time_travel import relations
 from warehouse.schema.lake_schema import LakeSchema
-from warehouse.schema.tables import Row
 
 SPLITS = ("train", "test")
 HELD_OUT = 0.05  # of the prompts; our choice
@@ -50,11 +50,11 @@ _THREADS = 1
 _PLACES = 1 << 16
 _PART = 50_000  # instructions whose rows are sorted at once; our choice
 _BATCH = 2048  # rows that DuckDB hands on at a time
-_CHOSEN = "WHERE id IN (FROM temp.chosen) "
+_CHOSEN = "JOIN temp.chosen USING (id) "  # a mixture may have an id more than once
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Displayed):
     """A finished export. `created` is false where the folder held the same already."""
 
     path: Path
@@ -203,16 +203,24 @@ def place(draft: Path, folder: Path) -> None:
         raise LakeUsageError(f"{folder}: {IN_THE_WAY}") from error
 
 
-def _query(shape: Shape, rows_of: str, held_out: float, taken: str = "* EXCLUDE prompt_text", where: str = "") -> str:
+def _query(
+    shape: Shape,
+    rows_of: str,
+    held_out: float,
+    taken: str = "* EXCLUDE prompt_text",
+    where: str = "",
+    ties: str = "",
+) -> str:
     """The query of a shape's rows: the trainer's columns, all that its view knows beside, and each row's side.
 
     Args:
         rows_of: the shape's view, or what stands in its place.
+        ties: what orders the rows of one id.
     """
     hidden = ", ".join(shape.hidden if shape.select else shape.columns)
     rows = f"SELECT {shape.select or hidden}, {shape.prompt} AS prompt_text, * EXCLUDE ({hidden}) FROM {rows_of}"
     side = is_held_out("prompt_text", held_out)
-    order = f"{where}ORDER BY {_place_of('prompt_text')}, id"
+    order = f"{where}ORDER BY {_place_of('prompt_text')}, id{ties}"
     return f"SELECT {taken}, {side} AS held_out FROM (\n{rows}\n) {order}"
 
 
@@ -225,28 +233,35 @@ def _write(
     pinned: Lake, name: str, draft: Path, inner: str, held_out: float, shard_rows: int, selection: Selection | None
 ) -> ExportedShape:
     shape = pinned.schema.shape(name)
-    about, rows_of, where = shape.about, shape.view, ""
-    splits: list[_Writing] = []
+    about, rows_of, where, chosen = shape.about, shape.view, "", None
+    mix = selection.mix if selection else None
+    ties = ", form" if mix and mix.forms else ""
+    splits: list[SplitWriter] = []
     leaks = Leaks(selection.leaked if selection else None)
     with pinned.cursor(views=True) as cursor, ExitStack() as stack:
-        if selection and selection.reviewed:
-            about, rows_of = f"{about}; {ABOUT}", reviewed_rows(cursor, shape)
+        if selection and (selection.reviewed or selection.weight):
+            about = f"{about}; {WEIGHED.format(selection.weight) if selection.weight else ABOUT}"
+            rows_of = reviewed_rows(cursor, shape, selection.weight)
+        learned = (*shape.columns, *([WEIGHT] if selection and selection.weight else []))
         query = _query(shape, rows_of, held_out)
         if selection and selection.chooses:
             where, chosen = _CHOSEN, _choose(cursor, pinned.schema, shape, rows_of, held_out, selection)
-            about, query = f"{about}; {chosen}", f"-- {chosen}\n{_query(shape, rows_of, held_out, where=where)}"
-        read = _query(shape, rows_of, held_out, f"* EXCLUDE prompt_text{leaks.columns(shape)}", where)
+            about = f"{about}; {chosen.words}"
+            query = f"-- {chosen.words}\n{_query(shape, rows_of, held_out, where=where, ties=ties)}"
+        read = _query(shape, rows_of, held_out, f"* EXCLUDE prompt_text{leaks.columns(shape)}", where, ties)
         for reader in _parts(cursor, pinned.schema, read):
             splits = splits or [
-                _Writing(stack, split, draft, inner, reader.schema, shape.columns, shard_rows) for split in SPLITS
+                SplitWriter(stack, split, draft, inner, reader.schema, learned, shard_rows) for split in SPLITS
             ]
-            for batch in map(leaks.without, _batches(reader)):
+            for clean in map(leaks.without, _batches(reader)):
+                batch = mix.phrased(clean, chosen.examples) if mix and chosen else clean
                 held = batch.column("held_out")
                 for split, mask in zip(splits, (pc.invert(held), held), strict=True):
                     split.add(batch.filter(mask))
         done = {split.name: split.finish() for split in splits}
     sample = next((split.sample for split in splits if split.sample), None)
-    return ExportedShape(name, about, query, shape.columns, done, sample, leaks.count)
+    mixture = chosen.mixture if chosen else None
+    return ExportedShape(name, about, query, learned, done, sample, leaks.count, mixture)
 
 
 def _choose(
@@ -256,10 +271,13 @@ def _choose(
     rows_of: str,
     held_out: float,
     selection: Selection,
-) -> str:
-    """Let the selection choose among the shape's rows, for the condition `_CHOSEN`; returns what it did, in words."""
+) -> Chosen:
+    """Let the selection choose among the shape's rows, for the join `_CHOSEN`."""
     leaks = Leaks(selection.leaked)
-    readers = _parts(cursor, schema, _query(shape, rows_of, held_out, columns(shape) + leaks.columns(shape)))
+    if selection.mix:
+        selection.mix.check(shape, [name for name, *_ in cursor.execute(f"DESCRIBE {shape.view}").fetchall()])
+    wanted = columns(shape, selection.mix) + leaks.columns(shape)
+    readers = _parts(cursor, schema, _query(shape, rows_of, held_out, wanted))
     batches = (leaks.without(batch) for reader in readers for batch in _batches(reader))
     return selection.choose(cursor, shape.name, batches)
 
@@ -295,49 +313,3 @@ def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
     except (pa.ArrowException, OSError) as error:
         message = f"the lake failed while it was read: {' '.join(str(error).split())[:400]}"
         raise LakeFailure(f"{message}; where memory ran out, allow more, as with ALIGNERY_MEMORY=2GB") from error
-
-
-class _Writing:
-    """One split of one shape under way: the trainer's columns, their origins, and the hash of the former."""
-
-    def __init__(
-        self,
-        stack: ExitStack,
-        name: str,
-        draft: Path,
-        inner: str,
-        schema: pa.Schema,
-        columns: Sequence[str],
-        shard_rows: int,
-    ) -> None:
-        self.name, self._draft, self._content = name, draft, ContentHasher()
-        self.sample: Row | None = None
-        others = [column for column in schema.names if column not in (*columns, "held_out", PROMPTS)]
-        self._shards = [
-            (
-                names,
-                stack.enter_context(
-                    Shards(draft / top / inner, name, pa.schema([schema.field(n) for n in names]), shard_rows)
-                ),
-            )
-            for top, names in (("data", list(columns)), ("provenance", others))
-        ]
-
-    def add(self, batch: pa.RecordBatch) -> None:
-        if not batch.num_rows:
-            return
-        for names, shards in self._shards:
-            shards.add(batch.select(names))
-        rows = batch.select(self._shards[0][0])
-        self._content.add(rows)
-        self.sample = self.sample or rows.slice(0, 1).to_pylist()[0]
-
-    def finish(self) -> Split:
-        data, provenance = (
-            {
-                str(path.relative_to(self._draft)): {"rows": rows, "sha256": sha256(path)}
-                for path, rows in shards.finish().items()
-            }
-            for _, shards in self._shards
-        )
-        return Split(self._content.hexdigest(), data, provenance)

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from alignery.declarations import Shape
 from warehouse.errors import LakeUsageError
+from warehouse.export.mixing import Examples, Mix
 from warehouse.export.neighbours import Nearest
-from warehouse.schema.tables import quoted
+from warehouse.schema.tables import Row, quoted
 
 # Which of the rated rows are taken; `well` is true where the score reaches the threshold.
 _WELL = "SELECT id FROM scored WHERE well"
@@ -42,6 +43,8 @@ class Selection:
         leaked: whether a prompt is in an evaluation set; its rows are left out before all else.
         nearest: compares the prompts of the two splits, for the card; it leaves nothing out.
         reviewed: only rows that people hold right, as they edited them (`warehouse.export.reviewed`).
+        weight: the same with all rows that nobody holds wrong or flagged: those held right count so many times.
+        mix: how many of what is left each part gives to the training split (`warehouse.export.mixing`).
     """
 
     min_rating: float | None = None
@@ -52,6 +55,8 @@ class Selection:
     leaked: Callable[[str], bool] | None = None
     nearest: Nearest | None = None
     reviewed: bool = False
+    weight: int | None = None
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         if self.min_rating is not None and not 0 <= self.min_rating <= 5:
@@ -64,37 +69,50 @@ class Selection:
     @property
     def chooses(self) -> bool:
         """Whether it must see all rows before it can say which it takes."""
-        return self.min_rating is not None or self.duplicates is not None
+        return self.min_rating is not None or self.duplicates is not None or self.mix is not None
 
     @property
     def suffix(self) -> str:
         """What tells the folder of such an export from others."""
         rated = "" if self.min_rating is None else f"-{'control' if self.control else 'rated'}-{self.dimension}"
-        return rated + ("-distinct" if self.duplicates else "") + ("-reviewed" if self.reviewed else "")
+        further = (
+            ("-distinct", self.duplicates),
+            ("-reviewed", self.reviewed),
+            (f"-weight{self.weight}", self.weight),
+            ("-mix", self.mix),
+        )
+        return rated + "".join(name for name, given in further if given)
 
-    def choose(self, cursor: duckdb.DuckDBPyConnection, shape: str, offered: Iterable[pa.RecordBatch]) -> str:
-        """Fill the temporary table `chosen` with the ids of the rows to take; returns what was done, in words.
+    def choose(self, cursor: duckdb.DuckDBPyConnection, shape: str, offered: Iterable[pa.RecordBatch]) -> Chosen:
+        """Fill the temporary table `chosen` with the ids of the rows to take, and of a mixture with their forms.
 
         Args:
-            offered: the shape's rows: id, held_out, and answer, as `columns` gives them.
+            offered: the shape's rows: id, held_out, and the rest as `columns` gives them.
 
         Raises:
             LakeUsageError: none of them is rated on the dimension, or none well enough.
         """
         mark, count, kept = self.duplicates() if self.duplicates else None, 0, []
+        further, examples = self.mix.offered if self.mix else [], Examples(self.mix)
         for batch in offered:
             count += batch.num_rows
             ids = batch.column("id").to_pylist()
             left = set(mark(ids, batch.column("answer").to_pylist())) if mark else set()
-            kept.append(batch.select(["id", "held_out"]).filter(pa.array([id not in left for id in ids], pa.bool_())))
-        rows = pa.Table.from_batches(kept, pa.schema([("id", pa.string()), ("held_out", pa.bool_())]))
+            distinct = batch.filter(pa.array([id not in left for id in ids], pa.bool_()))
+            examples.add(distinct)
+            kept.append(distinct.select(["id", "held_out", *further]))
+        fields = [("id", pa.string()), ("held_out", pa.bool_()), *((name, pa.string()) for name in further)]
+        rows = pa.Table.from_batches(kept, pa.schema(fields))
         cursor.register("offered", rows)
         cursor.execute("CREATE OR REPLACE TEMP TABLE chosen AS SELECT id FROM offered")
         notes = [f"{self.alike}: {count - rows.num_rows} of {count} left out"] if mark else []
         if self.min_rating is not None:
             notes.append(self._rate(cursor, shape, self.min_rating))
+        mixture = self.mix.choose(cursor, examples) if self.mix else None
+        if mixture:
+            notes.append(f"mixed by {mixture['by']}")
         cursor.unregister("offered")
-        return "; ".join(notes)
+        return Chosen("; ".join(notes), mixture, examples)
 
     def _rate(self, cursor: duckdb.DuckDBPyConnection, shape: str, least: float) -> str:
         cursor.execute(
@@ -118,6 +136,15 @@ class Selection:
         return f"{taken} of the {rated} rated on {self.dimension}, {how} {least:g} or more"
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What a selection did: in words, the figures of a mixture, and the examples that its few-shot rows are shown."""
+
+    words: str
+    mixture: Row | None
+    examples: Examples
+
+
 class Leaks:
     """Leaves rows out of batches whose prompts are in an evaluation set, and counts them."""
 
@@ -139,6 +166,6 @@ class Leaks:
         return batch.drop_columns([PROMPTS]).filter(pa.array(clean, pa.bool_()))
 
 
-def columns(shape: Shape) -> str:
+def columns(shape: Shape, mix: Mix | None = None) -> str:
     """The SQL of what `choose` must be offered of a shape's rows, beside `held_out`."""
-    return f"id, {shape.answer} AS answer"
+    return f"id, {shape.answer} AS answer{mix.columns(shape) if mix else ''}"

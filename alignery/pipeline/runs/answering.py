@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from alignery.config.preset import Preset
 from alignery.config.schema import Evaluate
 from alignery.pipeline.executor import Executor
-from alignery.pipeline.stack import Stack, corrected
+from alignery.pipeline.stack import Stack, corrected, rewritten
 from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
 from tasks.engines.specs import EngineSpec
@@ -19,8 +19,6 @@ from tasks.evaluate.gate import Score
 from tasks.evaluate.suites.suite import Suite
 from tasks.evaluate.suites.suite import load as load_suite
 from tasks.step import Row
-
-_OPTIONS = ("choice", "letters")  # suites whose answers are probabilities of options, which nothing corrects
 
 
 @dataclass(frozen=True)
@@ -72,24 +70,30 @@ async def answer_prompts(
     """A model's answers to the preset's held-out prompts and suites; what the lake has is not asked again.
 
     Args:
-        stack: whose generator the model is; its Aligners correct the answers.
+        stack: whose generator the model is; what stands before it rewrites the prompts, and its Aligners correct the
+            answers.
     """
     suites = suites_of(preset, config, spec)
     words = {prompt.hash: prompt for suite in suites for prompt in [suite.step(suite.prompts[0]).prompt]}
     said = [{"hash": one.hash, "id": one.id, "source": one.source} for one in words.values()]
     await asyncio.to_thread(executor.run.add_prompts, said)
+    # The answers to others are probabilities of options, which nothing corrects.
+    written = [suite for suite in suites if not suite.step(suite.prompts[0]).options]
+    asked = {suite.name: suite.prompts for suite in suites}
+    if stack and stack.before:
+        asked |= {suite.name: await rewritten(executor, stack, suite.prompts) for suite in written}
     async with open_lazily(spec, executor.lake.logs) as engine:
-        answers = {suite.name: await _answers(executor, suite, engine) for suite in suites}
+        answers = {suite.name: await _answers(executor, suite, asked[suite.name], engine) for suite in suites}
         identity = engine.identity
-    if stack and stack.stages:
+    if stack and stack.is_more:
         identity = stack.identity()
-        for suite in suites:
-            if suite.kind not in _OPTIONS:
-                answers[suite.name] = await corrected(executor, stack, answers[suite.name])
+    if stack and stack.stages:
+        for suite in written:
+            answers[suite.name] = await corrected(executor, stack, answers[suite.name])
     return Answered(identity, suites, [row for suite in suites for row in answers[suite.name]])
 
 
-async def _answers(executor: Executor, suite: Suite, engine: Engine) -> list[Row]:
+async def _answers(executor: Executor, suite: Suite, prompts: Sequence[Row], engine: Engine) -> list[Row]:
     """The records of a suite's answers, in the order of its prompts, not of completion."""
     found: dict[str, Row] = {}
 
@@ -97,10 +101,10 @@ async def _answers(executor: Executor, suite: Suite, engine: Engine) -> list[Row
         found.update((record["prompt_id"], record) for record in await executor.apply(suite.step(row), row, engine))
 
     async def work() -> None:
-        await executor.gather(*(one(row) for row in suite.prompts))
+        await executor.gather(*(one(row) for row in prompts))
 
-    await executor.chunk(f"evaluate {suite.name} × {len(suite.prompts)}", work)
-    return [found[row["prompt_id"]] for row in suite.prompts if row["prompt_id"] in found]
+    await executor.chunk(f"evaluate {suite.name} × {len(prompts)}", work)
+    return [found[row["prompt_id"]] for row in prompts if row["prompt_id"] in found]
 
 
 def oracle(name: Literal["nano"] | None) -> tuple[Score, dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 from alignery import effects
 from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import Evaluate
+from alignery.display import Displayed, Picture, Results
+from alignery.errors import UsageError
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import bind
@@ -21,9 +23,10 @@ from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import Answered, answer_prompts
 from alignery.pipeline.runs.judging import Outcomes, ancestors, check_judge, judge_model
 from alignery.pipeline.stack import Stack, place, stack_of, stackable
+from alignery.untrusted import excerpt
 from tasks.evaluate import held_out, judge, trust
 from tasks.evaluate.gate import Policy, by_axis
-from tasks.evaluate.plot import Figure, dots
+from tasks.evaluate.plot import Figure, dots, pareto
 from tasks.evaluate.suites.inspect_log import inspect_log, log_name
 from tasks.evaluate.suites.suite import Suite
 from tasks.stage import GENERATOR
@@ -33,7 +36,7 @@ from warehouse.query import status
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Displayed):
     """One model's figures: rows of metric, value (0 to 1) and count."""
 
     label: str  # "base", or the recipe that made it
@@ -43,6 +46,27 @@ class Evaluation:
     judged: list[Row] = field(default_factory=list)  # against the base: see `judge_model`
     axes: dict[str, Figure] = field(default_factory=dict)  # of the gate: axis → value (0 to 1) and its 95 % interval
     checked: list[Row] = field(default_factory=list)  # of the judge, on labelled pairs: see `check_judge`
+
+    def shown(self) -> Mapping[str, object]:
+        return {"model": self.label} | {figure["metric"]: figure["value"] for figure in self.figures}
+
+
+class Evaluations(Results[Evaluation]):
+    """Those of one run: the base model's first."""
+
+    def pareto(self, x: str, y: str) -> Picture:
+        """The models by two axes of the gate, where higher is better, and the line of those that none surpasses.
+
+        Raises:
+            UsageError: no model has figures on both.
+        """
+        models = {one.label: one.axes for one in self if x in one.axes and y in one.axes}
+        if not models:
+            known = ", ".join(dict.fromkeys(axis for one in self for axis in one.axes))
+            raise UsageError(
+                f"pareto: got {excerpt(x, 40)!r} and {excerpt(y, 40)!r}, expected two of {known or '(none)'}"
+            )
+        return Picture(pareto(f"{x} and {y}", models, x, y))
 
 
 def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
@@ -103,18 +127,21 @@ async def evaluate_models(
 
 
 def _chain(preset: Preset, lake: Lake) -> list[tuple[str, Stack, str]]:
-    """The base model, then of each recipe that makes a model which answers the newest one made from that base; an
-    Aligner's newest, of a preset that stacks it, answers on the base model. Rows (label, stack, the model's place)."""
+    """The base model, the same behind the preset's own rewriter where there is one, then of each recipe that makes a
+    model which answers the newest one made from that base; an Aligner's or a rewriter's newest, of a preset that stacks
+    it, stands on the base model or before it. Rows (label, stack, the model's place)."""
     base = preset.spec("generator")
     there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
     newest = {row["recipe"]: row for row in there if identity in ancestors(row["id"], below)}
     order = preset.retrain.order() if preset.retrain else list(newest)
     found, stacked = [("base", Stack({GENERATOR: base}), place(base))], stackable(preset)
+    if (own := stack_of(preset)).before:
+        found.append(("base, rewritten", own, place(base)))
     for recipe in (recipe for recipe in order if recipe in newest):
         alias, path = preset.registry.recipes[recipe].candidate_for, newest[recipe]["path"]
         if alias == GENERATOR:
-            found.append((recipe, Stack({GENERATOR: base.model_copy(update={"model": path})}), path))
+            found.append((recipe, Stack({GENERATOR: bind(preset, alias, path).spec(alias)}), path))
         elif alias in stacked:
             found.append((recipe, stack_of(bind(preset, alias, path)), path))
     return found

@@ -6,20 +6,21 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import PromptSource
+from alignery.display import Displayed
 from alignery.errors import AligneryError
 from alignery.hashing import digest
 from alignery.pipeline.executor import TaskRunner, run_inline
 from alignery.pipeline.progress import stream
-from alignery.pipeline.refresh import clean
 from alignery.pipeline.run import Run
-from tasks.engines import TransformersSpec, VllmSpec
+from alignery.pipeline.runs.publication import published_rows
+from tasks.engines import RaySpec, TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
 from tasks.train.config import Settings
@@ -42,7 +43,7 @@ class TrainingStopped(AligneryError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Displayed):
     """A model, and whether this run trained it or an earlier one had."""
 
     recipe: str
@@ -63,7 +64,8 @@ async def train_recipes(
     """
     if preset.retrain is None:
         raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
-    published, selection = _publication(lake, tag), await asyncio.to_thread(clean, preset)
+    published, selection = _publication(lake, tag), await asyncio.to_thread(published_rows, preset)
+    mixtures = {name: mixing.known_by(preset.library()) for name, mixing in preset.retrain.mix.items()}
     specs: dict[str | None, Spec] = {None: base_spec(preset)}
     trained = []
     with Run(lake, "retrain", preset) as run:
@@ -72,10 +74,11 @@ async def train_recipes(
             job = TrainingJob(
                 recipe,
                 specs[preset.retrain.start_from.get(recipe)],
-                _settings(recipe, config, preset.words),
-                await asyncio.to_thread(_data, preset, lake, home, published, config.view, selection),
+                _settings(config, preset.words),
+                await asyncio.to_thread(_data, preset, lake, home, published, recipe, selection),
                 published,
                 preset.methods,
+                mixtures.get(recipe),
             )
             done = job.known(status.models(lake))
             model = done or await job.train(lake, run, home, runner)
@@ -85,15 +88,22 @@ async def train_recipes(
     return trained
 
 
-def _settings(recipe: str, config: Settings, words: PromptSource) -> dict[str, Any]:
-    """The settings of the training process; an Aligner is trained on the prompt of the preset."""
+def _settings(config: Settings, words: PromptSource) -> dict[str, Any]:
+    """The settings of the training process; what learns in the words of a prompt learns in those of the preset."""
     settings = config.model_dump(mode="json")
-    return settings | words.model_dump(mode="json") if recipe == "aligner" else settings
+    return settings | words.model_dump(mode="json") if "overlay" in settings else settings
 
 
-def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, selection: Selection) -> Path:
-    """The folder of the view's files, from the publication or, where that left the view out, from its snapshot."""
-    if (folder := Path(published["export_path"]) / "data" / view).is_dir():
+def _data(preset: Preset, lake: Lake, home: Path, published: Row, recipe: str, selection: Selection) -> Path:
+    """The folder of the files of the recipe's view, from the publication or, where that left the view out or the rows
+    are to be mixed, from its snapshot."""
+    assert preset.retrain is not None
+    view, mixing = preset.retrain.given()[recipe].view, preset.retrain.mix.get(recipe)
+    mixed = ""
+    if mixing:
+        selection = replace(selection, mix=mixing.mix(preset.library()))
+        mixed = f"-{digest(mixing.known_by(preset.library()))[:12]}"
+    elif (folder := Path(published["export_path"]) / "data" / view).is_dir():
         if found := leaking(folder, lake.schema.shape(view), selection.leaked):
             raise LakeUsageError(
                 f"{folder}: {found} rows to train on have prompts of evaluation sets that preset {preset.name} names "
@@ -102,7 +112,7 @@ def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, sel
         return folder
     release = release_of(lake, published["name"])
     with Lake.open(lake.place, schema=lake.schema, snapshot=release.snapshot_id) as pinned:
-        place = home / "exports" / f"{release.tag}-{view}"
+        place = home / "exports" / f"{release.tag}-{view}{selection.suffix}{mixed}"
         done = export(pinned, [view], place, release=release, licences=preset.by_model(), selection=selection)
         return done.path / "data"
 
@@ -110,6 +120,7 @@ def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, sel
 def base_spec(preset: Preset) -> Spec:
     """The generator, whose weights the recipes start from."""
     spec = preset.spec("generator")
+    spec = spec.of if isinstance(spec, RaySpec) else spec
     if not isinstance(spec, TransformersSpec | VllmSpec):
         raise PresetError(
             f"preset {preset.name}: models.generator: got engine {spec.engine!r}, which has no weights here; "
@@ -163,10 +174,12 @@ class TrainingJob:
     data: Path
     published: Row
     methods: Sequence[Path] = ()  # files of the preset that declare recipes
+    mix: Mapping[str, Any] | None = None  # how the rows were mixed
 
     @property
     def config(self) -> str:
-        return json.dumps(self.settings, sort_keys=True)
+        """The settings and the mixture: what the model is known by."""
+        return json.dumps(dict(self.settings) | ({"mix": self.mix} if self.mix else {}), sort_keys=True)
 
     def known(self, models: list[Row]) -> Row | None:
         """The model that this very job made before, if its folder is still there."""
@@ -213,7 +226,8 @@ class TrainingJob:
         ]
         # -P: a folder `tasks` where the user stands is not ours. Its words go to standard error, results to ours.
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments, "--config", self.config),
+            *(sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments),
+            *("--config", json.dumps(self.settings)),
             *(text for file in self.methods for text in ("--method", str(file))),
             "--with-parent",
             stdout=shown.fileno() if (shown := stream()) is sys.stderr else asyncio.subprocess.DEVNULL,

@@ -12,16 +12,19 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, RootModel, model_validator
 
+from alignery.errors import UsageError
 from alignery.hashing import digest
 from alignery.untrusted import excerpt, printable
 from alignery.validation import Filled
 from prompts import Library
 from tasks.datafiles import DataRow
 from tasks.methods.base import MethodConfig
+from tasks.methods.prompts import templates
+from tasks.methods.prompts.templates import Template, TemplatedRow
 from tasks.stage import Context, Method, Stage
 from tasks.step import Row
 
@@ -48,6 +51,8 @@ class Entry(MethodConfig):
     chosen: Filled | None = None  # the columns of a pair
     rejected: Filled | None = None
     gate: bool = True  # off: all but evaluation prompts are accepted
+    templates: Path | None = None  # a file of templates that put each row into words, in place of its columns
+    draw: Literal["all", "one"] = "all"  # the templates that a row is put into: all, or one that a hash draws
 
     @model_validator(mode="after")
     def _is_one_source(self) -> Entry:
@@ -62,6 +67,7 @@ class Entry(MethodConfig):
             raise ValueError("got one of chosen and rejected, expected both; name the other column too")
         if self.corrections and not self.answers:
             raise ValueError("corrections: got them without answers; name the column of what is corrected")
+        self._check_templates()
         if not re.fullmatch(r"[a-z_][a-z0-9_]*", self.table):
             raise ValueError(f"table: got {excerpt(self.table, 60)!r}, expected a table's or view's name")
         if not _ORIGIN.fullmatch(self.name) or self.name in _TAKEN:
@@ -70,6 +76,26 @@ class Entry(MethodConfig):
                 f"none of {list(_TAKEN)}; name the data in such a word"
             )
         return self
+
+    def _check_templates(self) -> None:
+        if self.templates is None:
+            if "draw" in self.model_fields_set:
+                raise ValueError("draw: got one without templates, of which it draws; drop it, or name their file")
+            return
+        if both := sorted({"field", "answers", "corrections", "chosen", "rejected"} & self.model_fields_set):
+            raise ValueError(f"{both[0]}: got one beside templates, which name the columns themselves; drop it")
+        try:
+            templates.load(self.templates)
+        except UsageError as error:
+            raise ValueError(f"templates: {error}") from error
+
+    def read(self) -> tuple[Entry, tuple[Template, ...]]:
+        """The entry as its rows are read, with the templates that put them into words."""
+        if self.templates is None:
+            return self, ()
+        found = templates.load(self.templates)
+        answers = templates.ANSWER if any(template.answer for template in found) else None
+        return self.model_copy(update={"field": templates.QUESTION, "answers": answers}), found
 
     @property
     def name(self) -> str:
@@ -126,13 +152,15 @@ def instruction(row: DataRow, entry: Entry) -> Row:
 
 
 def companions(row: DataRow, entry: Entry, instruction: Row, template: str) -> dict[str, list[Row]]:
-    """What a row brings beside its prompt: table → records.
+    """What a row brings beside its prompt: table → records; of a templated row, which template it was.
 
     Args:
         instruction: its accepted record.
         template: the hash of the words that an Aligner is asked in, for corrections.
     """
     found: dict[str, list[Row]] = {}
+    if isinstance(row, TemplatedRow) and row.template:
+        found["templated"] = [_use(row, row.template, instruction)]
     if entry.answers:
         answer = _response(row, entry.answers, "base", instruction)
         found["responses"] = answer
@@ -164,6 +192,10 @@ def _fault_of_brought(row: DataRow, entry: Entry) -> str | None:
 def start_row(record: Row, brought: dict[str, list[Row]]) -> Row:
     """The row with which the stages start; an answer that was brought is not asked for."""
     row = {"instruction_id": record["id"], "instruction": record["text"], "topic": record["topic"]}
+    if pairs := [one for one in brought.get("comparisons", []) if one["principle_id"] == GIVEN]:
+        texts = {one["id"]: one["text"] for one in brought["responses"]}
+        good, bad = pairs[0]["a_id"], pairs[0]["b_id"]
+        row["pair"] = {"good_id": good, "good": texts[good], "bad_id": bad, "bad": texts[bad]}
     answer = next((one for one in brought.get("responses", []) if one["kind"] == "base"), None)
     if answer is None:
         return row
@@ -233,6 +265,12 @@ def _correction(row: DataRow, field: str, answer: Row, template: str) -> list[Ro
     return [_made(key, [*owner.values()]) | owner | {"template_id": template, "text": text, "is_copy": is_copy}]
 
 
+def _use(row: DataRow, template: Template, instruction: Row) -> Row:
+    key, answer = digest("prompts", instruction["id"], "template", template.name), row.values.get(templates.ANSWER)
+    said = {"template": template.name, "answer": answer, "choices": [*template.choices], "metrics": [*template.metrics]}
+    return _made(key, [instruction["id"]]) | {"instruction_id": instruction["id"]} | said
+
+
 def _pair(chosen: Row, rejected: Row) -> Row:
     key = digest("prompts", chosen["id"], rejected["id"], "pair")
     made = _made(key, [chosen["instruction_id"], chosen["id"], rejected["id"]])
@@ -258,4 +296,12 @@ def batches(rows: Iterator[DataRow], size: int) -> Iterator[list[DataRow]]:
         yield batch
 
 
-method = Method("prompts", Config, stages, source=True, paper="your own data")
+method = Method(
+    "prompts",
+    Config,
+    stages,
+    source=True,
+    paper="your own data",
+    tables=(templates.TEMPLATED,),
+    views=Path(__file__).parent / "views",
+)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +33,17 @@ from tasks.methods.samples.method import SAMPLE
 from tasks.stage import INSTRUCTION, Context, Method, Stage, always
 from tasks.step import ParseError, Rejected, Row, Step, probabilities
 from tasks.train.config import Recipe
-from tasks.train.recipes.preferences import dpo_norm, dpo_sft, kto, orpo, pro, raft, rrhf, simpo
+from tasks.train.recipes.preferences import (
+    dpo_norm,
+    dpo_sft,
+    hindsight,
+    kto,
+    orpo,
+    pro,
+    raft,
+    rrhf,
+    simpo,
+)
 
 MARKS = ("1", "2", "3", "4", "5")  # of every aspect; UltraFeedback's
 REWARD = "reward"  # the alias of a reward model
@@ -228,5 +239,7 @@ method = Method(
         "simpo": Recipe(simpo.Config, simpo.train),
         "orpo": Recipe(orpo.Config, orpo.train),
         "kto": Recipe(kto.Config, kto.train),
+        "hindsight": Recipe(hindsight.Config, hindsight.train),
+        "tagged": Recipe(hindsight.Config, partial(hindsight.train, recipe="tagged")),
     },
 )

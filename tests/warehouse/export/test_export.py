@@ -50,6 +50,8 @@ def asked(row):
         return row["conversations"][0]["value"]
     if "messages" in row:
         return row["messages"][0]["content"]
+    if isinstance(row.get("prompt"), str):
+        return row["prompt"]
     if "prompt" in row:
         return row["prompt"][0]["content"]
     return row.get("instruction") or row["question"]

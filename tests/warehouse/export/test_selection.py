@@ -181,7 +181,7 @@ def test_what_is_left_out_is_counted_over_all_batches():
         return lambda ids, answers: [id for id in ids if id in "bd"]
 
     with duckdb.connect() as db:
-        said = Selection(duplicates=marker, alike="alike").choose(db, "sft", [batch("abc"), batch("de")])
+        said = Selection(duplicates=marker, alike="alike").choose(db, "sft", [batch("abc"), batch("de")]).words
         assert said == "alike: 2 of 5 left out"
         assert db.execute("SELECT id FROM chosen ORDER BY id").fetchall() == [("a",), ("c",), ("e",)]
 
@@ -205,7 +205,9 @@ def answer(row):
         return row["messages"][-1]["content"]
     if "responses" in row:
         return row["responses"][0]
-    return row["chosen"][0]["content"] if "chosen" in row else row.get("output") or row["correction"]
+    if "chosen" in row:
+        return row["chosen"][0]["content"]
+    return next(row[name] for name in ("output", "correction", "optimized_prompt") if name in row)
 
 
 @pytest.mark.parametrize("shape", list(default().shapes))

@@ -1,0 +1,60 @@
+"""What of a reply is the rewritten prompt, and what makes it none."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.normalise import plain_answer, structured
+from tasks.step import ParseError, Rejected
+
+LABEL = "Better prompt"
+_QUOTED = re.compile(r"\"([^\"\n]*)\"|“([^”\n]*)”|```(.+?)```", re.DOTALL)
+_WORD = re.compile(r"\w+")
+_SHORTEST = 3  # characters of a passage that must stay; our choice
+
+
+def parted(reply: str, begun: bool) -> tuple[str, str]:
+    """The comparison and the rewritten prompt of a reply.
+
+    Args:
+        begun: whether the prompt ended in the label, so that the reply is the rewritten prompt alone.
+
+    Raises:
+        ParseError: one of the two is not there.
+    """
+    if begun:
+        comparison, found = "", reply
+    else:
+        before, label, found = structured(reply, [LABEL, "Comparison"]).rpartition(f"{LABEL}:")
+        comparison = before.removeprefix("Comparison:").strip()
+        if not label or not comparison:
+            raise ParseError(f"no comparison followed by '{LABEL}:'")
+    return comparison, rewritten(found)
+
+
+def rewritten(text: str) -> str:
+    """The prompt in a text that is to hold nothing else. Raises ParseError where there is none."""
+    if not (found := plain_answer(text, [LABEL])):
+        raise ParseError(f"nothing after '{LABEL}:'")
+    return found
+
+
+def check(prompt: str, better: str, *, shorter: float, longer: float, kept: float) -> None:
+    """Raises Rejected where a rewrite has lost or gained too many words, or what the prompt quotes.
+
+    Args:
+        shorter: how many times as many words the prompt may have, at most.
+        longer: how many times as many words the rewrite may have, at most.
+        kept: of the prompt's different words, the least share that the rewrite must have.
+    """
+    before, after = (max(1, len(text.split())) for text in (prompt, better))
+    if before / after > shorter:
+        raise Rejected("much shorter than the prompt")
+    if after / before > longer:
+        raise Rejected("much longer than the prompt")
+    words, there = ({*_WORD.findall(text.lower())} for text in (prompt, better))
+    if len(words & there) < kept * len(words):
+        raise Rejected("words of the prompt are lost")
+    quoted = ("".join(filter(None, found.groups())).strip() for found in _QUOTED.finditer(prompt))
+    if any(len(passage) >= _SHORTEST and passage not in better for passage in quoted):
+        raise Rejected("a passage that the prompt quotes is lost")

@@ -1,0 +1,35 @@
+"""The final answer at the end of a chain of thought, and the form in which final answers are compared."""
+
+from __future__ import annotations
+
+import re
+
+LABEL = "answer:"
+_MARKS = re.compile(r"[*_`#>]+")
+_LEAD = re.compile(r"^(?:so |thus |therefore )?,? ?(?:the (?:final )?answer is|it is|=|≈)\s*", re.IGNORECASE)
+_ARTICLE = re.compile(r"^(?:a|an|the)\s+")
+_NUMBER = re.compile(r"^[$€£]?\s*(-?\d[\d,]*(?:\.\d+)?)\s*(.*)$")
+
+
+def final_of(reply: str) -> tuple[str, str] | None:
+    """What stands before the last line that begins with `Answer:`, and the answer there; None where there is no such
+    line, nothing before it or nothing in it."""
+    lines = reply.strip().splitlines()
+    for place in range(len(lines) - 1, -1, -1):
+        line = _MARKS.sub("", lines[place]).strip()
+        if line.lower().startswith(LABEL):
+            thought, answer = "\n".join(lines[:place]).strip(), line[len(LABEL) :].strip()
+            return (thought, answer) if thought and answer else None
+    return None
+
+
+def compared(answer: str) -> str:
+    """An answer as it is compared with others: lower case, one space, no article, marks or closing full stop; a
+    number without grouping commas, currency sign or trailing zeros."""
+    text = _LEAD.sub("", " ".join(answer.split()).lower()).strip(" .!\"'“”")
+    if not (found := _NUMBER.match(text)):
+        return _ARTICLE.sub("", text)
+    number = found[1].replace(",", "")
+    if "." in number:
+        number = number.rstrip("0").rstrip(".")
+    return f"{number} {found[2]}".strip()
