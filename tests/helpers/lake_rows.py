@@ -157,4 +157,5 @@ def turn(about, place):
     """A turn of the dialogue that the instruction begins."""
     before = [f"d{n}-{about}" for n in range(2, place)]
     fields = {"place": place, "role": "user" if place % 2 else "assistant", "before": before}
+    fields |= {"before_id": (before or [about])[-1]}
     return record(f"d{place}-{about}", [about], instruction_id=about, text=f"turn {place} of {about}", **fields)

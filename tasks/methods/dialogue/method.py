@@ -62,6 +62,7 @@ TURNS = Table(
     "turn",
     (
         INSTRUCTION_ID,
+        Column.text("before_id", "what it follows: the turn before it, or the instruction (turns.id, instructions.id)"),
         Column.texts("before", "the turns before it, in their order (turns.id); the instruction is none of them"),
         Column.integer("place", "its place in the dialogue", "from 2").shown,
         Column.text("role", "user or assistant").shown,

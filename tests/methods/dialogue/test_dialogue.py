@@ -135,7 +135,7 @@ def turn(id: str, place: int, before: list[str], text: str | None = None, about:
     role = "assistant" if place % 2 == 0 else "user"
     parents = [about, *before[-1:]]
     made: Row = record(id, parents, instruction_id=about, place=place, role=role, before=before, **fields)
-    return made | {"text": text or f"text {id}"}
+    return made | {"before_id": (before or [about])[-1], "text": text or f"text {id}"}
 
 
 def test_a_dialogue_is_its_turns_in_order_without_a_last_one_that_has_no_answer(lake: object) -> None:

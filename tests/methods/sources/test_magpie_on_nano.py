@@ -29,6 +29,6 @@ def test_nano_writes_instructions_of_its_world_in_the_users_place(tmp_path: Path
         answered = lake.rows(
             "SELECT count(*) AS n FROM responses JOIN instructions i ON i.id = instruction_id WHERE i.origin = 'magpie'"
         )
-    assert len(texts) == 40
-    assert sum(parse(text) is not None for text in texts) >= 36, "of its grammar, and not a way out of it"
+    assert len(texts) >= 40
+    assert sum(parse(text) is not None for text in texts) > 0.9 * len(texts), "of its grammar, and not a way out of it"
     assert answered[0]["n"] >= 36
