@@ -10,7 +10,16 @@ from typing import Any
 
 from tasks.engines.protocol import Engine
 from tasks.engines.scripted import ScriptedEngine
-from tasks.engines.specs import EngineSpec, OpenAISpec, RewardSpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
+from tasks.engines.specs import (
+    EngineSpec,
+    OpenAISpec,
+    RewardSpec,
+    ScriptedSpec,
+    TransformersSpec,
+    VerifierSpec,
+    VllmSpec,
+    parse_spec,
+)
 
 _THRESHOLD = gc.get_threshold()
 
@@ -30,6 +39,11 @@ async def open_engine(spec: EngineSpec | Mapping[str, Any], logs: Path | None = 
         spec = parse_spec(spec)
     if isinstance(spec, ScriptedSpec):
         yield ScriptedEngine(spec.replies)
+        return
+    if isinstance(spec, VerifierSpec):
+        from tasks.engines.verifier import VerifierEngine
+
+        yield VerifierEngine(spec)
         return
     async with _opener(spec, logs) as engine:
         with _few_collections():

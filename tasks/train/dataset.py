@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -102,6 +103,21 @@ def read_ranked(folder: Path) -> list[Row]:
     return rows
 
 
+def read_prompts(folder: Path) -> list[Row]:
+    """The distinct prompts, `prompt` each, in their order: a view's `prompt`, or its `messages` but the last turn.
+
+    Raises:
+        TrainError: no files, no rows, neither column, or a row that is no conversation.
+    """
+    column = "prompt" if "prompt" in _columns(training_files(folder)[0]) else "messages"
+    found = {}
+    for where, row in _rows(folder, [column]):
+        turns = row[column] if column == "prompt" else row[column][:-1]
+        prompt = _turns(f"{where}: {column}", turns, last="user")
+        found[json.dumps(prompt)] = prompt
+    return [{"prompt": prompt} for prompt in found.values()]
+
+
 def _pair(where: str, row: Row) -> Row:
     prompt = _turns(f"{where}: prompt", row["prompt"], last="user")
     chosen, rejected = (_answer(f"{where}: {field}", row[field]) for field in ("chosen", "rejected"))
@@ -126,10 +142,10 @@ def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     files = training_files(folder)
     count = 0
     for file in files:
+        found = _columns(file)
+        if missing := [name for name in columns if name not in found]:
+            raise TrainError(f"{file}: got the columns {found}, expected {missing} too; give the view made for it")
         try:
-            found = pq.read_schema(file).names
-            if missing := [name for name in columns if name not in found]:
-                raise TrainError(f"{file}: got the columns {found}, expected {missing} too; give the view made for it")
             rows = pq.read_table(file, columns=list(columns)).to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise TrainError(f"{file}: not a Parquet file ({error}); publish the export again") from error
@@ -138,6 +154,16 @@ def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
         count += len(rows)
     if not count:
         raise TrainError(f"{folder}: got no rows in {len(files)} file(s); publish a snapshot that has accepted rows")
+
+
+def _columns(file: Path) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(file).names)
+    except (pa.ArrowException, OSError) as error:
+        raise TrainError(f"{file}: not a Parquet file ({error}); publish the export again") from error
 
 
 def _turns(where: str, messages: Any, last: str) -> list[Message]:

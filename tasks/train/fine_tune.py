@@ -29,6 +29,8 @@ from tasks.train.schedule import check, settled
 
 Build = Callable[[dict[str, Any], dict[str, Any]], Any]  # (the trainer's keywords, its arguments') → a TRL trainer
 
+ROLLOUTS = "rollouts"  # the folder of answers that were drawn, and what the names of their figures begin with in a log
+
 SILENT = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -91,12 +93,19 @@ def fine_tune(
             trained_parameters=trained,
             **asdict(change),
             resumed_at=int(resumed.rpartition("-")[2]) if resumed else 0,
+            rollouts=_rows_of(folder.path / ROLLOUTS),
             seconds=round(time.perf_counter() - began, 2),
             **_read(kept, config),
             **summary(history),
         )
         _write(report, history, folder)
     return report
+
+
+def _rows_of(folder: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(part).num_rows for part in folder.glob("*.parquet"))
 
 
 def _settled(recipe: str, config: Settings, rows: int) -> Settings:
@@ -208,7 +217,8 @@ def _write(report: Report, history: Sequence[Row], folder: WorkFolder) -> None:
             f"{report.update:.1e} of their norm as saved in {dtype}, expected {floor:g} or more: this would be the "
             f"base model again; raise learning_rate (it was {rate:g}) or epochs"
         )
-    curve = [{name: entry[name] for name in ("step", "loss", "learning_rate")} for entry in history]
+    names = ("step", "loss", "learning_rate", *(name for name in history[0] if name.startswith(f"{ROLLOUTS}/")))
+    curve = [{name: entry[name] for name in names} for entry in history]
     picture = loss_curve(report.recipe, [entry["loss"] for entry in curve])
     with effects.MODEL_WRITE:
         (folder.path / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")

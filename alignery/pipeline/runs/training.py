@@ -72,7 +72,8 @@ async def train_recipes(
             job = TrainingJob(
                 recipe,
                 specs[preset.retrain.start_from.get(recipe)],
-                _settings(recipe, config, preset.words),
+                _settings(recipe, config, preset.words)
+                | {name: specs[other].model for name, other in preset.retrain.models_of(recipe).items()},
                 await asyncio.to_thread(_data, preset, lake, home, published, config.view, selection),
                 published,
                 preset.methods,

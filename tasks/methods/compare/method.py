@@ -33,6 +33,7 @@ from tasks.step import Row, Step, probabilities
 from tasks.train.config import Recipe
 from tasks.train.recipes import reward
 from tasks.train.recipes.preferences import cdpo
+from tasks.train.recipes.rl import grpo
 
 LOWEST, HIGHEST = 0.40, 0.60  # of a probability after a thought; paper
 DRAW = 0  # the draw of comparisons, among those of critique and revision, which count from 1
@@ -237,5 +238,6 @@ method = Method(
     recipes={
         "reward": Recipe(reward.Config, reward.train, answers=False),
         "cdpo": Recipe(cdpo.Config, cdpo.train),
+        "grpo": Recipe(grpo.Config, grpo.train, models={"reward_model": "reward"}),
     },
 )
