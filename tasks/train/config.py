@@ -68,6 +68,7 @@ class Settings(Strict):
 
     model_config = ConfigDict(allow_inf_nan=False)
     source: ClassVar[Source] = Source(step=32, rate=2e-5, lora_rate=2e-4)  # as of recipes/sft.py
+    files: ClassVar[tuple[str, ...]] = ()  # settings that name a data file, NAME; a flow gives its content as NAME_hash
 
     view: str  # of the lake, whose rows it reads; a shape of its export
     epochs: float = Field(gt=0)
@@ -101,6 +102,7 @@ class Report(Strict):
     )
     identical: int = 0  # of these, pairs whose two answers are the same tokens within max_length
     special: int = 0  # of these, rows whose texts hold a special token of the model, which could forge a turn
+    origins: dict[str, int] = {}  # rows by their origin, where a recipe mixes some
     truncated: int  # rows whose answer reaches max_length, so that its end is not learnt
     steps: int
     tokens: int  # read, all epochs together, without padding

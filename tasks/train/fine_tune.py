@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -94,6 +95,7 @@ def fine_tune(
             **asdict(change),
             resumed_at=int(resumed.rpartition("-")[2]) if resumed else 0,
             rollouts=_rows_of(folder.path / ROLLOUTS),
+            origins=Counter(row["origin"] for row in rows if "origin" in row),
             seconds=round(time.perf_counter() - began, 2),
             **_read(kept, config),
             **summary(history),

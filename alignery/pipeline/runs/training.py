@@ -19,6 +19,7 @@ from alignery.pipeline.executor import TaskRunner, run_inline
 from alignery.pipeline.progress import stream
 from alignery.pipeline.refresh import clean
 from alignery.pipeline.run import Run
+from tasks.datafiles import content_hash
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
@@ -31,6 +32,8 @@ from warehouse.query.snapshots import release_of
 from warehouse.query.trained_on import leaking
 
 Spec = TransformersSpec | VllmSpec  # of a model that has weights here
+
+WORDED = ("aligner", "salmon")  # recipes that are trained on prompts of the preset
 
 _LINE = 1 << 20  # bytes of a line that a training process may write
 
@@ -87,9 +90,11 @@ async def train_recipes(
 
 
 def _settings(recipe: str, config: Settings, words: PromptSource) -> dict[str, Any]:
-    """The settings of the training process; an Aligner is trained on the prompt of the preset."""
+    """The settings of the training process: of the recipes that need them the preset's words, and files' contents."""
     settings = config.model_dump(mode="json")
-    return settings | words.model_dump(mode="json") if recipe == "aligner" else settings
+    files = {name: getattr(config, name) for name in config.files}
+    settings |= {f"{name}_hash": content_hash(path) for name, path in files.items() if path is not None}
+    return settings | words.model_dump(mode="json") if recipe in WORDED else settings
 
 
 def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, selection: Selection) -> Path:

@@ -23,7 +23,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
-from prompts import Library, PromptError
+from prompts import Library, Principle, PromptError
 from tasks.engines import Sampling
 from tasks.filters.heuristics import TRUNCATED
 from tasks.methods.base import MIN_MASS, MethodConfig
@@ -43,6 +43,8 @@ NO_REWARD = "no number: a reward model scores; bind the alias `reward` to an eng
 _NUMBER = re.compile(r"-?\d{1,9}\.\d{1,9}")
 TARGET = ("target_id", "target")  # the fields of a row's newest text
 Aspect = str
+# A name, a step, the alias of the model that it asks, and the texts that stand in its prompt besides.
+Scorer = tuple[str, Step, str, list[Row]]
 
 
 class Config(MethodConfig):
@@ -50,6 +52,7 @@ class Config(MethodConfig):
 
     answers: bool = False  # also first answers, last revisions and principled ones; RRHF ranks answers of many sources
     reward: bool = False  # the model bound to `reward`, of `engine: reward`
+    principles: tuple[str, ...] = ()  # ids of the constitution's, each a score by a reward model that `salmon` made
     verifier: bool = False  # the constraints of `verifier`, of `engine: verifier`
     propositions: dict[str, float] = {}  # of prompts/score/propositions.yaml, with their weights; see `propositions`
     aspects: tuple[Aspect, ...] = ("helpfulness", "honesty", "instruction_following", "truthfulness")  # paper's four
@@ -127,18 +130,32 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
     ]
 
 
-def _scorers(library: Library, config: Config) -> list[tuple[str, Step, str, list[Row]]]:
-    """A name, a step, the alias of the model it asks, and the texts that stand in its prompt, for each scorer."""
-    found: list[tuple[str, Step, str, list[Row]]] = [
-        (aspect, mark(library, config, aspect), "judge", []) for aspect in config.aspects
-    ]
+def _scorers(library: Library, config: Config) -> list[Scorer]:
+    found: list[Scorer] = [(aspect, mark(library, config, aspect), "judge", []) for aspect in config.aspects]
     known = {one.id: one for one in library.propositions()} if config.propositions else {}
     for id, weight in config.propositions.items():
         if id not in known:
             raise PromptError(f"score.propositions: got {id!r}, expected one of {[*known]}; mend it, or add it there")
         text = prompt_row(f"proposition:{id}", known[id].text, known[id].hash)
         found.append((f"proposition.{id}", proposition(library, known[id], weight, config.min_mass), "judge", [text]))
-    return found + [(one, counted(library, one), one, []) for one in SCALES if getattr(config, one)]
+    if config.reward and config.principles:
+        return [*found, *_principled(library, config), *_counted(library, config, (VERIFIER,))]
+    return [*found, *_counted(library, config, SCALES)]
+
+
+def _counted(library: Library, config: Config, scorers: Iterable[str]) -> list[Scorer]:
+    return [(one, counted(library, one), one, []) for one in scorers if getattr(config, one)]
+
+
+def _principled(library: Library, config: Config) -> list[Scorer]:
+    """A score for each principle, by a reward model that reads it."""
+    known, found = {one.id: one for one in library.principles()}, list[Scorer]()
+    for id in config.principles:
+        if id not in known:
+            raise PromptError(f"score.principles: got {id!r}, expected one of {[*known]}; mend it, or add it there")
+        text = prompt_row(f"principle:{id}:comparison", known[id].criterion, known[id].criterion_hash)
+        found.append((f"reward.{id}", counted(library, REWARD, known[id]), REWARD, [text]))
+    return found
 
 
 def mark(library: Library, config: Config, aspect: Aspect) -> Step:
@@ -176,23 +193,26 @@ def mark(library: Library, config: Config, aspect: Aspect) -> Step:
     )
 
 
-def counted(library: Library, scorer: str) -> Step:
-    """Has a reward model, or a verifier, score a sample: it is sent the whole conversation, and replies with a number."""
+def counted(library: Library, scorer: str, principle: Principle | None = None) -> Step:
+    """Has a reward model, or a verifier, score a sample: it is sent the whole conversation, and replies with a number;
+    with a principle, the conversation as a reward model that follows principles reads it."""
+    by = {} if principle is None else {"principle": principle.criterion, "negated": False}
 
     def read(reply: str, row: Row) -> list[Row]:
         if not _NUMBER.fullmatch(reply):
             raise ParseError(NO_REWARD)
-        return [_score(scorer, scorer, float(reply), SCALES[scorer])]
+        return [_score(scorer, principle.id if principle else scorer, float(reply), SCALES[scorer])]
 
     return Step(
         name=f"score.{scorer}",
         table="sample_scores",
-        prompt=library.prompt("score/reward"),
+        prompt=library.prompt("score/principled" if principle else "score/reward"),
         sampling=Sampling(),
         parents=("instruction_id", "sample_id"),
-        variables=lambda row: {"instruction": row["instruction"], "answers": [row["sample"]]},
+        variables=lambda row: {"instruction": row["instruction"], "answers": [row["sample"]]} | by,
         read=read,
         retries=0,
+        key_fields=lambda row: {"principle_hash": principle.criterion_hash} if principle else {},
     )
 
 

@@ -6,42 +6,78 @@ Departures:
 1. A new head of one label on the model that the training starts from; the paper's starts from a pretrained preference
    model. Its value is read at the answer's end token.
 2. Pairs that are longer than max_length are left out (TRL), not cut: what a cut answer is worth nobody has said.
+3. The hybrid of the paper's §4.1, people's pairs for helpfulness and the model's own for harmlessness: `human` names a file
+   of the former, and `human_share` how many of the rows they are to be. Nothing is taken twice for it: of what there is too
+   much, a part is drawn.
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.train.config import Report, Settings, Source
-from tasks.train.dataset import read_soft_preferences
+from tasks.datafiles import content_hash
+from tasks.train.config import Report, Row, Settings, Source, TrainError
+from tasks.train.dataset import read_people, read_soft_preferences
 from tasks.train.fine_tune import fine_tune
 from tasks.train.losses import soft_bradley_terry
 
 
-class Config(Settings):
-    """The reward model's settings; a comment gives SALMON's figure."""
+class Figures(Settings):
+    """The settings of reward models; a comment gives SALMON's figure."""
 
     # Rows a step: our choice. SALMON's 3e-5 is for QLoRA of rank 64; with rank 16 and fewer steps ten times that
     source: ClassVar[Source] = Source(step=64, rate=3e-5, lora_rate=3e-4)
-    view: str = "soft_preferences"
     epochs: float = Field(1.0, gt=0)  # 1
     batch_size: int = Field(8, ge=1)  # our choice
     max_length: int = Field(2048, ge=8)  # TRL's default: 1024; compared answers have up to 1,500 tokens
     scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "linear"  # TRL's default
 
 
-def train(data: Path, model: Path | str, out: Path, config: Settings) -> Report:
-    """Teach a copy of `model` to score the answers of `data/train-*.parquet` and put it at `out`.
+class Config(Figures):
+    """The reward model's settings."""
+
+    files: ClassVar[tuple[str, ...]] = ("human",)
+    view: str = "soft_preferences"
+    human: Path | None = None  # a file or folder of pairs: prompt, chosen, rejected (texts or turns)
+    human_hash: str | None = None  # its content; a flow gives it
+    human_share: float | None = Field(None, gt=0, lt=1)  # of the rows; none: all pairs of both. The paper's: not given
+
+
+def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
+    """Teach a copy of `model` to score the answers of `data/train-*.parquet`, and people's, and put it at `out`.
 
     Raises:
         TrainError: data, model or `out` cannot be used.
         TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
-    rows = read_soft_preferences(data)
+    rows = mixed(read_soft_preferences(data), config)
     return fine_tune("reward", rows, Path(model), out, config, trainer, length, scores=True)
+
+
+def mixed(own: Sequence[Row], config: Config) -> list[Row]:
+    """The model's own pairs (`origin` ai) and people's (human), shuffled where there are both.
+
+    Raises:
+        TrainError: the file of people's pairs cannot be read, or is another than the flow was started on.
+    """
+    if config.human is None:
+        return list(own)
+    people = read_people(config.human)
+    if config.human_hash not in (None, content_hash(config.human)):
+        raise TrainError(f"human: {config.human} was changed since this training was planned; run `alignery retrain` again")
+    parts = {"ai": list(own), "human": people}
+    if (share := config.human_share) is not None:
+        least = min(len(own) / (1 - share), len(people) / share)  # rows in all, of which each is there
+        counts = {"ai": round(least * (1 - share)), "human": round(least * share)}
+        parts = {name: random.Random(config.seed).sample(rows, min(len(rows), counts[name])) for name, rows in parts.items()}
+    rows = [row | {"origin": name} for name, part in parts.items() for row in part]
+    random.Random(config.seed).shuffle(rows)
+    return rows
 
 
 def trainer(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
