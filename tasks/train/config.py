@@ -68,7 +68,6 @@ class Settings(Strict):
 
     model_config = ConfigDict(allow_inf_nan=False)
     source: ClassVar[Source] = Source(step=32, rate=2e-5, lora_rate=2e-4)  # as of recipes/sft.py
-    files: ClassVar[tuple[str, ...]] = ()  # settings that name a data file, NAME; a flow gives its content as NAME_hash
 
     view: str  # of the lake, whose rows it reads; a shape of its export
     epochs: float = Field(gt=0)

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from prompts import Message
-from tasks.datafiles import DataFileError, read_rows
 from tasks.train.config import Row, TrainError
 
 
-SIDES = {"prompt": "user", "chosen": "assistant", "rejected": "assistant"}  # of a pair, and whose words they are
+GIVEN = "given"  # the principle of pairs that a user brought
 
 
 def read_sft(folder: Path) -> list[Row]:
@@ -55,9 +54,16 @@ def read_corrections(folder: Path) -> list[Row]:
 def read_soft_preferences(folder: Path) -> list[Row]:
     """Preference pairs as `read_preferences` gives them, and `p`: how probable it is that `chosen` is the better one.
 
+    Where the view says the principle of each choice, `origin` is human for pairs that a user brought, else ai.
+
     Raises:
         TrainError: as there, or a p that is not between 0 and 1.
     """
+    if "principle_id" in _columns(training_files(folder)[0]):
+        columns = ["prompt", "chosen", "rejected", "p", "principle_id"]
+        origins = {GIVEN: "human"}
+        found = _rows(folder, columns)
+        return [_soft(where, row) | {"origin": origins.get(row["principle_id"], "ai")} for where, row in found]
     return [_soft(where, row) for where, row in _rows(folder, ["prompt", "chosen", "rejected", "p"])]
 
 
@@ -78,35 +84,6 @@ def _soft(where: str, row: Row) -> Row:
     if not isinstance(row["p"], float) or not 0 <= row["p"] <= 1:
         raise TrainError(f"{where}: p: got {row['p']!r}, expected a probability from 0 to 1; mend the view")
     return _pair(where, row) | {"p": row["p"]}
-
-
-def read_people(path: Path) -> list[Row]:
-    """Preference pairs of a user's own file, as `read_soft_preferences` gives those of a view.
-
-    Args:
-        path: JSONL, CSV, Parquet or a folder, as `tasks.datafiles` reads them: `prompt`, `chosen`, `rejected`, each a text
-            or turns. Each counts as certain (`p` 1).
-
-    Raises:
-        TrainError: it cannot be read, has no rows, or a row is no pair.
-    """
-    rows = []
-    try:
-        for one in read_rows(path, [*SIDES]):
-            where = f"{path}: {one.file}, row {one.number}"
-            if one.fault is not None:
-                raise TrainError(f"{where}: {one.fault}; mend or remove it")
-            turns = {name: _said(role, one.values.get(name)) for name, role in SIDES.items()}
-            rows.append(_pair(where, turns) | {"p": 1.0})
-    except DataFileError as error:
-        raise TrainError(str(error)) from error
-    if not rows:
-        raise TrainError(f"{path}: got no rows; give pairs with prompt, chosen and rejected")
-    return rows
-
-
-def _said(role: str, value: Any) -> Any:
-    return [{"role": role, "content": value}] if isinstance(value, str) else value
 
 
 def read_preferences(folder: Path) -> list[Row]:

@@ -7,7 +7,6 @@ from train_cases import CASES, QUICK
 from train_views import PAIRS, bad, good, question, soft_preference, write_view
 
 from prompts import Library
-from tasks.datafiles import content_hash
 from tasks.methods.registry import built_in
 from tasks.train.config import TrainError
 from tasks.train.dataset import read_principled, read_soft_preferences
@@ -70,50 +69,34 @@ def test_turning_a_principle_round_turns_the_ranking_round(known_words, base, tm
             assert (better > worse) is not negated, (pair, negated, better, worse)
 
 
-def people(folder, count, name="people.jsonl"):
-    rows = [
-        {"prompt": question(*pair), "chosen": good(*pair), "rejected": "I see no hats.", "by": "ann"}
-        for pair in PAIRS[:count]
-    ]
-    (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder / name
+def of_both(human):
+    """A view with so many pairs that a user brought, among the model's own."""
+    ids = ["given"] * human + ["harm"] * (len(PAIRS) - human)
+    return [soft_preference(pair) | {"principle_id": id} for pair, id in zip(PAIRS, ids, strict=True)]
 
 
 def test_peoples_pairs_and_the_models_own_are_mixed_by_their_shares(tmp_path):
-    own = read_soft_preferences(write_view(tmp_path / "view", [soft_preference(pair) for pair in PAIRS]))
-    human = people(tmp_path, 8)
+    rows = read_soft_preferences(write_view(tmp_path / "view", of_both(8)))
 
     def counts(share):
-        made = reward.mixed(own, reward.Config(human=human, human_share=share))
+        made = reward.mixed(rows, reward.Config(human_share=share))
         assert len({json.dumps(row) for row in made}) == len(made), "nothing is taken twice"
-        assert all(row["p"] == 1.0 for row in made if row["origin"] == "human")
+        assert made == reward.mixed(rows, reward.Config(human_share=share)), "drawn by the seed"
         return [sum(row["origin"] == name for row in made) for name in ("human", "ai")]
 
-    assert counts(None) == [8, 32]
+    assert counts(None) == [8, 24]
     assert counts(0.5) == [8, 8]
-    assert counts(0.1) == [4, 32]
-    assert reward.mixed(own, reward.Config()) == own
-
-
-def test_a_file_of_pairs_that_is_none_or_was_changed_is_refused(tmp_path):
-    own = read_soft_preferences(write_view(tmp_path / "view", [soft_preference(PAIRS[0])]))
-    human = people(tmp_path, 2)
-    known = content_hash(human)
-    assert len(reward.mixed(own, reward.Config(human=human, human_hash=known))) == 3
-    people(tmp_path, 3)
-    with pytest.raises(TrainError, match="was changed since this training was planned"):
-        reward.mixed(own, reward.Config(human=human, human_hash=known))
-    human.write_text('{"prompt": "x", "chosen": "same", "rejected": "same"}\n')
-    with pytest.raises(TrainError, match=r"people.jsonl, row 1: rejected: got the same answer as chosen"):
-        reward.mixed(own, reward.Config(human=human))
-    human.write_text("")
-    with pytest.raises(TrainError, match="got no rows"):
-        reward.mixed(own, reward.Config(human=human))
+    assert counts(0.25) == [8, 24]
+    assert counts(0.1) == [3, 24]
+    own = read_soft_preferences(write_view(tmp_path / "own", of_both(0)))
+    with pytest.raises(TrainError, match=r"human_share: got 0.5, but of 32 rows none is human; bring pairs"):
+        reward.mixed(own, reward.Config(human_share=0.5))
 
 
 @pytest.mark.flow
-def test_the_report_says_how_many_of_each_origin_were_learnt(views, base, tmp_path):
-    given = CASES["reward"].config(None, human=people(tmp_path, 16))
-    report = CASES["reward"].train(views, base, tmp_path / "out", given)
-    assert report.origins == {"human": 16, "ai": 32}
-    assert report.rows == 48
+def test_the_report_says_how_many_of_each_origin_were_learnt(base, tmp_path):
+    view = {"reward": write_view(tmp_path / "view", of_both(8))}
+    given = CASES["reward"].config(None, human_share=0.5)
+    report = CASES["reward"].train(view, base, tmp_path / "out", given)
+    assert report.origins == {"human": 8, "ai": 8}
+    assert report.rows == 16

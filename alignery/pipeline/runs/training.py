@@ -19,7 +19,6 @@ from alignery.pipeline.executor import TaskRunner, run_inline
 from alignery.pipeline.progress import stream
 from alignery.pipeline.refresh import clean
 from alignery.pipeline.run import Run
-from tasks.datafiles import content_hash
 from tasks.engines import TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
@@ -90,10 +89,8 @@ async def train_recipes(
 
 
 def _settings(recipe: str, config: Settings, words: PromptSource) -> dict[str, Any]:
-    """The settings of the training process: of the recipes that need them the preset's words, and files' contents."""
+    """The settings of the training process: of the recipes that are trained on prompts, the preset's."""
     settings = config.model_dump(mode="json")
-    files = {name: getattr(config, name) for name in config.files}
-    settings |= {f"{name}_hash": content_hash(path) for name, path in files.items() if path is not None}
     return settings | words.model_dump(mode="json") if recipe in WORDED else settings
 
 

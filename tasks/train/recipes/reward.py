@@ -6,9 +6,9 @@ Departures:
 1. A new head of one label on the model that the training starts from; the paper's starts from a pretrained preference
    model. Its value is read at the answer's end token.
 2. Pairs that are longer than max_length are left out (TRL), not cut: what a cut answer is worth nobody has said.
-3. The hybrid of the paper's §4.1, people's pairs for helpfulness and the model's own for harmlessness: `human` names a file
-   of the former, and `human_share` how many of the rows they are to be. Nothing is taken twice for it: of what there is too
-   much, a part is drawn.
+3. The hybrid of the paper's §4.1, people's pairs for helpfulness and the model's own for harmlessness: pairs that a user
+   brought (`line.prompts`) stand in the view too, and `human_share` says how many of the rows they are to be. Nothing is
+   taken twice for it: of what there is too much, a part is drawn.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.datafiles import content_hash
 from tasks.train.config import Report, Row, Settings, Source, TrainError
-from tasks.train.dataset import read_people, read_soft_preferences
+from tasks.train.dataset import read_soft_preferences
 from tasks.train.fine_tune import fine_tune
 from tasks.train.losses import soft_bradley_terry
 
@@ -41,11 +40,8 @@ class Figures(Settings):
 class Config(Figures):
     """The reward model's settings."""
 
-    files: ClassVar[tuple[str, ...]] = ("human",)
     view: str = "soft_preferences"
-    human: Path | None = None  # a file or folder of pairs: prompt, chosen, rejected (texts or turns)
-    human_hash: str | None = None  # its content; a flow gives it
-    human_share: float | None = Field(None, gt=0, lt=1)  # of the rows; none: all pairs of both. The paper's: not given
+    human_share: float | None = Field(None, gt=0, lt=1)  # of pairs that a user brought; none: all rows. Paper: not given
 
 
 def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
@@ -59,25 +55,27 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
     return fine_tune("reward", rows, Path(model), out, config, trainer, length, scores=True)
 
 
-def mixed(own: Sequence[Row], config: Config) -> list[Row]:
-    """The model's own pairs (`origin` ai) and people's (human), shuffled where there are both.
+def mixed(rows: Sequence[Row], config: Config) -> list[Row]:
+    """Rows of which people's are as many as `human_share` says: all of the one kind, and a draw of the other.
 
     Raises:
-        TrainError: the file of people's pairs cannot be read, or is another than the flow was started on.
+        TrainError: a share is asked for, and there is but one kind.
     """
-    if config.human is None:
-        return list(own)
-    people = read_people(config.human)
-    if config.human_hash not in (None, content_hash(config.human)):
-        raise TrainError(f"human: {config.human} was changed since this training was planned; run `alignery retrain` again")
-    parts = {"ai": list(own), "human": people}
-    if (share := config.human_share) is not None:
-        least = min(len(own) / (1 - share), len(people) / share)  # rows in all, of which each is there
-        counts = {"ai": round(least * (1 - share)), "human": round(least * share)}
-        parts = {name: random.Random(config.seed).sample(rows, min(len(rows), counts[name])) for name, rows in parts.items()}
-    rows = [row | {"origin": name} for name, part in parts.items() for row in part]
-    random.Random(config.seed).shuffle(rows)
-    return rows
+    if (share := config.human_share) is None:
+        return list(rows)
+    parts = {"human": [row for row in rows if row.get("origin") == "human"]}
+    parts["ai"] = [row for row in rows if row.get("origin") != "human"]
+    if missing := [name for name, part in parts.items() if not part]:
+        raise TrainError(
+            f"human_share: got {share:g}, but of {len(rows)} rows none is {missing[0]}; bring pairs (line.prompts with chosen "
+            "and rejected), compare answers, or leave it out"
+        )
+    whole = min(len(parts["human"]) / share, len(parts["ai"]) / (1 - share))  # rows, of which there are enough of each
+    counts = {"human": round(whole * share), "ai": round(whole * (1 - share))}
+    draws = random.Random(config.seed)
+    found = [row for name, part in parts.items() for row in draws.sample(part, min(len(part), counts[name]))]
+    draws.shuffle(found)
+    return found
 
 
 def trainer(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
