@@ -161,7 +161,9 @@ class Preset(Strict):
         """What the model bound to an alias costs. Raises PriceError where the price file does not say it."""
         spec = self.spec(alias)
         name = alias if alias in self.models else "generator"
-        return listed.of(name, name if isinstance(spec, ScriptedSpec | VerifierSpec) else spec.model, self.prices or Path())
+        return listed.of(
+            name, name if isinstance(spec, ScriptedSpec | VerifierSpec) else spec.model, self.prices or Path()
+        )
 
     def by_model(self) -> dict[str, str]:
         """Identity of each model → the licence that is stated for it."""

@@ -1,13 +1,14 @@
-"""What reinforcement learning on a preference model teaches, on nano and by its oracle: `python bench/training/rl.py`.
+"""What RL on a preference model teaches, on nano and by its oracle: `python bench/training/rl.py`.
 
-One refresh by the preset `nano-rl`: instructions, answers, revisions, and comparisons of the two. Once a seed a model is
-trained on the revisions, a preference model on the comparisons, and `grpo` from the former by the latter. All are asked
-the held-out prompts, greedily. `hacked` has the number of words as its only reward: what the watch of `stop_when` is for.
+One refresh by the preset `nano-rl`: instructions, answers, revisions, and comparisons of the two. Once a seed a model
+is trained on the revisions, a preference model on the comparisons, and `grpo` from the former by the latter. All are
+asked the held-out prompts, greedily. `hacked` has the number of words as its only reward: what the watch of `stop_when`
+is for.
 
 Figures are means over prompts and seeds with the 95 % interval of a bootstrap that draws both again. ↑ and ↓: `grpo`
-against the model that it started from, by the exact test of `tasks.evaluate.exact` on the means over the seeds, prompt by
-prompt, at 0.025 either way. `oracle` is that of the drawn answers: the mean of helpful, harmless and honest over those it
-has a figure for.
+against the model that it started from, by the exact test of `tasks.evaluate.exact` on the means over the seeds, prompt
+by prompt, at 0.025 either way. `oracle` is that of the drawn answers: the mean of helpful, harmless and honest over
+those it has a figure for.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import argparse
 import asyncio
 import json
 import multiprocessing
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence

@@ -11,7 +11,6 @@ from typing import Any
 from prompts import Message
 from tasks.train.config import Row, TrainError
 
-
 GIVEN = "given"  # the principle of pairs that a user brought
 
 

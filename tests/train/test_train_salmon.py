@@ -24,7 +24,11 @@ def known_words(tmp_path_factory):
         {"role": "user", "content": "{{ instruction }}{% if negated %} for{% endif %} {{ principle }}"},
         {"each": "answers", "turns": [{"role": "assistant", "content": "{{ item }}"}]},
     ]
-    said = {"id": "score/principled", "about": "for tests", "variables": ["instruction", "answers", "principle", "negated"]}
+    said = {
+        "id": "score/principled",
+        "about": "for tests",
+        "variables": ["instruction", "answers", "principle", "negated"],
+    }
     (folder / "score" / "principled.yaml").write_text(json.dumps(said | {"messages": turns}))
     return folder
 

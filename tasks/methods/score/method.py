@@ -54,7 +54,7 @@ class Config(MethodConfig):
     reward: bool = False  # the model bound to `reward`, of `engine: reward`
     principles: tuple[str, ...] = ()  # ids of the constitution's, each a score by a reward model that `salmon` made
     verifier: bool = False  # the constraints of `verifier`, of `engine: verifier`
-    propositions: dict[str, float] = {}  # of prompts/score/propositions.yaml, with their weights; see `propositions`
+    propositions: dict[str, float] = Field({})  # of prompts/score/propositions.yaml, with their weights
     aspects: tuple[Aspect, ...] = ("helpfulness", "honesty", "instruction_following", "truthfulness")  # paper's four
     marks: Literal["written", "expected"] = "written"  # paper: written
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=256)  # of a written mark and its reason; our choice
@@ -76,7 +76,9 @@ SCORES = Table(
         INSTRUCTION_ID,
         Column.text("sample_id", "what is scored: a sample, or an answer or a revision"),
         Column.text("scorer", "reward (a reward model), rating (a judge's mark), propositions, verifier").shown,
-        Column.text("aspect", "what it is scored for: helpfulness, …, a proposition; others have one of their name").shown,
+        Column.text(
+            "aspect", "what it is scored for: helpfulness, …, a proposition; others have one of their name"
+        ).shown,
         Column.real("value", "the score, on its scale").shown,
         Column.text("scale", "1 to 5, or any number").shown,
         Column.text("reason", "the judge's explanation; null where it gave none").optional,

@@ -3,8 +3,8 @@
 Source: Rule Based Rewards (Mu et al., arXiv 2411.01111). The same: a judge says how probable it is that a proposition
 holds; the reward is linear in these, and its weights are fitted so that better answers score higher; propositions for
 needless refusals stand against those for harm. Departures:
-1. The weights are fitted on preference pairs (logistic regression of the differences), where the paper ranks completions of
-   four made-up kinds with a hinge loss; or they are set by hand.
+1. The weights are fitted on preference pairs (logistic regression of the differences), where the paper ranks
+   completions of four made-up kinds with a hinge loss; or they are set by hand.
 2. No sum with a helpfulness reward model: `grpo` adds rules and model where RL is wanted; here one scorer ranks.
 3. A row's value is weight × probability, so that the view `scored` means them as it does other aspects: the mean of
    n such values is their sum over n, which ranks alike.
@@ -49,16 +49,18 @@ def proposition(library: Library, one: Proposition, weight: float, min_mass: flo
     )
 
 
-def fitted(better: Sequence[Mapping[str, float]], worse: Sequence[Mapping[str, float]], l2: float = 1.0) -> dict[str, float]:
+def fitted(
+    better: Sequence[Mapping[str, float]], worse: Sequence[Mapping[str, float]], l2: float = 1.0
+) -> dict[str, float]:
     """The weights by which the better answer of each pair most probably scores higher: log-odds a unit of probability.
 
     Logistic regression without an intercept on the differences, by Newton's method: the weights minimise
     Σ log(1 + exp(−w · (x_better − x_worse))) + l2 / 2 · |w|².
 
     Args:
-        better, worse: of each pair, proposition → its probability (a row's value over its weight), 0 to 1; a proposition that
-            an answer lacks counts as 0.
-        l2: how strongly the weights are drawn to zero; above 0, or pairs that can be told apart would have none.
+        better, worse: of each pair, proposition → its probability (a row's value over its weight), 0 to 1; a
+            proposition that an answer lacks counts as 0. l2: how strongly the weights are drawn to zero; above 0, or
+            pairs that can be told apart would have none.
 
     Raises:
         ValueError: no pairs, not as many of both, or an l2 that is not above 0.

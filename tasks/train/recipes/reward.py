@@ -6,9 +6,9 @@ Departures:
 1. A new head of one label on the model that the training starts from; the paper's starts from a pretrained preference
    model. Its value is read at the answer's end token.
 2. Pairs that are longer than max_length are left out (TRL), not cut: what a cut answer is worth nobody has said.
-3. The hybrid of the paper's §4.1, people's pairs for helpfulness and the model's own for harmlessness: pairs that a user
-   brought (`line.prompts`) stand in the view too, and `human_share` says how many of the rows they are to be. Nothing is
-   taken twice for it: of what there is too much, a part is drawn.
+3. The hybrid of the paper's §4.1, people's pairs for helpfulness and the model's own for harmlessness: pairs that a
+   user brought (`line.prompts`) stand in the view too, and `human_share` says how many of the rows they are to be.
+   Nothing is taken twice for it: of what there is too much, a part is drawn.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ class Config(Figures):
     """The reward model's settings."""
 
     view: str = "soft_preferences"
-    human_share: float | None = Field(None, gt=0, lt=1)  # of pairs that a user brought; none: all rows. Paper: not given
+    human_share: float | None = Field(
+        None, gt=0, lt=1
+    )  # of pairs that a user brought; none: all rows. Paper: not given
 
 
 def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
@@ -67,8 +69,8 @@ def mixed(rows: Sequence[Row], config: Config) -> list[Row]:
     parts["ai"] = [row for row in rows if row.get("origin") != "human"]
     if missing := [name for name, part in parts.items() if not part]:
         raise TrainError(
-            f"human_share: got {share:g}, but of {len(rows)} rows none is {missing[0]}; bring pairs (line.prompts with chosen "
-            "and rejected), compare answers, or leave it out"
+            f"human_share: got {share:g}, but of {len(rows)} rows none is {missing[0]}; bring pairs (line.prompts "
+            "with chosen and rejected), compare answers, or leave it out"
         )
     whole = min(len(parts["human"]) / share, len(parts["ai"]) / (1 - share))  # rows, of which there are enough of each
     counts = {"human": round(whole * share), "ai": round(whole * (1 - share))}

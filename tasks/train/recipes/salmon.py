@@ -1,9 +1,9 @@
 """A reward model that follows principles: it is sent one with each answer, and scores by that, or against it.
 
-Source: SALMON (arXiv 2310.05910, §3.2-3.3). The same: preferences are made under a principle each; the reward model reads the
-principle beside prompt and answer; some principles are negated, and their preferences turned round, so that the words
-must be read to know which answer is better. So what is rewarded can be changed by words, without another training.
-Departures:
+Source: SALMON (arXiv 2310.05910, §3.2-3.3). The same: preferences are made under a principle each; the reward model
+reads the principle beside prompt and answer; some principles are negated, and their preferences turned round, so that
+the words must be read to know which answer is better. So what is rewarded can be changed by words, without another
+training. Departures:
 1. One principle an example. The paper shows a few at once and takes the preference of the one that tells the answers
    apart the most: for that each pair needs a judgement under every principle, and ours has one (`compare`).
 2. A negated principle is the same words under others that turn it round (`prompts/score/principled.yaml`); the paper's
@@ -71,5 +71,7 @@ def sent(prompt: Prompt, instruction: str, principle: str, negated: bool = False
     """
     turns = prompt.render(instruction=instruction, answers=[], principle=principle, negated=negated)
     if isinstance(turns, str) or not turns or turns[-1]["role"] != "user":
-        raise TrainError(f"{prompt.path}: got words that do not end with the user's turn; a reward model scores the next one")
+        raise TrainError(
+            f"{prompt.path}: got words that do not end with the user's turn; a reward model scores the next one"
+        )
     return list(turns)

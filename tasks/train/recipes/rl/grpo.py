@@ -1,14 +1,15 @@
 """GRPO: the model answers each prompt several times, and learns what was rewarded above the group's mean.
 
-Source: DeepSeekMath (arXiv 2402.03300, §4), by TRL; as a stage it is the RL of RLHF (2203.02155) and RLAIF (2212.08073):
-the reward is the preference model's that `reward` trained, less β times the divergence from the model that the training
-started from. The same: groups of answers at T 1, rewards less the group's mean over its standard deviation, one update
-for each batch of answers, β .04. Departures:
-1. 8 answers a prompt for the paper's 64, and 16 prompts a step as there: its 1,024 answers a step are more than small runs
-   have.
+Source: DeepSeekMath (arXiv 2402.03300, §4), by TRL; as a stage it is the RL of RLHF (2203.02155) and RLAIF
+(2212.08073): the reward is the preference model's that `reward` trained, less β times the divergence from the model
+that the training started from. The same: groups of answers at T 1, rewards less the group's mean over its standard
+deviation, one update for each batch of answers, β .04. Departures:
+1. 8 answers a prompt for the paper's 64, and 16 prompts a step as there: its 1,024 answers a step are more than small
+   runs have.
 2. The learning rate under LoRA, which the paper has not, is ten times that of all weights.
 3. β is above zero: the divergence and the perplexity under the start model are watched, and need it there.
-4. The reward model stays as it is; the paper trains it on with each iteration. Another round of refresh and retrain does.
+4. The reward model stays as it is; the paper trains it on with each iteration. Another round of refresh and retrain
+   does.
 5. Rewards are not the preference model's alone: `rules` adds what a program counts.
 6. A training whose figures leave the bounds of `stop_when` is stopped and fails; see `watch`.
 """
@@ -35,7 +36,7 @@ class Config(Settings):
     source: ClassVar[Source] = Source(step=16, rate=1e-6, lora_rate=1e-5)  # 1,024 answers, 64 a prompt; 1e-6
     view: str = "soft_preferences"  # whose prompts are answered; any with `prompt` or `messages`
     reward_model: Path | None = None  # a folder that `reward` made; a flow gives that of its own recipe `reward`
-    rules: dict[Rule, float] = {}  # what a program counts in an answer, with its weight in the reward; none
+    rules: dict[Rule, float] = Field({})  # what a program counts in an answer, with its weight in the reward; none
     beta: float = Field(0.04, gt=0)  # .04
     k: int = Field(8, ge=2)  # answers a prompt; 64
     temperature: float = Field(1.0, gt=0)  # –; TRL's default 1
@@ -48,7 +49,7 @@ class Config(Settings):
 
 
 def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
-    """Have `model` answer the prompts of `data/train-*.parquet`, teach it what is rewarded, and put the new one at `out`.
+    """Have `model` answer the prompts of `data/train-*.parquet`, teach it what is rewarded, and make `out` of it.
 
     `out/rollouts/*.parquet` has each answer that was drawn, with its reward; see `rollouts`.
 

@@ -1,10 +1,11 @@
 """Rollouts: a row for each answer that was drawn, in `rollouts/*.parquet` of the model's folder.
 
-Columns: `step` (from 1), `prompt` (turns), `number` (of the prompt's answers, from 1), `completion`, `tokens`, `complete`
-(it ended by itself), `reward`, `advantage`, `kl` (log-probability less that under the start model, in nats: its mean over
-answers is the divergence), `start_logp` (under the start model, in nats) and `seed` (the training's). A part is written
-before the checkpoint it belongs to counts as whole, and a training that goes on takes out later parts: the same answers
-are drawn again, and none is twice there. Where the watch stops a training its rollouts stay, in `<model>.stopped`.
+Columns: `step` (from 1), `prompt` (turns), `number` (of the prompt's answers, from 1), `completion`, `tokens`,
+`complete` (it ended by itself), `reward`, `advantage`, `kl` (log-probability less that under the start model, in nats:
+its mean over answers is the divergence), `start_logp` (under the start model, in nats) and `seed` (the training's). A
+part is written before the checkpoint it belongs to counts as whole, and a training that goes on takes out later parts:
+the same answers are drawn again, and none is twice there. Where the watch stops a training its rollouts stay, in
+`<model>.stopped`.
 """
 
 from __future__ import annotations
@@ -88,7 +89,10 @@ def trainer_class() -> Any:
             self.model.eval()
             with torch.no_grad():
                 logps, *_ = self._get_per_token_logps_and_entropies(
-                    self.model, ids, attention, batch["completion_ids"].size(1),
+                    self.model,
+                    ids,
+                    attention,
+                    batch["completion_ids"].size(1),
                     batch_size=self.args.per_device_train_batch_size,
                 )
             self.model.train()
@@ -98,7 +102,7 @@ def trainer_class() -> Any:
 
 
 def recorder(config: Config, out: Path) -> Any:
-    """A trainer's callback that writes the rows in its `rows` with each checkpoint, and stops what leaves its bounds."""
+    """A trainer's callback that writes its `rows` with each checkpoint, and stops a training that leaves its bounds."""
     from transformers import TrainerCallback
 
     class Recorder(TrainerCallback):  # type: ignore[misc]  # transformers is untyped here

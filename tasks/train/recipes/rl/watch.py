@@ -1,9 +1,9 @@
 """A watch on reward hacking: what stands beside the reward, and when a training is stopped for it.
 
-A policy that finds a fault of its reward says what scores and nobody wants: longer and longer, the same few words, or text
-that the model it began as finds unlikely. The reward rises all the while, so it does not tell. What tells are the length
-of the answers, how varied they are (distinct-2), their perplexity under the start model, and the divergence from it
-(Gao et al., arXiv 2210.10760, measure overoptimisation by the latter). Each is a mean over the answers of a step.
+A policy that finds a fault of its reward says what scores and nobody wants: longer and longer, the same few words, or
+text that the model it began as finds unlikely. The reward rises all the while, so it does not tell. What tells are the
+length of the answers, how varied they are (distinct-2), their perplexity under the start model, and the divergence from
+it (Gao et al., arXiv 2210.10760, measure overoptimisation by the latter). Each is a mean over the answers of a step.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def exceeded(stop: StopWhen, steps: Sequence[Figures]) -> str | None:
     """
     if len(steps) < 2 * stop.window:
         return None
-    first, last = ({name: _mean(part, name) for name in FIGURES} for part in (steps[: stop.window], steps[-stop.window :]))
+    first, last = (
+        {name: _mean(part, name) for name in FIGURES} for part in (steps[: stop.window], steps[-stop.window :])
+    )
     against = [*_beyond(stop, first, last)]
     if not against:
         return None
