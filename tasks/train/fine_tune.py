@@ -94,10 +94,8 @@ def fine_tune(
             trained_parameters=trained,
             **asdict(change),
             resumed_at=int(resumed.rpartition("-")[2]) if resumed else 0,
-            rollouts=_rows_of(folder.path / ROLLOUTS),
-            origins=Counter(row["origin"] for row in rows if "origin" in row),
             seconds=round(time.perf_counter() - began, 2),
-            **_read(kept, config),
+            **_read(kept, config, rows, folder.path / ROLLOUTS),
             **summary(history),
         )
         _write(report, history, folder)
@@ -125,12 +123,14 @@ def _in_float32(policy: Any) -> None:
             weight.data = weight.data.float()
 
 
-def _read(kept: Sequence[int], config: Settings) -> Row:
-    """What a report says of the settings, the rows of these lengths, and the libraries."""
+def _read(kept: Sequence[int], config: Settings, rows: Sequence[Row], rollouts: Path) -> Row:
+    """What a report says of the settings, the rows of these lengths, the answers drawn, and the libraries."""
     return {
         "config": config.model_dump(mode="json"),
         "seed": config.seed,
         "rows": len(kept),
+        "origins": Counter(row["origin"] for row in rows if "origin" in row),
+        "rollouts": _rows_of(rollouts),
         "truncated": _truncated(kept, config),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
     }

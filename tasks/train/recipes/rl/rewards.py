@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from tasks.train.checkpoint_dir import processes_state
 from tasks.train.config import TrainError
+from tasks.train.recipes.rl.settings import Config, Rule
 
-if TYPE_CHECKING:
-    from tasks.train.recipes.rl.grpo import Config
-
-Rule = Literal["words", "distinct_words"]
 RULES: dict[Rule, Callable[[str], float]] = {
     # A weight below zero is a penalty on length, which is common; one above zero is the textbook's way to be hacked.
     "words": lambda text: float(len(text.split())),

@@ -13,66 +13,38 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alignery import effects
 from tasks.train.config import Row, TrainingFailed
 from tasks.train.fine_tune import ROLLOUTS
 from tasks.train.recipes.rl import curves, watch
-
-if TYPE_CHECKING:
-    from tasks.train.recipes.rl.grpo import Config
+from tasks.train.recipes.rl.settings import Config
 
 
 def trainer_class() -> Any:
     """TRL's GRPO trainer with the rows of its answers in `rollouts`, and their figures in its log."""
-    import torch
     from accelerate.utils import gather_object
     from trl import GRPOTrainer
-    from trl.trainer.utils import RepeatSampler
 
-    class EpochSampler(RepeatSampler):  # type: ignore[misc]  # TRL is untyped here
-        """Another order in each epoch, known by its number: a training that goes on has that of a straight one."""
-
-        def set_epoch(self, epoch: int) -> None:
-            self.generator.manual_seed(self.seed + epoch)
-
-    class RecordingTrainer(GRPOTrainer):  # type: ignore[misc]
+    class RecordingTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped here
         def __init__(self, rollouts: list[Row], **given: Any) -> None:
             self.rollouts = rollouts
             self.drawn: list[Row] = []  # of this process, of the batch that is at work
             super().__init__(**given)
 
         def _get_train_sampler(self, dataset: Any = None) -> Any:
-            plain = super()._get_train_sampler(dataset)
-            return EpochSampler(
-                plain.data_source, plain.mini_repeat_count, plain.batch_size, plain.repeat_count, seed=plain.seed
-            )
+            return _by_epoch(super()._get_train_sampler(dataset))
 
         def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-            begin = self.accelerator.process_index * len(prompts)
-            self.drawn = [
-                {
-                    "step": self.state.global_step + 1,
-                    "prompt": prompt,
-                    "number": place % self.num_generations + 1,
-                    "completion": completion[0]["content"],
-                    "tokens": len(ids),
-                    "complete": ids[-1] in self.eos_token_ids,
-                    "reward": float(reward),
-                    "seed": self.args.seed,
-                }
-                for place, (prompt, completion, ids, reward) in enumerate(
-                    zip(prompts, completions, completion_ids_list, rewards[begin:, 0].tolist(), strict=False), begin
-                )
-            ]
+            self.drawn = _answers(self, prompts, completions, completion_ids_list, rewards[:, 0].tolist())
             return rewards
 
         def _generate_and_score_completions(self, inputs: Any) -> Any:
             batch = super()._generate_and_score_completions(inputs)
             mask, reference = batch["completion_mask"], batch["ref_per_token_logps"]
-            kl = ((self._said(batch) - reference) * mask).sum(1).tolist()
+            kl = ((_log_probabilities(self, batch) - reference) * mask).sum(1).tolist()
             start, advantages = (reference * mask).sum(1).tolist(), batch["advantages"].tolist()
             for row, *rest in zip(self.drawn, kl, start, advantages, strict=True):
                 row |= dict(zip(("kl", "start_logp", "advantage"), rest, strict=True))
@@ -82,23 +54,57 @@ def trainer_class() -> Any:
                 self._metrics["train"][f"{ROLLOUTS}/{name}"].append(value)
             return batch
 
-        def _said(self, batch: Any) -> Any:
-            """The log-probabilities of the answers' tokens under the policy that drew them, without dropout."""
-            ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
-            attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
-            self.model.eval()
-            with torch.no_grad():
-                logps, *_ = self._get_per_token_logps_and_entropies(
-                    self.model,
-                    ids,
-                    attention,
-                    batch["completion_ids"].size(1),
-                    batch_size=self.args.per_device_train_batch_size,
-                )
-            self.model.train()
-            return logps
-
     return RecordingTrainer
+
+
+def _by_epoch(plain: Any) -> Any:
+    """TRL's sampler with another order in each epoch, known by its number: what goes on has that of a straight run."""
+    from trl.trainer.utils import RepeatSampler
+
+    class EpochSampler(RepeatSampler):  # type: ignore[misc]  # TRL is untyped here
+        def set_epoch(self, epoch: int) -> None:
+            self.generator.manual_seed(self.seed + epoch)
+
+    return EpochSampler(
+        plain.data_source, plain.mini_repeat_count, plain.batch_size, plain.repeat_count, seed=plain.seed
+    )
+
+
+def _answers(
+    trainer: Any, prompts: Sequence[Any], completions: Sequence[Any], ids: Sequence[Any], rewards: Sequence[float]
+) -> list[Row]:
+    """The rows of this process's answers; `rewards` are those of all processes, which have as many each."""
+    begin = trainer.accelerator.process_index * len(prompts)
+    given = zip(prompts, completions, ids, rewards[begin : begin + len(prompts)], strict=True)
+    return [
+        {
+            "step": trainer.state.global_step + 1,
+            "prompt": prompt,
+            "number": place % trainer.num_generations + 1,
+            "completion": completion[0]["content"],
+            "tokens": len(tokens),
+            "complete": tokens[-1] in trainer.eos_token_ids,
+            "reward": reward,
+            "seed": trainer.args.seed,
+        }
+        for place, (prompt, completion, tokens, reward) in enumerate(given, begin)
+    ]
+
+
+def _log_probabilities(trainer: Any, batch: Any) -> Any:
+    """Of the answers' tokens under the policy that drew them, without dropout; (B, T), in nats."""
+    import torch
+
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    model, kept = trainer.model, batch["completion_ids"].size(1)
+    model.eval()
+    with torch.no_grad():
+        found, *_ = trainer._get_per_token_logps_and_entropies(
+            model, ids, attention, kept, batch_size=trainer.args.per_device_train_batch_size
+        )
+    model.train()
+    return found
 
 
 def recorder(config: Config, out: Path) -> Any:

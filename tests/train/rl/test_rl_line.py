@@ -17,7 +17,7 @@ from alignery.pipeline.runs.training import train_recipes
 from warehouse import Lake
 
 pytestmark = pytest.mark.flow
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_refresh_publish_reward_grpo_and_the_gate(tmp_path: Path) -> None:
