@@ -36,7 +36,9 @@ from tasks.methods.registry import built_in
 from tasks.train.config import Settings, TrainingFailed
 from tasks.train.recipes.rl.curves import Points, panels
 from warehouse import Lake
+from warehouse.export.export import export
 from warehouse.query import status
+from warehouse.query.snapshots import release_of
 
 START, RL, HACKED = "constitutional_sft", "grpo", "hacked"
 Drawn = dict[str, Points]  # figure → its curve
@@ -84,11 +86,14 @@ def write(home: Path, accept: int | None) -> None:
     """The data that all learn from, published as v1, once."""
     preset = prepared(accept)
     with Lake.open(home) as lake:
-        if any(row["name"] == "v1" for row in status.tags(lake)):
-            return
-        summary = asyncio.run(run_refresh(preset, lake))
-        assert summary.state == "finished", summary.message
-        tag_and_export(preset, lake, home, "v1")
+        if not any(row["name"] == "v1" for row in status.tags(lake)):
+            summary = asyncio.run(run_refresh(preset, lake))
+            assert summary.state == "finished", summary.message
+            tag_and_export(preset, lake, home, "v1")
+        release = release_of(lake, "v1")
+    with Lake.open(home, snapshot=release.snapshot_id) as pinned:
+        for view in (one for one in ("constitutional", "soft_preferences") if not (home / one).exists()):
+            export(pinned, [view], home / view, release=release, licences={})
 
 
 def taught(home: Path, accept: int | None, seed: int, changes: Mapping[str, Any]) -> Found:
@@ -119,8 +124,7 @@ def trained(
     assert preset.retrain is not None
     given: Settings = preset.retrain.given()[recipe]
     config = type(given).model_validate(given.model_dump() | dict(changes))
-    data = home / "data" / "exports" / "v1" / "data" / config.view
-    built_in().recipes[recipe].train(data, base, out, config)
+    built_in().recipes[recipe].train(home / "data" / config.view / "data", base, out, config)
     return out
 
 
