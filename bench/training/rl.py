@@ -40,6 +40,7 @@ from warehouse.export.export import export
 from warehouse.query import status
 from warehouse.query.snapshots import release_of
 
+VIEWS = ("constitutional", "soft_preferences")
 START, RL, HACKED = "constitutional_sft", "grpo", "hacked"
 Drawn = dict[str, Points]  # figure → its curve
 Found = tuple[dict[str, Scored], Drawn, str]  # a seed's figures, its curves, and what the watch said of the hacked one
@@ -92,8 +93,9 @@ def write(home: Path, accept: int | None) -> None:
             tag_and_export(preset, lake, home, "v1")
         release = release_of(lake, "v1")
     with Lake.open(home, snapshot=release.snapshot_id) as pinned:
-        for view in (one for one in ("constitutional", "soft_preferences") if not (home / one).exists()):
-            export(pinned, [view], home / view, release=release, licences={})
+        for view in VIEWS:
+            if not (place := home / "exports" / f"v1-{view}").exists():
+                export(pinned, [view], place, release=release, licences={})
 
 
 def taught(home: Path, accept: int | None, seed: int, changes: Mapping[str, Any]) -> Found:
@@ -124,7 +126,7 @@ def trained(
     assert preset.retrain is not None
     given: Settings = preset.retrain.given()[recipe]
     config = type(given).model_validate(given.model_dump() | dict(changes))
-    built_in().recipes[recipe].train(home / "data" / config.view / "data", base, out, config)
+    built_in().recipes[recipe].train(home / "data" / "exports" / f"v1-{config.view}" / "data", base, out, config)
     return out
 
 
