@@ -23,7 +23,7 @@ Figures = Mapping[str, float]
 class StopWhen(Strict):
     """Bounds of the figures, against their means over the first `window` steps; the newest are means over as many.
 
-    All are our choice: wide enough for what trainings on nano do that help (`bench/training/rl.py`). None: no bound.
+    All are our choice, and rough: `bench/training/rl.py` shows what a training does to them. None: no bound.
     """
 
     kl: float | None = Field(60.0, gt=0)  # nats an answer, from the start model
