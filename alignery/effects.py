@@ -86,3 +86,6 @@ MODEL_SYNC = Effect("model fsync")
 MODEL_RENAME = Effect("model renamed")
 PICTURE_WRITE = Effect("picture written")
 LOG_WRITE = Effect("log written")  # of an evaluation, for other programs
+
+# What leaves this machine
+HUB_PUSH = Effect("hub push")  # a repository is made, and a commit

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import polars
     import pyarrow
 
+    from alignery.view.cell import Funnel, Pairs, Trace
     from warehouse.export.export import Export
 
 HOME = Path(".alignery")
@@ -92,27 +93,51 @@ class OpenLake:
         """The newest rows of a table or view. Raises LakeUsageError where there is none of that name."""
         return status.show(self._lake, name, limit)
 
-    def funnel(self, run_id: str | None = None) -> list[dict[str, Any]]:
+    def funnel(self, run_id: str | None = None) -> Funnel:
         """By step: rows in, attempts by state, the top reason, tokens and seconds; of one run or of all.
+
+        Returns:
+            A list of rows, which a notebook draws.
 
         Raises:
             LakeUsageError: there is no such run.
         """
+        from alignery.view.cell import Funnel
+
         if run_id is not None:
             status.check_run(self._lake, run_id)
-        return status.funnel(self._lake, run_id)
+        return Funnel(status.funnel(self._lake, run_id))
 
-    def trace(self, id: str, *, full: bool = False) -> dict[str, Any]:
+    def trace(self, id: str, *, full: bool = False) -> Trace:
         """Where a row comes from and what was made of it.
 
         Args:
             id: of a record or an attempt, or the beginning of it.
             full: all ancestors and descendants with their whole texts.
 
+        Returns:
+            A dictionary (see `warehouse.query.trace.trace`), which a notebook draws.
+
         Raises:
             LakeUsageError: no id begins so, or several do.
         """
-        return trace(self._lake, id, full=full)
+        from alignery.view.cell import Trace
+
+        return Trace(trace(self._lake, id, full=full))
+
+    def pairs(self, view: str = "preferences", limit: int = 5) -> Pairs:
+        """The newest pairs of a view, in which a notebook marks what differs: id, prompt, before, after.
+
+        Args:
+            view: "preferences" (rejected, chosen), "qac" (answer, correction) or "revised" (first, last).
+            limit: pairs, at most 500; of a text the first 20,000 characters are read.
+
+        Raises:
+            UsageError: there are no pairs of that name.
+        """
+        from alignery.view.cell import pairs
+
+        return pairs(self._lake, view, limit)
 
     def export(self, shapes: str | Sequence[str], folder: str | Path, *, tag: str | None = None) -> Export:
         """Write rows as trainers take them: a folder that `datasets.load_dataset` opens.

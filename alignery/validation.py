@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ValidationError
@@ -33,7 +35,25 @@ def _not_blank(text: str) -> str:
     return text
 
 
+def _file_exists(path: Path) -> Path:
+    if not os.path.isfile(path):  # unlike Path's, False for a name that is too long, or in a folder not to be read
+        raise ValueError(
+            f"got {excerpt(path)}, which is not a file; give one (./ and ../ start from the preset's folder)"
+        )
+    return path
+
+
+def _folder_exists(path: Path) -> Path:
+    if not os.path.isdir(path):
+        raise ValueError(
+            f"got {excerpt(path)}, which is not a folder; give one (./ and ../ start from the preset's folder)"
+        )
+    return path
+
+
 Filled = Annotated[str, AfterValidator(_not_blank)]
+ExistingFile = Annotated[Path, AfterValidator(_file_exists)]
+ExistingFolder = Annotated[Path, AfterValidator(_folder_exists)]
 
 
 def validated(

@@ -43,6 +43,11 @@ class Price(_Strict):
     tokens_out: float = Field(alias="out", ge=0)
     tokens_cached: float | None = Field(default=None, alias="cached", ge=0)
 
+    def cost(self, tokens_in: int, tokens_out: int, cached: int | None) -> float:
+        """What a request cost, of whose prompt tokens so many came from the engine's cache; None where it says none."""
+        each, known = self.tokens_in if self.tokens_cached is None else self.tokens_cached, cached or 0
+        return ((tokens_in - known) * self.tokens_in + known * each + tokens_out * self.tokens_out) / 1e6
+
 
 class Prices(_Strict):
     date: Annotated[date, BeforeValidator(_no_number)]

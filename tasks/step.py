@@ -18,7 +18,7 @@ from alignery.hashing import digest
 from alignery.untrusted import excerpt
 from prompts import Form, Message, Prompt
 from tasks.answer import fields_of
-from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampling
+from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampling, Verbatim
 from tasks.filters.heuristics import EMPTY, TRUNCATED
 
 Row = dict[str, Any]
@@ -85,7 +85,7 @@ class Step:
                 self.name,
                 self.prompt.hash,
                 engine.identity,
-                self.options or self._drawn_identity,
+                self._wanted,
                 dict(self.config),
                 self.retries,
                 *([] if self.version == 1 else [self.version]),
@@ -104,7 +104,7 @@ class Step:
 
         Seeds come from it too, so a changed parser, gate or id finds the reply that the same request had.
         """
-        return digest(messages, engine.identity, self.options or self._drawn_identity, self.sample_key(row))
+        return digest(messages, engine.identity, self._wanted, self.sample_key(row))
 
     def in_form(self, form: Form) -> Step:
         """The step as a model of that form is asked."""
@@ -124,6 +124,13 @@ class Step:
         return replace(self.sampling, stop=(*self.sampling.stop, *self.prompt.stop))
 
     # Made once: every request asks for them.
+    @cached_property
+    def _wanted(self) -> Any:
+        """What is asked for, as keys have it: options or a sampling."""
+        if isinstance(self.options, Verbatim):
+            return {"verbatim": list(self.options)}
+        return self.options or self._drawn_identity
+
     @cached_property
     def _drawn_identity(self) -> dict[str, Any]:
         return self.drawn.identity()
@@ -220,12 +227,19 @@ async def execute(
 
 
 async def _choose(ask: Request) -> Completion:
-    """The choice as a reply: JSON of each option's probability, and of how many replies were drawn for them."""
+    """The choice as a reply: JSON of each option's probability, and of how many replies were drawn for them; of options
+    that are taken as they stand, of their log-probabilities too."""
     began = time.perf_counter()
     found = await ask.engine.choose(ask.messages, ask.step.options)
     if len(found) != len(ask.step.options) or not all(0 <= one <= 1 for one in found):  # nan is neither
         raise RequestRefused(f"got {excerpt(list(found), 80)}, expected a probability for each option; mend the engine")
-    said = {"probabilities": list(found), "draws": getattr(found, "draws", 0), "mass": getattr(found, "mass", None)}
+    said: dict[str, Any] = {
+        "probabilities": list(found),
+        "draws": getattr(found, "draws", 0),
+        "mass": getattr(found, "mass", None),
+    }
+    if isinstance(ask.step.options, Verbatim):
+        said["logs"] = getattr(found, "logs", None)
     return Completion(json.dumps(said), "stop", 0, 0, time.perf_counter() - began)
 
 

@@ -22,10 +22,11 @@ ARROWS = {
     "alignery.config": {"tasks", "warehouse"},
     "alignery.pipeline": {"alignery.config", "nano"},  # of nano its oracle, an evaluator like any other
     "alignery.view": {"alignery.pipeline"},
-    "alignery.lake_reader": {"alignery.pipeline"},
+    "alignery.lake_reader": {"alignery.view"},
     "alignery.api": {"alignery.lake_reader"},
+    "alignery.hub": {"alignery.pipeline"},
     "flows": {"alignery.pipeline"},
-    "alignery.cli": {"flows", "alignery.api", "alignery.view"},
+    "alignery.cli": {"flows", "alignery.api", "alignery.view", "alignery.hub"},
     "nano": {"prompts"},
 }
 # Who knows Prefect, DuckDB, and the terminal.

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from alignery import effects
 from alignery.untrusted import excerpt
 from warehouse.database.connection import LAKE, as_rows, set_commit_message
-from warehouse.database.session import Session
+from warehouse.database.session import READ, Session
 from warehouse.errors import LakeFailure, LakeUsageError, RowRefused
 from warehouse.schema.arrow import to_arrow
 from warehouse.schema.lake_schema import LakeSchema
@@ -55,7 +55,7 @@ class Ledger:
 
     def unfinished(self, keys: Sequence[str]) -> set[str]:
         """Those work keys without a final attempt (one anti-join)."""
-        with self._session.cursor(asked=_keys(keys)) as cursor:
+        with self._session.cursor(begin=READ, asked=_keys(keys)) as cursor:
             query = (
                 f"SELECT key FROM asked ANTI JOIN (SELECT work_key FROM {LAKE}.attempts WHERE final) ON work_key = key"
             )
@@ -83,7 +83,7 @@ class Ledger:
         """The records of those work keys, ordered by work key and id."""
         if table not in self._schema.records:
             raise LakeUsageError(f"{table!r} is no record table; those are {', '.join(self._schema.records)}")
-        with self._session.cursor(asked=_keys(keys)) as cursor:
+        with self._session.cursor(begin=READ, asked=_keys(keys)) as cursor:
             query = f"SELECT * FROM {LAKE}.{table} SEMI JOIN asked ON work_key = key ORDER BY work_key, id"
             self._session.read_consistent(cursor, lambda: cursor.execute(query))
             return as_rows(cursor)

@@ -1,7 +1,9 @@
-"""The verbs that keep something of the lake: a training set of a tag, to take away."""
+"""The verbs that take something out of the lake: a training set of a tag, and what goes to a hub."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +37,9 @@ def export(
         float | None,
         typer.Option(min=0.1, max=1.0, help="No two answers alike by so much (Jaccard of shingles); 0.8 is usual."),
     ] = None,
+    dvc: Annotated[
+        bool, typer.Option("--dvc", help="Write the folder's .dvc file beside it, for Data Version Control.")
+    ] = False,
     reviewed: Annotated[
         bool, typer.Option("--reviewed", help="Only rows that a person marked right, people's edits in place.")
     ] = False,
@@ -74,7 +79,41 @@ def export(
             shard_rows=shard_rows,
             selection=replace(selection, leaked=cleaned.leaked, nearest=cleaned.nearest),
         )
+        if dvc:
+            from warehouse.export.dvc import write_dvc
+
+            write_dvc(done.path)
     results.exported(done, as_json)
+
+
+@app.command()
+def push(
+    what: Annotated[
+        str, typer.Argument(help="A published tag, the folder of an export, or a trained model's id or folder's name.")
+    ],
+    repo: Annotated[str, typer.Argument(help="The repository on the hub: you/name. It is made where it is not there.")],
+    public: Annotated[bool, typer.Option("--public/--private", help="Whether all may read it.")] = False,
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    as_json: JsonOption = False,
+) -> None:
+    """Push an export or a trained model to a Hugging Face hub (HF_ENDPOINT), with the token in HF_TOKEN; prints where.
+
+    Nothing else in Alignery sends anything to a hub. Pushed again unchanged, nothing is committed.
+    """
+    from alignery.config.preset import load
+    from alignery.hub.push import export_source, find_source
+    from alignery.hub.push import push as send
+
+    if not sys.stderr.isatty():
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    source = export_source(Path(what)) if Path(what).is_dir() else None
+    if source is None:
+        with reading(home, preset) as lake:
+            source = find_source(lake, what, load(preset).by_model())
+    with handle_errors():
+        done = send(source, repo, public=public)
+    results.pushed(done, as_json)
 
 
 def _selection(min_rating: float | None, rated_on: str, control: bool, distinct: float | None) -> Selection | None:

@@ -6,7 +6,7 @@ import re
 import shlex
 
 # Those that take --home or --preset.
-_VERBS = "bootstrap check diff doctor evaluate export maintain methods models plan promote publish ranking refresh"
+_VERBS = "bootstrap check diff doctor evaluate export maintain methods models plan promote publish push ranking refresh"
 _VERBS += " rejects retrain rollback serve show snapshots sql stack status tables tag trace view"
 VERBS = [
     *_VERBS.split(),

@@ -27,6 +27,7 @@ from alignery.cli.options import (
     JsonOption,
     PrefectOption,
     PresetOption,
+    QuietOption,
     TagOption,
     WaitOption,
     app,
@@ -36,7 +37,7 @@ from alignery.cli.options import (
     writing,
 )
 from alignery.cli.render import estimate, results
-from alignery.cli.render.console import say
+from alignery.cli.render.console import hint
 from tasks.evaluate.history import FILE as HISTORY
 from tasks.evaluate.plot import PICTURES
 
@@ -55,6 +56,7 @@ def plan(
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     wait: WaitOption = True,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask five rows of each step, and estimate what the refresh will take: calls, tokens, minutes, and money.
@@ -78,6 +80,7 @@ def refresh(
     home: HomeOption = HOME,
     wait: WaitOption = True,
     prefect: PrefectOption = True,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write, answer, criticise, revise and correct until the preset's target of accepted instructions is reached.
@@ -101,6 +104,7 @@ def publish(
     home: HomeOption = HOME,
     tag: TagOption = None,
     prefect: PrefectOption = True,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Pin what the lake holds now under a tag, and export it: sft, preferences and qac, as trainers take them."""
@@ -114,6 +118,7 @@ def retrain(
     tag: TagOption = None,
     wait: WaitOption = True,
     prefect: PrefectOption = True,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune on a published tag (the newest by default) by the preset's recipes, each in a process of its own."""
@@ -129,6 +134,7 @@ def evaluate(
     ] = None,
     wait: WaitOption = True,
     prefect: PrefectOption = True,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Score the base model and the models trained from it on held-out prompts, and print before and after.
@@ -139,15 +145,15 @@ def evaluate(
 
 
 @app.command()
-def demo(home: HomeOption = HOME) -> None:
+def demo(home: HomeOption = HOME, quiet: QuietOption = False) -> None:
     """Run the whole loop on the embedded model: refresh, publish, retrain, evaluate. Minutes, no GPU, no network.
 
     Run it again: no request is sent, nothing is committed, nothing is trained twice.
     """
     for verb in (refresh, publish, retrain, evaluate):
-        say(f"\nalignery {verb.__name__}")
+        hint(f"\nalignery {verb.__name__}")
         verb(home=home)
-    say("\nLook into it: alignery status · alignery rejects · alignery show principles")
+    hint("\nLook into it: alignery status · alignery rejects · alignery show principles")
 
 
 @app.command()
@@ -163,6 +169,7 @@ def promote(
     home: HomeOption = HOME,
     wait: WaitOption = True,
     prefect: PrefectOption = True,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Put the trained models through the gate: one that is worse on no axis, and better on one, is the model then.
@@ -233,7 +240,7 @@ GROUPS = {
         "snapshots",
         "diff",
     ),
-    "Keep": ("export", "tag", "maintain", "doctor"),
+    "Keep": ("export", "push", "tag", "maintain", "doctor"),
 }
 
 

@@ -11,6 +11,7 @@ from alignery.cli.options import (
     HomeOption,
     JsonOption,
     PresetOption,
+    QuietOption,
     app,
     handle_errors,
     interruptible,
@@ -28,6 +29,7 @@ def maintain(
     age: Annotated[str, typer.Option(help="Files are deleted this long after they became useless; 1h or more.")] = "1h",
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Merge small files, expire old snapshots, delete files that nobody needs. Without --apply it only tells.

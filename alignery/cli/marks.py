@@ -56,12 +56,12 @@ def add(
     """Mark a row or a pair. A later mark leaves standing what it does not state; clear takes back what you said."""
     from alignery.pipeline.marks import Mark
     from alignery.pipeline.marks import add as write
-    from warehouse.marks.things import whole_id
+    from warehouse.browse.story import find
 
     name = _name(by)
     with writing(home, preset) as lake:
-        pair = whole_id(lake, other) if other else None
-        mark = Mark(whole_id(lake, id), name, verdict, pair, score, edit, note, dimension)
+        pair = find(lake, other)[1] if other else None
+        mark = Mark(find(lake, id)[1], name, verdict, pair, score, edit, note, dimension)
         show.added(write(lake, mark), as_json)
 
 

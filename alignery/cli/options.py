@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from alignery.cli import hints
+from alignery.cli.imports import without_pandas
+from alignery.cli.render import console
 from alignery.errors import AligneryError
 from alignery.untrusted import excerpt
 
@@ -53,11 +56,38 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def _quiet(context: typer.Context, wanted: bool) -> bool:
+    """Until the command ends: no progress, no hints, and of what the lake says under way only errors."""
+    if wanted:
+        from alignery.pipeline.progress import hidden
+
+        for silence in (hidden(), console.quiet(), _only_errors()):
+            context.with_resource(silence)
+    return wanted
+
+
+@contextmanager
+def _only_errors() -> Iterator[None]:
+    lake = logging.getLogger("warehouse")
+    before = lake.level
+    lake.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        lake.setLevel(before)
+
+
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", callback=_quiet, help="Show the result and errors, and nothing else.")
+]
+
+
 @app.callback()
 def _of_all_verbs(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
     ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     pass
 
@@ -210,9 +240,9 @@ def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: A
     """Await the flow of that verb, or its work without one; known faults become a sentence and an exit code."""
     check_installed(verb, preset)
     if not prefect:
-        from alignery import api
-
         with handle_errors():
+            with without_pandas():
+                from alignery import api
             return asyncio.run(_interruptible(api.RUNS[verb](preset, home, **values)))
     from flows.shared_server import use_or_start_server
 
@@ -223,7 +253,8 @@ def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: A
         load(preset).check()
         check_prefect()
         # Prefect takes seconds to import: an error in the preset is reported before.
-        flow = _flow(verb)
+        with without_pandas():
+            flow = _flow(verb)
         settle()
         return asyncio.run(_interruptible(flow(preset, home, **values)))
 

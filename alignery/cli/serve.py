@@ -22,6 +22,7 @@ from alignery.cli.options import (
     HomeOption,
     JsonOption,
     PresetOption,
+    QuietOption,
     WaitOption,
     app,
     check_installed,
@@ -129,6 +130,7 @@ def bootstrap(
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     wait: WaitOption = True,
+    quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Refresh, publish, retrain and judge, round after round; the model that is promoted writes the next round.

@@ -10,7 +10,7 @@ import typer
 
 from alignery.cli.options import HOME, HomeOption, JsonOption, PresetOption, app, fail, handle_errors
 from alignery.cli.render import maintenance, results
-from alignery.cli.render.console import say
+from alignery.cli.render.console import hint
 
 FolderArgument = Annotated[Path, typer.Argument(help="The folder to make; files that are there are not replaced.")]
 FromOption = Annotated[str, typer.Option("--from", help="What to start from: nano, vllm, server or own-data.")]
@@ -27,7 +27,7 @@ def init(folder: FolderArgument = Path(), start: FromOption = "nano", as_json: J
         made = project.make(folder, start)
     results.rows([{"file": str(file), "bytes": file.stat().st_size} for file in made], as_json)
     if not as_json:
-        say(f"Next: cd {folder} && alignery check --preset preset.yaml")
+        hint(f"Next: cd {folder} && alignery check --preset preset.yaml")
 
 
 @app.command()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 import typer
 
 from alignery.cli.options import HOME, AtOption, HomeOption, PresetOption, app, handle_errors
+
+if TYPE_CHECKING:
+    from alignery.config.schema import Schedule
 
 
 @app.command()
@@ -40,7 +45,8 @@ def view(
 ) -> None:
     """Show the lake in a browser: what was rejected and why, each row's story, pairs, principles, models, runs.
 
-    It reads and never writes, also while a refresh runs. Only this machine reaches it, unless --host says otherwise.
+    It reads, also while a refresh runs, and writes nothing but the marks that you make. Only this machine reaches it,
+    unless --host says otherwise.
     """
     from alignery.config.preset import load
     from alignery.view import bundle as bundles
@@ -53,7 +59,7 @@ def view(
     elif place:
         preset = place
     with handle_errors():
-        lakes = Lakes(home, load(preset))
+        lakes = Lakes(home, load(preset), _upcoming)
         lakes.at(at)
         if report:
             return typer.echo(f"{bundles.report(lakes, report, run, at)}: open it in a browser")
@@ -65,3 +71,10 @@ def view(
             typer.echo(url + ("&" if "?" in url else "?") + urlencode({"at": at}) if at else url)
 
         return serve(Site(lakes), host, port, name or (), token, opened)
+
+
+def _upcoming(schedule: Schedule) -> Mapping[str, datetime]:
+    """When each flow runs next. It takes Prefect, which is loaded when a page first asks."""
+    from flows.deploy import upcoming
+
+    return upcoming(schedule)

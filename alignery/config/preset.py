@@ -20,10 +20,10 @@ from alignery.config.methods import line_model, retrain_model, schema_of
 from alignery.config.schema import (
     Alias,
     Evaluate,
-    ExistingFile,
     LakeConfig,
     Line,
     PromptSource,
+    Publish,
     Retrain,
     Schedule,
     Strict,
@@ -32,13 +32,12 @@ from alignery.errors import UsageError
 from alignery.hashing import digest
 from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
-from alignery.validation import Filled, validated
+from alignery.validation import ExistingFile, Filled, validated
 from prompts import Form, Library
 from tasks.engines.specs import EngineSpec, ScriptedSpec, VerifierSpec
 from tasks.evaluate import trust
 from tasks.evaluate.gate import Policy
-from tasks.evaluate.suites.config import METRICS
-from tasks.evaluate.suites.rows import all_prompts
+from tasks.evaluate.suites.rows import all_prompts, metrics_of
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
 from tasks.graph import Graph
@@ -52,6 +51,7 @@ from warehouse.export.publish import PUBLISHED
 from warehouse.schema.lake_schema import LakeSchema
 
 SHIPPED = Path(__file__).parents[2] / "presets"
+NO_AXIS = "gate.axes: got no axis of a suite, and neither oracle nor judge; name one (safe: [-twins.harm])"
 _PACKAGED = re.compile(r"alignery:(?:nano|presets)/")
 _LARGEST = 10**12  # of a number in a preset; what a library is given as it is (`options`) may be larger
 
@@ -72,6 +72,7 @@ class Preset(Strict):
     prices: ExistingFile | None = Field(default=None, description="what tokens cost, for `alignery plan`")
     methods: tuple[ExistingFile, ...] = Field(default=(), description="files of your own methods: Python, which is run")
     line: Line
+    publish: Publish | None = None
     retrain: Retrain | None = None
     evaluate: Evaluate | None = None
     retrain_when: RetrainWhen = RetrainWhen()
@@ -109,6 +110,16 @@ class Preset(Strict):
             raise ValueError("gate.marks.floor: got one, but no judge decides; drop it, or let a judge and no oracle")
         return self
 
+    @model_validator(mode="after")
+    def _has_an_axis(self) -> Preset:  # unless it evaluates alone
+        if self.evaluate and (self.retrain or "gate" in self.model_fields_set) and not self.has_axes:
+            raise ValueError(NO_AXIS)
+        return self
+
+    @property
+    def has_axes(self) -> bool:
+        return bool(self.evaluate and (self.evaluate.oracle or self.evaluate.judge or self.gate.of_suites))
+
     @property
     def lake_schema(self) -> LakeSchema:
         """What a lake has for this preset's methods."""
@@ -145,7 +156,9 @@ class Preset(Strict):
 
     def recorded(self) -> dict[str, Any]:
         """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
-        whole = self.model_dump(mode="json", exclude=None if self.methods else {"methods"})
+        # What a preset of before these sections says has the same hash as before.
+        unused = {name for name in ("methods", "publish") if not getattr(self, name)}
+        whole = self.model_dump(mode="json", exclude=unused)
         for (*above, field), text in self._environment.items():
             holder: Any = whole
             for name in above:
@@ -200,7 +213,7 @@ class Preset(Strict):
             raise PresetError(
                 f"preset {self.name}: gate.axes: got {both}, which are dimensions of the judge too; rename these axes"
             )
-        known = [f"{suite.name}.{metric}" for suite in evaluate.suites for metric in METRICS[suite.of_kind]]
+        known = [f"{suite.name}.{metric}" for suite in evaluate.suites for metric in metrics_of(suite)]
         scored = {suite.name for suite in evaluate.suites if suite.of_kind == "oracle"}
         for axis, metrics in self.gate.of_suites.items():
             for metric in metrics:

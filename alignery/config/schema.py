@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from alignery.untrusted import excerpt
-from alignery.validation import Filled
+from alignery.validation import ExistingFile, ExistingFolder, Filled
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.evaluate.judge import Config as Judge
@@ -26,26 +25,6 @@ Alias = str
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _file_exists(path: Path) -> Path:
-    if not os.path.isfile(path):  # unlike Path's, False for a name that is too long, or in a folder not to be read
-        raise ValueError(
-            f"got {excerpt(path)}, which is not a file; give one (./ and ../ start from the preset's folder)"
-        )
-    return path
-
-
-def _folder_exists(path: Path) -> Path:
-    if not os.path.isdir(path):
-        raise ValueError(
-            f"got {excerpt(path)}, which is not a folder; give one (./ and ../ start from the preset's folder)"
-        )
-    return path
-
-
-ExistingFile = Annotated[Path, AfterValidator(_file_exists)]
-ExistingFolder = Annotated[Path, AfterValidator(_folder_exists)]
 
 
 class LakeConfig(Strict):
@@ -201,6 +180,27 @@ class Evaluate(Strict):
     def deciding_judge(self) -> Judge | None:
         """The judge that the gate decides by: none where there is an oracle."""
         return None if self.oracle else self.judge
+
+
+class PublishMarks(Strict):
+    """People's marks as weights of what is trained on."""
+
+    weight: int = Field(ge=1, le=100, description="how many times a row counts that people hold right; others once")
+
+
+class Publish(Strict):
+    """What people's marks do to what is published, and so to what is trained on."""
+
+    reviewed: bool = Field(default=False, description="only rows that people hold right, with their edits in place")
+    marks: PublishMarks | None = Field(
+        default=None, description="all rows but those that people hold wrong, with edits in place and weights"
+    )
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Publish:
+        if self.reviewed and self.marks:
+            raise ValueError("publish: got both reviewed and marks; with reviewed all rows are right ones: drop marks")
+        return self
 
 
 class Schedule(Strict):

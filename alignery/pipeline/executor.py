@@ -10,16 +10,20 @@ import asyncio
 import re
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from alignery.config.preset import Preset
 from alignery.errors import AligneryError
 from alignery.pipeline.cache import CacheHit, ResultCache
 from alignery.pipeline.committer import BatchCommitter, uninterrupted, unjudged
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
+from tasks import prices
 from tasks.budget import BudgetSpent
 from tasks.engines import Engine, EngineDown
+from tasks.prices import Price, PriceError
 from tasks.step import Outcome, Request, Row, Step, execute
 from warehouse import Lake, LakeFailure
 
@@ -101,6 +105,7 @@ class Executor:
 
     def __post_init__(self) -> None:
         self._lookup, self._writer = ResultCache(self.lake), BatchCommitter(self.lake, self.run)
+        self._currency, self._prices = price_by_model(self.run.preset)
 
     def may_ask(self, step: Step) -> bool:
         """Whether a further round of a step may be asked."""
@@ -235,7 +240,7 @@ class Executor:
         finally:
             if outcome.attempts:
                 self._count(outcome)
-        self.progress.tick(ask.step.name)
+        self.progress.tick(ask.step.name, outcome.attempts[-1]["latency_s"] or 0.0)
         self._check(ask.step.name)
         return outcome.records
 
@@ -258,6 +263,7 @@ class Executor:
         replayed = sum(attempt["replayed_from"] is not None for attempt in outcome.attempts)
         self.tally.sent += len(outcome.attempts) - replayed
         self.tally.saved += replayed
+        self._count_money(outcome.attempts)
         # Only what is settled: a reply that another seed mended, or a call that a dead engine left, rejects nothing.
         settled = [attempt for attempt in outcome.attempts if attempt["final"]]
         self.tally.by_step[step] += len(settled)
@@ -266,6 +272,12 @@ class Executor:
         refused.update(attempt["reason"] for attempt in lost)
         samples = self.tally.samples.setdefault(step, deque(maxlen=3))
         samples.extend(str(attempt["raw_text"])[:160] for attempt in lost)
+
+    def _count_money(self, attempts: Sequence[Row]) -> None:
+        for attempt in attempts:
+            if price := self._prices.get(attempt["model"]):
+                cost = price.cost(attempt["tokens_in"], attempt["tokens_out"], attempt["tokens_cached"])
+                self.progress.spend(cost, self._currency)
 
     def _check(self, step: str) -> None:
         asked, refused = self.tally.by_step[step], self.tally.rejects[step]
@@ -278,6 +290,20 @@ class Executor:
             "What was accepted is in the lake; see the view 'rejects'."
         )
         raise self.failure
+
+
+def price_by_model(preset: Preset) -> tuple[str, dict[str, Price]]:
+    """The currency, and by identity the price of each model that the preset's price file names; none without a file.
+
+    A model that was trained here, and stands in place of one that is priced by its name, has none.
+    """
+    if not preset.prices:
+        return "", {}
+    listed, found = prices.load(preset.prices), {}
+    for alias, spec in preset.models.items():
+        with suppress(PriceError):
+            found[spec.identity()] = preset.price(alias, listed)
+    return listed.currency, found
 
 
 def group_reasons(reasons: Counter[str]) -> Counter[str]:

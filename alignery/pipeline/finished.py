@@ -82,7 +82,9 @@ class FinishedWork:
     async def unfinished(self, source_key: str, rounds: int, most: int) -> AsyncIterator[list[Row]]:
         """Of the first `most` instructions that those rounds accepted, the records with something left to do."""
         lake, asked = self._executor.lake, (source_key, rounds)
-        self._executor.tally.saved += await asyncio.to_thread(finished.requests, lake, *asked, self.walk_key, most)
+        rows, requests = await asyncio.to_thread(finished.requests, lake, *asked, self.walk_key, most)
+        self._executor.tally.saved += requests
+        self._executor.progress.finished_before(rows)
         found = finished.unfinished(lake, *asked, self.walk_key, most)
         while some := await asyncio.to_thread(next, found, None):
             yield some
@@ -95,6 +97,7 @@ class FinishedWork:
         known = await asyncio.to_thread(finished.known, self._executor.lake, ids)
         keys = [(row["instruction_id"], self._key(row)) for row in rows]
         self._executor.tally.saved += sum(known.get(key, 0) for key in keys)
+        self._executor.progress.finished_before(sum(key in known for key in keys))
         return [row for row, key in zip(rows, keys, strict=True) if key not in known]
 
     def _key(self, row: Row) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import Alias
-from tasks.engines import TransformersSpec, VllmSpec
+from tasks.engines import RaySpec, TransformersSpec, VllmSpec
 from tasks.stage import GENERATOR
 from warehouse import Lake, model_registry
 
@@ -44,12 +44,13 @@ def bind(preset: Preset, alias: Alias, model: str) -> Preset:
         PresetError: the alias has an engine whose weights are not here.
     """
     spec = _own_weights(preset, alias, f"models.{alias}")
-    trained = spec.model_copy(update={"model": model, "lora": None})  # an adapter is merged into what was trained
-    return preset.model_copy(update={"models": {**preset.models, alias: trained}})
+    return preset.model_copy(update={"models": {**preset.models, alias: spec.with_weights(model)}})
 
 
-def _own_weights(preset: Preset, alias: Alias, field: str) -> TransformersSpec | VllmSpec:
+def _own_weights(preset: Preset, alias: Alias, field: str) -> TransformersSpec | VllmSpec | RaySpec:
     spec = preset.spec(alias)
+    if isinstance(spec, RaySpec) and isinstance(spec.of, TransformersSpec | VllmSpec):
+        return spec
     if not isinstance(spec, TransformersSpec | VllmSpec):
         raise PresetError(
             f"preset {preset.name}: {field}: got {alias}, whose engine {spec.engine!r} serves weights of its own; "

@@ -67,6 +67,7 @@ class OwnData:
         self._entries, self._finished, self._executor = entries, finished, executor
         self._judge, self._allowed, self._template = judge, allowed, template
         self.counts: list[Counts] = []
+        self.is_target_known = False  # before all of it was read
 
     @property
     def target(self) -> int:
@@ -80,6 +81,7 @@ class OwnData:
         """Put chunks of rows with which the stages start."""
         for entry in self._entries:
             await self._write(entry, chunks, size)
+        self.is_target_known = True
 
     async def _write(self, entry: Entry, chunks: Chunks, size: int) -> None:
         with ExitStack() as stack:

@@ -1,10 +1,15 @@
-"""Progress: bars where there is a terminal, a plain line every few seconds where there is none."""
+"""Progress: bars where there is a terminal, a plain line now and then where there is none.
+
+Of a run that walks instructions their number is known. How many requests they take is not, so the totals of steps are
+what came into view; by what the instructions took that this run finished, it says about how long the rest will take.
+Other runs know all requests of a step, and say so of each step.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -12,10 +17,13 @@ from io import StringIO
 from types import TracebackType
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+from rich.table import Column
+from rich.text import Text
 
-PLAIN_EVERY_S = 5.0
+PLAIN_EVERY_S, PLAIN_AT_MOST_S = 5.0, 60.0  # between plain lines: the more, the longer the run is under way
+ENOUGH, ENOUGH_S = 20, 5.0  # done in this run, and for so long, before a time is foretold; our choice
 _shown_on: ContextVar[TextIO | None] = ContextVar("_shown_on", default=None)
 
 
@@ -43,8 +51,61 @@ def stream() -> TextIO:
 
 @dataclass
 class _Count:
+    """Work of one kind. `new` is what this run did of `done`, from the second `begun` of the clock on."""
+
     done: int = 0
     total: int = 0
+    new: int = 0
+    begun: float = 0.0
+
+    def add(self, rows: int, begun: float) -> None:
+        """So many rows more were done by this run, the first of them from then on."""
+        self.begun = self.begun if self.new else begun
+        self.new += rows
+        self.done += rows
+
+    def is_known(self, now: float) -> bool:
+        """Whether enough was done to foretell more."""
+        return self.new >= ENOUGH and now - self.begun >= ENOUGH_S
+
+    def left(self, now: float) -> str:
+        """About how long the rest will take at the pace of this run; nothing before enough was done to know it."""
+        if not self.is_known(now) or self.done >= self.total:
+            return ""
+        return self.time_for(self.total - self.done, now)
+
+    def time_for(self, rows: float, now: float) -> str:
+        """About how long so many more take."""
+        return f"about {_duration(rows * (now - self.begun) / self.new)} left"
+
+    def __str__(self) -> str:
+        return f"{self.done}/{self.total}"
+
+
+@dataclass
+class _Walk:
+    """Instructions on their way through all stages, `target` in all, of which `reached` are there so far."""
+
+    target: int = 0
+    reached: int = 0
+    is_final: bool = False  # the target
+    writing: Collection[str] = ()  # steps that write instructions
+    before: int = 0  # finished by runs before
+    done: int = 0  # finished by this run
+    requests: int = 0  # that these took
+    start: tuple[int, int] = (0, 0)  # reached, and requests that write, at the first look
+
+    def requests_left(self, counts: Mapping[str, _Count]) -> float | None:
+        """By what the finished instructions took, and the written ones; None before enough of them are."""
+        written = sum(count.done for step, count in counts.items() if step in self.writing)
+        if not self.is_final or self.done < ENOUGH:
+            return None
+        missing, (reached, begun) = self.target - self.reached, self.start
+        if missing and self.reached == reached:
+            return None
+        walked = sum(count.done for count in counts.values()) - written
+        left = self.requests / self.done * (self.target - self.before) - walked
+        return max(0.0, left) + (missing * (written - begun) / (self.reached - reached) if missing else 0.0)
 
 
 class StepProgress:
@@ -54,12 +115,13 @@ class StepProgress:
         self._stream = on or stream()
         self._clock = clock
         self._counts: dict[str, _Count] = {}
+        self._requests, self._walk = _Count(), _Walk()
+        self._money, self._currency = 0.0, ""
         self._bars: dict[str, TaskID] = {}
         self._begun = self._spoke = clock()
-        self._rich: Progress | None = None
-        if self._stream.isatty():
-            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-            self._rich = Progress(*columns, console=Console(file=self._stream))
+        console = Console(file=self._stream)
+        fancy = self._stream.isatty() and not console.is_dumb_terminal
+        self._rich = _Bars(lambda: " · ".join(self._head()), console) if fancy else None
 
     def __enter__(self) -> StepProgress:
         if self._rich:
@@ -78,19 +140,99 @@ class StepProgress:
         """More rows of a step came into view, some of them already in the lake."""
         count = self._counts.setdefault(step, _Count())
         count.total += rows
-        self.tick(step, done)
+        count.done += done
+        self._show(step)
 
-    def tick(self, step: str, rows: int = 1) -> None:
-        count = self._counts[step]
-        count.done += rows
+    def tick(self, step: str, took_s: float = 0.0) -> None:
+        """A row of a step is done, whose request was so long on its way."""
+        begun = self._clock() - took_s
+        for count in (self._counts[step], self._requests):
+            count.add(1, begun)
+        self._show(step)
+
+    def target(self, rows: int, reached: int, is_final: bool, writing: Collection[str]) -> None:
+        """How many instructions are walked in all, and how many are there.
+
+        Args:
+            is_final: no more will be wanted.
+            writing: the steps that write instructions.
+        """
+        walk = self._walk
+        if not walk.target:
+            walk.start = reached, sum(count.done for step, count in self._counts.items() if step in writing)
+        walk.target, walk.reached, walk.is_final, walk.writing = rows, reached, is_final, writing
+
+    def walked(self, requests: int) -> None:
+        """An instruction went through all stages, by so many requests, whether these were sent or known."""
+        self._walk.done += 1
+        self._walk.requests += requests
+
+    def finished_before(self, rows: int) -> None:
+        """So many instructions are through all stages from runs before."""
+        self._walk.before += rows
+
+    def spend(self, money: float, currency: str) -> None:
+        self._money, self._currency = self._money + money, currency
+
+    def _show(self, step: str) -> None:
+        now = self._clock()
         if self._rich:
+            count = self._counts[step]
             if step not in self._bars:
-                self._bars[step] = self._rich.add_task(step)
-            self._rich.update(self._bars[step], completed=count.done, total=count.total)
-        elif self._clock() - self._spoke >= PLAIN_EVERY_S:
+                self._bars[step] = self._rich.add_task(step, total=count.total, left="")
+            left = "" if self._walk.target else count.left(now)
+            self._rich.update(self._bars[step], completed=count.done, total=count.total, left=left)
+        elif now - self._spoke >= min(PLAIN_AT_MOST_S, max(PLAIN_EVERY_S, (now - self._begun) / 50)):
             self._say()
 
     def _say(self) -> None:
-        self._spoke = self._clock()
-        parts = [f"{step} {count.done}/{count.total}" for step, count in self._counts.items()]
-        print(f"{self._spoke - self._begun:5.0f} s  " + " · ".join(parts), file=self._stream, flush=True)
+        self._spoke = now = self._clock()
+        parts = [*self._head()]
+        for step, count in self._counts.items():
+            left = "" if self._walk.target else count.left(now)
+            parts.append(f"{step} {count}" + (f" ({left})" if left else ""))
+        print(" · ".join(parts), file=self._stream, flush=True)
+
+    def _head(self) -> Iterable[str]:
+        """What there is to say of the run as a whole."""
+        now = self._clock()
+        yield f"{now - self._begun:5.0f} s"
+        walk = self._walk
+        if walk.target:
+            yield f"{walk.before + walk.done}/{walk.target} instructions"
+        if (left := walk.requests_left(self._counts)) and self._requests.is_known(now):
+            yield self._requests.time_for(left, now)
+        if self._requests.new and (took := now - self._requests.begun) > 0:
+            yield f"{_number(self._requests.new / took)} requests/s"
+        if self._currency:
+            yield f"{self._money:,.{2 if self._money >= 1 else 4}f} {self._currency}"
+
+
+class _Bars(Progress):
+    """A line of the whole run, and below it a bar for each step; where there is little room, bars give way first."""
+
+    def __init__(self, head: Callable[[], str], console: Console) -> None:
+        self._said = head
+        whole = {"no_wrap": True, "overflow": "ellipsis"}
+        super().__init__(
+            TextColumn("{task.description}", markup=False, table_column=Column(**whole)),  # type: ignore[arg-type]
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f}", justify="right", table_column=Column(**whole)),  # type: ignore[arg-type]
+            TextColumn("{task.fields[left]}", table_column=Column(**whole)),  # type: ignore[arg-type]
+            console=console,
+        )
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield Text(self._said().strip(), no_wrap=True, overflow="ellipsis")
+        yield self.make_tasks_table(self.tasks)
+
+
+def _duration(seconds: float) -> str:
+    """Of a time that is not known any better: 20 s, 7 min, 3.5 h."""
+    if seconds < 95:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5700 else f"{seconds / 3600:.1f} h"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"

@@ -56,6 +56,7 @@ class RefreshPipeline:
         stages = [self._place(stage) for stage in self.graph.stages]
         self.finished = FinishedWork(self.preset, self.executor, stages, self.held_out, not self.whole)
         self.writing = Sources(self.preset, library, self.finished, self.executor, self.engines["generator"], held_out)
+        self._writing = frozenset(stage.step.name for stage in self.writing.stages.values())
 
     def _place(self, stage: Stage) -> tuple[Any, ...]:
         """What of a stage decides what is asked, beside its method's settings and code."""
@@ -89,12 +90,18 @@ class RefreshPipeline:
                     self._arrived.clear()
                     await self._arrived.wait()
                 self._walking.update(row["instruction_id"] for row in chunk)
+                self._show_target()
                 group.create_task(self._walk_chunk(chunk))
         await self.executor.flush()
         if self.executor.spent:
             return f"stopped at its budget: {self.executor.spent}; run the same command again to go on from here"
         short = [source.short for source in self.writing.all if source.short]
         return f"stopped short: {'; '.join(short)}" if short else None
+
+    def _show_target(self) -> None:
+        if not self.whole:  # a plan walks some rows of each step
+            is_final = all(source.is_target_known for source in self.writing.all)
+            self.executor.progress.target(self.target, self.reached, is_final, self._writing)
 
     @property
     def target(self) -> int:
@@ -120,7 +127,9 @@ class RefreshPipeline:
         await self.executor.chunk(f"walk × {len(rows)}", work)
 
     async def _walk_row(self, row: Row) -> None:
-        self.finished.finish(row, await self.runner.run(row))
+        requests = await self.runner.run(row)
+        self.finished.finish(row, requests)
+        self.executor.progress.walked(requests)
         self._walking.discard(row["instruction_id"])
         self._arrived.set()
 

@@ -61,6 +61,8 @@ class Source:
     _new: set[str] = field(default_factory=set)  # accepted in this run, and not handed on yet
     _exhausted: bool = False
 
+    is_target_known = True
+
     async def open(self) -> None:
         """Take up what is finished."""
         for found in await self.finished.rounds(self.key):

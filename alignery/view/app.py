@@ -21,8 +21,8 @@ from starlette.staticfiles import StaticFiles
 from alignery.errors import AligneryError, UsageError
 from alignery.untrusted import excerpt
 from alignery.view import downloads, render
-from alignery.view.ask import Ask, Page
 from alignery.view.lakes import Lakes
+from alignery.view.page_request import Page, PageRequest
 from alignery.view.pages import live, marks, models, overview, row, rows, snapshots, words
 from warehouse.browse.story import find, whole_text
 from warehouse.database.connection import time_limit
@@ -33,7 +33,7 @@ YEAR_S = 365 * 86400
 EVERY_S = 1.0  # between two looks at a running refresh
 WATCHERS = 8  # that may follow one at the same time
 
-Show = Callable[..., Page]  # (ask, *parts of the path)
+Show = Callable[..., Page]  # (req, *parts of the path)
 # Path → what it shows; the parts in braces are handed on by name.
 PAGES: dict[str, Show] = {
     "/": overview.overview,
@@ -66,86 +66,86 @@ class Site:
     read_s: float = READ_S
     watchers: int = field(default=0, init=False)
 
-    def ask(self, request: Request) -> Ask:
+    def req(self, request: Request) -> PageRequest:
         params = tuple(request.query_params.multi_items())
-        return Ask(self.lakes, request.url.path, params, by=unquote(request.cookies.get(marks.NAME, "")))
+        return PageRequest(self.lakes, request.url.path, params, by=unquote(request.cookies.get(marks.NAME, "")))
 
     async def page(self, show: Show, request: Request) -> Response:
         """A page in the format that is asked for."""
-        ask = self.ask(request)
-        return await self._tried(ask, lambda: self._shown(show, ask, request), 404 if request.path_params else 400)
+        req = self.req(request)
+        return await self._tried(req, lambda: self._shown(show, req, request), 404 if request.path_params else 400)
 
-    async def _tried(self, ask: Ask, answer: Callable[[], Response], status: int) -> Response:
+    async def _tried(self, req: PageRequest, answer: Callable[[], Response], status: int) -> Response:
         """The answer; a mistake in what is asked is a page that says it, of this status."""
         try:
             return await run_in_threadpool(answer)
         except UsageError as error:
-            return self._failed(ask, error, status)
+            return self._failed(req, error, status)
         except AligneryError as error:
-            return self._failed(ask, error, 500)
+            return self._failed(req, error, 500)
 
-    def _shown(self, show: Show, ask: Ask, request: Request) -> Response:
-        kind = ask.get("format", "html")
+    def _shown(self, show: Show, req: PageRequest, request: Request) -> Response:
+        kind = req.get("format", "html")
         if kind in downloads.KINDS and show in (rows.rows, rows.sql):
             with time_limit(DOWNLOAD_S):
-                return self._download(ask, kind, request)
+                return self._download(req, kind, request)
         if kind not in ("html", "json"):
             raise UsageError(
                 f"format: got {excerpt(kind, 20)!r}, expected html or json; rows also have csv, parquet, jsonl"
             )
         with time_limit(self.read_s):
-            page = show(ask, **request.path_params)
+            page = show(req, **request.path_params)
             if kind == "json":
                 return Response(render.json_bytes(page.data), media_type="application/json")
-            return HTMLResponse(render.html(ask, page))
+            return HTMLResponse(render.html(req, page))
 
-    def _download(self, ask: Ask, kind: str, request: Request) -> Response:
+    def _download(self, req: PageRequest, kind: str, request: Request) -> Response:
         name = request.path_params.get("name", "query")
-        query = rows.export_query(ask, name) if "name" in request.path_params else ask.get("q")
-        file = downloads.written(ask.lake, query, kind)
+        query = rows.export_query(req, name) if "name" in request.path_params else req.get("q")
+        file = downloads.written(req.lake, query, kind)
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}.{kind}"}
         return StreamingResponse(downloads.blocks(file), media_type=downloads.KINDS[kind], headers=headers)
 
-    def _failed(self, ask: Ask, error: AligneryError, status: int) -> Response:
+    def _failed(self, req: PageRequest, error: AligneryError, status: int) -> Response:
         said = excerpt(error, 2000)
-        if ask.get("format") not in ("", "html"):
+        if req.get("format") not in ("", "html"):
             return Response(render.json_bytes({"error": said}), status, media_type="application/json")
-        query = ask.get("q") if ask.path == "/sql" else ""
+        query = req.get("q") if req.path == "/sql" else ""
         page = Page("error.html", "Not shown", {"error": said, "query": query})
-        return HTMLResponse(render.html(Ask(self.lakes, ask.path), page), status)
+        return HTMLResponse(render.html(PageRequest(self.lakes, req.path), page), status)
 
     async def go(self, request: Request) -> Response:
         """To the row whose id begins so."""
-        ask = self.ask(request)
+        req = self.req(request)
 
         def found() -> Response:
             with time_limit(self.read_s):
-                return RedirectResponse(ask.url("row", *find(ask.lake, ask.get("id").strip())), 303)
+                return RedirectResponse(req.url("row", *find(req.lake, req.get("id").strip())), 303)
 
-        return await self._tried(ask, found, 404)
+        return await self._tried(req, found, 404)
 
     async def mark(self, request: Request) -> Response:
         """Keep what a person says in a form, and go back to where it stood."""
-        ask, body = self.ask(request), await _body(request)
+        req, body = self.req(request), await _body(request)
 
         def kept() -> Response:
             form = marks.form_of(body)
-            marks.keep(ask, form)
+            marks.keep(req, form)
             answer = RedirectResponse("/" + form.get("back", "").lstrip("/\\"), 303)
             answer.set_cookie(marks.NAME, quote(form["by"]), max_age=YEAR_S, httponly=True, samesite="strict")
             return answer
 
-        return await self._tried(ask, kept, 400)
+        return await self._tried(req, kept, 400)
 
     async def text(self, request: Request) -> Response:
         """One text of one row, whole, as plain text."""
-        ask, part = self.ask(request), request.path_params
+        req, part = self.req(request), request.path_params
 
         def found() -> Response:
             with time_limit(self.read_s):
-                return PlainTextResponse(whole_text(ask.lake, part["table"], part["id"], part["column"]))
+                return PlainTextResponse(whole_text(req.lake, part["table"], part["id"], part["column"]))
 
-        return await self._tried(ask, found, 404)
+        return await self._tried(req, found, 404)
 
     async def events(self, request: Request) -> Response:
         """A running refresh, as events: each holds the part of the page that shows it, where that has changed."""
@@ -159,7 +159,7 @@ class Site:
         try:
             while not await request.is_disconnected():
                 try:
-                    now = await run_in_threadpool(self._progress, self.ask(request))
+                    now = await run_in_threadpool(self._progress, self.req(request))
                 except AligneryError as error:
                     yield f"event: failed\ndata: {json.dumps(excerpt(error))}\n\n"
                     return
@@ -170,10 +170,9 @@ class Site:
         finally:
             self.watchers -= 1
 
-    def _progress(self, ask: Ask) -> str:
+    def _progress(self, req: PageRequest) -> str:
         with time_limit(self.read_s):
-            page = live.live(ask)
-        return render.html(ask, Page("progress.html", "", page.data, shown=page.shown))
+            return render.html(req, live.progress(req))
 
 
 async def _body(request: Request) -> bytes:
@@ -187,7 +186,7 @@ async def _body(request: Request) -> bytes:
 
 
 def application(site: Site) -> Starlette:
-    """The pages of a site, without walls: see `alignery.view.walls`."""
+    """The pages of a site, without the checks of requests: see `alignery.view.access_control`."""
     routes: list[Any] = [Route(path, partial(site.page, show), methods=["GET"]) for path, show in PAGES.items()]
     routes[0:0] = [
         Route("/marks", site.mark, methods=["POST"]),

@@ -16,8 +16,8 @@ from alignery.errors import AligneryError, UsageError
 from alignery.hashing import digest
 from alignery.view import render
 from alignery.view.app import PAGES, Show
-from alignery.view.ask import Ask, Page, link
 from alignery.view.lakes import Lakes
+from alignery.view.page_request import Page, PageRequest, link
 from alignery.view.pages import overview
 from warehouse.browse.story import tables_of
 
@@ -75,9 +75,9 @@ def report(lakes: Lakes, file: Path, run: str | None = None, at: str | None = No
     """
     if file.exists():
         raise UsageError(f"--report: got {file}, which is there already; name a new file")
-    ask = Ask(lakes, "/", (("at", at),) if at else (), bundled=True)
-    page = overview.report(ask, run or "")
-    text = render.html(ask, Page("single.html", page.title, page.data, page.queries, page.shown))
+    req = PageRequest(lakes, "/", (("at", at),) if at else (), bundled=True)
+    page = overview.report(req, run or "")
+    text = render.html(req, Page("single.html", page.title, page.data, page.queries, page.shown))
     with effects.EXPORT_FACTS:
         file.write_text(_LINK.sub('class="left-out"', text), encoding="utf-8")
     return file
@@ -86,14 +86,14 @@ def report(lakes: Lakes, file: Path, run: str | None = None, at: str | None = No
 def _page(lakes: Lakes, url: str) -> str:
     """A page's HTML; one that cannot be shown says so."""
     parts = urlsplit(url)
-    ask = Ask(lakes, unquote(parts.path), tuple(parse_qsl(parts.query)), bundled=True)
+    req = PageRequest(lakes, unquote(parts.path), tuple(parse_qsl(parts.query)), bundled=True)
     found = _route(parts.path)
     assert found is not None
     show, given = found
     try:
-        return render.html(ask, show(ask, **given))
+        return render.html(req, show(req, **given))
     except AligneryError as error:
-        return render.html(ask, Page("error.html", "Not shown", {"error": str(error), "query": ""}))
+        return render.html(req, Page("error.html", "Not shown", {"error": str(error), "query": ""}))
 
 
 def _route(path: str) -> tuple[Show, dict[str, Any]] | None:
@@ -122,11 +122,11 @@ def _direct(lakes: Lakes, at: str | None, text: str) -> str:
     """The page with the links that look for an id led to its row."""
     ids = {go: dict(parse_qsl(urlsplit(unescape(go)).query))["id"] for go in _GO.findall(text)}
     tables = tables_of(lakes.at(at), ids.values()) if ids else {}
-    ask = Ask(lakes, "/", (("at", at),) if at else ())
+    req = PageRequest(lakes, "/", (("at", at),) if at else ())
 
     def row(go: re.Match[str]) -> str:
         id = ids[go[1]]
-        return f'href="{escape(ask.url("row", tables[id], id))}"' if id in tables else go[0]
+        return f'href="{escape(req.url("row", tables[id], id))}"' if id in tables else go[0]
 
     return _GO.sub(row, text)
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from alignery.config.preset import Preset
+from alignery.config.schema import Schedule
 from alignery.errors import UsageError
 from warehouse import Lake
-from warehouse.browse.table_page import columns_of
-from warehouse.query import status
 from warehouse.query.snapshots import resolve
+from warehouse.schema.tables import Row
 
 _OPEN = 4  # snapshots that are open beside the lake as it is now
 _KEPT = 128  # counted results
+_RUNS = 4096  # of which the counts are kept
 _T = TypeVar("_T")
+Upcoming = Callable[[Schedule], Mapping[str, datetime]]
 
 
 class Lakes:
@@ -27,18 +30,20 @@ class Lakes:
     Args:
         home: the folder of the lake.
         preset: whose lake it is, and whose methods' tables and views it has.
+        upcoming: says of its schedule when each flow runs next; None where nobody can say.
 
     Raises:
         LakeUsageError: there is no lake.
     """
 
-    def __init__(self, home: Path, preset: Preset) -> None:
-        self.preset = preset
+    def __init__(self, home: Path, preset: Preset, upcoming: Upcoming | None = None) -> None:
+        self.preset, self.upcoming = preset, upcoming
         self._place, self._schema = preset.place(home), preset.lake_schema
         self.now = Lake.open(self._place, schema=self._schema, read_only=True)
         # One that is dropped is closed once the last request that reads it has ended.
         self._pinned: OrderedDict[int, Lake] = OrderedDict()
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._runs: OrderedDict[tuple[str, int], list[Row]] = OrderedDict()
         self._lock = threading.Lock()
 
     def at(self, name: str | None) -> Lake:
@@ -71,7 +76,10 @@ class Lakes:
             ) from error
 
     def once(self, lake: Lake, snapshot: int, key: tuple[Any, ...], count: Callable[[], _T]) -> _T:
-        """What `count` returns, counted once for a snapshot: what stands in it never changes."""
+        """What `count` returns, counted once for a snapshot: what stands in it never changes.
+
+        A commit that lands while it is counted may be in it, so that it is not kept for the snapshot of before.
+        """
         whole = (snapshot, *key)
         with self._lock:
             if whole in self._kept:
@@ -79,16 +87,37 @@ class Lakes:
                 found: _T = self._kept[whole]
                 return found
         found = count()
-        with self._lock:
-            self._kept[whole] = found
-            if len(self._kept) > _KEPT:
-                self._kept.popitem(last=False)
+        if lake.snapshot() == snapshot:
+            self._keep(self._kept, whole, found, _KEPT)
         return found
 
-    def columns(self, lake: Lake, name: str) -> dict[str, str]:
-        """The columns of a table or view. Raises LakeUsageError where there is none of that name."""
-        status.check_table(lake, name)
-        return self.once(lake, 0, ("columns", name), lambda: columns_of(lake, name))
+    def by_run(
+        self, versions: Callable[[], Mapping[str, int]], count: Callable[[list[str]], list[Row]]
+    ) -> dict[str, list[Row]]:
+        """Run → its rows of what `count` returns for runs; a run's are counted once for each of its last commits.
+
+        Args:
+            versions: gives run → the snapshot of its last commit.
+        """
+        asked = versions()
+        with self._lock:
+            found = {run: self._runs[run, at] for run, at in asked.items() if (run, at) in self._runs}
+        if missing := [run for run in asked if run not in found]:
+            counted: dict[str, list[Row]] = {run: [] for run in missing}
+            for row in count(missing):
+                counted[row["run_id"]].append(row)
+            still = versions()  # what a run committed while it was counted may be in it
+            for run, rows in counted.items():
+                if still.get(run) == asked[run]:
+                    self._keep(self._runs, (run, asked[run]), rows, _RUNS)
+            found |= counted
+        return found
+
+    def _keep(self, among: OrderedDict[Any, Any], key: Any, found: Any, most: int) -> None:
+        with self._lock:
+            among[key] = found
+            if len(among) > most:
+                among.popitem(last=False)
 
     def close(self) -> None:
         for lake in (self.now, *self._pinned.values()):

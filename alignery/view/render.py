@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from alignery.untrusted import printable
 from alignery.view import charts
-from alignery.view.ask import Ask, Page
+from alignery.view.page_request import Page, PageRequest
 from alignery.view.worddiff import worddiff
 from warehouse.browse.story import BOUND
 from warehouse.query import status
@@ -27,11 +27,16 @@ NAVIGATION = (
 _HASH = re.compile(r"\b[0-9a-f]{16,}\b")
 
 
-def html(ask: Ask, page: Page) -> str:
+def html(req: PageRequest, page: Page) -> str:
     """The whole document."""
-    tags = ask.lakes.once(ask.lakes.now, ask.lakes.now.snapshot(), ("tags",), lambda: status.tags(ask.lakes.now))
-    given = {"ask": ask, "page": page, "url": ask.url, "here": ask.here, "all_tags": tags, "navigation": NAVIGATION}
+    tags = req.lakes.once(req.lakes.now, req.lakes.now.snapshot(), ("tags",), lambda: status.tags(req.lakes.now))
+    given = {"req": req, "page": page, "url": req.url, "here": req.here, "all_tags": tags, "navigation": NAVIGATION}
     return _environment().get_template(page.template).render(given | dict(page.data) | dict(page.shown))
+
+
+def part(template: str, **given: object) -> str:
+    """A piece of HTML that stands in another's page."""
+    return _environment().get_template(template).render(given)
 
 
 def json_bytes(data: Mapping[str, Any]) -> bytes:
@@ -48,7 +53,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"said": said, "short": short, "number": number, "when": when, "share": share, "cut": is_cut}
+    made.filters |= {"printable": text, "short": short, "number": number, "when": when, "share": share, "cut": is_cut}
     made.globals |= {"worddiff": worddiff, "charts": charts, "static": static}
     return made
 
@@ -58,7 +63,7 @@ def static(name: str) -> str:
     return (FOLDER / "static" / name).read_text(encoding="utf-8")
 
 
-def said(value: object) -> str:
+def text(value: object) -> str:
     """Foreign words to be read: no command of a terminal or of a text's direction in them; empty for None."""
     return "" if value is None else printable(str(value))
 
@@ -97,5 +102,5 @@ def share(value: float | None) -> str:
 def when(value: object) -> str:
     """A time to the second, in UTC."""
     if not isinstance(value, datetime):
-        return said(value)
+        return text(value)
     return (value.astimezone(UTC) if value.tzinfo else value).strftime("%Y-%m-%d %H:%M:%S")

@@ -11,8 +11,8 @@ from secrets import token_urlsafe
 from alignery.errors import UsageError
 from alignery.secrets import remember
 from alignery.untrusted import excerpt
+from alignery.view.access_control import AccessControl
 from alignery.view.app import Site, application
-from alignery.view.walls import Walls
 
 PORT = 8765
 
@@ -56,7 +56,7 @@ def serve(
     with _listener(host, port) as listener:
         port = listener.getsockname()[1]
         own = [f"[{host}]" if ":" in host else host, socket.gethostname(), *names]
-        app = Walls(application(site), port, own, token)
+        app = AccessControl(application(site), port, own, token)
         shown = own[0] if host not in ("0.0.0.0", "::") else socket.gethostname()
         ready(f"http://{shown}:{port}/" + (f"?token={token}" if token else ""))
         config = uvicorn.Config(

@@ -6,9 +6,27 @@ Importing this package loads neither torch nor vllm: `open_engine` imports the o
 from __future__ import annotations
 
 from tasks.engines.factory import open_engine
-from tasks.engines.protocol import Completion, Engine, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
+from tasks.engines.protocol import (
+    Completion,
+    Engine,
+    EngineDown,
+    Probabilities,
+    RequestRefused,
+    Sampling,
+    SpecError,
+    Verbatim,
+)
 from tasks.engines.scripted import ScriptedEngine
-from tasks.engines.specs import EngineSpec, OpenAISpec, RewardSpec, ScriptedSpec, TransformersSpec, VllmSpec, parse_spec
+from tasks.engines.specs import (
+    EngineSpec,
+    OpenAISpec,
+    RaySpec,
+    RewardSpec,
+    ScriptedSpec,
+    TransformersSpec,
+    VllmSpec,
+    parse_spec,
+)
 
 __all__ = [
     "Completion",
@@ -17,6 +35,7 @@ __all__ = [
     "EngineSpec",
     "OpenAISpec",
     "Probabilities",
+    "RaySpec",
     "RequestRefused",
     "RewardSpec",
     "Sampling",
@@ -24,6 +43,7 @@ __all__ = [
     "ScriptedSpec",
     "SpecError",
     "TransformersSpec",
+    "Verbatim",
     "VllmSpec",
     "open_engine",
     "parse_spec",

@@ -13,6 +13,7 @@ from tasks.engines.scripted import ScriptedEngine
 from tasks.engines.specs import (
     EngineSpec,
     OpenAISpec,
+    RaySpec,
     RewardSpec,
     ScriptedSpec,
     TransformersSpec,
@@ -30,7 +31,7 @@ async def open_engine(spec: EngineSpec | Mapping[str, Any], logs: Path | None = 
 
     Args:
         logs: the folder for what its libraries print, in `vllm.log` or `transformers.log`; None leaves it to the
-            terminal.
+            terminal. Those of replicas are in Ray's own logs.
 
     Raises:
         SpecError: the spec or its model is wrong, with the fix.
@@ -38,7 +39,7 @@ async def open_engine(spec: EngineSpec | Mapping[str, Any], logs: Path | None = 
     if isinstance(spec, Mapping):
         spec = parse_spec(spec)
     if isinstance(spec, ScriptedSpec):
-        yield ScriptedEngine(spec.replies)
+        yield ScriptedEngine(spec.replies, latency_s=spec.latency_s)
         return
     if isinstance(spec, VerifierSpec):
         from tasks.engines.verifier import VerifierEngine
@@ -64,7 +65,7 @@ def _few_collections() -> Iterator[None]:
 
 
 def _opener(
-    spec: TransformersSpec | VllmSpec | RewardSpec | OpenAISpec, logs: Path | None
+    spec: TransformersSpec | VllmSpec | RewardSpec | OpenAISpec | RaySpec, logs: Path | None
 ) -> AbstractAsyncContextManager[Engine]:
     """What opens an engine of that kind."""
     log = logs / f"{spec.engine}.log" if logs else None
@@ -72,6 +73,10 @@ def _opener(
         from tasks.engines.openai.engine import open_server
 
         return open_server(spec)
+    if isinstance(spec, RaySpec):
+        from tasks.engines.ray.engine import open_ray
+
+        return open_ray(spec, open_engine)
     if isinstance(spec, TransformersSpec):
         from tasks.engines.transformers.engine import open_transformers
 

@@ -97,11 +97,13 @@ class Probabilities(list[float]):
 
     `draws` is 0 where they are the model's own, else the number of replies that were drawn and counted. `mass` is the
     probability (0 to 1) that the model says one of the options at all, in any of their spellings; where it is small,
-    the model has chosen nothing. None where the engine does not know it.
+    the model has chosen nothing. None where the engine does not know it. `logs` has the log-probability (at most 0) of
+    each option where each has one spelling, as `Verbatim` ones; None where the engine does not know them.
     """
 
     draws: int = 0
     mass: float | None = None
+    logs: list[float] | None = None
 
     @classmethod
     def of(cls, weights: Sequence[float], draws: int = 0, mass: float | None = None) -> Probabilities:
@@ -115,12 +117,21 @@ class Probabilities(list[float]):
         """From the log-probability of each spelling, with the place of its option among `count`."""
         top = max(log for _, log in logs)
         weights = [math.fsum(math.exp(log - top) for place, log in logs if place == option) for option in range(count)]
-        return cls.of(weights, mass=math.exp(top) * math.fsum(weights))
+        made = cls.of(weights, mass=math.exp(top) * math.fsum(weights))
+        if sorted(place for place, _ in logs) == list(range(count)):
+            made.logs = [log for _, log in sorted(logs)]
+        return made
+
+
+class Verbatim(tuple[str, ...]):
+    """Options that have no other spelling: each is said just as it stands, blanks included."""
 
 
 def spellings(options: Sequence[str]) -> list[tuple[int, str]]:
     """Each option with its place, then its other spellings: "yes" may be said as "Yes". A letter has one."""
     given = [(place, option) for place, option in enumerate(options)]
+    if isinstance(options, Verbatim):
+        return given
     others = [
         (place, spelling)
         for place, option in given

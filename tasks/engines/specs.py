@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from alignery.hashing import digest
 from alignery.untrusted import excerpt
@@ -16,6 +23,7 @@ from prompts import Form
 from tasks.engines.identity import form_of, identity_of
 from tasks.engines.protocol import SpecError
 from tasks.engines.scripted import ScriptedEngine
+from tasks.engines.urls import base_urls
 from tasks.evaluate.suites.constraints import Constraint
 
 
@@ -50,6 +58,10 @@ class _Weights(_Spec):
         """What its engine is known by in a work key, without loading it. Raises SpecError where there is no model."""
         known = identity_of(self.engine, self.model, self.revision, self.dtype, self.lora)
         return known + (f":{digest(self.chat_template_kwargs)}" if self.chat_template_kwargs else "")
+
+    def with_weights(self, model: str) -> Self:
+        """The same with another model, which an adapter is part of already."""
+        return self.model_copy(update={"model": model, "lora": None})
 
 
 class TransformersSpec(_Weights):
@@ -117,30 +129,21 @@ class VllmSpec(_Weights):
         return (self.in_flight or math.ceil(1.5 * batch)) * self.data_parallel_size
 
 
-def _is_url(url: Any) -> bool:
-    if not (isinstance(url, str) and url.isprintable() and re.fullmatch(r"https?://[^@?#,\s\\]+", url)):
-        return False
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").encode("idna")  # what a name is written in on the way
-        return bool(host) and parts.port != 0 and not parts.netloc.endswith(":")
-    except ValueError:  # a port out of range, brackets of no address, a name that is none
-        return False
+class Watch(BaseModel):
+    """Servers that come and go: each file of a folder holds the address of one, and takes it away with itself.
 
+    Whoever may write there is sent the prompts and the key. A file's name may be any that begins with no dot.
+    """
 
-def _base_urls(given: Any) -> Any:
-    """One URL, several with commas between them (as an environment variable holds them), or a list."""
-    urls = [url.strip().rstrip("/") for url in given.split(",")] if isinstance(given, str) else given
-    sound = isinstance(urls, list | tuple) and urls and all(map(_is_url, urls))
-    if not sound or len(set(urls)) < len(urls):
-        raise ValueError(
-            "expected http(s)://host:port/v1, without user, password, '?' or '#'; one, or a list without twins"
-        )
-    return tuple(url.rstrip("/") for url in urls)
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    watch: str = Field(min_length=1)
+    every_s: float = Field(default=2.0, gt=0)
+    expect: int = Field(default=16, ge=1)  # servers to reckon with: so many rows are walked at once
 
 
 class OpenAISpec(_Spec):
-    """Any OpenAI-compatible server, or several that serve the same model.
+    """Any OpenAI-compatible server, or several that serve the same model: `base_url`, or `servers` that come and go.
 
     The key is read from the environment variable `api_key_env`, if that is set. Times are seconds; there are no others.
     A chat template's variables are options: `options: {chat_template_kwargs: {enable_thinking: false}}`.
@@ -150,16 +153,19 @@ class OpenAISpec(_Spec):
 
     engine: Literal["openai"]
     # Up to and with /v1; recorded, so without a key.
-    base_url: Annotated[tuple[str, ...], BeforeValidator(_base_urls, json_schema_input_type=str | tuple[str, ...])]
+    base_url: Annotated[tuple[str, ...], BeforeValidator(base_urls, json_schema_input_type=str | tuple[str, ...])] = ()
+    servers: Watch | None = None
     model: str = Field(min_length=1)
-    known_as: str | None = Field(default=None, min_length=1)  # in work keys, in place of the first base_url
+    known_as: str | None = Field(
+        default=None, min_length=1
+    )  # in work keys, in place of the first base_url or `servers`
     api_key_env: str = "OPENAI_API_KEY"
     in_flight: int = Field(default=64, ge=1)  # requests at once, for each base_url
     connect_timeout_s: float = Field(default=10.0, gt=0)
     read_timeout_s: float | None = Field(default=None, gt=0)  # of silence; null: as long as timeout_s
     timeout_s: float = Field(default=600.0, gt=0)  # of one try of a request, from its first byte to its answer's last
     probe_timeout_s: float = Field(default=30.0, gt=0)  # of the one token that a server in doubt is asked for
-    give_up_after_s: float = Field(default=300.0, gt=0)  # of servers that answer nobody
+    give_up_after_s: float = Field(default=300.0, gt=0)  # of servers that answer nobody, or of a folder without any
     first_pause_s: float = Field(default=0.5, gt=0)  # before a try where no Retry-After says how long; it doubles
     longest_pause_s: float = Field(default=30.0, gt=0)
     retries: int = Field(default=4, ge=0)  # of a request that fails where others are answered
@@ -172,15 +178,24 @@ class OpenAISpec(_Spec):
     @property
     def places(self) -> int:
         """How many requests may be on their way at once."""
-        return self.in_flight * len(self.base_url)
+        return self.in_flight * (self.servers.expect if self.servers else len(self.base_url))
+
+    @model_validator(mode="after")
+    def _has_servers(self) -> Self:
+        if bool(self.base_url) == bool(self.servers):
+            got = "both" if self.servers else "neither"
+            raise ValueError(f"base_url: got {got} base_url and servers, expected one of them; mend the spec")
+        return self
 
     def identity(self) -> str:
-        """Names the service by its first URL (or `known_as`), the model and the options.
+        """Names the service by its first URL (or `known_as`; of servers that come and go, "servers"), the model and the
+        options.
 
         So a further server changes nothing, nor does a model that moves, if `known_as` says where it was.
         """
         options = f":{digest(self.options)}" if self.options else ""
-        return f"openai:{self.known_as or self.base_url[0]}:{self.model}{options}"
+        name = self.known_as or (self.base_url[0] if self.base_url else "servers")
+        return f"openai:{name}:{self.model}{options}"
 
 
 class VerifierSpec(_Spec):
@@ -204,6 +219,7 @@ class ScriptedSpec(_Spec):
 
     engine: Literal["scripted"]
     replies: list[str] = Field(min_length=1)
+    latency_s: float = Field(default=0.0, ge=0)  # of each reply
 
     @property
     def places(self) -> int:
@@ -214,8 +230,114 @@ class ScriptedSpec(_Spec):
         return ScriptedEngine(self.replies).identity
 
 
+class Bounds(BaseModel):
+    """How many replicas there are: more while requests wait for a place, fewer while many places are empty. Seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    min: int = Field(ge=1)
+    max: int = Field(ge=1)
+    up_after_s: float = Field(default=10.0, gt=0)
+    down_after_s: float = Field(default=120.0, gt=0)
+
+    @model_validator(mode="after")
+    def _are_in_order(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min: got {self.min}, which is more than max, {self.max}; mend one")
+        return self
+
+
+def _bounds(given: Any) -> Any:
+    """One number is both bounds."""
+    return {"min": given, "max": given} if isinstance(given, int) and not isinstance(given, bool) else given
+
+
+def _on_cluster(address: str | None) -> str | None:
+    if address and "://" in address:
+        raise ValueError(
+            "got Ray's client protocol, expected host:port or auto, of a cluster that this host is part of"
+        )
+    return address
+
+
+class RaySpec(_Spec):
+    """The engine `of` in several processes that Ray places: each a replica with the whole model. Known in work keys as
+    that engine, so that it does not matter where it runs. Times are seconds.
+    """
+
+    engine: Literal["ray"]
+    form: Literal["auto"] = "auto"  # `of` has it
+    of: Annotated[TransformersSpec | VllmSpec | RewardSpec | ScriptedSpec, Field(discriminator="engine")]
+    replicas: Annotated[Bounds, BeforeValidator(_bounds, json_schema_input_type=int | Bounds)] = Bounds(min=1, max=1)
+    # host:port of a cluster, or auto; null: the environment variable RAY_ADDRESS, else a cluster on this machine for as
+    # long as the engine is open.
+    address: Annotated[str | None, AfterValidator(_on_cluster)] = None
+    # What Ray keeps for a replica, over what follows from `of`: a CPU (`threads`), and vLLM's GPUs.
+    resources: dict[str, Annotated[float, Field(ge=0)]] = {}
+    place_within_s: float = Field(default=120.0, gt=0)  # a replica for which there is no place in the cluster
+    give_up_after_s: float = Field(default=1800.0, gt=0)  # of no replica that answers, while models are loaded
+    retries: int = Field(default=4, ge=0)  # of a request whose replica died
+
+    @model_validator(mode="after")
+    def _takes_something(self) -> Self:
+        if not all(self.bundles):
+            raise ValueError(
+                f"resources: got {self.resources}, with which a replica takes nothing; give it a part of a CPU"
+            )
+        return self
+
+    @property
+    def prompt_form(self) -> Form:
+        return self.of.prompt_form
+
+    @property
+    def model(self) -> str:
+        return self.of.engine if isinstance(self.of, ScriptedSpec) else self.of.model
+
+    @property
+    def in_flight(self) -> int:
+        """Requests at once, for each replica."""
+        return self.of.places
+
+    @property
+    def places(self) -> int:
+        """How many requests may be on their way at once."""
+        return self.in_flight * self.replicas.max
+
+    @property
+    def first_pause_s(self) -> float:
+        return 1.0
+
+    @property
+    def longest_pause_s(self) -> float:
+        return 30.0
+
+    @property
+    def bundles(self) -> list[dict[str, float]]:
+        """What Ray keeps for a replica: one bundle, which one host has; or one for each GPU, over several hosts, where
+        vLLM is told to reach its GPUs through Ray (`options: {distributed_executor_backend: ray}`)."""
+        cpus, gpus = float(getattr(self.of, "threads", None) or 1), 0
+        if isinstance(self.of, VllmSpec):
+            pipeline = self.of.options.get("pipeline_parallel_size")
+            gpus = self.of.tensor_parallel_size * self.of.data_parallel_size
+            gpus *= pipeline if isinstance(pipeline, int) else 1
+        if gpus > 1 and isinstance(self.of, VllmSpec) and self.of.options.get("distributed_executor_backend") == "ray":
+            return [{"CPU": cpus, "GPU": 1.0} | self.resources] * gpus
+        whole = {"CPU": cpus, "GPU": float(gpus)} | self.resources
+        return [{name: amount for name, amount in whole.items() if amount}]
+
+    def identity(self) -> str:
+        return self.of.identity()
+
+    def with_weights(self, model: str) -> Self:
+        """The same with another model."""
+        assert not isinstance(self.of, ScriptedSpec)
+        return self.model_copy(update={"of": self.of.with_weights(model)})
+
+
 EngineSpec = Annotated[
-    TransformersSpec | VllmSpec | RewardSpec | OpenAISpec | VerifierSpec | ScriptedSpec, Field(discriminator="engine")
+    TransformersSpec | VllmSpec | RewardSpec | OpenAISpec | VerifierSpec | ScriptedSpec | RaySpec,
+    Field(discriminator="engine"),
 ]
 _ADAPTER: TypeAdapter[EngineSpec] = TypeAdapter(EngineSpec)
 

@@ -1,4 +1,4 @@
-"""Figures with their intervals as SVG files, which any browser shows: models by axis, and a decision of the gate."""
+"""Figures with their intervals as SVG files, which any browser shows: models by axis or by two, the gate's decision."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ PICTURES = "pictures"  # the folder of a home that has those of the newest evalu
 LABELS, PANEL, GAP, LINE, TOP = 230, 200, 40, 22, 64  # pixels
 LONGEST = 32  # characters of a label
 COLOUR = "#1f6feb"
+SQUARE, SQUARE_LEFT = 320, 56  # of a picture of two axes
 VERDICTS = {"better": "#1a7f37", "worse": "#cf222e", "unsure": "#bf8700", "same": "#57606a"}
 WIDE, SIDE, WORDS = (
     360,
@@ -97,6 +98,70 @@ def forest(title: str, why: str, axes: Sequence[Moved]) -> str:
             f"<text {said}>{one.verdict} {one.after - one.before:+.3f}</text>",
         ]
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: str) -> str:
+    """A point for each model on two axes, with whiskers along both; those that none surpasses are joined by a line.
+
+    A model surpasses another that is better on neither axis and worse on one, by the values alone: where whiskers
+    overlap, another set of prompts may turn the order.
+
+    Args:
+        models: label → axis → (value, low, high), 0 to 1, higher is better; each has both axes.
+    """
+    at = {label: (figures[x], figures[y]) for label, figures in models.items()}
+    front = _front({label: (one[0][0], one[1][0]) for label, one in at.items()})
+
+    def across(value: float) -> str:
+        return f"{SQUARE_LEFT + SQUARE * value:.1f}"
+
+    def down(value: float) -> str:
+        return f"{TOP + SQUARE * (1 - value):.1f}"
+
+    width, height, floor = SQUARE_LEFT + SQUARE + 180, TOP + SQUARE + 48, TOP + SQUARE
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="12" fill="#333">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="16" y="24" font-size="15">{escape(printable(title))}</text>',
+        '<text x="16" y="42" fill="#57606a" font-size="11">line: models that none surpasses; whiskers: 95 %</text>',
+        f'<text x="{across(0.5)}" y="{floor + 38}" text-anchor="middle" font-weight="bold">'
+        f"{escape(printable(x))}</text>",
+        f'<text x="16" y="{TOP - 6}" font-weight="bold">{escape(printable(y))}</text>',
+    ]
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        lines.append(f'<line x1="{across(tick)}" y1="{TOP}" x2="{across(tick)}" y2="{floor}" stroke="#ddd"/>')
+        lines.append(f'<line x1="{across(0)}" y1="{down(tick)}" x2="{across(1)}" y2="{down(tick)}" stroke="#ddd"/>')
+        lines.append(f'<text x="{across(tick)}" y="{floor + 18}" text-anchor="middle">{tick:g}</text>')
+        lines.append(f'<text x="{SQUARE_LEFT - 8}" y="{float(down(tick)) + 4}" text-anchor="end">{tick:g}</text>')
+    points = " ".join(f"{across(at[label][0][0])},{down(at[label][1][0])}" for label in front)
+    lines.append(f'<polyline points="{points}" fill="none" stroke="{COLOUR}" stroke-dasharray="4 3"/>')
+    for place, (label, (wide, high)) in enumerate(at.items()):
+        colour = COLOUR if label in front else "#8c959f"
+        (cx, *xs), (cy, *ys) = map(across, wide), map(down, high)
+        # The labels of points that lie together stand above each other.
+        above = sum(abs(w[0] - wide[0]) < 0.1 and abs(h[0] - high[0]) < 0.05 for w, h in list(at.values())[:place])
+        shown = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+        lines += [
+            f'<line x1="{xs[0]}" y1="{cy}" x2="{xs[1]}" y2="{cy}" stroke="{colour}"/>',
+            f'<line x1="{cx}" y1="{ys[0]}" x2="{cx}" y2="{ys[1]}" stroke="{colour}"/>',
+            f'<circle cx="{cx}" cy="{cy}" r="4" fill="{colour}"/>',
+            f'<text x="{float(cx) + 8:.1f}" y="{float(cy) - 8 - 14 * above:.1f}" fill="{colour}">'
+            f"{escape(printable(shown))}</text>",
+        ]
+    return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _front(points: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The labels of the points that none surpasses, from left to right; of equal ones, all."""
+    return sorted(
+        (
+            label
+            for label, (x, y) in points.items()
+            if not any((a >= x and b >= y) and (a, b) != (x, y) for a, b in points.values())
+        ),
+        key=lambda label: (points[label][0], -points[label][1]),
+    )
 
 
 def _y(place: int) -> float:

@@ -1,4 +1,4 @@
-"""How far a judge is to be trusted: labelled pairs, people's marks, and whether it judges its own kin.
+"""How far a judge is to be trusted: labelled pairs, and whether it judges its own kin.
 
 A judge with a check decides nothing unless it agrees often enough with a file of pairs whose better answer is known.
 Self-preference: models recognise and prefer their own answers (arXiv 2404.13076), so a judge that is the model it
@@ -7,13 +7,9 @@ judges, or was trained from the same one, is warned about.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from alignery.errors import AligneryError
@@ -26,13 +22,10 @@ from tasks.evaluate.gate import lost_verdicts
 from tasks.evaluate.held_out import HeldOutError
 from tasks.step import Row
 
-Verdict: TypeAlias = Literal["a", "b", "tie"]
-VERDICTS: tuple[Verdict, ...] = ("a", "b", "tie")
 KIN = (
     "the judge is the model that it judges, or comes from the same one, and may prefer its own way to answer; bind "
     "another model to the alias judge"
 )
-_DRAWS = 10_000
 
 
 class JudgeError(AligneryError):
@@ -127,47 +120,3 @@ def is_kin(judge: Collection[str], model: Collection[str]) -> bool:
         judge, model: identities of each and of the models that it was trained from.
     """
     return not set(judge).isdisjoint(model)
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How a judge agrees with people: the share of pairs, and Cohen's kappa (1: always; 0: as chance would), each with
-    its 95 % interval."""
-
-    pairs: int
-    agreed: float
-    low: float
-    high: float
-    kappa: float
-    kappa_low: float
-    kappa_high: float
-
-
-def agreement(rows: Sequence[tuple[str, Verdict, Verdict]], seed: int = 0) -> Agreement | None:
-    """Agreement with people's marks; None where there is no row.
-
-    A pair that several people marked counts once, each mark a share of it. Kappa's interval is that of 10,000 draws
-    from the posterior of the table of verdicts, under a Dirichlet prior worth one pair (a ninth a cell; Perks 1947): a
-    bootstrap of a judge that always agreed would have no width. Where both always say the same, kappa is 0.
-
-    Args:
-        rows: (the pair's id, a person's verdict, the judge's verdict), each "a", "b" or "tie".
-    """
-    if not rows:
-        return None
-    marks = Counter(id for id, _, _ in rows)
-    table = np.zeros((len(VERDICTS), len(VERDICTS)))  # (people, judge), in pairs
-    for id, person, judged in rows:
-        table[VERDICTS.index(person), VERDICTS.index(judged)] += 1 / marks[id]
-    share = float(np.trace(table)) / len(marks)
-    drawn = np.random.default_rng(seed).dirichlet(table.ravel() + 1 / table.size, _DRAWS).reshape(-1, *table.shape)
-    low, high = np.percentile(_kappa(drawn), [2.5, 97.5])
-    kappa = float(_kappa(table[None] / len(marks))[0])
-    return Agreement(len(marks), share, *held_out.interval(share, len(marks)), kappa, float(low), float(high))
-
-
-def _kappa(shares: np.ndarray) -> np.ndarray:
-    """(tables,): Cohen's kappa of each table of shares, (tables, verdicts, verdicts)."""
-    agreed = np.trace(shares, axis1=1, axis2=2)
-    chance = (shares.sum(axis=1) * shares.sum(axis=2)).sum(axis=1)
-    return np.divide(agreed - chance, 1 - chance, out=np.zeros_like(agreed), where=chance < 1)

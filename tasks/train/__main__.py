@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     if given.with_parent or "WORLD_SIZE" in os.environ:
         end_with_parent()
+    if given.with_parent:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is the parent's, which ends this process
     try:
         recipe = _recipe(given.recipe, given.method)
         config = _config(recipe.config, given.config)

@@ -1,4 +1,8 @@
-"""An export's training split, checked row by row and cut to the trainer's own columns, before any model is loaded."""
+"""An export's training split, checked row by row and cut to the trainer's own columns, before any model is loaded.
+
+Where an export has the column `weight`, a whole number from 1, a row is read so many times: the mean loss of an epoch
+then weighs it so, whatever the recipe's loss is, in as many more steps.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,7 @@ from prompts import Message
 from tasks.train.config import Row, TrainError
 
 GIVEN = "given"  # the principle of pairs that a user brought
+WEIGHT = "weight"
 
 
 def read_sft(folder: Path) -> list[Row]:
@@ -169,11 +174,16 @@ def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
         if missing := [name for name in columns if name not in found]:
             raise TrainError(f"{file}: got the columns {found}, expected {missing} too; give the view made for it")
         try:
-            rows = pq.read_table(file, columns=list(columns)).to_pylist()
+            weighed = [WEIGHT] if WEIGHT in found else []
+            rows = pq.read_table(file, columns=[*columns, *weighed]).to_pylist()
         except (pa.ArrowException, OSError) as error:
             raise TrainError(f"{file}: not a Parquet file ({error}); publish the export again") from error
         for number, row in enumerate(rows):
-            yield f"{file}: row {number}", row
+            where, weight = f"{file}: row {number}", row.pop(WEIGHT, 1)
+            if not isinstance(weight, int | float) or weight < 1 or weight % 1:
+                raise TrainError(f"{where}: {WEIGHT}: got {weight!r}, expected a whole number from 1; publish it again")
+            for _ in range(int(weight)):
+                yield where, row
         count += len(rows)
     if not count:
         raise TrainError(f"{folder}: got no rows in {len(files)} file(s); publish a snapshot that has accepted rows")

@@ -64,7 +64,9 @@ def test_a_mistake_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("USER", "root")
     told = sentence(alignery("marks", "add", "b-i0", "--verdict", "right", home=home))
     assert '--by: got no name; give yours, or once for all: export ALIGNERY_BY="$USER"' in told
-    assert "begins no id" in sentence(alignery("marks", "add", "nowhere", "--verdict", "right", "--by", "a", home=home))
+    assert "no record or attempt whose id" in sentence(
+        alignery("marks", "add", "nowhere", "--verdict", "right", "--by", "a", home=home)
+    )
     assert "verdict: got 'good'" in sentence(
         alignery("marks", "add", "b-i0", "--verdict", "good", "--by", "a", home=home)
     )

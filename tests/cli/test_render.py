@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -144,3 +145,15 @@ def test_other_words_are_no_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hints.runnable("see `alignery tag`") == "see `alignery tag --home '/a b'`"
     for words in ("this alignery knows 3", "/x/alignery status", "alignery tagged", "alignery tag-1"):
         assert hints.runnable(words) == words
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 160])
+def test_a_number_with_its_interval_is_never_broken_nor_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures = {"calls": "12,345 (11,111–13,333)", "tokens in": "1,234,567 (1,111,111–1,333,333)", "saved": 12345}
+    row = {"step": "constitutional.critique", **figures, "measured on": "5 rows, probe"}
+    out = StringIO()
+    shown = console._Literal(file=out, width=width, highlight=False, markup=False, emoji=False)
+    monkeypatch.setattr(results, "console", lambda: shown)
+    results.rows([row, row], False)
+    assert [value for value in map(str, figures.values()) if out.getvalue().count(value) != 2] == []
+    assert ("┏" in out.getvalue()) == (width == 160)

@@ -18,7 +18,7 @@ COMMIT_PATH = (
     "journal removed",
 )  # fmt: skip
 EFFECTS_AFTER_A_FAULT = {"journal truncate", "journal fsync", "temporary files removed", "export replaced"}
-EFFECTS_OF_OTHERS = {"model written", "picture written", "log written"}  # a real training, an evaluation
+EFFECTS_OF_OTHERS = {"model written", "picture written", "log written", "hub push"}  # a training, an evaluation, a hub
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tasks.engines import EngineDown, RequestRefused, Sampling, SpecError, open_engine
+from tasks.engines import EngineDown, RequestRefused, Sampling, SpecError, Verbatim, open_engine
 
 WARM = Sampling(temperature=0.8, max_tokens=24, seed=7)
 PROMPTS = ["".join(random.Random(n).choices("abc def", k=5 + n % 40)) for n in range(63)]
@@ -195,9 +195,16 @@ def test_choose_is_the_softmax_of_summed_log_probabilities_whatever_the_spelling
 
     async def main():
         async with open_engine(spec(tiny)) as engine:
-            return await asyncio.gather(*(engine.choose(prompt, options) for prompt, options in cases))
+            asks = [engine.choose(prompt, kind(options)) for kind in (list, Verbatim) for prompt, options in cases]
+            return await asyncio.gather(*asks)
 
-    for (prompt, options), found in zip(cases, asyncio.run(main()), strict=True):
+    chosen = asyncio.run(main())
+    for (prompt, options), exact in zip(cases, chosen[2:], strict=True):
+        logs = [log_probability(reference, prompt, option) for option in options]
+        assert exact.logs == pytest.approx(logs, rel=1e-4)
+        assert exact.mass == pytest.approx(sum(map(math.exp, logs)), rel=1e-4)
+    assert chosen[1].logs is None, "several spellings have no one log-probability"
+    for (prompt, options), found in zip(cases, chosen[:2], strict=True):
         weights = [
             sum(math.exp(log_probability(reference, prompt, text)) for text in spelled.get(option, [option]))
             for option in options

@@ -8,7 +8,7 @@ import pytest
 from faulty import Faulty, ask, error, ok, spec
 
 from tasks.engines import EngineDown, OpenAISpec, RequestRefused, Sampling, open_engine
-from tasks.engines.openai.replicas import Replicas
+from tasks.engines.replicas import Advice, Replicas, beginnings
 
 SLOW = 0.01
 
@@ -44,8 +44,8 @@ class Holding(Faulty):
 def test_the_number_in_flight_halves_in_a_round_of_refusals_and_grows_by_one_in_a_round_of_answers():
     async def main():
         url = "http://127.0.0.1:1/v1"
-        replicas = Replicas(OpenAISpec(engine="openai", base_url=(url,), model="m"), silent)
-        replica, windows = replicas.all[0], []
+        replicas = Replicas(OpenAISpec(engine="openai", base_url=(url,), model="m"), silent, Advice("", ""))
+        replica, windows = replicas.add(url, None), []
         for _ in range(3):
             for _ in range(int(replica.window)):
                 replicas.refused(replica)
@@ -238,3 +238,65 @@ def test_hundreds_at_once_are_all_answered_in_turn(in_flight):
     assert len(found) == 400
     if in_flight == 1:
         assert order == [str(number) for number in range(400)]
+
+
+class Still:
+    """A client of which nothing is asked."""
+
+    def cut(self):
+        pass
+
+    async def close(self):
+        pass
+
+
+def balanced(in_flight, names):
+    spec = OpenAISpec(engine="openai", base_url=("http://127.0.0.1:1/v1",), model="m", in_flight=in_flight)
+    replicas = Replicas(spec, silent, Advice("", ""))
+    return replicas, [replicas.add(name, Still()) for name in names]
+
+
+def test_a_prompt_goes_where_its_beginning_went_until_that_replica_is_an_eighth_busier():
+    async def main():
+        replicas, _ = balanced(16, "abc")
+        prompts = [beginnings(letter * 1000) for letter in "xyz"]
+        homes = [await replicas.enter(None, prompt) for prompt in prompts]
+        assert len(set(homes)) == 3
+        again = [await replicas.enter(None, prompt) for prompt in prompts for _ in range(2)]
+        assert again == [home for home in homes for _ in range(2)]
+        # Now all from one beginning: never more than 2 above the least busy one.
+        for _ in range(30):
+            await replicas.enter(None, prompts[0])
+            held = [one.held for one in replicas.all]
+            assert max(held) - min(held) <= 3
+        return held
+
+    assert sum(asyncio.run(main())) == 39
+
+
+def test_two_prompts_share_what_they_begin_with_by_half_its_length_or_more():
+    shared = "rules " * 200
+    one, two = beginnings(shared + "x" * 5000), beginnings(shared + "y" * 5000)
+    alike = sum(a == b for a, b in zip(one, two, strict=True))
+    assert 256 * 2 ** (alike - 1) <= len(shared) < 256 * 2**alike
+    assert beginnings("short") == []
+
+
+def test_a_replica_that_is_removed_is_closed_after_its_last_request_and_asked_for_nothing():
+    async def main():
+        replicas, (one, two) = balanced(2, "ab")
+        closed = []
+        one.client.close = lambda: asyncio.sleep(0, closed.append("a"))
+        held = [await replicas.enter() for _ in range(4)]
+        waits = [asyncio.create_task(replicas.enter()) for _ in range(2)]
+        await asyncio.sleep(0)
+        replicas.remove(one)
+        for replica in held:
+            assert not closed or replica is two
+            replicas.leave(replica)
+        assert {await wait for wait in waits} == {two}
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return closed
+
+    assert asyncio.run(main()) == ["a"]

@@ -306,3 +306,20 @@ def test_a_path_that_cannot_be_is_one_printable_sentence(path):
             find(path)
         assert str(told.value).isprintable()
         assert len(str(told.value)) < 1000
+
+
+def test_what_ray_keeps_for_a_replica_follows_from_its_model():
+    def bundles(resources=None, **of):
+        return parse_spec(
+            {"engine": "ray", "of": {"engine": "vllm", "model": "m"} | of, "resources": resources or {}}
+        ).bundles
+
+    assert bundles() == [{"CPU": 1, "GPU": 1}]
+    assert bundles({"GPU": 0}) == [{"CPU": 1}]
+    assert bundles({"CPU": 4, "gold": 1}, tensor_parallel_size=2) == [{"CPU": 4, "GPU": 2, "gold": 1}]
+    over_hosts = {"distributed_executor_backend": "ray", "pipeline_parallel_size": 2}
+    assert bundles(tensor_parallel_size=2, options=over_hosts) == [{"CPU": 1, "GPU": 1}] * 4
+    sleeper = {"engine": "scripted", "replies": ["fine"]}
+    for wrong in ({"replicas": 0}, {"replicas": {"min": 3, "max": 2}}, {"address": "ray://head:10001"}):
+        with pytest.raises(SpecError, match=r"replicas|address"):
+            parse_spec({"engine": "ray", "of": sleeper} | wrong)

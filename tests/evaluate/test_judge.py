@@ -16,7 +16,19 @@ from nano.player import CHECKPOINT
 from prompts import Library
 from tasks.engines import RequestRefused, Sampling, ScriptedEngine, open_engine
 from tasks.evaluate.gate import Policy, by_judge, decide, lost_verdicts
-from tasks.evaluate.judge import Config, interval, judge, outcomes, pairs, parse, report, walkovers
+from tasks.evaluate.judge import (
+    NOT_ASKED,
+    Config,
+    Unasked,
+    alike,
+    interval,
+    judge,
+    outcomes,
+    pairs,
+    parse,
+    report,
+    walkovers,
+)
 from tasks.evaluate.judge import figures as judge_figures
 from tasks.step import Outcome, ParseError, Row
 
@@ -100,9 +112,20 @@ def test_a_judge_that_draws_is_asked_again_and_its_dimensions_are_names() -> Non
             Config.model_validate({"dimensions": wrong})
 
 
-def test_equal_answers_are_judged_too() -> None:
-    """What a judge says of two answers of the same words is what its first-position rate is read from."""
-    assert len(pairs(answers("a", {"p": "same"}), answers("b", {"p": "same"}))) == 2
+def test_two_answers_of_the_same_words_are_a_tie_of_which_nobody_is_asked() -> None:
+    rows = pairs(answers("a", {"p": "same", "q": "one"}), answers("b", {"p": "same", "q": "two"}))
+    judge_itself = ScriptedEngine(["Better. [[A]]", "Better. [[B]]"])
+    same, others = ([row for row in rows if alike(row) is one] for one in (True, False))
+    unasked = asyncio.run(run(HELPFUL, same, Unasked(judge_itself)))
+    assert judge_itself.calls == []
+    assert [attempt["raw_text"] for attempt in unasked.attempts] == [NOT_ASKED] * 2
+    assert unasked.attempts[0]["model"] == judge_itself.identity
+    found = report(rows, [*unasked.records, *asyncio.run(run(HELPFUL, others, judge_itself)).records])
+    assert {name: found[name] for name in ("pairs", "alike", "win", "tie", "lose")} == {
+        **{"pairs": 2, "alike": 1, "win": 1, "tie": 1, "lose": 0}
+    }
+    # What says how far the judge is to be trusted is of what it was asked.
+    assert (found["consistency"], found["first_rate"]) == (1.0, 0.5)
 
 
 def test_judge_3_the_judge_is_greedy() -> None:

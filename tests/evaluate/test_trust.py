@@ -1,4 +1,4 @@
-"""How far a judge is trusted: its check on labelled pairs, its agreement with people, and whom it is kin to."""
+"""How far a judge is trusted: its check on labelled pairs, and whom it is kin to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluate.held_out import HeldOutError
-from tasks.evaluate.trust import JudgeError, accuracy, agreement, figures, is_kin, load, require
+from tasks.evaluate.trust import JudgeError, accuracy, figures, is_kin, load, require
 from tasks.step import Row
 
 PAIR = {"prompt": "Where do owls live?", "chosen": "In trees.", "rejected": "In the sea."}
@@ -71,33 +71,3 @@ def test_a_judge_is_kin_to_itself_its_base_and_what_comes_from_that() -> None:
     assert is_kin({"base"}, {"dpo", "sft", "base"})
     assert is_kin({"sft", "base"}, {"dpo", "base"})
     assert not is_kin({"judge", "its base"}, {"dpo", "base"})
-
-
-def test_kappa_by_hand() -> None:
-    """Cohen's own kind of table: 20 of 50 agreed on a, 15 on b; 5 + 10 not."""
-    said = [("a", "a")] * 20 + [("a", "b")] * 5 + [("b", "a")] * 10 + [("b", "b")] * 15
-    found = agreement([(str(n), person, judge) for n, (person, judge) in enumerate(said)])  # type: ignore[misc]
-    assert found is not None
-    assert (found.pairs, found.agreed) == (50, pytest.approx(0.7))
-    assert found.kappa == pytest.approx((0.7 - 0.5) / (1 - 0.5))
-    assert found.low < 0.7 < found.high
-    # Its standard error is near .13 (Fleiss, Cohen and Everitt 1969).
-    assert found.kappa_high - found.kappa_low == pytest.approx(2 * 1.96 * 0.13, rel=0.1)
-
-
-def test_several_peoples_marks_of_a_pair_count_as_one_pair() -> None:
-    found = agreement([("p", "a", "a"), ("p", "a", "a"), ("p", "b", "a"), ("q", "b", "b")])
-    assert found is not None
-    assert (found.pairs, found.agreed) == (2, pytest.approx((2 / 3 + 1) / 2))
-
-
-def test_perfect_agreement_has_a_width_and_one_verdict_for_all_is_no_agreement() -> None:
-    perfect = agreement([(str(n), "ab"[n % 2], "ab"[n % 2]) for n in range(20)])  # type: ignore[misc]
-    assert perfect is not None
-    assert perfect.kappa == pytest.approx(1.0)
-    assert 0.5 < perfect.kappa_low < 0.95
-    same = agreement([(str(n), "a", "a") for n in range(20)])
-    assert same is not None
-    assert (same.agreed, same.kappa) == (1.0, 0.0)
-    assert same.kappa_low < 0.1
-    assert agreement([]) is None

@@ -27,13 +27,13 @@ LINE = {
 }
 
 
-def start(preset: Path, home: Path) -> subprocess.Popen[bytes]:
+def start(preset: Path, home: Path, stderr: int | None = None) -> subprocess.Popen[bytes]:
     code = "from alignery.cli.main import main; main()"
     arguments = ["refresh", "--preset", str(preset), "--home", str(home), "--json"]
     # A process group of its own, so that whatever it starts there is killed with it.
     own = os.environ | {"PREFECT_HOME": str(home.parent / "prefect")}
     command = [sys.executable, "-c", code, *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True, env=own)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True, env=own)
 
 
 def kill_mid_way(process: subprocess.Popen[bytes], speaker: Speaker, after: int) -> None:
@@ -127,11 +127,14 @@ def test_where_many_replies_do_not_parse_no_kill_loses_one_that_was_received(tmp
 @pytest.mark.flow
 def test_ctrl_c_ends_it_with_what_was_answered_committed(tmp_path: Path, speaker: Speaker) -> None:
     preset, home = write_preset(tmp_path, speaker.server_port, LINE, in_flight=PLACES), tmp_path / "lake"
-    process = start(preset, home)
+    process = start(preset, home, subprocess.PIPE)
     while speaker.served < 3 * PLACES and process.poll() is None:
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to the server that Prefect started, too
-    assert process.wait(timeout=60) == 130
+    error = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    said = [line for line in error.decode().splitlines() if " · " not in line]  # all but how far it is
+    assert said == ["alignery: stopping, and committing what was answered; Ctrl-C again stops at once"]
     with Lake.open(home, read_only=True) as lake:
         assert lake.rows("SELECT state FROM runs ORDER BY created_at DESC LIMIT 1") == [{"state": "failed"}]
     # The replies on their way when it was pressed are the only ones that may be missing.

@@ -1,10 +1,12 @@
-"""Sixty marks on rows change an export; sixty on models' answers change a decision of the gate, on the real nano."""
+"""Sixty marks on rows change an export, a publication and what is trained on; sixty on models' answers change a
+decision of the gate, on the real nano."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,14 +15,18 @@ from command import alignery
 from lake_rows import fill
 
 from alignery.config.preset import Preset, load
+from alignery.config.schema import Publish, PublishMarks
 from alignery.pipeline.marks import Mark, add_all, agreement, queue
 from alignery.pipeline.runs.promotion import promote_candidates
+from alignery.pipeline.runs.publication import tag_and_export
 from nano.files import HELD_OUT
 from nano.player import CHECKPOINT
 from tasks.engines import Sampling
 from tasks.evaluate.judge import Config
 from tasks.review.weigh import People
+from tasks.train.dataset import read_corrections
 from warehouse import Lake
+from warehouse.query.trained_on import models
 
 pytestmark = pytest.mark.flow
 MANY = 60
@@ -90,15 +96,48 @@ def test_marks_change_a_decision_and_the_judges_agreement_is_a_figure(preset: Pr
     assert "people's verdicts on 60 prompts count in it, with a weight of 1" in reasons
 
 
+def marked(lake: Lake) -> None:
+    """Twice as many corrections as Ada marks: two of three right, one wrong and edited; Bob calls two of hers wrong
+    that she holds right, and one that she edited."""
+    fill(lake, 2 * MANY)
+    rows = queue(lake, "qac", "random", MANY, by="ada")
+    add_all(lake, [
+        Mark(row["target_id"], "ada", *(("right",) if n % 3 else ("wrong", None, None, f"edit {n}")))
+        for n, row in enumerate(rows)
+    ])  # fmt: skip
+    add_all(lake, [Mark(row["target_id"], "bob", "wrong") for row in rows[1:4]])
+
+
+def test_marks_change_what_is_published_and_trained_on(home: Path) -> None:
+    ways = {"all": None, "right": Publish(reviewed=True), "thrice": Publish(marks=PublishMarks(weight=3))}
+    read = {}
+    with Lake.open(home, schema=load("nano").lake_schema) as lake:
+        marked(lake)
+        for name, publish in ways.items():
+            made = load("nano").model_copy(update={"publish": publish})
+            publication = tag_and_export(made, lake, home, name)
+            read[name] = Counter(row["question"] for row in read_corrections(publication.data("qac")))
+            edits = {
+                row["correction"] for row in read_corrections(publication.data("qac")) if "edit" in row["correction"]
+            }
+            assert len(edits) == (0 if publish is None else pytest.approx(MANY / 3, abs=6)), "some are held out"
+        model = {"id": "m", "path": "m", "recipe": "aligner", "view": "qac", "tag": "thrice", "base_id": "b"}
+        lake.ledger.write("models", [model], run_id="r", message="trained")
+        (trained,) = models(lake)
+        snapshot = publication.snapshot_id
+    everything, right, thrice = (set(read[name]) for name in ways)
+    assert set(read["right"].values()) == {1}
+    assert right < thrice < everything
+    assert len(everything - thrice) <= 2, "what Bob calls wrong and nobody edited"
+    assert {read["thrice"][question] for question in right} == {3}
+    assert {read["thrice"][question] for question in thrice - right} == {1}
+    with Lake.open(home, schema=load("nano").lake_schema, snapshot=snapshot) as pinned:
+        assert {row["question"] for row in pinned.rows(trained["rows"])} == thrice, "the rows that trained the model"
+
+
 def test_marks_change_an_export(home: Path, tmp_path: Path) -> None:
     with Lake.open(home) as lake:
-        fill(lake, 2 * MANY)
-        rows = queue(lake, "qac", "random", MANY, by="ada")
-        add_all(lake, [
-            Mark(row["target_id"], "ada", *(("right",) if n % 3 else ("wrong", None, None, f"edit {n}")))
-            for n, row in enumerate(rows)
-        ])  # fmt: skip
-        add_all(lake, [Mark(row["target_id"], "bob", "wrong") for row in rows[1:4]])
+        marked(lake)
         snapshot = str(lake.snapshot())
     command = ("export", snapshot, "--format", "qac", "--held-out", "0", "--json")
     counts = []

@@ -165,7 +165,7 @@ def test_by_hand_it_is_put_in_place_and_rolled_back(lake: Lake, preset: Preset, 
     assert resolve_models(preset, lake).spec("generator").model == str(spoilt)  # type: ignore[union-attr]
     assert preset.model_copy(update={"follow": ()}) == resolve_models(preset.model_copy(update={"follow": ()}), lake)
     (model,) = ask("models")  # type: ignore[misc]
-    assert (model["stands"], model["why"]) == ("current", ["to see it fail"])
+    assert (model["status"], model["why"]) == ("current", ["to see it fail"])
     ask("rollback", "--why", "it failed")
     assert resolve_models(preset, lake).models == preset.models
     states = [(row["state"], row["reasons"]) for row in model_registry.decisions(lake)]

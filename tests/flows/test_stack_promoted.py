@@ -164,7 +164,7 @@ def test_a_stack_is_promoted_writes_the_next_refresh_and_is_rolled_back(
         mended = lake.rows(f"SELECT count(*) AS n FROM corrections WHERE NOT is_copy AND {newer}")
         assert lake.rows(follows)[0]["n"] == mended[0]["n"] > 0, "all that follows is of the corrected answers"
     (shown,) = ask("models")
-    assert (shown["stands"], shown["alias"]) == ("current", "aligner")
+    assert (shown["status"], shown["alias"]) == ("current", "aligner")
     assert [part["alias"] for part in ask("stack")["parts"]] == ["generator", "aligner"]
     (back,) = ask("rollback", "--alias", "aligner", "--why", "it refuses too much")
     assert (back["alias"], back["model"]) == ("aligner", None)

@@ -23,6 +23,7 @@ VALUES: dict[str, Any] = {
     "response": "Because the sun is below the horizon, and little light is scattered in the air.",
     "response_a": "Because the sun is below the horizon, and little light is scattered in the air.",
     "response_b": "It just is.",
+    "context": "Question: Why is the sky dark at night?\nAnswer:",
     "options": "A. It has no light of its own.\nB. It is painted black.",
     "answers": ["It just is."],
     "topic": "nature and science",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.review.agreement import cohen_kappa, krippendorff_alpha, majority
+from tasks.review.agreement import cohen_kappa, kappa_interval, krippendorff_alpha, majority
 
 
 def test_kappa_of_two_people():
@@ -14,6 +14,16 @@ def test_kappa_of_two_people():
     assert cohen_kappa([("y", "n"), ("n", "y")]) == pytest.approx(-1)
     assert cohen_kappa([("y", "y")] * 3) is None
     assert cohen_kappa([]) is None
+
+
+def test_kappas_interval_is_as_wide_as_its_standard_error_says():
+    said = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
+    low, high = kappa_interval(said, ("y", "n", "tie"))
+    assert low < 0.4 < high
+    assert high - low == pytest.approx(2 * 1.96 * 0.13, rel=0.1)  # near .13 (Fleiss, Cohen and Everitt 1969)
+    low, high = kappa_interval([("y", "y"), ("n", "n")] * 10, ("y", "n", "tie"))
+    assert 0.5 < low < 0.95, "who always agreed is not known to agree always"
+    assert kappa_interval([("y", "y")] * 20, ("y", "n", "tie"))[0] < 0.1
 
 
 def test_alpha_of_two_people_is_what_its_coincidences_say():

@@ -38,11 +38,12 @@ def line(lake):
 
 
 def exported(lake, shape, folder, **more):
-    """The rows of a reviewed export with their provenance, both splits."""
+    """The rows of a reviewed or weighted export with their provenance, both splits."""
+    more = {"reviewed": "weight" not in more} | more
     release = release_of(lake, str(lake.snapshot()))
     with Lake.open(lake.place, schema=lake.schema, snapshot=release.snapshot_id) as pinned:
         done = export(pinned, [shape], folder, release=release, licences={}, held_out=0.0,
-                      selection=Selection(reviewed=True, **more))  # fmt: skip
+                      selection=Selection(**more))  # fmt: skip
     tables = [pq.read_table(done.path / top).to_pylist() for top in ("data", "provenance")]
     return [data | origin for data, origin in zip(*tables, strict=True)]
 
@@ -107,6 +108,32 @@ def test_a_persons_verdict_on_the_pair_counts_whichever_way_the_ids_stand(line, 
     add(line, Mark("b-p2", "ada", "tie", other_id="v-p2"))
     add(line, Mark("v-p2", "bob", "right"))
     assert [row["id"] for row in exported(line, "preferences", tmp_path / "x")] == ["v-p0"]
+
+
+def test_a_mark_on_the_chosen_answer_of_a_pair_that_a_user_brought_counts(line, tmp_path):
+    commit(line, run_id="run-2", responses=[response("b2-p2", "p2", "another answer")],
+           comparisons=[comparison("x-2", "p2", "b-p2", "b2-p2", 1.0, principle_id="given")])  # fmt: skip
+    add(line, Mark("b-p2", "ada", "right"))
+    (row,) = exported(line, "preferences", tmp_path / "right")
+    assert (row["id"], row["chosen_id"], row["reviewed_by"]) == ("x-2", "b-p2", ["ada"])
+    add(line, Mark("b-p2", "bob", text="as Bob has it"))
+    (row,) = exported(line, "preferences", tmp_path / "edited")
+    assert (said(row["chosen"]), said(row["rejected"]), row["author"]) == ("as Bob has it", "answer b-p2", "bob")
+    add(line, Mark("b-p2", "eve", "flag"))
+    with pytest.raises(LakeUsageError, match="preferences has no rows"):
+        exported(line, "preferences", tmp_path / "flagged")
+
+
+def test_with_a_weight_all_but_what_is_wrong_is_taken(line, tmp_path):
+    add(line, Mark("v-p0", "ada", "right"))
+    add(line, Mark("b-p1", "ada", "first", other_id="v-p1"))
+    rows = exported(line, "preferences", tmp_path / "weighed", weight=4)
+    assert {row["id"]: row["weight"] for row in rows} == {"v-p0": 4, "v-p2": 1}
+    add(line, Mark("v-p1", "bob", text="as Bob has it"))
+    rows = exported(line, "preferences", tmp_path / "edited", weight=4)
+    assert {row["id"]: (row["weight"], row["author"]) for row in rows}["v-p1"] == (4, "bob")
+    with pytest.raises(LakeUsageError, match="weight: got 4, but a row of ranked is no single answer"):
+        exported(line, "ranked", tmp_path / "ranked", weight=4)
 
 
 def test_a_judged_pair_follows_the_person_and_not_the_judge(line, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alignery.errors import UsageError
-from tasks.prices import PriceError, load
+from tasks.prices import Price, PriceError, load
 
 GOOD = (
     "date: 2026-05-01\ncurrency: USD\nmodels:\n  generator: {in: 0.15, out: 0.6}\n  big: {in: 1, out: 2, cached: 0}\n"
@@ -51,3 +51,10 @@ def test_what_is_wrong_is_one_sentence(tmp_path: Path, old: str, new: str, told:
         load(path)
     assert len(str(raised.value).splitlines()) == 1
     assert str(path) in str(raised.value)
+
+
+def test_a_request_costs_its_tokens_the_cached_ones_at_their_price() -> None:
+    price = Price.model_validate({"in": 2, "out": 6, "cached": 0.5})
+    assert price.cost(1000, 100, 400) == pytest.approx((600 * 2 + 400 * 0.5 + 100 * 6) / 1e6)
+    assert price.cost(1000, 100, None) == pytest.approx((1000 * 2 + 100 * 6) / 1e6)
+    assert Price.model_validate({"in": 2, "out": 6}).cost(1000, 0, 400) == pytest.approx(0.002)

@@ -45,6 +45,15 @@ def test_a_last_file_without_rows_hides_none_before_it(tmp_path):
     assert len(read_sft(tmp_path)) == 1
 
 
+def test_a_row_counts_as_often_as_its_weight_says(tmp_path):
+    write_view(tmp_path, [conversation(pair) | {"weight": weight} for pair, weight in zip(PAIRS, (3, 1), strict=False)])
+    first, second, third, last = read_sft(tmp_path)
+    assert first == second == third != last
+    write_view(tmp_path, [conversation(PAIRS[0]) | {"weight": 0}])
+    with pytest.raises(TrainError, match=r"row 0: weight: got 0, expected a whole number from 1"):
+        read_sft(tmp_path)
+
+
 @pytest.mark.parametrize(("read", "row"), [(read_sft, conversation), (read_preferences, preference)])
 def test_what_is_held_out_is_never_read(tmp_path, read, row):
     write_view(tmp_path, [row(PAIRS[0])], "test-00000-of-00001.parquet")

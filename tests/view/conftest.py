@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hostile_texts import LONG, POISON, RTL
@@ -13,12 +15,15 @@ from lake_rows import START, attempt, commit, fill, fill_further, instruction, r
 from starlette.testclient import TestClient
 
 from alignery.config.preset import load
+from alignery.view.access_control import AccessControl
 from alignery.view.app import Site, application
 from alignery.view.lakes import Lakes
-from alignery.view.walls import Walls
+from alignery.view.serve import serve
 from warehouse import Lake
 from warehouse.export.publish import tag
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
+FLAGS = ["--no-sandbox", "--disable-background-networking"]
 AXIS = {"axis": "helpful", "before": 0.4, "after": 0.7, "low": 0.1, "high": 0.5, "margin": 0.1, "verdict": "better"}
 
 
@@ -48,7 +53,33 @@ def lakes(lake_home: Path) -> Iterator[Lakes]:
 @pytest.fixture(scope="session")
 def client(lakes: Lakes) -> TestClient:
     """The pages, as a browser on this machine reaches them."""
-    return TestClient(Walls(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765")
+    return TestClient(AccessControl(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765")
+
+
+@pytest.fixture(scope="session")
+def address(lakes: Lakes) -> str:
+    """Where the pages are served; the thread ends with the process."""
+    urls: list[str] = []
+    there = threading.Event()
+
+    def ready(url: str) -> None:
+        urls.append(url)
+        there.set()
+
+    site = Site(lakes, read_s=600)
+    threading.Thread(target=serve, args=(site, "127.0.0.1", 0, (), None, ready), daemon=True).start()
+    assert there.wait(30)
+    return urls[0].rstrip("/")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield found
+        found.close()
 
 
 def _run(lake: Lake, id: str, state: str) -> None:

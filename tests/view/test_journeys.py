@@ -12,6 +12,7 @@ from time import sleep
 from typing import Any
 
 import pytest
+from every_page import EVERYWHERE
 from hostile_texts import RTL
 from lake_rows import attempt, commit, fill
 from playwright.sync_api import expect
@@ -23,40 +24,6 @@ from alignery.view.serve import serve
 from warehouse import Lake
 
 pytestmark = pytest.mark.flow
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
-FLAGS = ["--no-sandbox", "--disable-background-networking"]
-EVERYWHERE = [
-    *("/", "/report/run-1", "/rows", "/rows/attempts", "/rows/rejects", "/rows/instructions?_cols=all", "/rows/sft"),
-    *("/row/instructions/i0", "/row/instructions/poison", "/row/instructions/rtl", "/row/attempts/lost0-try0"),
-    *("/pairs/qac", "/words", "/words/principle:kind", "/models", "/models?a=base&b=m:1", "/models/m:1"),
-    *("/snapshots?a=v1", "/live", "/sql?q=SELECT+*+FROM+instructions", "/rows/nothing"),
-]
-
-
-@pytest.fixture(scope="module")
-def address(lakes: Lakes) -> str:
-    """Where the pages are served; the thread ends with the process."""
-    told: list[str] = []
-    there = threading.Event()
-
-    def ready(url: str) -> None:
-        told.append(url)
-        there.set()
-
-    site = Site(lakes, read_s=600)
-    threading.Thread(target=serve, args=(site, "127.0.0.1", 0, (), None, ready), daemon=True).start()
-    assert there.wait(30)
-    return told[0].rstrip("/")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -176,7 +143,7 @@ def test_hostile_rows_run_nothing(page: Any) -> None:
     page.goto("/row/instructions/poison")
     assert "<img src=x onerror" in page.inner_text("main")
     page.goto("/row/instructions/rtl")
-    direction = "getComputedStyle(document.querySelector('article .said')).unicodeBidi"
+    direction = "getComputedStyle(document.querySelector('article .foreign')).unicodeBidi"
     assert page.evaluate(direction) == "isolate"
     assert RTL[-4:] in page.inner_text("main")
 

@@ -11,10 +11,10 @@ from hostile_texts import POISON
 from starlette.testclient import TestClient
 
 from alignery.config.preset import load
+from alignery.view.access_control import AccessControl
 from alignery.view.app import Site, application
 from alignery.view.lakes import Lakes
 from alignery.view.pages.marks import FORM
-from alignery.view.walls import Walls
 
 pytestmark = pytest.mark.flow
 OWN = {"Origin": "http://localhost:8765"}
@@ -26,7 +26,9 @@ def marking(lake_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The pages over a lake of their own, which is written to."""
     home = shutil.copytree(lake_home, tmp_path_factory.mktemp("marking") / "home")
     lakes = Lakes(home, load("nano"))
-    yield TestClient(Walls(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765", headers=OWN)
+    yield TestClient(
+        AccessControl(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765", headers=OWN
+    )
     lakes.close()
 
 

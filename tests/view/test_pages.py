@@ -12,6 +12,9 @@ import pytest
 from hostile_texts import LONG
 from starlette.testclient import TestClient
 
+from alignery.view.lakes import Lakes
+from warehouse.browse.table_page import columns_of
+
 PAGES = [
     "/", "/?run=all", "/?at=v1", "/report/run-1", "/rows", "/rows/attempts", "/rows/preferences", "/rows/runs",
     "/rows/funnel", "/pairs/preferences", "/pairs/qac", "/row/instructions/i0", "/row/revisions/v-i0",
@@ -53,6 +56,26 @@ def test_pages_of_rows_follow_each_other_and_lose_none(client: TestClient) -> No
             found += [row["id"] for row in page.json()["rows"]]
             after = page.json()["next"]
         assert len(found) == len(set(found)) == 16, sort
+
+
+@pytest.mark.parametrize("name", ["runs", "evals", "commits", "funnel", "usage", "principles", "current_marks"])
+def test_rows_without_an_id_of_their_own_follow_each_other_too(client: TestClient, name: str) -> None:
+    found, after = [], ""
+    while after is not None:
+        page = client.get(f"/rows/{name}", params={"format": "json", "_size": 2, "_after": after})
+        assert page.status_code == 200, page.json()
+        found += [json.dumps(row) for row in page.json()["rows"]]
+        after = page.json()["next"]
+    (count,) = client.get(f"/sql?q=SELECT count(*) FROM {name}&format=json").json()["rows"]
+    assert (len(found), len(set(found))) == (count[0], count[0])
+
+
+def test_no_view_has_an_id_twice(lakes: Lakes) -> None:
+    """Pages of a view that has ids are delimited by them."""
+    views = [name for name in lakes.now.schema.views if "id" in columns_of(lakes.now, name)]
+    assert {"sft", "preferences", "rejects"} <= set(views)
+    counts = (f"SELECT '{view}' AS name, count(*) AS n, count(DISTINCT id) AS ids FROM {view}" for view in views)
+    assert not [row["name"] for row in lakes.now.rows(" UNION ALL ".join(counts)) if row["n"] != row["ids"]]
 
 
 def test_rows_are_filtered_searched_and_counted(client: TestClient) -> None:
@@ -150,7 +173,7 @@ def test_two_wordings_and_two_models_stand_side_by_side(client: TestClient) -> N
 
 def test_a_model_says_what_trained_it(client: TestClient) -> None:
     found = client.get("/models/m:1?format=json").json()
-    assert found["model"]["stands"] == "current"
+    assert found["model"]["status"] == "current"
     assert len(found["history"]) == 20
     page = client.get("/models/m:1").text
     assert 'class="curve"' in page

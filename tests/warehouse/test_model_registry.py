@@ -65,7 +65,7 @@ def test_models_say_how_they_stand_and_why(lake: Lake) -> None:
     decide(lake, "promoted", "a")
     decide(lake, "promoted", "b")
     decide(lake, "kept", "c")
-    assert {row["id"]: row["stands"] for row in models(lake)} == {
+    assert {row["id"]: row["status"] for row in models(lake)} == {
         "a": "promoted",
         "b": "current",
         "c": "kept",

@@ -6,16 +6,18 @@ be seen from outside; it is the rate of answers times their latency (Little's la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import orjson
 
 from warehouse.journal import FOLDER
 from warehouse.lake import Lake
 from warehouse.query import status
+from warehouse.query.time_travel import fetch_rows, read_transaction
 from warehouse.schema.tables import Row, quoted
 
 WINDOW_S = 15  # of the rates; our choice
@@ -36,25 +38,29 @@ def progress(lake: Lake, run_id: str) -> dict[str, Any]:
         where the run was planned, calls_low, calls_foreseen, calls_high; rates over the last seconds: answers_per_s,
         tokens_per_s, in_flight (about); newest_at: when the last answer came.
     """
-    steps: dict[str, Row] = {}
-    recent = lake.rows(_RECENT.format(run=quoted(run_id)))
-    for call in _committed(lake, run_id):
-        steps[call.pop("step")] = _NONE | call
-    known = {row["id"] for row in recent}
-    for call in journalled(lake.place.home, run_id):
-        if call["id"] in known:
-            continue
-        count = steps.setdefault(call["step"], dict(_NONE))
+    # The journal first: what is in none of its files any more is then in the lake's snapshot, and what is in both is
+    # known by its id.
+    waiting = list(journalled(lake.place.home, run_id))
+    with read_transaction(lake) as cursor:
+        known = _known(cursor, run_id, waiting)
+        committed = fetch_rows(cursor, _COMMITTED.format(run=quoted(run_id)))
+        waiting = [call for call in waiting if call["id"] not in known]
+        newest = max((row["newest_at"] for row in (*committed, *_newest(waiting))), default=None)
+        late = fetch_rows(cursor, _LATE.format(run=quoted(run_id), until=_literal(newest))) if newest else []
+        foreseen = fetch_rows(cursor, _FORESEEN.format(run=quoted(run_id)))
+    steps: dict[str, Row] = {row["step"]: _NONE | row for row in committed}
+    for call in waiting:
+        count = steps.setdefault(call["step"], _NONE | {"step": call["step"]})
         count["calls"] += 1
         count["uncommitted"] += 1
         count["accepted"] += call["state"] == "accepted"
         for name in ("tokens_in", "tokens_out"):
             count[name] += call[name] or 0
-        recent.append(call)
-    for row in _foreseen(lake, run_id):
+    for row in foreseen:
         if row["step"] in steps:
             steps[row["step"]] |= {f"calls_{name}": row[name] for name in ("low", "foreseen", "high")}
-    return {"steps": [{"step": step} | count for step, count in steps.items()]} | _rates(recent)
+    listed = [{name: value for name, value in step.items() if name != "newest_at"} for step in steps.values()]
+    return {"steps": listed} | _rates(late, waiting, newest)
 
 
 def journalled(home: Path, run_id: str) -> Iterator[Row]:
@@ -71,42 +77,52 @@ def journalled(home: Path, run_id: str) -> Iterator[Row]:
                     yield call | {"created_at": _moment(call["created_at"])}
 
 
-def _committed(lake: Lake, run_id: str) -> list[Row]:
-    return lake.rows(
-        "SELECT step, count(*) AS calls, count(*) FILTER (state = 'accepted') AS accepted,"
-        " coalesce(sum(tokens_in), 0)::BIGINT AS tokens_in, coalesce(sum(tokens_out), 0)::BIGINT AS tokens_out"
-        f" FROM attempts WHERE run_id = {quoted(run_id)} AND replayed_from IS NULL"
-        " GROUP BY step ORDER BY min(created_at)"
-    )
-
-
-# A commit may land between two looks: what it holds is then known by its ids.
-_RECENT = (
-    "SELECT id, step, state, tokens_out, latency_s, created_at FROM attempts WHERE run_id = {run}"
-    " AND replayed_from IS NULL ORDER BY created_at DESC LIMIT 5000"
+_COMMITTED = (
+    "SELECT step, count(*) AS calls, count(*) FILTER (state = 'accepted') AS accepted,"
+    " coalesce(sum(tokens_in), 0)::BIGINT AS tokens_in, coalesce(sum(tokens_out), 0)::BIGINT AS tokens_out,"
+    " max(created_at) AS newest_at FROM attempts WHERE run_id = {run} AND replayed_from IS NULL"
+    " GROUP BY step ORDER BY min(created_at)"
+)
+_LATE = (
+    "SELECT count(*) AS answers, coalesce(sum(tokens_out), 0)::BIGINT AS tokens, coalesce(sum(latency_s), 0) AS seconds"
+    " FROM attempts WHERE run_id = {run} AND replayed_from IS NULL"
+    f" AND created_at > {{until}} - to_seconds({WINDOW_S}) AND created_at <= {{until}}"
+)
+_FORESEEN = (
+    "SELECT step, calls_low AS low, calls AS foreseen, calls_high AS high FROM plans WHERE config_hash ="
+    " (SELECT config_hash FROM runs WHERE id = {run} LIMIT 1)"
+    " QUALIFY row_number() OVER (PARTITION BY step ORDER BY created_at DESC) = 1"
 )
 
 
-def _foreseen(lake: Lake, run_id: str) -> list[Row]:
-    return lake.rows(
-        "SELECT step, calls_low AS low, calls AS foreseen, calls_high AS high FROM plans WHERE config_hash ="
-        f" (SELECT config_hash FROM runs WHERE id = {quoted(run_id)} LIMIT 1)"
-        " QUALIFY row_number() OVER (PARTITION BY step ORDER BY created_at DESC) = 1"
-    )
+def _known(cursor: duckdb.DuckDBPyConnection, run_id: str, waiting: Sequence[Row]) -> set[str]:
+    """The ids of a run's calls in the lake that are as new as those in the journal."""
+    if not waiting:
+        return set()
+    since = _literal(min(call["created_at"] for call in waiting))
+    query = f"SELECT id FROM attempts WHERE run_id = {quoted(run_id)} AND created_at >= {since}"
+    return {row["id"] for row in fetch_rows(cursor, query)}
 
 
-def _rates(calls: list[Row]) -> Row:
-    if not calls:
+def _newest(waiting: Sequence[Row]) -> list[Row]:
+    return [{"newest_at": max(call["created_at"] for call in waiting)}] if waiting else []
+
+
+def _literal(moment: datetime) -> str:
+    return f"TIMESTAMPTZ {quoted(moment.isoformat())}"
+
+
+def _rates(late: Sequence[Row], waiting: Sequence[Row], newest: datetime | None) -> Row:
+    """The rates over the seconds before the newest answer: of what is committed, and of what is in the journal."""
+    if newest is None:
         return {"answers_per_s": 0.0, "tokens_per_s": 0.0, "in_flight": 0.0, "newest_at": None}
-    newest = max(call["created_at"] for call in calls)
-    until = min(newest, datetime.now(UTC))
-    late = [call for call in calls if 0 <= (until - call["created_at"]).total_seconds() < WINDOW_S]
-    return {
-        "answers_per_s": len(late) / WINDOW_S,
-        "tokens_per_s": sum(call["tokens_out"] or 0 for call in late) / WINDOW_S,
-        "in_flight": sum(call["latency_s"] or 0.0 for call in late) / WINDOW_S,
-        "newest_at": newest,
+    new = [call for call in waiting if (newest - call["created_at"]).total_seconds() < WINDOW_S]
+    sums = {
+        "answers_per_s": len(new) + sum(row["answers"] for row in late),
+        "tokens_per_s": sum(call["tokens_out"] or 0 for call in new) + sum(row["tokens"] for row in late),
+        "in_flight": sum(call["latency_s"] or 0.0 for call in new) + sum(row["seconds"] for row in late),
     }
+    return {name: value / WINDOW_S for name, value in sums.items()} | {"newest_at": newest}
 
 
 def _moment(said: str | datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from alignery.untrusted import excerpt
@@ -43,7 +44,6 @@ def answers(lake: Lake, a: str, b: str, after: str = "", limit: int = 20) -> dic
     """
     if "eval_answers" not in lake.schema.tables:
         return {"rows": [], "next": None}
-    skip = int(after) if after.isdecimal() else 0
     by = (
         "SELECT e.prompt_id, e.suite, e.prompt, e.text FROM eval_answers e JOIN attempts t ON t.id = e.attempt_id"
         " WHERE t.step = 'evaluate.answer' AND t.model = {} QUALIFY"
@@ -54,8 +54,23 @@ def answers(lake: Lake, a: str, b: str, after: str = "", limit: int = 20) -> dic
         for column, name in (("x.prompt", "prompt"), ("x.text", "a"), ("y.text", "b"))
     )
     rows = lake.rows(
-        f"SELECT x.prompt_id, x.suite, {texts} FROM ({by.format(quoted(a))}) x JOIN ({by.format(quoted(b))}) y"
-        " ON y.prompt_id = x.prompt_id ORDER BY x.text = y.text, x.prompt_id"
-        f" LIMIT {limit + 1} OFFSET {skip}"
+        f"SELECT x.prompt_id, x.suite, x.text = y.text AS alike, {texts} FROM ({by.format(quoted(a))}) x"
+        f" JOIN ({by.format(quoted(b))}) y ON y.prompt_id = x.prompt_id{_later(after)}"
+        f" ORDER BY alike, x.prompt_id LIMIT {limit + 1}"
     )
-    return {"rows": rows[:limit], "next": str(skip + limit) if len(rows) > limit else None}
+    last = rows[limit - 1] if len(rows) > limit else None
+    more = json.dumps([last["alike"], last["prompt_id"]]) if last else None
+    return {"rows": [{k: v for k, v in row.items() if k != "alike"} for row in rows[:limit]], "next": more}
+
+
+def _later(after: str) -> str:
+    """The condition of the answers after the last ones of the page before."""
+    if not after:
+        return ""
+    try:
+        alike, id = json.loads(after)
+    except (ValueError, TypeError) as error:
+        raise LakeUsageError(
+            f"after: got {excerpt(after, 60)!r}, expected what the page before gave as next; begin again"
+        ) from error
+    return f" WHERE (x.text = y.text, x.prompt_id) > ({'true' if alike else 'false'}, {quoted(str(id))})"

@@ -6,21 +6,20 @@ One look at a table each, by the instruction, so it costs the same wherever in t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import duckdb
 
 from alignery.untrusted import excerpt
-from warehouse.database.connection import LAKE
+from warehouse.database.connection import filled_tables
 from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
-from warehouse.query.records import has_any, is_in, shortened
+from warehouse.query.records import has_any, is_in, shortened, tables_of_ids, whole_id
 from warehouse.query.time_travel import fetch_rows, read_transaction
-from warehouse.query.trace import SHORTEST
 from warehouse.query.trained_on import uses
 from warehouse.schema.columns import TEXT
-from warehouse.schema.tables import Row, quoted
+from warehouse.schema.tables import Row
 
 BOUND = 20_000  # characters of one text; a view shows where the rest is
 _MOST = 1000  # ids of one table that are looked for
@@ -29,32 +28,14 @@ MEMBERS = 400  # rows of one table that were made of an instruction; our choice
 
 def find(lake: Lake, id: str) -> tuple[str, str]:
     """The table, and the whole id that begins so. Raises LakeUsageError where none does, or several."""
-    begins = f"starts_with(id, {quoted(id)})" if len(id) >= SHORTEST else is_in("id", [id])
-    found = _among(lake, begins)
-    exact = {id: found[id]} if id in found else found
-    if len(exact) == 1:
-        ((whole, table),) = exact.items()
-        return table, whole
-    what = "several ids begin" if exact else "no record or attempt has an id that begins"
-    raise LakeUsageError(f"{what} with {excerpt(id, 60)!r}; give more of it, or look for the row in its table")
+    with read_transaction(lake) as cursor:
+        return whole_id(cursor, lake.schema, id)
 
 
 def tables_of(lake: Lake, ids: Iterable[str]) -> dict[str, str]:
     """Id → the table of records that it is in, or attempts; of those that are in one."""
-    return _among(lake, is_in("id", ids))
-
-
-def _among(lake: Lake, test: str) -> dict[str, str]:
     with read_transaction(lake) as cursor:
-        tables = sorted(_filled(cursor) & {*lake.schema.records, "attempts"})
-        looks = " UNION ALL ".join(f"(SELECT '{t}' AS t, id FROM {t} WHERE {test} LIMIT {_MOST})" for t in tables)
-        return {row["id"]: row["t"] for row in fetch_rows(cursor, looks)} if tables else {}
-
-
-def _filled(cursor: duckdb.DuckDBPyConnection) -> set[str]:
-    """The tables that have rows. DuckLake takes longer to read an empty one than one with a thousand rows."""
-    query = f"SELECT table_name FROM ducklake_table_info('{LAKE}') WHERE file_count > 0"
-    return {row["table_name"] for row in fetch_rows(cursor, query)}
+        return tables_of_ids(cursor, lake.schema, is_in("id", ids), _MOST)
 
 
 def story(lake: Lake, table: str, id: str, bound: int = BOUND) -> dict[str, Any]:
@@ -77,7 +58,7 @@ def story(lake: Lake, table: str, id: str, bound: int = BOUND) -> dict[str, Any]
         if table == "attempts":
             members += _made_by(cursor, lake, {row["id"]}, {member["id"] for member in members}, bound)
         of = [one for one in (instruction, *members) if one]
-        calls = _calls(cursor, lake, {one.get("attempt_id") or one["id"] for one in of}, bound)
+        calls = _calls(cursor, lake, of, bound)
         hashes = {one.get(name) for one in (*of, *calls.values()) for name in ("principle_hash", "prompt_hash")}
         said = fetch_rows(
             cursor,
@@ -124,7 +105,7 @@ def _select(lake: Lake, table: str, bound: int) -> str:
         for field in lake.schema.tables[table]
         if field.type == TEXT and field.name not in ("id", "inputs")
     ]
-    return f"SELECT '{table}' AS record_table, * REPLACE ({', '.join(cut)}) FROM {table}"
+    return f"SELECT '{table}' AS record_table, snapshot_id, * REPLACE ({', '.join(cut)}) FROM {table}"
 
 
 def _row(cursor: duckdb.DuckDBPyConnection, lake: Lake, table: str, id: str, bound: int) -> Row:
@@ -148,7 +129,7 @@ def _instruction(cursor: duckdb.DuckDBPyConnection, lake: Lake, table: str, row:
 
 def _members(cursor: duckdb.DuckDBPyConnection, lake: Lake, id: str, bound: int) -> list[Row]:
     found: list[Row] = []
-    filled = _filled(cursor)
+    filled = filled_tables(cursor)
     for table in (name for name in lake.schema.of_instructions if name in filled):
         where = f"WHERE {is_in('instruction_id', [id])} LIMIT {MEMBERS}"
         found += fetch_rows(cursor, f"{_select(lake, table, bound)} {where}")
@@ -159,14 +140,20 @@ def _members(cursor: duckdb.DuckDBPyConnection, lake: Lake, id: str, bound: int)
 def _made_by(cursor: duckdb.DuckDBPyConnection, lake: Lake, calls: set[str], known: set[str], bound: int) -> list[Row]:
     """The records that calls made; of most calls the table is not known."""
     found: list[Row] = []
-    filled = _filled(cursor)
+    filled = filled_tables(cursor)
     for table in (name for name in lake.schema.records if name in filled):
         found += fetch_rows(cursor, f"{_select(lake, table, bound)} WHERE {is_in('attempt_id', calls)} LIMIT {MEMBERS}")
     return [row for row in found if row["id"] not in known]
 
 
-def _calls(cursor: duckdb.DuckDBPyConnection, lake: Lake, ids: set[str], bound: int) -> dict[str, Row]:
-    found = fetch_rows(cursor, f"{_select(lake, 'attempts', bound)} WHERE {is_in('id', ids)}")
+def _calls(cursor: duckdb.DuckDBPyConnection, lake: Lake, of: Sequence[Row], bound: int) -> dict[str, Row]:
+    """The calls that wrote these rows, by id. A call came in with its records, so few of the files are looked at."""
+    if not of:
+        return {}
+    came = [one["snapshot_id"] for one in of]
+    among = f"snapshot_id BETWEEN {min(came)} AND {max(came)}"
+    wanted = is_in("id", {one.get("attempt_id") or one["id"] for one in of})
+    found = fetch_rows(cursor, f"{_select(lake, 'attempts', bound)} WHERE {among} AND {wanted}")
     for call in found:
         call["inputs"] = json.loads(call["inputs"] or "{}")
     return {call["id"]: call for call in found}

@@ -87,32 +87,33 @@ def table_page(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
         LakeUsageError: an unknown column or operator, or a value that its type does not take.
     """
     sort, down = _sort(asked, columns)
-    tie = _tie(lake, asked.name, columns)
+    key, tie = _key(sort, columns), _tie(lake, asked.name, columns)
     size = max(1, min(asked.size, SIZES[-1]))
-    where = _where(asked, columns)
-    by = dict.fromkeys([_key(sort, columns) if sort else None, f'"{tie}"' if tie else None])
-    order = [f"{one} {'DESC' if down else 'ASC'} NULLS LAST" for one in by if one]
-    ordered = f" ORDER BY {', '.join(order)}" if order else ""
-    begin, skip = _begin(asked, columns, sort, tie, down)
+    way = "DESC" if down else "ASC"
+    tests = [*_where(asked, columns), *_later(asked, columns[sort], key, tie, down)]
+    held = ", ".join(f'"{name}"' for name in columns)
+    source, cut = f"FROM {asked.name}{_all(tests)}", f"LIMIT {size + 1}"
+    place = f"ORDER BY __at {way} NULLS LAST, __tie {way}"
     shown = ", ".join(f'{_cell(name, type, asked.cell)} AS "{name}"' for name, type in columns.items())
-    place = f", CAST({_key(sort, columns)} AS VARCHAR) AS __at" if tie and sort else ""
-    source = f"FROM {asked.name}{_all([*where, *begin])}{ordered} LIMIT {size + 1}{f' OFFSET {skip}' if skip else ''}"
-    rows = lake.rows(f"SELECT {shown}{place} {source}")
+    # Texts are cut of the rows that are shown alone.
+    rows = lake.rows(
+        f"SELECT {shown}, CAST(__at AS VARCHAR) AS __text, __tie FROM (SELECT {held}, {key} AS __at, {tie} AS __tie"
+        f" {source} {place} {cut}) {place}"
+    )
     last = rows[size - 1] if len(rows) > size else None
-    more = (json.dumps([last["__at"] if sort else None, last[tie]]) if tie else str(skip + size)) if last else None
     return {
         "rows": [{name: row[name] for name in columns} for row in rows[:size]],
-        "next": more,
-        "sort": ("-" if down else "") + sort if sort else "",
-        "query": f"SELECT * {source}",
+        "next": json.dumps([last["__text"], last["__tie"]]) if last else None,
+        "sort": ("-" if down else "") + sort if asked.sort or sort == "created_at" else "",
+        "query": f"SELECT * {source} ORDER BY {key} {way} NULLS LAST, {tie} {way} {cut}",
     }
 
 
 def query_of(asked: Asked, columns: Columns) -> str:
     """The SQL of all rows that are asked for, in their order."""
     sort, down = _sort(asked, columns)
-    order = f' ORDER BY "{sort}" {"DESC" if down else "ASC"} NULLS LAST' if sort else ""
-    return f"SELECT * FROM {asked.name}{_all(_where(asked, columns))}{order}"
+    order = f'ORDER BY "{sort}" {"DESC" if down else "ASC"} NULLS LAST'
+    return f"SELECT * FROM {asked.name}{_all(_where(asked, columns))} {order}"
 
 
 def facets(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
@@ -162,43 +163,49 @@ def _cell(name: str, type: str, bound: int) -> str:
     return shortened(f'CAST("{name}" AS VARCHAR)', bound) if type.endswith("]") or "(" in type else f'"{name}"'
 
 
-def _tie(lake: Lake, name: str, columns: Columns) -> str | None:
-    """The column that no two rows share, by which pages are delimited; None where rows are few and are counted off."""
+def _tie(lake: Lake, name: str, columns: Columns) -> str:
+    """The SQL of what no two rows share, by which pages are delimited: the id, or a hash of all that a row says.
+
+    A ledger's table may have several rows of one id, and a summary has none. Sums are left out of the hash: DuckDB's
+    threads add them up in another order each time.
+    """
     ledger = name in lake.schema.tables and name not in lake.schema.records and name != "attempts"
-    return "id" if "id" in columns and not ledger else None
+    if "id" in columns and not ledger:
+        return '"id"'
+    said = ", ".join(f'"{column}"' for column, type in columns.items() if type != "DOUBLE")
+    return f"md5(CAST(row({said}) AS VARCHAR))"
 
 
-def _sort(asked: Asked, columns: Columns) -> tuple[str | None, bool]:
+def _sort(asked: Asked, columns: Columns) -> tuple[str, bool]:
+    """The column that rows are sorted by, and whether the greatest comes first."""
     if not asked.sort:
-        newest = "created_at" if "created_at" in columns else None
-        return newest, newest is not None
+        timed = next((name for name in ("created_at", "started_at") if name in columns), None)
+        return timed or next(iter(columns)), timed == "created_at"
     name = asked.sort.removeprefix("-")
     _check_column(asked.name, name, columns)
     return name, asked.sort.startswith("-")
 
 
-def _begin(asked: Asked, columns: Columns, sort: str | None, tie: str | None, down: bool) -> tuple[list[str], int]:
-    """The condition of the rows after the last page's last, or how many to pass over."""
+def _later(asked: Asked, type: str, key: str, tie: str, down: bool) -> list[str]:
+    """The condition of the rows after the last one of the page before."""
     if not asked.after:
-        return [], 0
+        return []
     try:
-        place = json.loads(asked.after)
-        if tie is None:
-            return [], min(int(place), 10**9)
-        at, id = place
+        at, id = json.loads(asked.after)
     except (ValueError, TypeError) as error:
         raise LakeUsageError(
             f"after: got {excerpt(asked.after, 60)!r}, expected what the page before gave as next; begin again"
         ) from error
     sign = "<" if down else ">"
-    later = f'"{tie}" {sign} {quoted(str(id))}'
-    if sort is None or sort == tie:
-        return [later], 0
-    key = _key(sort, columns)
+    later = f"{tie} {sign} {quoted(str(id))}"
+    if key == tie:
+        return [later]
     if at is None:
-        return [f"{key} IS NULL AND {later}"], 0
-    value = f"CAST({quoted(str(at))} AS {columns[sort]})"
-    return [f"({key} {sign} {value} OR ({key} = {value} AND {later}) OR {key} IS NULL)"], 0
+        return [f"{key} IS NULL AND {later}"]
+    value = f"CAST({quoted(str(at))} AS {type})"
+    if key == '"created_at"':  # which is never null: files of other times are not looked at
+        return [f"{key} {sign}= {value}", f"({key} {sign} {value} OR {later})"]
+    return [f"({key} {sign} {value} OR ({key} = {value} AND {later}) OR {key} IS NULL)"]
 
 
 def _key(sort: str, columns: Columns) -> str:

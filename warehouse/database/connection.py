@@ -105,6 +105,8 @@ def connect(
             db.execute(_secret(place))
         # No second try where another commit came between: its rows are not among those that ours was checked against.
         db.execute("SET GLOBAL ducklake_max_retry_count = 0")
+        if not place.on_postgres:  # else each thread opens the catalog anew for each small query: half of their time
+            db.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
         source = f"ducklake:sqlite:{catalog}" if catalog else place.source
         db.execute(f"ATTACH {quoted(source)} AS {LAKE} ({', '.join(options)})")
         db.execute("SET GLOBAL TimeZone = 'UTC'")
@@ -204,6 +206,18 @@ def as_rows(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """An executed statement's rows as dicts. (Arrow's own `to_pylist` imports pandas to make a time.)"""
     names = [column[0] for column in cursor.description or ()]
     return [dict(zip(names, values, strict=True)) for values in cursor.fetchall()]
+
+
+def filled_tables(cursor: duckdb.DuckDBPyConnection) -> set[str]:
+    """The tables that have rows, or had some that were deleted: those with files, or with rows in the catalog.
+
+    DuckLake takes longer to plan the reading of a table without files than to read one with a thousand rows.
+    """
+    rows = cursor.execute(
+        f"SELECT table_name FROM ducklake_table_info('{LAKE}') WHERE file_count > 0 UNION SELECT t.table_name"
+        f" FROM {CATALOG}.ducklake_inlined_data_tables i JOIN {CATALOG}.ducklake_table t ON t.table_id = i.table_id"
+    ).fetchall()
+    return {name for (name,) in rows}
 
 
 def one_line(error: duckdb.Error) -> str:

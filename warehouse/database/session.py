@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 COMMITS = "lake"  # the lock that every commit holds
 _MERGES = 50  # that may land between the beginning of a read and its end, before it is given up
 _TRIES = 3  # of a commit that another, which did not hold the lock, came before
+READ = "BEGIN TRANSACTION READ ONLY"
 _SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
 _T = TypeVar("_T")
 
@@ -85,11 +86,12 @@ class Session:
     # Reading
 
     @contextmanager
-    def cursor(self, *, views: bool = False, **given: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+    def cursor(self, *, views: bool = False, begin: str = "", **given: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection of its own to the same lake, in which tables go by their plain names.
 
         Args:
             views: whether its statements name views.
+            begin: the statement that begins its transaction; without one, each statement is a transaction.
             given: tables that its statements may name beside the lake's.
 
         Raises:
@@ -103,6 +105,8 @@ class Session:
                 # Before the lake is searched for names: else each would begin a transaction of it and end it.
                 for name, rows in given.items():
                     cursor.register(name, rows)
+                if begin:  # before the search path: to set it alone is a transaction of the lake
+                    cursor.execute(begin)
                 cursor.execute(_SEARCH)
                 with interruptible(cursor):
                     yield cursor
@@ -117,7 +121,7 @@ class Session:
             LakeUsageError: it is not one reading statement, or DuckDB refuses it; for an unknown name, with the known.
             LakeFailure: the catalog or a data file is gone or damaged.
         """
-        with self.cursor(views=self.schema.names.search(query) is not None) as cursor:
+        with self.cursor(views=self.schema.names.search(query) is not None, begin=READ) as cursor:
             try:
                 statement = self._checked(query)
                 # Bound values make DuckDB import pandas, a second that `alignery tables` need not spend.
@@ -139,16 +143,17 @@ class Session:
         """Once, when they are first named: they take a tenth of a second, and most work needs none."""
         with self._defining:
             if not self._defined:
-                migrate.define_views(self._db, self.schema)
+                with self._db.cursor() as cursor:  # closing it ends what a failure leaves open
+                    cursor.execute(_SEARCH)
+                    migrate.define_views(cursor, self.schema)
                 self._defined = True
 
     def read_consistent(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
-        """BEGIN, and read; again, where a merge of files landed between the two.
+        """Read in the transaction that `READ` began; again in a new one, where a merge of files landed between the two.
 
         On SQLite a transaction that began before a merge sees no row of the new files: the table would seem empty.
         """
         for _ in range(_MERGES):
-            cursor.execute("BEGIN TRANSACTION READ ONLY")
             if self.place.on_postgres or self._pinned:
                 read()
                 return
@@ -162,6 +167,7 @@ class Session:
             if merged is None:
                 return
             cursor.execute("ROLLBACK")
+            cursor.execute(READ)
         raise LakeFailure(f"{self.place}: files were merged again and again while they were read; run again")
 
     def sql(self, query: str, params: Sequence[Any] = ()) -> pa.Table:

@@ -28,13 +28,14 @@ import pyarrow.compute as pc
 
 from alignery import effects
 from alignery.declarations import Shape
+from alignery.display import Displayed
 from warehouse.database.lock import exclusive
 from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.export.content_hash import ContentHasher, digest
 from warehouse.export.dataset_card import ExportedShape, Release, Split, manifest, render
 from warehouse.export.exported import IN_THE_WAY, holds_export, sha256
 from warehouse.export.neighbours import near_share
-from warehouse.export.reviewed import ABOUT, reviewed_rows
+from warehouse.export.reviewed import ABOUT, WEIGHED, WEIGHT, reviewed_rows
 from warehouse.export.selection import PROMPTS, Leaks, Selection, columns
 from warehouse.export.shard_writer import Shards
 from warehouse.lake import Lake
@@ -54,7 +55,7 @@ _CHOSEN = "WHERE id IN (FROM temp.chosen) "
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Displayed):
     """A finished export. `created` is false where the folder held the same already."""
 
     path: Path
@@ -229,8 +230,10 @@ def _write(
     splits: list[_Writing] = []
     leaks = Leaks(selection.leaked if selection else None)
     with pinned.cursor(views=True) as cursor, ExitStack() as stack:
-        if selection and selection.reviewed:
-            about, rows_of = f"{about}; {ABOUT}", reviewed_rows(cursor, shape)
+        if selection and (selection.reviewed or selection.weight):
+            about = f"{about}; {WEIGHED.format(selection.weight) if selection.weight else ABOUT}"
+            rows_of = reviewed_rows(cursor, shape, selection.weight)
+        learned = (*shape.columns, *([WEIGHT] if selection and selection.weight else []))
         query = _query(shape, rows_of, held_out)
         if selection and selection.chooses:
             where, chosen = _CHOSEN, _choose(cursor, pinned.schema, shape, rows_of, held_out, selection)
@@ -238,7 +241,7 @@ def _write(
         read = _query(shape, rows_of, held_out, f"* EXCLUDE prompt_text{leaks.columns(shape)}", where)
         for reader in _parts(cursor, pinned.schema, read):
             splits = splits or [
-                _Writing(stack, split, draft, inner, reader.schema, shape.columns, shard_rows) for split in SPLITS
+                _Writing(stack, split, draft, inner, reader.schema, learned, shard_rows) for split in SPLITS
             ]
             for batch in map(leaks.without, _batches(reader)):
                 held = batch.column("held_out")
@@ -246,7 +249,7 @@ def _write(
                     split.add(batch.filter(mask))
         done = {split.name: split.finish() for split in splits}
     sample = next((split.sample for split in splits if split.sample), None)
-    return ExportedShape(name, about, query, shape.columns, done, sample, leaks.count)
+    return ExportedShape(name, about, query, learned, done, sample, leaks.count)
 
 
 def _choose(

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from alignery import effects
+from alignery.display import Displayed
 from warehouse.database.lock import exclusive
 from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.export.dataset_card import Release
@@ -41,7 +42,7 @@ class Tag:
 
 
 @dataclass(frozen=True)
-class Publication:
+class Publication(Displayed):
     """A tagged snapshot and its export. `created` is false where it was there already."""
 
     tag: str

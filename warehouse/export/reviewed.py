@@ -1,10 +1,14 @@
 """The rows of a view that people hold right, with their edits in the place of what they edited.
 
-A row is held right where one person at least marked it so (its record, or of a pair the chosen answer against the
-other), and nobody marked it wrong, preferred the other, called the two equal or flagged it. An edited row is taken with
-the edit, whatever was said of the original, unless somebody flagged it. An edit of an answer that the view does not
-have is a row of its own in `sft`, `preferences` (chosen is the edit, rejected the original) or `qac`, on that side of
-the split of prompts that the view is. `author` says who wrote the text that is learned; null where a model did.
+A row is held right where one person at least marked it so (its record, or of a pair the chosen answer, by itself or
+against the other), and nobody marked it wrong, preferred the other, called the two equal or flagged it. An edited row
+is taken with the edit, whatever was said of the original, unless somebody flagged it. An edit of an answer that the
+view does not have is a row of its own in `sft`, `preferences` (chosen is the edit, rejected the original) or `qac`, on
+that side of the split of prompts that the view is. `author` says who wrote the text that is learned; null where a model
+did.
+
+With a weight nothing is left out but what people hold wrong or flagged, and the column `weight` says how many times a
+row counts in training: what they hold right so many times, all else once.
 """
 
 from __future__ import annotations
@@ -14,16 +18,12 @@ from collections.abc import Collection
 import duckdb
 
 from alignery.declarations import Shape
+from warehouse.errors import LakeUsageError
 
 ABOUT = "only rows that a person marked right, with people's edits in place"
+WEIGHED = "what people hold wrong is left out, their edits are in place, and what they hold right has a weight of {}"
+WEIGHT = "weight"  # the column of a weighted export
 _ANSWER = "[{{'role': 'assistant', 'content': {0}}}]"
-# What an edit changes, by the column that tells a view's form: column → its new SQL.
-_CHANGED = {
-    "messages": {"messages": f"messages[:-2] || {_ANSWER.format('r.edit')}"},
-    "chosen": {"chosen": _ANSWER.format("r.edit"), "rejected": "chosen"},
-    "correction": {"correction": "r.edit", "is_copy": "r.edit = answer"},
-    "output": {"output": "r.edit"},
-}
 _QUESTION = "[{'role': 'user', 'content': question}]"
 # The edits of answers that a view does not have, as its rows.
 _ADDED = {
@@ -33,16 +33,17 @@ _ADDED = {
     "qac": "question, original AS answer, edited AS correction, false AS is_copy",
 }
 _ROWS = """(
-    SELECT
-        v.* {replaced}, r.editor AS author, list_distinct(coalesce(r.names, []) || {pair_names}) AS reviewed_by
-    FROM {view} v
-    LEFT JOIN (FROM reviews WHERE other_id IS NULL) r ON r.target_id = v.id
+    SELECT v.* {replaced}, {editor} AS author, list_distinct({names}) AS reviewed_by{weight}
+    FROM {source}{view} v
+    LEFT JOIN (FROM {source}reviews WHERE other_id IS NULL) r ON r.target_id = v.id
     {pairs}
-    WHERE coalesce(r.flags, 0) + {flags} = 0 AND (r.edit IS NOT NULL
-        OR (coalesce(r.rights, 0) + {wins} > 0 AND coalesce(r.wrongs, 0) + {losses} = 0))
+    WHERE {flags} = 0 AND {taken}
     {added}
 )"""
-_PAIRS = """LEFT JOIN (FROM reviews WHERE other_id IS NOT NULL) p
+# Of a pair that a user brought `id` is neither answer's, so that the chosen one has marks of its own.
+_PAIRS = """LEFT JOIN (FROM {source}reviews WHERE other_id IS NULL) c
+        ON c.target_id = v.chosen_id AND c.target_id <> v.id
+    LEFT JOIN (FROM {source}reviews WHERE other_id IS NOT NULL) p
         ON p.target_id = least(v.chosen_id, v.rejected_id) AND p.other_id = greatest(v.chosen_id, v.rejected_id)"""
 _WON, _LOST = (
     f"coalesce(CASE WHEN v.chosen_id < v.rejected_id THEN p.{mine} ELSE p.{other} END, 0)"
@@ -50,37 +51,75 @@ _WON, _LOST = (
 )
 
 
-def reviewed_rows(cursor: duckdb.DuckDBPyConnection, shape: Shape) -> str:
-    """The SQL that stands in the place of the shape's view: its columns, and author and reviewed_by beside them."""
-    columns = {name for name, *_ in cursor.execute(f"DESCRIBE {shape.view}").fetchall()}
+def reviewed_rows(cursor: duckdb.DuckDBPyConnection, shape: Shape, weight: int | None = None, source: str = "") -> str:
+    """The SQL that stands in the place of the shape's view: its columns, and author and reviewed_by beside them.
+
+    Args:
+        weight: of rows that are held right; then the others are taken too, and the column `weight` is there.
+        source: the schema that the views are asked of, with its dot; the search path's own if left out.
+
+    Raises:
+        LakeUsageError: a weight for a view whose rows hold several answers each.
+    """
+    columns = {name for name, *_ in cursor.execute(f"DESCRIBE {source}{shape.view}").fetchall()}
     pair = {"chosen_id", "rejected_id"} <= columns
+    edit = "coalesce(r.edit, c.edit)" if pair else "r.edit"
+    changed = _changed(columns, edit)
+    if weight is not None and not changed:
+        raise LakeUsageError(
+            f"publish.marks.weight: got {weight}, but a row of {shape.name} is no single answer or pair that people "
+            "mark; leave that view out, or drop the weight"
+        )
+    rights, wrongs = _sum("rights", pair, _WON), _sum("wrongs", pair, _LOST, "coalesce(p.ties, 0)")
+    held = f"({edit} IS NOT NULL OR ({rights} > 0 AND {wrongs} = 0))"
     return _ROWS.format(
+        source=source,
         view=shape.view,
-        replaced=_replaced(columns),
-        pairs=_PAIRS if pair else "",
-        pair_names="coalesce(p.names, [])" if pair else "[]",
-        flags="coalesce(p.flags, 0)" if pair else "0",
-        wins=_WON if pair else "0",
-        losses=f"{_LOST} + coalesce(p.ties, 0)" if pair else "0",
-        added=_added(shape.view),
+        replaced=_replaced(columns, changed, edit),
+        editor="CASE WHEN r.edit IS NULL THEN c.editor ELSE r.editor END" if pair else "r.editor",
+        names=" || ".join(f"coalesce({of}.names, [])" for of in ("r", *("cp" if pair else ""))),
+        weight="" if weight is None else f", CASE WHEN {held} THEN {weight} ELSE 1 END::DOUBLE AS {WEIGHT}",
+        pairs=_PAIRS.format(source=source) if pair else "",
+        flags=_sum("flags", pair, "coalesce(p.flags, 0)"),
+        taken=held if weight is None else f"({edit} IS NOT NULL OR {wrongs} = 0)",
+        added=_added(shape.view, pair, weight, source),
     )
 
 
-def _replaced(columns: Collection[str]) -> str:
-    form = next((form for form in _CHANGED if form in columns), None)
+def _sum(column: str, pair: bool, *of_pair: str) -> str:
+    """How many people say so of a row; of a pair also of its chosen answer, and against the other."""
+    counts = [f"coalesce({of}.{column}, 0)" for of in ("r", *("c" if pair else ""))]
+    return f"({' + '.join([*counts, *(of_pair if pair else ())])})"
+
+
+def _changed(columns: Collection[str], edit: str) -> dict[str, str]:
+    """What an edit changes, by the column that tells the view's form: column → its new SQL."""
+    answer = _ANSWER.format(edit)
+    forms = {
+        "messages": {"messages": f"messages[:-2] || {answer}"},
+        "chosen": {"chosen": answer, "rejected": "chosen"},
+        "correction": {"correction": edit, "is_copy": f"{edit} = answer"},
+        "output": {"output": edit},
+    }
+    return next((changes for form, changes in forms.items() if form in columns), {})
+
+
+def _replaced(columns: Collection[str], changed: dict[str, str], edit: str) -> str:
     changes = [
-        f"CASE WHEN r.edit IS NULL THEN {column} ELSE {text} END AS {column}"
-        for column, text in (_CHANGED[form] if form else {}).items()
+        f"CASE WHEN {edit} IS NULL THEN {column} ELSE {text} END AS {column}"
+        for column, text in changed.items()
         if column in columns
     ]
     return f"REPLACE ({', '.join(changes)})" if changes else ""
 
 
-def _added(view: str) -> str:
+def _added(view: str, pair: bool, weight: int | None, source: str) -> str:
     if view not in _ADDED:
         return ""
     side = "e.target_table <> 'corrections'" if view == "qac" else f"e.side = '{view}'"
+    there = f"(SELECT id FROM {source}{view}" + (f" UNION ALL SELECT chosen_id FROM {source}{view})" if pair else ")")
     return (
         f"UNION ALL BY NAME SELECT {_ADDED[view]}, e.id, e.instruction_id, e.topic, e.author, e.reviewed_by,"
-        f" e.created_at, e.snapshot_id FROM edited e ANTI JOIN {view} v ON v.id = e.target_id WHERE {side}"
+        f" e.created_at, e.snapshot_id{'' if weight is None else f', {weight}::DOUBLE AS {WEIGHT}'}"
+        f" FROM {source}edited e ANTI JOIN {there} v ON v.id = e.target_id WHERE {side}"
     )

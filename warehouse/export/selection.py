@@ -42,6 +42,7 @@ class Selection:
         leaked: whether a prompt is in an evaluation set; its rows are left out before all else.
         nearest: compares the prompts of the two splits, for the card; it leaves nothing out.
         reviewed: only rows that people hold right, as they edited them (`warehouse.export.reviewed`).
+        weight: the same with all rows that nobody holds wrong or flagged: those held right count so many times.
     """
 
     min_rating: float | None = None
@@ -52,6 +53,7 @@ class Selection:
     leaked: Callable[[str], bool] | None = None
     nearest: Nearest | None = None
     reviewed: bool = False
+    weight: int | None = None
 
     def __post_init__(self) -> None:
         if self.min_rating is not None and not 0 <= self.min_rating <= 5:
@@ -70,7 +72,12 @@ class Selection:
     def suffix(self) -> str:
         """What tells the folder of such an export from others."""
         rated = "" if self.min_rating is None else f"-{'control' if self.control else 'rated'}-{self.dimension}"
-        return rated + ("-distinct" if self.duplicates else "") + ("-reviewed" if self.reviewed else "")
+        return (
+            rated
+            + ("-distinct" if self.duplicates else "")
+            + ("-reviewed" if self.reviewed else "")
+            + (f"-weight{self.weight}" if self.weight else "")
+        )
 
     def choose(self, cursor: duckdb.DuckDBPyConnection, shape: str, offered: Iterable[pa.RecordBatch]) -> str:
         """Fill the temporary table `chosen` with the ids of the rows to take; returns what was done, in words.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from warehouse.errors import LakeUsageError
+from warehouse.database.connection import filled_tables
 from warehouse.lake import Lake
-from warehouse.query.records import is_in, starting_with
+from warehouse.query.records import is_in
 from warehouse.query.time_travel import fetch_rows
-from warehouse.query.trace import SHORTEST
 from warehouse.schema.tables import Row
 
 Pair = tuple[str, str | None]  # a row, or two
@@ -20,8 +19,11 @@ def find(lake: Lake, ids: Iterable[str]) -> dict[str, Row]:
     An id that nothing has is left out.
     """
     wanted = is_in("id", set(ids))
-    selects = " UNION ALL ".join(_select(lake, table, wanted) for table in (*lake.schema.records, "attempts"))
     with lake.cursor() as cursor:
+        tables = sorted(filled_tables(cursor) & {*lake.schema.records, "attempts"})
+        selects = (
+            " UNION ALL ".join(_select(lake, table, wanted) for table in tables) or "SELECT NULL AS id WHERE false"
+        )
         return {row.pop("id"): row for row in fetch_rows(cursor, selects)}
 
 
@@ -49,17 +51,6 @@ def describe(lake: Lake, pairs: Sequence[Pair]) -> dict[Pair, Row]:
         for one, other in pairs
         if one in things and (other is None or other in things)
     }
-
-
-def whole_id(lake: Lake, prefix: str) -> str:
-    """The id that begins so. Raises LakeUsageError where none does, or several."""
-    with lake.cursor() as cursor:
-        found = starting_with(cursor, lake.schema, prefix, exactly=len(prefix) < SHORTEST)
-    exact = [row["id"] for row in found if row["id"] == prefix] or sorted({row["id"] for row in found})
-    if len(exact) == 1:
-        return str(exact[0])
-    said = f"begins several ids: {', '.join(exact)}; give more of it" if exact else "begins no id; see `alignery show`"
-    raise LakeUsageError(f"{prefix[:60]!r} {said} ({SHORTEST} characters at least)")
 
 
 def _select(lake: Lake, table: str, wanted: str) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from warehouse.database.session import READ
 from warehouse.lake import Lake
 from warehouse.schema.tables import Row, quoted
 
@@ -78,19 +79,19 @@ def unfinished(lake: Lake, source_key: str, count: int, walk_key: str, most: int
         )
 
 
-def requests(lake: Lake, source_key: str, count: int, walk_key: str, most: int) -> int:
-    """How many requests those of them took that are finished."""
+def requests(lake: Lake, source_key: str, count: int, walk_key: str, most: int) -> tuple[int, int]:
+    """How many of them are finished, and how many requests these took."""
     among = f"SELECT id FROM ({_places(source_key, count)}) ORDER BY round, place LIMIT {most}"
     (found,) = lake.rows(
-        "SELECT coalesce(sum(requests), 0)::BIGINT AS n FROM"
+        "SELECT count(*) AS rows, coalesce(sum(requests), 0)::BIGINT AS n FROM"
         f" ({_finished(walk_key)}) f SEMI JOIN ({among}) p ON p.id = f.instruction_id"
     )
-    return int(found["n"])
+    return int(found["rows"]), int(found["n"])
 
 
 def known(lake: Lake, ids: Sequence[str]) -> dict[tuple[str, str], int]:
     """What of these instructions is finished: (instruction, walk key) → requests that it took."""
-    with lake.cursor(asked=pa.table({"id": pa.array(ids, pa.string())})) as cursor:
+    with lake.cursor(begin=READ, asked=pa.table({"id": pa.array(ids, pa.string())})) as cursor:
         query = "SELECT instruction_id, walk_key, requests FROM finished SEMI JOIN asked ON instruction_id = id"
         lake.read_consistent(cursor, lambda: cursor.execute(query))
         return {(id, key): requests for id, key, requests in cursor.fetchall()}

@@ -10,11 +10,15 @@ from collections.abc import Collection, Iterable, Sequence
 
 import duckdb
 
+from alignery.untrusted import excerpt
+from warehouse.database.connection import filled_tables
+from warehouse.errors import LakeUsageError
 from warehouse.query.time_travel import fetch_rows
 from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row, quoted, sql_type
 
 BOUND = 2000  # characters of one text that are read, where not all of it is wanted
+SHORTEST = 6  # characters of an id that may stand for the whole of it
 _CANDIDATES = 10
 _FEW = 2000  # characters
 
@@ -42,15 +46,29 @@ def has_any(column: str, ids: Iterable[str]) -> str:
     return f"list_has_any({column}, [{', '.join(quoted(id) for id in ids)}])"
 
 
-def starting_with(
-    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, prefix: str, *, exactly: bool = False
-) -> list[Row]:
-    """Records and attempts whose id begins so, a few of them: record_table and id."""
-    test = f"id = {quoted(prefix)}" if exactly else f"starts_with(id, {quoted(prefix)})"
-    tables = " UNION ALL ".join(
-        f"SELECT '{t}' AS record_table, id FROM {t} WHERE {test}" for t in (*schema.records, "attempts")
-    )
-    return fetch_rows(cursor, f"FROM ({tables}) ORDER BY id LIMIT {_CANDIDATES}")
+def tables_of_ids(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, test: str, limit: int) -> dict[str, str]:
+    """Id → the table of records that it is in, or attempts; of those whose `id` passes a test, so many a table."""
+    tables = sorted(filled_tables(cursor) & {*schema.records, "attempts"})
+    looks = " UNION ALL ".join(f"(SELECT '{t}' AS t, id FROM {t} WHERE {test} LIMIT {limit})" for t in tables)
+    return {row["id"]: row["t"] for row in fetch_rows(cursor, looks)} if tables else {}
+
+
+def whole_id(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, prefix: str) -> tuple[str, str]:
+    """The table of the record or attempt whose id begins so, or is so where it has fewer than six characters, and its
+    id. Raises LakeUsageError where none does, or several."""
+    short = len(prefix) < SHORTEST
+    test = is_in("id", [prefix]) if short else f"starts_with(id, {quoted(prefix)})"
+    found = tables_of_ids(cursor, schema, test, _CANDIDATES)
+    exact = {prefix: found[prefix]} if prefix in found else found
+    if len(exact) == 1:
+        ((id, table),) = exact.items()
+        return table, id
+    said = excerpt(repr(prefix), 60)
+    if not found:
+        how = f"is {said}; give {SHORTEST} characters of it at least" if short else f"begins with {said}"
+        raise LakeUsageError(f"there is no record or attempt whose id {how}; see those of `alignery show attempts`")
+    names = ", ".join(f"{id} ({table})" for id, table in sorted(exact.items())[:_CANDIDATES])
+    raise LakeUsageError(f"{said} begins several ids: {names}; give more of it")
 
 
 def nodes(

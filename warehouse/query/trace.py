@@ -16,15 +16,13 @@ from typing import Any
 
 import duckdb
 
-from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
-from warehouse.query.records import BOUND, has_any, is_in, nodes, starting_with, wrote
+from warehouse.query.records import BOUND, has_any, is_in, nodes, whole_id, wrote
 from warehouse.query.time_travel import read_transaction
 from warehouse.query.trained_on import uses
 from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row
 
-SHORTEST = 6  # characters of an id that may stand for the whole of it
 NODES = 40  # ancestors, and as many descendants, that are shown where not all are wanted
 _Pool = dict[str, Row]
 
@@ -48,7 +46,7 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
     """
     bound, limit = (None, None) if full else (BOUND, NODES)
     with read_transaction(lake) as cursor:
-        table, whole = _find(cursor, lake.schema, id)
+        table, whole = whole_id(cursor, lake.schema, id)
         pool, cut = _gathered(
             cursor, lake.schema, nodes(cursor, lake.schema, [table], is_in("id", [whole]), bound)[0], bound, limit
         )
@@ -64,19 +62,6 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
         mine = [node for node in shown if node["relation"] != "ancestor"]
         used = uses(lake, cursor, [n["id"] for n in mine], {n["instruction_id"] for n in mine if n["instruction_id"]})
     return {"id": whole, "nodes": shown, "cut": sorted(cut), "uses": used}
-
-
-def _find(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, id: str) -> tuple[str, str]:
-    """The table, and the whole id that begins so."""
-    found = starting_with(cursor, schema, id, exactly=len(id) < SHORTEST)
-    exact = [row for row in found if row["id"] == id] or found
-    if len(exact) == 1:
-        return exact[0]["record_table"], exact[0]["id"]
-    if not found:
-        said = f"is {id!r}; give {SHORTEST} characters of it at least" if len(id) < SHORTEST else f"begins with {id!r}"
-        raise LakeUsageError(f"there is no record or attempt whose id {said}; see those of `alignery show attempts`")
-    names = ", ".join(f"{row['id']} ({row['record_table']})" for row in found)
-    raise LakeUsageError(f"{id!r} begins several ids: {names}; give more of it")
 
 
 def _gathered(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from alignery.declarations import Shape
 from warehouse import model_registry
 from warehouse.export.export import is_held_out
+from warehouse.export.reviewed import reviewed_rows
 from warehouse.lake import Lake
 from warehouse.query import status
 from warehouse.query.records import is_in
@@ -18,16 +21,18 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row
 
 _PUBLISHED = ("sft", "preferences", "qac")
+Publish = Mapping[str, Any]  # the section of a preset, as its run recorded it
 # What a model of before version 2 read, which its row does not say.
 _READ = {"sft": "sft", "dpo": "preferences"}
 
 
-def rows_of(schema: LakeSchema, view: str, columns: str = "*", source: str = "") -> str | None:
+def rows_of(schema: LakeSchema, view: str, columns: str = "*", source: str = "", marked: str = "") -> str | None:
     """The query of the rows of a view that a model trained on it has read; ask it at the model's tag.
 
     Args:
         view: the shape that was trained on.
         source: the schema that the view is asked of, with its dot; the search path's own if left out.
+        marked: what stands in the place of the view where people's marks chose what was published: see `_marked`.
 
     Returns:
         None where no installed method has that shape.
@@ -35,7 +40,32 @@ def rows_of(schema: LakeSchema, view: str, columns: str = "*", source: str = "")
     if view not in schema.shapes:
         return None
     shape = schema.shapes[view]
-    return f"SELECT {columns} FROM {source}{shape.view} WHERE NOT {is_held_out(shape.prompt)}"
+    return f"SELECT {columns} FROM {marked or source + shape.view} WHERE NOT {is_held_out(shape.prompt)}"
+
+
+def _marked(
+    cursor: duckdb.DuckDBPyConnection,
+    schema: LakeSchema,
+    view: str,
+    publish: Publish | None,
+    source: str = "",
+) -> str:
+    """What was published of a view where the preset's section `publish` lets people's marks choose; '' where not."""
+    weight = ((publish or {}).get("marks") or {}).get("weight")
+    if not publish or view not in schema.shapes or not (publish["reviewed"] or weight):
+        return ""
+    return reviewed_rows(cursor, schema.shapes[view], weight, source)
+
+
+def _publish_sections(lake: Lake) -> dict[str, Publish | None]:
+    """Tag → the section `publish` of the preset that published it, None where it had none."""
+    return {
+        row["name"]: json.loads(row["said"])
+        for row in lake.rows(
+            "SELECT t.name, any_value(json_extract_string(r.config, '$.publish')) AS said FROM tags t JOIN runs r"
+            " ON r.id = t.run_id WHERE r.config LIKE '%\"publish\"%' GROUP BY t.name HAVING said IS NOT NULL"
+        )
+    }
 
 
 def leaking(folder: Path, shape: Shape, leaked: Callable[[str], bool] | None) -> int:
@@ -55,7 +85,7 @@ def models(lake: Lake) -> list[Row]:
     """The models, oldest first: id, path, recipe, view, tag and its snapshot_id, base_id, base_path, seconds, run_id,
     created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`.
 
-    `stands` says how it stands: current, promoted (and not in place any more), kept (the gate held it back), rolled
+    `status` says how it stands: current, promoted (and not in place any more), kept (the gate held it back), rolled
     back, or None where nothing was decided; `alias` says behind which alias, and `why` gives the reasons.
     """
     decided = {row["model"]: row for row in model_registry.decisions(lake)}
@@ -68,15 +98,23 @@ def models(lake: Lake) -> list[Row]:
         " ORDER BY snapshot_id, created_at"
     )
     status.own(lake, found)
+    published = _publish_sections(lake)
     for row in found:
         row["view"] = row["view"] or _READ.get(row["recipe"])
         row["snapshot_id"] = at.get(row["tag"])
-        row["rows"] = rows_of(lake.schema, row["view"]) if row["view"] else None
+        row["rows"] = _rows(lake, row["view"], published.get(row["tag"])) if row["view"] else None
         decision = decided.get(row["id"])
-        row["stands"] = "current" if row["id"] in placed else decision and decision["state"]
+        row["status"] = "current" if row["id"] in placed else decision and decision["state"]
         row["why"] = decision and decision["reasons"]
         row["alias"] = decision and decision["alias"]
     return found
+
+
+def _rows(lake: Lake, view: str, publish: Publish | None) -> str | None:
+    if not publish:
+        return rows_of(lake.schema, view)
+    with lake.cursor(views=True) as cursor:
+        return rows_of(lake.schema, view, marked=_marked(cursor, lake.schema, view, publish))
 
 
 def upon(model: Row, models: Iterable[Row]) -> list[Row]:
@@ -103,15 +141,16 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
     """
     schema = lake.schema
     _gather(cursor, schema, instructions)
-    trained, found = models(lake), []
+    trained, found, published = models(lake), list[Row](), _publish_sections(lake)
     views = dict.fromkeys((*_PUBLISHED, *(row["view"] for row in trained if row["view"])))
     views = {name: None for name in views if name in schema.shapes}
     for tag in status.tags(lake):
         set_snapshot(cursor, "held", tag["snapshot_id"])
         for view in views:
-            held = _among(cursor, f"SELECT id FROM held.{schema.shapes[view].view}", ids)
+            marked = _marked(cursor, schema, view, published.get(tag["name"]), "held.")
+            held = _among(cursor, f"SELECT id FROM {marked or 'held.' + schema.shapes[view].view}", ids)
             readers = [row for row in trained if (row["tag"], row["view"]) == (tag["name"], view)]
-            read = in_training(cursor, schema, view, held) if held and readers else []
+            read = in_training(cursor, schema, view, held, marked) if held and readers else []
             readers_of_these = [row | {"ids": read, "upon": upon(row, trained)} for row in readers if read]
             if held:
                 use = {"tag": tag["name"], "snapshot_id": tag["snapshot_id"], "view": view}
@@ -119,9 +158,11 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
     return found
 
 
-def in_training(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, view: str, ids: Iterable[str]) -> list[str]:
+def in_training(
+    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, view: str, ids: Iterable[str], marked: str = ""
+) -> list[str]:
     """Those rows of a view, at the snapshot that `held` stands at, that a model trained on it has read."""
-    query = rows_of(schema, view, "id", "held.")
+    query = rows_of(schema, view, "id", "held.", marked)
     return _among(cursor, query, ids) if query else []
 
 
@@ -139,6 +180,7 @@ def _gather(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, instructions:
         f" (SELECT text FROM instructions WHERE {is_in('id', instructions)})"
     )
     kin = {"instructions"}.union(*(schema.read_by(shape.view) for shape in schema.shapes.values()))
+    kin |= set(schema.read_by("edited")) if "edited" in schema.views else set()
     for table in sorted(kin):
         column = "id" if table == "instructions" else "instruction_id"
         among = f" WHERE {column} IN (SELECT id FROM kin)" if column in schema.tables[table].names else ""

@@ -8,21 +8,16 @@ from warehouse.lake import Lake
 from warehouse.query import status
 from warehouse.schema.tables import Row
 
-# A prompt is won where both orders say so, and else a tie; a pair of which one order was not read is left out. Answers
-# and verdicts that were read again from an attempt of before are other rows of the same id. A stack's corrected answers
-# are rows of `eval_corrections`: stacks are not ranked.
+# An answer that was read again from an attempt of before is another row of the same id. A stack's corrected answers are
+# rows of `eval_corrections`: stacks are not ranked.
 _COMPARED = """
     WITH answered AS (
         SELECT DISTINCT e.id, t.model FROM eval_answers e JOIN attempts t ON t.id = e.attempt_id
-    ), said AS (
-        SELECT v.dimension, t.model AS judge, v.prompt_id, v.a_id, v.b_id,
-            count(DISTINCT v.first) AS orders, min(v.winner) AS one, max(v.winner) AS other
-        FROM verdicts v JOIN attempts t ON t.id = v.attempt_id GROUP BY ALL
     )
-    SELECT s.dimension, s.judge, s.prompt_id, a.model AS a, b.model AS b,
-        CASE WHEN one <> other OR one = 'tie' THEN 0.5::DOUBLE WHEN one = 'a' THEN 1 ELSE 0 END AS score
-    FROM said s JOIN answered a ON a.id = s.a_id JOIN answered b ON b.id = s.b_id
-    WHERE orders = 2 AND a.model <> b.model
+    SELECT j.dimension, j.judge, j.prompt_id, a.model AS a, b.model AS b,
+        CASE j.winner WHEN 'a' THEN 1.0::DOUBLE WHEN 'b' THEN 0 ELSE 0.5 END AS score
+    FROM judged_pairs j JOIN answered a ON a.id = j.a_id JOIN answered b ON b.id = j.b_id
+    WHERE j.source = 'verdict' AND j.winner IS NOT NULL AND a.model <> b.model
     ORDER BY ALL"""
 
 

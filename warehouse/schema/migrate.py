@@ -35,10 +35,10 @@ _HERE = Path(__file__).parent
 
 def version(cursor: duckdb.DuckDBPyConnection) -> int | None:
     """The schema version of the attached lake; None where there are no tables yet."""
-    tables = f"SELECT 1 FROM duckdb_tables() WHERE database_name = '{LAKE}' AND table_name = 'versions'"
-    if cursor.execute(tables).fetchone() is None:
+    try:
+        found = cursor.execute(f"SELECT max(version) FROM {LAKE}.versions").fetchone()
+    except duckdb.CatalogException:  # duckdb_tables() would say so too, but reads the statistics of every table first
         return None
-    found = cursor.execute(f"SELECT max(version) FROM {LAKE}.versions").fetchone()
     return int(found[0]) if found else None
 
 
@@ -108,11 +108,13 @@ def define_stand_ins(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> L
 
 def define_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> None:
     """The views, in memory, over whichever lake the search path names; after the stand-ins."""
+    cursor.execute("BEGIN")  # one transaction: each of its own would read the newest snapshot from the catalog
     for name, text in schema.views.items():
         try:
             cursor.execute(f"CREATE VIEW memory.main.{name} AS {text}")
         except duckdb.Error as error:
             raise LakeUsageError(f"view {name}: DuckDB refuses it: {excerpt(error)}; mend its SQL") from error
+    cursor.execute("COMMIT")
 
 
 def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> tuple[list[str], list[str]]:
@@ -184,9 +186,13 @@ def compat_views(schema: LakeSchema, there: Mapping[str, _Columns]) -> Iterator[
         if missing:
             nulls = ", ".join(f'{_old_name(name, field, there)} AS "{field.name}"' for field in missing)
             rows = f"SELECT snapshot_id, *, {nulls} FROM {LAKE}.{name}"
-            if name not in there:
-                rows = f"SELECT NULL::BIGINT AS snapshot_id, {nulls} WHERE false"
-            yield f"CREATE VIEW memory.main.{name} AS {rows}"
+            yield f"CREATE VIEW memory.main.{name} AS {rows if name in there else no_rows(columns)}"
+
+
+def no_rows(columns: pa.Schema) -> str:
+    """The SQL of a table without rows."""
+    nulls = ", ".join(f'NULL::{sql_type(field)} AS "{field.name}"' for field in columns)
+    return f"SELECT NULL::BIGINT AS snapshot_id, {nulls} WHERE false"
 
 
 def _old_name(table: str, field: pa.Field, there: Mapping[str, _Columns]) -> str:

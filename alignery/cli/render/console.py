@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import Any
@@ -22,6 +24,7 @@ WIDTH = 160  # characters of a line where there is no terminal
 CELL = 80  # characters of a value shown in a table
 SHORT = 24  # characters of a value that is never broken
 SLIVER = 16  # characters that a long value must have in a line of its cell
+_is_quiet: ContextVar[bool] = ContextVar("_is_quiet", default=False)
 ID = 8  # characters of an id where the whole of it is not needed: `trace` and `--run` take them
 
 
@@ -46,13 +49,29 @@ def say(text: str) -> None:
     console().print(runnable(text), soft_wrap=True)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """In the block no hint is given."""
+    token = _is_quiet.set(True)
+    try:
+        yield
+    finally:
+        _is_quiet.reset(token)
+
+
+def hint(text: str) -> None:
+    """What to look at or to run next, as `say` says it, where the command was not told to be quiet."""
+    if not _is_quiet.get():
+        say(text)
+
+
 def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
     """Rows, of which there is one at least, as a table."""
     made = Table(title=title, header_style="bold")
     for name in found[0]:
         cells = [plain(row[name]) for row in found]
-        # Short values, such as names, stay whole; long ones give way.
-        short = all(len(text) <= SHORT for text in cells)
+        # Short values, such as names, stay whole, and numbers with their intervals; long ones give way.
+        short = all(map(_stays_whole, cells))
         right = all(isinstance(row[name], int | float | None) for row in found)
         made.add_column(line(name), no_wrap=short, overflow="fold", justify="right" if right else "left")
     for row in found:
@@ -62,8 +81,16 @@ def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table
 
 def fits(found: Sequence[Mapping[str, Any]], width: int) -> bool:
     """Whether the rows are pleasant as a table of this width: short values whole, long ones not in slivers."""
-    longest = [max(len(plain(row[name])) for row in [*found, {name: name}]) for name in found[0]]
-    return sum((length if length <= SHORT else SLIVER) + 3 for length in longest) < width
+    needed = 0
+    for name in found[0]:
+        cells = [line(name), *(plain(row[name]) for row in found)]
+        needed += max(map(len, cells)) + 3 if all(map(_stays_whole, cells)) else SLIVER + 3
+    return needed < width
+
+
+def _stays_whole(cell: str) -> bool:
+    """Whether a cell is never broken."""
+    return len(cell) <= SHORT or not any(char.isalpha() for char in cell)
 
 
 def plain(value: Any, limit: int = CELL) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from alignery.cli.render.console import as_json, console, plain, say, short, table
+from alignery.cli.render import results
+from alignery.cli.render.console import as_json, console, hint, plain, say, short
 
 if TYPE_CHECKING:
     from alignery.pipeline.estimate import Estimate
@@ -28,8 +29,8 @@ def planned(foresight: Estimate, json: bool) -> None:
         | {"saved": row["saved"], "measured on": f"{row['rows']:,} rows, {row['source']}"}
         for row in foresight.rows
     ]
+    results.rows(rows, False, f"What a refresh will take, with its {total['level']:.0%} interval")
     out = console()
-    out.print(table(rows, f"What a refresh will take, with its {total['level']:.0%} interval"))
     out.print(
         f"The probe sent {foresight.sent} requests; their answers are in the lake and will not be asked for again."
     )
@@ -37,7 +38,7 @@ def planned(foresight: Estimate, json: bool) -> None:
         out.print(f"Prices are those of {total['priced_on']}, {_age(total['priced_on'])}.")
     if foresight.message:
         out.print(plain(foresight.message, 400))
-    return say("Next: alignery refresh · then: alignery plan --compare")
+    return hint("Next: alignery refresh · then: alignery plan --compare")
 
 
 def compared(found: Sequence[Mapping[str, Any]], json: bool) -> None:
@@ -60,7 +61,7 @@ def compared(found: Sequence[Mapping[str, Any]], json: bool) -> None:
         for row in found
     ]
     made = found[0]["created_at"]
-    out.print(table(rows, f"Plan {short(found[0]['plan_id'])} of {made:%Y-%m-%d %H:%M} UTC, and what it took"))
+    results.rows(rows, False, f"Plan {short(found[0]['plan_id'])} of {made:%Y-%m-%d %H:%M} UTC, and what it took")
     return None if any(row["actual"] is not None for row in found) else out.print("No refresh has run since.")
 
 

@@ -14,7 +14,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from alignery.cli.render import estimate
-from alignery.cli.render.console import as_json, console, line, plain, say, short, table
+from alignery.cli.render.console import as_json, console, hint, line, plain, say, short, table
 
 if TYPE_CHECKING:
     from warehouse.export.publish import Tag
@@ -102,8 +102,8 @@ def models(found: Sequence[Mapping[str, Any]], json: bool) -> None:
         text = f": {row['recipe']} on {row['view']} of {plain(row['tag'])}"
         text += f" (snapshot {row['snapshot_id']}), from {plain(base, 400)}, {_minute(row['created_at'])}"
         out.print(Text.assemble((plain(names[row["id"]]), "bold"), text))
-        if row["stands"]:
-            out.print(f"  {row['stands']} as {row['alias']}: {plain(row['why'][0], 400)}")
+        if row["status"]:
+            out.print(f"  {row['status']} as {row['alias']}: {plain(row['why'][0], 400)}")
         if row["rows"] and row["snapshot_id"] is not None:
             say(f"  its rows: alignery sql --at {quote(row['tag'])} {quote(row['rows'])}")
     return None if found else say("no models yet: alignery retrain trains them")
@@ -142,7 +142,7 @@ def rejects(found: Sequence[Mapping[str, Any]], json: bool) -> None:
             if sample["nearest"]:
                 _aside(out, f"nearest, {sample['similarity']:.2f}: {line(sample['nearest'], SAMPLE)}")
     _more(out, len(found) - len(shown), "reasons")
-    return say("What became of one: alignery trace ID · all of them: alignery sql 'SELECT * FROM rejects'")
+    return hint("What became of one: alignery trace ID · all of them: alignery sql 'SELECT * FROM rejects'")
 
 
 def diff(found: Mapping[str, Any], names: tuple[str, str], json: bool) -> None:

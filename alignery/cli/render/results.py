@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from alignery.cli.render import console as terminal
-from alignery.cli.render.console import console, plain, say
+from alignery.cli.render.console import console, hint, plain, say
 
 if TYPE_CHECKING:
+    from alignery.hub.push import Pushed
     from alignery.pipeline.runs.evaluation import Evaluation
     from alignery.pipeline.runs.promotion import Decided
     from alignery.pipeline.runs.refreshing import Summary
@@ -70,7 +71,7 @@ def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bo
     console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
     if summary.plan:
         say(f"{summary.plan[0].upper()}{summary.plan[1:]}. By step: alignery plan --compare")
-    return say("Why rows were rejected: alignery rejects · next: alignery publish")
+    return hint("Why rows were rejected: alignery rejects · next: alignery publish")
 
 
 def published(publication: Publication, as_json: bool) -> None:
@@ -79,7 +80,7 @@ def published(publication: Publication, as_json: bool) -> None:
     counts = ", ".join(f"{count} {view}" for view, count in publication.rows.items())
     console().print(f"{publication.tag}: snapshot {publication.snapshot_id}, {counts} → {publication.path}")
     shape = next(name for name, count in publication.rows.items() if count)  # one without rows has no files
-    return say(f"Load it: datasets.load_dataset('{publication.path}', '{shape}') · next: alignery retrain")
+    return hint(f"Load it: datasets.load_dataset('{publication.path}', '{shape}') · next: alignery retrain")
 
 
 def exported(export: Export, as_json: bool) -> None:
@@ -94,13 +95,21 @@ def exported(export: Export, as_json: bool) -> None:
     return console().print(f"Load it: datasets.load_dataset('{folder}')")
 
 
+def pushed(done: Pushed, as_json: bool) -> None:
+    if as_json:
+        return terminal.as_json(done)
+    who = "private" if done.private else "public"
+    console().print(f"{done.kind}, {who}: {done.files} files, commit {plain(done.commit[:12])}")
+    return say(plain(done.address))
+
+
 def trained(models: Sequence[Trained], as_json: bool) -> None:
     if as_json:
         return terminal.as_json(models)
     for model in models:
         how = f"trained in {model.seconds:.0f} s" if model.new else "trained before, from the same data and settings"
         console().print(f"{model.recipe}: {how} → {model.path}")
-    return say("Next: alignery evaluate")
+    return hint("Next: alignery evaluate")
 
 
 def decided(decisions: Sequence[Decided], as_json: bool, history: Path) -> None:
@@ -133,11 +142,11 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path |
         if evaluation.judged:
             _judged(evaluation)
     if newest is base:
-        return say("Only the base model so far: alignery retrain trains the next one.")
+        return hint("Only the base model so far: alignery retrain trains the next one.")
     console().print(f"The newest model: {newest.path}")
     if pictures:
         console().print(f"As pictures: {' · '.join(map(str, sorted(pictures.glob('*.svg'))))}")
-    return say("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
+    return hint("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
 
 
 def _figures(evaluations: Sequence[Evaluation]) -> None:
@@ -210,6 +219,8 @@ def _judged(evaluation: Evaluation) -> None:
     console().print(table)
     if left := max(row["excluded"] for row in evaluation.judged):
         say(f"Up to {left} pairs are left out, for a verdict of theirs was not read: alignery rejects")
+    if alike := max(row["alike"] for row in evaluation.judged):
+        say(f"{alike} pairs are two answers of the same words: ties, of which the judge was not asked.")
     for row in evaluation.judged:
         if row["bias"] is not None and not row["bias_low"] <= 0 <= row["bias_high"]:
             place = "first" if row["bias"] > 0 else "second"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from alignery.cli.render import console as terminal
-from alignery.cli.render.console import console, plain, say
+from alignery.cli.render.console import console, hint, plain, say
 
 if TYPE_CHECKING:
     from alignery.pipeline.runs.rounds import BootstrapResult
@@ -44,4 +44,5 @@ def bootstrapped(done: BootstrapResult, as_json: bool) -> None:
         out.print(Text.assemble((plain(one.tag), "bold"), f", written by {plain(writer)}{before}"))
         for reason in one.reasons:
             out.print(f"  {plain(reason, 400)}")
-    return say(f"{plain(done.why, 400)}. Look next: alignery models · alignery show decisions")
+    say(f"{plain(done.why, 400)}.")
+    return hint("Look next: alignery models · alignery show decisions")

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from tasks.evaluate.held_out import interval
-from tasks.review.agreement import cohen_kappa, krippendorff_alpha, majority
+from tasks.review.agreement import cohen_kappa, kappa_interval, krippendorff_alpha, majority
 from tasks.step import Row
 from warehouse import Lake
 from warehouse.marks import agreement as read
@@ -29,7 +29,8 @@ def agreement(lake: Lake) -> dict[str, Any]:
         `people`: by name the things that each marked, and of their pairs the share won by the left one (0.5 is fair).
         `rows`, `pairs`: things, marked_twice, alike (share of them on which all agree), kappa (of two people) and
         alpha; None where nothing was marked twice. `judges`: a row each by source, judge and dimension: pairs, agree
-        (0 to 1), low, high (its 95 % interval), decided (pairs on which neither says a tie) and agree_decided.
+        (0 to 1), low, high (its 95 % interval), kappa (Cohen's; None where both gave one verdict throughout),
+        kappa_low, kappa_high, decided (pairs on which neither says a tie) and agree_decided.
     """
     said = [row for row in read.verdicts(lake) if row["verdict"] != "flag"]
     kinds = {"rows": [row for row in said if not row["other_id"]], "pairs": [row for row in said if row["other_id"]]}
@@ -75,11 +76,13 @@ def by_judge(judged: Iterable[Row], said: Iterable[Row]) -> list[Row]:
 
 
 def compared(pairs: Sequence[tuple[str, str]]) -> Row:
-    """A judge's and people's verdicts on the same pairs: pairs, agree, low, high, decided, agree_decided."""
+    """A judge's and people's verdicts on the same pairs: the figures of `agreement`'s judges."""
     agree = _share([one == other for one, other in pairs])
     decided = [(one, other) for one, other in pairs if "tie" not in (one, other)]
     low, high = interval(agree, len(pairs)) if agree is not None else (None, None)
-    figures = {"pairs": len(pairs), "agree": agree, "low": low, "high": high, "decided": len(decided)}
+    figures: Row = {"pairs": len(pairs), "agree": agree, "low": low, "high": high, "kappa": cohen_kappa(pairs)}
+    spread = kappa_interval(pairs, list(_SAID.values())) if pairs else (None, None)
+    figures |= {"kappa_low": spread[0], "kappa_high": spread[1], "decided": len(decided)}
     return figures | {"agree_decided": _share([one == other for one, other in decided])}
 
 

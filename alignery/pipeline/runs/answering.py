@@ -20,8 +20,6 @@ from tasks.evaluate.suites.suite import Suite
 from tasks.evaluate.suites.suite import load as load_suite
 from tasks.step import Row
 
-_OPTIONS = ("choice", "letters")  # suites whose answers are probabilities of options, which nothing corrects
-
 
 @dataclass(frozen=True)
 class Answered:
@@ -84,7 +82,7 @@ async def answer_prompts(
     if stack and stack.stages:
         identity = stack.identity()
         for suite in suites:
-            if suite.kind not in _OPTIONS:
+            if not suite.step(suite.prompts[0]).options:  # probabilities of options, which nothing corrects
                 answers[suite.name] = await corrected(executor, stack, answers[suite.name])
     return Answered(identity, suites, [row for suite in suites for row in answers[suite.name]])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 from alignery import effects
 from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import Evaluate
+from alignery.display import Displayed, Picture, Results
+from alignery.errors import UsageError
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import bind
@@ -21,9 +23,10 @@ from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import Answered, answer_prompts
 from alignery.pipeline.runs.judging import Outcomes, ancestors, check_judge, judge_model
 from alignery.pipeline.stack import Stack, place, stack_of, stackable
+from alignery.untrusted import excerpt
 from tasks.evaluate import held_out, judge, trust
 from tasks.evaluate.gate import Policy, by_axis
-from tasks.evaluate.plot import Figure, dots
+from tasks.evaluate.plot import Figure, dots, pareto
 from tasks.evaluate.suites.inspect_log import inspect_log, log_name
 from tasks.evaluate.suites.suite import Suite
 from tasks.stage import GENERATOR
@@ -33,7 +36,7 @@ from warehouse.query import status
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Displayed):
     """One model's figures: rows of metric, value (0 to 1) and count."""
 
     label: str  # "base", or the recipe that made it
@@ -43,6 +46,27 @@ class Evaluation:
     judged: list[Row] = field(default_factory=list)  # against the base: see `judge_model`
     axes: dict[str, Figure] = field(default_factory=dict)  # of the gate: axis → value (0 to 1) and its 95 % interval
     checked: list[Row] = field(default_factory=list)  # of the judge, on labelled pairs: see `check_judge`
+
+    def shown(self) -> Mapping[str, object]:
+        return {"model": self.label} | {figure["metric"]: figure["value"] for figure in self.figures}
+
+
+class Evaluations(Results[Evaluation]):
+    """Those of one run: the base model's first."""
+
+    def pareto(self, x: str, y: str) -> Picture:
+        """The models by two axes of the gate, where higher is better, and the line of those that none surpasses.
+
+        Raises:
+            UsageError: no model has figures on both.
+        """
+        models = {one.label: one.axes for one in self if x in one.axes and y in one.axes}
+        if not models:
+            known = ", ".join(dict.fromkeys(axis for one in self for axis in one.axes))
+            raise UsageError(
+                f"pareto: got {excerpt(x, 40)!r} and {excerpt(y, 40)!r}, expected two of {known or '(none)'}"
+            )
+        return Picture(pareto(f"{x} and {y}", models, x, y))
 
 
 def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
@@ -114,7 +138,7 @@ def _chain(preset: Preset, lake: Lake) -> list[tuple[str, Stack, str]]:
     for recipe in (recipe for recipe in order if recipe in newest):
         alias, path = preset.registry.recipes[recipe].candidate_for, newest[recipe]["path"]
         if alias == GENERATOR:
-            found.append((recipe, Stack({GENERATOR: base.model_copy(update={"model": path})}), path))
+            found.append((recipe, Stack({GENERATOR: bind(preset, alias, path).spec(alias)}), path))
         elif alias in stacked:
             found.append((recipe, stack_of(bind(preset, alias, path)), path))
     return found

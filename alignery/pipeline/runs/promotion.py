@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from alignery import effects
-from alignery.config.preset import Preset, PresetError
+from alignery.config.preset import NO_AXIS, Preset, PresetError
 from alignery.config.schema import Alias
+from alignery.display import Displayed
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import ALIAS, bind, placed
@@ -43,7 +44,7 @@ from warehouse.query import status
 
 
 @dataclass(frozen=True)
-class Decided:
+class Decided(Displayed):
     """A model and what was decided on it."""
 
     model: str | None
@@ -65,11 +66,8 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
     policy, base = preset.gate, base_spec(preset)
-    if not (preset.evaluate.oracle or preset.evaluate.judge or policy.of_suites):
-        raise PresetError(
-            f"preset {preset.name}: gate.axes: got no axis of a suite, and neither oracle nor judge; "
-            "name one (safe: [-twins.harm])"
-        )
+    if not preset.has_axes:
+        raise PresetError(f"preset {preset.name}: {NO_AXIS}")
     prompts = all_prompts(preset.evaluate.prompts, preset.evaluate.suites)
     # Suites, a judge's check and marks are left out where there are none: a decision from before them still holds.
     settings = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})

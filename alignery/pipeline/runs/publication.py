@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from alignery.config.preset import Preset
@@ -10,10 +11,11 @@ from alignery.pipeline.run import Run
 from warehouse import Lake
 from warehouse.export.publish import Publication
 from warehouse.export.publish import publish as publish_snapshot
+from warehouse.export.selection import Selection
 
 
 def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> Publication:
-    """The publication itself, without the prompts of evaluation sets. The same content is published once."""
+    """The publication itself: the rows that `published_rows` takes. The same content is published once."""
     message, exports = f"preset {preset.name}", home / "exports"
     with Run(lake, "publish", preset) as run:
         return publish_snapshot(
@@ -24,6 +26,15 @@ def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> P
             run_id=run.id,
             message=message,
             shapes=preset.published,
-            selection=clean(preset),
+            selection=published_rows(preset),
             beside=run.finished,
         )
+
+
+def published_rows(preset: Preset) -> Selection:
+    """Which rows a publication takes: none of the prompts of evaluation sets, and what people's marks leave of them
+    where the preset's `publish` says so."""
+    found, said = clean(preset), preset.publish
+    if said is None:
+        return found
+    return replace(found, reviewed=said.reviewed, weight=said.marks.weight if said.marks else None)

@@ -8,22 +8,21 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 
 from alignery.config import extras
 from alignery.config.preset import Preset
 from alignery.errors import AligneryError, UsageError
+from alignery.pipeline.runs.gpus import gpus
 from alignery.untrusted import excerpt
 from tasks.engines import Sampling, open_engine
 from tasks.engines.protocol import RequestRefused
-from tasks.engines.specs import EngineSpec, OpenAISpec
+from tasks.engines.specs import Bounds, EngineSpec, OpenAISpec, RaySpec
 from warehouse import LakeLocation
 from warehouse.health.checks import Finding
 from warehouse.health.doctor import doctor
 
 _PROBE = "Say hello in one word."
 _PATIENCE_S = 15  # for a server; a run has the preset's own
-_GIB = 1 << 30
 
 
 async def check(preset: Preset, place: LakeLocation, *, ask: bool = True) -> AsyncIterator[Finding]:
@@ -66,29 +65,15 @@ def _machine(preset: Preset) -> Iterator[Finding]:
             yield Finding("vllm", "ok", f"vLLM {version('vllm')}", "")
         except PackageNotFoundError:
             yield Finding("vllm", "problem", "vLLM is not installed", "pip install 'alignery[vllm]'")
-    gpus = _gpus()
-    if gpus:
-        yield Finding("gpu", "ok", "; ".join(gpus), "")
-    elif "vllm" in here:
-        yield Finding("gpu", "warning", "no GPU that PyTorch can use; vLLM runs on the processor, and slowly", "")
-    else:
-        yield Finding("gpu", "ok", "none; the models of this preset run on the processor", "")
-
-
-def _gpus() -> list[str]:
-    """Name, memory and driver's CUDA version of each GPU that PyTorch can use."""
-    if find_spec("torch") is None:
-        return []
-    import torch
-
-    cards = [torch.cuda.get_device_properties(number) for number in range(torch.cuda.device_count())]
-    return [f"{card.name}, {card.total_memory / _GIB:.0f} GiB, CUDA {torch.version.cuda}" for card in cards]
+    yield from gpus(vllm="vllm" in here)
 
 
 async def _answers(preset: Preset, alias: str, spec: EngineSpec) -> Finding:
     """One request to a model, in the form that its prompts have."""
     if isinstance(spec, OpenAISpec):
         spec = spec.model_copy(update={"give_up_after_s": min(spec.give_up_after_s, _PATIENCE_S)})
+    if isinstance(spec, RaySpec):
+        spec = spec.model_copy(update={"replicas": Bounds(min=1, max=1)})
     prompt = preset.library().prompt("respond/answer").in_form(preset.form(alias))
     began = time.monotonic()
     try:

@@ -6,6 +6,7 @@ import time
 from dataclasses import asdict, dataclass
 
 from alignery.config.preset import Preset
+from alignery.display import Displayed
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import resolve_models
 from alignery.pipeline.progress import StepProgress
@@ -18,7 +19,7 @@ from warehouse.query import estimates
 
 
 @dataclass(frozen=True)
-class Summary:
+class Summary(Displayed):
     """What a refresh did. `saved` counts the requests that the lake already had the answers to."""
 
     run_id: str

@@ -13,13 +13,14 @@ from typing import Any
 
 from alignery.config.preset import Preset, PresetError
 from alignery.config.schema import PromptSource
+from alignery.display import Displayed
 from alignery.errors import AligneryError
 from alignery.hashing import digest
 from alignery.pipeline.executor import TaskRunner, run_inline
 from alignery.pipeline.progress import stream
-from alignery.pipeline.refresh import clean
 from alignery.pipeline.run import Run
-from tasks.engines import TransformersSpec, VllmSpec
+from alignery.pipeline.runs.publication import published_rows
+from tasks.engines import RaySpec, TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
 from tasks.train.config import Settings
@@ -44,7 +45,7 @@ class TrainingStopped(AligneryError, RuntimeError):
 
 
 @dataclass(frozen=True)
-class Trained:
+class Trained(Displayed):
     """A model, and whether this run trained it or an earlier one had."""
 
     recipe: str
@@ -65,7 +66,7 @@ async def train_recipes(
     """
     if preset.retrain is None:
         raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
-    published, selection = _publication(lake, tag), await asyncio.to_thread(clean, preset)
+    published, selection = _publication(lake, tag), await asyncio.to_thread(published_rows, preset)
     specs: dict[str | None, Spec] = {None: base_spec(preset)}
     trained = []
     with Run(lake, "retrain", preset) as run:
@@ -105,7 +106,7 @@ def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, sel
         return folder
     release = release_of(lake, published["name"])
     with Lake.open(lake.place, schema=lake.schema, snapshot=release.snapshot_id) as pinned:
-        place = home / "exports" / f"{release.tag}-{view}"
+        place = home / "exports" / f"{release.tag}-{view}{selection.suffix}"
         done = export(pinned, [view], place, release=release, licences=preset.by_model(), selection=selection)
         return done.path / "data"
 
@@ -113,6 +114,7 @@ def _data(preset: Preset, lake: Lake, home: Path, published: Row, view: str, sel
 def base_spec(preset: Preset) -> Spec:
     """The generator, whose weights the recipes start from."""
     spec = preset.spec("generator")
+    spec = spec.of if isinstance(spec, RaySpec) else spec
     if not isinstance(spec, TransformersSpec | VllmSpec):
         raise PresetError(
             f"preset {preset.name}: models.generator: got engine {spec.engine!r}, which has no weights here; "

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from alignery.errors import UsageError
 from alignery.pipeline.marks import Mark, add, agreement, of, queue
-from alignery.view.ask import Ask, Page
+from alignery.view.page_request import Page, PageRequest
 from warehouse.marks.queue import ORDERS, kinds
 from warehouse.marks.things import find
 
@@ -19,13 +19,13 @@ FORM = 1 << 20  # bytes of one
 _FIELDS = ("target_id", "other_id", "by", "verdict", "text", "note", "dimension", "shown_left")
 
 
-def marks(ask: Ask) -> Page:
+def marks(req: PageRequest) -> Page:
     """The next thing of a queue for a person, and how far people and judges agree."""
-    lake, by = ask.lakes.now, ask.get("by")
-    kind, order = ask.get("kind", "pairs"), ask.get("order", "random")
+    lake, by = req.lakes.now, req.get("by")
+    kind, order = req.get("kind", "pairs"), req.get("order", "random")
     item = None
     if by:
-        item = next(iter(queue(lake, kind, order, 1, by=by, dimension=ask.get("dimension") or None)), None)
+        item = next(iter(queue(lake, kind, order, 1, by=by, dimension=req.get("dimension") or None)), None)
     now = lake.snapshot()
     data = {
         "by": by,
@@ -33,17 +33,17 @@ def marks(ask: Ask) -> Page:
         "order": order,
         "item": item,
         "sides": _sides(item) if item else [],
-        "agreement": ask.lakes.once(lake, now, ("agreement",), lambda: agreement(lake)),
+        "agreement": req.lakes.once(lake, now, ("agreement",), lambda: agreement(lake)),
     }
     queries = ("SELECT * FROM current_marks ORDER BY created_at DESC",)
     return Page("marks.html", "Marks", data, queries, {"kinds": kinds(lake), "orders": ORDERS})
 
 
-def said_of(ask: Ask, ids: Iterable[str]) -> Mapping[str, list[Row]]:
+def standing_marks(req: PageRequest, ids: Iterable[str]) -> Mapping[str, list[Row]]:
     """Id → what people say of that row now."""
     said: dict[str, list[Row]] = defaultdict(list)
-    if "current_marks" in ask.lake.schema.views:
-        for row in ask.once("marks", *ids, count=lambda: of(ask.lake, list(ids))):
+    if "current_marks" in req.lake.schema.views:
+        for row in req.once("marks", *ids, count=lambda: of(req.lake, list(ids))):
             if not row["other_id"]:
                 said[row["target_id"]].append(row)
     return said
@@ -59,10 +59,10 @@ def form_of(body: bytes) -> dict[str, str]:
         raise UsageError(f"the form cannot be read: {error}; send it from its page") from error
 
 
-def keep(ask: Ask, form: Mapping[str, str]) -> None:
+def keep(req: PageRequest, form: Mapping[str, str]) -> None:
     """Commit what a form says. Raises MarkError where it is no mark, LakeFailure where it could not be written."""
     given: dict[str, Any] = {name: form[name] for name in _FIELDS if form.get(name)}
-    with ask.lakes.writing() as lake:
+    with req.lakes.writing() as lake:
         if "text" in given:
             given["text"] = _lines(given["text"])
             thing = find(lake, [given.get("target_id", "")]).get(given.get("target_id", ""))

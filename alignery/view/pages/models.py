@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from alignery.view.ask import Ask, Page
+from alignery.view.page_request import Page, PageRequest
 from warehouse import model_registry
 from warehouse.browse import models as asked
 from warehouse.query import trained_on
@@ -15,42 +15,42 @@ Row = dict[str, Any]
 _LARGEST = 32 << 20  # bytes of a history that is read
 
 
-def models(ask: Ask) -> Page:
+def models(req: PageRequest) -> Page:
     """Every model that was trained or scored, with its figures; with `a` and `b` two of them and their answers."""
-    trained = ask.once("models", count=lambda: trained_on.models(ask.lake))
-    figures = ask.once("figures", count=lambda: asked.figures(ask.lake))
+    trained = req.once("models", count=lambda: trained_on.models(req.lake))
+    figures = req.once("figures", count=lambda: asked.figures(req.lake))
     names = dict.fromkeys([row["model"] for row in figures] + [row["id"] for row in trained])
     data: dict[str, Any] = {
         "models": [row | {"name": Path(row["path"]).name} for row in trained],
-        "decisions": list(reversed(ask.once("decisions", count=lambda: _decisions(ask)))),
+        "decisions": list(reversed(req.once("decisions", count=lambda: _decisions(req)))),
         "figures": figures,
         "compared": None,
     }
-    if ask.get("a") and ask.get("b"):
-        a, b, after = ask.get("a"), ask.get("b"), ask.get("_after")
-        answers = ask.once("answers", a, b, after, count=lambda: asked.answers(ask.lake, a, b, after))
+    if req.get("a") and req.get("b"):
+        a, b, after = req.get("a"), req.get("b"), req.get("_after")
+        answers = req.once("answers", a, b, after, count=lambda: asked.answers(req.lake, a, b, after))
         data["compared"] = {"a": a, "b": b} | answers
     queries = ("SELECT * FROM models", "SELECT * FROM evals", "SELECT * FROM decisions ORDER BY created_at DESC")
     return Page("models/models.html", "Models", data, queries, {"names": list(names), "called": _called(trained)})
 
 
-def model(ask: Ask, id: str) -> Page:
+def model(req: PageRequest, id: str) -> Page:
     """One trained model."""
-    found = ask.once("model", id, count=lambda: asked.model(ask.lake, id))
+    found = req.once("model", id, count=lambda: asked.model(req.lake, id))
     history = _history(Path(found["path"]))
     data = {
         "model": found | {"name": Path(found["path"]).name},
         "report": json.loads(found["metrics"] or "{}"),
         "history": history,
-        "figures": [row for row in ask.once("figures", count=lambda: asked.figures(ask.lake)) if row["model"] == id],
-        "decisions": [one for one in ask.once("decisions", count=lambda: _decisions(ask)) if one["model"] == id],
+        "figures": [row for row in req.once("figures", count=lambda: asked.figures(req.lake)) if row["model"] == id],
+        "decisions": [one for one in req.once("decisions", count=lambda: _decisions(req)) if one["model"] == id],
     }
     return Page("models/model.html", data["model"]["name"], data, (found["rows"],) if found["rows"] else ())
 
 
-def _decisions(ask: Ask) -> list[Row]:
+def _decisions(req: PageRequest) -> list[Row]:
     """Every decision, its figures read: of the gate a list with one entry an axis."""
-    rows = model_registry.decisions(ask.lake)
+    rows = model_registry.decisions(req.lake)
     return [row | {"axes": _axes(row["figures"])} for row in rows]
 
 

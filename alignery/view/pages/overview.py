@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
-from alignery.view.ask import Ask, Page
+from alignery.view.page_request import Page, PageRequest
 from warehouse import model_registry
-from warehouse.browse.counts import reasons
+from warehouse.browse import counts
 from warehouse.query import status
 from warehouse.query.rejects import rejects
 
 Row = dict[str, Any]
-_COUNTS = ("rows_in", "attempts", "accepted", "rejected", "unparsed", "failed", "tokens_in", "tokens_out", "seconds")
+_SUMS = ("tokens_in", "tokens_out", "seconds")
+_STATES = ("accepted", "rejected", "unparsed", "failed")
 _ALL = "all"
 RUNS = 20
 
 
-def overview(ask: Ask) -> Page:
+def overview(req: PageRequest) -> Page:
     """The funnel of one run or of all, the newest runs, tags and decisions."""
-    found = ask.once("overview", count=lambda: _counted(ask))
-    run = _run(ask.get("run"), found)
+    found = req.once("overview", count=lambda: _counted(req))
+    run = _run(req.get("run"), found)
     steps = _steps(found, run)
     data = {
         "run": run,
-        "snapshot": ask.snapshot,
+        "snapshot": req.snapshot,
         "steps": steps,
         "runs": found["runs"],
         "tags": found["tags"][:-6:-1],
@@ -37,39 +38,45 @@ def overview(ask: Ask) -> Page:
         f"SELECT * FROM funnel{where}",
         f"SELECT step, reason, count(*) AS times FROM rejects{where} GROUP BY ALL ORDER BY times DESC",
     )
-    return Page("overview.html", "Overview", data, queries, {"most": max((s["rows_in"] for s in steps), default=1)})
+    return Page("overview.html", "Overview", data, queries, {"most": max((s["total"] for s in steps), default=1)})
 
 
-def report(ask: Ask, run_id: str) -> Page:
+def report(req: PageRequest, run_id: str) -> Page:
     """All there is to say of one run, on one page that needs no other file."""
-    found = ask.once("overview", count=lambda: _counted(ask))
+    found = req.once("overview", count=lambda: _counted(req))
     run = _run(run_id, found)
     steps = _steps(found, run)
     data = {
         "run": next((row for row in found["runs"] if row["id"] == run), {"id": run}),
-        "snapshot": ask.snapshot,
+        "snapshot": req.snapshot,
         "steps": steps,
-        "usage": ask.once("usage", run, count=lambda: status.usage(ask.lake, run)),
-        "rejects": ask.once("rejects", run, count=lambda: rejects(ask.lake, run=run, samples=3) if steps else []),
+        "usage": req.once("usage", run, count=lambda: status.usage(req.lake, run)),
+        "rejects": req.once("rejects", run, count=lambda: rejects(req.lake, run=run, samples=3) if steps else []),
         "decisions": [row for row in found["decisions"] if row["run_id"] == run],
     }
     return Page("report.html", f"Run {run[:8]}", data, (f"SELECT * FROM funnel WHERE run_id = '{run}'",),
-                {"most": max((s["rows_in"] for s in steps), default=1)})  # fmt: skip
+                {"most": max((s["total"] for s in steps), default=1)})  # fmt: skip
 
 
-def _counted(ask: Ask) -> dict[str, Any]:
+def _counted(req: PageRequest) -> dict[str, Any]:
     return {
-        "funnel": status.funnel(ask.lake),
-        "reasons": reasons(ask.lake),
-        "runs": status.runs(ask.lake, RUNS),
-        "tags": status.tags(ask.lake),
-        "decisions": model_registry.decisions(ask.lake),
+        "judged": _judged(req),
+        "runs": status.runs(req.lake, RUNS),
+        "tags": status.tags(req.lake),
+        "decisions": model_registry.decisions(req.lake),
     }
+
+
+def _judged(req: PageRequest) -> dict[str, list[Row]]:
+    """Run → its counts by step, state and reason, of those that have any; in the order in which they began."""
+    found = req.lakes.by_run(lambda: counts.versions(req.lake), lambda runs: counts.judged(req.lake, runs))
+    began = {run: min(row["started_at"] for row in rows) for run, rows in found.items() if rows}
+    return {run: found[run] for run in sorted(began, key=began.__getitem__)}
 
 
 def _run(asked: str, found: Mapping[str, Any]) -> str:
     """The id of the run that is asked for: by default of the newest that sent something."""
-    did = [row["run_id"] for row in found["funnel"]]
+    did = list(found["judged"])
     if asked == _ALL or not (did or asked):
         return _ALL
     if not asked:
@@ -84,23 +91,19 @@ def _run(asked: str, found: Mapping[str, Any]) -> str:
 def _steps(found: Mapping[str, Any], run: str) -> list[Row]:
     """The steps of a run, or of all runs together, each with its reasons and the table of its accepted rows."""
     steps: dict[str, Row] = {}
-    for row in found["funnel"]:
-        if run in (_ALL, row["run_id"]):
-            step = steps.setdefault(row["step"], {"step": row["step"]} | dict.fromkeys(_COUNTS, 0))
-            for name in _COUNTS:
-                step[name] += row[name]
-    for name, step in steps.items():
+    for row in (row for id, rows in found["judged"].items() if run in (_ALL, id) for row in rows):
+        none = dict.fromkeys(("attempts", *_STATES, "total", *_SUMS), 0)
+        step = steps.setdefault(row["step"], {"step": row["step"]} | none | {"reasons": {}})
+        step["attempts"] += row["calls"]
+        step["total"] += row["times"]
+        step[row["state"]] += row["times"]
+        for name in _SUMS:
+            step[name] += row[name]
+        if row["reason"] is not None and row["state"] != "accepted":
+            reason = step["reasons"].setdefault((row["reason"], row["state"]), row | {"times": 0, "lost": 0})
+            reason["times"] += row["times"]
+            reason["lost"] += row["lost"]
+    for step in steps.values():
         step["table"] = "attempts" if step["attempts"] else "candidates"
-        step["reasons"] = _reasons(found["reasons"], name, run)
+        step["reasons"] = sorted(step["reasons"].values(), key=lambda row: -row["times"])
     return list(steps.values())
-
-
-def _reasons(rows: Iterable[Row], step: str, run: str) -> list[Row]:
-    """Why rows of a step were not accepted, the commonest reason first."""
-    counted: dict[tuple[str, str], Row] = {}
-    for row in rows:
-        if row["step"] == step and run in (_ALL, row["run_id"]):
-            one = counted.setdefault((row["reason"], row["state"]), row | {"times": 0, "lost": 0})
-            one["times"] += row["times"]
-            one["lost"] += row["lost"]
-    return sorted(counted.values(), key=lambda row: -row["times"])

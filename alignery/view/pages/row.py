@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alignery.view.ask import Ask, Page
-from alignery.view.pages.marks import said_of
+from alignery.view.page_request import Page, PageRequest
+from alignery.view.pages.marks import standing_marks
 from warehouse.browse.story import BOUND, held, story
 
 Row = dict[str, Any]
@@ -30,35 +30,35 @@ _APART = {
 }
 
 
-def row(ask: Ask, table: str, id: str) -> Page:
+def row(req: PageRequest, table: str, id: str) -> Page:
     """The story of a record or an attempt."""
-    found = ask.once("story", table, id, count=lambda: story(ask.lake, table, id))
+    found = req.once("story", table, id, count=lambda: story(req.lake, table, id))
     texts = {one["id"]: _text(one) for one in (found["instruction"], *found["members"]) if one}
     shown = {
-        "stages": [_stage(ask, one, found, texts) for one in _ordered(found["members"])],
-        "asked": _stage(ask, found["instruction"], found, texts) if found["instruction"] else None,
+        "stages": [_stage(req, one, found, texts) for one in _ordered(found["members"])],
+        "asked": _stage(req, found["instruction"], found, texts) if found["instruction"] else None,
         "request": _request(found),
         "focus": found["row"]["id"],
         "bound": BOUND,
-        "marks": said_of(ask, texts),
-        "marking": not (ask.bundled or ask.get("at")),
+        "marks": standing_marks(req, texts),
+        "marking": not (req.bundled or req.get("at")),
     }
-    label = ask.lake.schema.label(table)
+    label = req.lake.schema.label(table)
     query = f"SELECT * FROM {table} WHERE id = '{found['row']['id']}'"
     about = found["instruction"] or found["row"]
     return Page("rows/row.html", f"{label} {about['id'][:8]}", found, (query,), shown | {"label": label})
 
 
-def held_by(ask: Ask, table: str, id: str) -> Page:
+def held_by(req: PageRequest, table: str, id: str) -> Page:
     """The tags, views and models that hold a row or what was made beside it."""
-    found = ask.once("story", table, id, count=lambda: story(ask.lake, table, id))
+    found = req.once("story", table, id, count=lambda: story(req.lake, table, id))
     about = found["instruction"]
     ids = [one["id"] for one in found["members"]]
-    uses = ask.once("held", about["id"], count=lambda: held(ask.lake, ids, about["id"])) if about else []
+    uses = req.once("held", about["id"], count=lambda: held(req.lake, ids, about["id"])) if about else []
     return Page("rows/held.html", "Held by", {"uses": uses, "id": id, "table": table})
 
 
-def _stage(ask: Ask, one: Row, found: Mapping[str, Any], texts: Mapping[str, str | None]) -> Row:
+def _stage(req: PageRequest, one: Row, found: Mapping[str, Any], texts: Mapping[str, str | None]) -> Row:
     """A record or lost call as the page shows it."""
     call = one if one["record_table"] == "attempts" else found["calls"].get(one.get("attempt_id"))
     before = next((one[name] for name in ("target_id", "response_id") if one.get(name)), None)
@@ -66,9 +66,9 @@ def _stage(ask: Ask, one: Row, found: Mapping[str, Any], texts: Mapping[str, str
     words = found["words"]
     return {
         "one": one,
-        "heading": _heading(ask, one),
+        "heading": _heading(req, one),
         "text": _text(one),
-        "column": "raw_text" if one["record_table"] == "attempts" else ask.lake.schema.text_column(one["record_table"]),
+        "column": "raw_text" if one["record_table"] == "attempts" else req.lake.schema.text_column(one["record_table"]),
         "before": texts.get(before) if rewrites and before else None,
         "thought": one.get("thought") or (call or {}).get("thought"),
         "principle": words.get(one.get("principle_hash")),
@@ -89,9 +89,9 @@ def _ordered(members: list[Row]) -> list[Row]:
     )
 
 
-def _heading(ask: Ask, one: Row) -> str:
+def _heading(req: PageRequest, one: Row) -> str:
     """What a row is called, with its round and kind."""
-    label = "lost call" if one["record_table"] == "attempts" else ask.lake.schema.label(one["record_table"])
+    label = "lost call" if one["record_table"] == "attempts" else req.lake.schema.label(one["record_table"])
     kind = f" ({one['kind']})" if one.get("kind") else ""
     return label.capitalize() + (f" {one['round']}" if one.get("round") else "") + kind
 

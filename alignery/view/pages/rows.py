@@ -7,9 +7,11 @@ from typing import Any
 
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
-from alignery.view.ask import Ask, Page
+from alignery.view.page_request import Page, PageRequest
+from warehouse import Lake
 from warehouse.browse.story import BOUND
 from warehouse.browse.table_page import FACETS, SIZES, Asked, facets, query_of, table_page, texts_of
+from warehouse.browse.table_page import columns_of as table_columns
 from warehouse.schema.tables import note
 
 OWN = ("at", "format")  # parameters of every page
@@ -23,36 +25,34 @@ PAIRS = {
 _LEADING = ("text", "prompt", "question", "messages", "raw_text", "reason", "state", "step", "name", "id")
 
 
-def tables(ask: Ask) -> Page:
+def tables(req: PageRequest) -> Page:
     """The tables and views, by kind."""
-    schema = ask.lake.schema
+    schema = req.lake.schema
     listed = [{"name": name, "kind": "record" if name in schema.records else "ledger", "comment": note(columns)}
               for name, columns in schema.tables.items()]  # fmt: skip
     listed += [{"name": name, "kind": "view", "comment": schema.view_comment(name)} for name in sorted(schema.views)]
     return Page("rows/tables.html", "Tables and views", {"tables": listed}, ("SHOW TABLES",))
 
 
-def rows(ask: Ask, name: str) -> Page:
+def rows(req: PageRequest, name: str) -> Page:
     """One page of a table or view, with counts by its kinds."""
-    columns = ask.lakes.columns(ask.lake, name)
-    asked = asked_of(ask, name)
-    found = ask.once("page", asked, count=lambda: table_page(ask.lake, asked, columns))
-    counted = ask.once("facets", name, asked.filters, asked.search, count=lambda: facets(ask.lake, asked, columns))
-    shown = list(columns) if ask.get("_cols") == "all" else _shown(ask, columns)
-    data = {"name": name, "columns": columns, "comment": _comment(ask, name), "sort": found["sort"]}
+    columns = columns_of(req, name)
+    asked = asked_of(req, name)
+    found = req.once("page", asked, count=lambda: table_page(req.lake, asked, columns))
+    counted = req.once("facets", name, asked.filters, asked.search, count=lambda: facets(req.lake, asked, columns))
+    shown = list(columns) if req.get("_cols") == "all" else _shown(req, columns)
+    data = {"name": name, "columns": columns, "comment": _comment(req, name), "sort": found["sort"]}
     data |= {"rows": found["rows"], "next": found["next"], "filters": asked.filters, "search": asked.search} | counted
-    own = {"shown": shown, "texts": set(texts_of(columns)), "sizes": SIZES, "table": row_table(ask, name)}
+    own = {"shown": shown, "texts": set(texts_of(columns)), "sizes": SIZES, "table": row_table(req, name)}
     return Page("rows/rows.html", name, data, (found["query"],), own | {"kinds": FACETS})
 
 
-def pairs(ask: Ask, name: str) -> Page:
+def pairs(req: PageRequest, name: str) -> Page:
     """Two texts of one row beside each other, with what differs between them."""
-    if name not in PAIRS or name not in ask.lake.schema.views:
-        raise UsageError(f"pairs: got {excerpt(name, 60)!r}, expected one of {', '.join(PAIRS)}")
-    columns = ask.lakes.columns(ask.lake, name)
-    asked = asked_of(ask, name, size=20, cell=BOUND)
-    found = ask.once("page", asked, count=lambda: table_page(ask.lake, asked, columns))
-    prompt, before, after = PAIRS[name]
+    prompt, before, after = pair_columns(req.lake, name)
+    columns = columns_of(req, name)
+    asked = asked_of(req, name, size=20, cell=BOUND)
+    found = req.once("page", asked, count=lambda: table_page(req.lake, asked, columns))
     listed = [
         {"id": row["id"], "topic": row.get("topic"), "prompt": row[prompt], "before": row[before], "after": row[after]}
         for row in found["rows"]
@@ -61,12 +61,19 @@ def pairs(ask: Ask, name: str) -> Page:
     return Page("rows/pairs.html", f"Pairs of {name}", data, (found["query"],), {"views": PAIRS})
 
 
-def sql(ask: Ask) -> Page:
+def pair_columns(lake: Lake, name: str) -> tuple[str, str, str]:
+    """The columns of a view of pairs that have the prompt and the two texts. Raises UsageError where it is none."""
+    if name not in PAIRS or name not in lake.schema.views:
+        raise UsageError(f"pairs: got {excerpt(name, 60)!r}, expected one of {', '.join(PAIRS)}")
+    return PAIRS[name]
+
+
+def sql(req: PageRequest) -> Page:
     """The result of the reader's own SELECT, which can read and never write."""
-    query = ask.get("q").strip()
+    query = req.get("q").strip()
     data: dict[str, Any] = {"query": query, "columns": [], "rows": [], "more": False}
     if query:
-        with ask.lake.query(query) as cursor:
+        with req.lake.query(query) as cursor:
             names = [column[0] for column in cursor.description or ()]
             taken = cursor.fetchmany(RESULT + 1)
         data |= {
@@ -81,30 +88,35 @@ def _bounded(value: Any) -> Any:
     return value[:BOUND] + "…" if isinstance(value, str) and len(value) > BOUND else value
 
 
-def asked_of(ask: Ask, name: str, **more: int) -> Asked:
+def asked_of(req: PageRequest, name: str, **more: int) -> Asked:
     """What a page of rows is asked for: a column's name filters, names with '_' before them do the rest."""
-    filters = tuple((column, value) for column, value in ask.params if not column.startswith("_") and column not in OWN)
-    size = ask.get("_size", str(more.pop("size", 50)))
+    filters = tuple((column, value) for column, value in req.params if not column.startswith("_") and column not in OWN)
+    size = req.get("_size", str(more.pop("size", 50)))
     if not size.isdecimal():
         raise UsageError(f"_size: got {excerpt(size, 20)!r}, expected a number of rows up to {SIZES[-1]}")
     return Asked(
-        name, filters, ask.get("_search"), ask.get("_sort"), ask.get("_after"), min(int(size), SIZES[-1]), **more
+        name, filters, req.get("_search"), req.get("_sort"), req.get("_after"), min(int(size), SIZES[-1]), **more
     )
 
 
-def export_query(ask: Ask, name: str) -> str:
+def export_query(req: PageRequest, name: str) -> str:
     """The SQL of all rows that a page of rows asks for."""
-    return query_of(asked_of(ask, name), ask.lakes.columns(ask.lake, name))
+    return query_of(asked_of(req, name), columns_of(req, name))
 
 
-def row_table(ask: Ask, name: str) -> str | None:
+def columns_of(req: PageRequest, name: str) -> dict[str, str]:
+    """The columns of a table or view. Raises LakeUsageError where there is none of that name."""
+    return req.once("columns", name, count=lambda: table_columns(req.lake, name))
+
+
+def row_table(req: PageRequest, name: str) -> str | None:
     """The table in which the ids of a table or view are rows with a story; '' where it is not known."""
-    if name in ask.lake.schema.records or name == "attempts":
+    if name in req.lake.schema.records or name == "attempts":
         return name
-    return "" if name in ask.lake.schema.views else None
+    return "" if name in req.lake.schema.views else None
 
 
-def _shown(ask: Ask, columns: Mapping[str, str]) -> list[str]:
+def _shown(req: PageRequest, columns: Mapping[str, str]) -> list[str]:
     """The columns that say most: texts first, then what a row is; no hashes, no settings."""
     hidden = (
         "hash",
@@ -126,6 +138,6 @@ def _shown(ask: Ask, columns: Mapping[str, str]) -> list[str]:
     return names[:9] + (["created_at"] if "created_at" in names[9:] else [])
 
 
-def _comment(ask: Ask, name: str) -> str:
-    schema = ask.lake.schema
+def _comment(req: PageRequest, name: str) -> str:
+    schema = req.lake.schema
     return schema.view_comment(name) if name in schema.views else note(schema.tables[name])

@@ -29,9 +29,10 @@ from typing import Any, TypeVar
 from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.openai import chat, option_probs
-from tasks.engines.openai.http import Busy, Failed, RequestError, Suspect, TimedOut, Unreachable, Wire
-from tasks.engines.openai.replicas import SUSPECT, Replica, Replicas
+from tasks.engines.openai.http import Busy, Failed, TimedOut, Unreachable, Wire, key_of
+from tasks.engines.openai.watching import follow
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, spellings
+from tasks.engines.replicas import SUSPECT, Advice, Replica, Replicas, RequestError, Suspect, beginnings
 from tasks.engines.specs import OpenAISpec
 from tasks.engines.thoughts import split_thought
 from tasks.engines.tokenization import cut, tidy, without_system
@@ -50,7 +51,7 @@ class RetryState:
     tries: int = 0
     breaks: int = 0  # tries that did not just take too long
     put_off: int = 0
-    last: Replica | None = None
+    last: Replica[Wire] | None = None
 
 
 class ServerEngine:
@@ -59,10 +60,12 @@ class ServerEngine:
     def __init__(self, spec: OpenAISpec) -> None:
         self.identity = spec.identity()
         self._spec, self._path = spec, CHAT
-        self.replicas = Replicas(spec, self._question)
+        self.replicas: Replicas[Wire] = Replicas(spec, self._question, _advice(spec))
+        for url in spec.base_url:
+            self.replicas.add(url, Wire(url, spec))
         self._owner: str | None = None  # whose server it is, as its list of models says; "" where that says nothing
         self._exact: bool | None = None  # whether it is a vLLM server, which gives any token's log-probability
-        self._spellings: dict[tuple[str, ...], list[tuple[int, list[int]]]] = {}
+        self._spellings: dict[tuple[tuple[int, str], ...], list[tuple[int, list[int]]]] = {}
         self._mute = False  # gives no log-probabilities at all
         self._asking: asyncio.Event | None = None  # set once the question whose server it is has its answer, or failed
         self._looking, self._suspects = asyncio.Lock(), asyncio.Lock()
@@ -134,13 +137,13 @@ class ServerEngine:
 
     async def _spelled(self, options: Sequence[str]) -> list[tuple[int, list[int]]]:
         """The tokens of every spelling, with the place of its option; they are asked for once."""
-        if (known := self._spellings.get(tuple(options))) is None:
-            texts = spellings(options)
+        texts = spellings(options)
+        if (known := self._spellings.get(key := tuple(texts))) is None:
             found = await asyncio.gather(*(self._tokens(text, add_special_tokens=False) for _, text in texts))
             if not all(found[: len(options)]):
                 raise RequestRefused(f"one of the options {list(options)} is no token of the model; give words")
             distinct = {tuple(ids): place for (place, _), ids in reversed(list(zip(texts, found, strict=True))) if ids}
-            known = self._spellings[tuple(options)] = [(place, list(ids)) for ids, place in distinct.items()]
+            known = self._spellings[key] = [(place, list(ids)) for ids, place in distinct.items()]
         return known
 
     async def _tokens(self, prompt: str | list[Message], **more: Any) -> list[int]:
@@ -202,13 +205,13 @@ class ServerEngine:
         turns: list[Message] = prompt
         return chat.turns(turns if self._spec.system_role else without_system(turns), self._owner or "")
 
-    async def _question(self, wire: Wire) -> None:
+    async def _question(self, replica: Replica[Wire]) -> None:
         """Ask for one token, never the same twice: a gateway that caches must not answer for a dead model."""
         seed = random.getrandbits(31)
         words, fields = f"Say yes. ({seed})", chat.fields(Sampling(max_tokens=1, seed=seed))
         asked: str | list[Message] = words if self._path == TEXT else [{"role": "user", "content": words}]
         content = json.dumps(self._body(asked, fields, most=1)).encode()
-        await _ask(wire, self._path, content, self._spec.probe_timeout_s, chat.reply)
+        await _ask(replica.client, self._path, content, self._spec.probe_timeout_s, chat.reply)
 
     async def _send(self, path: str, body: dict[str, Any] | None, read: Callable[[dict[str, Any]], _T]) -> _T:
         found, _ = await self._send_timed(path, body, read)
@@ -222,14 +225,15 @@ class ServerEngine:
         What it cannot read is no answer.
         """
         content, retry = None if body is None else json.dumps(body).encode(), RetryState()
+        begins = beginnings(content) if content and len(self.replicas.all) > 1 else ()
         while True:
             # One that kills the server takes all others under way with it. So those that broke twice go one at a time:
             # the guilty one then fails without them.
             async with self._suspects if retry.breaks >= 2 else nullcontext():
-                replica = await self.replicas.enter(retry.last)
+                replica = await self.replicas.enter(retry.last, begins)
                 sent = time.perf_counter()
                 try:
-                    found = await _ask(replica.wire, path, content, self._spec.timeout_s, read)
+                    found = await _ask(replica.client, path, content, self._spec.timeout_s, read)
                     if path in (CHAT, TEXT):  # another answer does not prove that the model lives
                         self.replicas.answered(replica)
                     return found, time.perf_counter() - sent
@@ -242,7 +246,7 @@ class ServerEngine:
                 finally:
                     self.replicas.leave(replica)
 
-    async def _bear(self, replica: Replica, trouble: RequestError, retry: RetryState) -> None:
+    async def _bear(self, replica: Replica[Wire], trouble: RequestError, retry: RetryState) -> None:
         """Wait until the request may be sent again; its place stays taken, so that a server in trouble gets less.
 
         Raises:
@@ -251,8 +255,10 @@ class ServerEngine:
         self.replicas.check()
         now, limit_s = time.monotonic(), self._spec.give_up_after_s
         retry.since, retry.last = min(retry.since, now), replica
+        if replica.removed:
+            return
         if isinstance(trouble, Busy | Unreachable) and now - max(retry.since, self.replicas.answered_at) >= limit_s:
-            raise EngineDown(f"{replica.url} answered nothing for {limit_s:g} s; last: {trouble}", recoverable=True)
+            raise EngineDown(f"{replica.name} answered nothing for {limit_s:g} s; last: {trouble}", recoverable=True)
         if isinstance(trouble, Unreachable):
             self.replicas.eject(replica, trouble)
         elif isinstance(trouble, Suspect):
@@ -273,7 +279,7 @@ class ServerEngine:
         elif replica.health_probe is None:
             await self._rest(replica, trouble, retry.tries)
 
-    async def _rest(self, replica: Replica, trouble: RequestError, number: int) -> None:
+    async def _rest(self, replica: Replica[Wire], trouble: RequestError, number: int) -> None:
         """As long as Retry-After says and a little more, else a pause that doubles, with jitter."""
         pause_s, spec = trouble.pause_s, self._spec
         if pause_s is None:
@@ -284,7 +290,7 @@ class ServerEngine:
         else:
             self.replicas.eject(replica, trouble)
 
-    async def _is_own_fault(self, replica: Replica, trouble: RequestError, retry: RetryState) -> bool:
+    async def _is_own_fault(self, replica: Replica[Wire], trouble: RequestError, retry: RetryState) -> bool:
         # What ran out of time is tried once more and not `retries` times: each try may cost minutes.
         retry.breaks += not isinstance(trouble, TimedOut)
         retry.tries += max(1, self._spec.retries - retry.tries) if isinstance(trouble, TimedOut) else 1
@@ -295,6 +301,15 @@ class ServerEngine:
         if replica.failures >= SUSPECT:
             await self.replicas.confirm_alive(replica)
         return False
+
+
+def _advice(spec: OpenAISpec) -> Advice:
+    place = "servers" if spec.servers else "base_url"
+    return Advice(
+        f"check {place}, model and the key in the environment variable {spec.api_key_env}",
+        f"start the server again or mend {place}, and run again: what was answered is kept",
+        f"no file in {excerpt(spec.servers.watch)} holds a server's address" if spec.servers else "",
+    )
 
 
 async def _ask(
@@ -316,8 +331,13 @@ def _owners(answer: dict[str, Any]) -> list[Any]:
 @asynccontextmanager
 async def open_server(spec: OpenAISpec) -> AsyncIterator[ServerEngine]:
     """An engine over the spec's servers. The key goes into the header only, never into a log or an identity."""
+    key_of(spec.api_key_env)
     engine = ServerEngine(spec)
+    watching = asyncio.create_task(follow(spec, engine.replicas)) if spec.servers else None
     try:
         yield engine
     finally:
+        if watching:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
         await engine.replicas.close()

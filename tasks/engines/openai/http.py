@@ -22,6 +22,7 @@ from yarl import URL
 from alignery.secrets import mask_values, remember, secrets
 from alignery.untrusted import excerpt
 from tasks.engines.protocol import RequestRefused, SpecError
+from tasks.engines.replicas import RequestError, Suspect
 from tasks.engines.specs import OpenAISpec
 
 REFUSING = {400, 413, 414, 422, 431, 451}  # of this request alone
@@ -31,24 +32,12 @@ _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # a surrogate, in JSON's way of writin
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
-class RequestError(Exception):
-    """A request that brought no answer. `pause_s` is what Retry-After asked for, if it was said."""
-
-    def __init__(self, words: str, pause_s: float | None = None) -> None:
-        super().__init__(words)
-        self.pause_s = pause_s
-
-
 class Unreachable(RequestError):
     """Nobody listens at the address: the request was never sent."""
 
 
 class Busy(RequestError):
     """The server has too much to do: HTTP 429 or 529, or 503 with a Retry-After."""
-
-
-class Suspect(RequestError):
-    """Refused in a way that speaks of the address, the model or the key, and now and then of one request: 401, 404 …"""
 
 
 class Failed(RequestError):
@@ -68,7 +57,7 @@ class Wire:
     def __init__(self, base_url: str, spec: OpenAISpec) -> None:
         self._spec, self._url = spec, base_url
         self._headers = {"Content-Type": "application/json"}
-        if key := _key(spec.api_key_env):
+        if key := key_of(spec.api_key_env):
             self._headers["Authorization"] = f"Bearer {key}"
         self._secrets = secrets()
         self._silence = spec.timeout_s if spec.read_timeout_s is None else spec.read_timeout_s
@@ -199,7 +188,7 @@ def retry_after(header: str | None) -> float | None:
         return None
 
 
-def _key(variable: str) -> str | None:
+def key_of(variable: str) -> str | None:
     """The key in an environment variable, which is masked from now on. Raises SpecError where no header can hold it."""
     key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):

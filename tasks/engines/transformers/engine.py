@@ -73,7 +73,7 @@ class TransformersEngine:
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
         """Probabilities of the options, each read as tokens that follow the prompt's; several tokens multiply."""
-        return await self._ask(prompt, list(options))
+        return await self._ask(prompt, options)
 
     async def close(self) -> None:
         self._inbox.put(None)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from alignery.validation import ExistingFile, ExistingFolder, Filled
 from tasks.evaluate.suites import installed
 
-Kind = Literal["oracle", "judge", "refusals", "choice", "letters", "constraints"]
-# kind → its metrics, in the order to show them, and which way each is better. An oracle has its own; a judge compares.
+FileKind = Literal["oracle", "judge", "refusals", "choice", "letters", "constraints"]
+Kind = FileKind | Literal["lm_eval"]
+# kind → its metrics, in the order to show them, and which way each is better. An oracle has its own, and so has a task
+# of lm_eval; a judge compares.
 METRICS: dict[Kind, dict[str, str]] = {
     "oracle": {},
     "judge": {},
@@ -33,27 +36,52 @@ SHIPPED: dict[str, tuple[Kind, Path]] = {
 }
 
 
+class LmEval(BaseModel):
+    """A task of lm-evaluation-harness: see `tasks.evaluate.suites.harness`. What is null is as the task has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    task: Filled = Field(description="a task, a group or a tag, by its name")
+    include_path: ExistingFolder | None = Field(default=None, description="of your own tasks; null: lm_eval's")
+    num_fewshot: int | None = Field(default=None, ge=0)
+    metrics: tuple[Filled, ...] | None = Field(default=None, description="null: all that each document has")
+    apply_chat_template: bool = Field(default=True, description="where the model has one")
+
+
 class Config(BaseModel):
-    """One suite: a shipped one or one from an installed package by its name, or a file of your own with its kind."""
+    """One suite: a shipped one or one from an installed package by its name, a file of your own with its kind, or a
+    task of lm_eval."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$")
-    path: Path | None = None
-    kind: Kind | None = None
-    limit: int | None = Field(default=None, ge=1, description="prompts of it, drawn by their words")
+    path: ExistingFile | None = None
+    kind: FileKind | None = None
+    lm_eval: LmEval | None = None
+    limit: int | None = Field(
+        default=None, ge=1, description="prompts of it, drawn by their words; of a task of lm_eval the first"
+    )
 
     @model_validator(mode="after")
     def _is_known_or_own(self) -> Config:
-        known = [*SHIPPED, *installed.SETS]
-        if self.path is None and self.name not in known:
+        known, own = [*SHIPPED, *installed.SETS], self.path is not None or self.lm_eval is not None
+        if not own and self.name not in known:
             raise ValueError(f"name: got {self.name!r} without a path, expected one of {known}; mend it, or add a path")
-        if self.path is not None and self.name in known:
-            raise ValueError(f"name: got {self.name!r}, the name of a suite that is there; give your file another")
+        if own and self.name in known:
+            raise ValueError(f"name: got {self.name!r}, the name of a suite that is there; give your own another")
+        if self.path is not None and self.lm_eval is not None:
+            raise ValueError("lm_eval: got a path too, expected one of the two; drop one")
         if (self.path is None) != (self.kind is None):
             raise ValueError(f"kind: goes with a path and only with one; give both, a kind of {list(METRICS)}, or none")
         return self
 
+    @model_serializer(mode="wrap")
+    def _recorded(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A suite of prompts is recorded as before there was lm_eval, so that decisions on it stay made."""
+        return {name: value for name, value in whole(self).items() if (name, value) != ("lm_eval", None)}
+
     @property
     def of_kind(self) -> Kind:
+        if self.lm_eval:
+            return "lm_eval"
         return self.kind or (SHIPPED[self.name][0] if self.name in SHIPPED else installed.SETS[self.name].kind)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import Field, model_validator
@@ -13,8 +13,8 @@ from alignery.textfiles import read_jsonl
 from alignery.validation import Filled
 from tasks.evaluate import held_out
 from tasks.evaluate.held_out import HeldOutPrompt
-from tasks.evaluate.suites import installed
-from tasks.evaluate.suites.config import SHIPPED, Config, Kind
+from tasks.evaluate.suites import harness, installed, truthfulqa
+from tasks.evaluate.suites.config import METRICS, SHIPPED, Config, Kind
 from tasks.evaluate.suites.constraints import Constraint
 from tasks.step import Row
 
@@ -82,21 +82,30 @@ def rows(config: Config) -> list[Row]:
     """A suite's prompts.
 
     Raises:
-        HeldOutError, TextFileError, InstalledSetError: what is wrong with the file or the package, and the fix.
+        HeldOutError, TextFileError, InstalledSetError, HarnessError: what is wrong with the file, the package or the
+            task, and the fix.
     """
+    if config.lm_eval:
+        return harness.load(config).rows
     model = PROMPTS[config.of_kind]
     if config.path or config.name in SHIPPED:
         path = config.path or SHIPPED[config.name][1]
-        found = held_out.checked(read_jsonl(path), str(path), model)
+        of_truthfulqa = config.kind == "choice" and path.suffix in truthfulqa.FILES
+        lines = truthfulqa.lines(path) if of_truthfulqa else read_jsonl(path)
+        found = held_out.checked(lines, str(path), model)
     else:
-        lines = installed.SETS[config.name].lines()
-        found = held_out.checked(enumerate(lines, 1), config.name, model)
+        found = held_out.checked(enumerate(installed.SETS[config.name].lines(), 1), config.name, model)
     found = [row | {"prompt_id": f"{config.name}/{row['prompt_id']}"} for row in found]
     if config.limit is None:
         return found
     # The same ones whatever else is in the file, and of all its parts.
     chosen = {row["prompt_id"] for row in sorted(found, key=lambda row: digest(row["prompt"]))[: config.limit]}
     return [row for row in found if row["prompt_id"] in chosen]
+
+
+def metrics_of(config: Config) -> Mapping[str, str]:
+    """A suite's metrics, and which way each is better. Raises as `rows`."""
+    return harness.load(config).better if config.lm_eval else METRICS[config.of_kind]
 
 
 def all_prompts(own: Path | None, configs: Sequence[Config]) -> list[Row]:

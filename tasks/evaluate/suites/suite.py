@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from prompts import Form, Library
 from tasks.engines import Sampling
 from tasks.evaluate import held_out
-from tasks.evaluate.suites import constraints
+from tasks.evaluate.suites import constraints, harness
 from tasks.evaluate.suites.config import METRICS, Config, Kind
 from tasks.evaluate.suites.refusal import refuses
 from tasks.evaluate.suites.rows import LETTERS, rows
@@ -83,6 +83,9 @@ def load(
         oracle, better: what scores a suite of that kind.
     """
     name, kind = config.name, config.of_kind
+    if kind == "lm_eval":
+        task = harness.load(config)
+        return Suite(name, kind, task.rows, harness.step(config, library, sampling, form), task.score, task.better)
     metrics = better if kind == "oracle" else METRICS[kind]
     if kind == "choice":
         return Suite(name, kind, rows(config), _choice(name, library, sampling, form), _chosen, metrics)

@@ -74,9 +74,10 @@ def test_a_wrong_line_names_its_line_and_field(tmp_path, kind, fields, complaint
     ("given", "complaint"),
     [
         ({"name": "twinz"}, "got 'twinz' without a path, expected one of"),
-        ({"name": "own", "path": "x.jsonl"}, "kind: goes with a path"),
+        ({"name": "own", "path": __file__}, "kind: goes with a path"),
         ({"name": "twins", "kind": "refusals"}, "kind: goes with a path"),
-        ({"name": "twins", "path": "x.jsonl", "kind": "refusals"}, "the name of a suite that is there"),
+        ({"name": "own", "path": "x.jsonl", "kind": "refusals"}, "got x.jsonl, which is not a file"),
+        ({"name": "twins", "path": __file__, "kind": "refusals"}, "the name of a suite that is there"),
         ({"name": "Own suite"}, "pattern"),
         ({"name": "twins", "limit": 0}, "greater than or equal to 1"),
     ],

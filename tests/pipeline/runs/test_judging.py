@@ -103,7 +103,8 @@ def test_every_verdict_is_a_row_with_its_text_and_order(judged):
         }
     assert len(rows) == 2 * 2 * (MANY + PAIRS)
     won = {"A": {"a": "a", "b": "b"}, "B": {"a": "b", "b": "a"}, "C": {"a": "tie", "b": "tie"}}  # by who came first
-    assert all(row["winner"] == won[row["raw_text"].strip()][row["first"]] for row in rows)
+    said = [row["raw_text"].strip().rpartition("\n")[2].strip("[]") for row in rows]  # [[C]] where nobody was asked
+    assert all(row["winner"] == won[verdict][row["first"]] for row, verdict in zip(rows, said, strict=True))
     assert {(row["first"], row["winner"]) for row in rows} >= {(first, won) for first in "ab" for won in "ab"}
     assert evals["helpful_w"] == other.judged[0]["w"]
     assert evals["helpful_lc_win_rate"] == other.judged[0]["lc_win_rate"]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from test_judging import spoil
 
 from alignery.cli.render import results
@@ -171,7 +173,7 @@ def test_prompts_of_suites_never_become_instructions(tmp_path) -> None:
             {
                 "prompts": str(HELD_OUT),
                 "oracle": "nano",
-                "suites": [{"name": "held_out", "path": "x", "kind": "oracle"}],
+                "suites": [{"name": "held_out", "path": str(HELD_OUT), "kind": "oracle"}],
             },
             "the name of the file of prompts",
         ),
@@ -187,4 +189,25 @@ def test_suites_alone_are_a_test_and_the_gate_wants_an_axis_of_them(home, tmp_pa
     made.check()
     with Lake.open(home) as lake, pytest.raises(PresetError, match=r"gate.axes: got no axis of a suite, and neither"):
         asyncio.run(promote_candidates(made, lake))
+    for section in ({"gate": {"alpha": 0.1}}, {"retrain": {"engrave": {}}}):
+        with pytest.raises(PresetError, match=r"gate.axes: got no axis of a suite, and neither"):
+            preset(tmp_path, 2, evaluate={"suites": [{"name": "twins", "limit": 4}]}, **section)
     assert load("nano").evaluate.suites == ()
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "field"),
+    [
+        ({"suites": [{"name": "own", "path": "./no.jsonl", "kind": "refusals"}]}, "evaluate.suites.0.path"),
+        ({"prompts": str(HELD_OUT), "judge": {"check": {"path": "./no.jsonl", "at_least": 0.7}}},
+         "evaluate.judge.check.path"),
+    ],
+)  # fmt: skip
+def test_a_file_of_a_suite_or_a_check_is_there_and_is_looked_for_beside_the_preset(tmp_path, evaluate, field) -> None:
+    made = {"about": "a test", "models": {"generator": {"engine": "scripted", "replies": ["x"]}}}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(made | {"line": {"self_instruct": {}}, "evaluate": evaluate}))
+    missing = re.escape(str(tmp_path / "no.jsonl"))
+    with pytest.raises(PresetError, match=rf"own.yaml: {field}: got {missing}, which is not a file; give one"):
+        load(str(tmp_path / "own.yaml"))
+    shutil.copy(TWINS if "suites" in evaluate else HELD_OUT, tmp_path / "no.jsonl")
+    load(str(tmp_path / "own.yaml"))

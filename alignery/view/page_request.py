@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Ask:
+class PageRequest:
     """What one request asks for.
 
     Args:

@@ -27,7 +27,7 @@ _READS = ("GET", "HEAD")
 _RAW = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
 
 
-class Walls:
+class AccessControl:
     """An application behind the checks of every request.
 
     Args:

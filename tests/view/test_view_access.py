@@ -8,10 +8,10 @@ import pytest
 from hostile_texts import LONG, POISON, RTL
 from starlette.testclient import TestClient
 
+from alignery.view.access_control import AccessControl
 from alignery.view.app import Site, application
 from alignery.view.lakes import Lakes
 from alignery.view.serve import is_loopback
-from alignery.view.walls import Walls
 
 TOKEN = "a-token-of-24-characters"
 HOSTILE = [
@@ -96,7 +96,8 @@ def test_only_reading_is_possible(client: TestClient) -> None:
 
 def test_beyond_this_machine_the_token_is_asked_for(lakes: Lakes) -> None:
     far = TestClient(
-        Walls(application(Site(lakes, read_s=600)), 8765, ["lake.example"], TOKEN), base_url="http://lake.example:8765"
+        AccessControl(application(Site(lakes, read_s=600)), 8765, ["lake.example"], TOKEN),
+        base_url="http://lake.example:8765",
     )
     assert far.get("/").status_code == 401
     assert far.get("/?token=guess").status_code == 401
@@ -115,7 +116,7 @@ def test_beyond_this_machine_the_token_is_asked_for(lakes: Lakes) -> None:
 
 
 def test_a_query_is_stopped_after_its_time(lakes: Lakes, client: TestClient) -> None:
-    hasty = TestClient(Walls(application(Site(lakes, read_s=0.3)), 8765), base_url="http://localhost:8765")
+    hasty = TestClient(AccessControl(application(Site(lakes, read_s=0.3)), 8765), base_url="http://localhost:8765")
     page = hasty.get("/sql?q=SELECT+count(*)+FROM+range(100000000000)+a,+range(1000)+b")
     assert page.status_code == 400
     assert "took more than 0.3 s" in page.text

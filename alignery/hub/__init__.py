@@ -1,0 +1,1 @@
+"""What leaves this machine for a hub of data sets and models, and only when it is asked to."""

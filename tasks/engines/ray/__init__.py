@@ -1,0 +1,1 @@
+"""One model in several processes that Ray places: over a host's GPUs, or over a cluster's hosts."""

@@ -1,0 +1,43 @@
+"""Every kind of page through axe-core's rules in a real browser, at two widths, light and dark."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Any
+
+import pytest
+from every_page import EVERYWHERE
+
+pytestmark = pytest.mark.flow
+PAGES = [*EVERYWHERE, "/row/instructions/i0/held", "/pairs/preferences", "/words/respond/answer", "/marks?by=ada"]
+PAGES += [
+    "/marks",
+    "/rows/runs",
+    "/rows/funnel",
+    "/words?a=p0&b=p1",
+    "/rows/instructions?state=rejected&_search=question",
+]
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    """The script of axe-core, which stays out of this repository: its licence is the MPL."""
+    pytest.importorskip("axe_playwright_python", reason="the dev extra has it")
+    return (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def test_axe_finds_nothing_serious(browser: Any, address: str, axe: str, width: int, scheme: str) -> None:
+    context = browser.new_context(base_url=address, viewport={"width": width, "height": 844}, color_scheme=scheme)
+    page, found = context.new_page(), []
+    for path in PAGES:
+        page.goto(path)
+        page.evaluate(axe)  # not as a script of the page, which its policy would refuse
+        said = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        found += [
+            f"{path}: {one['id']} ({one['impact']}): {one['help']}: {one['nodes'][0]['html'][:200]}"
+            for one in said["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+    context.close()
+    assert not found, "\n".join(found)
