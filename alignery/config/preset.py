@@ -34,7 +34,7 @@ from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import ExistingFile, Filled, validated
 from prompts import Form, Library
-from tasks.engines.specs import EngineSpec, ScriptedSpec
+from tasks.engines.specs import EngineSpec, ScriptedSpec, VerifierSpec
 from tasks.evaluate import trust
 from tasks.evaluate.gate import Policy
 from tasks.evaluate.suites.rows import all_prompts, metrics_of
@@ -174,7 +174,9 @@ class Preset(Strict):
         """What the model bound to an alias costs. Raises PriceError where the price file does not say it."""
         spec = self.spec(alias)
         name = alias if alias in self.models else "generator"
-        return listed.of(name, name if isinstance(spec, ScriptedSpec) else spec.model, self.prices or Path())
+        return listed.of(
+            name, name if isinstance(spec, ScriptedSpec | VerifierSpec) else spec.model, self.prices or Path()
+        )
 
     def by_model(self) -> dict[str, str]:
         """Identity of each model → the licence that is stated for it."""

@@ -172,9 +172,18 @@ class Retrain(Strict):
         return {name: config for name, config in found.items() if config is not None}
 
     def order(self) -> list[str]:
-        """The recipes that are run, each after the one that it starts from."""
-        starts = {name: [self.start_from[name]] if name in self.start_from else [] for name in self.given()}
+        """The recipes that are run, each after the one that it starts from and those whose models it uses."""
+        starts = {
+            name: [*([self.start_from[name]] if name in self.start_from else []), *self.models_of(name).values()]
+            for name in self.given()
+        }
         return list(TopologicalSorter(starts).static_order())
+
+    def models_of(self, recipe: str) -> dict[str, str]:
+        """Settings that the recipe leaves out, and the recipes of this retraining whose models they then name."""
+        given = self.given()
+        uses = self.methods.recipes[recipe].models.items()
+        return {name: other for name, other in uses if other in given and getattr(given[recipe], name) is None}
 
 
 class Evaluate(Strict):

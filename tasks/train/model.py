@@ -93,7 +93,7 @@ def check_template(folder: Path, policy: Any, tokenizer: Any, row: Row) -> None:
     """
     import jinja2
 
-    prompt, answer = row["prompt"], answers(row)[0]
+    prompt, answer = row["prompt"], next(iter(answers(row)), [{"role": "assistant", "content": "Yes."}])
     if isinstance(prompt, str):
         asked, whole = (tokenizer(text)["input_ids"] for text in (prompt, prompt + answer + tokenizer.eos_token))
         renders = "tokenizer"

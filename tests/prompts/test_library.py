@@ -16,7 +16,7 @@ from prompts import HERE, Library, PromptError
 from tasks.engines import Sampling
 from tasks.methods.self_align.method import cited
 
-DATA = ("constitution", "rules", "self_instruct/topics", "types")
+DATA = ("constitution", "rules", "self_instruct/topics", "types", "score/propositions")
 PROMPTS = sorted(
     str(path.relative_to(HERE)).removesuffix(".yaml")
     for path in HERE.rglob("*.yaml")
@@ -24,7 +24,7 @@ PROMPTS = sorted(
 )
 # What nano was not taught: thoughts before a choice, inspectors of one subject each; it knows one mark for all.
 FULL_ONLY = {"constitutional/weigh", "constitutional/decide", "squad/ethical", "squad/factual", "squad/helpful"}
-FULL_ONLY |= {"rate/accuracy", "rate/helpfulness", "evaluate/letter"}
+FULL_ONLY |= {"rate/accuracy", "rate/helpfulness", "evaluate/letter", "score/proposition"}
 FULL_ONLY |= {f"score/{aspect}" for aspect in ("helpfulness", "honesty", "instruction_following", "truthfulness")}
 BOTH = [id for id in PROMPTS if id not in FULL_ONLY]
 GOOD = "id: a/b\nabout: x\nvariables: [name]\ntext: 'Hello {{ name }}'\n"
@@ -138,7 +138,7 @@ def test_no_file_is_left_out() -> None:
     ids = {str(path.relative_to(HERE)).split(".")[0] for path in HERE.rglob("*.yaml")}
     data = {id for id in ids if id.endswith(DATA)}
     assert set(PROMPTS) | data == ids
-    assert (len(PROMPTS), len(data)) == (34, 4)
+    assert (len(PROMPTS), len(data)) == (36, 5)
 
 
 @pytest.mark.parametrize("variant", prompts.VARIANTS)

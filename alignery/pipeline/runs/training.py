@@ -33,6 +33,7 @@ from warehouse.query.trained_on import leaking
 
 Spec = TransformersSpec | VllmSpec  # of a model that has weights here
 
+
 _LINE = 1 << 20  # bytes of a line that a training process may write
 
 _MISTAKE, _FAILURE = "error: ", "failed: "  # how `tasks.train` begins the sentence that says why it ended
@@ -74,7 +75,8 @@ async def train_recipes(
             job = TrainingJob(
                 recipe,
                 specs[preset.retrain.start_from.get(recipe)],
-                _settings(config, preset.words),
+                _settings(config, preset.words)
+                | {name: specs[other].model for name, other in preset.retrain.models_of(recipe).items()},
                 await asyncio.to_thread(_data, preset, lake, home, published, recipe, selection),
                 published,
                 preset.methods,
