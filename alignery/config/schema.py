@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from alignery.errors import UsageError
 from alignery.untrusted import excerpt
 from alignery.validation import ExistingFile, ExistingFolder, Filled
 from prompts import Library
@@ -23,6 +24,10 @@ from warehouse import LakeLocation
 from warehouse.export.mixing import Mix
 
 Alias = str
+
+
+class PresetError(UsageError):
+    """A preset is wrong or is not there; the message names the file, the field and the fix."""
 
 
 class Strict(BaseModel):

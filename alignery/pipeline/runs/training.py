@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignery.config.preset import Preset, PresetError
-from alignery.config.schema import PromptSource
+from alignery.config.preset import Preset
+from alignery.config.schema import PresetError, PromptSource
 from alignery.display import Displayed
 from alignery.errors import AligneryError
 from alignery.hashing import digest

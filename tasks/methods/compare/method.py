@@ -34,6 +34,7 @@ from tasks.train.config import Recipe
 from tasks.train.recipes import reward, salmon
 from tasks.train.recipes.preferences import cdpo
 from tasks.train.recipes.rl import grpo
+from tasks.train.recipes.rl import settings as rl
 
 LOWEST, HIGHEST = 0.40, 0.60  # of a probability after a thought; paper
 DRAW = 0  # the draw of comparisons, among those of critique and revision, which count from 1
@@ -244,6 +245,6 @@ method = Method(
         "reward": Recipe(reward.Config, reward.train, answers=False),
         "cdpo": Recipe(cdpo.Config, cdpo.train),
         "salmon": Recipe(salmon.Config, salmon.train, answers=False),
-        "grpo": Recipe(grpo.Config, grpo.train, models={"reward_model": "reward"}),
+        "grpo": Recipe(rl.Config, grpo.train, models={"reward_model": "reward"}),
     },
 )

@@ -8,7 +8,8 @@ import pytest
 from fuzz import outcomes, replies
 from pydantic import ValidationError
 
-from alignery.config.preset import PresetError, build
+from alignery.config.preset import build
+from alignery.config.schema import PresetError
 from prompts import Library
 from tasks.engines import Completion, ScriptedEngine
 from tasks.filters.contamination import Contamination

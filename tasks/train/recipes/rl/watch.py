@@ -26,11 +26,13 @@ class StopWhen(Strict):
     All are our choice, and rough: `bench/training/rl.py` shows what a training does to them. None: no bound.
     """
 
-    kl: float | None = Field(60.0, gt=0)  # nats an answer, from the start model
-    length: float | None = Field(2.0, gt=1)  # times the first answers' tokens, or the same part of them
-    distinct_2: float | None = Field(0.25, gt=0, lt=1)  # of the first answers' share of new word pairs, at least
-    perplexity: float | None = Field(20.0, gt=1)  # times the first answers', under the start model
-    window: int = Field(5, ge=1)  # steps
+    kl: float | None = Field(default=60.0, gt=0)  # nats an answer, from the start model
+    length: float | None = Field(default=2.0, gt=1)  # times the first answers' tokens, or the same part of them
+    distinct_2: float | None = Field(
+        default=0.25, gt=0, lt=1
+    )  # of the first answers' share of new word pairs, at least
+    perplexity: float | None = Field(default=20.0, gt=1)  # times the first answers', under the start model
+    window: int = Field(default=5, ge=1)  # steps
 
 
 def exceeded(stop: StopWhen, steps: Sequence[Figures]) -> str | None:
