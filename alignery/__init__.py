@@ -31,7 +31,8 @@ if TYPE_CHECKING:
         refresh,
         retrain,
     )
-    from alignery.config.preset import Preset, PresetError
+    from alignery.config.preset import Preset
+    from alignery.config.schema import PresetError
     from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Shape, Table
     from alignery.errors import AligneryError, UsageError
     from alignery.lake_reader import OpenLake, load_preset, open_lake
@@ -68,7 +69,8 @@ _RUNS = ("refresh", "publish", "retrain", "evaluate", "promote", "plan")
 _PUBLIC = {
     **dict.fromkeys((*_RUNS, *(f"a{run}" for run in _RUNS)), "alignery.api"),
     **dict.fromkeys(("open_lake", "load_preset", "OpenLake"), "alignery.lake_reader"),
-    **dict.fromkeys(("Preset", "PresetError"), "alignery.config.preset"),
+    "Preset": "alignery.config.preset",
+    "PresetError": "alignery.config.schema",
     "Summary": "alignery.pipeline.runs.refreshing",
     "Decided": "alignery.pipeline.runs.promotion",
     **dict.fromkeys(("Trained", "TrainingStopped"), "alignery.pipeline.runs.training"),

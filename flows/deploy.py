@@ -33,8 +33,8 @@ from prefect.server.schemas.schedules import CronSchedule
 from prefect.states import Cancelled, Crashed
 from prefect.types.entrypoint import EntrypointType
 
-from alignery.config.preset import Preset, PresetError, named
-from alignery.config.schema import Schedule
+from alignery.config.preset import Preset, named
+from alignery.config.schema import PresetError, Schedule
 from alignery.pipeline.run import WORK
 from alignery.untrusted import excerpt
 from flows.maintain import maintain

@@ -131,6 +131,21 @@ class Phrases(_Strict):
     phrases: list[Phrase] = Field(min_length=1)
 
 
+class Proposition(_Strict):
+    """A statement about a response that is true or not."""
+
+    id: str = Field(pattern=r"^[a-z0-9-]+$")
+    text: Filled
+
+    @property
+    def hash(self) -> str:
+        return digest(self.text)
+
+
+class _Propositions(_Strict):
+    propositions: list[Proposition] = Field(min_length=1)
+
+
 class _Constitution(_Strict):
     principles: list[Principle] = Field(min_length=1)
 
@@ -217,6 +232,7 @@ class Library:
             "self_instruct/seeds": self.seeds,
             "red_team/types": self.question_types,
             "hindsight/phrases": self.phrases,
+            "score/propositions": self.propositions,
             "evolve/operations": partial(self.wordings, "evolve/operations"),
             "personas/personas": partial(self.wordings, "personas/personas"),
         }
@@ -236,6 +252,12 @@ class Library:
         principles = _read(path, _Constitution).principles
         _unique(path, "principle id", [p.id for p in principles])
         return principles
+
+    def propositions(self, id: str = "score/propositions") -> list[Proposition]:
+        path = self.path(id)
+        propositions = _read(path, _Propositions).propositions
+        _unique(path, "proposition id", [one.id for one in propositions])
+        return propositions
 
     def rules(self, id: str = "self_align/rules") -> tuple[list[Rule], list[Exemplar]]:
         file = _read(self.path(id), _Rules)

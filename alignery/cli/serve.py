@@ -43,7 +43,8 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
 
     One process does it all. A Prefect server is started for it, unless PREFECT_API_URL names one.
     """
-    from alignery.config.preset import PresetError, load
+    from alignery.config.preset import load
+    from alignery.config.schema import PresetError
     from warehouse import Lake
     from warehouse.database.lock import exclusive
 
@@ -137,7 +138,8 @@ def bootstrap(
 
     It ends with the first round that promotes none. Kill it, and the same command goes on in the round it was in.
     """
-    from alignery.config.preset import PresetError, load
+    from alignery.config.preset import load
+    from alignery.config.schema import PresetError
 
     with handle_errors():
         made = load(preset)

@@ -16,28 +16,29 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, PrivateAttr, create_model, model_validator
 
+from alignery.config.axes import check_axes
 from alignery.config.methods import line_model, retrain_model, schema_of
 from alignery.config.schema import (
     Alias,
     Evaluate,
     LakeConfig,
     Line,
+    PresetError,
     PromptSource,
     Publish,
     Retrain,
     Schedule,
     Strict,
 )
-from alignery.errors import UsageError
 from alignery.hashing import digest
 from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import ExistingFile, Filled, validated
 from prompts import Form, Library
-from tasks.engines.specs import EngineSpec, ScriptedSpec
+from tasks.engines.specs import EngineSpec, ScriptedSpec, VerifierSpec
 from tasks.evaluate import trust
 from tasks.evaluate.gate import Policy
-from tasks.evaluate.suites.rows import all_prompts, metrics_of
+from tasks.evaluate.suites.rows import all_prompts
 from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
 from tasks.graph import Graph
@@ -54,10 +55,6 @@ SHIPPED = Path(__file__).parents[2] / "presets"
 NO_AXIS = "gate.axes: got no axis of a suite, and neither oracle nor judge; name one (safe: [-twins.harm])"
 _PACKAGED = re.compile(r"alignery:(?:nano|presets)/")
 _LARGEST = 10**12  # of a number in a preset; what a library is given as it is (`options`) may be larger
-
-
-class PresetError(UsageError):
-    """A preset is wrong or is not there; the message names the file, the field and the fix."""
 
 
 class Preset(Strict):
@@ -174,7 +171,9 @@ class Preset(Strict):
         """What the model bound to an alias costs. Raises PriceError where the price file does not say it."""
         spec = self.spec(alias)
         name = alias if alias in self.models else "generator"
-        return listed.of(name, name if isinstance(spec, ScriptedSpec) else spec.model, self.prices or Path())
+        return listed.of(
+            name, name if isinstance(spec, ScriptedSpec | VerifierSpec) else spec.model, self.prices or Path()
+        )
 
     def by_model(self) -> dict[str, str]:
         """Identity of each model → the licence that is stated for it."""
@@ -197,30 +196,13 @@ class Preset(Strict):
             contamination.load(each.path, each.field)
         if self.evaluate:
             all_prompts(self.evaluate.prompts, self.evaluate.suites)
-            self._check_axes(self.evaluate)
+            check_axes(self.name, self.gate, self.evaluate)
             if (judge := self.evaluate.judge) and judge.check:
                 trust.load(judge.check.path, judge.dimensions)
         if self.prices:
             listed = load_prices(self.prices)
             for alias in self.models:
                 self.price(alias, listed)
-
-    def _check_axes(self, evaluate: Evaluate) -> None:
-        """An axis of the gate that rests on a suite names one that is there, and a metric of it."""
-        if (judge := evaluate.deciding_judge) and (both := sorted(self.gate.of_suites.keys() & {*judge.dimensions})):
-            raise PresetError(
-                f"preset {self.name}: gate.axes: got {both}, which are dimensions of the judge too; rename these axes"
-            )
-        known = [f"{suite.name}.{metric}" for suite in evaluate.suites for metric in metrics_of(suite)]
-        scored = {suite.name for suite in evaluate.suites if suite.of_kind == "oracle"}
-        for axis, metrics in self.gate.of_suites.items():
-            for metric in metrics:
-                name = metric.lstrip("-").partition("@")[0]
-                if "." in name and name not in known and name.partition(".")[0] not in scored:
-                    raise PresetError(
-                        f"preset {self.name}: gate.axes.{axis}: got {excerpt(metric, 80)!r}, expected a metric of a "
-                        f"suite of `evaluate` (one of {known}); mend it, or add the suite"
-                    )
 
     def _check_words(self) -> None:
         """Every word file that the line and the judge will ask for: to build the stages is to load them."""

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from alignery.errors import UsageError
 from alignery.untrusted import excerpt
 from alignery.validation import ExistingFile, ExistingFolder, Filled
 from prompts import Library
@@ -23,6 +24,10 @@ from warehouse import LakeLocation
 from warehouse.export.mixing import Mix
 
 Alias = str
+
+
+class PresetError(UsageError):
+    """A preset is wrong or is not there; the message names the file, the field and the fix."""
 
 
 class Strict(BaseModel):
@@ -172,9 +177,18 @@ class Retrain(Strict):
         return {name: config for name, config in found.items() if config is not None}
 
     def order(self) -> list[str]:
-        """The recipes that are run, each after the one that it starts from."""
-        starts = {name: [self.start_from[name]] if name in self.start_from else [] for name in self.given()}
+        """The recipes that are run, each after the one that it starts from and those whose models it uses."""
+        starts = {
+            name: [*([self.start_from[name]] if name in self.start_from else []), *self.models_of(name).values()]
+            for name in self.given()
+        }
         return list(TopologicalSorter(starts).static_order())
+
+    def models_of(self, recipe: str) -> dict[str, str]:
+        """Settings that the recipe leaves out, and the recipes of this retraining whose models they then name."""
+        given = self.given()
+        uses = self.methods.recipes[recipe].models.items()
+        return {name: other for name, other in uses if other in given and getattr(given[recipe], name) is None}
 
 
 class Evaluate(Strict):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from alignery.config.preset import Preset, PresetError
-from alignery.config.schema import Alias
+from alignery.config.preset import Preset
+from alignery.config.schema import Alias, PresetError
 from tasks.engines import RaySpec, TransformersSpec, VllmSpec
 from tasks.stage import GENERATOR
 from warehouse import Lake, model_registry

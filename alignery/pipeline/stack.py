@@ -19,7 +19,7 @@ from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
 from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
-from tasks.engines.specs import EngineSpec, ScriptedSpec
+from tasks.engines.specs import EngineSpec, ScriptedSpec, VerifierSpec
 from tasks.evaluate import held_out_stack
 from tasks.stage import GENERATOR, Stage
 from tasks.step import Row
@@ -66,7 +66,7 @@ class Stack:
 
 def place(spec: EngineSpec) -> str:
     """Where a model is: its folder, or its name on a hub or at a server."""
-    return spec.engine if isinstance(spec, ScriptedSpec) else spec.model
+    return spec.engine if isinstance(spec, ScriptedSpec | VerifierSpec) else spec.model
 
 
 def stack_of(preset: Preset) -> Stack:

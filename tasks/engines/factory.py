@@ -17,6 +17,7 @@ from tasks.engines.specs import (
     RewardSpec,
     ScriptedSpec,
     TransformersSpec,
+    VerifierSpec,
     VllmSpec,
     parse_spec,
 )
@@ -39,6 +40,11 @@ async def open_engine(spec: EngineSpec | Mapping[str, Any], logs: Path | None = 
         spec = parse_spec(spec)
     if isinstance(spec, ScriptedSpec):
         yield ScriptedEngine(spec.replies, latency_s=spec.latency_s)
+        return
+    if isinstance(spec, VerifierSpec):
+        from tasks.engines.verifier import VerifierEngine
+
+        yield VerifierEngine(spec)
         return
     async with _opener(spec, logs) as engine:
         with _few_collections():

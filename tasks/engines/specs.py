@@ -24,6 +24,7 @@ from tasks.engines.identity import form_of, identity_of
 from tasks.engines.protocol import SpecError
 from tasks.engines.scripted import ScriptedEngine
 from tasks.engines.urls import base_urls
+from tasks.evaluate.suites.constraints import Constraint
 
 
 class _Spec(BaseModel):
@@ -197,6 +198,22 @@ class OpenAISpec(_Spec):
         return f"openai:{name}:{self.model}{options}"
 
 
+class VerifierSpec(_Spec):
+    """A program that scores answers: the share of these constraints that each keeps."""
+
+    engine: Literal["verifier"]
+    form: Literal["chat"] = "chat"
+    constraints: tuple[Constraint, ...] = Field(min_length=1)  # as a suite has them: {check: words, most: 100}, …
+
+    @property
+    def places(self) -> int:
+        """How many requests may be on their way at once."""
+        return 64
+
+    def identity(self) -> str:
+        return f"verifier:{digest([one.model_dump(mode='json') for one in self.constraints])}"
+
+
 class ScriptedSpec(_Spec):
     """For tests: the replies are served in turn, from the top again when they run out."""
 
@@ -319,7 +336,8 @@ class RaySpec(_Spec):
 
 
 EngineSpec = Annotated[
-    TransformersSpec | VllmSpec | RewardSpec | OpenAISpec | ScriptedSpec | RaySpec, Field(discriminator="engine")
+    TransformersSpec | VllmSpec | RewardSpec | OpenAISpec | VerifierSpec | ScriptedSpec | RaySpec,
+    Field(discriminator="engine"),
 ]
 _ADAPTER: TypeAdapter[EngineSpec] = TypeAdapter(EngineSpec)
 

@@ -12,8 +12,8 @@ Departures from the recipes' sources (a recipe's own stand in its module):
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -101,6 +101,7 @@ class Report(Strict):
     )
     identical: int = 0  # of these, pairs whose two answers are the same tokens within max_length
     special: int = 0  # of these, rows whose texts hold a special token of the model, which could forge a turn
+    origins: dict[str, int] = {}  # rows by their origin, where a recipe mixes some
     truncated: int  # rows whose answer reaches max_length, so that its end is not learnt
     steps: int
     tokens: int  # read, all epochs together, without padding
@@ -109,6 +110,7 @@ class Report(Strict):
     tensors: int
     update: float  # ‖saved − base‖ / ‖base‖ over the trained tensors, along the way that the training went
     processes: int
+    rollouts: int = 0  # rows of rollouts/*.parquet: answers that the training drew
     resumed_at: int  # the step it went on from after a kill; 0: none
     seconds: float  # of the process that finished it, from reading the model to the saved folder, imports included
     loss_first: float  # mean over the first tenth of the steps
@@ -127,12 +129,14 @@ class Recipe:
         answers: whether its model answers instructions, and so can be evaluated, or be trained further.
         alias: of models, which its model is a candidate for; None where it is for `generator` if it answers, else for
             none.
+        models: setting → the recipe whose model it names, where the settings leave it out and that recipe is run too.
     """
 
     config: type[Settings]
     train: Callable[[Path, Path, Path, Any], Report]
     answers: bool = True
     alias: str | None = None
+    models: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def candidate_for(self) -> str | None:

@@ -6,6 +6,7 @@ then weighs it so, whatever the recipe's loss is, in as many more steps.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 from prompts import Message
 from tasks.train.config import Row, TrainError
 
+GIVEN = "given"  # the principle of pairs that a user brought
 WEIGHT = "weight"
 
 
@@ -69,15 +71,36 @@ def read_rewrites(folder: Path) -> list[Row]:
 def read_soft_preferences(folder: Path) -> list[Row]:
     """Preference pairs as `read_preferences` gives them, and `p`: how probable it is that `chosen` is the better one.
 
+    Where the view says the principle of each choice, `origin` is human for pairs that a user brought, else ai.
+
     Raises:
         TrainError: as there, or a p that is not between 0 and 1.
     """
-    rows = []
-    for where, row in _rows(folder, ["prompt", "chosen", "rejected", "p"]):
-        if not isinstance(row["p"], float) or not 0 <= row["p"] <= 1:
-            raise TrainError(f"{where}: p: got {row['p']!r}, expected a probability from 0 to 1; mend the view")
-        rows.append(_pair(where, row) | {"p": row["p"]})
-    return rows
+    if "principle_id" in _columns(training_files(folder)[0]):
+        columns = ["prompt", "chosen", "rejected", "p", "principle_id"]
+        origins = {GIVEN: "human"}
+        found = _rows(folder, columns)
+        return [_soft(where, row) | {"origin": origins.get(row["principle_id"], "ai")} for where, row in found]
+    return [_soft(where, row) for where, row in _rows(folder, ["prompt", "chosen", "rejected", "p"])]
+
+
+def read_principled(folder: Path) -> list[Row]:
+    """Preference pairs as `read_soft_preferences` gives them, and the `principle` (a text) that each was made under.
+
+    Raises:
+        TrainError: as there, or a principle that is no text.
+    """
+    columns = ["prompt", "chosen", "rejected", "p", "principle"]
+    return [
+        _soft(where, row) | {"principle": _text(f"{where}: principle", row["principle"])}
+        for where, row in _rows(folder, columns)
+    ]
+
+
+def _soft(where: str, row: Row) -> Row:
+    if not isinstance(row["p"], float) or not 0 <= row["p"] <= 1:
+        raise TrainError(f"{where}: p: got {row['p']!r}, expected a probability from 0 to 1; mend the view")
+    return _pair(where, row) | {"p": row["p"]}
 
 
 def read_preferences(folder: Path) -> list[Row]:
@@ -121,6 +144,21 @@ def read_ranked(folder: Path) -> list[Row]:
     return rows
 
 
+def read_prompts(folder: Path) -> list[Row]:
+    """The distinct prompts, `prompt` each, in their order: a view's `prompt`, or its `messages` but the last turn.
+
+    Raises:
+        TrainError: no files, no rows, neither column, or a row that is no conversation.
+    """
+    column = "prompt" if "prompt" in _columns(training_files(folder)[0]) else "messages"
+    found = {}
+    for where, row in _rows(folder, [column]):
+        turns = row[column] if column == "prompt" else row[column][:-1]
+        prompt = _turns(f"{where}: {column}", turns, last="user")
+        found[json.dumps(prompt)] = prompt
+    return [{"prompt": prompt} for prompt in found.values()]
+
+
 def _pair(where: str, row: Row) -> Row:
     prompt = _turns(f"{where}: prompt", row["prompt"], last="user")
     chosen, rejected = (_answer(f"{where}: {field}", row[field]) for field in ("chosen", "rejected"))
@@ -145,10 +183,10 @@ def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
     files = training_files(folder)
     count = 0
     for file in files:
+        found = _columns(file)
+        if missing := [name for name in columns if name not in found]:
+            raise TrainError(f"{file}: got the columns {found}, expected {missing} too; give the view made for it")
         try:
-            found = pq.read_schema(file).names
-            if missing := [name for name in columns if name not in found]:
-                raise TrainError(f"{file}: got the columns {found}, expected {missing} too; give the view made for it")
             weighed = [WEIGHT] if WEIGHT in found else []
             rows = pq.read_table(file, columns=[*columns, *weighed]).to_pylist()
         except (pa.ArrowException, OSError) as error:
@@ -162,6 +200,16 @@ def _rows(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, Row]]:
         count += len(rows)
     if not count:
         raise TrainError(f"{folder}: got no rows in {len(files)} file(s); publish a snapshot that has accepted rows")
+
+
+def _columns(file: Path) -> list[str]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return list(pq.read_schema(file).names)
+    except (pa.ArrowException, OSError) as error:
+        raise TrainError(f"{file}: not a Parquet file ({error}); publish the export again") from error
 
 
 def _turns(where: str, messages: Any, last: str) -> list[Message]:

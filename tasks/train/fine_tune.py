@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
@@ -28,6 +29,8 @@ from tasks.train.plot import loss_curve
 from tasks.train.schedule import check, settled
 
 Build = Callable[[dict[str, Any], dict[str, Any]], Any]  # (the trainer's keywords, its arguments') → a TRL trainer
+
+ROLLOUTS = "rollouts"  # the folder of answers that were drawn, and what the names of their figures begin with in a log
 
 SILENT = {
     "HF_HUB_OFFLINE": "1",
@@ -92,11 +95,17 @@ def fine_tune(
             **asdict(change),
             resumed_at=int(resumed.rpartition("-")[2]) if resumed else 0,
             seconds=round(time.perf_counter() - began, 2),
-            **_read(kept, config),
+            **_read(kept, config, rows, folder.path / ROLLOUTS),
             **summary(history),
         )
         _write(report, history, folder)
     return report
+
+
+def _rows_of(folder: Path) -> int:
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(part).num_rows for part in folder.glob("*.parquet"))
 
 
 def _settled(recipe: str, config: Settings, rows: int) -> Settings:
@@ -114,12 +123,14 @@ def _in_float32(policy: Any) -> None:
             weight.data = weight.data.float()
 
 
-def _read(kept: Sequence[int], config: Settings) -> Row:
-    """What a report says of the settings, the rows of these lengths, and the libraries."""
+def _read(kept: Sequence[int], config: Settings, rows: Sequence[Row], rollouts: Path) -> Row:
+    """What a report says of the settings, the rows of these lengths, the answers drawn, and the libraries."""
     return {
         "config": config.model_dump(mode="json"),
         "seed": config.seed,
         "rows": len(kept),
+        "origins": Counter(row["origin"] for row in rows if "origin" in row),
+        "rollouts": _rows_of(rollouts),
         "truncated": _truncated(kept, config),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
     }
@@ -208,7 +219,8 @@ def _write(report: Report, history: Sequence[Row], folder: WorkFolder) -> None:
             f"{report.update:.1e} of their norm as saved in {dtype}, expected {floor:g} or more: this would be the "
             f"base model again; raise learning_rate (it was {rate:g}) or epochs"
         )
-    curve = [{name: entry[name] for name in ("step", "loss", "learning_rate")} for entry in history]
+    names = ("step", "loss", "learning_rate", *(name for name in history[0] if name.startswith(f"{ROLLOUTS}/")))
+    curve = [{name: entry[name] for name in names} for entry in history]
     picture = loss_curve(report.recipe, [entry["loss"] for entry in curve])
     with effects.MODEL_WRITE:
         (folder.path / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -93,7 +93,9 @@ def check_template(folder: Path, policy: Any, tokenizer: Any, row: Row) -> None:
     """
     import jinja2
 
-    prompt, answer = row["prompt"], answers(row)[0]
+    prompt = row["prompt"]
+    any_answer: Any = "Yes." if isinstance(prompt, str) else [{"role": "assistant", "content": "Yes."}]
+    answer = next(iter(answers(row)), any_answer)  # rows that are prompts alone have none
     if isinstance(prompt, str):
         asked, whole = (tokenizer(text)["input_ids"] for text in (prompt, prompt + answer + tokenizer.eos_token))
         renders = "tokenizer"

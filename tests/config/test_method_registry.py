@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from alignery.config.preset import PresetError, load
+from alignery.config.preset import load
+from alignery.config.schema import PresetError
 from tasks.methods import registry
 from tasks.methods.registry import MethodError, built_in, installed
 

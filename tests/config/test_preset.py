@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from alignery.config.extras import NotInstalled, check_installed
-from alignery.config.preset import SHIPPED, PresetError, load
+from alignery.config.preset import SHIPPED, load
+from alignery.config.schema import PresetError
 from alignery.pipeline.run import Run
 from alignery.textfiles import TextFileError
 from prompts import Library, PromptError

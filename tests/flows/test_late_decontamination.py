@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alignery.config.preset import PresetError, load
-from alignery.config.schema import EvaluationSet
+from alignery.config.preset import load
+from alignery.config.schema import EvaluationSet, PresetError
 from alignery.pipeline.refresh import clean
 from alignery.pipeline.runs.publication import tag_and_export
 from alignery.pipeline.runs.training import TrainingStopped, _data, _stopped

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from alignery.config.preset import Preset, PresetError, load
+from alignery.config.preset import Preset, load
+from alignery.config.schema import PresetError
 from alignery.pipeline.model_resolution import resolve_models
 from tasks.engines import Sampling
 from warehouse import Lake, model_registry

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from works import ACCEPT, Works, speak
 
 from alignery.cli.main import app
-from alignery.config.preset import Preset, PresetError, load
+from alignery.config.preset import Preset, load
+from alignery.config.schema import PresetError
 from alignery.pipeline.run import Run, exclusive_run
 from tasks.engines import ScriptedEngine
 from warehouse import Lake, model_registry

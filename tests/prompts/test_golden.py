@@ -59,6 +59,9 @@ VALUES |= {
     "critique": '"Little light is scattered in the air" is wrong: there is little light to scatter.',
     "revision_request": PRINCIPLE.revision,
     "criterion": PRINCIPLE.criterion,
+    "principle": PRINCIPLE.criterion,
+    "negated": True,
+    "proposition": Library().propositions()[0].text,
     "thought": "Answer A gives a reason that can be checked. Answer B says nothing that could be false.",
 }
 OTHER = {  # where a prompt means another thing by a variable's name

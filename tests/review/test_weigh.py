@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from alignery.config.preset import PresetError
+from alignery.config.schema import PresetError
 from alignery.lake_reader import load_preset
 from alignery.pipeline.marks.agreement import compared, of_pairs, on_pair
 from nano.files import HELD_OUT

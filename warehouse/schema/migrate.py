@@ -108,13 +108,13 @@ def define_stand_ins(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> L
 
 def define_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> None:
     """The views, in memory, over whichever lake the search path names; after the stand-ins."""
-    cursor.execute("BEGIN")  # one transaction: each of its own would read the newest snapshot from the catalog
+    cursor.begin()  # one transaction: each of its own would read the newest snapshot from the catalog
     for name, text in schema.views.items():
         try:
             cursor.execute(f"CREATE VIEW memory.main.{name} AS {text}")
         except duckdb.Error as error:
             raise LakeUsageError(f"view {name}: DuckDB refuses it: {excerpt(error)}; mend its SQL") from error
-    cursor.execute("COMMIT")
+    cursor.commit()
 
 
 def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> tuple[list[str], list[str]]:

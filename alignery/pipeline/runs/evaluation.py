@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from alignery import effects
-from alignery.config.preset import Preset, PresetError
-from alignery.config.schema import Evaluate
+from alignery.config.preset import Preset
+from alignery.config.schema import Evaluate, PresetError
 from alignery.display import Displayed, Picture, Results
 from alignery.errors import UsageError
 from alignery.hashing import digest

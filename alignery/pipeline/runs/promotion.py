@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from alignery import effects
-from alignery.config.preset import NO_AXIS, Preset, PresetError
-from alignery.config.schema import Alias
+from alignery.config.preset import NO_AXIS, Preset
+from alignery.config.schema import Alias, PresetError
 from alignery.display import Displayed
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignery.config.preset import Preset, PresetError
-from alignery.config.schema import PromptSource
+from alignery.config.preset import Preset
+from alignery.config.schema import PresetError, PromptSource
 from alignery.display import Displayed
 from alignery.errors import AligneryError
 from alignery.hashing import digest
@@ -32,6 +32,7 @@ from warehouse.query.snapshots import release_of
 from warehouse.query.trained_on import leaking
 
 Spec = TransformersSpec | VllmSpec  # of a model that has weights here
+
 
 _LINE = 1 << 20  # bytes of a line that a training process may write
 
@@ -74,7 +75,8 @@ async def train_recipes(
             job = TrainingJob(
                 recipe,
                 specs[preset.retrain.start_from.get(recipe)],
-                _settings(config, preset.words),
+                _settings(config, preset.words)
+                | {name: specs[other].model for name, other in preset.retrain.models_of(recipe).items()},
                 await asyncio.to_thread(_data, preset, lake, home, published, recipe, selection),
                 published,
                 preset.methods,

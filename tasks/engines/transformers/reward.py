@@ -45,7 +45,7 @@ class RewardEngine:
     def __init__(self, spec: RewardSpec, model: Any, tokenizer: Any) -> None:
         self.identity = spec.identity()
         self._spec, self._model, self._tokenizer = spec, model, tokenizer
-        self._context = spec.context or getattr(model.config.get_text_config(), "max_position_embeddings", None)
+        self.context = spec.context or getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._encoding = threading.Lock()  # a tokenizer is safe for one thread at a time
         self._lock = threading.Lock()
         self._waiting: list[_Ask] = []  # oldest first
@@ -66,6 +66,16 @@ class RewardEngine:
         # One job a request: the first takes all that waits by then, and those that find nothing left do nothing.
         self._pool.submit(self._score_waiting).add_done_callback(self._ended)
         return await asyncio.wrap_future(ask.future)
+
+    def scores(self, conversations: Sequence[list[Message]]) -> list[float]:
+        """The same as numbers, all at once and in this thread: for a training, which has the engine to itself.
+
+        Raises:
+            RequestRefused: as above.
+        """
+        rows = [self._encoded(one) for one in conversations]
+        parts = [rows[place : place + self._spec.batch_size] for place in range(0, len(rows), self._spec.batch_size)]
+        return [score for part in parts for score in self._scores(part)]
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
         raise RequestRefused("a reward model scores answers and chooses none; bind the alias to a language model")
@@ -89,9 +99,9 @@ class RewardEngine:
                 )
         except jinja2.TemplateError as error:
             raise RequestRefused(f"the model's chat template refuses the turns: {excerpt(error)}") from error
-        if self._context and len(ids) > self._context:
+        if self.context and len(ids) > self.context:
             raise RequestRefused(
-                f"conversation too long: {len(ids)} tokens exceed the context of {self._context}; shorten the answers"
+                f"conversation too long: {len(ids)} tokens exceed the context of {self.context}; shorten the answers"
             )
         return ids
 
@@ -153,7 +163,8 @@ class RewardEngine:
                 ask.future.set_exception(fault)
 
 
-def _load(spec: RewardSpec) -> RewardEngine:
+def load_reward(spec: RewardSpec) -> RewardEngine:
+    """The engine itself. Raises SpecError where the folder holds no reward model."""
     place, is_here = locate(spec.model)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
     disable_progress_bar()
@@ -190,4 +201,4 @@ def _load(spec: RewardSpec) -> RewardEngine:
 
 def open_reward(spec: RewardSpec, log: Path | None = None) -> AbstractAsyncContextManager[RewardEngine]:
     """As `open_transformers`."""
-    return loaded(partial(_load, spec), spec.model, log)
+    return loaded(partial(load_reward, spec), spec.model, log)

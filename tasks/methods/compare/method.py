@@ -31,8 +31,10 @@ from tasks.methods.respond import method as respond
 from tasks.stage import ANSWER, GENERATOR, INSTRUCTION, SOURCE, Context, Method, Stage, always, prompt_row, unchanged
 from tasks.step import Row, Step, probabilities
 from tasks.train.config import Recipe
-from tasks.train.recipes import reward
+from tasks.train.recipes import reward, salmon
 from tasks.train.recipes.preferences import cdpo
+from tasks.train.recipes.rl import grpo
+from tasks.train.recipes.rl import settings as rl
 
 LOWEST, HIGHEST = 0.40, 0.60  # of a probability after a thought; paper
 DRAW = 0  # the draw of comparisons, among those of critique and revision, which count from 1
@@ -233,9 +235,16 @@ method = Method(
             "prompt, chosen and rejected, as messages, and the probability that the choice is right",
             ("p",),
         ),
+        Shape.of_pairs(
+            "principled_preferences",
+            "as soft_preferences, with the principle that each choice was made under",
+            ("p", "principle"),
+        ),
     ),
     recipes={
         "reward": Recipe(reward.Config, reward.train, answers=False),
         "cdpo": Recipe(cdpo.Config, cdpo.train),
+        "salmon": Recipe(salmon.Config, salmon.train, answers=False),
+        "grpo": Recipe(rl.Config, grpo.train, models={"reward_model": "reward"}),
     },
 )

@@ -1,14 +1,15 @@
-"""Scores of samples, by a reward model, by a judge's marks on aspects, or both; from them come rankings and pairs.
+"""Scores of samples: a reward model's, a judge's marks on aspects, weighed propositions, what a program verifies.
 
 Sources: UltraFeedback (arXiv 2310.01377), four aspects with a mark from 1 to 5 each, whose mean ranks the answers; RAFT
-(2304.06767) and RRHF (2304.05302), a reward model's scores. Departures:
+(2304.06767) and RRHF (2304.05302), a reward model's scores; rule-based rewards (2411.01111), see `propositions`; IFEval
+(2311.07911), constraints that a program verifies. From the scores come rankings and pairs. Departures:
 1. UltraFeedback's judge sees all four answers of a prompt at once. Here each is marked alone: no order can matter, and
    an answer that comes later changes no mark of before.
 2. `marks: expected` reads the mean mark off the judge's probabilities (G-Eval, 2303.16634) and writes nothing: few
    answers tie, and a model without the habit of explaining can be asked.
 3. Only answers that have a mark on every aspect are ranked against each other.
-4. No oracle and no person is a scorer: nano's oracle is for evaluation and never reaches the data. A program that
-   checks an answer would be one more scorer of `sample_scores`, with an aspect of its own.
+4. No oracle and no person is a scorer: nano's oracle is for evaluation and never reaches the data.
+5. A verifier holds every answer to the same constraints; IFEval's belong to an instruction each.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
-from prompts import Library
+from prompts import Library, Principle, PromptError
 from tasks.engines import Sampling
 from tasks.filters.heuristics import TRUNCATED
 from tasks.methods.base import MIN_MASS, MethodConfig
 from tasks.methods.rate.score import NO_SCORE
 from tasks.methods.rate.score import parse as parse_mark
 from tasks.methods.samples.method import SAMPLE
-from tasks.stage import INSTRUCTION, Context, Method, Stage, always
+from tasks.methods.score.propositions import proposition
+from tasks.stage import INSTRUCTION, Context, Method, Stage, always, prompt_row
 from tasks.step import ParseError, Rejected, Row, Step, probabilities
 from tasks.train.config import Recipe
 from tasks.train.recipes.preferences import (
@@ -46,11 +48,14 @@ from tasks.train.recipes.preferences import (
 )
 
 MARKS = ("1", "2", "3", "4", "5")  # of every aspect; UltraFeedback's
-REWARD = "reward"  # the alias of a reward model
+REWARD, VERIFIER = "reward", "verifier"  # aliases of engines whose reply is a score
+SCALES = {REWARD: "any number", VERIFIER: "0 to 1"}
 NO_REWARD = "no number: a reward model scores; bind the alias `reward` to an engine of that kind"
 _NUMBER = re.compile(r"-?\d{1,9}\.\d{1,9}")
 TARGET = ("target_id", "target")  # the fields of a row's newest text
 Aspect = str
+# A name, a step, the alias of the model that it asks, and the texts that stand in its prompt besides.
+Scorer = tuple[str, Step, str, list[Row]]
 
 
 class Config(MethodConfig):
@@ -58,6 +63,9 @@ class Config(MethodConfig):
 
     answers: bool = False  # also first answers, last revisions and principled ones; RRHF ranks answers of many sources
     reward: bool = False  # the model bound to `reward`, of `engine: reward`
+    principles: tuple[str, ...] = ()  # ids of the constitution's, each a score by a reward model that `salmon` made
+    verifier: bool = False  # the constraints of `verifier`, of `engine: verifier`
+    propositions: dict[str, float] = Field({})  # of prompts/score/propositions.yaml, with their weights
     aspects: tuple[Aspect, ...] = ("helpfulness", "honesty", "instruction_following", "truthfulness")  # paper's four
     marks: Literal["written", "expected"] = "written"  # paper: written
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=256)  # of a written mark and its reason; our choice
@@ -66,7 +74,7 @@ class Config(MethodConfig):
     @field_validator("aspects")
     @classmethod
     def _named(cls, aspects: tuple[str, ...]) -> tuple[str, ...]:
-        if wrong := [one for one in aspects if not re.fullmatch("[a-z_]+", one) or one == REWARD]:
+        if wrong := [one for one in aspects if not re.fullmatch("[a-z_]+", one) or one in SCALES]:
             raise ValueError(f"got {wrong[0][:80]!r}, expected a name such as helpfulness, as prompts/score/ has it")
         return tuple(dict.fromkeys(aspects))
 
@@ -78,8 +86,10 @@ SCORES = Table(
     (
         INSTRUCTION_ID,
         Column.text("sample_id", "what is scored: a sample, or an answer or a revision"),
-        Column.text("scorer", "reward (a reward model), rating (a judge's mark)").shown,
-        Column.text("aspect", "what it is scored for: helpfulness, …; a reward model has the one aspect reward").shown,
+        Column.text("scorer", "reward (a reward model), rating (a judge's mark), propositions, verifier").shown,
+        Column.text(
+            "aspect", "what it is scored for: helpfulness, …, a proposition; others have one of their name"
+        ).shown,
         Column.real("value", "the score, on its scale").shown,
         Column.text("scale", "1 to 5, or any number").shown,
         Column.text("reason", "the judge's explanation; null where it gave none").optional,
@@ -105,7 +115,7 @@ def check(config: Config, configs: Mapping[str, Any]) -> None:
     """Raises ValueError: there is nothing to score, or nobody to."""
     if "samples" not in configs and not config.answers:
         raise ValueError("score: got no samples to score; add `samples: {}` to the line, or set answers: true")
-    if not (config.reward or config.aspects):
+    if not (config.reward or config.aspects or config.verifier or config.propositions):
         raise ValueError("score: got neither aspects nor reward; name an aspect, or set reward: true")
 
 
@@ -119,17 +129,46 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
             kinds["principled"] = Kind("principled", TARGET)
     return [
         Stage(
-            ".".join(filter(None, ("score", aspect, name))),
-            reward(library) if aspect == REWARD else mark(library, config, aspect),
+            ".".join(filter(None, ("score", label, name))),
+            step,
             after=kind.port,
-            model=REWARD if aspect == REWARD else "judge",
+            model=model,
             take=kind.take,
             when=kind.when,
             needs=(*INSTRUCTION, *dict.fromkeys((*kind.fields, "response_id") if name else kind.fields)),
+            texts=texts,
         )
         for name, kind in kinds.items()
-        for aspect in (*config.aspects, *([REWARD] if config.reward else []))
+        for label, step, model, texts in _scorers(library, config)
     ]
+
+
+def _scorers(library: Library, config: Config) -> list[Scorer]:
+    found: list[Scorer] = [(aspect, mark(library, config, aspect), "judge", []) for aspect in config.aspects]
+    known = {one.id: one for one in library.propositions()} if config.propositions else {}
+    for id, weight in config.propositions.items():
+        if id not in known:
+            raise PromptError(f"score.propositions: got {id!r}, expected one of {[*known]}; mend it, or add it there")
+        text = prompt_row(f"proposition:{id}", known[id].text, known[id].hash)
+        found.append((f"proposition.{id}", proposition(library, known[id], weight, config.min_mass), "judge", [text]))
+    if config.reward and config.principles:
+        return [*found, *_principled(library, config), *_counted(library, config, (VERIFIER,))]
+    return [*found, *_counted(library, config, SCALES)]
+
+
+def _counted(library: Library, config: Config, scorers: Iterable[str]) -> list[Scorer]:
+    return [(one, counted(library, one), one, []) for one in scorers if getattr(config, one)]
+
+
+def _principled(library: Library, config: Config) -> list[Scorer]:
+    """A score for each principle, by a reward model that reads it."""
+    known, found = {one.id: one for one in library.principles()}, list[Scorer]()
+    for id in config.principles:
+        if id not in known:
+            raise PromptError(f"score.principles: got {id!r}, expected one of {[*known]}; mend it, or add it there")
+        text = prompt_row(f"principle:{id}:comparison", known[id].criterion, known[id].criterion_hash)
+        found.append((f"reward.{id}", counted(library, REWARD, known[id]), REWARD, [text]))
+    return found
 
 
 def mark(library: Library, config: Config, aspect: Aspect) -> Step:
@@ -167,23 +206,26 @@ def mark(library: Library, config: Config, aspect: Aspect) -> Step:
     )
 
 
-def reward(library: Library) -> Step:
-    """Has a reward model score a sample; it is sent the whole conversation, and replies with a number."""
+def counted(library: Library, scorer: str, principle: Principle | None = None) -> Step:
+    """Has a reward model, or a verifier, score a sample: it is sent the whole conversation, and replies with a number;
+    with a principle, the conversation as a reward model that follows principles reads it."""
+    by = {} if principle is None else {"principle": principle.criterion, "negated": False}
 
     def read(reply: str, row: Row) -> list[Row]:
         if not _NUMBER.fullmatch(reply):
             raise ParseError(NO_REWARD)
-        return [_score("reward", "reward", float(reply), "any number")]
+        return [_score(scorer, principle.id if principle else scorer, float(reply), SCALES[scorer])]
 
     return Step(
-        name="score.reward",
+        name=f"score.{scorer}",
         table="sample_scores",
-        prompt=library.prompt("score/reward"),
+        prompt=library.prompt("score/principled" if principle else "score/reward"),
         sampling=Sampling(),
         parents=("instruction_id", "sample_id"),
-        variables=lambda row: {"instruction": row["instruction"], "answers": [row["sample"]]},
+        variables=lambda row: {"instruction": row["instruction"], "answers": [row["sample"]]} | by,
         read=read,
         retries=0,
+        key_fields=lambda row: {"principle_hash": principle.criterion_hash} if principle else {},
     )
 
 
@@ -204,7 +246,7 @@ def _score(scorer: str, aspect: Aspect, value: float, scale: str, reason: str | 
 
 
 def named_models(config: Config) -> Iterable[str]:
-    return (REWARD,) if config.reward else ()
+    return [one for one in SCALES if getattr(config, one)]
 
 
 method = Method(

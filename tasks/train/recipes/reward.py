@@ -6,42 +6,78 @@ Departures:
 1. A new head of one label on the model that the training starts from; the paper's starts from a pretrained preference
    model. Its value is read at the answer's end token.
 2. Pairs that are longer than max_length are left out (TRL), not cut: what a cut answer is worth nobody has said.
+3. The hybrid of the paper's §4.1, people's pairs for helpfulness and the model's own for harmlessness: pairs that a
+   user brought (`line.prompts`) stand in the view too, and `human_share` says how many of the rows they are to be.
+   Nothing is taken twice for it: of what there is too much, a part is drawn.
 """
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tasks.train.config import Report, Settings, Source
+from tasks.train.config import Report, Row, Settings, Source, TrainError
 from tasks.train.dataset import read_soft_preferences
 from tasks.train.fine_tune import fine_tune
 from tasks.train.losses import soft_bradley_terry
 
 
-class Config(Settings):
-    """The reward model's settings; a comment gives SALMON's figure."""
+class Figures(Settings):
+    """The settings of reward models; a comment gives SALMON's figure."""
 
     # Rows a step: our choice. SALMON's 3e-5 is for QLoRA of rank 64; with rank 16 and fewer steps ten times that
     source: ClassVar[Source] = Source(step=64, rate=3e-5, lora_rate=3e-4)
-    view: str = "soft_preferences"
     epochs: float = Field(1.0, gt=0)  # 1
     batch_size: int = Field(8, ge=1)  # our choice
     max_length: int = Field(2048, ge=8)  # TRL's default: 1024; compared answers have up to 1,500 tokens
     scheduler: Literal["cosine", "linear", "constant", "constant_with_warmup"] = "linear"  # TRL's default
 
 
-def train(data: Path, model: Path | str, out: Path, config: Settings) -> Report:
-    """Teach a copy of `model` to score the answers of `data/train-*.parquet` and put it at `out`.
+class Config(Figures):
+    """The reward model's settings."""
+
+    view: str = "soft_preferences"
+    human_share: float | None = Field(
+        None, gt=0, lt=1
+    )  # of pairs that a user brought; none: all rows. Paper: not given
+
+
+def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
+    """Teach a copy of `model` to score the answers of `data/train-*.parquet`, and people's, and put it at `out`.
 
     Raises:
         TrainError: data, model or `out` cannot be used.
         TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
-    rows = read_soft_preferences(data)
+    rows = mixed(read_soft_preferences(data), config)
     return fine_tune("reward", rows, Path(model), out, config, trainer, length, scores=True)
+
+
+def mixed(rows: Sequence[Row], config: Config) -> list[Row]:
+    """Rows of which people's are as many as `human_share` says: all of the one kind, and a draw of the other.
+
+    Raises:
+        TrainError: a share is asked for, and there is but one kind.
+    """
+    if (share := config.human_share) is None:
+        return list(rows)
+    parts = {"human": [row for row in rows if row.get("origin") == "human"]}
+    parts["ai"] = [row for row in rows if row.get("origin") != "human"]
+    if missing := [name for name, part in parts.items() if not part]:
+        raise TrainError(
+            f"human_share: got {share:g}, but of {len(rows)} rows none is {missing[0]}; bring pairs (line.prompts "
+            "with chosen and rejected), compare answers, or leave it out"
+        )
+    whole = min(len(parts["human"]) / share, len(parts["ai"]) / (1 - share))  # rows, of which there are enough of each
+    counts = {"human": round(whole * share), "ai": round(whole * (1 - share))}
+    draws = random.Random(config.seed)
+    found = [row for name, part in parts.items() for row in draws.sample(part, min(len(part), counts[name]))]
+    draws.shuffle(found)
+    return found
 
 
 def trainer(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:

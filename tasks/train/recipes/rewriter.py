@@ -18,7 +18,7 @@ from pydantic import Field
 from prompts import Library
 from tasks.engines.identity import form_of
 from tasks.train.checkpoint_dir import check_folders
-from tasks.train.config import Report, Settings, Source
+from tasks.train.config import Report, Row, Settings, Source
 from tasks.train.dataset import read_rewrites
 from tasks.train.fine_tune import fine_tune
 from tasks.train.recipes import sft
@@ -49,7 +49,7 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
     base = Path(model)
     check_folders(base, out)
     prompt = Library(config.variant, config.overlay).prompt("bpo/rewrite").in_form(form_of(str(base)))
-    rows = []
+    rows: list[Row] = []
     for row in read_rewrites(data):
         asked = prompt.render(instruction=row["prompt"])
         if isinstance(asked, str):

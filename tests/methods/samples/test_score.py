@@ -8,12 +8,13 @@ import pytest
 from fuzz import outcomes, replies
 from pydantic import ValidationError
 
-from alignery.config.preset import PresetError, build
+from alignery.config.preset import build
+from alignery.config.schema import PresetError
 from prompts import Library
 from tasks.engines import Completion, ScriptedEngine
 from tasks.filters.contamination import Contamination
 from tasks.methods.rate.score import NO_SCORE
-from tasks.methods.score.method import NO_REWARD, Config, mark, parse, reward, stages
+from tasks.methods.score.method import NO_REWARD, Config, counted, mark, parse, stages
 from tasks.stage import Context
 from tasks.step import ParseError, Row
 
@@ -68,7 +69,7 @@ def test_a_mark_may_stand_under_the_name_of_its_aspect() -> None:
 def test_the_parser_never_raises_another_fault_and_never_leaves_the_scale() -> None:
     pieces = ["0", "1", "4.5", "5", "\n", "Honesty: ", "/5", "9", ".", "**", "It is right."]
     read = outcomes(lambda reply: parse(reply, "honesty"), replies(pieces, 2000), ParseError)
-    assert len(read) > 40
+    assert len(read) > 30
     assert all(1 <= value <= 5 for value, _ in read.values())  # type: ignore[misc]
 
 
@@ -82,7 +83,7 @@ def test_a_cut_reason_costs_no_mark_and_a_cut_first_line_does(ask: Callable, sam
 def test_a_reward_model_is_sent_the_conversation_and_replies_with_a_number(ask: Callable, sampled: Row) -> None:
     """RAFT (1)"""
     engine = ScriptedEngine(["-1.250000"])
-    (record,) = ask(reward(Library()), [sampled], engine).records
+    (record,) = ask(counted(Library(), "reward"), [sampled], engine).records
     assert engine.calls[0].prompt == [
         {"role": "user", "content": sampled["instruction"]},
         {"role": "assistant", "content": "Once a month."},
@@ -92,7 +93,7 @@ def test_a_reward_model_is_sent_the_conversation_and_replies_with_a_number(ask: 
 
 @pytest.mark.parametrize("reply", ["Once a month is right.", "1", "nan", "1e5", "1.0 or 2.0", ""])
 def test_a_language_model_in_a_reward_models_place_scores_nothing(ask: Callable, sampled: Row, reply: str) -> None:
-    outcome = ask(reward(Library()), [sampled], ScriptedEngine([reply]))
+    outcome = ask(counted(Library(), "reward"), [sampled], ScriptedEngine([reply]))
     assert outcome.records == []
     assert outcome.attempts[-1]["reason"] in (NO_REWARD, "empty reply")
 

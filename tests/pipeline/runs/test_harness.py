@@ -14,7 +14,8 @@ import yaml
 from pydantic import ValidationError
 from test_judging import spoil
 
-from alignery.config.preset import Preset, PresetError, build
+from alignery.config.preset import Preset, build
+from alignery.config.schema import PresetError
 from alignery.pipeline.refresh import held_out_of
 from alignery.pipeline.runs.evaluation import evaluate_models
 from alignery.pipeline.runs.promotion import promote_candidates

@@ -15,7 +15,8 @@ import pytest
 from speaker import Speaker
 from works import ACCEPT, Works, speak
 
-from alignery.config.preset import Preset, PresetError, load
+from alignery.config.preset import Preset, load
+from alignery.config.schema import PresetError
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.model_resolution import resolve_models
 from alignery.pipeline.progress import StepProgress

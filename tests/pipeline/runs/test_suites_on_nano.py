@@ -15,7 +15,8 @@ import yaml
 from test_judging import spoil
 
 from alignery.cli.render import results
-from alignery.config.preset import Preset, PresetError, build, load
+from alignery.config.preset import Preset, build, load
+from alignery.config.schema import PresetError
 from alignery.errors import UsageError
 from alignery.pipeline.refresh import held_out_of
 from alignery.pipeline.runs.evaluation import Evaluation, evaluate_models

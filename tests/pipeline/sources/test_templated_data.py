@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 import alignery
-from alignery.config.preset import PresetError, build
+from alignery.config.preset import build
+from alignery.config.schema import PresetError
 
 TABLE = [
     {"premise": "Every owl in the barn sleeps by day.", "claim": "the barn owl sleeps at noon", "label": "yes"},

@@ -13,8 +13,8 @@ import pytest
 from command import alignery, sentence
 from lake_rows import commit, instruction, on, record, response
 
-from alignery.config.preset import PresetError, build
-from alignery.config.schema import Mixing
+from alignery.config.preset import build
+from alignery.config.schema import Mixing, PresetError
 from prompts import Library
 from warehouse import Lake, LakeUsageError
 from warehouse.export import export as exporting

@@ -1,7 +1,8 @@
 -- Preferences of the model's own: `prompt`, `chosen` and `rejected`, as messages, and `p`, how sure that choice is.
 --
 -- `p` is the probability that the chosen answer is the better one (above 0.5, to 1): the soft label of a reward model.
--- Two answers of the same words are no pair. The prompts are the half that `sft` leaves.
+-- Two answers of the same words are no pair. The prompts are the half that `sft` leaves. Pairs that a user brought
+-- (principle 'given') are all here, and none of their prompts is in `sft`.
 WITH texts AS (
     SELECT id, text FROM responses
     UNION ALL
@@ -15,7 +16,7 @@ pairs AS (
     JOIN instructions i ON i.id = c.instruction_id
     JOIN texts a ON a.id = c.a_id
     JOIN texts b ON b.id = c.b_id
-    WHERE c.p_a <> 0.5 AND a.text <> b.text AND md5_number_lower(i.text) % 2 = 1
+    WHERE c.p_a <> 0.5 AND a.text <> b.text AND (c.principle_id = 'given' OR md5_number_lower(i.text) % 2 = 1)
 )
 SELECT
     [{'role': 'user', 'content': prompt}] AS prompt,

@@ -1,0 +1,1 @@
+"""Reinforcement learning: answers are drawn from the model, rewarded, and made likelier or less likely."""
