@@ -41,14 +41,19 @@ class Results(list[_T]):
         return table([one.shown() for one in self])
 
 
+def untypeset(html: str) -> str:
+    """HTML whose text MathJax leaves alone; Jupyter has it set `$…$` in outputs, and TeX makes links too."""
+    return f'<div class="tex2jax_ignore mathjax_ignore">{html}</div>'
+
+
 def table(rows: Iterable[Mapping[str, object]]) -> str:
     """Rows as HTML: the columns are those of all rows; what a row lacks, or is None, stays empty."""
     listed = list(rows)
     names = dict.fromkeys(name for row in listed for name in row)
-    head = "".join(f"<th>{escape(excerpt(name, CELL))}</th>" for name in names)
+    head = "".join(f'<th style="text-align:left">{escape(excerpt(name, CELL))}</th>' for name in names)
     body = "".join(f"<tr>{''.join(_cell(row.get(name)) for name in names)}</tr>" for row in listed[:ROWS])
     more = f"<p>and {len(listed) - ROWS} more</p>" if len(listed) > ROWS else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+    return untypeset(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}")
 
 
 def _cell(value: Any) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from alignery.cli.options import HOME, HomeOption, JsonOption, PresetOption, app, handle_errors, reading
 from alignery.cli.render import results
+from alignery.cli.render.console import say
 
 if TYPE_CHECKING:
     from alignery.config.schema import Mixing
@@ -83,11 +84,13 @@ def export(
             shard_rows=shard_rows,
             selection=selection,
         )
+        results.exported(done, as_json)
         if dvc:
             from warehouse.export.dvc import write_dvc
 
-            write_dvc(done.path)
-    results.exported(done, as_json)
+            listed = write_dvc(done.path)
+            if not as_json:
+                say(f"For Data Version Control: {listed}")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alignery.errors import UsageError
 from alignery.untrusted import excerpt
 
 FACTS = ("recipe", "rows", "steps", "tokens", "seed", "loss_first", "loss_last", "seconds")  # of report.json
@@ -20,11 +21,19 @@ def model_card(folder: Path, row: Mapping[str, Any], licence: str | None) -> str
         folder: the model's, with its report.json where there is one.
         row: of the table `models`: recipe, tag.
         licence: of the model that it was trained from; None is not stated.
+
+    Raises:
+        UsageError: report.json is damaged.
     """
     name = (licence or "unknown").lower()
     name = name if re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", name) else "other"
     report = folder / "report.json"
-    facts = json.loads(report.read_text(encoding="utf-8")) if report.is_file() else {}
+    try:
+        facts = dict(json.loads(report.read_text(encoding="utf-8"))) if report.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{report}: got no JSON object ({excerpt(error, 80)}), expected what retrain wrote; remove it or train anew"
+        ) from error
     base = Path(str(facts.get("base_model", ""))).name  # its folder's name alone: where it lies is nobody's concern
     lines = [
         f"---\nlicense: {name}\nlibrary_name: transformers\ntags: [alignery]\n---",

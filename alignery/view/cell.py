@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from alignery.display import untypeset
 from alignery.view import render
 from alignery.view.pages.rows import pair_columns
 from warehouse import Lake
@@ -22,7 +23,7 @@ class Trace(dict[str, Any]):
     """A row's ancestors and descendants; see `OpenLake.trace`."""
 
     def _repr_html_(self) -> str:
-        return render.part("cell/trace.html", found=self, depths=self._depths(), nodes=NODES, bound=TEXT)
+        return untypeset(render.part("cell/trace.html", found=self, depths=self._depths(), nodes=NODES, bound=TEXT))
 
     def _depths(self) -> dict[str, int]:
         """How many nodes each one hangs below."""
@@ -37,7 +38,7 @@ class Funnel(list[dict[str, Any]]):
 
     def _repr_html_(self) -> str:
         most = max((step["rows_in"] for step in self), default=1) or 1
-        return render.part("cell/funnel.html", steps=self[:STEPS], more=len(self) - STEPS, most=most)
+        return untypeset(render.part("cell/funnel.html", steps=self[:STEPS], more=len(self) - STEPS, most=most))
 
 
 class Pair(dict[str, Any]):
@@ -51,7 +52,7 @@ class Pairs(list[Pair]):
     """Pairs of texts; see `OpenLake.pairs`."""
 
     def _repr_html_(self) -> str:
-        return render.part("cell/pairs.html", pairs=self[:SHOWN], more=len(self) - SHOWN, bound=TEXT)
+        return untypeset(render.part("cell/pairs.html", pairs=self[:SHOWN], more=len(self) - SHOWN, bound=TEXT))
 
 
 def pairs(lake: Lake, view: str, limit: int) -> Pairs:

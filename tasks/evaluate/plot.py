@@ -127,7 +127,7 @@ def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: st
         '<text x="16" y="42" fill="#57606a" font-size="11">line: models that none surpasses; whiskers: 95 %</text>',
         f'<text x="{across(0.5)}" y="{floor + 38}" text-anchor="middle" font-weight="bold">'
         f"{escape(printable(x))}</text>",
-        f'<text x="16" y="{TOP - 6}" font-weight="bold">{escape(printable(y))}</text>',
+        f'<text x="{across(0)}" y="{TOP - 6}" font-weight="bold">{escape(printable(y))}</text>',
     ]
     for tick in (0, 0.25, 0.5, 0.75, 1):
         lines.append(f'<line x1="{across(tick)}" y1="{TOP}" x2="{across(tick)}" y2="{floor}" stroke="#ddd"/>')

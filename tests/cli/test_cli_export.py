@@ -55,9 +55,11 @@ def test_a_training_set_of_a_tag_is_taken_once(home: Path, tmp_path: Path) -> No
     assert again.returncode == 0
     assert "The same export stands there already; nothing was changed." in again.stdout
     assert "another export stands there" in sentence(alignery(*command[:4], home=home))
-    other = alignery(*command[:4], "--out", str(tmp_path / "mine"), home=home)
+    other = alignery(*command[:4], "--out", str(tmp_path / "mine"), "--dvc", home=home)
     assert other.returncode == 0
     assert (tmp_path / "mine" / "README.md").is_file()
+    assert f"For Data Version Control: {tmp_path / 'mine.dvc'}" in other.stdout
+    assert (tmp_path / "mine.dvc").is_file()
 
 
 def test_the_number_of_a_snapshot_is_taken_as_well(home: Path, tmp_path: Path) -> None:

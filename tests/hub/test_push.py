@@ -16,6 +16,7 @@ from lake_rows import fill
 
 from alignery import effects
 from alignery.errors import AligneryError, UsageError
+from alignery.hub.card import model_card
 from alignery.hub.push import Pushed, PushFailed, Source, export_source, find_source, push
 from warehouse import Lake
 from warehouse.export.publish import publish
@@ -177,3 +178,10 @@ def test_the_command_pushes_to_the_hub_that_the_environment_names(home: Path, tm
         assert refused.returncode == 2
         assert len(refused.stderr.strip().splitlines()) == 1
         assert TOKEN not in done.stdout + done.stderr + refused.stderr
+
+
+def test_a_damaged_report_is_one_sentence(tmp_path: Path) -> None:
+    for text in ("{", "7", "[1]"):
+        (tmp_path / "report.json").write_text(text)
+        with pytest.raises(UsageError, match=r"report\.json: got no JSON object"):
+            model_card(tmp_path, {"recipe": "sft", "tag": "v1"}, None)

@@ -48,7 +48,9 @@ class Tags(HTMLParser):
 
 def sound(shown: object) -> str:
     """The text of what a notebook shows, once its HTML was found harmless and whole."""
-    tags = Tags(shown._repr_html_())  # type: ignore[attr-defined]
+    html = shown._repr_html_()  # type: ignore[attr-defined]
+    assert html.startswith('<div class="tex2jax_ignore mathjax_ignore">'), "Jupyter would set $…$ as TeX, links too"
+    tags = Tags(html)
     assert tags.names <= ALLOWED
     assert not {name for name in tags.attributes if name.startswith("on") or name in ("href", "src")}
     assert not tags.open
@@ -134,7 +136,7 @@ def test_a_result_is_a_table_of_its_fields_and_several_are_one_table() -> None:
     assert all(part in shown for part in ("<b>x</b>", "0.667", "sft 4", "worse; slower"))
     many = Results([one] * (ROWS + 2))
     assert "and 2 more" in sound(many)
-    assert many._repr_html_().count("<th>label</th>") == 1
+    assert many._repr_html_().count(">label</th>") == 1
 
 
 def test_evaluations_are_drawn_by_two_axes_and_the_better_ones_are_joined() -> None:

@@ -47,5 +47,6 @@ def findings(found: Sequence[Finding], json: bool) -> None:
         fix = f" → {runnable(finding.fix)}" if finding.fix else ""
         text = printable(f" {finding.check}: {finding.what}{fix}")
         screen.print(Text.assemble((f"{finding.state:7}", colour[finding.state]), text), soft_wrap=True)
-    counts = ", ".join(f"{sum(one.state == state for one in found)} {state}" for state in reversed(order))
+    by_state = {state: sum(one.state == state for one in found) for state in reversed(order)}
+    counts = ", ".join(f"{n} {state}" + ("s" if n != 1 and state != "ok" else "") for state, n in by_state.items())
     return screen.print(counts)
