@@ -80,13 +80,15 @@ def test_a_phrase_file_of_a_users_own_is_read_and_a_wrong_one_is_named(tmp_path:
 
 def test_the_template_asks_for_a_good_answer_at_the_end_and_nowhere_else() -> None:
     template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
-    tagged = jinja2.Environment(autoescape=False).from_string(asked_with(template, '\n\nGive a "good" answer.'))
+    tagged = jinja2.Environment(autoescape=False).from_string(
+        asked_with(template, '\n\nGive a "good" answer %} \\ 👍.')
+    )
 
     def said(*turns: tuple[str, str]) -> str:
         return tagged.render(messages=[{"role": role, "content": text} for role, text in turns])
 
-    assert said(("user", "Why? ")) == '<user>Why?\n\nGive a "good" answer.'
-    assert said(("user", "A"), ("assistant", "B"), ("user", "C")).endswith('<user>C\n\nGive a "good" answer.')
+    assert said(("user", "Why? ")) == '<user>Why?\n\nGive a "good" answer %} \\ 👍.'
+    assert said(("user", "A"), ("assistant", "B"), ("user", "C")).endswith('<user>C\n\nGive a "good" answer %} \\ 👍.')
     assert said(("user", "A"), ("assistant", "B")) == "<user>A<assistant>B"
     assert said() == ""
 
