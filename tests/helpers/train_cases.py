@@ -35,10 +35,8 @@ class Case:
         """The trainer as the recipe makes it, the tokenizer, and the rows it was given."""
         view, scores = views[self.name], self.name == "reward"
         policy, tokenizer = load(base, config, scores)
-        if self.name in WORDED:
-            rows = WORDED[self.name](view, base, config)
-        else:
-            rows = READERS.get(self.name, read_sft)(view)
+        worded = WORDED.get(self.name)
+        rows = worded(view, base, config) if worded else READERS.get(self.name, read_sft)(view)
         shared, arguments = _shared(self.name, tokenizer, rows, policy, config, scores), _arguments(folder, config)
         if self.name in TRAINERS:
             return TRAINERS[self.name](shared, arguments, config), tokenizer, rows
@@ -94,8 +92,7 @@ CASES = {
 CASES |= {"dpo": Case("dpo", _without_template(preference)), "aligner": Case("aligner", correction)}
 CASES |= {"reward": Case("reward", _without_template(soft_preference))}
 CASES |= {name: Case(name, _without_template(ranked)) for name in ("rrhf", "pro")}
-CASES |= {name: Case(name, _without_template(preference)) for name in ("dpo_norm", "dpo_sft", "simpo", "orpo", "kto")}
-CASES |= {name: Case(name, _without_template(preference)) for name in TWICE if name != "kto"}
+CASES |= {name: Case(name, _without_template(preference)) for name in ("dpo_norm", "dpo_sft", "simpo", "orpo", *TWICE)}
 CASES |= {"rewriter": Case("rewriter", _without_template(rewrite))}
 CASES |= {"cdpo": Case("cdpo", _without_template(soft_preference))}
 ALL = list(CASES.values())

@@ -28,7 +28,7 @@ def preference_view(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def words(tmp_path_factory):
-    """A folder of words that the random model knows, in which it is asked to correct and to rewrite, and of feedback."""
+    """A folder of words that the random model knows: to correct and to rewrite in, and of feedback."""
     folder = tmp_path_factory.mktemp("words")
     for name in ("aligner", "bpo", "hindsight"):
         (folder / name).mkdir()

@@ -121,7 +121,7 @@ def test_the_loss_falls_on_the_reply_and_its_end_alone(case, views, words, base,
 def test_the_loss_of_a_list_falls_on_the_answers_alone(case, views, words, base, tmp_path):
     import torch
 
-    trainer, tokenizer, rows = case.trainer(views, base, tmp_path, case.config(words))
+    trainer, tokenizer, _ = case.trainer(views, base, tmp_path, case.config(words))
     batch = trainer.data_collator([trainer.train_dataset[n] for n in range(3)])
     seen = []
     trainer.model.model.register_forward_hook(lambda module, given, made: seen.append(made.last_hidden_state))

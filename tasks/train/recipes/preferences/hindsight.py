@@ -107,5 +107,6 @@ def asked_with(template: str, tag: str) -> str:
     """A chat template that puts a tag behind the last turn, where that is the user's."""
     last = "messages[-1]"
     is_text = f"messages and {last}['role'] == 'user' and {last}['content'] is string"
-    told = f"messages[:-1] + [{{'role': 'user', 'content': {last}['content'] | trim + {json.dumps(tag, ensure_ascii=False)}}}]"
+    said = f"{last}['content'] | trim + {json.dumps(tag, ensure_ascii=False)}"  # Jinja knows no pairs of surrogates
+    told = f"messages[:-1] + [{{'role': 'user', 'content': {said}}}]"
     return f"{{%- if {is_text} -%}}{{%- set messages = {told} -%}}{{%- endif -%}}{template}"
