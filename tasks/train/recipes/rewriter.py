@@ -38,6 +38,11 @@ class Config(Settings):
     overlay: Path | None = None
 
 
+def words_hash(library: Library) -> str:
+    """What the words are known by in which the rewriter is asked."""
+    return library.prompt("bpo/rewrite").hash
+
+
 def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
     """Teach `model` the rewrites of `data/train-*.parquet` and put the new model at `out`.
 

@@ -62,6 +62,11 @@ def train(data: Path, model: Path | str, out: Path, config: Config, recipe: str 
     return fine_tune(recipe, rows, Path(model), out, config, partial(trainer, tag=tag), sft.length)
 
 
+def words_hash(library: Library) -> str:
+    """What the rows' phrases are known by."""
+    return digest(library.phrases().model_dump())
+
+
 def trainer(shared: dict[str, Any], arguments: dict[str, Any], tag: str) -> Any:
     """TRL's trainer on `prompt` and `completion`; when it has trained, the tokenizer's template asks with the tag."""
     from transformers import TrainerCallback
