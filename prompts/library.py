@@ -72,6 +72,13 @@ class Rule(_Strict):
     text: Filled
 
 
+class Wording(_Strict):
+    """An entry of a list of words that a request names one of: a persona, an operation on an instruction."""
+
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    text: Filled
+
+
 class Exemplar(_Strict):
     """A SELF-ALIGN demonstration: a query, the internal thoughts that cite rules, and the answer."""
 
@@ -160,6 +167,10 @@ class _Topics(_Strict):
     topics: list[Filled] = Field(min_length=1)
 
 
+class _Wordings(_Strict):
+    entries: list[Wording] = Field(min_length=1)
+
+
 class _Types(_Strict):
     types: list[QuestionType] = Field(min_length=1)
 
@@ -222,6 +233,8 @@ class Library:
             "red_team/types": self.question_types,
             "hindsight/phrases": self.phrases,
             "score/propositions": self.propositions,
+            "evolve/operations": partial(self.wordings, "evolve/operations"),
+            "personas/personas": partial(self.wordings, "personas/personas"),
         }
         for path in check_overlay(self.overlay, self.variant, VARIANTS, known):
             id = path.relative_to(self.overlay).as_posix().split(".")[0]
@@ -268,6 +281,12 @@ class Library:
 
     def phrases(self, id: str = "hindsight/phrases") -> Phrases:
         return _read(self.path(id), Phrases)
+
+    def wordings(self, id: str) -> list[Wording]:
+        path = self.path(id)
+        entries = _read(path, _Wordings).entries
+        _unique(path, "name", [entry.name for entry in entries])
+        return entries
 
     def seeds(self, id: str = "self_instruct/seeds") -> list[Seed]:
         """The seed tasks, one JSON object a line. A bad line is named by its number."""

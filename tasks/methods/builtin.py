@@ -5,7 +5,11 @@ from __future__ import annotations
 from tasks.methods.aligner.method import method as aligner
 from tasks.methods.compare.method import method as compare
 from tasks.methods.constitutional.method import method as constitutional
+from tasks.methods.dialogue.method import method as dialogue
+from tasks.methods.evolve.method import method as evolve
 from tasks.methods.instances.method import method as instances
+from tasks.methods.magpie.method import method as magpie
+from tasks.methods.personas.method import method as personas
 from tasks.methods.prompt_optimization.method import method as prompt_optimization
 from tasks.methods.prompts.method import method as prompts
 from tasks.methods.rate.method import method as rate
@@ -17,12 +21,16 @@ from tasks.methods.score.method import method as score
 from tasks.methods.self_align.method import method as self_align
 from tasks.methods.self_instruct.method import method as self_instruct
 from tasks.methods.squad.method import method as squad
+from tasks.methods.tagging.method import method as tagging
 from tasks.methods.verbose.method import method as verbose
 
 METHODS = (
     prompts,
     self_instruct,
     red_team,
+    magpie,
+    evolve,
+    personas,
     instances,
     respond,
     aligner,
@@ -36,4 +44,6 @@ METHODS = (
     score,
     reason,
     prompt_optimization,
+    dialogue,
+    tagging,
 )

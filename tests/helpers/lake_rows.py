@@ -149,4 +149,13 @@ def fill_further(lake, count=12, start=0):
             | {"good": "yes", "bad": "no", "comparison": "it is right", "text": f"better {name}"}
             for name in names
         ],
+        turns=[turn(name, place) for name in names for place in (2, 3, 4)],
     )
+
+
+def turn(about, place):
+    """A turn of the dialogue that the instruction begins."""
+    before = [f"d{n}-{about}" for n in range(2, place)]
+    fields = {"place": place, "role": "user" if place % 2 else "assistant", "before": before}
+    fields |= {"before_id": (before or [about])[-1]}
+    return record(f"d{place}-{about}", [about], instruction_id=about, text=f"turn {place} of {about}", **fields)

@@ -87,7 +87,7 @@ def _without_template(row: Any) -> Any:
 
 CASES = {
     name: Case(name, _without_template(conversation))
-    for name in ("engrave", "verbose", "constitutional_sft", "raft", "chain_of_thought")
+    for name in ("engrave", "verbose", "constitutional_sft", "raft", "chain_of_thought", "dialogue")
 }
 CASES |= {"dpo": Case("dpo", _without_template(preference)), "aligner": Case("aligner", correction)}
 CASES |= {"reward": Case("reward", _without_template(soft_preference))}

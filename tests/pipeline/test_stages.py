@@ -29,6 +29,11 @@ MORE = {
     "score/reward": ["instruction", "answers"],
     "reason/solve": ["instruction"],
     "prompt_optimization/contrast": ["instruction", "good", "bad"],
+    "dialogue/answer": ["exchanges", "question"],
+    "dialogue/question": ["topic", "exchanges"],
+    "tagging/difficulty": ["instruction"],
+    "tagging/quality": ["instruction"],
+    "tagging/category": ["instruction"],
 }
 
 

@@ -42,6 +42,13 @@ VALUES: dict[str, Any] = {
     ],
     "examples": ["Melting ice"],
     "hints": [{"question_type": "science", "topic": "Tides"}, {"question_type": "things to come", "topic": "Mars"}],
+    "exchanges": [
+        {"user": "Why does ice float?", "assistant": "It is less dense than water."},
+        {"user": "Do other liquids do that?", "assistant": "A few do, such as gallium."},
+    ],
+    "operation": {"name": "deepen", "text": Library().wordings("evolve/operations")[1].text},
+    "persona": {"name": "bus-driver", "text": Library().wordings("personas/personas")[1].text},
+    "prefix": "<|im_start|>user\n",
 }
 
 PRINCIPLE = Library().principles()[10]

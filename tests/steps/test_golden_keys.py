@@ -40,9 +40,14 @@ METHODS: dict[str, Any] = {
     "score": {"reward": True},
     "reason": {"k": 3},
     "prompt_optimization": {},
+    "magpie": {"prefix": "<|im_start|>user"},
+    "evolve": {},
+    "personas": {},
+    "dialogue": {"exchanges": 2},
+    "tagging": {},
 }
 # The embedded model's own words are fewer.
-NANO = {name: config for name, config in METHODS.items() if name != "instances"}
+NANO = {name: config for name, config in METHODS.items() if name not in ("instances", "evolve", "personas", "tagging")}
 NANO |= {"rate": {"dimension": "overall"}, "squad": {"members": [{"inspector": "overall"}]}, "compare": {}}
 NANO |= {"score": {"aspects": ["overall"], "marks": "expected", "reward": True}}
 SETUPS = {"full": ("full", METHODS), "nano": ("nano", NANO)} | {
@@ -67,6 +72,9 @@ ROW = Row(
     hints=[{"question_type": "science", "topic": "Tides"}],
     exemplars=["Name three things that float.", "Is a whale a fish?"],
     examples=["Melting ice"],
+    persona={"name": "diver", "text": "a diver"},
+    operation={"name": "deepen", "text": "Ask more deeply."},
+    exchanges=[{"user": "Is a whale a fish?", "assistant": "No."}],
     demos=[{"instruction": "Is it a noun?", "input": "run", "output": "no", "classification": True}],
 )
 QUESTIONS = {"exemplars": [{"question_type": "science", "topic": "Ice", "text": "Does the glass run over?"}]}

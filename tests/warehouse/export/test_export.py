@@ -21,7 +21,7 @@ from warehouse.export.publish import publish
 from warehouse.query.snapshots import release_of
 from warehouse.schema.lake_schema import default
 
-VIEWS = {"alpaca": "sft", "sharegpt": "sft"}  # where names differ
+VIEWS = {"alpaca": "sft", "sharegpt": "sft", "dialogues_sharegpt": "dialogues"}  # where names differ
 MANY = 60
 LEAST = {"qac_warmup": 0}  # a fifth of the rows of qac
 

@@ -1,0 +1,119 @@
+"""Difficulty, quality and category of instructions, each said by a judge: what Magpie selects its data by.
+
+Source: Magpie (arXiv 2406.08464), section 2.2 and its code: five grades of difficulty (of what it takes to answer) and
+of quality (of how clear the instruction is), twelve categories of task. The same: one request an aspect, the
+instruction alone is shown, T 0. Departures:
+1. The label stands first, on a line of its own; the paper has JSON with an intent and an explanation before it.
+2. One category; the paper has further ones beside the first.
+3. Instructions of every source are tagged, in a table of their own. Reward and nearest neighbours are not here: see
+   `score`, and `similarity` of `instructions`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from alignery.declarations import INSTRUCTION_ID, Column, Table
+from prompts import Library
+from tasks.engines import Sampling
+from tasks.filters.heuristics import TRUNCATED
+from tasks.methods.base import MethodConfig
+from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
+from tasks.step import ParseError, Rejected, Row, Step
+
+Aspect = Literal["difficulty", "quality", "category"]
+LABELS: dict[Aspect, tuple[str, ...]] = {
+    "difficulty": ("very easy", "easy", "medium", "hard", "very hard"),
+    "quality": ("very poor", "poor", "average", "good", "excellent"),
+    "category": (
+        *("information seeking", "reasoning", "planning", "editing", "coding", "math", "data analysis"),
+        *("role playing", "creative writing", "advice seeking", "brainstorming", "other"),
+    ),
+}
+_AROUND = re.compile(r"^[\s*_\"'`#.]+|[\s*_\"'`.]+$")
+
+
+class Config(MethodConfig):
+    """What is tagged."""
+
+    aspects: tuple[Aspect, ...] = Field(("difficulty", "quality", "category"), min_length=1)  # paper: the same
+    sampling: Sampling = Sampling(temperature=0.0, max_tokens=64)  # paper: T 0
+
+    @field_validator("aspects")
+    @classmethod
+    def _once_each(cls, aspects: tuple[Aspect, ...]) -> tuple[Aspect, ...]:
+        if twice := [aspect for aspect in aspects if aspects.count(aspect) > 1]:
+            raise ValueError(f"got {twice[0]} twice; name each aspect once")
+        return aspects
+
+
+INSTRUCTION_TAGS = Table(
+    "instruction_tags",
+    "Labels of an instruction, one aspect each, from a judge",
+    "label",
+    (
+        INSTRUCTION_ID,
+        Column.text("aspect", "difficulty, quality or category").shown,
+        Column.text("value", "the label").shown,
+    ),
+    text=None,
+)
+
+
+def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    return [
+        Stage(f"tagging.{aspect}", label(library, config, aspect), after=SOURCE, model="judge", needs=INSTRUCTION)
+        for aspect in config.aspects
+    ]
+
+
+def label(library: Library, config: Config, aspect: Aspect) -> Step:
+    """Asks for an instruction's label in one aspect."""
+
+    def read(reply: str, row: Row) -> list[Row]:
+        return [{"aspect": aspect, "value": parse(reply, aspect)}]
+
+    def read_cut(reply: str, row: Row) -> list[Row]:
+        """What follows the first line may be cut short."""
+        if "\n" not in reply.strip():
+            raise Rejected(TRUNCATED)
+        return read(reply, row)
+
+    return Step(
+        name=f"tagging.{aspect}",
+        table=INSTRUCTION_TAGS.name,
+        prompt=library.prompt(f"tagging/{aspect}"),
+        sampling=config.sampling,
+        parents=("instruction_id",),
+        variables=lambda row: {"instruction": row["instruction"]},
+        read=read,
+        read_cut=read_cut,
+    )
+
+
+def parse(reply: str, aspect: Aspect) -> str:
+    """The label on the first line of a reply, with or without the aspect before it.
+
+    Raises:
+        ParseError: the line is something else.
+    """
+    line = reply.strip().split("\n", maxsplit=1)[0]
+    line = _AROUND.sub("", _AROUND.sub("", line).removeprefix(f"{aspect.capitalize()}:"))
+    if (text := line.casefold()) not in LABELS[aspect]:
+        raise ParseError(f"no label of {aspect} on the first line")
+    return text
+
+
+method = Method(
+    "tagging",
+    Config,
+    stages,
+    models=("judge",),
+    paper="Magpie (arXiv 2406.08464) §2.2, its quality columns",
+    tables=(INSTRUCTION_TAGS,),
+    views=Path(__file__).parent / "views",
+)
