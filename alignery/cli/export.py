@@ -127,6 +127,7 @@ def _mixing(text: str) -> Mixing:
     """The mixture of an option: what to mix by and settings, as `origin,cap=3000,few=0.25`. Raises LakeUsageError where
     it is none."""
     from alignery.config.schema import Mixing
+    from alignery.untrusted import excerpt
     from alignery.validation import validated
     from tasks.mixing import FORMS
     from warehouse import LakeUsageError
@@ -134,7 +135,13 @@ def _mixing(text: str) -> Mixing:
     settings: dict[str, Any] = {}
     for each in text.split(","):
         name, equals, value = each.strip().partition("=")
-        settings[name if equals else "by"] = value if equals else name
+        name, value = (name, value) if equals else ("by", name)
+        if name in settings:
+            raise LakeUsageError(
+                f"--mix: {excerpt(name, 60)}: got {excerpt(settings[name], 60)!r} and {excerpt(value, 60)!r}, expected "
+                "one of them; drop the other"
+            )
+        settings[name] = value
     forms = {name: settings.pop(name) for name in FORMS if name in settings}
     return validated(Mixing, settings | {"forms": forms}, "--mix", LakeUsageError)
 

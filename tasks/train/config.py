@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from alignery.errors import AligneryError, UsageError
+from prompts import Library
 
 Row = dict[str, Any]
 
@@ -130,6 +131,7 @@ class Recipe:
         alias: of models, which its model is a candidate for; None where it is for `generator` if it answers, else for
             none.
         models: setting → the recipe whose model it names, where the settings leave it out and that recipe is run too.
+        words: of a recipe whose rows are put into the preset's words, a hash of these: in others it is trained anew.
     """
 
     config: type[Settings]
@@ -137,6 +139,7 @@ class Recipe:
     answers: bool = True
     alias: str | None = None
     models: Mapping[str, str] = field(default_factory=dict)
+    words: Callable[[Library], str] | None = None
 
     @property
     def candidate_for(self) -> str | None:

@@ -65,6 +65,10 @@ def correction(pair, template):
     }
 
 
+def rewrite(pair):
+    return {"prompt": question(*pair), "optimized_prompt": f"{question(*pair)} {good(*pair)}", "id": " ".join(pair)}
+
+
 def write_view(folder: Path, rows, name="train-00000-of-00001.parquet"):
     folder.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(rows), folder / name)

@@ -28,11 +28,16 @@ def preference_view(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def words(tmp_path_factory):
-    """A folder of words that the random model knows, in which it is asked to correct."""
+    """A folder of words that the random model knows: to correct and to rewrite in, and of feedback."""
     folder = tmp_path_factory.mktemp("words")
-    (folder / "aligner").mkdir()
+    for name in ("aligner", "bpo", "hindsight"):
+        (folder / name).mkdir()
     said = {"id": "aligner/correct", "about": "for tests", "variables": ["question", "answer"]}
     (folder / "aligner" / "correct.yaml").write_text(json.dumps(said | {"text": "{{ question }} No {{ answer }} see"}))
+    said = {"id": "bpo/rewrite", "about": "for tests", "variables": ["instruction"], "text": "{{ instruction }} for"}
+    (folder / "bpo" / "rewrite.yaml").write_text(json.dumps(said))
+    said = {"join": " ", "phrases": [{"good": "I see", "bad": "No"}]}
+    (folder / "hindsight" / "phrases.yaml").write_text(json.dumps(said))
     return folder
 
 

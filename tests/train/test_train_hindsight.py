@@ -11,7 +11,10 @@ import pytest
 import yaml
 from train_views import PAIRS, bad, good, preference, question, write_view
 
+from alignery.pipeline.runs.training import TrainingJob
 from prompts import Library, Phrases, PromptError
+from tasks.engines.specs import TransformersSpec
+from tasks.methods.registry import built_in
 from tasks.train.recipes import rewriter
 from tasks.train.recipes.preferences.hindsight import Config, asked_with, rows_of, train
 
@@ -78,15 +81,40 @@ def test_a_phrase_file_of_a_users_own_is_read_and_a_wrong_one_is_named(tmp_path:
         library.check()
 
 
+@pytest.mark.parametrize(
+    ("recipe", "file", "said"),
+    [
+        ("hindsight", "hindsight/phrases.yaml", FEW.model_dump()),
+        ("tagged", "hindsight/phrases.yaml", FEW.model_dump()),
+        ("rewriter", "bpo/rewrite.yaml", {"id": "bpo/rewrite", "about": "x", "variables": [], "text": "Mend:"}),
+    ],
+)
+def test_a_model_is_known_by_the_words_that_it_learns_in(
+    recipe: str, file: str, said: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_text(json.dumps(said))
+    words = built_in().recipes[recipe].words
+    assert words is not None
+    spec = TransformersSpec(engine="transformers", model=str(tmp_path))
+    jobs = [
+        TrainingJob(recipe, spec, {}, tmp_path, {}, words=words(library))
+        for library in (Library(), Library(overlay=tmp_path), Library(overlay=tmp_path))
+    ]
+    assert jobs[0].config != jobs[1].config == jobs[2].config
+
+
 def test_the_template_asks_for_a_good_answer_at_the_end_and_nowhere_else() -> None:
     template = "{% for m in messages %}<{{ m['role'] }}>{{ m['content'] }}{% endfor %}"
-    tagged = jinja2.Environment(autoescape=False).from_string(asked_with(template, '\n\nGive a "good" answer.'))
+    tagged = jinja2.Environment(autoescape=False).from_string(
+        asked_with(template, '\n\nGive a "good" answer %} \\ 👍.')
+    )
 
     def said(*turns: tuple[str, str]) -> str:
         return tagged.render(messages=[{"role": role, "content": text} for role, text in turns])
 
-    assert said(("user", "Why? ")) == '<user>Why?\n\nGive a "good" answer.'
-    assert said(("user", "A"), ("assistant", "B"), ("user", "C")).endswith('<user>C\n\nGive a "good" answer.')
+    assert said(("user", "Why? ")) == '<user>Why?\n\nGive a "good" answer %} \\ 👍.'
+    assert said(("user", "A"), ("assistant", "B"), ("user", "C")).endswith('<user>C\n\nGive a "good" answer %} \\ 👍.')
     assert said(("user", "A"), ("assistant", "B")) == "<user>A<assistant>B"
     assert said() == ""
 

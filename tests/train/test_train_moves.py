@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from train_cases import ALL, CASES, LISTS
-from train_views import PAIRS, assistant, bad, good, question, user
+from train_cases import ALL, CASES, LISTS, TWICE
+from train_views import PAIRS, assistant, bad, good, question, rewrite, user
 
 from tasks.train.config import Lora, TrainError, TrainingFailed
 from tasks.train.dataset import read_soft_preferences
@@ -45,7 +45,7 @@ def test_every_tensor_moves(case, views, words, base, tmp_path):
     assert new == ({"score.weight"} if case.name == "reward" else set())
     assert report.moved == report.tensors == len(weights(tmp_path / "out"))
     assert report.loss_last < report.loss_first
-    times = 2 if case.name == "kto" else 1  # each answer of a pair is a row
+    times = 2 if case.name in TWICE else 1
     assert (report.recipe, report.base_model, report.rows) == (case.name, str(base), times * 32)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert len(json.loads((tmp_path / "out" / "history.json").read_text())) == report.steps == times * 8
@@ -84,7 +84,7 @@ def test_the_loss_falls_on_the_reply_and_its_end_alone(case, views, words, base,
     # By the loss's slope at what foretells each token: not zero before the reply's tokens, exactly zero elsewhere.
     import torch
 
-    trainer, tokenizer, _ = case.trainer(views, base, tmp_path, case.config(words))
+    trainer, tokenizer, rows = case.trainer(views, base, tmp_path, case.config(words))
     batch = trainer.data_collator([trainer.train_dataset[n] for n in range(3)])
     seen = []
     trainer.model.model.register_forward_hook(lambda module, given, made: seen.append(made.last_hidden_state))
@@ -102,6 +102,13 @@ def test_the_loss_falls_on_the_reply_and_its_end_alone(case, views, words, base,
     if case.name == "aligner":
         assert replies == [f" {good(*pair)}</s>" for pair in PAIRS[:3]]
         assert asked == [f"{question(*pair)} No {bad(*pair)} see" for pair in PAIRS[:3]]
+    elif case.name == "rewriter":
+        assert replies == [f" {rewrite(pair)['optimized_prompt']}</s>" for pair in PAIRS[:3]]
+        assert asked == [f"{question(*pair)} for" for pair in PAIRS[:3]]
+    elif case.name in ("hindsight", "tagged"):
+        prompts = [row["prompt"] for row in rows[:3]]
+        assert replies == [f"{row['completion'][0]['content']}</s>" for row in rows[:3]]
+        assert asked == tokenizer.apply_chat_template(prompts, tokenize=False, add_generation_prompt=True)
     else:
         assert replies == said[: len(replies)]
         assert asked == [f"<s><user>{question(*pair)}<assistant>" for pair in PAIRS[:3]] * (len(replies) // 3)

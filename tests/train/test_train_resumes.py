@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from train_cases import ALL, CASES
+from train_cases import ALL, CASES, TWICE
 from train_views import PAIRS, conversation, write_view
 
 from tasks.methods.registry import built_in
@@ -54,7 +54,7 @@ LISTS = ("pro", "simpo", "orpo", "cdpo")
 @pytest.mark.parametrize("lora", [None, Lora(r=4, dropout=0.1)], ids=["whole", "lora"])
 @pytest.mark.parametrize("case", [case for case in ALL if case.name not in LISTS], ids=lambda case: case.name)
 def test_a_killed_run_goes_on_to_the_weights_of_a_straight_one(case, lora, views, words, base, tmp_path, capsys):
-    config = case.config(words, epochs=20.0 if case.name == "kto" else 40.0, lora=lora)  # kto has each answer as a row
+    config = case.config(words, epochs=20.0 if case.name in TWICE else 40.0, lora=lora)
     killed(arguments(case, views, base, tmp_path / "out", config), tmp_path / ".out.partial")
     assert not (tmp_path / "out").exists()
     report = case.train(views, base, tmp_path / "out", config)

@@ -32,6 +32,7 @@ FORMS = (ZERO, FEW, CHAIN, INVERTED)
 # (form, the row: instruction, answer, rationale, examples) → its messages
 Phrase = Callable[[str, Row], Sequence[Row]]
 _POOL = 256  # rows of the training split that examples are drawn from; our choice
+_HELD = 16 * _POOL  # rows that the pool is made of, as ratings may leave few of them; our choice
 # The SQL of a row's part. A row that no model wrote has no attempt.
 _PARTS = {
     "origin": "coalesce((SELECT any_value(i.origin) FROM instructions i WHERE i.id = instruction_id), 'unknown')",
@@ -100,10 +101,12 @@ class Mix:
 
         Args:
             cursor: has the table `chosen` (id), and `offered` (id, held_out, part, and rationale for chains).
+            examples: has looked at all that was offered.
 
         Returns:
             The settings, the parts and the forms, targets beside what came of them, for manifest and card.
         """
+        examples.keep(cursor)
         rows = cursor.execute(
             "SELECT part, count(*) FROM chosen JOIN offered USING (id) WHERE NOT held_out GROUP BY part ORDER BY part"
         ).fetchall()
@@ -130,7 +133,7 @@ class Mix:
         if total is None and self.repeat:
             total = sum(min(count, self.cap or count) for count in counts.values())
         elif total is None:
-            total = min((int(count / there[name] + 1e-9) for name, count in counts.items()), default=0)
+            total = min((int(count / there[name] * (1 + 1e-12)) for name, count in counts.items()), default=0)
         wanted = apportioned(there, total)
         return wanted if self.repeat else {name: min(count, counts[name]) for name, count in wanted.items()}
 
@@ -227,8 +230,18 @@ class Examples:
                 continue
             draw = int(md5(f"{self._seed}\0{id}".encode()).hexdigest(), 16)
             heapq.heappush(self._pool, (-draw, id, asked, answer))
-            if len(self._pool) > _POOL:
+            if len(self._pool) > _HELD:
                 heapq.heappop(self._pool)
+
+    def keep(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Drop the rows that are not in the table `chosen` (id), so that none is shown that a selection leaves out."""
+        if not self._pool:
+            return
+        ids = pa.table({"id": pa.array([id for _, id, *_ in self._pool], pa.string())})
+        cursor.register("shown", ids)
+        kept = {id for (id,) in cursor.execute("SELECT id FROM shown SEMI JOIN chosen USING (id)").fetchall()}
+        cursor.unregister("shown")
+        self._pool = sorted(row for row in self._pool if row[1] in kept)[-_POOL:]
 
     def check(self, shots: int) -> None:
         """Raises LakeUsageError where no row could be shown so many."""
@@ -241,7 +254,7 @@ class Examples:
 
     def of(self, id: str, instruction: str, shots: int) -> list[Row]:
         """The examples {instruction, answer} of a row, never its own prompt; the same each time."""
-        others = {asked: answer for _, _, asked, answer in sorted(self._pool) if asked != instruction}
+        others = {asked: answer for _, _, asked, answer in self._pool if asked != instruction}
         drawn = random.Random(f"{self._seed} {id}").sample(sorted(others), min(shots, len(others)))
         return [{"instruction": asked, "answer": others[asked]} for asked in drawn]
 

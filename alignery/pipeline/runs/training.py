@@ -66,7 +66,8 @@ async def train_recipes(
     if preset.retrain is None:
         raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
     published, selection = _publication(lake, tag), await asyncio.to_thread(published_rows, preset)
-    mixtures = {name: mixing.known_by(preset.library()) for name, mixing in preset.retrain.mix.items()}
+    library, recipes = preset.library(), preset.registry.recipes
+    mixtures = {name: mixing.known_by(library) for name, mixing in preset.retrain.mix.items()}
     specs: dict[str | None, Spec] = {None: base_spec(preset)}
     trained = []
     with Run(lake, "retrain", preset) as run:
@@ -81,6 +82,7 @@ async def train_recipes(
                 published,
                 preset.methods,
                 mixtures.get(recipe),
+                words(library) if (words := recipes[recipe].words) else None,
             )
             done = job.known(status.models(lake))
             model = done or await job.train(lake, run, home, runner)
@@ -177,11 +179,13 @@ class TrainingJob:
     published: Row
     methods: Sequence[Path] = ()  # files of the preset that declare recipes
     mix: Mapping[str, Any] | None = None  # how the rows were mixed
+    words: str | None = None  # the hash of the words that they are put into
 
     @property
     def config(self) -> str:
-        """The settings and the mixture: what the model is known by."""
-        return json.dumps(dict(self.settings) | ({"mix": self.mix} if self.mix else {}), sort_keys=True)
+        """The settings, the mixture and the words: what the model is known by."""
+        further = {"mix": self.mix, "words": self.words}
+        return json.dumps({**self.settings, **{name: one for name, one in further.items() if one}}, sort_keys=True)
 
     def known(self, models: list[Row]) -> Row | None:
         """The model that this very job made before, if its folder is still there."""

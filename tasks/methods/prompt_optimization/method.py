@@ -190,5 +190,7 @@ method = Method(
         ),
     ),
     published=True,
-    recipes={"rewriter": Recipe(rewriter.Config, rewriter.train, answers=False, alias=ALIAS)},
+    recipes={
+        "rewriter": Recipe(rewriter.Config, rewriter.train, answers=False, alias=ALIAS, words=rewriter.words_hash)
+    },
 )

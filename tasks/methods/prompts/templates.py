@@ -96,7 +96,8 @@ def load(path: Path) -> tuple[Template, ...]:
 def templated(rows: Iterator[DataRow], templates: Sequence[Template], one: bool) -> Iterator[DataRow]:
     """Each row in the words of each template, or of one that a hash draws."""
     for row in rows:
-        drawn = int(digest("template", row.file, row.number), 16) % len(templates)
+        # Of its values, so that a row more in the file changes no other's template.
+        drawn = int(digest("template", repr(sorted(row.values.items()))), 16) % len(templates)
         for template in [templates[drawn]] if one else templates:
             yield _filled(row, template)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 
-LABEL = "answer:"
-_MARKS = re.compile(r"[*_`#>]+")
+_LABELLED = re.compile(r"[\s*_`#>]*answer[*_`]*:(.*)", re.IGNORECASE)
+_MARKS = "*_` "  # of Markdown, around an answer; within one they are its own
 _LEAD = re.compile(r"^(?:so |thus |therefore )?,? ?(?:the (?:final )?answer is|it is|=|≈)\s*", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:a|an|the)\s+")
-_NUMBER = re.compile(r"^[$€£]?\s*(-?\d[\d,]*(?:\.\d+)?)\s*(.*)$")
+_NUMBER = re.compile(r"^[$€£]?\s*(-?(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\d+)?)\s*(.*)$")
 
 
 def final_of(reply: str) -> tuple[str, str] | None:
@@ -16,9 +16,8 @@ def final_of(reply: str) -> tuple[str, str] | None:
     line, nothing before it or nothing in it."""
     lines = reply.strip().splitlines()
     for place in range(len(lines) - 1, -1, -1):
-        line = _MARKS.sub("", lines[place]).strip()
-        if line.lower().startswith(LABEL):
-            thought, answer = "\n".join(lines[:place]).strip(), line[len(LABEL) :].strip()
+        if labelled := _LABELLED.fullmatch(lines[place]):
+            thought, answer = "\n".join(lines[:place]).strip(), labelled[1].strip(_MARKS)
             return (thought, answer) if thought and answer else None
     return None
 
@@ -26,7 +25,7 @@ def final_of(reply: str) -> tuple[str, str] | None:
 def compared(answer: str) -> str:
     """An answer as it is compared with others: lower case, one space, no article, marks or closing full stop; a
     number without grouping commas, currency sign or trailing zeros."""
-    text = _LEAD.sub("", " ".join(answer.split()).lower()).strip(" .!\"'“”")
+    text = _LEAD.sub("", " ".join(answer.replace("−", "-").split()).lower()).strip(" .!\"'“”")
     if not (found := _NUMBER.match(text)):
         return _ARTICLE.sub("", text)
     number = found[1].replace(",", "")

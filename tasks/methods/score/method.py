@@ -281,7 +281,7 @@ method = Method(
         "simpo": Recipe(simpo.Config, simpo.train),
         "orpo": Recipe(orpo.Config, orpo.train),
         "kto": Recipe(kto.Config, kto.train),
-        "hindsight": Recipe(hindsight.Config, hindsight.train),
-        "tagged": Recipe(hindsight.Config, partial(hindsight.train, recipe="tagged")),
+        "hindsight": Recipe(hindsight.Config, hindsight.train, words=hindsight.words_hash),
+        "tagged": Recipe(hindsight.Config, partial(hindsight.train, recipe="tagged"), words=hindsight.words_hash),
     },
 )

@@ -38,6 +38,11 @@ class Config(Settings):
     overlay: Path | None = None
 
 
+def words_hash(library: Library) -> str:
+    """What the words are known by in which the rewriter is asked."""
+    return library.prompt("bpo/rewrite").hash
+
+
 def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
     """Teach `model` the rewrites of `data/train-*.parquet` and put the new model at `out`.
 
@@ -48,6 +53,11 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
     """
     base = Path(model)
     check_folders(base, out)
+    return fine_tune("rewriter", examples(data, base, config), base, out, config, sft.trainer, sft.length)
+
+
+def examples(data: Path, base: Path, config: Config) -> list[Row]:
+    """Rows {prompt, completion} of the rewrites, in the form in which a model such as `base` is asked."""
     prompt = Library(config.variant, config.overlay).prompt("bpo/rewrite").in_form(form_of(str(base)))
     rows: list[Row] = []
     for row in read_rewrites(data):
@@ -58,4 +68,4 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
         else:
             reply = [{"role": "assistant", "content": row["optimized_prompt"]}]
             rows.append({"prompt": asked, "completion": reply})
-    return fine_tune("rewriter", rows, base, out, config, sft.trainer, sft.length)
+    return rows

@@ -38,6 +38,8 @@ def test_k_chains_are_drawn_each_with_a_seed_of_its_own_and_only_on_the_topics_a
         ("Two each, so 6.\nAnswer: 6", "Two each, so 6.", "6"),
         ("Two each.\n\n**Answer:** 6 wheels.", "Two each.", "6 wheels."),
         ("Answer: 5? No.\nThree times two.\nanswer: 6\n", "Answer: 5? No.\nThree times two.", "6"),
+        ("A hash.\n> **Answer: C#**", "A hash.", "C#"),
+        ("A product.\n`Answer`: `2*my_n > 3`", "A product.", "2*my_n > 3"),
         ("Answer: 6", None, None),
         ("Three times two is 6.", None, None),
         ("Three times two.\nAnswer:", None, None),
@@ -53,6 +55,8 @@ def test_answers_that_say_the_same_are_one_and_others_are_not() -> None:
     assert {compared(text) for text in ("A car", "the car.", "car")} == {"car"}
     assert len({compared(text) for text in ("6", "60", "-6", "6 wheels", "six", "0.6")}) == 6
     assert compared("0.50 km") == "0.5 km"
+    assert compared("−5") == compared("-5.0")
+    assert len({compared(text) for text in ("1,2,3", "123", "1,5", "15", "1,234,5", "12345", "C#", "C")}) == 8
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from prompts import Library
 from warehouse import Lake, LakeUsageError
 from warehouse.export import export as exporting
 from warehouse.export.export import export
-from warehouse.export.mixing import apportioned, shares
+from warehouse.export.mixing import Mix, apportioned, shares
 from warehouse.export.selection import Selection
 from warehouse.query.snapshots import release_of
 
@@ -84,6 +84,11 @@ def test_whole_numbers_add_up_and_the_largest_remainders_are_rounded_up():
     assert apportioned({"a": 0.55, "b": 0.25, "c": 0.2}, 7) == {"a": 4, "b": 2, "c": 1}
     assert apportioned({"a": 1 / 3, "b": 1 / 3, "c": 1 / 3}, 3) == {"a": 1, "b": 1, "c": 1}
     assert apportioned({"a": 0.4, "b": 0.6}, 0) == {"a": 0, "b": 0}
+
+
+def test_of_millions_of_rows_in_their_own_proportion_none_is_lost():
+    counts = {"a": 6_491_972, "b": 1_088_385, "c": 9_607_075}
+    assert Mix()._quotas(counts) == counts
 
 
 @pytest.mark.flow
@@ -208,6 +213,24 @@ def test_examples_never_come_from_the_test_split_and_a_selection_is_made_before_
     assert sum(part["there"] for part in mixture["parts"]) == len(found)
 
 
+@pytest.mark.flow
+def test_examples_are_of_what_a_rating_leaves(lake, tmp_path):
+    with Lake.open(shutil.copytree(lake.home, tmp_path / "home")) as rated:
+        commit(
+            rated,
+            ratings=[
+                record(f"m{n}", [f"p{n}"], instruction_id=f"i{n}", response_id=f"p{n}", target_id=f"p{n}", score=score)
+                | {"dimension": "accuracy", "reason": None}
+                for n, score in enumerate([1.0, 5.0] * (sum(SIZES.values()) // 2))
+            ],
+        )
+        _, _, found = mixed(rated, tmp_path / "out", selection={"min_rating": 4.5}, forms={"few": 1.0}, shots=2)
+        shown = [row["messages"][0]["content"] for row in found]
+        assert found
+        assert not any(f"Done: answer {n}\n" in text for text in shown for n in range(0, sum(SIZES.values()), 2))
+        assert any(f"Done: answer {n}\n" in text for text in shown for n in range(1, sum(SIZES.values()), 2))
+
+
 def test_of_no_rows_there_is_no_mixture(lake, tmp_path):
     with pytest.raises(LakeUsageError, match="nothing to export: verbose_cloning has no rows"):
         mixed(lake, tmp_path / "none", shape="verbose_cloning", forms={"few": 0.1, "chain": 0.1})
@@ -252,5 +275,6 @@ def test_the_command_mixes_and_says_what_is_amiss(lake):
     assert told["path"].endswith("-sft-mix")
     mixture = json.loads((lake.home / "exports" / f"{tag}-sft-mix" / "manifest.json").read_text())["shapes"]["sft"]
     assert {one["form"] for one in mixture["mixture"]["forms"]} == {"zero", "few", "inverted"}
-    for given, said in (("origin,few=0.75,chain=0.75", "sum to 1.5"), ("origin,caps=3", "caps"), ("cap=0", "cap")):
+    wrong = {"origin,few=0.75,chain=0.75": "sum to 1.5", "origin,caps=3": "caps", "cap=0": "cap"}
+    for given, said in (wrong | {"origin,topic": "by: got 'origin' and 'topic'"}).items():
         assert said in sentence(alignery("export", tag, "--mix", given, home=lake.home))

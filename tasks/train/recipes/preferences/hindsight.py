@@ -62,6 +62,11 @@ def train(data: Path, model: Path | str, out: Path, config: Config, recipe: str 
     return fine_tune(recipe, rows, Path(model), out, config, partial(trainer, tag=tag), sft.length)
 
 
+def words_hash(library: Library) -> str:
+    """What the rows' phrases are known by."""
+    return digest(library.phrases().model_dump())
+
+
 def trainer(shared: dict[str, Any], arguments: dict[str, Any], tag: str) -> Any:
     """TRL's trainer on `prompt` and `completion`; when it has trained, the tokenizer's template asks with the tag."""
     from transformers import TrainerCallback
@@ -107,5 +112,6 @@ def asked_with(template: str, tag: str) -> str:
     """A chat template that puts a tag behind the last turn, where that is the user's."""
     last = "messages[-1]"
     is_text = f"messages and {last}['role'] == 'user' and {last}['content'] is string"
-    told = f"messages[:-1] + [{{'role': 'user', 'content': {last}['content'] | trim + {json.dumps(tag)}}}]"
+    said = f"{last}['content'] | trim + {json.dumps(tag, ensure_ascii=False)}"  # Jinja knows no pairs of surrogates
+    told = f"messages[:-1] + [{{'role': 'user', 'content': {said}}}]"
     return f"{{%- if {is_text} -%}}{{%- set messages = {told} -%}}{{%- endif -%}}{template}"
