@@ -48,11 +48,12 @@ def check_folders(model: Path, out: Path) -> None:
 
 
 def job_of(recipe: str, rows: Sequence[Row], model: Path, config: Settings) -> str:
-    """A hash of everything that makes the weights."""
+    """A hash of everything that makes the weights; a model that the settings name counts by its weights."""
     total = hashlib.blake2b(digest_size=16)
     for row in rows:
         total.update(json.dumps(row, sort_keys=True).encode())
-    return digest(recipe, config.model_dump(mode="json"), folder_hash(model), total.hexdigest())
+    named = [folder_hash(value) for _, value in config if isinstance(value, Path) and (value / "config.json").is_file()]
+    return digest(recipe, config.model_dump(mode="json"), folder_hash(model), total.hexdigest(), *named)
 
 
 @contextmanager

@@ -208,16 +208,19 @@ def _texts(name: str, value: Any) -> list[str]:
     return [message["content"] for message in value or ()]
 
 
-def cut_sentence(recipe: str, rows: Sequence[Row], tokenizer: Any, cut: int, max_length: int) -> str | None:
+def cut_sentence(
+    recipe: str, rows: Sequence[Row], tokenizer: Any, cut: int, max_length: int, room: int = 0
+) -> str | None:
     """A sentence for the user where more than `_CUT` of the rows are longer than max_length, else None.
 
     Args:
         rows: the trainer's own columns, whole.
         cut: how many of them it cut, or left out for their length.
+        room: tokens that max_length is to hold beside a row's: those of an answer that is drawn.
     """
     if cut <= _CUT * len(rows):
         return None
-    counts = sorted(tokens(row, tokenizer) for row in rows)
+    counts = sorted(tokens(row, tokenizer) + room for row in rows)
     enough = counts[min(len(counts) - 1, int(_HELD * len(counts)))] + 1  # a row of max_length counts as cut
     return (
         f"{recipe}: max_length: {cut / len(rows):.0%} of {len(rows)} rows reach {max_length} tokens, and lose their "

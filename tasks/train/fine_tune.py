@@ -151,7 +151,8 @@ def _counted(
     if is_main:
         _tell(recipe, len(given), special, identical, config)
         cut = len(rows) - identical - len(kept) + _truncated(kept, config)
-        if notice := cut_sentence(recipe, rows, trainer.processing_class, cut, config.max_length):
+        room = getattr(trainer, "room", 0)
+        if notice := cut_sentence(recipe, rows, trainer.processing_class, cut, config.max_length, room):
             print(notice, flush=True)
     processes = trainer.accelerator.num_processes
     return kept, {"identical": identical, "special": special, "processes": processes}

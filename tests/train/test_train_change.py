@@ -134,3 +134,5 @@ def test_few_cut_rows_are_not_spoken_of(base):
     assert tokens(row, tokenizer) == tokens(row | {"chosen": row["rejected"]}, tokenizer) > 8
     assert cut_sentence("dpo", [row] * 100, tokenizer, 5, 8) is None
     assert "6% of 100 rows reach 8 tokens" in cut_sentence("dpo", [row] * 100, tokenizer, 6, 8)
+    alone, drawn = (int(cut_sentence("grpo", [row] * 100, tokenizer, 6, 8, room).split()[-4]) for room in (0, 5))
+    assert drawn == alone + 5, "room for an answer that is drawn"

@@ -44,7 +44,7 @@ class RewardEngine:
 
     def __init__(self, spec: RewardSpec, model: Any, tokenizer: Any) -> None:
         self.identity = spec.identity()
-        self._spec, self._model, self._tokenizer = spec, model, tokenizer
+        self._spec, self._model, self.tokenizer = spec, model, tokenizer
         self.context = spec.context or getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._encoding = threading.Lock()  # a tokenizer is safe for one thread at a time
         self._lock = threading.Lock()
@@ -93,7 +93,7 @@ class RewardEngine:
         try:
             with self._encoding:
                 ids = list(
-                    self._tokenizer.apply_chat_template(prompt, return_dict=True, **self._spec.chat_template_kwargs)[
+                    self.tokenizer.apply_chat_template(prompt, return_dict=True, **self._spec.chat_template_kwargs)[
                         "input_ids"
                     ]
                 )

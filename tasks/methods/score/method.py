@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, FiniteFloat, field_validator
 
 from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library, Principle, PromptError
@@ -65,7 +65,7 @@ class Config(MethodConfig):
     reward: bool = False  # the model bound to `reward`, of `engine: reward`
     principles: tuple[str, ...] = ()  # ids of the constitution's, each a score by a reward model that `salmon` made
     verifier: bool = False  # the constraints of `verifier`, of `engine: verifier`
-    propositions: dict[str, float] = Field({})  # of prompts/score/propositions.yaml, with their weights
+    propositions: dict[str, FiniteFloat] = Field({})  # of prompts/score/propositions.yaml, with their weights
     aspects: tuple[Aspect, ...] = ("helpfulness", "honesty", "instruction_following", "truthfulness")  # paper's four
     marks: Literal["written", "expected"] = "written"  # paper: written
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=256)  # of a written mark and its reason; our choice

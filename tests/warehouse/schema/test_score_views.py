@@ -92,6 +92,14 @@ def test_a_reward_model_ranks_where_it_scored_and_else_the_judge(lake):
     assert (found["i2"]["scorer"], found["i2"]["scores"]) == ("rating", [5.0, 2.0])
 
 
+def test_which_of_several_scorers_ranks_does_not_hang_on_which_scored_last(lake):
+    drawn(lake, [2.0, 5.0])
+    for scorer, ranks in (("verifier", "rating"), ("propositions", "propositions"), ("rating", "propositions")):
+        given = [score(f"{scorer}{n}", "i1", f"i1-s{n}", 1.0 - n, scorer=scorer) for n in range(2)]
+        commit(lake, sample_scores=given)
+        assert lake.rows("SELECT scorer FROM ranked") == [{"scorer": ranks}]
+
+
 def test_the_newest_samples_and_marks_count_and_twins_count_once(lake):
     """RAFT (3): what the policy of before drew is in no ranking."""
     drawn(lake, [5.0, 4.0])

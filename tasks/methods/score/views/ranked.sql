@@ -1,7 +1,8 @@
 -- Instructions with several scored samples: `prompt` as messages, `responses` the best first, and their `scores`.
 --
--- One scorer ranks: the reward model where it scored the samples, else the judge. Of samples of the same words one is
--- kept; samples that lack an aspect which others have are left out, and so are instructions with fewer than two.
+-- One scorer ranks, the first of these that scored the samples: the reward model, propositions, a judge's marks, the
+-- verifier. Of samples of the same words one is kept; samples that lack an aspect which others have are left out, and so
+-- are instructions with fewer than two.
 -- `sample_ids` and `models` are in the order of `responses`.
 WITH whole AS (
     SELECT * FROM scored
@@ -30,5 +31,6 @@ SELECT
 FROM lists l
 JOIN instructions i ON i.id = l.instruction_id
 QUALIFY row_number() OVER (
-    PARTITION BY i.text ORDER BY l.scorer = 'reward' DESC, l.snapshot_id DESC, l.created_at DESC, l.id
+    PARTITION BY i.text
+    ORDER BY list_position(['reward', 'propositions', 'rating', 'verifier'], l.scorer), l.snapshot_id DESC, l.created_at DESC, l.id
 ) = 1

@@ -24,7 +24,7 @@ from tasks.train.config import Report, Row, TrainError
 from tasks.train.dataset import read_prompts
 from tasks.train.fine_tune import fine_tune
 from tasks.train.recipes.rl import rollouts
-from tasks.train.recipes.rl.rewards import opened
+from tasks.train.recipes.rl.rewards import CLOSING, opened
 from tasks.train.recipes.rl.settings import Config
 
 
@@ -48,8 +48,9 @@ def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config, o
 
     given, plain = dict(shared), dict(arguments)
     plain["per_device_train_batch_size"] *= config.k
-    limit = plain.pop("max_length") - config.max_tokens
-    given["train_dataset"] = _within(given["train_dataset"], given["processing_class"], limit)
+    length = plain.pop("max_length")
+    room = config.max_tokens + CLOSING
+    given["train_dataset"] = _within(given["train_dataset"], given["processing_class"], length - room)
     recorder = rollouts.recorder(config, out)
     given["callbacks"] = [recorder, *given["callbacks"]]  # rows are written before a checkpoint counts as whole
     options = GRPOConfig(
@@ -66,7 +67,9 @@ def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config, o
             f"grpo: got {prompts} prompts that leave room for {config.max_tokens} tokens within max_length, but a step "
             f"has {needed}; lower batch_size, gradient_accumulation or max_tokens, or give a view of more prompts"
         )
-    return rollouts.trainer_class()(recorder.rows, reward_funcs=opened(config), args=options, **given)
+    made = rollouts.trainer_class()(recorder.rows, reward_funcs=opened(config, length), args=options, **given)
+    made.room = room
+    return made
 
 
 def _within(prompts: Any, tokenizer: Any, limit: int) -> Any:

@@ -2,7 +2,8 @@
 
 Columns: `step` (from 1), `prompt` (turns), `number` (of the prompt's answers, from 1), `completion`, `tokens`,
 `complete` (it ended by itself), `reward`, `advantage`, `kl` (log-probability less that under the start model, in nats:
-its mean over answers is the divergence), `start_logp` (under the start model, in nats) and `seed` (the training's). A
+its mean over answers is the divergence), `start_logp` (under the start model, in nats; both at `temperature`) and
+`seed` (the training's). A
 part is written before the checkpoint it belongs to counts as whole, and a training that goes on takes out later parts:
 the same answers are drawn again, and none is twice there. Where the watch stops a training its rollouts stay, in
 `<model>.stopped`.
@@ -137,6 +138,7 @@ def recorder(config: Config, out: Path) -> Any:
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if state.is_world_process_zero:
                 self.write(args, state)
+            self.rows.clear()  # every process has those of all
 
         on_train_end = on_save
 
@@ -148,7 +150,6 @@ def recorder(config: Config, out: Path) -> Any:
                 folder.mkdir(exist_ok=True)
                 if self.rows:
                     _write(folder / f"until-{state.global_step:06d}.parquet", self.rows)
-                    self.rows.clear()
                 (folder / "curves.svg").write_text(picture, encoding="utf-8")
 
     made = Recorder()
