@@ -10,6 +10,8 @@ from alignery.errors import AligneryError
 from prompts import Message
 from tasks.engines.protocol import Completion, Engine, EngineDown, RequestRefused, Sampling
 
+DOWN = "its engine is down"  # what was sent before that was known here
+
 Fault = RequestRefused | AligneryError
 Opener = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Engine]]
 
@@ -31,14 +33,16 @@ class EngineActor:
         return self._engine.identity
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion | Fault:
-        assert self._engine
+        if self._engine is None:
+            return EngineDown(DOWN)
         try:
             return await self._engine.generate(prompt, sampling)
         except (RequestRefused, EngineDown) as fault:
             return self._noted(fault)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float] | Fault:
-        assert self._engine
+        if self._engine is None:
+            return EngineDown(DOWN)
         try:
             return await self._engine.choose(prompt, options)
         except (RequestRefused, EngineDown) as fault:
