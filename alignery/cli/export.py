@@ -86,11 +86,15 @@ def export(
         )
         results.exported(done, as_json)
         if dvc:
-            from warehouse.export.dvc import write_dvc
+            _write_dvc(done.path, as_json)
 
-            listed = write_dvc(done.path)
-            if not as_json:
-                say(f"For Data Version Control: {listed}")
+
+def _write_dvc(folder: Path, as_json: bool) -> None:
+    from warehouse.export.dvc import write_dvc
+
+    listed = write_dvc(folder)
+    if not as_json:
+        say(f"For Data Version Control: {listed}")
 
 
 @app.command()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -254,9 +254,7 @@ def _bounds(given: Any) -> Any:
 
 def _on_cluster(address: str | None) -> str | None:
     if address and "://" in address:
-        raise ValueError(
-            "got Ray's client protocol, expected host:port or auto, of a cluster that this host is part of"
-        )
+        raise ValueError("got Ray's client protocol, expected host:port or auto, of a cluster that this host is in")
     return address
 
 
@@ -277,6 +275,8 @@ class RaySpec(_Spec):
     place_within_s: float = Field(default=120.0, gt=0)  # a replica for which there is no place in the cluster
     give_up_after_s: float = Field(default=1800.0, gt=0)  # of no replica that answers, while models are loaded
     retries: int = Field(default=4, ge=0)  # of a request whose replica died
+    first_pause_s: ClassVar[float] = 1.0
+    longest_pause_s: ClassVar[float] = 30.0
 
     @model_validator(mode="after")
     def _takes_something(self) -> Self:
@@ -303,14 +303,6 @@ class RaySpec(_Spec):
     def places(self) -> int:
         """How many requests may be on their way at once."""
         return self.in_flight * self.replicas.max
-
-    @property
-    def first_pause_s(self) -> float:
-        return 1.0
-
-    @property
-    def longest_pause_s(self) -> float:
-        return 30.0
 
     @property
     def bundles(self) -> list[dict[str, float]]:

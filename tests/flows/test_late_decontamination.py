@@ -33,7 +33,8 @@ def lake(empty, tmp_path):
 def test_a_late_evaluation_prompt_is_in_no_new_publication_and_stops_a_training_on_an_old_one(lake, tmp_path):
     import pyarrow.dataset as ds
 
-    before = load("nano")
+    nano = load("nano")
+    before = nano.model_copy(update={"retrain": type(nano.retrain).model_validate({"sft": {}})})
     first = tag_and_export(before, lake, lake.home, None)
     assert not tag_and_export(before, lake, lake.home, None).created
     prompts = [row[0]["content"] for row in ds.dataset(first.data("sft")).to_table()["messages"].to_pylist()]
@@ -67,7 +68,8 @@ def test_a_near_copy_of_a_late_evaluation_prompt_is_left_out_too(lake, tmp_path)
 
     named = tmp_path / "named.jsonl"
     named.write_text('{"prompt": "Where do most owls live, case 0?"}')
-    before = load("nano")
+    nano = load("nano")
+    before = nano.model_copy(update={"retrain": type(nano.retrain).model_validate({"sft": {}})})
     near = before.line.self_instruct.model_copy(update={"rouge_l": 0.9})
     line = before.line.model_copy(update={"decontaminate": (EvaluationSet(path=named),), "self_instruct": near})
     whole = prompts(tag_and_export(before, lake, lake.home, None))

@@ -36,7 +36,7 @@ def test_every_step_renders_its_prompt(variant: str, answered: Row) -> None:
         squad.correct(library, SQUAD, SQUAD.members[0]),
         samples.sample(library, samples.Config(), "generator", 1),
         score.mark(library, score.Config(), "overall"),
-        score.reward(library),
+        score.counted(library, "reward"),
         prompt_optimization.contrast(library, prompt_optimization.Config()),
     ]
     answered |= {"a_id": "r1", "a": "Every day.", "b_id": "r2", "b": "Once a month."}

@@ -17,7 +17,7 @@ from tasks.engines import Sampling
 from tasks.methods.self_align.method import cited
 
 DATA = ("constitution", "rules", "self_instruct/topics", "types", "score/propositions", "evolve/operations")
-DATA += ("personas/personas",)
+DATA += ("personas/personas", "hindsight/phrases")
 PROMPTS = sorted(
     str(path.relative_to(HERE)).removesuffix(".yaml")
     for path in HERE.rglob("*.yaml")
@@ -28,6 +28,8 @@ FULL_ONLY = {"constitutional/weigh", "constitutional/decide", "squad/ethical", "
 FULL_ONLY |= {"rate/accuracy", "rate/helpfulness", "evaluate/letter", "score/proposition"}
 FULL_ONLY |= {f"score/{aspect}" for aspect in ("helpfulness", "honesty", "instruction_following", "truthfulness")}
 FULL_ONLY |= {"evolve/rewrite", "personas/write", "tagging/difficulty", "tagging/quality", "tagging/category"}
+# A document of a harness, a row's forms, the beginning of a user's turn: no request in the form of a task.
+AS_THEY_STAND = {"evaluate/document", "magpie/write", "mixing/chain", "mixing/few", "mixing/inverted"}
 BOTH = [id for id in PROMPTS if id not in FULL_ONLY]
 GOOD = "id: a/b\nabout: x\nvariables: [name]\ntext: 'Hello {{ name }}'\n"
 
@@ -118,7 +120,7 @@ def test_both_variants_of_a_prompt_load_and_ask_for_the_same(id: str) -> None:
 
 
 # A document has a form of its own; the bare beginning of a template is a text itself.
-@pytest.mark.parametrize("id", sorted({*PROMPTS} - {"evaluate/document", "magpie/write"}))
+@pytest.mark.parametrize("id", sorted({*PROMPTS} - AS_THEY_STAND))
 def test_each_prompt_has_a_form_for_a_base_model(id: str) -> None:
     chat = Library().prompt(id)
     base = chat.in_form("text")
@@ -141,7 +143,7 @@ def test_no_file_is_left_out() -> None:
     ids = {str(path.relative_to(HERE)).split(".")[0] for path in HERE.rglob("*.yaml")}
     data = {id for id in ids if id.endswith(DATA)}
     assert set(PROMPTS) | data == ids
-    assert (len(PROMPTS), len(data)) == (51, 7)
+    assert (len(PROMPTS), len(data)) == (50, 8)
 
 
 @pytest.mark.parametrize("variant", prompts.VARIANTS)

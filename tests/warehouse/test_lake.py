@@ -127,7 +127,7 @@ def test_a_lake_opened_at_a_snapshot_stands_still(lake):
 @pytest.mark.parametrize(
     ("query", "message"),
     [
-        ("SELECT * FROM nope", "Table with name nope does not exist.*tables instructions, .*views candidates, "),
+        ("SELECT * FROM nope", "Table with name nope does not exist.*tables .*instructions, .*views candidates, "),
         ("SELECT nope FROM sft", '"nope" not found in FROM clause'),
         ("SELEC 1", "syntax error"),
         ("", "holds nothing, expected one SELECT"),

@@ -30,7 +30,7 @@ def test_show_gives_the_newest_rows_first(lake):
     assert [row["id"] for row in look.show(lake, "instructions", 2)] == ["new", "mid"]
     for name in ("funnel", "lineage", "tags"):
         look.show(lake, name)
-    with pytest.raises(LakeUsageError, match="no table or view 'nope'; there are instructions"):
+    with pytest.raises(LakeUsageError, match=r"no table or view 'nope'; there are .*instructions, "):
         look.show(lake, "nope")
 
 
@@ -49,7 +49,7 @@ def test_schema_names_columns_types_and_comments(unwritten):
     assert columns["score"]["type"] == "DOUBLE"
     assert columns["score"]["comment"] == "the score, by halves; nano gives whole ones from 1 [0 to 5]"
     assert [column["name"] for column in unwritten.columns("qac")][:3] == ["question", "answer", "correction"]
-    with pytest.raises(LakeUsageError, match="no table 'nope'"):
+    with pytest.raises(LakeUsageError, match=r"no table 'nope'"):
         unwritten.columns("nope")
 
 

@@ -280,7 +280,7 @@ def test_lineage_joins_each_record_and_parent_with_what_wrote_it(lake):
 
 
 def test_lineage_knows_every_record_table(lake):
-    blank = {"string": "x", "int32": 1, "double": 0.5, "bool": True}
+    blank = {"string": "x", "int32": 1, "double": 0.5, "bool": True, "list<item: string>": []}
     rows = {
         table: {
             field.name: blank[str(field.type)] for field in schema if str(field.type) in blank and not field.nullable
