@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -225,7 +225,7 @@ class Library:
             return
         shipped = {path.relative_to(HERE).as_posix() for each in ("yaml", "jsonl") for path in HERE.rglob(f"*.{each}")}
         known = {f"{name.split('.')[0]}.{name.rpartition('.')[2]}" for name in shipped} | {f"{id}.yaml" for id in asked}
-        data = {
+        data: dict[str, Callable[[], object]] = {
             "constitutional/constitution": self.principles,
             "self_align/rules": self.rules,
             "self_instruct/topics": self.topics,
