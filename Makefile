@@ -12,7 +12,7 @@ else
 export UV_TORCH_BACKEND ?= cpu
 endif
 
-.PHONY: demo test test-flow test-engine lint docs setup postgres chromium locks clean
+.PHONY: demo test test-flow test-long test-engine lint docs setup postgres chromium locks clean
 
 demo: BEGUN := $(shell date +%s)
 demo: setup  ## refresh → publish → retrain → evaluate on the embedded model
@@ -28,6 +28,9 @@ test: setup postgres  ## the default tests: minutes
 # Without xdist's own order, by the number of a file's tests, with which the longest test is the last to begin.
 test-flow: setup postgres chromium  ## Prefect, kills and real training (minutes)
 	$(BIN)/pytest -m flow -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-long: setup  ## whole presets on nano, each from its first request to a trained model (minutes each)
+	$(BIN)/pytest -m long -n auto --maxprocesses 2
 
 test-engine: .venv-vllm/.ready  ## the real vLLM on this CPU, in its own environment
 	.venv-vllm/bin/pytest -m engine

@@ -15,7 +15,7 @@ from alignery.pipeline.runs.refreshing import run_refresh
 from alignery.pipeline.runs.training import train_recipes
 from warehouse import Lake
 
-pytestmark = pytest.mark.flow
+pytestmark = pytest.mark.long
 
 
 def test_dialogues_are_written_published_and_learnt(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from alignery.pipeline.runs.training import train_recipes
 from tasks.methods.registry import installed
 from warehouse import Lake
 
-pytestmark = pytest.mark.flow
+pytestmark = pytest.mark.long
 
 FEW = {"batch_size": 8, "gradient_accumulation": 1, "max_length": 384, "threads": 1, "epochs": 1, "learning_rate": 3e-4}
 

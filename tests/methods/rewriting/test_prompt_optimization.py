@@ -200,7 +200,7 @@ def preset(**models: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.flow
+@pytest.mark.long
 def test_on_nano_a_stacked_rewriter_makes_the_unchanged_model_answer_better(tmp_path: Path) -> None:
     """BPO (8)"""
     nano = {"engine": "transformers", "model": "alignery:nano/checkpoint", "batch_size": 128, "threads": 1}

@@ -13,7 +13,7 @@ from alignery.pipeline.runs.refreshing import run_refresh
 from nano.grammar import parse
 from warehouse import Lake
 
-pytestmark = pytest.mark.flow
+pytestmark = pytest.mark.long
 
 
 def test_nano_writes_instructions_of_its_world_in_the_users_place(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from alignery.pipeline.runs.refreshing import run_refresh
 from alignery.pipeline.runs.training import train_recipes
 from warehouse import Lake
 
-pytestmark = pytest.mark.flow
+pytestmark = pytest.mark.long
 ROOT = Path(__file__).parents[3]
 
 
