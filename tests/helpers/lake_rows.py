@@ -117,7 +117,8 @@ def fill_further(lake, count=12, start=0):
     """What further methods make of the instructions of `fill`: a long answer, an instance, two comparisons, two samples
     with a mark each, three chains of thought that agree, and a rewrite."""
     names = [f"i{n}" for n in range(start, start + count)]
-    lake.ledger.write("prompts", [{"hash": "h", "id": "kind", "source": "Be kind."}], run_id="run-1", message="words")
+    words = {"hash": "h", "id": "principle:kind", "source": "Is the answer kind?"}
+    lake.ledger.write("prompts", [words], run_id="run-1", message="words")
     commit(
         lake,
         responses=[response(f"w-{name}", name, kind="verbose", complete=True) for name in names],

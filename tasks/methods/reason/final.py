@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_LABELLED = re.compile(r"[\s*_`#>]*answer[*_`]*:(.*)", re.IGNORECASE)
+_LABELLED = re.compile(r"\A[\s*_`#>]*answer[*_`]*:(.*)", re.IGNORECASE)
 _MARKS = "*_` "  # of Markdown, around an answer; within one they are its own
 _LEAD = re.compile(r"^(?:so |thus |therefore )?,? ?(?:the (?:final )?answer is|it is|=|≈)\s*", re.IGNORECASE)
 _ARTICLE = re.compile(r"^(?:a|an|the)\s+")

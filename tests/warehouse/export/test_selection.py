@@ -200,7 +200,7 @@ def every(empty, tmp_path_factory):
 def answer(row):
     """What a row teaches to say, in whichever shape."""
     if "conversations" in row:
-        return row["conversations"][1]["value"]
+        return row["conversations"][-1]["value"]
     if "messages" in row:
         return row["messages"][-1]["content"]
     if "responses" in row:
