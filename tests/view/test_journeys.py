@@ -69,7 +69,9 @@ def test_rows_are_walked_with_the_keyboard(page: Any) -> None:
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.locator("#help")).to_be_hidden()
     page.keyboard.press("/")
+    expect(page.locator("#search")).to_be_focused()
     page.keyboard.type("jk")
     assert page.input_value("#search") == "jk", "in a field the keys are letters"
 
