@@ -11,7 +11,6 @@ instruction alone is shown, T 0. Departures:
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Literal
 
@@ -34,7 +33,7 @@ LABELS: dict[Aspect, tuple[str, ...]] = {
         *("role playing", "creative writing", "advice seeking", "brainstorming", "other"),
     ),
 }
-_AROUND = re.compile(r"^[\s*_\"'`#.]+|[\s*_\"'`.]+$")
+_AROUND = " \t*_\"'`#."  # of Markdown and quotes, around a label
 
 
 class Config(MethodConfig):
@@ -102,7 +101,7 @@ def parse(reply: str, aspect: Aspect) -> str:
         ParseError: the line is something else.
     """
     line = reply.strip().split("\n", maxsplit=1)[0]
-    line = _AROUND.sub("", _AROUND.sub("", line).removeprefix(f"{aspect.capitalize()}:"))
+    line = line.strip(_AROUND).removeprefix(f"{aspect.capitalize()}:").strip(_AROUND)
     if (text := line.casefold()) not in LABELS[aspect]:
         raise ParseError(f"no label of {aspect} on the first line")
     return text
