@@ -19,15 +19,15 @@ COPY nano/ nano/
 COPY presets/ presets/
 # The versions that were tested; of torch the build that the backend names.
 RUN grep -v '^torch==' locks/cpu.lock > constraints.txt \
- && python -m venv --without-pip /opt/alignery \
- && uv pip install --no-cache --compile-bytecode --python /opt/alignery/bin/python -c constraints.txt ".${EXTRAS}"
+ && python -m venv --without-pip /venv \
+ && uv pip install --no-cache --compile-bytecode --python /venv/bin/python -c constraints.txt ".${EXTRAS}"
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --create-home alignery \
  && mkdir /lake /work \
  && chown alignery:alignery /lake /work
-COPY --from=build /opt/alignery /opt/alignery
-ENV PATH=/opt/alignery/bin:$PATH ALIGNERY_HOME=/lake PYTHONUNBUFFERED=1
+COPY --from=build /venv /venv
+ENV PATH=/venv/bin:$PATH ALIGNERY_HOME=/lake PYTHONUNBUFFERED=1
 USER 10001
 WORKDIR /work
 VOLUME /lake
