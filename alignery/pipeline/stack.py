@@ -17,7 +17,6 @@ from alignery.config.preset import Preset
 from alignery.config.schema import Alias
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
-from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
 from tasks.engines.specs import EngineSpec, ScriptedSpec, VerifierSpec
 from tasks.evaluate import held_out_stack
@@ -117,35 +116,9 @@ async def rewritten(executor: Executor, stack: Stack, prompts: Sequence[Row]) ->
     Returns:
         The same rows, each with `asked`.
     """
-    found: dict[str, str] = {}
-    words = [row for stage in stack.before for row in stage.prompt_rows()]
-    await asyncio.to_thread(executor.run.add_prompts, words)
-    async with AsyncExitStack() as opened:
-        engines = await _engines(executor, stack, stack.before, opened)
-
-        async def one(prompt: Row) -> None:
-            row = held_out_stack.prompt_row(prompt)
-            for stage in stack.before:
-                (row,) = stage.then(row, await executor.apply(stage.step, row, engines[stage.model]))
-            found[prompt["prompt_id"]] = row["instruction"]
-
-        async def work() -> None:
-            await executor.gather(*(one(prompt) for prompt in prompts))
-
-        await executor.chunk(f"evaluate.rewrite × {len(prompts)}", work)
-    return [prompt | {"asked": found[prompt["prompt_id"]]} for prompt in prompts]
-
-
-async def _engines(
-    executor: Executor, stack: Stack, stages: Sequence[Stage], opened: AsyncExitStack
-) -> dict[Alias, Engine]:
-    """The engines that these stages call."""
-    called = {stage.model for stage in stages}
-    return {
-        alias: await opened.enter_async_context(open_lazily(spec, executor.lake.logs))
-        for alias, spec in stack.models.items()
-        if alias in called
-    }
+    starts = [held_out_stack.prompt_row(prompt) for prompt in prompts]
+    ends = await _through(executor, stack, stack.before, starts, "evaluate.rewrite")
+    return [prompt | {"asked": row["instruction"]} for prompt, row in zip(prompts, ends, strict=True)]
 
 
 async def corrected(executor: Executor, stack: Stack, answers: Sequence[Row]) -> list[Row]:
@@ -157,22 +130,34 @@ async def corrected(executor: Executor, stack: Stack, answers: Sequence[Row]) ->
     Returns:
         The same rows, with the id and the text of the last correction that changed them.
     """
-    found: dict[str, Row] = {}
-    words = [row for stage in stack.stages for row in stage.prompt_rows()]
-    await asyncio.to_thread(executor.run.add_prompts, words)
-    async with AsyncExitStack() as opened:
-        engines = await _engines(executor, stack, stack.stages, opened)
+    starts = [held_out_stack.start(answer) for answer in answers]
+    ends = await _through(executor, stack, stack.stages, starts, "evaluate.correct")
+    return [answer | {"id": row["target_id"], "text": row["target"]} for answer, row in zip(answers, ends, strict=True)]
 
-        async def one(answer: Row) -> None:
-            row = held_out_stack.start(answer)
-            for stage in stack.stages:
+
+async def _through(
+    executor: Executor, stack: Stack, stages: Sequence[Stage], rows: Sequence[Row], name: str
+) -> list[Row]:
+    """Each row after all of these stages, as one chunk of that name; the engines that they call are open for it."""
+    ends: dict[int, Row] = {}
+    words = [row for stage in stages for row in stage.prompt_rows()]
+    await asyncio.to_thread(executor.run.add_prompts, words)
+    called = {stage.model for stage in stages}
+    async with AsyncExitStack() as opened:
+        engines = {
+            alias: await opened.enter_async_context(open_lazily(spec, executor.lake.logs))
+            for alias, spec in stack.models.items()
+            if alias in called
+        }
+
+        async def one(index: int, row: Row) -> None:
+            for stage in stages:
                 if stage.when(row):
-                    made = await executor.apply(stage.step, row, engines[stage.model])
-                    (row,) = stage.then(row, made)
-            found[answer["prompt_id"]] = answer | {"id": row["target_id"], "text": row["target"]}
+                    (row,) = stage.then(row, await executor.apply(stage.step, row, engines[stage.model]))
+            ends[index] = row
 
         async def work() -> None:
-            await executor.gather(*(one(answer) for answer in answers))
+            await executor.gather(*(one(index, row) for index, row in enumerate(rows)))
 
-        await executor.chunk(f"evaluate.correct × {len(answers)}", work)
-    return [found[answer["prompt_id"]] for answer in answers]
+        await executor.chunk(f"{name} × {len(rows)}", work)
+    return [ends[index] for index in range(len(rows))]

@@ -1,6 +1,7 @@
 """Model text made to keep a parser busy: whatever reads a reply goes over it a bounded number of times.
 
-All of it runs in another process, whose hang fails the test by the name of what hung; no time is compared.
+All of it runs in another process, which ends where one text takes more than its time, and the test fails by the name of
+the reader. The time is the process's own on the CPU, so that a busy machine fails nothing.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,12 +17,13 @@ from contextlib import suppress
 
 import pytest
 
-SIZE = 100_000  # characters
-HANG_S = 120
+SIZE = 25_000  # characters
+TEXT_S = 1.5  # of the CPU, for one text: twenty times what a linear reader takes, and less than a quadratic one does
 BLANKS = ["\n", " "]
 PARTS = [*BLANKS, "\t", "\r\n", " \n", "1", "[", "#", '"', "**", "1.\n", "1. ", "1\n", "a", "a ", "I am ", "rule 1,"]
 PARTS += ["Example 1 \t", "Output: x\nInput", "Answer:", "see also ", "revis", "<think>", "</think>", "`</think>`"]
 PARTS += ["<think></think>", "I'm a sorr ", "::", ". ", "4 / ", "\u2028", "I cannot "]
+PARTS += ["“", "`", "1,111", "Better prompt:", "Assistant", "the assistant "]
 STARTS = [
     "rule 1",
     "Example 1",
@@ -32,6 +35,9 @@ STARTS = [
     "see also",
     "4",
     "The score is 4. ",
+    "Person",
+    "assistant",
+    "Better prompt",
 ]
 # These are only ever tried at a text's beginning; every other pattern is tried at each place.
 ANCHORED = {"_APOLOGY", "_REFUSAL", "_PREAMBLE", "_LABEL", "_BEGIN", "_ABOUT", "_UNCHANGED", "_FENCED"}
@@ -50,13 +56,19 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
 
 
 def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
+    from prompts import Library
     from tasks import normalise
     from tasks.engines.thoughts import without_thought
     from tasks.filters import heuristics, targets
+    from tasks.methods.dialogue import method as dialogue
+    from tasks.methods.evolve import method as evolve
     from tasks.methods.instances import method as instances
+    from tasks.methods.prompt_optimization import reading
     from tasks.methods.rate import score as rate
+    from tasks.methods.reason import final
     from tasks.methods.self_align import method as self_align
     from tasks.methods.self_instruct import method as self_instruct
+    from tasks.methods.tagging import method as tagging
     from tasks.methods.verbose import method as verbose
 
     yield "numbered", lambda text: self_instruct.numbered(text, 1)
@@ -80,6 +92,16 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     yield "echoes", lambda text: heuristics.echoes(text, "Tell me of the rain and the tea.")
     yield "blacklist", lambda text: heuristics.has_word(text, ["go to", "image"])
     yield "thought", without_thought
+    yield "final answer", final.final_of
+    yield "compared", final.compared
+    yield "label", lambda text: tagging.parse(text, "category")
+    yield "message", dialogue.message
+    evolved = evolve.rewrite(Library(), evolve.Config())
+    row = {"instruction": "Tell me of the rain.", "topic": "rain", "request_id": "r1", "from_ids": []}
+    yield "evolved", lambda text: evolved.read(text, row)
+    yield "rewrite", lambda text: reading.parted(text, begun=False)
+    yield "bare rewrite", lambda text: reading.parted(text, begun=True)
+    yield "kept", lambda text: reading.check(text, text, shorter=2, longer=6, kept=1)
 
 
 def main() -> None:
@@ -90,6 +112,7 @@ def main() -> None:
     for name, pattern in patterns():
         print(name, flush=True)
         for text in texts:
+            signal.setitimer(signal.ITIMER_VIRTUAL, TEXT_S)
             if name.rsplit(".", 1)[1] in ANCHORED:
                 pattern.match(text)
             else:
@@ -97,16 +120,16 @@ def main() -> None:
     for name, read in readers():
         print(name, flush=True)
         for text in texts:
+            signal.setitimer(signal.ITIMER_VIRTUAL, TEXT_S)
             with suppress(ParseError, Rejected):
                 read(text)
 
 
 def test_no_reply_keeps_a_parser_busy():
-    try:
-        subprocess.run([sys.executable, __file__], timeout=HANG_S, check=True, capture_output=True, text=True)
-    except subprocess.TimeoutExpired as hang:
-        said = hang.stdout.decode() if isinstance(hang.stdout, bytes) else hang.stdout or ""
-        pytest.fail(f"{said.split()[-1]} reads a hostile reply of {SIZE:,} characters for ever")
+    done = subprocess.run([sys.executable, __file__], check=False, capture_output=True, text=True)
+    assert done.returncode in (0, -signal.SIGVTALRM), done.stderr
+    if done.returncode:
+        pytest.fail(f"{done.stdout.splitlines()[-1]} reads a reply of {SIZE:,} characters for more than {TEXT_S} s")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from tasks.normalise import plain_answer, structured
 from tasks.step import ParseError, Rejected
 
 LABEL = "Better prompt"
-_QUOTED = re.compile(r"\"([^\"\n]*)\"|“([^”\n]*)”|```(.+?)```", re.DOTALL)
+_QUOTED = re.compile(r"\"([^\"\n]*)\"|“([^“”\n]*)”|```(.+?)```", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _SHORTEST = 3  # characters of a passage that must stay; our choice
 

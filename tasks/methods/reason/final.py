@@ -12,8 +12,8 @@ _NUMBER = re.compile(r"^[$€£]?\s*(-?(?:\d{1,3}(?:,\d{3})+(?![\d,])|\d+)(?:\.\
 
 
 def final_of(reply: str) -> tuple[str, str] | None:
-    """What stands before the last line that begins with `Answer:`, and the answer there; None where there is no such
-    line, nothing before it or nothing in it."""
+    """The text before the last line that begins with `Answer:`, and the answer on that line; None where there is no
+    such line, no text before it or no answer on it."""
     lines = reply.strip().splitlines()
     for place in range(len(lines) - 1, -1, -1):
         if labelled := _LABELLED.fullmatch(lines[place]):

@@ -21,6 +21,7 @@ from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import loops
+from tasks.filters.targets import LOOP
 from tasks.methods.base import MethodConfig, check_own, own_runs
 from tasks.methods.reason.final import compared, final_of
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage
@@ -77,7 +78,7 @@ def solve(library: Library, config: Config, number: int) -> Step:
         if len(answer) > LONGEST or not (final := compared(answer)):
             raise Rejected("no short answer")
         if loops(thought):
-            raise Rejected("repeats itself")
+            raise Rejected(LOOP)
         check_own(thought, row["instruction"], own)
         return [{"number": number, "text": f"{thought}\nAnswer: {answer}", "final": final}]
 

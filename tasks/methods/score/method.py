@@ -85,13 +85,13 @@ SCORES = Table(
     "score",
     (
         INSTRUCTION_ID,
-        Column.text("sample_id", "what is scored: a sample, or an answer or a revision"),
+        Column.text("sample_id", "what is scored: a sample, or an answer, a revision or a correction"),
         Column.text("scorer", "reward (a reward model), rating (a judge's mark), propositions, verifier").shown,
         Column.text(
             "aspect", "what it is scored for: helpfulness, …, a proposition; others have one of their name"
         ).shown,
         Column.real("value", "the score, on its scale").shown,
-        Column.text("scale", "1 to 5, or any number").shown,
+        Column.text("scale", "1 to 5, 0 to 1, 0 to a proposition's weight, or any number").shown,
         Column.text("reason", "the judge's explanation; null where it gave none").optional,
     ),
     text=None,
@@ -112,11 +112,15 @@ class Kind:
 
 
 def check(config: Config, configs: Mapping[str, Any]) -> None:
-    """Raises ValueError: there is nothing to score, or nobody to."""
+    """Raises ValueError: there is nothing to score, or no scorer, or principles have no reward model to read them."""
     if "samples" not in configs and not config.answers:
         raise ValueError("score: got no samples to score; add `samples: {}` to the line, or set answers: true")
     if not (config.reward or config.aspects or config.verifier or config.propositions):
-        raise ValueError("score: got neither aspects nor reward; name an aspect, or set reward: true")
+        raise ValueError(
+            "score: got neither aspects nor reward, propositions or verifier; name an aspect, or set reward: true"
+        )
+    if config.principles and not config.reward:
+        raise ValueError("score.principles: got them without a reward model to read them; set reward: true")
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
@@ -151,13 +155,10 @@ def _scorers(library: Library, config: Config) -> list[Scorer]:
             raise PromptError(f"score.propositions: got {id!r}, expected one of {[*known]}; mend it, or add it there")
         text = prompt_row(f"proposition:{id}", known[id].text, known[id].hash)
         found.append((f"proposition.{id}", proposition(library, known[id], weight, config.min_mass), "judge", [text]))
-    if config.reward and config.principles:
-        return [*found, *_principled(library, config), *_counted(library, config, (VERIFIER,))]
-    return [*found, *_counted(library, config, SCALES)]
-
-
-def _counted(library: Library, config: Config, scorers: Iterable[str]) -> list[Scorer]:
-    return [(one, counted(library, one), one, []) for one in scorers if getattr(config, one)]
+    for alias in named_models(config):
+        by_principle = alias == REWARD and config.principles
+        found += _principled(library, config) if by_principle else [(alias, counted(library, alias), alias, [])]
+    return found
 
 
 def _principled(library: Library, config: Config) -> list[Scorer]:

@@ -1,9 +1,9 @@
-"""Difficulty, quality and category of instructions, each said by a judge: what Magpie selects its data by.
+"""Difficulty, quality and category of instructions, each labelled by a judge: what Magpie selects its data by.
 
 Source: Magpie (arXiv 2406.08464), section 2.2 and its code: five grades of difficulty (of what it takes to answer) and
 of quality (of how clear the instruction is), twelve categories of task. The same: one request an aspect, the
 instruction alone is shown, T 0. Departures:
-1. The label stands first, on a line of its own; the paper has JSON with an intent and an explanation before it.
+1. The label comes first, on a line of its own; the paper has JSON with an intent and an explanation before it.
 2. One category; the paper has further ones beside the first.
 3. Instructions of every source are tagged, in a table of their own. Reward and nearest neighbours are not here: see
    `score`, and `similarity` of `instructions`.
@@ -91,6 +91,7 @@ def label(library: Library, config: Config, aspect: Aspect) -> Step:
         variables=lambda row: {"instruction": row["instruction"]},
         read=read,
         read_cut=read_cut,
+        retries=2 if config.sampling.temperature else 0,  # at T 0 another seed says the same again
     )
 
 
@@ -101,10 +102,10 @@ def parse(reply: str, aspect: Aspect) -> str:
         ParseError: the line is something else.
     """
     line = reply.strip().split("\n", maxsplit=1)[0]
-    line = line.strip(_AROUND).removeprefix(f"{aspect.capitalize()}:").strip(_AROUND)
-    if (text := line.casefold()) not in LABELS[aspect]:
+    found = line.casefold().strip(_AROUND).removeprefix(f"{aspect}:").strip(_AROUND)
+    if found not in LABELS[aspect]:
         raise ParseError(f"no label of {aspect} on the first line")
-    return text
+    return found
 
 
 method = Method(

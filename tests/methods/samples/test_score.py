@@ -103,6 +103,7 @@ def test_a_language_model_in_a_reward_models_place_scores_nothing(ask: Callable,
     [
         ({"score": {}}, "score: got no samples to score"),
         ({"samples": {}, "score": {"aspects": []}}, "got neither aspects nor reward"),
+        ({"samples": {}, "score": {"principles": ["privacy"]}}, "score.principles: got them without a reward model"),
         ({"samples": {}, "score": {"reward": True}}, "models: got no 'reward'"),
         ({"samples": {"models": ["other"]}}, "models: got no 'other'"),
     ],

@@ -24,6 +24,7 @@ from tasks.step import ParseError, Row
         ("**Quality:** Excellent.\nIt is clear.", "quality", "excellent"),
         ("`creative writing`", "category", "creative writing"),
         ("Category: Math", "category", "math"),
+        ("category: math", "category", "math"),
     ],
 )
 def test_the_label_stands_on_the_first_line(reply: str, aspect: Aspect, value: str) -> None:

@@ -227,8 +227,8 @@ def test_examples_are_of_what_a_rating_leaves(lake, tmp_path):
         _, _, found = mixed(rated, tmp_path / "out", selection={"min_rating": 4.5}, forms={"few": 1.0}, shots=2)
         shown = [row["messages"][0]["content"] for row in found]
         assert found
-        assert not any(f"Done: answer {n}\n" in text for text in shown for n in range(0, sum(SIZES.values()), 2))
-        assert any(f"Done: answer {n}\n" in text for text in shown for n in range(1, sum(SIZES.values()), 2))
+        assert not any(f"Answer: answer {n}\n" in text for text in shown for n in range(0, sum(SIZES.values()), 2))
+        assert any(f"Answer: answer {n}\n" in text for text in shown for n in range(1, sum(SIZES.values()), 2))
 
 
 def test_of_no_rows_there_is_no_mixture(lake, tmp_path):

@@ -32,5 +32,7 @@ FROM lists l
 JOIN instructions i ON i.id = l.instruction_id
 QUALIFY row_number() OVER (
     PARTITION BY i.text
-    ORDER BY list_position(['reward', 'propositions', 'rating', 'verifier'], l.scorer), l.snapshot_id DESC, l.created_at DESC, l.id
+    ORDER BY
+        list_position(['reward', 'propositions', 'rating', 'verifier'], l.scorer),
+        l.snapshot_id DESC, l.created_at DESC, l.id
 ) = 1
