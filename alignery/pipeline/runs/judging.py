@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from alignery.config.preset import Preset
 from alignery.pipeline.executor import Executor
-from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import judge, trust
 from tasks.step import Row
@@ -49,14 +48,11 @@ async def _verdicts(
     prompts = [step.prompt for step in steps]
     said = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
     await asyncio.to_thread(executor.run.add_prompts, said)
-    found: dict[str, list[Row]] = {dimension: [] for dimension in asked}
     async with open_lazily(preset.spec("judge"), executor.lake.logs) as engine:
-        sides: dict[bool, Engine] = {False: engine, True: judge.Unasked(engine)}
-        for dimension, step in zip(asked, steps, strict=True):
-            for same, who in sides.items():
-                if rows := [row for row in asked[dimension] if judge.alike(row) is same]:
-                    found[dimension] += await executor.run_batch(step, rows, who)
-    return found
+        return {
+            dimension: await executor.run_batch(step, asked[dimension], engine)
+            for dimension, step in zip(asked, steps, strict=True)
+        }
 
 
 async def judge_model(
