@@ -139,8 +139,8 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mappi
         others: `outcomes` of other models against the same `b`, which say how difficult a prompt is.
 
     Returns:
-        pairs, excluded (a verdict missing), alike (both answers the same, a tie of which the judge was not asked; in
-        no figure of the judge's own), win, tie, lose (of a, over all but the excluded); w = (win - lose) / all
+        pairs, excluded (a verdict missing), alike (both answers the same, a tie without a request;
+        in no figure of the judge's own), win, tie, lose (of a, over all but the excluded); w = (win - lose) / all
         (Aligner); ws = w + 1 (AlpaGasus); win_rate, a tie counting a half; low and high, the 95 % interval of w;
         lc_win_rate, length-controlled, with lc_low and lc_high; first_rate (of the verdicts that name a winner, those
         for the answer shown first; a fair judge has 0.5); consistency (pairs whose two orders agree, ties included);

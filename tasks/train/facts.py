@@ -230,8 +230,8 @@ def cut_sentence(
 
 def tokens(row: Row, tokenizer: Any) -> int:
     """Of the prompt with the longest of its answers, if it has any."""
-    prompt, said = row["prompt"], answers(row) or [[]]
+    prompt, completions = row["prompt"], answers(row) or [[]]
     if isinstance(prompt, str):
-        return max(len(tokenizer(prompt + answer + tokenizer.eos_token)["input_ids"]) for answer in said)
-    whole = [tokenizer.apply_chat_template(prompt + answer, return_dict=True) for answer in said]
+        return max(len(tokenizer(prompt + answer + tokenizer.eos_token)["input_ids"]) for answer in completions)
+    whole = [tokenizer.apply_chat_template(prompt + answer, return_dict=True) for answer in completions]
     return max(len(one["input_ids"]) for one in whole)

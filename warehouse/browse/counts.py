@@ -1,4 +1,4 @@
-"""What became of each step's work, counted run by run in one look at the calls and the candidates.
+"""Each step's outcomes by run, counted in one query over attempts and candidates.
 
 A run's counts change only when it commits, so that `commits` tells which of them still hold.
 """
