@@ -1,8 +1,8 @@
 """A Prefect server that outlives its verb, so that the next verb need not wait for another.
 
 Its address is in the file FACTS beside its database, readable by its owner alone. A verb holds a shared lock on USE;
-the server holds one on ALIVE, and ends after IDLE seconds without a lock on USE and without a request that has the token.
-It holds USE exclusively while it ends, so that no verb takes a server that is about to end.
+the server holds one on ALIVE, and ends after IDLE seconds without a lock on USE or a request that has the token. It
+holds USE exclusively while it ends, so that no verb takes a server that is about to end.
 """
 
 from __future__ import annotations
