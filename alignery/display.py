@@ -57,7 +57,7 @@ def table(rows: Iterable[Mapping[str, object]]) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A value's cell: of a figure no more digits than say something, of a mapping and a list what they hold."""
+    """A value's cell: a number to three decimals, a mapping or a list as its items."""
     if value is None:
         return "<td></td>"
     if isinstance(value, float):

@@ -232,7 +232,7 @@ async def _served(made: RunnerDeployment) -> Served:
 
 
 def upcoming(schedule: Schedule) -> dict[str, datetime]:
-    """Flow → the next time that is due, the earliest first; a line that is none, or that never comes, is left out.
+    """Flow → the next time it is due, the earliest first; a cron line that is invalid or never due is left out.
 
     Call it outside an event loop.
     """
@@ -245,5 +245,5 @@ async def _next(line: str, timezone: str) -> datetime | None:
     try:
         times = await CronSchedule(cron=line, timezone=timezone).get_dates(1)
     except ValueError:
-        return None  # `alignery serve` says so before it begins
+        return None  # `alignery serve` refuses it with an error
     return times[0] if times else None

@@ -30,7 +30,7 @@ _URL = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 SHARED = "ALIGNERY_SHARED_SERVER_S"  # seconds without a user after which it ends; without it, it ends with its parent
 # Files of a shared server in its home, as its database of this version of Prefect: an upgrade starts another one.
 FACTS, USE, ALIVE, START = (f"server-{version('prefect')}.{name}" for name in ("json", "use", "alive", "start"))
-_ADOPTION_S = 15.0  # within which who started it names it in FACTS
+_ADOPTION_S = 15.0  # within which the verb that started it must write FACTS
 _DOCUMENTATION = ("/docs", "/redoc", "/openapi.json")  # FastAPI's own, beside the API
 
 Receive = Callable[[], Awaitable[Any]]

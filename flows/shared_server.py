@@ -1,8 +1,8 @@
 """A Prefect server that outlives its verb, so that the next verb need not wait for another.
 
-It is named in the file FACTS beside its database, for its owner alone. A verb holds a shared lock on USE; the server
-holds one on ALIVE, and ends when for IDLE nobody has held the first and nobody with the token has sent a request.
-It holds USE exclusively while it ends, so that no verb finds a server that is about to end.
+Its address is in the file FACTS beside its database, readable by its owner alone. A verb holds a shared lock on USE;
+the server holds one on ALIVE, and ends after IDLE seconds without a lock on USE or a request that has the token. It
+holds USE exclusively while it ends, so that no verb takes a server that is about to end.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def shared(home: Path) -> Iterator[Callable[[float], Server]]:
 
 
 def running(home: Path) -> Running | None:
-    """The server that is there, of this version of Prefect, if its process lives."""
+    """The running server of this version of Prefect, if there is one."""
     try:
         facts = json.loads((home / FACTS).read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):
@@ -133,7 +133,7 @@ def stop(home: Path, patience_s: float = 30.0) -> bool:
     """End this home's server, even if in use; returns whether there was one. Raises ServerFault if it does not end."""
     if not home.is_dir():
         return False
-    with locked(home / START, fcntl.LOCK_EX):  # so that nobody starts another one meanwhile
+    with locked(home / START, fcntl.LOCK_EX):  # no other verb may start one meanwhile
         found = running(home)
         if found is None:
             return False
@@ -162,13 +162,13 @@ def _started(home: Path) -> Running:
         with os.fdopen(os.open(home / FACTS, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             json.dump(facts, file)
     except BaseException:
-        child.terminate()  # nobody would find it
+        child.terminate()  # no verb could find it
         raise
     return Running(server, child.pid)
 
 
 def _ended(home: Path) -> str | None:
-    """How it ended; None while it lives."""
+    """How it ended; None while it runs."""
     return None if _is_locked(home / ALIVE, fcntl.LOCK_SH) else "ended"
 
 

@@ -52,6 +52,7 @@ class Step:
         sample_key: row → what tells apart requests of the same words that want replies of their own.
         next_row: (row, one of its records) → the row that the next step of a chain gets.
         config: further settings that the outcome depends on; part of the fingerprint.
+        known_reply: row → the reply where it follows from the row, so that no request is sent; else None.
         retries: how many more seeds an unparsed reply is given.
         version: raise it where replies are read in another way: work of before is then done anew, and its replies,
             which are in the lake, are read again and not asked for.
@@ -72,6 +73,7 @@ class Step:
     sample_key: Callable[[Row], str | None] = lambda row: None
     next_row: Callable[[Row, Row], Row] = lambda row, record: row
     config: Mapping[str, Any] = field(default_factory=dict)
+    known_reply: Callable[[Row], str | None] = lambda row: None
     retries: int = 2
     version: int = 1
     options: tuple[str, ...] = ()
@@ -196,6 +198,8 @@ async def execute(
             if known := replies.get((ask.request_key, number)):
                 completion = Completion(known["raw_text"], known["finish_reason"], 0, 0, 0.0)
                 attempt |= {"replayed_from": known["id"]}
+            elif (text := step.known_reply(row)) is not None:
+                completion = Completion(text, "stop", 0, 0, 0.0)
             elif step.options:
                 completion = await _choose(ask)
             else:

@@ -102,8 +102,8 @@ def push(
     what: Annotated[
         str, typer.Argument(help="A published tag, the folder of an export, or a trained model's id or folder's name.")
     ],
-    repo: Annotated[str, typer.Argument(help="The repository on the hub: you/name. It is made where it is not there.")],
-    public: Annotated[bool, typer.Option("--public/--private", help="Whether all may read it.")] = False,
+    repo: Annotated[str, typer.Argument(help="The repository on the hub: you/name. Created if it does not exist.")],
+    public: Annotated[bool, typer.Option("--public/--private", help="Visibility of the repository.")] = False,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
@@ -128,8 +128,8 @@ def push(
 
 
 def _mixing(text: str) -> Mixing:
-    """The mixture of an option: what to mix by and settings, as `origin,cap=3000,few=0.25`. Raises LakeUsageError where
-    it is none."""
+    """The mixture in the option --mix: what to mix by, and settings, as `origin,cap=3000,few=0.25`. Raises
+    LakeUsageError where it is wrong."""
     from alignery.config.schema import Mixing
     from alignery.untrusted import excerpt
     from alignery.validation import validated
@@ -147,7 +147,7 @@ def _mixing(text: str) -> Mixing:
             )
         settings[name] = value
     forms = {name: settings.pop(name) for name in FORMS if name in settings}
-    return validated(Mixing, settings | {"forms": forms}, "--mix", LakeUsageError)
+    return validated(Mixing, {"forms": forms} | settings, "--mix", LakeUsageError)
 
 
 def _selection(min_rating: float | None, rated_on: str, control: bool, distinct: float | None) -> Selection:

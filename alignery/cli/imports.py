@@ -1,4 +1,4 @@
-"""What libraries import in case it is used, and no flow uses: a tenth of the time until a verb's first request."""
+"""Hides pandas, which libraries import and no flow uses: a tenth of the time until a verb's first request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Hidden(MetaPathFinder):
 
 @contextmanager
 def without_pandas() -> Iterator[None]:
-    """In the block no pandas is there, as in an environment without it.
+    """In the block pandas cannot be imported, as in an environment without it.
 
     pyarrow looks for it at the first array that it makes, which is made here, and Prefect as it is imported, either to
     know its types where it meets them. After the block pandas can be imported, and pyarrow then uses it.

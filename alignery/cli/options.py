@@ -57,7 +57,7 @@ def _version(wanted: bool) -> None:
 
 
 def _quiet(context: typer.Context, wanted: bool) -> bool:
-    """Until the command ends: no progress, no hints, and of what the lake says under way only errors."""
+    """Until the command ends: no progress, no hints, and of the lake's log errors alone."""
     if wanted:
         from alignery.pipeline.progress import hidden
 

@@ -153,7 +153,7 @@ class Preset(Strict):
 
     def recorded(self) -> dict[str, Any]:
         """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
-        # What a preset of before these sections says has the same hash as before.
+        # A preset without these sections keeps the hash that it had before they existed.
         unused = {name for name in ("methods", "publish") if not getattr(self, name)}
         whole = self.model_dump(mode="json", exclude=unused)
         for (*above, field), text in self._environment.items():

@@ -107,8 +107,8 @@ class Line(Strict):
 
 
 class Mixing(Strict):
-    """A mixture of a view's rows, and the forms that they stand in: see `warehouse.export.mixing`. The defaults change
-    nothing; T5 (1910.10683) has T 2 to 4, FLAN (2109.01652) a cap of 3,000."""
+    """A mixture of a view's rows, and the forms that they are put into: see `warehouse.export.mixing`. The defaults
+    change nothing; T5 (1910.10683) has T 2 to 4, FLAN (2109.01652) a cap of 3,000."""
 
     by: str = Field("origin", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="origin, method, or a column: topic")
     cap: int | None = Field(default=None, ge=1, description="rows of a part that count, at most")

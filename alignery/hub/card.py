@@ -34,7 +34,7 @@ def model_card(folder: Path, row: Mapping[str, Any], licence: str | None) -> str
         raise UsageError(
             f"{report}: got no JSON object ({excerpt(error, 80)}), expected what retrain wrote; remove it or train anew"
         ) from error
-    base = Path(str(facts.get("base_model", ""))).name  # its folder's name alone: where it lies is nobody's concern
+    base = Path(str(facts.get("base_model", ""))).name  # without the folders of this machine
     lines = [
         f"---\nlicense: {name}\nlibrary_name: transformers\ntags: [alignery]\n---",
         f"# {_plain(folder.name)}",

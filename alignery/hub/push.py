@@ -1,7 +1,7 @@
 """An export, or a trained model, to a hub that speaks Hugging Face's protocol (HF_ENDPOINT; huggingface.co by default).
 
-One commit has all files, and takes away those of an earlier push that are no longer there: `datasets` reads whatever
-lies in `data/`. Pushed again unchanged, nothing is committed.
+One commit adds all files and deletes those of an earlier push that this one does not have, for `datasets` reads every
+file in `data/`. Pushed again unchanged, nothing is committed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 CARD = "README.md"
 # Of a model's folder: these name folders of this machine. The weights have the adapter merged in.
 _KEPT_HERE = ("report.json", "adapter")
-_STALE = ("data/", "provenance/")  # of a data set: files there that this push does not have are taken away
+_STALE = ("data/", "provenance/")  # of a data set: files there that this push does not have are deleted
 
 
 class PushFailed(AligneryError):
@@ -135,7 +135,7 @@ def push(source: Source, repo: str, *, public: bool = False) -> Pushed:
         except RepositoryNotFoundError:
             there = None
         if there is not None and not there.private and not public:
-            raise UsageError(f"{repo}: is there, and all may read it; say so with --public, or name another")
+            raise UsageError(f"{repo}: exists and is public; pass --public, or name another")
         stale = _names(api, repo, source.kind) if there is not None else set()
         operations = _operations(source, stale)
         with effects.HUB_PUSH:
@@ -156,7 +156,7 @@ def _allowed(repo: str) -> str:
     from huggingface_hub.utils._validators import validate_repo_id
 
     if constants.HF_HUB_OFFLINE:
-        raise UsageError("push: HF_HUB_OFFLINE says that no hub may be reached; unset it to push")
+        raise UsageError("push: HF_HUB_OFFLINE is set, which forbids any request to a hub; unset it to push")
     try:
         validate_repo_id(repo)
     except HFValidationError as error:
@@ -198,7 +198,7 @@ def _names(api: HfApi, repo: str, kind: str) -> set[str]:
 
 @contextmanager
 def _answered(api: Any, repo: str) -> Iterator[None]:
-    """What the hub's client fails with, as one sentence in which no token stands."""
+    """Errors of the hub's client as PushFailed, in one sentence without the token."""
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of its HTTP library
 
     try:

@@ -295,7 +295,7 @@ class Executor:
 def price_by_model(preset: Preset) -> tuple[str, dict[str, Price]]:
     """The currency, and by identity the price of each model that the preset's price file names; none without a file.
 
-    A model that was trained here, and stands in place of one that is priced by its name, has none.
+    A model trained here, bound in place of one that the file prices by name, has no price.
     """
     if not preset.prices:
         return "", {}

@@ -1,8 +1,8 @@
 """Progress: bars where there is a terminal, a plain line now and then where there is none.
 
-Of a run that walks instructions their number is known. How many requests they take is not, so the totals of steps are
-what came into view; by what the instructions took that this run finished, it says about how long the rest will take.
-Other runs know all requests of a step, and say so of each step.
+A run over instructions knows how many there are, but not how many requests they will take: the totals of steps are the
+requests known so far, and the time left is estimated from the requests that the finished instructions took. Other runs
+know all requests of a step, and estimate the time left for each step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from rich.table import Column
 from rich.text import Text
 
 PLAIN_EVERY_S, PLAIN_AT_MOST_S = 5.0, 60.0  # between plain lines: the more, the longer the run is under way
-ENOUGH, ENOUGH_S = 20, 5.0  # done in this run, and for so long, before a time is foretold; our choice
+ENOUGH, ENOUGH_S = 20, 5.0  # done in this run, and its seconds, before the time left is estimated; our choice
 _shown_on: ContextVar[TextIO | None] = ContextVar("_shown_on", default=None)
 
 
@@ -51,7 +51,7 @@ def stream() -> TextIO:
 
 @dataclass
 class _Count:
-    """Work of one kind. `new` is what this run did of `done`, from the second `begun` of the clock on."""
+    """Requests of one step, or all. `new` are those of `done` that this run did, since the clock's second `begun`."""
 
     done: int = 0
     total: int = 0
@@ -59,23 +59,23 @@ class _Count:
     begun: float = 0.0
 
     def add(self, rows: int, begun: float) -> None:
-        """So many rows more were done by this run, the first of them from then on."""
+        """Count rows that this run did, the first of them since `begun`."""
         self.begun = self.begun if self.new else begun
         self.new += rows
         self.done += rows
 
     def is_known(self, now: float) -> bool:
-        """Whether enough was done to foretell more."""
+        """Whether enough was done for an estimate."""
         return self.new >= ENOUGH and now - self.begun >= ENOUGH_S
 
     def left(self, now: float) -> str:
-        """About how long the rest will take at the pace of this run; nothing before enough was done to know it."""
+        """The estimated time left at this run's pace; empty before enough was done."""
         if not self.is_known(now) or self.done >= self.total:
             return ""
         return self.time_for(self.total - self.done, now)
 
     def time_for(self, rows: float, now: float) -> str:
-        """About how long so many more take."""
+        """The estimated time of so many more."""
         return f"about {_duration(rows * (now - self.begun) / self.new)} left"
 
     def __str__(self) -> str:
@@ -84,19 +84,19 @@ class _Count:
 
 @dataclass
 class _Walk:
-    """Instructions on their way through all stages, `target` in all, of which `reached` are there so far."""
+    """Instructions on their way through all stages: `target` are wanted, `reached` were written so far."""
 
     target: int = 0
     reached: int = 0
     is_final: bool = False  # the target
     writing: Collection[str] = ()  # steps that write instructions
-    before: int = 0  # finished by runs before
+    before: int = 0  # finished by earlier runs
     done: int = 0  # finished by this run
-    requests: int = 0  # that these took
-    start: tuple[int, int] = (0, 0)  # reached, and requests that write, at the first look
+    requests: int = 0  # of those in `done`
+    start: tuple[int, int] = (0, 0)  # `reached`, and requests of `writing`, at the first call of `target`
 
     def requests_left(self, counts: Mapping[str, _Count]) -> float | None:
-        """By what the finished instructions took, and the written ones; None before enough of them are."""
+        """Estimated from the finished instructions and the written ones; None before there are enough."""
         written = sum(count.done for step, count in counts.items() if step in self.writing)
         if not self.is_final or self.done < ENOUGH:
             return None
@@ -144,17 +144,17 @@ class StepProgress:
         self._show(step)
 
     def tick(self, step: str, took_s: float = 0.0) -> None:
-        """A row of a step is done, whose request was so long on its way."""
+        """A row of a step is done, whose request took so long."""
         begun = self._clock() - took_s
         for count in (self._counts[step], self._requests):
             count.add(1, begun)
         self._show(step)
 
     def target(self, rows: int, reached: int, is_final: bool, writing: Collection[str]) -> None:
-        """How many instructions are walked in all, and how many are there.
+        """How many instructions are wanted, and how many are written.
 
         Args:
-            is_final: no more will be wanted.
+            is_final: the number wanted will not grow.
             writing: the steps that write instructions.
         """
         walk = self._walk
@@ -163,12 +163,12 @@ class StepProgress:
         walk.target, walk.reached, walk.is_final, walk.writing = rows, reached, is_final, writing
 
     def walked(self, requests: int) -> None:
-        """An instruction went through all stages, by so many requests, whether these were sent or known."""
+        """An instruction went through all stages, with so many requests, sent or found in the lake."""
         self._walk.done += 1
         self._walk.requests += requests
 
     def finished_before(self, rows: int) -> None:
-        """So many instructions are through all stages from runs before."""
+        """Count instructions that earlier runs took through all stages."""
         self._walk.before += rows
 
     def spend(self, money: float, currency: str) -> None:
@@ -194,7 +194,7 @@ class StepProgress:
         print(" · ".join(parts), file=self._stream, flush=True)
 
     def _head(self) -> Iterable[str]:
-        """What there is to say of the run as a whole."""
+        """The parts of the line about the whole run."""
         now = self._clock()
         yield f"{now - self._begun:5.0f} s"
         walk = self._walk
@@ -209,10 +209,10 @@ class StepProgress:
 
 
 class _Bars(Progress):
-    """A line of the whole run, and below it a bar for each step; where there is little room, bars give way first."""
+    """A line about the whole run, and below it a bar for each step; on a narrow terminal bars shrink first."""
 
     def __init__(self, head: Callable[[], str], console: Console) -> None:
-        self._said = head
+        self._head_line = head
         whole = {"no_wrap": True, "overflow": "ellipsis"}
         super().__init__(
             TextColumn("{task.description}", markup=False, table_column=Column(**whole)),  # type: ignore[arg-type]
@@ -223,12 +223,12 @@ class _Bars(Progress):
         )
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        yield Text(self._said().strip(), no_wrap=True, overflow="ellipsis")
+        yield Text(self._head_line().strip(), no_wrap=True, overflow="ellipsis")
         yield self.make_tasks_table(self.tasks)
 
 
 def _duration(seconds: float) -> str:
-    """Of a time that is not known any better: 20 s, 7 min, 3.5 h."""
+    """A rough duration: 20 s, 7 min, 3.5 h."""
     if seconds < 95:
         return f"{max(5, 5 * round(seconds / 5))} s"
     return f"{seconds / 60:.0f} min" if seconds < 5700 else f"{seconds / 3600:.1f} h"

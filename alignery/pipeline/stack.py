@@ -3,7 +3,7 @@
 A preset's methods say which of their stages belong to it (`Stage.in_stack`). It has no engine of its own: an engine is
 asked everything, and an Aligner corrects answers alone, not critiques or new instructions. So in a refresh the stages
 are part of the graph, and here the same steps correct answers to held-out prompts. Either way each part's call is an
-attempt, and its work key has that part's identity. A rewriter stands before the generator on held-out prompts alone.
+attempt, and its work key has that part's identity. A rewriter is asked before the generator on held-out prompts alone.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Stack:
 
     @property
     def alone(self) -> Stack:
-        """The generator without what stands on it."""
+        """The generator without rewriter and Aligners."""
         return Stack({GENERATOR: self.base})
 
     def identity(self) -> str:
@@ -85,12 +85,12 @@ def stackable(preset: Preset) -> list[Alias]:
 
 
 def served(preset: Preset) -> Row:
-    """The stack as whatever serves it needs it.
+    """The stack as a server of it needs it.
 
     Returns:
         {stack (its identity), parts (as `Stack.parts`), requests}; of the requests, in the order in which they are
         sent, rows {alias, step, words, stop, sampling, options}. In the words (messages, or a text) each {{ variable }}
-        stands for what `respond.answer` gets (instruction) or a correction (question, answer). The reply to
+        is an input of `respond.answer` (instruction) or of a correction (question, answer). The reply to
         `prompt_optimization.rewrite` is the instruction that `respond.answer` then gets.
     """
     methods = preset.stages(preset.library(), source=False)

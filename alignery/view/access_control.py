@@ -1,5 +1,5 @@
-"""What stands in front of the pages: no foreign host or page gets in, beyond this machine nobody without the token, and
-no page may load, send or run anything that is not the site's own."""
+"""Access control of the pages: requests for another host name, from another site's page, or without the token where one
+is set, are refused; a Content-Security-Policy lets pages load, send and run nothing that is not the site's own."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AccessControl:
         port: that the server listens on.
         names: hosts by which it may be asked for, beside this machine's loopback names.
         token: that each request must show, in a cookie, an Authorization header (Bearer), or once as `?token=`; None
-            lets in all that this machine's users send.
+            accepts the requests of all users of this machine.
     """
 
     def __init__(self, app: Any, port: int, names: Collection[str] = (), token: str | None = None) -> None:
@@ -88,6 +88,6 @@ class AccessControl:
 
 
 def _is_embedded(scope: Scope) -> bool:
-    """Whether a browser says that a page of another origin fetches this, and does not open it."""
+    """Whether, by the browser's Sec-Fetch headers, a page of another origin embeds or fetches this."""
     site, mode = (given(scope, name) for name in (b"sec-fetch-site", b"sec-fetch-mode"))
     return site in ([b"cross-site"], [b"same-site"]) and mode != [b"navigate"]

@@ -1,7 +1,7 @@
 """What `import alignery` returns of a lake, as a notebook shows it: a trace, a funnel, pairs.
 
-They are plain dictionaries and lists, and stay so. Their HTML needs neither a style sheet nor a script: its colours are
-faint ones upon the notebook's own, light or dark. All text in it is foreign, escaped and cut.
+They are dictionaries and lists for all other use. Their HTML needs neither a style sheet nor a script; its colours suit
+light and dark notebooks. All text in it is untrusted, so it is escaped and bounded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from warehouse import Lake
 from warehouse.browse.story import BOUND
 from warehouse.browse.table_page import Asked, columns_of, table_page
 
-NODES, SHOWN, STEPS = 60, 20, 200  # nodes, pairs and steps that are shown
+NODES, SHOWN, STEPS = 60, 20, 200  # of a trace, pairs and a funnel, at most
 TEXT = 1200  # characters of one text
 
 
@@ -26,7 +26,7 @@ class Trace(dict[str, Any]):
         return untypeset(render.part("cell/trace.html", found=self, depths=self._depths(), nodes=NODES, bound=TEXT))
 
     def _depths(self) -> dict[str, int]:
-        """How many nodes each one hangs below."""
+        """Id → the number of nodes above it."""
         depths: dict[str, int] = {}
         for node in self["nodes"]:  # parents come before children
             depths[node["id"]] = depths.get(node["under"], -1) + 1

@@ -17,9 +17,9 @@ from warehouse import Lake
 from warehouse.query.snapshots import resolve
 from warehouse.schema.tables import Row
 
-_OPEN = 4  # snapshots that are open beside the lake as it is now
-_KEPT = 128  # counted results
-_RUNS = 4096  # of which the counts are kept
+_OPEN = 4  # snapshots that are open beside the newest one
+_KEPT = 128  # cached results by snapshot
+_RUNS = 4096  # runs with cached counts
 _T = TypeVar("_T")
 Upcoming = Callable[[Schedule], Mapping[str, datetime]]
 
@@ -30,7 +30,7 @@ class Lakes:
     Args:
         home: the folder of the lake.
         preset: whose lake it is, and whose methods' tables and views it has.
-        upcoming: says of its schedule when each flow runs next; None where nobody can say.
+        upcoming: schedule → when each flow runs next; None where that cannot be known.
 
     Raises:
         LakeUsageError: there is no lake.
@@ -76,9 +76,9 @@ class Lakes:
             ) from error
 
     def once(self, lake: Lake, snapshot: int, key: tuple[Any, ...], count: Callable[[], _T]) -> _T:
-        """What `count` returns, counted once for a snapshot: what stands in it never changes.
+        """What `count` returns, cached by snapshot, for a snapshot never changes.
 
-        A commit that lands while it is counted may be in it, so that it is not kept for the snapshot of before.
+        If a commit lands during the query, the result may contain it, and is not cached.
         """
         whole = (snapshot, *key)
         with self._lock:
@@ -106,7 +106,7 @@ class Lakes:
             counted: dict[str, list[Row]] = {run: [] for run in missing}
             for row in count(missing):
                 counted[row["run_id"]].append(row)
-            still = versions()  # what a run committed while it was counted may be in it
+            still = versions()  # else a commit during the query may be in it
             for run, rows in counted.items():
                 if still.get(run) == asked[run]:
                     self._keep(self._runs, (run, asked[run]), rows, _RUNS)

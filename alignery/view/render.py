@@ -35,7 +35,7 @@ def html(req: PageRequest, page: Page) -> str:
 
 
 def part(template: str, **given: object) -> str:
-    """A piece of HTML that stands in another's page."""
+    """HTML to be put into another page."""
     return _environment().get_template(template).render(given)
 
 

@@ -26,7 +26,7 @@ from alignery.view.lakes import Lakes
 from bench.data.view_lake import make
 from warehouse import Lake
 
-# Page → its address, and the plain SQL for what it shows. In braces is what is another one for each request.
+# Page → its address, and the plain SQL for what it shows. In braces are values that differ by request.
 PAGES = {
     "overview, a run": ("/", "SELECT * FROM funnel WHERE run_id = '{run}'"),
     "overview, all": ("/?run=all", "SELECT * FROM funnel"),
@@ -100,7 +100,7 @@ def measure(home: Path, rounds: int, names: list[str]) -> None:
 
 
 def values(lake: Lake, client: TestClient, rounds: int) -> list[dict[str, Any]]:
-    """What stands in the braces, a dict for each round."""
+    """The values for the braces, a dict for each round."""
     queries = {
         "id": f"SELECT id AS v FROM instructions WHERE state = 'accepted' USING SAMPLE {rounds}",
         "topic": f"SELECT DISTINCT topic AS v FROM instructions LIMIT {rounds}",

@@ -1,4 +1,4 @@
-"""A lake as large as one likes for the pages: instructions with an answer, three rounds of critique and revision, and a
+"""A lake of a given size for the pages: instructions with an answer, three rounds of critique and revision, and a
 correction, each record with the call that wrote it; two runs, a tag, two models, figures and decisions."""
 
 from __future__ import annotations
@@ -92,10 +92,10 @@ def _run(id: str, state: str) -> dict[str, Any]:
 
 
 def _words(lake: Lake) -> None:
-    said = {f"principle:rule{n}": f"Does the answer keep rule {n}?" for n in range(PRINCIPLES)}
-    said |= {f"bench/{table}": "{{ instruction }}" for table in _COLUMNS}
-    hashes = {id: duckdb.sql(f"SELECT md5('{id.removeprefix('principle:')}')").fetchall()[0][0] for id in said}
-    rows = [{"hash": hashes[id], "id": id, "source": text} for id, text in said.items()]
+    sources = {f"principle:rule{n}": f"Does the answer keep rule {n}?" for n in range(PRINCIPLES)}
+    sources |= {f"bench/{table}": "{{ instruction }}" for table in _COLUMNS}
+    hashes = {id: duckdb.sql(f"SELECT md5('{id.removeprefix('principle:')}')").fetchall()[0][0] for id in sources}
+    rows = [{"hash": hashes[id], "id": id, "source": text} for id, text in sources.items()]
     lake.ledger.write("prompts", rows, run_id="run0", message="words")
 
 

@@ -2,9 +2,9 @@
 
 Each round has a home of its own, and three verbs in it: the first of a sitting, which starts the Prefect server; the
 second, which finds it; and one with `--no-prefect`. The latter two take turns in who goes first. Each verb has prompts
-of its own, so that it has something to ask. The server that is asked stands in this process, and reads at the first
-request the clock and the processor seconds (user + system, all threads) that the verb's own process has used by then:
-on a busy machine these are what counts, for the wall clock has other people's work in it.
+of its own, so that it has something to ask. The model's server is in this process; at the first request it reads the
+clock and the CPU seconds (user + system, all threads) that the verb's own process has used by then. On a busy machine
+these count, for other processes are in the wall-clock time.
 """
 
 from __future__ import annotations

@@ -124,7 +124,7 @@ class Probabilities(list[float]):
 
 
 class Verbatim(tuple[str, ...]):
-    """Options that have no other spelling: each is said just as it stands, blanks included."""
+    """Options that are scored exactly as written, blanks included, in no other spelling."""
 
 
 def spellings(options: Sequence[str]) -> list[tuple[int, str]]:

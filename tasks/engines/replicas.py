@@ -1,7 +1,7 @@
-"""The replicas behind one engine: which is asked next, how many requests each has at once, which are out.
+"""The replicas behind one engine: load balancing, limits on requests in flight, and health checks.
 
-A request goes to the replica with the fewest requests on their way, or to the one that last had a prompt of the same
-beginning, for that one has the beginning in its cache, while it is at most `WORTH` of its places busier.
+A request goes to the replica with the fewest requests in flight, or to the one that last had a prompt with the same
+prefix, which is then in its cache, if that one is busier by `WORTH` of its places at most.
 
 The number in flight follows 429 as DCTCP follows marks (RFC 8257, section 3.3): each takes half a place away and each
 answer gives 1/window back. So a round in which all are refused halves it, one in which 5 % are takes 2.5 %, and a
@@ -22,16 +22,16 @@ from typing import Generic, Protocol, TypeVar
 
 from tasks.engines.protocol import EngineDown, RequestRefused
 
-SUSPECT = 3  # failures with no answer between them, from which on a replica must prove that it lives
-WORTH = 1 / 8  # of a replica's places: by so much it may be busier than another and still be asked for its cache
-SHORTEST = 256  # characters of the shortest beginning that is remembered; then 512, 1024 …
-REMEMBERED = 1 << 16  # beginnings
+SUSPECT = 3  # failures in a row, from which on a replica gets a health check
+WORTH = 1 / 8  # of a replica's places: how much busier it may be and still be preferred for its prefix cache
+SHORTEST = 256  # characters of the shortest prefix that is remembered; then 512, 1024 …
+REMEMBERED = 1 << 16  # prefixes
 
 logger = logging.getLogger(__name__)
 
 
 class RequestError(Exception):
-    """A request that brought no answer. `pause_s` is what Retry-After asked for, if it was said."""
+    """A request without an answer. `pause_s` is the Retry-After header, where there was one."""
 
     def __init__(self, words: str, pause_s: float | None = None) -> None:
         super().__init__(words)
@@ -39,14 +39,14 @@ class RequestError(Exception):
 
 
 class Suspect(RequestError):
-    """Refused in a way that speaks of the whole replica and not of load: its address, model, key or place."""
+    """An error of the whole replica and not of load: its address, model, key or place is wrong."""
 
 
 class Client(Protocol):
-    """By which a replica is asked."""
+    """Sends requests to one replica."""
 
     def cut(self) -> None:
-        """End what is under way now, as if its time were up."""
+        """Time out the requests in flight."""
 
     async def close(self) -> None: ...
 
@@ -66,7 +66,7 @@ class Limits(Protocol):
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do where no replica is left: each refuses any request, they are silent, there are none."""
+    """Fixes for the error where no replica is left: each refuses any request, none answers, there are none."""
 
     refusing: str
     silent: str
@@ -78,14 +78,14 @@ C = TypeVar("C", bound=Client)
 
 @dataclass(eq=False)
 class Replica(Generic[C]):
-    """One server or process. It is out while it has a health probe: nothing is sent to it but the probe's question."""
+    """One server or process. While it has a health probe it is out, and gets the probe's requests alone."""
 
     name: str
     client: C
     window: float  # how many requests it may have at once now
-    held: int = 0  # places taken: requests on their way, and those that wait before they try again
+    held: int = 0  # places taken: requests in flight, and those that wait for a retry
     failures: int = 0  # in a row
-    heard: float = -math.inf  # when it last answered anybody, our own question included
+    heard: float = -math.inf  # when it last answered, a health check included
     trouble: RequestError | None = None
     health_probe: asyncio.Task[None] | None = None
     removed: bool = False
@@ -96,7 +96,7 @@ class Replicas(Generic[C]):
     """Shared by all requests of an engine, in one event loop.
 
     Args:
-        question: asks a replica for so little that one that lives answers; raises RequestError where it does not.
+        question: the health check, a request so small that any replica that is up answers; raises RequestError.
     """
 
     def __init__(self, limits: Limits, question: Callable[[Replica[C]], Awaitable[object]], advice: Advice) -> None:
@@ -106,7 +106,7 @@ class Replicas(Generic[C]):
         self._queue: deque[tuple[Replica[C] | None, Sequence[int], asyncio.Future[Replica[C]]]] = deque()
         self._last_asked: dict[int, Replica[C]] = {}  # hash of a prompt's beginning → replica, oldest first
         self._patience: asyncio.TimerHandle | None = None
-        self._fault: EngineDown | None = None  # why nobody is served any more
+        self._fault: EngineDown | None = None  # why all requests fail
         self._leaving: set[Replica[C]] = set()
         self._closing: set[asyncio.Task[None]] = set()
 
@@ -116,7 +116,7 @@ class Replicas(Generic[C]):
         return len(self._queue)
 
     def add(self, name: str, client: C, *, ready: bool = True) -> Replica[C]:
-        """One more; one that is not `ready` is asked the question first, and nothing else before it has answered."""
+        """Add a replica; one that is not `ready` gets no request before it has passed a health check."""
         replica = Replica(name, client, self._limits.in_flight)
         self.all.append(replica)
         if ready:
@@ -128,7 +128,7 @@ class Replicas(Generic[C]):
         return replica
 
     def remove(self, replica: Replica[C]) -> None:
-        """Send it nothing more. What it has on its way may still be answered; its client is closed after the last."""
+        """Send it no more requests. Those in flight may still be answered; its client is closed after the last."""
         replica.removed = True
         self.all.remove(replica)
         self._last_asked = {key: one for key, one in self._last_asked.items() if one is not replica}
@@ -146,12 +146,12 @@ class Replicas(Generic[C]):
             closing.add_done_callback(self._closing.discard)
 
     def await_one(self) -> None:
-        """Where none is in, or there are none: count the time from now on until one is."""
+        """Start the timer of `give_up_after_s` where no replica is in; it runs until one is."""
         if self._patience is None and self._fault is None and all(one.health_probe for one in self.all):
             self._patience = asyncio.get_running_loop().call_later(self._limits.give_up_after_s, self._give_up)
 
     async def enter(self, last: Replica[C] | None = None, beginnings: Sequence[int] = ()) -> Replica[C]:
-        """A place at a replica, in turn; one that has tried before (`last`) goes first, and elsewhere.
+        """A place at a replica, first come, first served; a retry (after `last`) goes first, to another replica.
 
         Args:
             beginnings: of the prompt, as `beginnings` gives them.
@@ -173,7 +173,7 @@ class Replicas(Generic[C]):
             raise
 
     def check(self) -> None:
-        """Raises EngineDown where nobody is served any more."""
+        """Raises EngineDown where all requests fail."""
         if self._fault:
             raise EngineDown(str(self._fault), recoverable=self._fault.recoverable)
 
@@ -188,13 +188,13 @@ class Replicas(Generic[C]):
         self._lives(replica)
 
     def refused(self, replica: Replica[C]) -> None:
-        """It had too much to do."""
+        """It was overloaded."""
         replica.window = max(1.0, replica.window - 0.5)
 
     async def confirm_alive(self, replica: Replica[C]) -> bool:
-        """Whether it answers anybody from now on: another request, or our question. One that does not is taken out."""
+        """Whether it answers from now on: another request, or a health check. Without an answer it is taken out."""
         now = time.monotonic()
-        async with replica.doubt:  # one question, whose answer serves all who doubt
+        async with replica.doubt:  # one health check for all requests that wait here
             if replica.heard <= now and replica.health_probe is None:
                 trouble = await self._ask(replica)
                 if trouble is None:
@@ -204,7 +204,7 @@ class Replicas(Generic[C]):
         return replica.heard > now
 
     def eject(self, replica: Replica[C], trouble: RequestError) -> None:
-        """Send it nothing before it has answered a question; it is asked again and again, after longer pauses."""
+        """Take it out until it passes a health check, which is repeated after longer and longer pauses."""
         replica.trouble = trouble
         if replica.health_probe or replica.removed or self._fault:
             return
@@ -227,7 +227,7 @@ class Replicas(Generic[C]):
         self._lives(replica)
 
     async def _ask(self, replica: Replica[C]) -> RequestError | None:
-        """What is wrong with it, if it cannot answer a small question. To refuse one is to answer."""
+        """The error of a health check; None where it passed. A refusal is an answer."""
         try:
             await self._question(replica)
         except RequestRefused:
@@ -269,7 +269,7 @@ class Replicas(Generic[C]):
         return chosen
 
     def _serve(self) -> None:
-        """Give the free places to those who wait, in turn."""
+        """Give the free places to waiting requests, in order."""
         while self._queue:
             last, beginnings, place = self._queue[0]
             free = None if place.done() else self._free(last, beginnings)
@@ -281,7 +281,7 @@ class Replicas(Generic[C]):
                 place.set_result(free)
 
     def give_up_if_all_misconfigured(self) -> None:
-        """Give up at once where waiting helps nobody: each of them says that it will answer no request."""
+        """Give up at once where waiting cannot help: each of them refuses any request."""
         if self.all and all(one.health_probe and isinstance(one.trouble, Suspect) for one in self.all):
             self._give_up()
 
@@ -317,8 +317,8 @@ class Replicas(Generic[C]):
 
 
 def beginnings(prompt: str | bytes) -> list[int]:
-    """Hashes of a prompt's beginnings, each twice as long as the one before: what two prompts share is known by half
-    its length or more."""
+    """Hashes of a prompt's prefixes, each twice as long as the one before, so that at least half of a prefix that two
+    prompts share is recognised."""
     found, length = [], SHORTEST
     while length <= len(prompt):
         found.append(hash(prompt[:length]))

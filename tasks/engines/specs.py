@@ -130,16 +130,17 @@ class VllmSpec(_Weights):
 
 
 class Watch(BaseModel):
-    """Servers that come and go: each file of a folder holds the address of one, and takes it away with itself.
+    """Servers that come and go: each file of a folder holds the address of one; removing the file removes the server.
 
-    Whoever may write there is sent the prompts and the key. A file's name may be any that begins with no dot.
+    Prompts and the API key are sent to every address in the folder, so write access to it must be restricted. Files
+    whose names begin with a dot are ignored.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     watch: str = Field(min_length=1)
     every_s: float = Field(default=2.0, gt=0)
-    expect: int = Field(default=16, ge=1)  # servers to reckon with: so many rows are walked at once
+    expect: int = Field(default=16, ge=1)  # servers; sets how many rows are in flight at once
 
 
 class OpenAISpec(_Spec):
@@ -165,7 +166,7 @@ class OpenAISpec(_Spec):
     read_timeout_s: float | None = Field(default=None, gt=0)  # of silence; null: as long as timeout_s
     timeout_s: float = Field(default=600.0, gt=0)  # of one try of a request, from its first byte to its answer's last
     probe_timeout_s: float = Field(default=30.0, gt=0)  # of the one token that a server in doubt is asked for
-    give_up_after_s: float = Field(default=300.0, gt=0)  # of servers that answer nobody, or of a folder without any
+    give_up_after_s: float = Field(default=300.0, gt=0)  # without any answer, or any server in the folder
     first_pause_s: float = Field(default=0.5, gt=0)  # before a try where no Retry-After says how long; it doubles
     longest_pause_s: float = Field(default=30.0, gt=0)
     retries: int = Field(default=4, ge=0)  # of a request that fails where others are answered
@@ -191,7 +192,7 @@ class OpenAISpec(_Spec):
         """Names the service by its first URL (or `known_as`; of servers that come and go, "servers"), the model and the
         options.
 
-        So a further server changes nothing, nor does a model that moves, if `known_as` says where it was.
+        So further servers do not change it, nor does a new address of the model, if `known_as` has the old one.
         """
         options = f":{digest(self.options)}" if self.options else ""
         name = self.known_as or (self.base_url[0] if self.base_url else "servers")
@@ -199,7 +200,7 @@ class OpenAISpec(_Spec):
 
 
 class VerifierSpec(_Spec):
-    """A program that scores answers: the share of these constraints that each keeps."""
+    """A program that scores answers: the share of these constraints that each meets."""
 
     engine: Literal["verifier"]
     form: Literal["chat"] = "chat"
@@ -259,8 +260,8 @@ def _on_cluster(address: str | None) -> str | None:
 
 
 class RaySpec(_Spec):
-    """The engine `of` in several processes that Ray places: each a replica with the whole model. Known in work keys as
-    that engine, so that it does not matter where it runs. Times are seconds.
+    """The engine `of` in several processes that Ray places, each a replica with the whole model. It has that engine's
+    identity, so work keys do not depend on where it runs. Times are seconds.
     """
 
     engine: Literal["ray"]
@@ -270,10 +271,10 @@ class RaySpec(_Spec):
     # host:port of a cluster, or auto; null: the environment variable RAY_ADDRESS, else a cluster on this machine for as
     # long as the engine is open.
     address: Annotated[str | None, AfterValidator(_on_cluster)] = None
-    # What Ray keeps for a replica, over what follows from `of`: a CPU (`threads`), and vLLM's GPUs.
+    # What Ray reserves for a replica, in place of the defaults from `of`: a CPU (`threads`), and vLLM's GPUs.
     resources: dict[str, Annotated[float, Field(ge=0)]] = {}
-    place_within_s: float = Field(default=120.0, gt=0)  # a replica for which there is no place in the cluster
-    give_up_after_s: float = Field(default=1800.0, gt=0)  # of no replica that answers, while models are loaded
+    place_within_s: float = Field(default=120.0, gt=0)  # then the cluster has no room for the replica
+    give_up_after_s: float = Field(default=1800.0, gt=0)  # without any answer, while models are loaded
     retries: int = Field(default=4, ge=0)  # of a request whose replica died
     first_pause_s: ClassVar[float] = 1.0
     longest_pause_s: ClassVar[float] = 30.0
@@ -306,8 +307,8 @@ class RaySpec(_Spec):
 
     @property
     def bundles(self) -> list[dict[str, float]]:
-        """What Ray keeps for a replica: one bundle, which one host has; or one for each GPU, over several hosts, where
-        vLLM is told to reach its GPUs through Ray (`options: {distributed_executor_backend: ray}`)."""
+        """The resources that Ray reserves for a replica: one bundle, on one host; or a bundle for each GPU, which may
+        be on several hosts, with vLLM's Ray backend (`options: {distributed_executor_backend: ray}`)."""
         cpus, gpus = float(getattr(self.of, "threads", None) or 1), 0
         if isinstance(self.of, VllmSpec):
             pipeline = self.of.options.get("pipeline_parallel_size")

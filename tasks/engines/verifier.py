@@ -1,5 +1,7 @@
-"""A verifier as an engine: it is sent a conversation, and its reply is a number, the share of constraints that the last
-turn keeps. A program decides, strictly, as `tasks.evaluate.suites.constraints` has them (IFEval, arXiv 2311.07911)."""
+"""A verifier as an engine: the reply to a conversation is a number, the share of constraints that the last turn meets.
+
+They are checked by `tasks.evaluate.suites.constraints`, strictly (IFEval, arXiv 2311.07911).
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,10 @@ class VerifierEngine:
         self._constraints = spec.constraints
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
-        """The share, with six places; `sampling` has no say in it.
+        """The share, 0 to 1, with six decimals; `sampling` is ignored.
 
         Raises:
-            RequestRefused: it is no conversation whose last turn is the assistant's.
+            RequestRefused: the prompt is not a conversation whose last turn is the assistant's.
         """
         if isinstance(prompt, str) or prompt[-1]["role"] != "assistant":
             raise RequestRefused(

@@ -1,6 +1,6 @@
-"""A stack's own steps, asked of held-out prompts and of the answers to them: with tables of their own.
+"""A stack's own steps on held-out prompts and on the answers to them, with tables of their own.
 
-What is made of held-out prompts is never exported, so it stands in no table that the exports read.
+What is made of held-out prompts is never exported, so it is in no table that the exports read.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def asked(stage: Stage) -> Stage:
 
 
 def prompt_row(prompt: Row) -> Row:
-    """The row of a held-out prompt {prompt_id, prompt} as what rewrites it reads it."""
+    """The row of a held-out prompt {prompt_id, prompt} in the columns that a rewriter reads."""
     id = prompt["prompt_id"]
     return {"prompt_id": id, "instruction_id": id, "instruction": prompt["prompt"]}
 

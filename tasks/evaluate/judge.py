@@ -9,7 +9,7 @@ that says something else is seen to. Helpful and harmless are judged apart, by a
    unparsed; llm_judge takes the first that it looks for, which is A.
 2. A lone letter is a verdict too: it is all that nano was taught to say.
 3. A pair counts only if both of its orders were read; the others are counted as excluded.
-4. Two answers of the same words are a tie, of which the judge is not asked (`Unasked`).
+4. Two answers of the same words are a tie; no request is sent for them.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from alignery.validation import ExistingFile
-from prompts import Library, Message
-from tasks.engines import Completion, Engine, Sampling
+from prompts import Library
+from tasks.engines import Sampling
 from tasks.evaluate import exact, length_control
 from tasks.methods.base import MethodConfig
 from tasks.step import ParseError, Row, Step
@@ -107,26 +107,14 @@ def judge(library: Library, dimension: str, config: Config) -> Step:
         },
         read=read,
         key_fields=lambda row: {"first": row["first"]},
+        known_reply=lambda row: NOT_ASKED if alike(row) else None,
         retries=2 if config.sampling.temperature else 0,  # at T 0 another seed says the same again
     )
 
 
 def alike(row: Row) -> bool:
-    """Whether the two answers of a pair are the same, so that there is nothing to ask."""
+    """Whether the two answers of a pair are the same."""
     return bool(row["a"] == row["b"])
-
-
-class Unasked:
-    """Stands for a judge where both answers are the same: its verdict is a tie, and its text says why."""
-
-    def __init__(self, judge: Engine) -> None:
-        self.identity = judge.identity
-
-    async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
-        return Completion(NOT_ASKED, "stop", 0, 0, 0.0)
-
-    async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
-        raise NotImplementedError("a pairwise judge writes its verdict")
 
 
 def parse(reply: str) -> str:
@@ -151,8 +139,8 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mappi
         others: `outcomes` of other models against the same `b`, which say how difficult a prompt is.
 
     Returns:
-        pairs, excluded (a verdict missing), alike (both answers the same, a tie of which the judge was not asked; in
-        no figure of the judge's own), win, tie, lose (of a, over all but the excluded); w = (win - lose) / all
+        pairs, excluded (a verdict missing), alike (both answers the same, a tie without a request;
+        in no figure of the judge's own), win, tie, lose (of a, over all but the excluded); w = (win - lose) / all
         (Aligner); ws = w + 1 (AlpaGasus); win_rate, a tie counting a half; low and high, the 95 % interval of w;
         lc_win_rate, length-controlled, with lc_low and lc_high; first_rate (of the verdicts that name a winner, those
         for the answer shown first; a fair judge has 0.5); consistency (pairs whose two orders agree, ties included);

@@ -1,7 +1,7 @@
 """An export's training split, checked row by row and cut to the trainer's own columns, before any model is loaded.
 
-Where an export has the column `weight`, a whole number from 1, a row is read so many times: the mean loss of an epoch
-then weighs it so, whatever the recipe's loss is, in as many more steps.
+Where an export has the column `weight`, a whole number from 1, a row is read so many times an epoch. That weights it in
+the mean of any recipe's loss, and adds as many steps.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def read_rewrites(folder: Path) -> list[Row]:
 def read_soft_preferences(folder: Path) -> list[Row]:
     """Preference pairs as `read_preferences` gives them, and `p`: how probable it is that `chosen` is the better one.
 
-    Where the view says the principle of each choice, `origin` is human for pairs that a user brought, else ai.
+    Where the view has the principle of each choice, `origin` is human for pairs that a user brought, else ai.
 
     Raises:
         TrainError: as there, or a p that is not between 0 and 1.

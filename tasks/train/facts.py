@@ -174,7 +174,7 @@ def _tied(policy: Any) -> set[str]:
 def special_tokens(tokenizer: Any) -> list[str]:
     """The texts that the tokenizer reads as control tokens wherever they stand."""
     added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
-    return sorted(added | set(tokenizer.all_special_tokens))
+    return sorted((added | set(tokenizer.all_special_tokens)) - {""})  # an empty one would be in every text
 
 
 def without_special(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
@@ -230,8 +230,8 @@ def cut_sentence(
 
 def tokens(row: Row, tokenizer: Any) -> int:
     """Of the prompt with the longest of its answers, if it has any."""
-    prompt, said = row["prompt"], answers(row) or [[]]
+    prompt, completions = row["prompt"], answers(row) or [[]]
     if isinstance(prompt, str):
-        return max(len(tokenizer(prompt + answer + tokenizer.eos_token)["input_ids"]) for answer in said)
-    whole = [tokenizer.apply_chat_template(prompt + answer, return_dict=True) for answer in said]
+        return max(len(tokenizer(prompt + answer + tokenizer.eos_token)["input_ids"]) for answer in completions)
+    whole = [tokenizer.apply_chat_template(prompt + answer, return_dict=True) for answer in completions]
     return max(len(one["input_ids"]) for one in whole)

@@ -124,7 +124,7 @@ def _in_float32(policy: Any) -> None:
 
 
 def _read(kept: Sequence[int], config: Settings, rows: Sequence[Row], rollouts: Path) -> Row:
-    """What a report says of the settings, the rows of these lengths, the answers drawn, and the libraries."""
+    """A report's fields on the settings, the rows of these lengths, the answers drawn, and the libraries."""
     return {
         "config": config.model_dump(mode="json"),
         "seed": config.seed,

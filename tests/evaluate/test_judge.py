@@ -19,7 +19,6 @@ from tasks.evaluate.gate import Policy, by_judge, decide, lost_verdicts
 from tasks.evaluate.judge import (
     NOT_ASKED,
     Config,
-    Unasked,
     alike,
     interval,
     judge,
@@ -116,7 +115,7 @@ def test_two_answers_of_the_same_words_are_a_tie_of_which_nobody_is_asked() -> N
     rows = pairs(answers("a", {"p": "same", "q": "one"}), answers("b", {"p": "same", "q": "two"}))
     judge_itself = ScriptedEngine(["Better. [[A]]", "Better. [[B]]"])
     same, others = ([row for row in rows if alike(row) is one] for one in (True, False))
-    unasked = asyncio.run(run(HELPFUL, same, Unasked(judge_itself)))
+    unasked = asyncio.run(run(HELPFUL, same, judge_itself))
     assert judge_itself.calls == []
     assert [attempt["raw_text"] for attempt in unasked.attempts] == [NOT_ASKED] * 2
     assert unasked.attempts[0]["model"] == judge_itself.identity

@@ -98,7 +98,7 @@ def test_a_model_goes_with_a_card_and_without_what_names_folders_of_this_machine
 def test_a_public_repository_that_is_there_is_not_filled_unasked(hub: Hub, home: Path) -> None:
     push(source(home), "you/open", public=True)
     asked = len(hub.asked)
-    with pytest.raises(UsageError, match="all may read it; say so with --public"):
+    with pytest.raises(UsageError, match="exists and is public; pass --public"):
         push(source(home), "you/open")
     assert [line for line in hub.asked[asked:] if not line.startswith("GET")] == []
 
@@ -108,7 +108,7 @@ def test_a_public_repository_that_is_there_is_not_filled_unasked(hub: Hub, home:
     [
         ({"HF_TOKEN": ""}, UsageError, "got no HF_TOKEN"),
         ({"HF_TOKEN": "hf_anotherSecretAltogether"}, PushFailed, "did not take the push: .*401"),
-        ({"offline": True}, UsageError, "HF_HUB_OFFLINE says that no hub may be reached; unset it to push"),
+        ({"offline": True}, UsageError, "HF_HUB_OFFLINE is set, which forbids any request to a hub; unset it to push"),
         ({"repo": "you/na me"}, UsageError, "expected you/name"),
         ({"repo": "answers"}, UsageError, "expected you/name; put the user"),
         ({"fails": "commit"}, PushFailed, "did not take the push: .*500"),

@@ -1,4 +1,4 @@
-"""What became of each step's work, counted run by run in one look at the calls and the candidates.
+"""Each step's outcomes by run, counted in one query over attempts and candidates.
 
 A run's counts change only when it commits, so that `commits` tells which of them still hold.
 """
@@ -11,7 +11,7 @@ from warehouse.lake import Lake
 from warehouse.query.records import is_in
 from warehouse.schema.tables import Row
 
-# Calls, candidates of a gate, and what the judge of `compare` said, which makes no rows of `rejects`.
+# Calls, candidates of a gate, and the verdicts of `compare`'s judge, which make no rows of `rejects`.
 _JUDGED = """
     SELECT run_id, step, state, reason, final, 1 AS calls, tokens_in, tokens_out, latency_s, created_at
     FROM attempts

@@ -164,7 +164,7 @@ def _cell(name: str, type: str, bound: int) -> str:
 
 
 def _tie(lake: Lake, name: str, columns: Columns) -> str:
-    """The SQL of what no two rows share, by which pages are delimited: the id, or a hash of all that a row says.
+    """The SQL of what no two rows share, by which pages are delimited: the id, or a hash of the row.
 
     A ledger's table may have several rows of one id, and a summary has none. Sums are left out of the hash: DuckDB's
     threads add them up in another order each time.
@@ -172,8 +172,8 @@ def _tie(lake: Lake, name: str, columns: Columns) -> str:
     ledger = name in lake.schema.tables and name not in lake.schema.records and name != "attempts"
     if "id" in columns and not ledger:
         return '"id"'
-    said = ", ".join(f'"{column}"' for column, type in columns.items() if type != "DOUBLE")
-    return f"md5(CAST(row({said}) AS VARCHAR))"
+    hashed = ", ".join(f'"{column}"' for column, type in columns.items() if type != "DOUBLE")
+    return f"md5(CAST(row({hashed}) AS VARCHAR))"
 
 
 def _sort(asked: Asked, columns: Columns) -> tuple[str, bool]:

@@ -63,7 +63,7 @@ class ExportedShape:
     splits: dict[str, Split]
     sample: Row | None
     contaminated: int = 0  # rows left out, for their prompts are in evaluation sets
-    mixture: Row | None = None  # of the training split: targets, and what came of them
+    mixture: Row | None = None  # of the training split: target shares and realised ones
 
     @property
     def rows(self) -> int:

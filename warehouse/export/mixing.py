@@ -101,10 +101,10 @@ class Mix:
 
         Args:
             cursor: has the table `chosen` (id), and `offered` (id, held_out, part, and rationale for chains).
-            examples: has looked at all that was offered.
+            examples: made from all of `offered`.
 
         Returns:
-            The settings, the parts and the forms, targets beside what came of them, for manifest and card.
+            The settings, and of the parts and forms the target shares and the realised ones, for manifest and card.
         """
         examples.keep(cursor)
         rows = cursor.execute(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from warehouse.database.connection import filled_tables
 from warehouse.lake import Lake
-from warehouse.query.records import is_in
+from warehouse.query.records import filled_records, is_in
 from warehouse.query.time_travel import fetch_rows
 from warehouse.schema.tables import Row
 
@@ -20,11 +19,8 @@ def find(lake: Lake, ids: Iterable[str]) -> dict[str, Row]:
     """
     wanted = is_in("id", set(ids))
     with lake.cursor() as cursor:
-        tables = sorted(filled_tables(cursor) & {*lake.schema.records, "attempts"})
-        selects = (
-            " UNION ALL ".join(_select(lake, table, wanted) for table in tables) or "SELECT NULL AS id WHERE false"
-        )
-        return {row.pop("id"): row for row in fetch_rows(cursor, selects)}
+        selects = " UNION ALL ".join(_select(lake, table, wanted) for table in filled_records(cursor, lake.schema))
+        return {row.pop("id"): row for row in fetch_rows(cursor, selects)} if selects else {}
 
 
 def describe(lake: Lake, pairs: Sequence[Pair]) -> dict[Pair, Row]:

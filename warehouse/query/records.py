@@ -46,9 +46,14 @@ def has_any(column: str, ids: Iterable[str]) -> str:
     return f"list_has_any({column}, [{', '.join(quoted(id) for id in ids)}])"
 
 
+def filled_records(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> list[str]:
+    """The tables of records, and attempts, that have rows."""
+    return sorted(filled_tables(cursor) & {*schema.records, "attempts"})
+
+
 def tables_of_ids(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, test: str, limit: int) -> dict[str, str]:
     """Id → the table of records that it is in, or attempts; of those whose `id` passes a test, so many a table."""
-    tables = sorted(filled_tables(cursor) & {*schema.records, "attempts"})
+    tables = filled_records(cursor, schema)
     looks = " UNION ALL ".join(f"(SELECT '{t}' AS t, id FROM {t} WHERE {test} LIMIT {limit})" for t in tables)
     return {row["id"]: row["t"] for row in fetch_rows(cursor, looks)} if tables else {}
 

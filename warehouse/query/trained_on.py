@@ -85,8 +85,8 @@ def models(lake: Lake) -> list[Row]:
     """The models, oldest first: id, path, recipe, view, tag and its snapshot_id, base_id, base_path, seconds, run_id,
     created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`.
 
-    `status` says how it stands: current, promoted (and not in place any more), kept (the gate held it back), rolled
-    back, or None where nothing was decided; `alias` says behind which alias, and `why` gives the reasons.
+    `status`: current, promoted (and replaced since), kept (the gate held it back), rolled back, or None without a
+    decision; `alias`: that of the decision; `why`: its reasons.
     """
     decided = {row["model"]: row for row in model_registry.decisions(lake)}
     placed = {

@@ -51,7 +51,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """In the block no hint is given."""
+    """In the block `hint` prints nothing."""
     token = _is_quiet.set(True)
     try:
         yield
@@ -60,7 +60,7 @@ def quiet() -> Iterator[None]:
 
 
 def hint(text: str) -> None:
-    """What to look at or to run next, as `say` says it, where the command was not told to be quiet."""
+    """Print what to look at or to run next, as `say` does; nothing under --quiet."""
     if not _is_quiet.get():
         say(text)
 

@@ -18,6 +18,7 @@ from tasks.evaluate import held_out
 from tasks.evaluate.gate import Score
 from tasks.evaluate.suites.suite import Suite
 from tasks.evaluate.suites.suite import load as load_suite
+from tasks.stage import prompt_row
 from tasks.step import Row
 
 
@@ -70,13 +71,12 @@ async def answer_prompts(
     """A model's answers to the preset's held-out prompts and suites; what the lake has is not asked again.
 
     Args:
-        stack: whose generator the model is; what stands before it rewrites the prompts, and its Aligners correct the
-            answers.
+        stack: whose generator the model is; its rewriter rewrites the prompts, and its Aligners correct the answers.
     """
     suites = suites_of(preset, config, spec)
-    words = {prompt.hash: prompt for suite in suites for prompt in [suite.step(suite.prompts[0]).prompt]}
-    said = [{"hash": one.hash, "id": one.id, "source": one.source} for one in words.values()]
-    await asyncio.to_thread(executor.run.add_prompts, said)
+    prompts = {prompt.hash: prompt for suite in suites for prompt in [suite.step(suite.prompts[0]).prompt]}
+    rows = [prompt_row(one.id, one.source, one.hash) for one in prompts.values()]
+    await asyncio.to_thread(executor.run.add_prompts, rows)
     # The answers to others are probabilities of options, which nothing corrects.
     written = [suite for suite in suites if not suite.step(suite.prompts[0]).options]
     asked = {suite.name: suite.prompts for suite in suites}

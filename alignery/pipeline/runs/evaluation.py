@@ -128,8 +128,8 @@ async def evaluate_models(
 
 def _chain(preset: Preset, lake: Lake) -> list[tuple[str, Stack, str]]:
     """The base model, the same behind the preset's own rewriter where there is one, then of each recipe that makes a
-    model which answers the newest one made from that base; an Aligner's or a rewriter's newest, of a preset that stacks
-    it, stands on the base model or before it. Rows (label, stack, the model's place)."""
+    model which answers the newest one made from that base; the newest Aligner or rewriter, of a preset that stacks it,
+    is evaluated in a stack with the base model. Rows (label, stack, the model's place)."""
     base = preset.spec("generator")
     there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}

@@ -53,8 +53,8 @@ def _listed_by_driver() -> tuple[list[tuple[str, str]], str | None]:
         return [], excerpt(error, 200)
     rows = [line.rpartition(",") for line in done.stdout.splitlines() if line.count(",")]
     if done.returncode or not rows:
-        said = (done.stdout + done.stderr).strip().splitlines()
-        return [], excerpt(said[0], 200) if said else f"exit code {done.returncode}, and nothing said"
+        printed = (done.stdout + done.stderr).strip().splitlines()
+        return [], excerpt(printed[0], 200) if printed else f"exit code {done.returncode}, without a message"
     return [(excerpt(name.strip(), 100), excerpt(driver.strip(), 40)) for name, _, driver in rows], None
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from alignery.config.preset import Preset
 from alignery.pipeline.executor import Executor
-from tasks.engines import Engine
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import judge, trust
+from tasks.stage import prompt_row
 from tasks.step import Row
 from warehouse import Lake
 from warehouse.query import status
@@ -46,17 +46,13 @@ async def _verdicts(
     """The verdicts of each dimension on what is asked of it."""
     library, form = preset.library(), preset.form("judge")
     steps = [judge.judge(library, dimension, config).in_form(form) for dimension in asked]
-    prompts = [step.prompt for step in steps]
-    said = [{"hash": prompt.hash, "id": prompt.id, "source": prompt.source} for prompt in prompts]
-    await asyncio.to_thread(executor.run.add_prompts, said)
-    found: dict[str, list[Row]] = {dimension: [] for dimension in asked}
+    prompts = [prompt_row(step.prompt.id, step.prompt.source, step.prompt.hash) for step in steps]
+    await asyncio.to_thread(executor.run.add_prompts, prompts)
     async with open_lazily(preset.spec("judge"), executor.lake.logs) as engine:
-        sides: dict[bool, Engine] = {False: engine, True: judge.Unasked(engine)}
-        for dimension, step in zip(asked, steps, strict=True):
-            for same, who in sides.items():
-                if rows := [row for row in asked[dimension] if judge.alike(row) is same]:
-                    found[dimension] += await executor.run_batch(step, rows, who)
-    return found
+        return {
+            dimension: await executor.run_batch(step, asked[dimension], engine)
+            for dimension, step in zip(asked, steps, strict=True)
+        }
 
 
 async def judge_model(

@@ -33,8 +33,8 @@ def tag_and_export(preset: Preset, lake: Lake, home: Path, tag: str | None) -> P
 
 def published_rows(preset: Preset) -> Selection:
     """Which rows a publication takes: none of the prompts of evaluation sets, and what people's marks leave of them
-    where the preset's `publish` says so."""
-    found, said = clean(preset), preset.publish
-    if said is None:
+    by the preset's section `publish`."""
+    found, publish = clean(preset), preset.publish
+    if publish is None:
         return found
-    return replace(found, reviewed=said.reviewed, weight=said.marks.weight if said.marks else None)
+    return replace(found, reviewed=publish.reviewed, weight=publish.marks.weight if publish.marks else None)

@@ -183,7 +183,7 @@ class TrainingJob:
 
     @property
     def config(self) -> str:
-        """The settings, the mixture and the words: what the model is known by."""
+        """The settings, the mixture and the words, as the table of models has them."""
         further = {"mix": self.mix, "words": self.words}
         return json.dumps({**self.settings, **{name: one for name, one in further.items() if one}}, sort_keys=True)
 

@@ -46,8 +46,8 @@ def _loop(req: PageRequest) -> dict[str, Any]:
     """What `alignery serve` does.
 
     Returns:
-        schedule: what the preset says; serving: who runs it now, None where nobody does; next: flow → when it is due;
-        undecided: the newest published tag, where nobody has decided yet whether to train on it.
+        schedule: the preset's; serving: the process that runs it now, or None; next: flow → when it is due; undecided:
+        the newest published tag, if no model was trained on it and no decision made.
     """
     lake, schedule = req.lakes.now, req.lakes.preset.schedule
     published = [row["name"] for row in status.tags(lake) if row["export_path"]]

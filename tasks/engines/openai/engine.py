@@ -308,7 +308,7 @@ def _advice(spec: OpenAISpec) -> Advice:
     return Advice(
         f"check {place}, model and the key in the environment variable {spec.api_key_env}",
         f"start the server again or mend {place}, and run again: what was answered is kept",
-        f"no file in {excerpt(spec.servers.watch)} holds a server's address" if spec.servers else "",
+        f"no file in {excerpt(spec.servers.watch)} has held a server's address" if spec.servers else "",
     )
 
 

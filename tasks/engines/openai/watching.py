@@ -1,4 +1,4 @@
-"""Servers whose addresses stand in the files of a folder: one joins with its file, and leaves with it."""
+"""Service discovery by a folder: each file holds the address of one server, which is used while the file is there."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from tasks.engines.replicas import Replica, Replicas
 from tasks.engines.specs import OpenAISpec
 from tasks.engines.urls import is_url
 
-LONGEST = 2048  # bytes of a file
-MOST = 4096  # files
+LONGEST = 2048  # bytes read of a file
+MOST = 4096  # files read
 
 logger = logging.getLogger(__name__)
 
 
 async def follow(spec: OpenAISpec, replicas: Replicas[Wire]) -> None:
-    """Keep the replicas to the servers of the spec's folder, until cancelled. A folder that cannot be read, or is
-    there no more, changes nothing: the servers may live."""
+    """Keep the replicas equal to the servers in the spec's folder, until cancelled. A folder that cannot be read, or
+    was removed, changes nothing: the servers may still be up."""
     assert spec.servers
     known: dict[str, Replica[Wire]] = {}
-    said = ""
+    logged = ""
     replicas.await_one()
     while True:
         try:
             there, trouble = await asyncio.to_thread(addresses, Path(spec.servers.watch))
         except OSError as error:
             there, trouble = set(known), excerpt(error)
-        if trouble and trouble != said:
+        if trouble and trouble != logged:
             logger.warning("servers.watch: %s", trouble)
-        said = trouble
+        logged = trouble
         for url in sorted(there - known.keys()):
             logger.info("%s joins", url)
             known[url] = replicas.add(url, Wire(url, spec))
@@ -44,7 +44,7 @@ async def follow(spec: OpenAISpec, replicas: Replicas[Wire]) -> None:
 
 
 def addresses(folder: Path) -> tuple[set[str], str]:
-    """The addresses in the folder's files, and what is wrong with one that holds none; "" where all do.
+    """The addresses in the folder's files, and what is wrong with one without an address; "" where all have one.
 
     Raises:
         OSError: the folder cannot be read.
@@ -55,7 +55,7 @@ def addresses(folder: Path) -> tuple[set[str], str]:
     for name in names[:MOST]:
         try:
             text = _text(folder / name)
-        except FileNotFoundError:  # it has just been taken away
+        except FileNotFoundError:  # removed since it was listed
             continue
         except (OSError, ValueError) as error:
             trouble = f"{excerpt(folder / name)}: {excerpt(error)}; it is left out"
@@ -71,8 +71,8 @@ def addresses(folder: Path) -> tuple[set[str], str]:
 
 
 def _text(path: Path) -> str:
-    """Raises ValueError where it is no file, or holds too much or no text."""
-    if not path.is_file():  # a pipe would be waited for
+    """A file's text. Raises ValueError where it is no plain file, too long or not UTF-8."""
+    if not path.is_file():  # reading a pipe would block
         path.lstat()
         raise ValueError("got no plain file, expected one that holds an address")
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What runs in a process of Ray's: one engine, opened there from its spec."""
+"""The Ray actor of a replica: one engine, opened in its process from a spec."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from alignery.errors import AligneryError
 from prompts import Message
 from tasks.engines.protocol import Completion, Engine, EngineDown, RequestRefused, Sampling
 
-DOWN = "its engine is down"  # what was sent before that was known here
+DOWN = "its engine is down"  # for requests that were sent before the replica was taken out
 
 Fault = RequestRefused | AligneryError
 Opener = Callable[[Mapping[str, Any]], AbstractAsyncContextManager[Engine]]
 
 
 class EngineActor:
-    """An engine's faults are returned and not raised: Ray would put its own traceback into their words."""
+    """An engine's errors are returned and not raised: Ray would put its own traceback into their messages."""
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
@@ -57,5 +57,5 @@ class EngineActor:
         return self._engine is not None
 
     async def close(self) -> None:
-        """So that processes of the engine's own, such as vLLM's, end with it."""
+        """Close the engine, so that its own processes, such as vLLM's, end too."""
         await self._stack.aclose()

@@ -1,4 +1,4 @@
-"""One replica as the driver sees it: a place that Ray keeps for it, and the actor there."""
+"""The driver's client of one replica: its placement group, and the actor in it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tasks.engines.replicas import RequestError, Suspect
 from tasks.engines.specs import RaySpec
 
 CLOSE_WITHIN_S = 30.0  # of an engine; then its process is killed
-ANSWER_WITHIN_S = 10.0  # of an actor that is asked whether it is there
-OWN_CALLS = 4  # of an actor, beside its engine's requests
+ANSWER_WITHIN_S = 10.0  # of an actor, to `is_open`
+OWN_CALLS = 4  # calls of an actor at once that are no requests: open, is_open, close
 
 
 class ActorClient:
-    """Made without a place: `revive` gives it one."""
+    """Made without a placement group and an actor: `revive` makes both."""
 
     def __init__(self, spec: RaySpec, opener: Opener) -> None:
         self._spec, self._opener = spec, opener
@@ -33,10 +33,10 @@ class ActorClient:
         self._clocks: set[asyncio.Timeout] = set()
 
     async def revive(self) -> None:
-        """See to it that the actor is there and its engine open: as it was, or in a new process.
+        """Make a new actor and open its engine, unless the present one still answers.
 
         Raises:
-            Suspect: there is no place for it, or the spec is wrong there.
+            Suspect: the cluster has no room for it, or the spec is wrong on its host.
             RequestError: it does not start.
         """
         if self._actor and await self._is_open():
@@ -45,7 +45,7 @@ class ActorClient:
         await self._place()
         try:
             identity = await self.ask("open", self._spec.of.model_dump(mode="json"))
-        except RayTaskError as error:  # none of an engine's own faults: a library that is broken there
+        except RayTaskError as error:  # not an AligneryError: a library fails on that host
             raise Suspect(f"its engine does not open: {excerpt(repr(error.cause))}") from error
         if identity != (expected := self._spec.identity()):
             raise Suspect(f"the host has another model at that path: got {identity}, expected {expected}")
@@ -75,7 +75,7 @@ class ActorClient:
             ray.remote(EngineActor)
             .options(
                 num_cpus=bundles[0].get("CPU", 0),
-                num_gpus=0 if len(bundles) > 1 else bundles[0].get("GPU", 0),  # else vLLM's own workers have them
+                num_gpus=0 if len(bundles) > 1 else bundles[0].get("GPU", 0),  # else for vLLM's workers
                 max_concurrency=spec.in_flight + OWN_CALLS,
                 scheduling_strategy=strategy,
             )
@@ -104,7 +104,7 @@ class ActorClient:
                     self._clocks.discard(clock)
         except TimeoutError as error:
             raise RequestError("it was cut off") from error
-        except RayTaskError:  # a defect of the engine's: it ends the run, as in this process
+        except RayTaskError:  # a defect of the engine's ends the run, as without Ray
             raise
         except RayError as error:
             raise RequestError(f"{type(error).__name__}: {excerpt(error)}") from error
@@ -115,7 +115,7 @@ class ActorClient:
         return answer
 
     def cut(self) -> None:
-        """End what is under way now."""
+        """Time out the calls in flight."""
         for clock in self._clocks:
             clock.reschedule(0.0)
 
@@ -127,14 +127,14 @@ class ActorClient:
         await self._drop()
 
     async def _drop(self) -> None:
-        """Give the place back; Ray kills what is there."""
+        """Remove the placement group; Ray kills the actor in it."""
         group, self._group, self._actor = self._group, None, None
         if group:
             await asyncio.to_thread(remove_placement_group, group)
 
 
 def _resources() -> tuple[dict[str, float], dict[str, float]]:
-    """What the cluster has, and what is free of it: of CPU, GPU and names of a user's own."""
+    """The cluster's resources, in all and free: CPU, GPU and a user's own."""
     return tuple(  # type: ignore[return-value]
         {name: amount for name, amount in found.items() if not name.startswith(("node:", "object_store", "memory"))}
         for found in (ray.cluster_resources(), ray.available_resources())

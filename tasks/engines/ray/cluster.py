@@ -14,9 +14,9 @@ from typing import Any
 from alignery.untrusted import excerpt
 from tasks.engines.protocol import SpecError
 
-# Read by Ray when it is imported and by its processes when they start: it sends nothing home, listens on the loopback
-# address alone (the switch was made for other systems, where that is the default), copies no working folder, and its
-# workers, which are the engines, are no less urgent than any other process.
+# Read by Ray when it is imported and by its processes when they start: no usage statistics, the loopback address alone
+# (the variable was made for other systems, where that is the default), no copy of the working folder, and the normal
+# priority for its workers, which are the engines.
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -25,19 +25,19 @@ QUIET = {
     "RAY_worker_niceness": "0",
 }
 STORE = 80 << 20  # bytes; Ray's least. Prompts and replies are small and do not pass through its object store
-LOCAL = "local"  # what Ray calls a cluster of this machine's own
+LOCAL = "local"  # Ray's name for a new cluster on this machine
 
 _LOCK = threading.Lock()
-_users: list[str] = []  # the address that each open engine joined
-_ours: list[str] = []  # that of a cluster which was joined here, and not by the process itself
+_users: list[str] = []  # an address for each open engine
+_ours: list[str] = []  # the address, where `ray.init` was called here and not by the process before
 
 
 @asynccontextmanager
 async def joined(address: str) -> AsyncIterator[None]:
     """Be part of the cluster at `address` (host:port or auto), or start one ("local"), until the context is left.
 
-    A cluster is one process's own: engines that are open at once share it. One that the process joined by itself
-    before is taken, and left as it is.
+    A process is in one cluster at a time, which all its open engines share. Where it called `ray.init` itself before,
+    that cluster is used and not shut down.
 
     Raises:
         SpecError: Ray is not installed, no cluster can be joined there, or the process is part of another one.
@@ -64,7 +64,7 @@ def _join(address: str) -> None:
 
 
 def _initialise(address: str) -> None:
-    """In a thread, so that Ray leaves the process's signals alone."""
+    """Call it in a thread: in the main one Ray replaces the process's signal handlers."""
     if address == LOCAL:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
@@ -79,9 +79,9 @@ def _initialise(address: str) -> None:
     start: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE} if address == LOCAL else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
-    except Exception as error:
+    except Exception as error:  # so broad because Ray raises Exception itself where a node starts too slowly
         known = ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError
-        if type(error) is not Exception and not isinstance(error, known):  # of a slow start it raises a bare one
+        if type(error) is not Exception and not isinstance(error, known):
             raise
         raise SpecError(
             f"engine.address: cannot join the Ray cluster {excerpt(address)}: {excerpt(error)}; mend the address, and "

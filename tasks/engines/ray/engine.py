@@ -1,9 +1,9 @@
 """An engine in several processes: one Ray actor a replica, each with the whole engine that `of` names.
 
 Requests are balanced as those of the openai engine are (`tasks.engines.replicas`). Their seeds are the caller's, so a
-request is answered alike by any replica. An actor that died, with its process or its host, is out until it has a new
-place and has loaded its model; what it had on its way, and no more, is asked again elsewhere. A request in whose
-company replicas die again and again is refused.
+reply does not depend on the replica. An actor that died, with its process or its host, is out until it is placed again
+and has loaded its model; its requests in flight, and no others, are sent again to another replica. A request that is in
+flight at the death of replica after replica is refused.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tasks.engines.ray.cluster import LOCAL, joined
 from tasks.engines.replicas import Advice, Replica, Replicas, RequestError, beginnings
 from tasks.engines.specs import RaySpec, ScriptedSpec
 
-ALONE_FROM = 2  # deaths in whose company a request was, from which on such requests go one at a time
-LOOK_EVERY_S = 0.5  # at the queue
+ALONE_FROM = 2  # replicas that died with a request in flight, from which on such requests are sent one at a time
+LOOK_EVERY_S = 0.5  # at the queue, for scaling
 ADVICE = Advice(
     refusing="mend the spec's resources, replicas or model, or give the cluster more",
     silent="see Ray's logs (/tmp/ray/session_latest/logs on each host), and run again: what was answered is kept",
@@ -80,8 +80,8 @@ class RayEngine:
         raise RequestRefused(f"{deaths + 1} replicas died while they had this request, the last one of {last.trouble}")
 
     async def _scale(self) -> None:
-        """One replica more where requests have waited for `up_after_s` without a break and none is being placed; one
-        less where for `down_after_s` half the places of the others would have been enough."""
+        """Add a replica when requests have waited for `up_after_s` without a break and none is being placed; remove one
+        when half the places of the others would have been enough for `down_after_s`."""
         bounds, replicas = self._spec.replicas, self.replicas
         full_since = spare_since = time.monotonic()
         while True:
@@ -109,7 +109,7 @@ def _text(prompt: str | list[Message]) -> str:
 
 
 def _located(spec: RaySpec) -> RaySpec:
-    """With whole paths: an actor stands in another folder."""
+    """The spec with absolute paths: an actor has another working directory."""
     of = spec.of
     if isinstance(of, ScriptedSpec):
         return spec

@@ -77,7 +77,7 @@ class Config(BaseModel):
 
     @model_serializer(mode="wrap")
     def _recorded(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A suite of prompts is recorded as before there was lm_eval, so that decisions on it stay made."""
+        """Without `lm_eval` where it is null, so that a suite of prompts keeps its hash in recorded decisions."""
         return {name: value for name, value in whole(self).items() if (name, value) != ("lm_eval", None)}
 
     @property

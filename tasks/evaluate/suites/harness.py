@@ -9,7 +9,7 @@ takes the log-probability of whole options. Departures from what lm_eval does wi
 2. A text begins with the special tokens (BOS) that its tokenizer writes; there only with `add_bos_token`.
 3. An option is tokenized by itself, and not together with the context.
 4. A figure is a mean over documents, of a group too. Metrics that only many documents have together (perplexity, BLEU,
-   F1) are left out, and so is `exact_match` of a choice, for which the engines would have to say what is greedy.
+   F1) are left out, and so is `exact_match` of a choice, for which an engine would have to report its greedy decoding.
 5. A document without an answer has the worst figure.
 6. Nothing is fetched unless HF_HUB_OFFLINE=0, and no task runs code that a model wrote.
 """
@@ -42,7 +42,7 @@ _SEEDS = (0, 1234)  # of random, and of numpy and the worked examples: lm_eval's
 
 
 class HarnessError(UsageError):
-    """A task of lm_eval is not there, cannot be asked here, or has no figure of a document; the message has the fix."""
+    """A task of lm_eval is missing, cannot be run here, or has no score of a document; the message has the fix."""
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ def step(config: Config, library: Library, sampling: Sampling, form: Form) -> Ca
     """How a model of that form is asked a document.
 
     Args:
-        sampling: has `max_tokens` for tasks that do not say it.
+        sampling: its `max_tokens` is for tasks that give none.
     """
     assert config.lm_eval is not None
     prompt = library.prompt("evaluate/document").in_form(form if config.lm_eval.apply_chat_template else "text")
     chosen = partial(_read_logs, config.name)
 
-    def said(reply: str, row: Row) -> list[Row]:
+    def record(reply: str, row: Row) -> list[Row]:
         return [{"suite": config.name, "prompt": row["prompt"], "text": reply}]
 
     def of(row: Row) -> Step:
@@ -94,8 +94,8 @@ def step(config: Config, library: Library, sampling: Sampling, form: Form) -> Ca
             sampling=sampling if options else _sampling(row["generation"], sampling, config.name),
             parents=("prompt_id",),
             variables=lambda row: {"context": row["context"]},
-            read=(lambda reply, row: said(chosen(reply), row)) if options else said,
-            read_cut=None if options else said,
+            read=(lambda reply, row: record(chosen(reply), row)) if options else record,
+            read_cut=None if options else record,
             next_row=lambda row, record: record,
             key_fields=lambda row: {"prompt": row["context"]},
             config={"suite": config.name},
@@ -231,7 +231,7 @@ class _Task:
         """Its documents as rows: the first `limit`."""
         task, shots = self._task, self._asked.num_fewshot
         own = task.get_config("num_fewshot")
-        if own is None or (shots is not None and own != 0):  # a task that says 0 is never shown any: lm_eval's rule
+        if own is None or (shots is not None and own != 0):  # a task with 0 never has any: lm_eval's rule
             task.set_config(key="num_fewshot", value=shots or 0)
         task.set_fewshot_seed(seed=_SEEDS[1])
         task.build_all_requests(limit=config.limit)
@@ -274,7 +274,7 @@ class _Task:
             logs = dict(zip(dict.fromkeys(row["options"]), json.loads(answer)["logs"], strict=True))
             replies = [(logs[option], False) for option in row["options"]]
         instances = self._documents[row["prompt_id"]]
-        made = [replace(one, resps=[said], filtered_resps={}) for one, said in zip(instances, replies, strict=True)]
+        made = [replace(one, resps=[reply], filtered_resps={}) for one, reply in zip(instances, replies, strict=True)]
         found: dict[str, Any] = {}
         for each in self._task._filters:
             each.apply(made)

@@ -7,8 +7,8 @@ Departures:
    model. Its value is read at the answer's end token.
 2. Pairs that are longer than max_length are left out (TRL), not cut: what a cut answer is worth nobody has said.
 3. The hybrid of the paper's §4.1, people's pairs for helpfulness and the model's own for harmlessness: pairs that a
-   user brought (`line.prompts`) stand in the view too, and `human_share` says how many of the rows they are to be.
-   Nothing is taken twice for it: of what there is too much, a part is drawn.
+   user brought (`line.prompts`) are in the view too, and `human_share` is their share of the rows. No row is repeated
+   for it: of the kind of which there are too many, some are drawn.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
 
 
 def mixed(rows: Sequence[Row], config: Config) -> list[Row]:
-    """Rows of which people's are as many as `human_share` says: all of the one kind, and a draw of the other.
+    """Rows of which `human_share` are people's: all of the one kind, and a draw of the other.
 
     Raises:
         TrainError: a share is asked for, and there is but one kind.

@@ -1,8 +1,8 @@
-"""BPO's rewriter: the model learns to rewrite prompts, asked in the very words in which it will be asked to.
+"""BPO's rewriter: the model learns to rewrite prompts, in the prompt with which it will be asked to.
 
 Source: Black-Box Prompt Optimization (arXiv 2311.04155, section 3.3 and appendix C). The same: a prompt in, the
 rewritten one and its end token out, and the loss on these alone. Departures:
-1. The words are `bpo/rewrite`; the paper's are a sentence of its own in Llama-2's template. They stand in the preset,
+1. The words are `bpo/rewrite`; the paper's are a sentence of its own in Llama-2's template. They are the preset's,
    which renders them whenever the model is asked.
 2. The paper's model has 7 billion parameters and is a chat model already; any model that instructions can be given to
    is taken here, and a LoRA adapter learns ten times as fast.
@@ -39,7 +39,7 @@ class Config(Settings):
 
 
 def words_hash(library: Library) -> str:
-    """What the words are known by in which the rewriter is asked."""
+    """The hash of the rewriter's prompt."""
     return library.prompt("bpo/rewrite").hash
 
 
@@ -63,7 +63,7 @@ def examples(data: Path, base: Path, config: Config) -> list[Row]:
     for row in read_rewrites(data):
         asked = prompt.render(instruction=row["prompt"])
         if isinstance(asked, str):
-            # A text is gone on with: the space is the first of the reply's tokens, as in generation.
+            # A text is continued: the space belongs to the reply's first token, as in generation.
             rows.append({"prompt": asked, "completion": f" {row['optimized_prompt']}"})
         else:
             reply = [{"role": "assistant", "content": row["optimized_prompt"]}]

@@ -1,4 +1,4 @@
-"""Servers whose addresses stand in a folder: they join and leave in the middle of a run, and nothing is lost."""
+"""Servers discovered by a folder: they join and leave during a run, and no request is lost."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_none_within_the_stated_time_is_one_sentence_and_a_later_one_is_taken(tm
             return fault.value, await engine.generate("y", Sampling())
 
     fault, reply = asyncio.run(main())
-    assert str(fault) == f"no file in {folder} holds a server's address for 0.2 s (give_up_after_s)"
+    assert str(fault) == f"no file in {folder} has held a server's address for 0.2 s (give_up_after_s)"
     assert fault.recoverable
     assert reply.text == "fine"
 

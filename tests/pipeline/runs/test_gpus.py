@@ -54,7 +54,7 @@ def test_a_gpu_that_this_pytorch_cannot_use_is_no_silence(driver) -> None:
     [
         ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\nMore.\n", 9,
          "nvidia-smi: NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."),
-        ("", 3, "nvidia-smi: exit code 3, and nothing said"),
+        ("", 3, "nvidia-smi: exit code 3, without a message"),
         ("No devices were found\n", 0, "nvidia-smi: No devices were found"),
     ],
 )  # fmt: skip

@@ -1,7 +1,7 @@
 """Chain of Hindsight and tagged cloning: good and bad answers are both learnt, each after words that say which it is.
 
 Sources: Chain of Hindsight (arXiv 2302.02676, sections 2 and 3); conditioning on quality, as decision transformers do
-on return (2106.01345). The same: an answer stands after feedback in words, from several wordings; a chain has both
+on return (2106.01345). The same: an answer follows feedback in words, in several wordings; a chain has both
 answers of a pair, in either order; the loss falls on the answers alone; the trained model is asked for a good one.
 Departures:
 1. The feedback is a turn of the user's, where the paper writes all of a chain as one text. A chain is two rows: the
@@ -63,7 +63,7 @@ def train(data: Path, model: Path | str, out: Path, config: Config, recipe: str 
 
 
 def words_hash(library: Library) -> str:
-    """What the rows' phrases are known by."""
+    """A hash of the phrases in the rows."""
     return digest(library.phrases().model_dump())
 
 
@@ -86,7 +86,7 @@ def rows_of(pairs: Sequence[Row], words: Phrases, seed: int, *, chained: bool) -
     """Rows {prompt, completion} of pairs {prompt, chosen, rejected}: two a pair.
 
     Args:
-        chained: whether the second answer stands after the first, as its next turn.
+        chained: whether the second answer follows the first in one conversation.
     """
     found: list[Row] = []
     for pair in pairs:
@@ -94,24 +94,24 @@ def rows_of(pairs: Sequence[Row], words: Phrases, seed: int, *, chained: bool) -
         phrase = words.phrases[draw // 2 % len(words.phrases)]
         answers = [(pair["chosen"], phrase.good), (pair["rejected"], phrase.bad)]
         (first, before), (second, after) = answers if draw % 2 else answers[::-1]
-        told = _told(pair["prompt"], f"{words.join}{before}")
-        found.append({"prompt": told, "completion": first})
+        prompt = _with_feedback(pair["prompt"], f"{words.join}{before}")
+        found.append({"prompt": prompt, "completion": first})
         if chained:
-            found.append({"prompt": [*told, *first, {"role": "user", "content": after}], "completion": second})
+            found.append({"prompt": [*prompt, *first, {"role": "user", "content": after}], "completion": second})
         else:
-            found.append({"prompt": _told(pair["prompt"], f"{words.join}{after}"), "completion": second})
+            found.append({"prompt": _with_feedback(pair["prompt"], f"{words.join}{after}"), "completion": second})
     return found
 
 
-def _told(prompt: Sequence[Row], words: str) -> list[Row]:
+def _with_feedback(prompt: Sequence[Row], words: str) -> list[Row]:
     last = prompt[-1]
     return [*prompt[:-1], {"role": "user", "content": f"{last['content']}{words}"}]
 
 
 def asked_with(template: str, tag: str) -> str:
-    """A chat template that puts a tag behind the last turn, where that is the user's."""
+    """The chat template with a tag appended to the last turn, where that is the user's."""
     last = "messages[-1]"
     is_text = f"messages and {last}['role'] == 'user' and {last}['content'] is string"
-    said = f"{last}['content'] | trim + {json.dumps(tag, ensure_ascii=False)}"  # Jinja knows no pairs of surrogates
-    told = f"messages[:-1] + [{{'role': 'user', 'content': {said}}}]"
-    return f"{{%- if {is_text} -%}}{{%- set messages = {told} -%}}{{%- endif -%}}{template}"
+    tagged = f"{last}['content'] | trim + {json.dumps(tag, ensure_ascii=False)}"  # Jinja knows no pairs of surrogates
+    turns = f"messages[:-1] + [{{'role': 'user', 'content': {tagged}}}]"
+    return f"{{%- if {is_text} -%}}{{%- set messages = {turns} -%}}{{%- endif -%}}{template}"

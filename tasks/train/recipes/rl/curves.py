@@ -64,8 +64,8 @@ def _panel(left: int, top: int, name: str, drawn: Mapping[str, Points]) -> list[
         )
     lines += [f'<text x="{x(tick):.1f}" y="{floor + 16}" text-anchor="middle">{tick:g}</text>' for tick in (0, last)]
     for colour, points in drawn.items():
-        said = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in _thinned(points))
-        lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{said}"/>')
+        pairs = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in _thinned(points))
+        lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{pairs}"/>')
     return lines
 
 

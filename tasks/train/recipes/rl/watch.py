@@ -1,7 +1,7 @@
-"""A watch on reward hacking: what stands beside the reward, and when a training is stopped for it.
+"""A watch on reward hacking: the figures that show it, and the bounds at which a training is stopped.
 
-A policy that finds a fault of its reward says what scores and nobody wants: longer and longer, the same few words, or
-text that the model it began as finds unlikely. The reward rises all the while, so it does not tell. What tells are the
+A policy that exploits a fault of its reward writes answers that score and are of no use: longer and longer, the same
+few words, or text that is unlikely under the start model. The reward itself rises all the while. What shows it are the
 length of the answers, how varied they are (distinct-2), their perplexity under the start model, and the divergence from
 it (Gao et al., arXiv 2210.10760, measure overoptimisation by the latter). Each is a mean over the answers of a step.
 """
@@ -89,10 +89,10 @@ def figures(rows: Sequence[Row]) -> dict[str, float]:
 
 
 def distinct(texts: Sequence[str], n: int) -> float:
-    """The share of sequences of n words that are said for the first time, 0 to 1; 0 where no text has so many words."""
+    """Distinct n-grams of words over all n-grams, 0 to 1; 0 where no text has n words."""
     words = [text.lower().split() for text in texts]
-    said = [tuple(one[place : place + n]) for one in words for place in range(len(one) - n + 1)]
-    return len(set(said)) / len(said) if said else 0.0
+    grams = [tuple(one[place : place + n]) for one in words for place in range(len(one) - n + 1)]
+    return len(set(grams)) / len(grams) if grams else 0.0
 
 
 def _mean(steps: Sequence[Figures], name: str) -> float:
