@@ -266,7 +266,7 @@ def await_healthy(
             time.sleep(0.1)
     how = ended() or f"is not healthy at {own.api} within {patience_s:.0f} s"
     raise ServerFault(
-        f"the Prefect server {how}{cause()}; mend that, or start one by `prefect server start` and name it in "
+        f"the Prefect server {how}{cause()}; fix that, or start one by `prefect server start` and name it in "
         "PREFECT_API_URL"
     )
 

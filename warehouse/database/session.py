@@ -137,7 +137,7 @@ class Session:
             except duckdb.Error as error:
                 if errors.is_data_file_error(self.place, error):
                     raise errors.unreadable(self.place, error) from error
-                raise LakeUsageError(f"the query failed: {excerpt(error)}; mend it, and ask again") from error
+                raise LakeUsageError(f"the query failed: {excerpt(error)}; correct it, and ask again") from error
 
     def _define_views(self) -> None:
         """Once, when they are first named: they take a tenth of a second, and most work needs none."""

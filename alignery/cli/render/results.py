@@ -68,9 +68,11 @@ def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bo
         rows(steps, False, "Funnel of this run")
     text = f"{summary.accepted} of {summary.target} instructions accepted; sent {summary.sent} requests"
     text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
-    console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
+    console().print(text, "" if summary.sent or steps else "No request was pending, and nothing was committed.")
     if summary.plan:
         say(f"{summary.plan[0].upper()}{summary.plan[1:]}. By step: alignery plan --compare")
+    if not summary.accepted:
+        return hint("No instruction was accepted, so there is nothing to publish. Why: alignery rejects")
     return hint("Why rows were rejected: alignery rejects · next: alignery publish")
 
 
@@ -91,7 +93,7 @@ def exported(export: Export, as_json: bool) -> None:
     folder = str(export.path)
     console().print(f"{shape}: snapshot {export.snapshot_id}, {counts} → {folder}")
     if not export.created:
-        console().print("The same export stands there already; nothing was changed.")
+        console().print("The same export is already there; nothing was changed.")
     return console().print(f"Load it: datasets.load_dataset('{folder}')")
 
 
