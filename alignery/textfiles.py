@@ -80,7 +80,9 @@ def parse_json(text: str, where: str) -> Any:
     except RecursionError as error:
         raise TextFileError(f"{where}: nested too deep, expected JSON of at most {_DEEPEST} levels") from error
     except ValueError as error:
-        raise TextFileError(f"{where}: not JSON: {excerpt(error)}; expected one JSON value, correct the line") from error
+        raise TextFileError(
+            f"{where}: not JSON: {excerpt(error)}; expected one JSON value, correct the line"
+        ) from error
     check_value(value, where)
     return value
 

@@ -141,7 +141,9 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
         try:
             header = next(reader, [])
         except csv.Error as error:
-            raise DataFileError(f"{excerpt(path)}: its first line is not CSV: {excerpt(error, 80)}; correct it") from error
+            raise DataFileError(
+                f"{excerpt(path)}: its first line is not CSV: {excerpt(error, 80)}; correct it"
+            ) from error
         _check_columns(path, header, columns)
         while True:
             number = reader.line_num + 1

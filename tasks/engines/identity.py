@@ -116,7 +116,9 @@ def form_of(model: str) -> Form:
     except FileNotFoundError:
         return "text"
     except (OSError, ValueError) as error:
-        raise SpecError(f"{excerpt(path)}: tokenizer_config.json cannot be read: {excerpt(error)}; correct it") from error
+        raise SpecError(
+            f"{excerpt(path)}: tokenizer_config.json cannot be read: {excerpt(error)}; correct it"
+        ) from error
     return "chat" if isinstance(settings, dict) and settings.get("chat_template") else "text"
 
 

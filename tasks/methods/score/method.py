@@ -152,7 +152,9 @@ def _scorers(library: Library, config: Config) -> list[Scorer]:
     known = {one.id: one for one in library.propositions()} if config.propositions else {}
     for id, weight in config.propositions.items():
         if id not in known:
-            raise PromptError(f"score.propositions: got {id!r}, expected one of {[*known]}; correct it, or add it there")
+            raise PromptError(
+                f"score.propositions: got {id!r}, expected one of {[*known]}; correct it, or add it there"
+            )
         text = prompt_row(f"proposition:{id}", known[id].text, known[id].hash)
         found.append((f"proposition.{id}", proposition(library, known[id], weight, config.min_mass), "judge", [text]))
     for alias in named_models(config):
