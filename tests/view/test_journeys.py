@@ -67,7 +67,7 @@ CLICKS = {
     ),
     "Which rows trained this model?": (
         [("nav >> text=Models", "Models"), ("th >> text=sft-1", "model"), ("text=rows that trained it", "rows that")],
-        ["Rows that trained sft-1", "answer b-i1"],
+        ["Rows that trained sft-1", "question i8"],
     ),
 }
 
