@@ -35,6 +35,7 @@ from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import ExistingFile, Filled, validated
 from prompts import Form, Library
+from tasks.engines.protocol import SpecError
 from tasks.engines.specs import EngineSpec, ScriptedSpec, VerifierSpec
 from tasks.evaluate import trust
 from tasks.evaluate.gate import Policy
@@ -189,8 +190,11 @@ class Preset(Strict):
         Raises:
             SpecError, PromptError, GraphError, HeldOutError, SuiteError, PriceError: which one, and the fix.
         """
-        for spec in self.models.values():
-            spec.identity()
+        for alias, spec in self.models.items():
+            try:
+                spec.identity()
+            except SpecError as error:
+                raise SpecError(f"preset {self.name}: {str(error).replace('engine.', f'models.{alias}.', 1)}") from error
         self._check_words()
         for each in self.line.decontaminate:
             contamination.load(each.path, each.field)

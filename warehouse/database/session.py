@@ -131,7 +131,11 @@ class Session:
                 yield cursor
             except duckdb.InterruptException:
                 raise
-            except (duckdb.CatalogException, duckdb.BinderException) as error:
+            except duckdb.BinderException as error:  # an unknown column: DuckDB names the ones that are near
+                raise LakeUsageError(
+                    f"the query is refused: {excerpt(error)}; `DESCRIBE TABLE` as a query lists a table's columns"
+                ) from error
+            except duckdb.CatalogException as error:
                 known = f"tables {', '.join(self.schema.tables)}; views {', '.join(self.schema.views)}"
                 raise LakeUsageError(f"the query is refused: {excerpt(error)}; there are the {known}") from error
             except duckdb.Error as error:

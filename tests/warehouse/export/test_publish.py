@@ -130,7 +130,7 @@ def test_other_content_needs_another_tag(lake):
 
 @pytest.mark.parametrize("tag", ["", "V1", "../v1", ".hidden", "a/b", "v1\n"])
 def test_a_tag_is_a_plain_name(done, tag):
-    with pytest.raises(LakeUsageError, match="is no name; use a-z"):
+    with pytest.raises(LakeUsageError, match="expected a name of a-z"):
         out(done[0], tag)
 
 
