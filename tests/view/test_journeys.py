@@ -59,7 +59,7 @@ def test_from_a_rejects_bar_to_its_row_to_its_prompt(page: Any) -> None:
 CLICKS = {
     "Why was this row rejected?": (
         [("th >> text=near-duplicate: ROUGE-L", "near-duplicate: ROUGE-L"), ("tbody a.id", "id")],
-        ["Why: near-duplicate: ROUGE-L", "Nearest accepted text (similarity 0.9)"],
+        ["Why: near-duplicate: ROUGE-L", "Nearest known text (similarity 0.9)"],
     ),
     "What did principle X change?": (
         [("nav >> text=Principles", "Principles"), ("th >> text=kind", "principle"), ("article a.id", "id")],
