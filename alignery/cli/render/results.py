@@ -125,9 +125,9 @@ def decided(decisions: Sequence[Decided], as_json: bool, history: Path) -> None:
         for reason in one.reasons:
             console().print(f"  {reason}")
         if one.picture:
-            console().print(f"  As a picture: {one.picture}", soft_wrap=True)
+            console().print(f"  Chart: {one.picture}", soft_wrap=True)
     if history.is_file():
-        console().print(f"All decisions as a picture: {history}", soft_wrap=True)
+        console().print(f"Chart of all decisions: {history}", soft_wrap=True)
     if not decisions:
         say("Every trained model has been through the gate; see `alignery models`.")
     return None
@@ -147,7 +147,7 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path |
         return hint("Only the base model so far: alignery retrain trains the next one.")
     console().print(f"The newest model: {newest.path}")
     if pictures:
-        console().print(f"As pictures: {' · '.join(map(str, sorted(pictures.glob('*.svg'))))}")
+        console().print(f"Charts: {' · '.join(map(str, sorted(pictures.glob('*.svg'))))}")
     return hint("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
 
 
