@@ -24,7 +24,7 @@ ByOption = Annotated[
 KindArgument = Annotated[
     str, typer.Argument(help="pairs, answers (of two models), or rows of a trainer's view: sft, preferences, qac, …")
 ]
-OrderOption = Annotated[str, typer.Option(help="uncertainty, disagreement, principle or random.")]
+OrderOption = Annotated[str, typer.Option(help="random, principle; or, of a judge: uncertainty, disagreement.")]
 CountOption = Annotated[int, typer.Option("--count", "-n", min=1, max=100_000, help="How many.")]
 DimensionOption = Annotated[
     str | None, typer.Option(help="Only of this principle, or dimension of a judge (helpful, harmless).")
@@ -70,7 +70,7 @@ def add(
 @marks_app.command()
 def queue(
     kind: KindArgument = "pairs",
-    order: OrderOption = "uncertainty",
+    order: OrderOption = "random",
     count: CountOption = 200,
     dimension: DimensionOption = None,
     seed: SeedOption = 0,
@@ -87,7 +87,7 @@ def queue(
 @marks_app.command()
 def review(
     kind: KindArgument = "pairs",
-    order: OrderOption = "uncertainty",
+    order: OrderOption = "random",
     count: CountOption = 200,
     dimension: DimensionOption = None,
     seed: SeedOption = 0,
@@ -122,7 +122,7 @@ def write_file(
     kind: Annotated[
         str | None, typer.Argument(help="A queue such as pairs, to review there; by default all marks.")
     ] = None,
-    order: OrderOption = "uncertainty",
+    order: OrderOption = "random",
     count: CountOption = 200,
     dimension: DimensionOption = None,
     seed: SeedOption = 0,

@@ -194,7 +194,9 @@ class Preset(Strict):
             try:
                 spec.identity()
             except SpecError as error:
-                raise SpecError(f"preset {self.name}: {str(error).replace('engine.', f'models.{alias}.', 1)}") from error
+                raise SpecError(
+                    f"preset {self.name}: {str(error).replace('engine.', f'models.{alias}.', 1)}"
+                ) from error
         self._check_words()
         for each in self.line.decontaminate:
             contamination.load(each.path, each.field)

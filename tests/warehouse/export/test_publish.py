@@ -145,7 +145,7 @@ def test_what_a_broken_publication_left_makes_way_but_nothing_else_does(lake):
     folder = lake.home / "exports" / "v1"
     folder.mkdir(parents=True)
     (folder / "precious.txt").write_text("mine")
-    with pytest.raises(LakeUsageError, match="something that is no export stands there"):
+    with pytest.raises(LakeUsageError, match="something that is not an export is already there"):
         out(lake)
     (folder / "manifest.json").write_text("{}")
     assert out(lake).created
