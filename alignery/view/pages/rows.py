@@ -111,8 +111,8 @@ def _trained(req: PageRequest, name: str) -> Row:
     found: Row = req.lakes.once(now, now.snapshot(), ("model", id), lambda: model(now, id))
     if name != found["view"] or req.snapshot != found["snapshot_id"] or not found["rows"]:
         raise UsageError(
-            f"_model: got {excerpt(id, 80)!r} with {name} at {excerpt(req.get('at') or 'now', 60)}, expected what it was "
-            f"trained on, {found['view']} at {found['tag']}; follow the link on the model's page"
+            f"_model: got {excerpt(id, 80)!r} with {name} at {excerpt(req.get('at') or 'now', 60)}, expected "
+            f"{found['view']} at {found['tag']}, which it was trained on; follow the link on the model's page"
         )
     return found | {"name": Path(found["path"]).name}
 
