@@ -72,6 +72,7 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()  # a browser that comes before uvicorn waits
     except OSError as error:
         listener.close()
         raise UsageError(
