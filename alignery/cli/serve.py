@@ -39,7 +39,7 @@ from alignery.secrets import mask
 
 @app.command()
 def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
-    """Run the preset's schedule until Ctrl-C: refresh and publish by the clock, retrain and judge by the event.
+    """Run the preset's schedule until Ctrl-C: refresh and publish at their times, retrain and promote when there is new data.
 
     One process does it all. A Prefect server is started for it, unless PREFECT_API_URL names one.
     """
@@ -103,7 +103,7 @@ def server(
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Say where this lake's Prefect server is, which verbs start and share; stop it, or open its pages."""
+    """Show, stop or open the Prefect server that the commands of this lake start and share."""
     from flows import shared_server
     from flows.prefect_server import private_home
 
@@ -124,9 +124,9 @@ def server(
 
 @app.command()
 def bootstrap(
-    rounds: Annotated[int, typer.Option("--rounds", "-n", min=1, max=MOST, help="How many at most.")] = 3,
+    rounds: Annotated[int, typer.Option("--rounds", "-n", min=1, max=MOST, help="The maximum number of rounds.")] = 3,
     name: Annotated[
-        str, typer.Option("--name", help="Its tags are NAME-1, NAME-2, …; another name begins anew.")
+        str, typer.Option("--name", help="Tags are NAME-1, NAME-2, …; a new name starts at round 1.")
     ] = "boot",
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
@@ -134,7 +134,7 @@ def bootstrap(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Refresh, publish, retrain and judge, round after round; the model that is promoted writes the next round.
+    """Refresh, publish, retrain and promote, round after round; each round uses the model promoted in the one before.
 
     It ends with the first round that promotes none. Kill it, and the same command goes on in the round it was in.
     """

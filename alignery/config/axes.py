@@ -26,5 +26,5 @@ def check_axes(preset: str, gate: Policy, evaluate: Evaluate) -> None:
             if "." in name and name not in known and name.partition(".")[0] not in scored:
                 raise PresetError(
                     f"preset {preset}: gate.axes.{axis}: got {excerpt(metric, 80)!r}, expected a metric of a "
-                    f"suite of `evaluate` (one of {known}); mend it, or add the suite"
+                    f"suite of `evaluate` (one of {known}); correct it, or add the suite"
                 )

@@ -35,6 +35,7 @@ from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import ExistingFile, Filled, validated
 from prompts import Form, Library
+from tasks.engines.protocol import SpecError
 from tasks.engines.specs import EngineSpec, ScriptedSpec, VerifierSpec
 from tasks.evaluate import trust
 from tasks.evaluate.gate import Policy
@@ -95,7 +96,7 @@ class Preset(Strict):
         for field, given in (("models", self.models), ("licences", self.licences), ("follow", self.follow)):
             if unknown := [alias for alias in given if alias not in known]:
                 raise ValueError(
-                    f"{field}.{unknown[0]}: got an unknown model alias, expected one of {list(known)}; mend it"
+                    f"{field}.{unknown[0]}: got an unknown model alias, expected one of {list(known)}; correct it"
                 )
         if unbound := [alias for alias in named if alias not in aliases and alias not in self.models]:
             raise ValueError(f"models: got no {unbound[0]!r}, which the line asks for; bind it")
@@ -189,8 +190,13 @@ class Preset(Strict):
         Raises:
             SpecError, PromptError, GraphError, HeldOutError, SuiteError, PriceError: which one, and the fix.
         """
-        for spec in self.models.values():
-            spec.identity()
+        for alias, spec in self.models.items():
+            try:
+                spec.identity()
+            except SpecError as error:
+                raise SpecError(
+                    f"preset {self.name}: {str(error).replace('engine.', f'models.{alias}.', 1)}"
+                ) from error
         self._check_words()
         for each in self.line.decontaminate:
             contamination.load(each.path, each.field)
@@ -326,7 +332,7 @@ def _text(value: str, path: Path, field: tuple[str, ...], where: str, taken: dic
     if not value.strip() and not {"options", "replies", "stop"} & {*field}:
         raise PresetError(f"{where}: got {excerpt(repr(written), 80)}, which is blank; fill it, or drop the key")
     if any("\ud800" <= char <= "\udfff" or char == "\0" for char in value):
-        raise PresetError(f"{where}: got bytes that are no text, expected UTF-8; mend it")
+        raise PresetError(f"{where}: got bytes that are no text, expected UTF-8; correct it")
     if _PACKAGED.match(value):  # so that a copy of a shipped preset works anywhere
         return str(SHIPPED.parent / value.partition(":")[2])
     return str((path.parent / value).resolve()) if value.startswith(("./", "../")) else value

@@ -52,7 +52,7 @@ def check_port(url: str, field: str) -> None:
     try:
         urlsplit(url).port  # noqa: B018
     except ValueError as error:
-        raise ValueError(f"{field}: got a URL whose port is none ({error}), expected 1 to 65535; mend it") from error
+        raise ValueError(f"{field}: got a URL whose port is none ({error}), expected 1 to 65535; correct it") from error
 
 
 class PromptSource(Strict):
@@ -123,7 +123,7 @@ class Mixing(Strict):
     def _is_a_mixture(self) -> Mixing:
         if sum(self.forms.values()) > 1 + 1e-9:
             total = sum(self.forms.values())
-            raise ValueError(f"forms: got shares that sum to {total:g}, expected at most 1; mend one")
+            raise ValueError(f"forms: got shares that sum to {total:g}, expected at most 1; correct one")
         return self
 
     def known_by(self, library: Library) -> dict[str, Any]:
@@ -152,7 +152,7 @@ class Retrain(Strict):
             if config.view not in shapes:
                 raise ValueError(f"{recipe}.view: got {config.view!r}, expected one of {shapes}")
         if astray := next((name for name in self.mix if name not in given), None):
-            raise ValueError(f"mix: got the recipe {excerpt(astray, 60)!r}, expected one of {list(given)}; mend it")
+            raise ValueError(f"mix: got the recipe {excerpt(astray, 60)!r}, expected one of {list(given)}; correct it")
         for recipe, start in self.start_from.items():
             if unknown := next((name for name in (recipe, start) if name not in self.methods.recipes), None):
                 expected = list(self.methods.recipes)
@@ -257,5 +257,5 @@ class Schedule(Strict):
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: "America" is a folder
             got = excerpt(repr(self.timezone), 80)
-            raise ValueError(f"timezone: got {got}, expected a name such as Europe/Vienna; mend it") from error
+            raise ValueError(f"timezone: got {got}, expected a name such as Europe/Vienna; correct it") from error
         return self

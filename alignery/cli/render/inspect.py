@@ -60,7 +60,7 @@ def status(found: Mapping[str, Any], json: bool) -> None:
     for row in found["runs"]:
         if row["message"]:
             out.print(f"{row['flow']} {short(row['id'])} {row['state']}: {plain(row['message'], SAMPLE)}")
-    return out.print(f"The lake in {plain(found['home'], 400)} stands at snapshot {found['snapshot_id']}.")
+    return out.print(f"The lake in {plain(found['home'], 400)} is at snapshot {found['snapshot_id']}.")
 
 
 def _saved(run: Mapping[str, Any]) -> str:

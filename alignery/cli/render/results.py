@@ -68,9 +68,11 @@ def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bo
         rows(steps, False, "Funnel of this run")
     text = f"{summary.accepted} of {summary.target} instructions accepted; sent {summary.sent} requests"
     text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
-    console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
+    console().print(text, "" if summary.sent or steps else "No request was pending, and nothing was committed.")
     if summary.plan:
         say(f"{summary.plan[0].upper()}{summary.plan[1:]}. By step: alignery plan --compare")
+    if not summary.accepted:
+        return hint("No instruction was accepted, so there is nothing to publish. Why: alignery rejects")
     return hint("Why rows were rejected: alignery rejects · next: alignery publish")
 
 
@@ -91,7 +93,7 @@ def exported(export: Export, as_json: bool) -> None:
     folder = str(export.path)
     console().print(f"{shape}: snapshot {export.snapshot_id}, {counts} → {folder}")
     if not export.created:
-        console().print("The same export stands there already; nothing was changed.")
+        console().print("The same export is already there; nothing was changed.")
     return console().print(f"Load it: datasets.load_dataset('{folder}')")
 
 
@@ -123,9 +125,9 @@ def decided(decisions: Sequence[Decided], as_json: bool, history: Path) -> None:
         for reason in one.reasons:
             console().print(f"  {reason}")
         if one.picture:
-            console().print(f"  As a picture: {one.picture}", soft_wrap=True)
+            console().print(f"  Chart: {one.picture}", soft_wrap=True)
     if history.is_file():
-        console().print(f"All decisions as a picture: {history}", soft_wrap=True)
+        console().print(f"Chart of all decisions: {history}", soft_wrap=True)
     if not decisions:
         say("Every trained model has been through the gate; see `alignery models`.")
     return None
@@ -145,7 +147,7 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path |
         return hint("Only the base model so far: alignery retrain trains the next one.")
     console().print(f"The newest model: {newest.path}")
     if pictures:
-        console().print(f"As pictures: {' · '.join(map(str, sorted(pictures.glob('*.svg'))))}")
+        console().print(f"Charts: {' · '.join(map(str, sorted(pictures.glob('*.svg'))))}")
     return hint("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
 
 

@@ -265,7 +265,7 @@ def promote_manually(lake: Lake, run: Run, id: str, why: str, alias: Alias | Non
     """
     known = {*run.preset.registry.aliases, *run.preset.models}
     if alias and alias not in known:
-        raise PresetError(f"--alias: got {excerpt(alias, 80)!r}, expected one of {sorted(known)}; mend it")
+        raise PresetError(f"--alias: got {excerpt(alias, 80)!r}, expected one of {sorted(known)}; correct it")
     model = model_registry.find(lake, id)
     recipe = run.preset.registry.recipes.get(model["recipe"])
     alias = alias or (recipe.candidate_for if recipe else None) or ALIAS

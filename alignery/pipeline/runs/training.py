@@ -64,7 +64,10 @@ async def train_recipes(
         TrainingStopped: a training process failed.
     """
     if preset.retrain is None:
-        raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
+        raise PresetError(
+            f"preset {preset.name}: got no 'retrain' section, expected one with recipes; add one, such as "
+            "`retrain: {sft: {}}`"
+        )
     published, selection = _publication(lake, tag), await asyncio.to_thread(published_rows, preset)
     library, recipes = preset.library(), preset.registry.recipes
     mixtures = {name: mixing.known_by(library) for name, mixing in preset.retrain.mix.items()}

@@ -152,7 +152,9 @@ def _scorers(library: Library, config: Config) -> list[Scorer]:
     known = {one.id: one for one in library.propositions()} if config.propositions else {}
     for id, weight in config.propositions.items():
         if id not in known:
-            raise PromptError(f"score.propositions: got {id!r}, expected one of {[*known]}; mend it, or add it there")
+            raise PromptError(
+                f"score.propositions: got {id!r}, expected one of {[*known]}; correct it, or add it there"
+            )
         text = prompt_row(f"proposition:{id}", known[id].text, known[id].hash)
         found.append((f"proposition.{id}", proposition(library, known[id], weight, config.min_mass), "judge", [text]))
     for alias in named_models(config):
@@ -166,7 +168,7 @@ def _principled(library: Library, config: Config) -> list[Scorer]:
     known, found = {one.id: one for one in library.principles()}, list[Scorer]()
     for id in config.principles:
         if id not in known:
-            raise PromptError(f"score.principles: got {id!r}, expected one of {[*known]}; mend it, or add it there")
+            raise PromptError(f"score.principles: got {id!r}, expected one of {[*known]}; correct it, or add it there")
         text = prompt_row(f"principle:{id}:comparison", known[id].criterion, known[id].criterion_hash)
         found.append((f"reward.{id}", counted(library, REWARD, known[id]), REWARD, [text]))
     return found

@@ -172,7 +172,7 @@ def test_every_decision_is_drawn_into_the_history(judged, tmp_path):
     for verb in (["promote", "other"], ["rollback"]):
         done = alignery(*verb, "--why", "a test", home=home)
         assert done.returncode == 0, done.stderr
-        assert f"All decisions as a picture: {home / 'pictures' / 'history.svg'}" in done.stdout
+        assert f"Chart of all decisions: {home / 'pictures' / 'history.svg'}" in done.stdout
     texts = [text.text or "" for text in ET.parse(home / "pictures" / "history.svg").getroot().iter(SVG_TEXT)]
     assert [text.split(", ")[0] for text in texts[-2:]] == ["1: promoted", "2: rolled back"]
 
