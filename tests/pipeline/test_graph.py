@@ -63,7 +63,7 @@ SETUPS: dict[str, dict[str, Any]] = {
     "the last revision compared": ALL | {"compare": REVISED},
     "a squad and ratings of first answers": {"squad": {"members": MEMBERS}, "rate": {}},
     "dialogues and labels": {"dialogue": {"exchanges": 3}, "tagging": {}},
-    "two languages and corrected answers": {"translate": {"languages": {"de": 0.5, "hi": 0.3}}, "aligner": {}},
+    "two languages and revised answers": {"translate": {"languages": {"de": 0.5, "hi": 0.3}}, "constitutional": {}},
 }
 ENGINES = ("generator", "aligner", "judge", "inspector", "verbose", "other", "ethics", "reward", "user", "translator")
 

@@ -9,7 +9,7 @@ drawn. Departures:
    how many people speak them. There are fifteen: those that `tasks.filters.languages` can tell apart.
 3. The language of each reply is identified, by its script and its commonest words, and another one is rejected.
 4. Code and web addresses, and unless the preset says otherwise quotations, must come back as they were.
-5. The newest text of the answer is translated (a correction or a revision, where there is one), and not the first.
+5. The newest text of the answer is translated (a revision or a stacked Aligner's correction, where there is one).
 6. Any model may translate (the alias `translator`) and any answer; the paper has GPT-4 and GPT-3.5.
 """
 
@@ -95,15 +95,15 @@ TRANSLATIONS = Table(
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
     """The translation of the instruction; after it, beside each other, an answer to it and that of the answer."""
-    spoken, both = words_of(library, config), TRANSLATED in config.routes
+    spoken, paired = words_of(library, config), TRANSLATED in config.routes
     begun = Stage(
         "translate.instruction",
         translate(library, config, spoken, "instruction"),
-        after="answer" if both else SOURCE,
+        after="answer" if paired else SOURCE,
         model=TRANSLATOR,
         take=lambda row: row | {"language": drawn(row["instruction_id"], config.languages)},
         when=lambda row: is_asked(row, config),
-        needs=(*INSTRUCTION, *(ANSWER if both else ())),
+        needs=(*INSTRUCTION, *(ANSWER if paired else ())),
         adds=("language", "translation_id", "translation"),
     )
     needs, found = ("instruction_id", *begun.adds), [begun]
@@ -111,7 +111,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
         step = answer(library, config, spoken)
         texts = [prompt_row(f"language:{one.code}", one.source, one.hash) for one in spoken.values()]
         found.append(Stage(step.name, step, after=begun.name, needs=needs, texts=texts))
-    if both:
+    if paired:
         step = translate(library, config, spoken, "target")
         found.append(
             Stage(

@@ -22,13 +22,14 @@ REQUESTS = {"Beantworte die folgende Anfrage": "German", "नीचे दिए
 
 
 def reply(prompt: str | list[Message], sampling: Sampling) -> str:
-    """One instruction in four comes back in English."""
+    """One instruction in four comes back in other words of English."""
     text = text_of(prompt)
     number = hashlib.sha256(text.encode()).hexdigest()[:4]
     if text.startswith("Translate the text below into "):
         language = text.split("into ")[1].split(".")[0]
         source = text.split("Text:\n\n")[1].split("\n\nWrite the translation")[0]
-        return source if source.startswith("Write") and int(number, 16) % 4 == 0 else f"{SAID[language]} {number}"
+        is_lost = source.startswith("Write") and int(number, 16) % 4 == 0
+        return "Write of this and of that, if you can." if is_lost else f"{SAID[language]} {number}"
     if language := next((REQUESTS[begin] for begin in REQUESTS if text.startswith(begin)), ""):
         return f"{SAID[language]} {number}"
     return speak(prompt, sampling)
@@ -36,7 +37,7 @@ def reply(prompt: str | list[Message], sampling: Sampling) -> str:
 
 def with_shares(works: Works, shares: dict[Code, float]) -> Works:
     whole = works.preset.model_dump(mode="json")
-    line: dict[str, Any] = {"self_instruct": whole["line"]["self_instruct"], "aligner": {}}
+    line: dict[str, Any] = {"self_instruct": whole["line"]["self_instruct"], "constitutional": {"rounds": 1}}
     line |= {"translate": {"languages": shares}, "reject_limit": 0.9}
     works.preset = type(works.preset).model_validate(whole | {"line": line})
     works.engine = ScriptedEngine(reply)
@@ -60,10 +61,10 @@ def test_languages_are_drawn_both_routes_are_walked_and_only_what_is_new_is_aske
 
     with Lake.open(works.home) as lake:
         found = trace(lake, works.rows("SELECT id FROM post_translating")[0]["id"])  # type: ignore[arg-type]
-        made = [(node["step"], node["record_table"]) for node in found["nodes"]]
+        made = [(node.get("step") or "", node["record_table"]) for node in found["nodes"]]
         published = tag_and_export(works.preset, lake, works.home, "v1").rows
     assert [step for step, _ in made if step.startswith("translate")] == ["translate.instruction", "translate.response"]
-    assert {"instructions", "corrections", "translations"} <= {table for _, table in made}
+    assert {"instructions", "revisions", "translations"} <= {table for _, table in made}
     assert published["translated"] == 2 * published["post_answering"] == 2 * len(translated)
 
     more: dict[Code, float] = SHARES | {"hi": 0.5}

@@ -75,7 +75,7 @@ def test_both_routes_take_one_translation_and_each_row_says_what_it_is_made_from
     (question,), _, _ = sent(made["instruction"], ROW, f"Here is the German translation:\n\n{TRANSLATION}")
     assert (question["route"], question["text"], question["source"]) == ("both", TRANSLATION, QUESTION)
     assert (question["language"], question["share"], question["parents"]) == ("de", 1.0, ["i1"])
-    row = translated()
+    row = made["instruction"].step.next_row(made["instruction"].take(ROW), question)
     (answer,), _, asked = sent(made["answer"], row, ANSWER)
     assert (answer["route"], answer["text"], answer["parents"]) == ("post_answering", ANSWER, ["i1", question["id"]])
     assert text_of(asked.calls[0].prompt) == f"Beantworte die folgende Anfrage auf Deutsch.\n\n{TRANSLATION}"
