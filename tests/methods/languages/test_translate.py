@@ -6,6 +6,8 @@ import asyncio
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from tasks.filters.targets import LEAK, LOOP
 from tasks.methods.translate.method import Code, Config, drawn, stages
 from tasks.methods.translate.reading import LONG, SHORT, UNKNOWN
 from tasks.stage import Context, Stage
-from tasks.step import Row
+from tasks.step import ParseError, Rejected, Row
 from warehouse import Lake
 
 GERMAN = {"de": 1.0}
@@ -45,6 +47,11 @@ def chain(library: Library | None = None, **settings: Any) -> dict[str, Stage]:
     return {stage.name.removeprefix("translate."): stage for stage in made}
 
 
+@cache
+def usual() -> dict[str, Stage]:
+    return chain()
+
+
 def sent(stage: Stage, row: Row, *replies: str | Completion) -> tuple[list[Row], list[Row], ScriptedEngine]:
     """Records, attempts and the engine."""
     engine = ScriptedEngine(list(replies))
@@ -52,9 +59,9 @@ def sent(stage: Stage, row: Row, *replies: str | Completion) -> tuple[list[Row],
     return outcome.records, outcome.attempts, engine
 
 
-def translated(**settings: Any) -> Row:
+def translated() -> Row:
     """The row with its instruction's translation."""
-    stage = chain(**settings)["instruction"]
+    stage = usual()["instruction"]
     return stage.step.next_row(stage.take(ROW), sent(stage, ROW, TRANSLATION)[0][0])
 
 
@@ -66,7 +73,7 @@ def reason(stage: Stage, reply: str | Completion, row: Row) -> tuple[str, str | 
 
 def test_both_routes_take_one_translation_and_each_row_says_what_it_is_made_from() -> None:
     """(1), (4), (6)"""
-    made = chain()
+    made = usual()
     assert [(one.name, one.model, one.after) for one in made.values()] == [
         ("translate.instruction", "translator", "answer"),
         ("translate.answer", "generator", "translate.instruction"),
@@ -110,7 +117,7 @@ def test_a_language_is_drawn_by_its_share_and_what_is_left_stays_as_it_is() -> N
 
 
 def test_what_is_in_the_language_already_or_was_drawn_for_none_is_not_asked() -> None:
-    first = chain()["instruction"]
+    first = usual()["instruction"]
     assert first.when(first.take(ROW))
     assert not first.when(first.take(ROW | {"instruction": "Wie gieße ich einen Kaktus im Winter?"}))
     some = chain(languages={"de": 0.01})["instruction"]
@@ -148,12 +155,12 @@ def test_shares_that_are_none_are_refused(languages: dict[str, float], message: 
 )
 def test_a_translation_that_is_none_is_rejected_with_its_reason(reply: str | Completion, why: str) -> None:
     """(3), (5)"""
-    assert reason(chain()["instruction"], reply, ROW) == ("rejected", why)
+    assert reason(usual()["instruction"], reply, ROW) == ("rejected", why)
 
 
 def test_a_summary_of_an_answer_is_no_translation_of_it() -> None:
     row = translated() | {"target": "A cactus rests in winter, and it needs no water as long as the room is cool."}
-    assert reason(chain()["response"], "Gar nicht.", row) == ("rejected", SHORT)
+    assert reason(usual()["response"], "Gar nicht.", row) == ("rejected", SHORT)
 
 
 @pytest.mark.parametrize(
@@ -167,21 +174,21 @@ def test_a_summary_of_an_answer_is_no_translation_of_it() -> None:
 )
 def test_an_answer_that_is_none_is_rejected_with_its_reason(reply: str, why: str) -> None:
     """(3)"""
-    assert reason(chain()["answer"], reply, translated()) == ("rejected", why)
+    assert reason(usual()["answer"], reply, translated()) == ("rejected", why)
 
 
 def test_the_prompts_own_words_are_no_answer_and_a_label_alone_is_no_translation() -> None:
     example = Library().languages()["de"].examples[0].answer
-    assert reason(chain()["answer"], f"Also: {example}", translated()) == ("unparsed", LEAK)
-    assert reason(chain()["instruction"], "Übersetzung:", ROW) == ("unparsed", "nothing after the label")
-    assert sent(chain()["instruction"], ROW, f"Übersetzung: {TRANSLATION}")[0][0]["text"] == TRANSLATION
+    assert reason(usual()["answer"], f"Also: {example}", translated()) == ("unparsed", LEAK)
+    assert reason(usual()["instruction"], "Übersetzung:", ROW) == ("unparsed", "nothing after the label")
+    assert sent(usual()["instruction"], ROW, f"Übersetzung: {TRANSLATION}")[0][0]["text"] == TRANSLATION
 
 
 def test_a_name_is_the_same_in_many_languages_and_code_is_in_none() -> None:
     row = translated() | {"target": "Berlin"}
-    assert reason(chain()["response"], "Berlin", row) == ("accepted", None)
+    assert reason(usual()["response"], "Berlin", row) == ("accepted", None)
     code = "```\nfor this in that: print('is the one of the')\n```"
-    assert reason(chain()["response"], f"So geht es:\n{code}", row | {"target": f"Like this:\n{code}"}) == (
+    assert reason(usual()["response"], f"So geht es:\n{code}", row | {"target": f"Like this:\n{code}"}) == (
         "accepted",
         None,
     )
@@ -190,14 +197,14 @@ def test_a_name_is_the_same_in_many_languages_and_code_is_in_none() -> None:
 def test_quotations_stay_unless_the_preset_says_otherwise() -> None:
     row = translated() | {"target": 'The fox said: "Come in, and close the door."'}
     spoken = "Der Fuchs sagte: „Komm herein, und mach die Tür zu.“"
-    assert reason(chain()["response"], spoken, row) == ("rejected", "quotation changed")
+    assert reason(usual()["response"], spoken, row) == ("rejected", "quotation changed")
     free = chain(quotes=False)["response"]
     assert reason(free, spoken, row) == ("accepted", None)
-    kept, left = (text_of(sent(one, row, spoken)[2].calls[0].prompt) for one in (chain()["response"], free))
+    kept, left = (text_of(sent(one, row, spoken)[2].calls[0].prompt) for one in (usual()["response"], free))
     assert "quotation marks" in kept
     assert "quotation" not in left
     engine = ScriptedEngine(["x"])
-    assert free.step.fingerprint(engine) != chain()["response"].step.fingerprint(engine)
+    assert free.step.fingerprint(engine) != usual()["response"].step.fingerprint(engine)
 
 
 def test_a_request_in_other_words_asks_for_the_answers_of_its_language_anew(tmp_path: Path) -> None:
@@ -243,12 +250,13 @@ def test_both_forms_ask_in_the_language(code: Code) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.text(max_size=80))
+@given(st.text(max_size=80) | st.text('`"“>„:/. aäあн\n', max_size=80))
 def test_no_reply_breaks_the_reading(reply: str) -> None:
-    row = translated() | {"answer_id": "c1"}
-    for name, stage in chain().items():
-        state, _ = reason(stage, reply, ROW if name == "instruction" else row)
-        assert state in ("accepted", "rejected", "unparsed")
+    row = translated()
+    for stage in usual().values():
+        with suppress(ParseError, Rejected):
+            (found,) = stage.step.read(reply, row)
+            assert found["text"] in reply.replace("\r\n", "\n")
 
 
 def made(id: str, route: str, about: str = "i1", **fields: Any) -> Row:
