@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from train_cases import ALL, CASES, LISTS, TWICE
+from train_cases import ALL, CASES, LISTS, ROUTES, TWICE
 from train_views import PAIRS, assistant, bad, good, question, rewrite, user
 
 from tasks.train.config import Lora, TrainError, TrainingFailed
@@ -14,7 +14,7 @@ from tasks.train.recipes.preferences.lists import Answers
 pytestmark = pytest.mark.flow
 
 # Supervised fine-tuning on other rows than engrave's: what the loss falls on is theirs, the rest is engrave's.
-ROWS = ("verbose", "constitutional_sft", "raft", "chain_of_thought", "dialogue", "tagged", "rewriter")
+ROWS = ("verbose", "constitutional_sft", "raft", "chain_of_thought", "dialogue", "tagged", "rewriter", *ROUTES)
 TRAINED = [case for case in ALL if case.name not in ROWS]
 every = pytest.mark.parametrize("case", TRAINED, ids=lambda case: case.name)
 lists = pytest.mark.parametrize("case", LISTS, ids=lambda case: case.name)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.evaluate.suites.config import SHIPPED, Config
 from tasks.evaluate.suites.constraints import Constraint, figures, loose, strict
-from tasks.evaluate.suites.languages import language_of
+from tasks.filters.languages import language_of
 from tasks.evaluate.suites.rows import rows
 
 ADAPTER = TypeAdapter(Constraint)
