@@ -16,6 +16,7 @@ from alignery.config.schema import PresetError, PromptSource
 from alignery.display import Displayed
 from alignery.errors import AligneryError
 from alignery.hashing import digest
+from alignery.monitor import otel
 from alignery.pipeline.executor import TaskRunner, run_inline
 from alignery.pipeline.progress import stream
 from alignery.pipeline.run import Run
@@ -201,7 +202,8 @@ class TrainingJob:
         await asyncio.to_thread(run.start)
         # A run that died after the training and before its row left the finished model there: it is taken as it is.
         if not (out / "report.json").is_file():
-            await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
+            with otel.span("alignery.train", recipe=self.recipe, tag=self.published["name"]):
+                await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
         report = json.loads((out / "report.json").read_text(encoding="utf-8"))
         row = {
             "id": self.base.model_copy(update={"model": str(out)}).identity(),
