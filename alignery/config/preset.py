@@ -158,11 +158,11 @@ class Preset(Strict):
     def recorded(self) -> dict[str, Any]:
         """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
         # A preset without these sections keeps the hash that it had before they existed.
-        unused = {name for name in ("methods", "publish") if not getattr(self, name)}
-        # Webhooks change nothing of the work, and their URLs may be secrets.
-        whole = self.model_dump(mode="json", exclude=unused | {"notify"})
+        unused = {name: True for name in ("methods", "publish") if not getattr(self, name)}
+        # These change nothing of the work, and may hold secrets.
+        whole = self.model_dump(mode="json", exclude={**unused, "notify": True, "retrain": {"launch"}})
         for (*above, field), text in self._environment.items():
-            if above[:1] == ["notify"]:
+            if above[:1] == ["notify"] or above[:2] == ["retrain", "launch"]:
                 continue
             holder: Any = whole
             for name in above:

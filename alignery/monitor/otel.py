@@ -1,8 +1,8 @@
 """OpenTelemetry: counts as metrics, and a trace of each run, sent to the collector that the environment names.
 
-The SDK's usual variables hold (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME` …);
-without an endpoint nothing is imported and nothing is sent. A run is a span, and within it each chunk, commit and training;
-requests have none, for the lake has a row for each. An error is named by its class, for its message may quote a model.
+The SDK's own variables hold (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME` …); without an endpoint nothing is
+imported and nothing is sent. A run is a span, and within it each chunk, commit and training; requests have none, for
+the lake has a row for each. An error is named by its class, for its message may quote a model.
 """
 
 from __future__ import annotations
