@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -13,18 +14,20 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import yaml
 from servers import free_port
+from works import Works
 
 from alignery.config.preset import Preset, PresetError, load
 from alignery.monitor import webhooks
 from alignery.monitor.webhooks import Webhook, notify
 from alignery.pipeline.executor import RejectLimitExceeded
 from alignery.pipeline.run import Run
-from warehouse import Lake
+from warehouse import Lake, LakeFailure
 
 SECRET = "a-secret-of-some-length"
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -271,3 +274,50 @@ def test_without_hooks_nothing_is_imported_for_them(
         run.start()
         run.end("finished", {"sent": 1})
     assert (threading.active_count(), caplog.messages) == (before, [])
+
+
+@pytest.mark.flow
+def test_a_flow_of_serve_that_fails_outside_of_a_run_is_told_and_so_is_a_dead_process(
+    receive: Callable[..., Receiver], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from flows.scheduled import _at_work, _told
+
+    receiver = receive(status(200))
+    preset = written(tmp_path, [{"url": receiver.url}])
+    failure = LakeFailure("its server does not answer: WORDS")
+
+    async def fail() -> None:
+        async with _at_work(preset, tmp_path / "home", "cycle"):
+            raise failure
+
+    with pytest.raises(LakeFailure):
+        asyncio.run(fail())
+    parameters = {"preset": str(tmp_path / "own.yaml")}
+    dead = SimpleNamespace(name="Crashed", message="exit code -9: WORDS", is_crashed=lambda: True)
+    _told(SimpleNamespace(name="cycle"), SimpleNamespace(id="f1", parameters=parameters), dead)  # type: ignore[arg-type]
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "f1")  # in the process itself, which `serve` stops
+    _told(SimpleNamespace(name="cycle"), SimpleNamespace(id="f1", parameters=parameters), dead)  # type: ignore[arg-type]
+    failed, crashed = receiver.bodies
+    assert failed.items() >= {"flow": "cycle", "preset": "own", "state": "failed", "error": "LakeFailure"}.items()
+    assert crashed.items() >= {"flow": "cycle", "preset": "own", "state": "crashed"}.items()
+    assert "WORDS" not in str(receiver.bodies)
+
+
+@pytest.mark.flow
+def test_a_training_that_is_held_back_is_told_once(
+    receive: Callable[..., Receiver], works: Works, tmp_path: Path
+) -> None:
+    from alignery.pipeline.runs.publication import tag_and_export
+    from flows.scheduled import decide
+
+    receiver = receive(status(200))
+    asyncio.run(works.walk())
+    rules = works.preset.retrain_when.model_copy(update={"new_accepted": 1000})
+    hooks = (Webhook(url=receiver.url, on=("held_back",)),)
+    preset = works.preset.model_copy(update={"retrain_when": rules, "notify": hooks})
+    with Lake.open(works.home) as lake:
+        tag_and_export(works.preset, lake, works.home, None)
+        id = decide(preset, lake)["id"]
+        decide(preset, lake)
+    (told,) = receiver.bodies
+    assert told.items() >= {"alias": "retrain", "tag": "v1", "state": "held back", "decision": id}.items()
