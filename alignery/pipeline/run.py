@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from alignery.config.preset import Preset
 from alignery.hashing import digest
 from alignery.monitor import metrics, otel, watched, webhooks
 from tasks.step import Row
-from warehouse import Lake, LakeLocation, recovery
+from warehouse import Lake, LakeFailure, LakeLocation, recovery
 from warehouse.database.lock import exclusive, of_preset
 from warehouse.query import status
 from warehouse.schema.lake_schema import LakeSchema
@@ -159,8 +159,12 @@ class Run:
 
 
 def measure(lake: Lake) -> None:
-    """Where somebody watches, count the lake's rows and bytes: from the catalog, no data file is read."""
+    """Where somebody watches, count the lake's rows and bytes: from the catalog, no data file is read.
+
+    Where it cannot be read now, the figures stay as they were: no run that went well is to fail for them.
+    """
     if counts := metrics.counts():
-        for row in status.sizes(lake):
-            counts.put(metrics.LAKE_ROWS, row["rows"], row["table"])
-            counts.put(metrics.LAKE_BYTES, row["bytes"], row["table"])
+        with suppress(LakeFailure):
+            for row in status.sizes(lake):
+                counts.put(metrics.LAKE_ROWS, row["rows"], row["table"])
+                counts.put(metrics.LAKE_BYTES, row["bytes"], row["table"])
