@@ -19,7 +19,7 @@ from tasks.evaluate.judge import Config as Judge
 from tasks.evaluate.suites.config import Config as Suite
 from tasks.methods.registry import Methods
 from tasks.mixing import phrased
-from tasks.train.config import Settings
+from tasks.train.config import Launch, Settings
 from warehouse import LakeLocation
 from warehouse.export.mixing import Mix
 
@@ -142,6 +142,7 @@ class Retrain(Strict):
     start_from: dict[str, str] = Field(
         default={}, description="recipe → the recipe whose model it starts from; all others start from the base model"
     )
+    launch: Launch = Launch()
     mix: dict[str, Mixing] = Field(default={}, description="recipe → how the rows that it learns from are mixed")
     methods: ClassVar[Methods]
 

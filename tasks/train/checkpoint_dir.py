@@ -53,7 +53,10 @@ def job_of(recipe: str, rows: Sequence[Row], model: Path, config: Settings) -> s
     for row in rows:
         total.update(json.dumps(row, sort_keys=True).encode())
     named = [folder_hash(value) for _, value in config if isinstance(value, Path) and (value / "config.json").is_file()]
-    return digest(recipe, config.model_dump(mode="json"), folder_hash(model), total.hexdigest(), *named)
+    # Where weights are split, checkpoints are in another form, which other processes may not be able to read.
+    split = [name for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED") if os.environ.get(name) == "true"]
+    split += [str(processes_state().num_processes)] if split else []
+    return digest(recipe, config.model_dump(mode="json"), folder_hash(model), total.hexdigest(), *named, *split)
 
 
 @contextmanager

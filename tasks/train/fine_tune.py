@@ -70,7 +70,7 @@ def fine_tune(
     began = time.perf_counter()
     check_folders(model, out)
     quiet(config.threads)
-    from tasks.train.model import check_template, load, save
+    from tasks.train.model import check_template, gathered, load, save
 
     config = _settled(recipe, config, len(rows))
     job = job_of(recipe, rows, model, config)
@@ -85,7 +85,8 @@ def fine_tune(
         trained = trainer.model.num_parameters(only_trainable=True)
         trainer.train(resume_from_checkpoint=(resumed := folder.checkpoint))
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
-        change = save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, model, folder, config, scores)
+        trained_model = gathered(trainer, model, config, folder.is_main, scores)
+        change = save(trained_model, tokenizer, model, folder, config, scores)
         report = Report(
             recipe=recipe,
             base_model=str(base or model),

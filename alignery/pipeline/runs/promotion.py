@@ -22,6 +22,7 @@ from alignery.config.preset import NO_AXIS, Preset
 from alignery.config.schema import Alias, PresetError
 from alignery.display import Displayed
 from alignery.hashing import digest
+from alignery.monitor.webhooks import Event
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
 from alignery.pipeline.model_resolution import ALIAS, bind, placed
 from alignery.pipeline.progress import StepProgress
@@ -302,4 +303,8 @@ def _record(lake: Lake, run: Run, row: dict[str, Any]) -> None:
     run.start()
     what = f"{row['state']} {Path(row['model_path']).name if row['model_path'] else 'to the preset’s own model'}"
     lake.ledger.write("decisions", [row], run_id=run.id, message=f"{row['alias']}: {what}")
+    if row["state"] != "rolled back":
+        event: Event = "promoted" if row["state"] == "promoted" else "held_back"
+        told = {name: row[name] for name in ("alias", "state", "model", "against", "decided_by")}
+        run.decided(row["id"], event, **told)
     _draw_history(lake)

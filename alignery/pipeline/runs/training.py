@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from alignery.config.schema import PresetError, PromptSource
 from alignery.display import Displayed
 from alignery.errors import AligneryError
 from alignery.hashing import digest
+from alignery.monitor import otel
 from alignery.pipeline.executor import TaskRunner, run_inline
 from alignery.pipeline.progress import stream
 from alignery.pipeline.run import Run
@@ -23,7 +24,7 @@ from alignery.pipeline.runs.publication import published_rows
 from tasks.engines import RaySpec, TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
-from tasks.train.config import Settings
+from tasks.train.config import Launch, Settings
 from warehouse import Lake, LakeUsageError
 from warehouse.export.export import export
 from warehouse.export.selection import Selection
@@ -86,6 +87,7 @@ async def train_recipes(
                 preset.methods,
                 mixtures.get(recipe),
                 words(library) if (words := recipes[recipe].words) else None,
+                preset.retrain.launch,
             )
             done = job.known(status.models(lake))
             model = done or await job.train(lake, run, home, runner)
@@ -183,6 +185,7 @@ class TrainingJob:
     methods: Sequence[Path] = ()  # files of the preset that declare recipes
     mix: Mapping[str, Any] | None = None  # how the rows were mixed
     words: str | None = None  # the hash of the words that they are put into
+    launch: Launch = field(default_factory=Launch)  # which makes no other model
 
     @property
     def config(self) -> str:
@@ -204,7 +207,8 @@ class TrainingJob:
         await asyncio.to_thread(run.start)
         # A run that died after the training and before its row left the finished model there: it is taken as it is.
         if not (out / "report.json").is_file():
-            await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
+            with otel.span("alignery.train", recipe=self.recipe, tag=self.published["name"]):
+                await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
         report = json.loads((out / "report.json").read_text(encoding="utf-8"))
         row = {
             "id": self.base.model_copy(update={"model": str(out)}).identity(),
@@ -235,9 +239,10 @@ class TrainingJob:
         ]
         # -P: a folder `tasks` where the user stands is not ours. Its words go to standard error, results to ours.
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments),
+            *(*self.launch.command, sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments),
             *("--config", json.dumps(self.settings)),
             *(text for file in self.methods for text in ("--method", str(file))),
+            *(("--accelerate", str(self.launch.accelerate)) if self.launch.accelerate else ()),
             "--with-parent",
             stdout=shown.fileno() if (shown := stream()) is sys.stderr else asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
