@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from alignery.config.preset import Preset
 from alignery.config.schema import Alias, PresetError
+from alignery.config.soup import SOUP
 from tasks.engines import RaySpec, TransformersSpec, VllmSpec
 from tasks.stage import GENERATOR
 from warehouse import Lake, model_registry
@@ -35,6 +36,15 @@ def placed(preset: Preset, lake: Lake, aliases: Iterable[Alias]) -> Preset:
         if decision := model_registry.current(lake, alias):
             preset = bind(preset, alias, decision["model_path"])
     return preset
+
+
+def made_for(preset: Preset, name: str) -> Alias | None:
+    """The alias that a model is for, by what the table of models calls its recipe: a recipe, a variant or a soup; None
+    where it is for none, or this preset has no such recipe."""
+    if name == SOUP:
+        return GENERATOR
+    recipe = preset.registry.recipes.get(preset.retrain.recipe_of(name) if preset.retrain else name)
+    return recipe.candidate_for if recipe else None
 
 
 def bind(preset: Preset, alias: Alias, model: str) -> Preset:
