@@ -6,7 +6,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ class Trained(Displayed):
     path: Path
     seconds: float
     new: bool
-    compared: list[Row] = field(default_factory=list)  # of a soup, the figures of each model: see `SoupJob`
+    soup: Row | None = None  # of a soup, its report: the figures of each λ, and which was chosen
 
 
 async def train_recipes(
@@ -95,8 +95,8 @@ async def train_recipes(
             start = specs[retrain.start_from.get(first)]
             soup = SoupJob(SOUP, start, published, retrain.soup, preset, lake, models)
             model, new = await _done(soup, lake, run, home, runner)
-            table = json.loads(model["metrics"])["models"]
-            trained.append(Trained(SOUP, Path(model["path"]), model["seconds"], new, table))
+            report = json.loads(model["metrics"])
+            trained.append(Trained(SOUP, Path(model["path"]), model["seconds"], new, report))
         run.end("finished", {t.recipe: str(t.path) for t in trained})
     return trained
 
