@@ -29,6 +29,7 @@ from tasks.step import Row
 from tasks.train.config import TrainError
 from tasks.train.soups.interpolate import interpolate
 from warehouse import Lake
+from warehouse.query import trained_on
 
 pytestmark = pytest.mark.flow
 
@@ -153,6 +154,14 @@ def test_the_soup_is_a_candidate_and_its_parts_are_none(made: Made) -> None:
     assert found == {"soup": "generator"}
     labels = [label for label, _, _ in evaluation._chain(made.preset, made.lake)]
     assert (labels[0], {*labels[1:]}) == ("base", {"help", "safe", "both", "soup"})
+
+
+def test_a_row_that_a_part_was_trained_on_leads_to_the_soup(made: Made) -> None:
+    found = trained_on.models(made.lake)
+    (part,) = [row for row in found if row["recipe"] == "safe"]
+    assert {row["recipe"] for row in trained_on.upon(part, found)} == {"soup"}
+    (baseline,) = [row for row in found if row["recipe"] == "both"]
+    assert trained_on.upon(baseline, found) == []
 
 
 def test_parts_of_different_starts_are_refused_before_anything_is_asked(made: Made, tmp_path: Path) -> None:
