@@ -189,7 +189,7 @@ def test_each_form_has_its_share_and_its_words(lake, tmp_path):
         elif row["form"] == "few":
             assert answer == f"answer {number}"
             assert question.count("Task:") == 3
-            assert question.index(asked[row["id"]]) > question.index("Now do this one")
+            assert question.index(asked[row["id"]]) > question.index("Now answer this one")
             assert question.count(f"Task: {asked[row['id']]}\n") == 1, "its own question is no example"
         elif row["form"] == "inverted":
             assert answer == asked[row["id"]]
