@@ -102,6 +102,7 @@ def preset(home: Path, seed: int = 0, lambdas: int = 11, changes: Mapping[str, A
 
 def write(home: Path, prompts: int, held_out: int | None) -> None:
     """The prompts of each origin, and the lake that all seeds learn from, published as v1."""
+    home.mkdir(parents=True, exist_ok=True)
     draws = random.Random(0)
     for origin in AXES.values():
         kinds = ["harm"] if origin == "harm" else [kind for kind in BENIGN if kind != "unknown"]

@@ -72,7 +72,7 @@ def interpolate(
     with ExitStack() as opened:
         tensors = [_tensors(model, opened) for model in models]
         _check_tensors(models, tensors)
-        for file, names in _by_file(models[0], tensors[0]):
+        for file, names in _by_file(models[0]):
             mixed = {name: _mean([of[name].get_tensor(name) for of in tensors], shares, draws) for name in names}
             _save(mixed, partial / file, tensors[0][names[0]].metadata())
     to_disk(partial)
@@ -163,7 +163,7 @@ def _form(handle: Any, name: str) -> tuple[str, tuple[int, ...]]:
     return part.get_dtype(), tuple(part.get_shape())
 
 
-def _by_file(model: Path, tensors: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+def _by_file(model: Path) -> Iterator[tuple[str, list[str]]]:
     """The names of the tensors of each file of weights."""
     from safetensors import safe_open
 
