@@ -16,6 +16,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from processes import prefect_home
 from speaker import Speaker, write_preset
 
 from warehouse import Lake
@@ -31,7 +32,7 @@ def start(preset: Path, home: Path, stderr: int | None = None) -> subprocess.Pop
     code = "from alignery.cli.main import main; main()"
     arguments = ["refresh", "--preset", str(preset), "--home", str(home), "--json"]
     # A process group of its own, so that whatever it starts there is killed with it.
-    own = os.environ | {"PREFECT_HOME": str(home.parent / "prefect")}
+    own = os.environ | {"PREFECT_HOME": str(prefect_home(home.parent / "prefect"))}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True, env=own)
 
