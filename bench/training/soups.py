@@ -64,7 +64,7 @@ def main() -> None:
     print(table(reports))
     print(f"\n{given.prompts} prompts an axis, seeds: {given.seeds}, {(time.monotonic() - began) / 60:.0f} minutes.")
     if given.picture:
-        models = {label: {axis: spread(found, axis) for axis in AXES} for label, found in by_label(reports).items()}
+        models = {label: {axis: spread(rows, axis) for axis in AXES} for label, rows in by_label(reports).items()}
         given.picture.write_text(pareto("Soups of two nanos, by the oracle", models, *AXES), encoding="utf-8")
 
 
@@ -130,11 +130,11 @@ def made(home: Path, seed: int, lambdas: int, changes: Mapping[str, Any]) -> Row
 
 def by_label(reports: Sequence[Row]) -> dict[str, list[Row]]:
     """Model → its row in each report."""
-    found: dict[str, list[Row]] = {}
+    by_model: dict[str, list[Row]] = {}
     for report in reports:
         for row in report["models"]:
-            found.setdefault(row["model"], []).append(row)
-    return found
+            by_model.setdefault(row["model"], []).append(row)
+    return by_model
 
 
 def spread(rows: Sequence[Row], name: str) -> Figure:

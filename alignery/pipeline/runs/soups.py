@@ -38,7 +38,7 @@ from tasks.train.soups.interpolate import check_alike, interpolate
 from warehouse import Lake
 
 PICTURE = "soup.svg"
-Found = Mapping[str, Figure]  # axis → value and its 95 % interval
+Figures = Mapping[str, Figure]  # axis → value and its 95 % interval
 
 
 @dataclass(frozen=True)
@@ -74,33 +74,35 @@ class SoupJob(Job):
         with StepProgress() as progress:
             asking = _Asking(self.preset, [*soup.of], self.lake, run, runner, progress)
             old = await asking.start(self.base)
-            found = {START: await asking.figures(old, old)}
+            figures = {START: await asking.measured(old, old)}
             grid = sorted({*shares(soup.lambdas), *([] if isinstance(soup.choose, str) else [soup.choose])})
             for share in grid:
-                found[label(share)] = await self._of_share(asking, old, parts, share, out)
+                figures[label(share)] = await self._of_share(asking, old, parts, share, out)
             if soup.baseline:
-                found[soup.baseline] = await asking.figures(old, await asking.answers(self._spec(soup.baseline)))
-        report = self._report(found, grid) | {"seconds": round(time.perf_counter() - began, 2)}
-        texts = {REPORT: json.dumps(report, indent=2) + "\n", PICTURE: _picture([*soup.of], found, report["chosen"])}
+                figures[soup.baseline] = await asking.measured(old, await asking.answers(self._spec(soup.baseline)))
+        report = self._report(figures, grid) | {"seconds": round(time.perf_counter() - began, 2)}
+        texts = {REPORT: json.dumps(report, indent=2) + "\n", PICTURE: _picture([*soup.of], figures, report["chosen"])}
         mixed = _of_parts(report["chosen"])
         await asyncio.to_thread(interpolate, parts, mixed, out, texts=texts)
 
     def _spec(self, name: str) -> Spec:
         return self.base.with_weights(self.models[name]["path"])
 
-    async def _of_share(self, asking: _Asking, old: Answered, parts: Sequence[Path], share: float, out: Path) -> Found:
+    async def _of_share(
+        self, asking: _Asking, old: Answered, parts: Sequence[Path], share: float, out: Path
+    ) -> Figures:
         """The figures of one λ: of a part itself at the ends; else its model is there only while it is asked."""
         if share in (0, 1):
-            return await asking.figures(old, await asking.answers(self.base.with_weights(str(parts[int(share)]))))
+            return await asking.measured(old, await asking.answers(self.base.with_weights(str(parts[int(share)]))))
         place = out.with_name(f".{out.name}.between")
         await asyncio.to_thread(_clear, place)
         await asyncio.to_thread(interpolate, parts, _of_parts(share), place)
         try:
-            return await asking.figures(old, await asking.answers(self.base.with_weights(str(place))))
+            return await asking.measured(old, await asking.answers(self.base.with_weights(str(place))))
         finally:
             await asyncio.to_thread(_clear, place)
 
-    def _report(self, found: Mapping[str, Found], grid: Sequence[float]) -> Row:
+    def _report(self, figures: Mapping[str, Figures], grid: Sequence[float]) -> Row:
         """What stands in the model's folder and in the table of models.
 
         Returns:
@@ -108,7 +110,7 @@ class SoupJob(Job):
             rows {model, lambda (null for start and baseline), AXIS and AXIS_low, AXIS_high, least_gain, front, chosen}.
         """
         first, second = self.soup.of
-        means = {name: {axis: one[axis][0] for axis in (first, second)} for name, one in found.items()}
+        means = {name: {axis: one[axis][0] for axis in (first, second)} for name, one in figures.items()}
         between = {share: means[label(share)] for share in grid}
         chosen = choose(means[START], between, self.soup.choose)
         whole = summary((first, second), means, between)
@@ -118,7 +120,7 @@ class SoupJob(Job):
             | {key: value for axis in (first, second) for key, value in _named(axis, one[axis]).items()}
             | {"least_gain": least_gain(means[START], means[name]), "front": name in whole["front"]}
             | {"chosen": name == label(chosen)}
-            for name, one in found.items()
+            for name, one in figures.items()
         ]
         return {"recipe": self.name, "base_model": str(self.base.model), "of": self.soup.of, "chosen": chosen} | {
             "rule": self.soup.choose,
@@ -154,11 +156,11 @@ class _Asking:
         assert self.preset.evaluate is not None
         return await answer_prompts(self.preset, self.preset.evaluate, self.executor, spec)
 
-    async def figures(self, old: Answered, new: Answered) -> Found:
+    async def measured(self, old: Answered, new: Answered) -> Figures:
         """The mean on each axis, over the prompts that the choice may see."""
         asked, _ = confirm.split(old.prompts, self.preset.gate.reserve)
         after = (await compared(self.preset, self.executor, asked, old, new)).after
-        found = {}
+        figures = {}
         for axis in self.axes:
             values = list(after.get(axis, {}).values())
             if not values:
@@ -167,8 +169,8 @@ class _Asking:
                     "has a figure; add such prompts, or choose another axis"
                 )
             mean = sum(values) / len(values)
-            found[axis] = (mean, *held_out.interval(mean, len(values)))
-        return found
+            figures[axis] = (mean, *held_out.interval(mean, len(values)))
+        return figures
 
 
 def _of_parts(share: float) -> list[float]:
@@ -180,9 +182,9 @@ def _named(axis: str, figure: Figure) -> dict[str, Any]:
     return {axis: value, f"{axis}_low": low, f"{axis}_high": high}
 
 
-def _picture(axes: Sequence[str], found: Mapping[str, Found], chosen: float) -> str:
+def _picture(axes: Sequence[str], figures: Mapping[str, Figures], chosen: float) -> str:
     x, y = axes
-    return pareto(f"{x} and {y}; chosen: {label(chosen)}", found, x, y)
+    return pareto(f"{x} and {y}; chosen: {label(chosen)}", figures, x, y)
 
 
 def _clear(place: Path) -> None:

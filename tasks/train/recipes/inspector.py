@@ -41,14 +41,14 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
         TrainError: data, model or `out` cannot be used, or every correction is a copy.
         TrainingFailed: the loss was not finite, or the weights hardly moved.
     """
-    found = read_corrections(data)
-    rows, build = examples(found), partial(reward.trainer, loss=fit_or_not)
+    given = read_corrections(data)
+    rows, build = examples(given), partial(reward.trainer, loss=fit_or_not)
     if not rows:
         raise TrainError(
-            f"{data}: correction: got {len(found)} rows, all of which repeat their answer, expected some that change "
+            f"{data}: correction: got {len(given)} rows, all of which repeat their answer, expected some that change "
             "it; correct more answers"
         )
-    left_out = len(found) - len(rows)
+    left_out = len(given) - len(rows)
     return fine_tune("inspector", rows, Path(model), out, config, build, reward.length, scores=True, left_out=left_out)
 
 

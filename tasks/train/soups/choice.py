@@ -27,9 +27,9 @@ def label(share: float) -> str:
     return f"λ {share:g}"
 
 
-def least_gain(start: Figures, found: Figures) -> float:
+def least_gain(start: Figures, figures: Figures) -> float:
     """The gain over the start on the axis where that is the least; below zero where one axis got worse."""
-    return min(found[axis] - start[axis] for axis in start)
+    return min(figures[axis] - start[axis] for axis in start)
 
 
 def choose(start: Figures, grid: Mapping[float, Figures], rule: Rule) -> float:
@@ -61,12 +61,12 @@ def summary(axes: tuple[str, str], models: Mapping[str, Figures], grid: Mapping[
         surpasses; hypervolume_of_ends: what the two parts by themselves, and the start, surpass of it.
     """
 
-    def point(found: Figures) -> Point:
-        return found[axes[0]], found[axes[1]]
+    def point(figures: Figures) -> Point:
+        return figures[axes[0]], figures[axes[1]]
 
     ends = [*([models[START]] if START in models else []), grid[min(grid)], grid[max(grid)]]
     return {
-        "front": front({name: point(found) for name, found in models.items()}),
-        "hypervolume": hypervolume([point(found) for found in grid.values()]),
-        "hypervolume_of_ends": hypervolume([point(found) for found in ends]),
+        "front": front({name: point(figures) for name, figures in models.items()}),
+        "hypervolume": hypervolume([point(figures) for figures in grid.values()]),
+        "hypervolume_of_ends": hypervolume([point(figures) for figures in ends]),
     }

@@ -125,18 +125,18 @@ def _config(model: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainError(f"models: {path}: {excerpt(error)}; give models that a recipe here has trained") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise TrainError(f"models: {path}: got no JSON object; give models that a recipe here has trained")
-    return found
+    return content
 
 
 def _beside(model: Path) -> list[Path]:
     """Configuration, tokenizer and index: what decides a reply beside the weights."""
-    found = {path for pattern in FILES for path in model.glob(pattern) if path.is_file()}
-    return sorted(path for path in found if not path.match(WEIGHTS))
+    paths = {path for pattern in FILES for path in model.glob(pattern) if path.is_file()}
+    return sorted(path for path in paths if not path.match(WEIGHTS))
 
 
 def _tensors(model: Path, opened: ExitStack) -> dict[str, Any]:
