@@ -46,7 +46,8 @@ class Soup(BaseModel):
             start_from: which of them starts from which other.
             answering: those whose models answer instructions.
         """
-        for field, name in [(f"of.{axis}", name) for axis, name in self.of.items()] + [("baseline", self.baseline)]:
+        named: list[tuple[str, str | None]] = [(f"of.{axis}", name) for axis, name in self.of.items()]
+        for field, name in [*named, ("baseline", self.baseline)]:
             if name is not None and name not in runs:
                 raise ValueError(f"soup.{field}: got {excerpt(name, 60)!r}, expected one of {[*runs]}; mend or add it")
             if name is not None and name not in answering:
