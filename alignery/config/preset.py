@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, PrivateAttr, create_model, model_validator
 
-from alignery.config.axes import check_axes
+from alignery.config.axes import axes_of, check_axes
 from alignery.config.methods import line_model, retrain_model, schema_of
 from alignery.config.schema import (
     Alias,
@@ -30,6 +30,7 @@ from alignery.config.schema import (
     Schedule,
     Strict,
 )
+from alignery.config.soup import check_axes_of
 from alignery.hashing import digest
 from alignery.monitor.webhooks import Webhook
 from alignery.textfiles import read_yaml
@@ -116,6 +117,8 @@ class Preset(Strict):
     def _has_an_axis(self) -> Preset:  # unless it evaluates alone
         if self.evaluate and (self.retrain or "gate" in self.model_fields_set) and not self.has_axes:
             raise ValueError(NO_AXIS)
+        if self.retrain and self.retrain.soup:
+            check_axes_of(self.retrain.soup, axes_of(self.gate, self.evaluate) if self.evaluate else ())
         return self
 
     @property

@@ -7,6 +7,7 @@ from html import escape
 from textwrap import wrap
 
 from alignery.untrusted import printable
+from tasks.evaluate.front import front as pareto_front
 from tasks.evaluate.gate import Moved
 
 Figure = tuple[float, float, float]  # value, and the ends of its interval
@@ -110,7 +111,7 @@ def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: st
         models: label → axis → (value, low, high), 0 to 1, higher is better; each has both axes.
     """
     at = {label: (figures[x], figures[y]) for label, figures in models.items()}
-    front = _front({label: (one[0][0], one[1][0]) for label, one in at.items()})
+    front = pareto_front({label: (one[0][0], one[1][0]) for label, one in at.items()})
 
     def across(value: float) -> str:
         return f"{SQUARE_LEFT + SQUARE * value:.1f}"
@@ -150,18 +151,6 @@ def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: st
             f"{escape(printable(shown))}</text>",
         ]
     return "\n".join([*lines, "</svg>"]) + "\n"
-
-
-def _front(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """The labels of the points that none surpasses, from left to right; of equal ones, all."""
-    return sorted(
-        (
-            label
-            for label, (x, y) in points.items()
-            if not any((a >= x and b >= y) and (a, b) != (x, y) for a, b in points.values())
-        ),
-        key=lambda label: (points[label][0], -points[label][1]),
-    )
 
 
 def _y(place: int) -> float:

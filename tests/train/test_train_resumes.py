@@ -187,4 +187,4 @@ def test_the_command_line_for_several_gpus():
     assert line[line.index("--num_processes") + 1] == "4"
     assert "--multi_gpu" in line
     assert line[-5:] == ["-m", "tasks.train", "dpo", "--data", "d"]
-    assert set(CASES) == set(built_in().recipes) - {"sft", "grpo", "salmon"}
+    assert set(CASES) == set(built_in().recipes) - {"sft", "grpo", "salmon", "inspector"}
