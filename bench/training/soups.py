@@ -6,8 +6,8 @@ from the base model each, and, as the baseline, from both alike (MORL). The mode
 held-out prompts, greedily, as `alignery retrain` does it for `retrain.soup`.
 
 Figures are means over the seeds, in brackets the lowest and the highest seed. `front`: the seeds in which no other
-model surpasses this one; `chosen`: those in which the rule `least_gain` sends it to the gate. Hypervolume is the share
-of the unit square that the interpolated models surpass, and, for comparison, start and parts alone.
+model dominates this one; `chosen`: those in which the rule `least_gain` sends it to the gate. Hypervolume is the share
+of the unit square that the interpolated models dominate, and, for comparison, start and parts alone.
 """
 
 from __future__ import annotations

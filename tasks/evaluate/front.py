@@ -1,4 +1,4 @@
-"""Points on two axes, higher is better on both: which of them no other surpasses, and how much these surpass."""
+"""Points on two axes, higher is better on both: which of them no other dominates, and how much these dominate."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ Point = tuple[float, float]
 
 
 def front(points: Mapping[str, Point]) -> list[str]:
-    """The labels of the points that none surpasses (the Pareto front), from left to right; of equal ones, all.
+    """The labels of the points that none dominates (the Pareto front), from left to right; of equal ones, all.
 
-    A point surpasses another that is better on neither axis and worse on one.
+    A point dominates another that is better on neither axis and worse on one.
     """
     return sorted(
         (
@@ -23,7 +23,7 @@ def front(points: Mapping[str, Point]) -> list[str]:
 
 
 def hypervolume(points: Collection[Point], reference: Point = (0.0, 0.0)) -> float:
-    """The area that at least one of the points surpasses, above and to the right of the reference. Exact.
+    """The area that at least one of the points dominates, above and to the right of the reference. Exact.
 
     Args:
         reference: the worst there can be; with figures from 0 to 1 and the origin, the area is a share of the square.

@@ -102,9 +102,9 @@ def forest(title: str, why: str, axes: Sequence[Moved]) -> str:
 
 
 def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: str) -> str:
-    """A point for each model on two axes, with whiskers along both; those that none surpasses are joined by a line.
+    """A point for each model on two axes, with whiskers along both; those that none dominates are joined by a line.
 
-    A model surpasses another that is better on neither axis and worse on one, by the values alone: where whiskers
+    A model dominates another that is better on neither axis and worse on one, by the values alone: where whiskers
     overlap, another set of prompts may turn the order.
 
     Args:
@@ -125,7 +125,7 @@ def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: st
         'font-family="sans-serif" font-size="12" fill="#333">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="16" y="24" font-size="15">{escape(printable(title))}</text>',
-        '<text x="16" y="42" fill="#57606a" font-size="11">line: models that none surpasses; whiskers: 95 %</text>',
+        '<text x="16" y="42" fill="#57606a" font-size="11">line: models that none dominates; whiskers: 95 %</text>',
         f'<text x="{across(0.5)}" y="{floor + 38}" text-anchor="middle" font-weight="bold">'
         f"{escape(printable(x))}</text>",
         f'<text x="{across(0)}" y="{TOP - 6}" font-weight="bold">{escape(printable(y))}</text>',

@@ -56,7 +56,7 @@ class Evaluations(Results[Evaluation]):
     """Those of one run: the base model's first."""
 
     def pareto(self, x: str, y: str) -> Picture:
-        """The models by two axes of the gate, where higher is better, and the line of those that none surpasses.
+        """The models by two axes of the gate, where higher is better, and the line of those that none dominates.
 
         Raises:
             UsageError: no model has figures on both.

@@ -1,7 +1,7 @@
 """Which of the interpolated models is taken, and what the whole set of them shows.
 
 Source: Rewarded soups (arXiv 2306.04488, section 3): λ from 0 to 1 in steps of 0.1, every model asked the same prompts,
-and the front of those that none surpasses on two axes. Departure: the paper leaves the choice of λ to the user, after
+and the front of those that none dominates on two axes. Departure: the paper leaves the choice of λ to the user, after
 the fact; here it is a number, or `least_gain`, a rule of ours.
 """
 
@@ -57,8 +57,8 @@ def summary(axes: tuple[str, str], models: Mapping[str, Figures], grid: Mapping[
         grid: share → figures, of the interpolated ones alone.
 
     Returns:
-        front: labels of the models that none surpasses; hypervolume: the share of the unit square that the grid
-        surpasses; hypervolume_of_ends: what the two parts by themselves, and the start, surpass of it.
+        front: labels of the models that none dominates; hypervolume: the share of the unit square that the grid
+        dominates; hypervolume_of_ends: what the two parts by themselves, and the start, dominate of it.
     """
 
     def point(figures: Figures) -> Point:
