@@ -18,6 +18,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import md5
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -127,7 +128,7 @@ class Mix:
         forms = self._form(cursor, total) if self.forms else []
         if any(one["form"] == FEW and one["rows"] for one in forms):
             examples.check(self.shots)
-        settings = {"by": self.by, "cap": self.cap, "temperature": self.temperature, "rows": self.rows}
+        settings: dict[str, Any] = {"by": self.by, "cap": self.cap, "temperature": self.temperature, "rows": self.rows}
         settings |= {"only": [*self.only]} if self.only else {}
         settings |= {"repeat": self.repeat, "seed": self.seed, "shots": self.shots if self.forms.get(FEW) else None}
         return settings | {"parts": parts, "forms": forms}

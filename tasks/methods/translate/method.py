@@ -145,7 +145,8 @@ def drawn(instruction_id: str, shares: Mapping[Code, float]) -> Code | None:
     another of them.
     """
     left = 1 - math.fsum(shares.values())
-    every: dict[Code | None, float] = {**shares, **({None: left} if left > 1e-9 else {})}
+    every: dict[Code | None, float] = {None: left} if left > 1e-9 else {}
+    every.update(shares.items())
     return min(every, key=lambda code: -math.log((int(digest(code, instruction_id), 16) + 1) / 2**128) / every[code])
 
 
