@@ -171,10 +171,10 @@ def promote(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put the trained models through the gate: one that is better on an axis and worse on none is promoted.
+    """Put the trained models through the gate: it promotes one that is better on an axis and worse on none.
 
-    An Aligner that the preset stacks is judged by its corrections of the generator's answers. MODEL is promoted by hand,
-    whatever the gate says, with the reason in --why.
+    An Aligner that the preset stacks is judged by its corrections of the generator's answers. MODEL is promoted by
+    hand, whatever the gate says, with the reason in --why.
     """
     if model is None:
         decided = run("promote", preset, home, wait=wait, prefect=prefect)

@@ -40,8 +40,8 @@ app = typer.Typer(
         "model.\n\n"
         "[bold]Start:[/bold]  alignery demo, then alignery init FOLDER: your own project\n\n"
         "[bold]Look:[/bold]   alignery view · alignery status · alignery rejects · alignery trace ID\n\n"
-        "Everything is stored in the folder .alignery (--home, ALIGNERY_HOME). Run a command twice: finished work is not "
-        "repeated."
+        "Everything is stored in the folder .alignery (--home, ALIGNERY_HOME). Run a command twice: finished work is "
+        "not repeated."
     ),
     epilog="Exit codes: 0 done · 1 the run failed · 2 wrong input · 3 stopped short of its target.",
 )

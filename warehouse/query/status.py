@@ -61,7 +61,8 @@ def check_table(lake: Lake, name: str) -> None:
         near = get_close_matches(name, known, 3, 0.7)
         fix = f"did you mean {' or '.join(near)}? " if near else ""
         raise LakeUsageError(
-            f"the lake has no table or view {excerpt(name, 60)!r}; {fix}`alignery tables` lists them: {', '.join(known)}"
+            f"the lake has no table or view {excerpt(name, 60)!r}; {fix}`alignery tables` lists them: "
+            f"{', '.join(known)}"
         )
 
 

@@ -42,7 +42,7 @@ def rows(req: PageRequest, name: str) -> Page:
     columns = columns_of(req, name)
     asked = asked_of(req, name)
     found = req.once("page", asked, count=lambda: table_page(req.lake, asked, columns))
-    counted = req.once("facets", name, asked.filters, asked.search, count=lambda: facets(req.lake, asked, columns))
+    counted = req.once("facets", name, asked.filters, asked.search, asked.source, count=lambda: facets(req.lake, asked, columns))
     shown = list(columns) if req.get("_cols") == "all" else _shown(req, columns)
     data = {"name": name, "columns": columns, "comment": _comment(req, name), "sort": found["sort"]}
     data |= {"model": _trained(req, name) if req.get("_model") else None}
@@ -111,8 +111,8 @@ def _trained(req: PageRequest, name: str) -> Row:
     found: Row = req.lakes.once(now, now.snapshot(), ("model", id), lambda: model(now, id))
     if name != found["view"] or req.snapshot != found["snapshot_id"] or not found["rows"]:
         raise UsageError(
-            f"_model: got {excerpt(id, 80)!r} with {name} at {excerpt(req.get('at') or 'now', 60)}, expected what it was "
-            f"trained on, {found['view']} at {found['tag']}; follow the link on the model's page"
+            f"_model: got {excerpt(id, 80)!r} with {name} at {excerpt(req.get('at') or 'now', 60)}, expected "
+            f"{found['view']} at {found['tag']}, which it was trained on; follow the link on the model's page"
         )
     return found | {"name": Path(found["path"]).name}
 
