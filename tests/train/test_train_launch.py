@@ -143,8 +143,8 @@ def test_what_the_settings_say_goes_before_the_file(monkeypatch):
         monkeypatch.setenv(name, value)
     line = launch.command(16, ["dpo"], Path("fsdp.yaml"))
     options = line[4 : line.index("-m", 4)]
-    for name, value in (("config_file", "fsdp.yaml"), ("num_processes", "16"), ("num_machines", "2"),
-                        ("machine_rank", "1"), ("main_process_ip", "10.0.0.7"), ("main_process_port", "29500")):  # fmt: skip
+    said = {"config_file": "fsdp.yaml", "num_processes": "16", "num_machines": "2", "machine_rank": "1"}
+    for name, value in (said | {"main_process_ip": "10.0.0.7", "main_process_port": "29500"}).items():
         assert options[options.index(f"--{name}") + 1] == value
     assert "--multi_gpu" not in options
     monkeypatch.setenv("PET_NNODES", "1")
