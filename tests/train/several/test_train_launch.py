@@ -18,7 +18,7 @@ from tasks.engines import TransformersSpec
 from tasks.train import launch
 from tasks.train.config import Launch, TrainError
 
-HELPERS = Path(__file__).parents[1] / "helpers"
+HELPERS = Path(__file__).parents[2] / "helpers"
 CASE = CASES["engrave"]
 SHARED = {"gradient_accumulation": 2, "epochs": 6.0}
 FSDP = {
