@@ -220,9 +220,9 @@ def halves(size: int) -> None:
     the best of twelve, so that other processes hardly count."""
     source = Texts(WORDS, 6)
     asked, texts = source.take(128), source.take(size)
-    blocks = [texts[first : first + _BLOCK] for first in range(0, size, _BLOCK)]
     found = []
-    for some in (texts, sum(blocks[::2], []), sum(blocks[1::2], [])):
+    parts = [[text for place, text in enumerate(texts) if place // _BLOCK % 2 == part] for part in (0, 1)]
+    for some in (texts, *parts):
         pool, best = RougePool(some, threads=1), [float("inf")] * 4
         for _ in range(12):
             for number in range(4):
@@ -230,9 +230,9 @@ def halves(size: int) -> None:
                 pool.compare(asked[32 * number : 32 * number + 32], 0.7)
                 best[number] = min(best[number], time.perf_counter() - begun)
         found.append(1e3 * sum(best) / len(asked))
-    whole, *parts = found
+    whole, *each = found
     print("| pool | whole, ms | in parts, ms | whole of the slower part |\n|---|---|---|---|")
-    print(f"| {size:,} | {whole:.2f} | {' and '.join(f'{part:.2f}' for part in parts)} | {whole / max(parts):.2f} × |")
+    print(f"| {size:,} | {whole:.2f} | {' and '.join(f'{part:.2f}' for part in each)} | {whole / max(each):.2f} × |")
 
 
 def main() -> None:
