@@ -73,6 +73,8 @@ class Collector:
         total, alive = Metrics(), []
         for path in sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
             written = json.loads(path.read_text(encoding="utf-8"))
+            if written["pid"] == os.getpid():
+                continue  # which counts by itself
             if _is_alive(written["pid"]):
                 alive.append(written)
             else:

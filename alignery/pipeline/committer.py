@@ -153,11 +153,11 @@ class BatchCommitter:
             raise
         if journal:
             drop(journal)
-        if time.monotonic() - self._measured > MEASURED_EVERY_S:
-            measure(self._lake)
-            self._measured = time.monotonic()
         if landed < (made := sum(len(outcome.attempts) for outcome in outcomes)):
             raise LakeFailure(
                 f"{self._lake.place}: another run settled {made - landed} of the same calls first; its answers stand, "
                 "and what this run made of its own is not to be built upon: run again"
             )
+        if time.monotonic() - self._measured > MEASURED_EVERY_S:
+            measure(self._lake)
+            self._measured = time.monotonic()

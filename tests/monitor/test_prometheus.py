@@ -85,8 +85,9 @@ def walk(lake: Lake, rows: int, *replies: str) -> None:
 
 def scraped(url: str) -> Samples:
     text = urllib.request.urlopen(url, timeout=60).read().decode()
+    names = ("flow", "step", "model", "state", "type", "reason", "table", "le")  # the page has them by the alphabet
     return {
-        (sample.name, tuple(sample.labels.values())): sample.value
+        (sample.name, tuple(sample.labels[name] for name in names if name in sample.labels)): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }

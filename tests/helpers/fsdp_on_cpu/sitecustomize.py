@@ -19,13 +19,14 @@ class AsGpus(importlib.abc.MetaPathFinder):
 
         def load_and_change(module):
             load(module)
-            before, kinds = module.PartialState._prepare_backend, module.DistributedType
+            before, kinds = module.PartialState.__init__, module.DistributedType
 
-            def prepare(*given, **named):
-                backend, kind = before(*given, **named)
-                return backend, kinds.MULTI_GPU if kind == kinds.MULTI_CPU else kind
+            def begin(self, *given, **named):
+                before(self, *given, **named)
+                if self.distributed_type == kinds.MULTI_CPU:
+                    self.distributed_type = kinds.MULTI_GPU
 
-            module.PartialState._prepare_backend = prepare
+            module.PartialState.__init__ = begin
 
         spec.loader.exec_module = load_and_change
         return spec
