@@ -56,8 +56,7 @@ def serve(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the preset's schedule until Ctrl-C: refresh and publish at their times, retrain and promote when there is new
-    data.
+    """Run the preset's schedule until Ctrl-C: refresh and publish on time, retrain and promote on new data.
 
     One process does it all. A Prefect server is started for it, unless PREFECT_API_URL names one.
     """

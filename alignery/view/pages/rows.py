@@ -42,7 +42,9 @@ def rows(req: PageRequest, name: str) -> Page:
     columns = columns_of(req, name)
     asked = asked_of(req, name)
     found = req.once("page", asked, count=lambda: table_page(req.lake, asked, columns))
-    counted = req.once("facets", name, asked.filters, asked.search, asked.source, count=lambda: facets(req.lake, asked, columns))
+    counted = req.once(
+        "facets", name, asked.filters, asked.search, asked.source, count=lambda: facets(req.lake, asked, columns)
+    )
     shown = list(columns) if req.get("_cols") == "all" else _shown(req, columns)
     data = {"name": name, "columns": columns, "comment": _comment(req, name), "sort": found["sort"]}
     data |= {"model": _trained(req, name) if req.get("_model") else None}
