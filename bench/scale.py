@@ -1,6 +1,6 @@
 """What a lake that grows every night costs the next refresh, and what a large pool costs the gate: ratios in one run.
 
-    OMP_NUM_THREADS=1 python bench/scale.py [refresh] [gate] [--finished 10000 100000] [--pool 1000000]
+    OMP_NUM_THREADS=1 python bench/scale.py [refresh] [gate] [halves] [--finished 10000 100000] [--pool 1000000]
 
 `refresh`: lakes of so many finished instructions, nine attempts each, written through the ledger. A refresh with
 nothing to do; and one that adds 500, beside the same on an empty lake, with an engine that answers at once and with one
@@ -8,6 +8,7 @@ that answers 64 requests in a quarter of a second each (as some thirty GPUs with
 own.
 
 `gate`: candidates against a pool of so many texts, beside RapidFuzz over all of it; in one process and in two.
+`halves`: what each of two processes has to do of it, measured without them.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ from bench.data.dedup import Texts, words
 from prompts import Message
 from tasks.budget import Budget, MeteredEngine
 from tasks.engines import Sampling, ScriptedEngine
-from tasks.filters.pools import DividedPool
+from tasks.filters.pools import _BLOCK, DividedPool
 from tasks.filters.rouge import RougePool
 from warehouse import Lake
 from warehouse.maintenance import maintain
@@ -214,6 +215,26 @@ def gate(size: int) -> None:
     print(f"| {size:,} | {filled:.0f} | {' | '.join(figures)} | {cpu / alone_cpu:.1f} × | {alone / both:.2f} × |")
 
 
+def halves(size: int) -> None:
+    """Milliseconds a candidate of a pool and of each of its parts in two processes, one after the other in this one:
+    the best of twelve, so that other processes hardly count."""
+    source = Texts(WORDS, 6)
+    asked, texts = source.take(128), source.take(size)
+    found = []
+    parts = [[text for place, text in enumerate(texts) if place // _BLOCK % 2 == part] for part in (0, 1)]
+    for some in (texts, *parts):
+        pool, best = RougePool(some, threads=1), [float("inf")] * 4
+        for _ in range(12):
+            for number in range(4):
+                begun = time.perf_counter()
+                pool.compare(asked[32 * number : 32 * number + 32], 0.7)
+                best[number] = min(best[number], time.perf_counter() - begun)
+        found.append(1e3 * sum(best) / len(asked))
+    whole, *each = found
+    print("| pool | whole, ms | in parts, ms | whole of the slower part |\n|---|---|---|---|")
+    print(f"| {size:,} | {whole:.2f} | {' and '.join(f'{part:.2f}' for part in each)} | {whole / max(each):.2f} × |")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", default=["refresh", "gate"])
@@ -225,6 +246,8 @@ def main() -> None:
             refreshes(given.finished, Path(folder))
     if "gate" in given.parts:
         gate(given.pool)
+    if "halves" in given.parts:
+        halves(given.pool)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from prefect.client.schemas.objects import FlowRun
 
 from alignery.config.preset import Preset, load
 from alignery.hashing import digest
+from alignery.monitor import webhooks
 from alignery.pipeline.run import WORK, Run, exclusive_run
 from flows.promote import promote
 from flows.publish import publish
@@ -35,10 +37,18 @@ from warehouse import Lake, model_registry
 from warehouse.query.since_last_training import tag_delta
 
 ALIAS = "retrain"  # under which the decisions on tags stand
+_STARTED = "PREFECT__FLOW_RUN_ID"  # in the environment of a process that Prefect started for a flow
 
 
 def _told(flow: Flow, flow_run: FlowRun, state: State) -> None:
     _say(f"{flow.name} {state.name}: {state.message}")
+    if state.is_crashed() and _STARTED not in os.environ:  # its process is dead, and this one is `serve`
+        made = load(flow_run.parameters["preset"])
+        webhooks.notify(made.notify, "failed", str(flow_run.id), _about(made, flow.name) | {"state": "crashed"})
+
+
+def _about(preset: Preset, flow: str) -> dict[str, str]:
+    return {"flow": flow, "preset": preset.name}
 
 
 def _say(text: str) -> None:
@@ -53,7 +63,7 @@ async def refresh_and_publish(preset: str = "nano", home: Path = Path(".alignery
         preset: a shipped preset's name, or the path of a .yaml file.
         home: the folder of the lake.
     """
-    async with _at_work(load(preset), home):
+    async with _at_work(load(preset), home, "cycle"):
         summary = await refresh(preset, home)
         counts = f"{summary.accepted} of {summary.target} accepted, {summary.sent} requests sent"
         _say(f"refresh {summary.state}: {summary.message or counts}")
@@ -77,7 +87,7 @@ async def retrain_on_publish(
         What was decided now: the tag's "retrain" or "held back", and each model's "promoted" or "kept".
     """
     made = load(preset)
-    async with _at_work(made, home) as lake:
+    async with _at_work(made, home, "retrain_published") as lake:
         decided = await asyncio.to_thread(decide, made, lake, tag)
         _say(f"{decided['tag']}: {decided['reasons'][0]}")
         states = {decided["tag"]: decided["state"]}
@@ -90,15 +100,19 @@ async def retrain_on_publish(
 
 
 @asynccontextmanager
-async def _at_work(preset: Preset, home: Path) -> AsyncIterator[Lake]:
+async def _at_work(preset: Preset, home: Path, flow: str) -> AsyncIterator[Lake]:
     """One of these flows at a time; it ends with the `alignery serve` that started it, however that ends."""
-    if "PREFECT__FLOW_RUN_ID" in os.environ:  # in a process that Prefect started for it
+    if _STARTED in os.environ:
         exit_with_parent()
         # A terminal's Ctrl-C is for `serve`, which stops this process by SIGTERM; Prefect dies of that on fifty lines.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
         logging.getLogger("asyncio").addFilter(lambda record: "asyncio.run() shutdown" not in record.getMessage())
-    async with exclusive_run(preset.place(home), WORK, schema=preset.lake_schema) as lake:
-        yield lake
+    try:
+        async with exclusive_run(preset.place(home), WORK, schema=preset.lake_schema) as lake:
+            yield lake
+    except Exception as error:  # what ended a run was told by it; here is what came before, between and after
+        webhooks.failed(preset.notify, digest(flow, datetime.now(UTC).isoformat()), error, _about(preset, flow))
+        raise
 
 
 def decide(preset: Preset, lake: Lake, tag: str | None = None) -> dict[str, Any]:
@@ -127,5 +141,7 @@ def decide(preset: Preset, lake: Lake, tag: str | None = None) -> dict[str, Any]
     with Run(lake, "retrain_published", preset) as run:
         run.start()
         lake.ledger.write("decisions", [row], run_id=run.id, message=f"{found.tag}: {row['state']}")
+        if not made.retrain:
+            run.decided(id, "held_back", alias=ALIAS, state="held back", tag=found.tag, decided_by="policy")
         run.end("finished", {found.tag: row["state"]})
     return row

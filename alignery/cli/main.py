@@ -259,12 +259,13 @@ _group_commands()
 
 
 def _speak() -> None:
-    """Let the lake say on standard error what it has to say under way, whatever Prefect does to logs."""
+    """Let the lake, and what watches, say on standard error what they have to say, whatever Prefect does to logs."""
     handler = logging.StreamHandler()
     handler.setFormatter(entry.Sentences())
-    lake = logging.getLogger("warehouse")
-    lake.addHandler(handler)
-    lake.propagate = False
+    for name in ("warehouse", "alignery"):
+        logger = logging.getLogger(name)
+        logger.addHandler(handler)
+        logger.propagate = False
 
 
 def main() -> None:

@@ -35,16 +35,34 @@ from alignery.cli.render import results
 from alignery.cli.render import serve as show_serving
 from alignery.cli.render.console import say
 from alignery.secrets import mask
+from alignery.untrusted import excerpt
+
+
+def _address(value: str) -> tuple[str, int]:
+    """`9464` or `0.0.0.0:9464`: where Prometheus asks; by default on this machine alone."""
+    host, _, port = value.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
+        raise typer.BadParameter(f"got {excerpt(value, 60)}, expected a port, or HOST:PORT, such as 9464")
+    return host.strip("[]") or "127.0.0.1", int(port)
 
 
 @app.command()
-def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
+def serve(
+    preset: PresetOption = "nano",
+    home: HomeOption = HOME,
+    metrics: Annotated[
+        tuple[str, int] | None,
+        typer.Option("--metrics", parser=_address, metavar="[HOST:]PORT", help="Answer Prometheus at /metrics there."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Run the preset's schedule until Ctrl-C: refresh and publish on time, retrain and promote on new data.
 
     One process does it all. A Prefect server is started for it, unless PREFECT_API_URL names one.
     """
     from alignery.config.preset import load
     from alignery.config.schema import PresetError
+    from alignery.pipeline.run import measure
     from warehouse import Lake
     from warehouse.database.lock import exclusive
 
@@ -57,20 +75,34 @@ def serve(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
         check_installed("serve", preset)
         made.check()
         place = made.place(home.absolute())
-        Lake.open(place, schema=made.lake_schema).close()
-        # SIGTERM ends it as Ctrl-C does, until the loop below takes both.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as (api, login):
-            from flows.deploy import serve as serving
+        with _watched(metrics) as watched_at:
+            with Lake.open(place, schema=made.lake_schema) as lake:
+                measure(lake)
+            # SIGTERM ends it as Ctrl-C does, until the loop below takes both.
+            signal.signal(signal.SIGTERM, signal.default_int_handler)
+            with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as (api, login):
+                from flows.deploy import serve as serving
 
-            started = partial(show_serving.started, api=api, login=login, as_json=as_json)
-            ended_by = asyncio.run(serving(made, preset, home, _tell, started))
+                started = partial(show_serving.started, api=api, login=login, metrics=watched_at, as_json=as_json)
+                ended_by = asyncio.run(serving(made, preset, home, _tell, started))
     if ended_by == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
 
 
 def _tell(text: str) -> None:
     print(f"alignery: {text}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _watched(address: tuple[str, int] | None) -> Iterator[str | None]:
+    """Where Prometheus is answered while the block runs, if it is to be."""
+    if address is None:
+        yield None
+        return
+    from alignery.monitor.prometheus import served
+
+    with served(*address) as url:
+        yield url
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, PrivateAttr, create_model, model_validator
 
-from alignery.config.axes import check_axes
+from alignery.config.axes import axes_of, check_axes
 from alignery.config.methods import line_model, retrain_model, schema_of
 from alignery.config.schema import (
     Alias,
@@ -30,7 +30,9 @@ from alignery.config.schema import (
     Schedule,
     Strict,
 )
+from alignery.config.soup import check_axes_of
 from alignery.hashing import digest
+from alignery.monitor.webhooks import Webhook
 from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import ExistingFile, Filled, validated
@@ -77,6 +79,9 @@ class Preset(Strict):
     gate: Policy = Policy()
     follow: tuple[Alias, ...] = Field(default=(), description="aliases that the newest promoted model stands behind")
     schedule: Schedule | None = None
+    notify: tuple[Webhook, ...] = Field(
+        default=(), description="webhooks: what is told of runs and decisions, and to whom"
+    )
     # Where the file says ${NAME}, and what it says there: (field, field, …) → text.
     _environment: dict[tuple[str, ...], str] = PrivateAttr(default={})
     registry: ClassVar[Methods]
@@ -112,6 +117,8 @@ class Preset(Strict):
     def _has_an_axis(self) -> Preset:  # unless it evaluates alone
         if self.evaluate and (self.retrain or "gate" in self.model_fields_set) and not self.has_axes:
             raise ValueError(NO_AXIS)
+        if self.retrain and self.retrain.soup:
+            check_axes_of(self.retrain.soup, axes_of(self.gate, self.evaluate) if self.evaluate else ())
         return self
 
     @property
@@ -155,9 +162,12 @@ class Preset(Strict):
     def recorded(self) -> dict[str, Any]:
         """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
         # A preset without these sections keeps the hash that it had before they existed.
-        unused = {name for name in ("methods", "publish") if not getattr(self, name)}
-        whole = self.model_dump(mode="json", exclude=unused)
+        unused = {name: True for name in ("methods", "publish") if not getattr(self, name)}
+        # These change nothing of the work, and may hold secrets.
+        whole = self.model_dump(mode="json", exclude={**unused, "notify": True, "retrain": {"launch"}})
         for (*above, field), text in self._environment.items():
+            if above[:1] == ["notify"] or above[:2] == ["retrain", "launch"]:
+                continue
             holder: Any = whole
             for name in above:
                 holder = holder[_key(holder, name)]
@@ -253,6 +263,12 @@ def _preset(data: dict[Any, Any], path: Path) -> Preset:
             f"{path}: lake.catalog: got a URL with a password, which would be recorded; export PGPASSWORD, or take the "
             "whole URL from the environment: catalog: ${ALIGNERY_CATALOG}"
         )
+    for place, hook in enumerate(preset.notify):
+        if hook.secret and ("notify", str(place), "secret") not in taken:
+            raise PresetError(
+                f"{path}: notify.{place}.secret: got a text in the file, expected ${{NAME}}, from the environment; "
+                "export it there"
+            )
     return preset
 
 

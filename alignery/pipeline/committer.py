@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from typing import IO, TypeVar
 
 from alignery.errors import AligneryError
-from alignery.pipeline.run import Run
+from alignery.monitor import metrics, otel
+from alignery.pipeline.run import Run, measure
 from tasks.step import Outcome, Row
 from warehouse import Lake, LakeFailure
 from warehouse.errors import RowRefused
@@ -16,6 +18,7 @@ from warehouse.journal import Journal, drop
 from warehouse.ledger import Batch
 
 _T = TypeVar("_T")
+MEASURED_EVERY_S = 60.0  # the lake, where somebody watches; our choice
 ROWS, EVERY_S = 1024, 5.0  # a commit is due at so many calls, or after so many seconds: our choice
 
 
@@ -51,6 +54,7 @@ class BatchCommitter:
         self._waiting: list[Outcome] = []
         self._finished: dict[str, list[Row]] = {}  # what the outcomes finish: rows of `finished` and `rounds`
         self._calls = 0
+        self._measured = 0.0  # when the lake was, by the clock
         self._due = asyncio.Event()  # what waits is to be committed now
         self._next: asyncio.Task[None] | None = None  # will commit what waits
         self._last: asyncio.Task[None] | None = None  # began before it; no two commit at once
@@ -136,7 +140,13 @@ class BatchCommitter:
             attempts += outcome.attempts
         batches = [Batch(*names, *rows) for names, rows in found.items()]
         try:
-            landed = self._lake.ledger.append_batches(batches, run_id=self._run.id, beside=finished, since=self._since)
+            with (
+                otel.span("alignery.commit", rows=sum(len(batch.attempts) for batch in batches)),
+                metrics.timed_commit(),
+            ):
+                landed = self._lake.ledger.append_batches(
+                    batches, run_id=self._run.id, beside=finished, since=self._since
+                )
         except AligneryError:
             if journal:
                 journal.close()  # and so unlocked: the next run takes it in, even one of this process
@@ -148,3 +158,6 @@ class BatchCommitter:
                 f"{self._lake.place}: another run settled {made - landed} of the same calls first; its answers stand, "
                 "and what this run made of its own is not to be built upon: run again"
             )
+        if time.monotonic() - self._measured > MEASURED_EVERY_S:
+            measure(self._lake)
+            self._measured = time.monotonic()

@@ -16,6 +16,7 @@ from typing import Any
 
 from alignery.config.preset import Preset
 from alignery.errors import AligneryError
+from alignery.monitor import metrics, otel
 from alignery.pipeline.cache import CacheHit, ResultCache
 from alignery.pipeline.committer import BatchCommitter, uninterrupted, unjudged
 from alignery.pipeline.progress import StepProgress
@@ -128,7 +129,8 @@ class Executor:
                 self.failure = None if isinstance(self.failure, EngineDown) else self.failure
             self._working += 1
             try:
-                await work()
+                with otel.span("alignery.chunk", chunk=name):
+                    await work()
             except BaseException:
                 await self._writer.flush()
                 raise
@@ -230,7 +232,8 @@ class Executor:
             keep(Outcome(ask.step, ask.fingerprint, outcome.records if attempt["final"] else [], [attempt]))
 
         try:
-            await execute(ask, found.replies, outcome, answered)
+            with metrics.in_flight(ask.step.name):
+                await execute(ask, found.replies, outcome, answered)
         except BudgetSpent as spent:
             self.spent = str(spent)
             return []
@@ -264,6 +267,7 @@ class Executor:
         self.tally.sent += len(outcome.attempts) - replayed
         self.tally.saved += replayed
         self._count_money(outcome.attempts)
+        metrics.answered(outcome.attempts)
         # Only what is settled: a reply that another seed mended, or a call that a dead engine left, rejects nothing.
         settled = [attempt for attempt in outcome.attempts if attempt["final"]]
         self.tally.by_step[step] += len(settled)

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,14 +15,16 @@ from typing import Any
 
 from alignery.config.preset import Preset
 from alignery.hashing import digest
+from alignery.monitor import metrics, otel, watched, webhooks
 from tasks.step import Row
-from warehouse import Lake, LakeLocation, recovery
+from warehouse import Lake, LakeFailure, LakeLocation, recovery
 from warehouse.database.lock import exclusive, of_preset
 from warehouse.query import status
 from warehouse.schema.lake_schema import LakeSchema
 
 # The lock of whichever flow of the loop is at work: generating and training fight for one GPU.
 WORK = "work"
+UNTOLD = ("plan", "tag")  # runs of a person at the command line, of whose end no webhook is told
 
 
 @asynccontextmanager
@@ -71,18 +73,28 @@ class Run:
     started: bool = False
     ended: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _outcome: tuple[str, Mapping[str, Any]] | None = None  # of a run that wrote something: how it ended, its totals
+    _stack: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
         # The process is part of it, so that two runs begun in one microsecond differ.
         self.id = digest(self.flow, self.preset.hash, datetime.now(UTC).isoformat(), os.getpid())
 
     def __enter__(self) -> Run:
+        watched.start()
+        self._stack.enter_context(otel.span(f"alignery.{self.flow}", is_run=True, run_id=self.id))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        """A run that is left by an error, whichever, is recorded as failed."""
-        if error is not None and not self.ended:
-            self.end("failed", {}, f"{type(error).__name__}: {error}"[:1000])
+        """A run that is left by an error, whichever, is recorded as failed. Whoever watches is told how it ended."""
+        try:
+            if error is not None and not self.ended:
+                self.end("failed", {}, f"{type(error).__name__}: {error}"[:1000])
+            elif error is None:
+                measure(self.lake)
+        finally:
+            self._stack.__exit__(kind, error, trace)
+            self._tell(error)
 
     def start(self) -> None:
         with self._lock:
@@ -102,12 +114,30 @@ class Run:
         """Record how it ended (`finished`, `short` or `failed`), if it ever wrote anything."""
         if self.started:
             self._write(state, totals, message)
+            self._outcome = state, totals
         self.ended = True
 
     def finished(self, totals: Mapping[str, Any]) -> dict[str, Sequence[Row]]:
         """The rows that record it as finished, for the commit of what it did: both land or neither."""
-        self.ended = True
+        self.ended, self._outcome = True, ("finished", totals)
         return {"prompts": self.words, "runs": [self._row("finished", totals, None)]}
+
+    def decided(self, id: str, event: webhooks.Event, **facts: Any) -> None:
+        """Tell the preset's webhooks of a decision that was written down."""
+        about = {"flow": self.flow, "preset": self.preset.name, "run_id": self.id}
+        webhooks.notify(self.preset.notify, event, id, {**about, "decision": id, **facts})
+
+    def _tell(self, error: BaseException | None) -> None:
+        about = {"flow": self.flow, "preset": self.preset.name, "run_id": self.id}
+        state, totals = ("failed", {}) if error else self._outcome or ("", {})
+        if state:
+            metrics.ended(self.flow, state)
+        watched.write()
+        if isinstance(error, Exception):  # else it was stopped by hand
+            webhooks.failed(self.preset.notify, self.id, error, about)
+        elif not error and self._outcome and self.flow not in UNTOLD:
+            counts = {name: value for name, value in totals.items() if isinstance(value, int | float)}
+            webhooks.notify(self.preset.notify, "finished", self.id, {**about, "state": state, "counts": counts})
 
     def _write(self, state: str, totals: Mapping[str, Any], message: str | None, **beside: Sequence[Row]) -> None:
         rows = {**beside, "runs": [self._row(state, totals, message)]}
@@ -126,3 +156,15 @@ class Run:
             "message": message,
             "created_at": datetime.now(UTC),
         }
+
+
+def measure(lake: Lake) -> None:
+    """Where somebody watches, count the lake's rows and bytes: from the catalog, no data file is read.
+
+    Where it cannot be read now, the figures stay as they were: no run that went well is to fail for them.
+    """
+    if counts := metrics.counts():
+        with suppress(LakeFailure):
+            for row in status.sizes(lake):
+                counts.put(metrics.LAKE_ROWS, row["rows"], row["table"])
+                counts.put(metrics.LAKE_BYTES, row["bytes"], row["table"])

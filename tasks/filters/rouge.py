@@ -32,6 +32,7 @@ from rapidfuzz.process import cdist
 _LATIN = re.compile(r"[a-z0-9]+")
 _GRAM = 3
 _CHUNK = 16_384  # texts of a chunk: signatures that fit a core's cache
+_NEWEST = 1024  # texts behind the full chunks that are compared whole, at most
 _ROWS = 1024
 _TOKENS = 16  # for which a signature has 128 bits
 _ROUNDING = 1e-6
@@ -109,6 +110,8 @@ class RougePool:
         self._threads = threads  # -1: all cores
         self._codes: list[str] = []  # of the newest texts; those before are in chunks
         self._chunks: list[_Chunk] = []
+        self._tail: _Chunk | None = None  # the first of `_codes`, in a chunk that is not full
+        self._end = 0  # of the full chunks' codes in their file, in bytes
         self._texts = array("Q", [0])  # where each text ends in its file, and the next begins
         # They live as long as the pool, and are gone with it.
         self._files: tuple[IO[bytes], IO[bytes]] = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115
@@ -123,8 +126,9 @@ class RougePool:
         self._texts.append(self._texts[-1] + self._files[1].write(text.encode("utf-8", "surrogatepass")))
         self._codes.append(self._encode(text))
         if len(self._codes) == _CHUNK:
-            self._chunks.append(_Chunk.of(self._codes, self._files[0]))
-            self._codes = []
+            self._chunks.append(self._chunk())
+            self._end = self._files[0].tell()
+            self._codes, self._tail = [], None
 
     def nearest(self, text: str) -> Nearest:
         """The pool's most similar text (the first of equals)."""
@@ -173,22 +177,33 @@ class RougePool:
     def _nearest(self, codes: Sequence[str], above: float) -> list[Nearest]:
         """As `compare`, without texts."""
         sought = [_Sought(code) for code in codes]
+        if self._chunks and len(self._newest()) > _NEWEST:  # of a pool without full chunks the mean over all is wanted
+            self._tail = self._chunk()
         found = self._among_newest(codes)
-        for number, chunk in enumerate(self._chunks):
+        for number, chunk in enumerate([*self._chunks, *([self._tail] if self._tail else [])]):
             pool = _Opened(chunk, self._files[0])
             for place, (one, best) in enumerate(zip(sought, found, strict=True)):
                 near = pool.near(one, max(above, best.similarity))
                 found[place] = best.nearer(replace(near, place=number * _CHUNK + near.place))
         return found
 
+    def _chunk(self) -> _Chunk:
+        """All of `_codes` as a chunk, written over the last one that was not full."""
+        self._files[0].seek(self._end)
+        return _Chunk.of(self._codes, self._files[0])
+
+    def _newest(self) -> list[str]:
+        """The codes that are in no chunk."""
+        return self._codes[len(self._tail.sizes) if self._tail else 0 :]
+
     def _among_newest(self, codes: Sequence[str]) -> list[Nearest]:
         """The best of the newest texts, which are all compared with."""
-        if not self._codes:
+        if not (newest := self._newest()):
             return [Nearest() for _ in codes]
         # (texts, pool texts)
-        scores = cdist(codes, self._codes, scorer=Indel.normalized_similarity, dtype=np.float64, workers=self._threads)
-        start = len(self) - len(self._codes)
-        return [_best(code, self._codes, row, start) for code, row in zip(codes, scores, strict=True)]
+        scores = cdist(codes, newest, scorer=Indel.normalized_similarity, dtype=np.float64, workers=self._threads)
+        start = len(self) - len(newest)
+        return [_best(code, newest, row, start) for code, row in zip(codes, scores, strict=True)]
 
     def _text(self, place: int) -> str:
         texts = self._files[1]

@@ -1,6 +1,7 @@
 """`python -m tasks.train RECIPE --data DIR --model DIR --out DIR [--config JSON]`: one training.
 
-With several GPUs, or `processes` in the settings, it becomes `accelerate launch` with one process each. A run that was
+With several GPUs, `processes` in the settings or a file of Accelerate's, it becomes `accelerate launch` with one
+process each; under `torchrun`, or another launcher that sets WORLD_SIZE, it is one of these itself. A run that was
 killed goes on from its last checkpoint when the same command is given again.
 
 Exit codes: 0 trained, 1 the training failed, 2 what was given cannot be used (1, where several processes found it).
@@ -39,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "WORLD_SIZE" not in os.environ:
             training_files(given.data)  # a mistake is reported before torch is imported
             check_folders(given.model, given.out)
-            if (count := processes(config)) > 1:
+            if given.accelerate:
+                become(config.processes, arguments, given.accelerate)
+            elif (count := processes(config)) > 1:
                 become(count, arguments)
         report = recipe.train(given.data, given.model, given.out, config)
     except UsageError as error:
@@ -83,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder to make for the new model")
     parser.add_argument("--config", default="{}", help="the recipe's settings, as JSON")
     parser.add_argument("--method", type=Path, action="append", default=[], help="file of a method that declares it")
+    parser.add_argument("--accelerate", type=Path, help="a file that `accelerate config` makes")
     parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
     return parser
 

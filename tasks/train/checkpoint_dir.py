@@ -53,7 +53,10 @@ def job_of(recipe: str, rows: Sequence[Row], model: Path, config: Settings) -> s
     for row in rows:
         total.update(json.dumps(row, sort_keys=True).encode())
     named = [folder_hash(value) for _, value in config if isinstance(value, Path) and (value / "config.json").is_file()]
-    return digest(recipe, config.model_dump(mode="json"), folder_hash(model), total.hexdigest(), *named)
+    # Where weights are split, checkpoints are in another form, which other processes may not be able to read.
+    split = [name for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED") if os.environ.get(name) == "true"]
+    split += [str(processes_state().num_processes)] if split else []
+    return digest(recipe, config.model_dump(mode="json"), folder_hash(model), total.hexdigest(), *named, *split)
 
 
 @contextmanager
@@ -69,10 +72,10 @@ def work_folder(out: Path, job: str) -> Iterator[WorkFolder]:
             with effects.WORK_CLEAR:
                 shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
                 (folder.path / "job.json").unlink()
-            _to_disk(folder.path)  # or a power cut after the renaming could leave empty files under the model's name
+            to_disk(folder.path)  # or a power cut after the renaming could leave empty files under the model's name
             with effects.MODEL_RENAME:
                 folder.path.rename(out)
-                _to_disk(out.parent, within=False)
+                to_disk(out.parent, within=False)
     except (TrainError, TrainingFailed):
         if folder.is_main:
             with effects.WORK_CLEAR:
@@ -102,7 +105,7 @@ def _prepare(path: Path, job: str) -> int:
     return lock
 
 
-def _to_disk(folder: Path, within: bool = True) -> None:
+def to_disk(folder: Path, within: bool = True) -> None:
     """Have the disk hold a folder's list of names and, within it, all files and folders."""
     for path in [*(folder.rglob("*") if within else ()), folder]:
         handle = os.open(path, os.O_RDONLY)
@@ -130,7 +133,7 @@ def marks_whole() -> Any:
             processes_state().wait_for_everyone()
             if state.is_world_process_zero:
                 checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-                _to_disk(checkpoint)
+                to_disk(checkpoint)
                 with effects.WORK_MARK:
                     (checkpoint / WHOLE).touch()
 

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from alignery.errors import AligneryError, UsageError
+from alignery.validation import ExistingFile, Filled
 from prompts import Library
 
 Row = dict[str, Any]
@@ -45,6 +46,13 @@ class Lora(Strict):
     dropout: float = Field(default=0.05, ge=0, lt=1)  # Rewarded Soups: 0.05
     target_modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")  # both: q, k, v, o
     four_bit: bool = False  # QLoRA: the frozen base in 4 bits, by bitsandbytes, on CUDA only; Dromedary-2, SALMON
+
+
+class Launch(Strict):
+    """Where and how the processes of a training are started. It changes nothing of what is trained."""
+
+    accelerate: ExistingFile | None = Field(default=None, description="Accelerate's own file: GPUs, machines, FSDP …")
+    command: tuple[Filled, ...] = Field(default=(), description="stands before python: [srun, --nodes=2], [ray, job …]")
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def fine_tune(
     began = time.perf_counter()
     check_folders(model, out)
     quiet(config.threads)
-    from tasks.train.model import check_template, load, save
+    from tasks.train.model import check_template, gathered, load, save
 
     config = _settled(recipe, config, len(rows))
     job = job_of(recipe, rows, model, config)
@@ -81,17 +81,17 @@ def fine_tune(
         trainer = build(_shared(recipe, tokenizer, rows, policy, config, scores), _arguments(folder.path, config))
         _in_float32(trainer.model)
         kept, counts = _counted(recipe, trainer, length, config, given, rows, folder.is_main)
+        counts["trained_parameters"] = trainer.model.num_parameters(only_trainable=True)
         check(recipe, config, len(kept), counts["processes"])
-        trained = trainer.model.num_parameters(only_trainable=True)
         trainer.train(resume_from_checkpoint=(resumed := folder.checkpoint))
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
-        change = save(trainer.accelerator.unwrap_model(trainer.model), tokenizer, model, folder, config, scores)
+        whole = gathered(trainer, model, config, folder.is_main, scores)
+        change = save(whole, tokenizer, model, folder, config, scores)
         report = Report(
             recipe=recipe,
             base_model=str(base or model),
             **counts,
             dropped=len(given) - len(kept) + left_out,
-            trained_parameters=trained,
             **asdict(change),
             resumed_at=int(resumed.rpartition("-")[2]) if resumed else 0,
             seconds=round(time.perf_counter() - began, 2),

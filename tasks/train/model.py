@@ -141,6 +141,25 @@ def adapter(policy: Any, lora: Lora | None, scores: bool = False) -> Any:
     )
 
 
+def gathered(trainer: Any, base: Path, config: Settings, is_main: bool, scores: bool = False) -> Any:
+    """The trained model, to be saved. Where FSDP or DeepSpeed split its weights over the processes, these are put into
+    the base model anew on the main one; all processes take part."""
+    accelerator, trained = trainer.accelerator, trainer.accelerator.unwrap_model(trainer.model)
+    if accelerator.distributed_type not in ("FSDP", "DEEPSPEED"):
+        return trained
+    weights = accelerator.get_state_dict(trainer.model_wrapped)
+    if not is_main:
+        return trained
+    policy, _ = load(base, config, scores)
+    policy.config = trained.config
+    if config.lora:
+        from peft import get_peft_model
+
+        policy = get_peft_model(policy, adapter(policy, config.lora, scores))
+    policy.load_state_dict(weights)
+    return policy
+
+
 def save(policy: Any, tokenizer: Any, base: Path, place: WorkFolder, config: Settings, scores: bool = False) -> Change:
     """Weights and tokenizer; an adapter is kept in `adapter/` and merged, in float32, so that any engine loads it.
 

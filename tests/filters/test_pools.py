@@ -35,19 +35,28 @@ def same(one: Nearest, other: Nearest, above: float) -> bool:
     asked=st.one_of(TEXTS, UNSPACED),
     above=st.sampled_from([0.0, 0.3, 0.5, 0.7, 0.95, 1.0]),
     chunk=st.integers(1, 12),
+    newest=st.sampled_from([0, 1, 3]),
     tokens=st.sampled_from([1, 4, 16]),
 )
 def test_chunks_decide_as_a_comparison_with_every_text(
-    pool: list[str], asked: list[str], above: float, chunk: int, tokens: int
+    pool: list[str], asked: list[str], above: float, chunk: int, newest: int, tokens: int
 ) -> None:
     plain = RougePool(pool).compare(asked)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rouge, "_CHUNK", chunk)
+        patch.setattr(rouge, "_NEWEST", newest)
         patch.setattr(rouge, "_TOKENS", tokens)
-        found = RougePool(pool).compare(asked + pool, above)
+        chunked = RougePool()
+        for place, text in enumerate(pool):
+            chunked.add(text)
+            if place % 4 == 3:
+                chunked.compare(asked[:1], above)  # which puts the newest texts into a chunk
+        found = chunked.compare(asked + pool, above)
+        covered = chunked.covered(asked)
     plain += RougePool(pool).compare(pool)
     assert all(same(one, other, above) for one, other in zip(found, plain, strict=True))
     assert all(near.size == len(pool) for near in found)
+    assert covered == pytest.approx(RougePool(pool).covered(asked))
 
 
 def test_of_what_is_new_to_a_large_pool_only_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from processes import gone, started_in
+from processes import gone, prefect_home, started_in
 from test_prefect import _post
 
 from warehouse import Lake, LakeUsageError, model_registry
@@ -51,9 +53,10 @@ class Served:
     """A running `alignery serve`, and what can be seen of it."""
 
     def __init__(self, folder: Path, preset: Path) -> None:
-        self.home, self.prefect = folder / "lake", folder / "prefect"
+        self.home, self.prefect = folder / "lake", prefect_home(folder / "prefect")
         code = "from alignery.cli.main import main; main()"
         command = [sys.executable, "-c", code, "serve", "--preset", str(preset), "--home", str(self.home), "--json"]
+        command += ["--metrics", "0"]
         # Whoever is started by it has this home in its environment, and is told from all others by it.
         own = os.environ | {"PREFECT_HOME": str(self.prefect), "PYTHONPATH": _path()}
         own.pop("PREFECT_API_URL", None)
@@ -75,6 +78,7 @@ class Served:
     def address(self) -> tuple[str, str]:
         """Its Prefect's API, and what that asks for."""
         told = self.started()
+        self.metrics = told["metrics"]
         return told["api"], Path(told["login"]).read_text().strip()
 
     def until(self, what: str, seen: Callable[[Lake], Any]) -> Any:
@@ -128,6 +132,11 @@ def test_the_loop_closes_by_itself(tmp_path: Path, serve: Callable[[Path], Serve
     decision = served.until("a model was promoted", promoted)
     assert decision["decided_by"] == "gate"
     served.until("the promoted model wrote a refresh", written_by)
+    counted = urllib.request.urlopen(served.metrics, timeout=60).read().decode()
+    for flow in ("refresh", "publish", "retrain", "promote"):
+        assert re.search(rf'alignery_runs_total{{flow="{flow}",state="finished"}} [1-9]', counted), counted
+    assert re.search(r'alignery_requests_total{.*step="self_instruct.generate".*} [1-9]', counted)
+    assert re.search(r'alignery_lake_rows{table="attempts"} [1-9]', counted)
     with Lake.open(served.home, read_only=True) as lake:
         (on_v1,) = [row for row in model_registry.decisions(lake, "retrain") if row["tag"] == "v1"]
         assert (on_v1["state"], on_v1["decided_by"]) == ("retrain", "policy")

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from alignery.untrusted import excerpt
+from warehouse.database.connection import CATALOG
 from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
 from warehouse.schema.tables import Row, quoted
@@ -38,6 +39,19 @@ def count(lake: Lake, name: str) -> int:
     """How many rows a table or view has. Raises LakeUsageError as `show` does."""
     check_table(lake, name)
     return int(lake.rows(f"SELECT count(*) AS n FROM {name}")[0]["n"])
+
+
+def sizes(lake: Lake) -> list[Row]:
+    """Rows and bytes of each table that has data files, by the catalog alone: no data file is read.
+
+    Returns:
+        table, rows, bytes.
+    """
+    return lake.rows(
+        "SELECT t.table_name AS table, sum(f.record_count)::BIGINT AS rows, sum(f.file_size_bytes)::BIGINT AS bytes"
+        f" FROM {CATALOG}.ducklake_data_file f JOIN {CATALOG}.ducklake_table t USING (table_id)"
+        " WHERE f.end_snapshot IS NULL AND t.end_snapshot IS NULL GROUP BY ALL ORDER BY ALL"
+    )
 
 
 def check_table(lake: Lake, name: str) -> None:

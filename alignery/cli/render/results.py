@@ -110,8 +110,26 @@ def trained(models: Sequence[Trained], as_json: bool) -> None:
         return terminal.as_json(models)
     for model in models:
         how = f"trained in {model.seconds:.0f} s" if model.new else "trained before, from the same data and settings"
+        if model.soup:
+            how = how.replace("trained", "made")
         console().print(f"{model.recipe}: {how} → {model.path}")
+        if model.soup:
+            _soup(model.soup, model.path)
     return hint("Next: alignery evaluate")
+
+
+def _soup(report: Mapping[str, Any], folder: Path) -> None:
+    """The figures of each λ, beside the start and a baseline, and where they are drawn."""
+    shown = [
+        {"model": row["model"]}
+        | {axis: f"{row[axis]:.3f} ({row[f'{axis}_low']:.2f}–{row[f'{axis}_high']:.2f})" for axis in report["of"]}
+        | {"least gain": f"{row['least_gain']:+.3f}", "front": "yes" if row["front"] else ""}
+        | {"": "to the gate" if row["chosen"] else ""}
+        for row in report["models"]
+    ]
+    rows(shown, False, f"λ: the share of {[*report['of'].values()][1]}")
+    ends = f"{report['hypervolume_of_ends']:.3f} for start and parts alone"
+    console().print(f"Hypervolume {report['hypervolume']:.3f}; {ends}. As a picture: {folder / 'soup.svg'}")
 
 
 def decided(decisions: Sequence[Decided], as_json: bool, history: Path) -> None:

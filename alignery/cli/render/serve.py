@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from flows.deploy import Served
 
 
-def started(served: Sequence[Served], api: str, login: Path | None, as_json: bool) -> None:
+def started(served: Sequence[Served], api: str, login: Path | None, metrics: str | None, as_json: bool) -> None:
     """What is served from now on, and when it is due."""
     if as_json:
-        terminal.as_json({"api": api, "login": login and str(login), "served": served})
+        terminal.as_json({"api": api, "login": login and str(login), "metrics": metrics, "served": served})
         sys.stdout.flush()
         return
     out = console()
     out.print(f"Serving; Prefect shows the runs at {plain(api.removesuffix('/api'), 400)}. Ctrl-C ends it.")
     if login:
         out.print(f"It asks for a password, which stands in {plain(str(login), 400)}.")
+    if metrics:
+        out.print(f"Prometheus is answered at {plain(metrics, 400)}.")
     for one in served:
         due = f"next at {one.next:%Y-%m-%d %H:%M:%S %Z}" if one.next else "whenever that happens"
         out.print(f"  {one.flow}: {plain(one.when)}, {due}")

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from alignery.validation import Filled
-from tasks.evaluate.suites.languages import LANGUAGES, language_of
+from tasks.filters.languages import LANGUAGES, language_of
 
 _ITEM = re.compile(r"^ {0,3}(?:[-*•+]|\d{1,3}[.)]) +\S")
 _HEADING = re.compile(r"^#{1,6} +\S")

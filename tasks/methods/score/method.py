@@ -51,7 +51,7 @@ MARKS = ("1", "2", "3", "4", "5")  # of every aspect; UltraFeedback's
 REWARD, VERIFIER = "reward", "verifier"  # aliases of engines whose reply is a score
 SCALES = {REWARD: "any number", VERIFIER: "0 to 1"}
 NO_REWARD = "no number: a reward model scores; bind the alias `reward` to an engine of that kind"
-_NUMBER = re.compile(r"-?\d{1,9}\.\d{1,9}")
+NUMBER = re.compile(r"-?\d{1,9}\.\d{1,9}")
 TARGET = ("target_id", "target")  # the fields of a row's newest text
 Aspect = str
 # A name, a step, the alias of the model that it asks, and the texts that stand in its prompt besides.
@@ -215,7 +215,7 @@ def counted(library: Library, scorer: str, principle: Principle | None = None) -
     by = {} if principle is None else {"principle": principle.criterion, "negated": False}
 
     def read(reply: str, row: Row) -> list[Row]:
-        if not _NUMBER.fullmatch(reply):
+        if not NUMBER.fullmatch(reply):
             raise ParseError(NO_REWARD)
         return [_score(scorer, principle.id if principle else scorer, float(reply), SCALES[scorer])]
 

@@ -69,11 +69,11 @@ def label(folder: Path) -> None:
         (folder / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def spoil(file: Path) -> None:
+def spoil(file: Path, seed: int = 0) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     weights = {name: tensor + 0.02 * torch.randn_like(tensor) for name, tensor in load_file(file).items()}
     save_file(weights, file, metadata={"format": "pt"})
 

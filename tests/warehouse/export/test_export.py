@@ -45,7 +45,9 @@ def files(folder):
 
 
 def asked(row):
-    """The prompt of a row, in whichever shape."""
+    """The prompt of a row, in whichever shape; of a translated one what it was translated from."""
+    if "source" in row:
+        return row["source"]
     if "conversations" in row:
         return row["conversations"][0]["value"]
     if "messages" in row:

@@ -1,0 +1,162 @@
+"""What a run counts for those who watch it: numbers under few, known labels.
+
+Nothing is counted until `watch` makes this process's counts: until then each call is one comparison. Readers
+(`alignery.monitor.prometheus`, `alignery.monitor.otel`) take what is there when they are asked, so counting never waits
+for them.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from alignery.untrusted import excerpt
+
+Labels = tuple[str, ...]
+SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # upper bounds of a histogram's buckets; our choice
+REASONS = 100  # labels of one kind that a process makes; further ones are "other", for a method may say anything
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One figure. `labels` are names, whose values are given with each count, in this order."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    about: str
+    labels: tuple[str, ...] = ()
+    unit: str = "1"
+
+
+REQUESTS = Metric(
+    "alignery.requests", "counter", "Requests that were answered or failed", ("step", "model", "state"), "{request}"
+)
+TOKENS = Metric("alignery.tokens", "counter", "Tokens of these requests", ("step", "model", "type"), "{token}")
+IN_FLIGHT = Metric(
+    "alignery.requests.in_flight",
+    "gauge",
+    "Rows that wait for a reply, or for a place at the engine",
+    ("step",),
+    "{row}",
+)
+REJECTS = Metric("alignery.rejects", "counter", "Rows that were settled without a record", ("step", "reason"), "{row}")
+COMMITS = Metric("alignery.commit.duration", "histogram", "Commits, the wait for the lake's lock included", (), "s")
+RUNS = Metric("alignery.runs", "counter", "Runs that ended", ("flow", "state"), "{run}")
+LAKE_ROWS = Metric("alignery.lake.rows", "gauge", "Rows of a table", ("table",), "{row}")
+LAKE_BYTES = Metric("alignery.lake.size", "gauge", "Bytes of a table's data files", ("table",), "By")
+ALL = (REQUESTS, TOKENS, IN_FLIGHT, REJECTS, COMMITS, RUNS, LAKE_ROWS, LAKE_BYTES)
+
+Key = tuple[str, Labels]
+
+
+class Metrics:
+    """Counts of one process; any thread may add to them and read them."""
+
+    def __init__(self) -> None:
+        self.values: dict[Key, float] = {}
+        self.histograms: dict[Key, list[float]] = {}  # a count for each bucket and for what is above, and the sum
+        self.observers: list[Callable[[Metric, float, Labels], None]] = []  # of what a histogram gets
+        self._lock = threading.Lock()
+
+    def add(self, metric: Metric, amount: float, *labels: str) -> None:
+        key = metric.name, labels
+        with self._lock:
+            self.values[key] = self.values.get(key, 0.0) + amount
+
+    def put(self, metric: Metric, value: float, *labels: str) -> None:
+        with self._lock:
+            self.values[metric.name, labels] = value
+
+    def record(self, metric: Metric, value: float, *labels: str) -> None:
+        with self._lock:
+            counts = self.histograms.setdefault((metric.name, labels), [0.0] * (len(SECONDS) + 2))
+            counts[bisect_left(SECONDS, value)] += 1
+            counts[-1] += value
+        for observer in self.observers:
+            observer(metric, value, labels)
+
+    def of(self, metric: Metric) -> list[tuple[Labels, float]]:
+        """The values of a counter or a gauge, by labels."""
+        with self._lock:
+            return [(labels, value) for (name, labels), value in self.values.items() if name == metric.name]
+
+    def snapshot(self) -> dict[str, Any]:
+        """All of it, as JSON holds it."""
+        with self._lock:
+            return {
+                "values": [[name, labels, value] for (name, labels), value in self.values.items()],
+                "histograms": [[name, labels, list(counts)] for (name, labels), counts in self.histograms.items()],
+            }
+
+
+_counts: Metrics | None = None  # of this process; None: nobody watches
+
+
+def counts() -> Metrics | None:
+    """This process's counts; None where nobody watches."""
+    return _counts
+
+
+def watch() -> Metrics:
+    """Count from now on, in this process."""
+    global _counts  # noqa: PLW0603
+    _counts = _counts or Metrics()
+    return _counts
+
+
+@contextmanager
+def in_flight(step: str) -> Iterator[None]:
+    """Count a row of a step as on its way."""
+    if (counts := _counts) is None:
+        yield
+        return
+    counts.add(IN_FLIGHT, 1, step)
+    try:
+        yield
+    finally:
+        counts.add(IN_FLIGHT, -1, step)
+
+
+def answered(attempts: Sequence[dict[str, Any]]) -> None:
+    """Count the calls for one row, but for those whose reply was there already: rows of `attempts`."""
+    if (counts := _counts) is None:
+        return
+    for attempt in attempts:
+        step, model = attempt["step"], excerpt(attempt["model"], 120)
+        if attempt["replayed_from"] is None:
+            counts.add(REQUESTS, 1, step, model, attempt["state"])
+            for kind in ("in", "out", "cached"):
+                if tokens := attempt[f"tokens_{kind}"]:
+                    counts.add(TOKENS, tokens, step, model, kind)
+        if attempt["final"] and attempt["state"] != "accepted":
+            counts.add(REJECTS, 1, step, _reason(counts, step, attempt))
+
+
+def _reason(counts: Metrics, step: str, attempt: dict[str, Any]) -> str:
+    """A reason as a label: numbers left out; what a server said of a failure is its own, and no label."""
+    if attempt["state"] == "failed":
+        return "failed"
+    reason = excerpt(re.sub("[0-9]+", "…", attempt["reason"]), 80)
+    known = [labels for labels, _ in counts.of(REJECTS) if labels[0] == step]
+    return reason if (step, reason) in known or len(known) < REASONS else "other"
+
+
+@contextmanager
+def timed_commit() -> Iterator[None]:
+    """Record how long a commit takes that goes well."""
+    began = time.monotonic()
+    yield
+    if _counts is not None:
+        _counts.record(COMMITS, time.monotonic() - began)
+
+
+def ended(flow: str, state: str) -> None:
+    """Count a run that ended."""
+    if _counts is not None:
+        _counts.add(RUNS, 1, flow, state)

@@ -1,0 +1,163 @@
+"""Webhooks: a small JSON body to a URL of the user's when a run ended, or a decision was made.
+
+A body has ids, counts and decisions, and no text of a model; an error is named by its class. The headers are those of
+Standard Webhooks (standardwebhooks.com): `webhook-id`, the same for all tries, so that a receiver may drop doubles,
+`webhook-timestamp`, and with a secret `webhook-signature`. What cannot be delivered is a warning that names the host.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from alignery.hashing import digest
+from alignery.secrets import remember
+from alignery.untrusted import excerpt
+
+logger = logging.getLogger(__name__)
+Event = Literal["finished", "failed", "promoted", "held_back"]
+EVENTS: tuple[Event, ...] = ("finished", "failed", "promoted", "held_back")
+TIMEOUT_S = 5.0  # of a connection, and of an answer; all figures here are our choice
+TRIES, PAUSE_S = 3, 0.5  # before the second try; twice that before the third
+DEADLINE_S = 15.0  # for all URLs and tries together; then the run goes on
+_AGAIN = (408, 429)  # statuses below 500 that another try may mend
+
+
+class Webhook(BaseModel):
+    """A URL that is told of events."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(description="https://…; one that is a secret itself: ${NAME}, from the environment")
+    on: tuple[Event, ...] = Field(default=EVENTS, min_length=1)
+    secret: str | None = Field(default=None, min_length=16, description="${NAME}; signs each body (Standard Webhooks)")
+
+    @field_validator("url")
+    @classmethod
+    def _is_a_url(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            sound = (
+                parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+            )
+        except ValueError:
+            sound = False
+        if not sound:  # the URL is not said, for it may be a secret
+            raise ValueError("expected a URL that starts with https:// or http:// and names a host; mend it")
+        return url
+
+    @field_validator("secret")
+    @classmethod
+    def _is_a_key(cls, secret: str | None) -> str | None:
+        try:
+            _key(secret or "")
+        except binascii.Error as error:
+            raise ValueError("expected base64 behind whsec_, or a text without that beginning; mend it") from error
+        return secret
+
+    @property
+    def host(self) -> str:
+        return excerpt(urlsplit(self.url).hostname, 100)
+
+
+class _NotDelivered(Exception):
+    """Why; `again` says that another try may succeed."""
+
+    def __init__(self, why: str, again: bool) -> None:
+        super().__init__(why)
+        self.again = again
+
+
+def notify(hooks: Sequence[Webhook], event: Event, subject: str, facts: Mapping[str, Any]) -> None:
+    """Tell all hooks that are for this event; returns after `DEADLINE_S` at the latest, and raises nothing.
+
+    Args:
+        subject: the id of the run or the decision; the same event of it has the same `webhook-id`.
+        facts: ids, counts and decisions.
+    """
+    if not (told := [hook for hook in hooks if event in hook.on]):
+        return
+    import httpx  # noqa: F401  # here, for a first import takes longer than some answers
+
+    id = digest("webhook", event, subject)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    body = json.dumps({"id": id, "event": event, "at": now, **facts}, ensure_ascii=False).encode()
+    reasons = dict.fromkeys(told, f"no answer within {DEADLINE_S:g} s")
+    # Daemons, each for itself: one that never comes back holds up neither another one nor the end of the process.
+    threads = [threading.Thread(target=partial(_deliver, hook, id, body, reasons), daemon=True) for hook in reasons]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + DEADLINE_S
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    for hook, why in dict(reasons).items():
+        if why:
+            logger.warning("webhook %s: the event %s was not delivered: %s", hook.host, event, why)
+
+
+def failed(hooks: Sequence[Webhook], subject: str, error: Exception, facts: Mapping[str, Any]) -> None:
+    """Tell the hooks for failures of an error, once: it may pass through a run and then through the flow around it."""
+    if not vars(error).get("_alignery_told"):
+        vars(error)["_alignery_told"] = True
+        notify(hooks, "failed", subject, {**facts, "state": "failed", "error": type(error).__name__})
+
+
+def _deliver(hook: Webhook, id: str, body: bytes, reasons: dict[Webhook, str]) -> None:
+    for known in (hook.url, hook.secret):
+        remember(known)
+    for number in range(TRIES):
+        time.sleep(PAUSE_S * number)
+        try:
+            _post(hook, id, body)
+        except _NotDelivered as error:
+            reasons[hook] = f"{error} ({number + 1} tries)" if number else str(error)
+            if not error.again:
+                return
+        else:
+            reasons[hook] = ""
+            return
+
+
+def _post(hook: Webhook, id: str, body: bytes) -> None:
+    """One try. Of the answer the status alone is read: its body may be endless, and a redirect may lead anywhere."""
+    import httpx
+
+    headers = {"content-type": "application/json", "user-agent": "alignery", "webhook-id": id}
+    headers["webhook-timestamp"] = str(int(time.time()))
+    if hook.secret:
+        headers["webhook-signature"] = signature(hook.secret, id, headers["webhook-timestamp"], body)
+    try:
+        with (
+            httpx.Client(timeout=TIMEOUT_S, follow_redirects=False) as client,
+            client.stream("POST", hook.url, content=body, headers=headers) as answer,
+        ):
+            status = answer.status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:  # its words may hold the URL
+        raise _NotDelivered(type(error).__name__, again=True) from None
+    if status >= 300:
+        redirect = " (a redirect, which is not followed: give the URL that it leads to)" if status < 400 else ""
+        raise _NotDelivered(f"HTTP status {status}{redirect}", again=status >= 500 or status in _AGAIN)
+
+
+def signature(secret: str, id: str, timestamp: str, body: bytes) -> str:
+    """`v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64, as Standard Webhooks has it."""
+    made = hmac.digest(_key(secret), f"{id}.{timestamp}.".encode() + body, "sha256")
+    return f"v1,{base64.b64encode(made).decode()}"
+
+
+def _key(secret: str) -> bytes:
+    if secret.startswith("whsec_"):
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    return secret.encode()
