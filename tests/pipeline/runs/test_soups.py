@@ -20,13 +20,16 @@ from alignery.pipeline.executor import run_inline
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs import evaluation, promotion
 from alignery.pipeline.runs.jobs import Spec
+from alignery.pipeline.runs.publication import tag_and_export
+from alignery.pipeline.runs.refreshing import run_refresh
 from alignery.pipeline.runs.soups import SoupJob
-from alignery.pipeline.runs.training import Trained
+from alignery.pipeline.runs.training import Trained, TrainingJob, train_recipes
 from nano.files import HELD_OUT
 from nano.player import CHECKPOINT
 from tasks.evaluate import confirm
 from tasks.step import Row
 from tasks.train.config import TrainError
+from tasks.train.dataset import read_preferences
 from tasks.train.soups.interpolate import interpolate
 from warehouse import Lake
 from warehouse.query import trained_on
@@ -55,8 +58,11 @@ class Made:
         return int(row["n"])
 
 
-def preset_of(folder: Path, **soup: Any) -> Preset:
+def preset_of(
+    folder: Path, line: dict[str, Any] | None = None, mix: dict[str, Any] | None = None, **soup: Any
+) -> Preset:
     retrain = {
+        "mix": mix or {},
         "variants": {name: {"recipe": "dpo"} for name in ("help", "safe", "both")},
         "soup": {"of": {"helpful": "help", "harmless": "safe"}, "lambdas": 3, "baseline": "both"} | soup,
     }
@@ -66,7 +72,7 @@ def preset_of(folder: Path, **soup: Any) -> Preset:
             "about": "a test",
             "words": {"variant": "nano"},
             "models": {"generator": {"engine": "transformers", "model": str(CHECKPOINT), "threads": 1}},
-            "line": {"self_instruct": {}},
+            "line": line or {"self_instruct": {}},
             "retrain": retrain,
             "evaluate": {"oracle": "nano", "prompts": str(folder / "few.jsonl"), "sampling": {"max_tokens": 48}},
             "gate": {"reserve": 0.3, "prompts": 1},
@@ -172,6 +178,44 @@ def test_parts_of_different_starts_are_refused_before_anything_is_asked(made: Ma
     with Run(made.lake, "retrain", made.preset) as run, pytest.raises(TrainError, match="different starts"):
         asyncio.run(job.make(tmp_path / "out", run, run_inline))
     assert made.asked() == before
+
+
+def test_a_retraining_runs_each_variant_on_its_own_rows_then_the_soup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a training process is given; in its place stands a copy of nano with noise."""
+    asked: dict[str, TrainingJob] = {}
+
+    async def process(job: TrainingJob, out: Path) -> None:
+        asked[job.name] = job
+        base: Any = job.base
+        model(base, out, job.name, seed=len(asked))
+        (out / "report.json").write_text(json.dumps({"base_model": str(CHECKPOINT), "seconds": 1.0}))
+
+    monkeypatch.setattr(TrainingJob, "_process", process)
+    for origin in ("help", "harm"):
+        rows = [{"prompt": f"{origin} {n}?", "good": f"yes {n}", "bad": f"no {n}"} for n in range(12)]
+        (tmp_path / f"{origin}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "few.jsonl").write_text("".join(HELD_OUT.read_text().splitlines(keepends=True)[::160]))
+    pairs = {"chosen": "good", "rejected": "bad", "gate": False}
+    brought = [{"path": str(tmp_path / f"{origin}.jsonl"), "origin": origin} | pairs for origin in ("help", "harm")]
+    mix = {"help": {"by": "origin", "only": ["help"]}, "safe": {"by": "origin", "only": ["harm"]}}
+    preset = preset_of(tmp_path, lambdas=2, baseline=None, line={"prompts": brought}, mix=mix)
+    with Lake.open(tmp_path / "home") as lake:
+        assert asyncio.run(run_refresh(preset, lake)).state == "finished"
+        tag_and_export(preset, lake, tmp_path / "home", "v1")
+        trained = asyncio.run(train_recipes(preset, lake, tmp_path / "home", "v1"))
+        again = asyncio.run(train_recipes(preset, lake, tmp_path / "home", "v1"))
+    assert [one.recipe for one in trained][-1] == "soup"
+    assert {one.recipe for one in trained} == {"help", "safe", "both", "soup"}
+    assert trained[-1].soup is not None
+    assert not any(one.new for one in again)
+    assert {job.recipe for job in asked.values()} == {"dpo"}
+    origins = {
+        name: {row["prompt"][0]["content"].partition(" ")[0] for row in read_preferences(job.data)}
+        for name, job in asked.items()
+    }
+    assert origins == {"help": {"help"}, "safe": {"harm"}, "both": {"help", "harm"}}
 
 
 def test_the_command_prints_each_share_with_its_interval(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
