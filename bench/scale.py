@@ -216,8 +216,8 @@ def gate(size: int) -> None:
 
 
 def halves(size: int) -> None:
-    """Milliseconds a candidate of a pool and of each of its parts in two processes, one after the other in this one:
-    the best of twelve, so that other processes hardly count."""
+    """CPU milliseconds a candidate of a pool, and of each of its parts in two processes, one after the other in this
+    one: the best of twelve, so that other processes hardly count."""
     source = Texts(WORDS, 6)
     asked, texts = source.take(128), source.take(size)
     found = []
@@ -226,12 +226,12 @@ def halves(size: int) -> None:
         pool, best = RougePool(some, threads=1), [float("inf")] * 4
         for _ in range(12):
             for number in range(4):
-                begun = time.perf_counter()
+                begun = time.process_time()
                 pool.compare(asked[32 * number : 32 * number + 32], 0.7)
-                best[number] = min(best[number], time.perf_counter() - begun)
+                best[number] = min(best[number], time.process_time() - begun)
         found.append(1e3 * sum(best) / len(asked))
     whole, *each = found
-    print("| pool | whole, ms | in parts, ms | whole of the slower part |\n|---|---|---|---|")
+    print("| pool | whole, CPU ms | in parts | whole of the slower part |\n|---|---|---|---|")
     print(f"| {size:,} | {whole:.2f} | {' and '.join(f'{part:.2f}' for part in each)} | {whole / max(each):.2f} × |")
 
 
