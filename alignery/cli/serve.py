@@ -42,7 +42,7 @@ def _address(value: str) -> tuple[str, int]:
     """`9464` or `0.0.0.0:9464`: where Prometheus asks; by default on this machine alone."""
     host, _, port = value.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
-        raise typer.BadParameter(f"got {excerpt(value, 60)}, expected a port, or HOST:PORT, such as 9464")
+        raise typer.BadParameter(f"--metrics: got {excerpt(value, 60)}, expected a port, or HOST:PORT, such as 9464")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
@@ -51,8 +51,7 @@ def serve(
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     metrics: Annotated[
-        tuple[str, int] | None,
-        typer.Option("--metrics", parser=_address, metavar="[HOST:]PORT", help="Answer Prometheus at /metrics there."),
+        str | None, typer.Option(metavar="[HOST:]PORT", help="Answer Prometheus at /metrics there.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,14 +93,14 @@ def _tell(text: str) -> None:
 
 
 @contextmanager
-def _watched(address: tuple[str, int] | None) -> Iterator[str | None]:
+def _watched(address: str | None) -> Iterator[str | None]:
     """Where Prometheus is answered while the block runs, if it is to be."""
     if address is None:
         yield None
         return
     from alignery.monitor.prometheus import served
 
-    with served(*address) as url:
+    with served(*_address(address)) as url:
         yield url
 
 

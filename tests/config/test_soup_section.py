@@ -51,7 +51,7 @@ def test_a_variant_is_a_recipe_once_more_with_settings_of_its_own() -> None:
         ({"variants": {"a": {"recipe": "dppo"}}}, r"variants\.a\.recipe: got 'dppo', expected one of"),
         ({"variants": {"dpo": {"recipe": "dpo"}}}, r"variants\.dpo: got a name that is taken"),
         ({"variants": {"soup": {"recipe": "dpo"}}}, r"variants\.soup: got a name that is taken"),
-        ({"variants": {"a": {"recipe": "dpo", "betta": 1}}}, r"variants\.a: betta: no such key; .*mend it to beta"),
+        ({"variants": {"a": {"recipe": "dpo", "betta": 1}}}, r"variants\.a: betta: no such key; .*rename it to beta"),
         ({"variants": {"a": {"recipe": "dpo", "beta": 0}}}, r"variants\.a: beta: got 0, expected"),
         ({"variants": {"a": {"recipe": "dpo", "view": "x"}}}, r"a\.view: got 'x', expected one of"),
         (
