@@ -191,7 +191,7 @@ class Retrain(Strict):
                 raise ValueError(f"variants.{name}: got a name that is taken; give another")
             if settings.get("recipe") not in recipes:
                 got = excerpt(repr(settings.get("recipe")), 60)
-                raise ValueError(f"variants.{name}.recipe: got {got}, expected one of {list(recipes)}; mend it")
+                raise ValueError(f"variants.{name}.recipe: got {got}, expected one of {list(recipes)}; correct it")
             try:
                 self._variant(name)
             except ValidationError as error:

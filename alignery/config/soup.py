@@ -49,7 +49,9 @@ class Soup(BaseModel):
         named: list[tuple[str, str | None]] = [(f"of.{axis}", name) for axis, name in self.of.items()]
         for field, name in [*named, ("baseline", self.baseline)]:
             if name is not None and name not in runs:
-                raise ValueError(f"soup.{field}: got {excerpt(name, 60)!r}, expected one of {[*runs]}; mend or add it")
+                raise ValueError(
+                    f"soup.{field}: got {excerpt(name, 60)!r}, expected one of {[*runs]}; correct it, or add it"
+                )
             if name is not None and name not in answering:
                 raise ValueError(f"soup.{field}: got {name!r}, whose model answers no instructions; choose another")
         first, second = self.of.values()
@@ -57,9 +59,11 @@ class Soup(BaseModel):
             raise ValueError(f"soup.of: got {first!r} for both axes, expected two; add a variant for one of them")
         if len({start_from.get(name) for name in self.of.values()}) > 1:
             starts = " and ".join(f"{name} from {start_from.get(name, 'base')}" for name in self.of.values())
-            raise ValueError(f"soup.of: got {starts}, expected one start for both; mend start_from")
+            raise ValueError(f"soup.of: got {starts}, expected one start for both; correct start_from")
         if not isinstance(self.choose, str) and not 0 <= self.choose <= 1:
-            raise ValueError(f"soup.choose: got {self.choose:g}, expected a number from 0 to 1, or least_gain; mend it")
+            raise ValueError(
+                f"soup.choose: got {self.choose:g}, expected a number from 0 to 1, or least_gain; correct it"
+            )
 
 
 def check_axes_of(soup: Soup, known: Collection[str]) -> None:
@@ -69,5 +73,5 @@ def check_axes_of(soup: Soup, known: Collection[str]) -> None:
     if unknown := next((axis for axis in soup.of if axis not in known), None):
         raise ValueError(
             f"retrain.soup.of: got the axis {excerpt(unknown, 60)!r}, expected one of {[*known]}, which evaluate and "
-            "gate have; mend it"
+            "gate have; correct it"
         )

@@ -68,7 +68,7 @@ def test_a_variant_is_a_recipe_once_more_with_settings_of_its_own() -> None:
         ({"variants": TWO, "soup": {"of": OF, "baseline": "c"}}, r"soup\.baseline: got 'c', expected one of"),
         (
             {"variants": TWO, "engrave": {}, "start_from": {"a": "engrave"}, "soup": {"of": OF}},
-            r"soup\.of: got a from engrave and b from base, expected one start for both; mend start_from",
+            r"soup\.of: got a from engrave and b from base, expected one start for both; correct start_from",
         ),
         (
             {"variants": TWO, "reward": {}, "soup": {"of": {"helpful": "a", "harmless": "reward"}}},

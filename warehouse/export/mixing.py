@@ -137,7 +137,7 @@ class Mix:
         """The parts that are mixed, with their rows."""
         if missing := [name for name in self.only if name not in counts]:
             got, known = excerpt(missing[0], 60), [excerpt(name, 60) for name in counts]
-            raise LakeUsageError(f"mix.only: got {got!r}, expected parts by {self.by}: some of {known}; mend it")
+            raise LakeUsageError(f"mix.only: got {got!r}, expected parts by {self.by}: some of {known}; correct it")
         return {name: count for name, count in counts.items() if not self.only or name in self.only}
 
     def _quotas(self, counts: Mapping[str, int]) -> dict[str, int]:

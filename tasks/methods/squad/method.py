@@ -1,4 +1,4 @@
-"""Squads of aligners: an inspector scores an answer, an aligner mends what scores low, and that is scored anew.
+"""Squads of aligners: an inspector scores an answer, an aligner corrects what scores low, and that is scored anew.
 
 Source: Aligners (Ngweta et al., arXiv 2403.04224) and its code. The same: each aligner has an inspector of its own
 subject; it is applied only to answers that score below 0.5, and each correction is scored again. Departures:

@@ -55,7 +55,7 @@ def interpolate(
 
     if len(shares) != len(models) or any(not 0 <= share <= 1 for share in shares) or not math.isclose(sum(shares), 1):
         raise TrainError(
-            f"shares: got {[*shares]}, expected {len(models)} numbers from 0 to 1 whose sum is 1; mend them"
+            f"shares: got {[*shares]}, expected {len(models)} numbers from 0 to 1 whose sum is 1; correct them"
         )
     if out.exists():
         raise TrainError(f"out: got {out}, which is there already; give a folder that is not, or move it away")
