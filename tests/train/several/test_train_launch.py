@@ -84,6 +84,7 @@ def test_two_machines_make_the_model_of_one(views, words, base, one, tmp_path):
     assert [process.returncode for process in both] == [0, 0], errors
     assert json.loads((tmp_path / "out" / "report.json").read_text())["processes"] == 2
     assert losses(tmp_path / "out") == pytest.approx(losses(one), abs=1e-5)
+    assert alike(tmp_path / "out", one)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 
 
