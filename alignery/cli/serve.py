@@ -46,13 +46,21 @@ def _address(value: str) -> tuple[str, int]:
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
+def _checked(value: str | None) -> str | None:
+    if value is not None:
+        _address(value)
+    return value
+
+
 @app.command()
 def serve(
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     metrics: Annotated[
-        tuple[str, int] | None,
-        typer.Option("--metrics", parser=_address, metavar="[HOST:]PORT", help="Answer Prometheus at /metrics there."),
+        str | None,
+        typer.Option(
+            "--metrics", callback=_checked, metavar="[HOST:]PORT", help="Answer Prometheus at /metrics there."
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,14 +102,14 @@ def _tell(text: str) -> None:
 
 
 @contextmanager
-def _watched(address: tuple[str, int] | None) -> Iterator[str | None]:
+def _watched(address: str | None) -> Iterator[str | None]:
     """Where Prometheus is answered while the block runs, if it is to be."""
     if address is None:
         yield None
         return
     from alignery.monitor.prometheus import served
 
-    with served(*address) as url:
+    with served(*_address(address)) as url:
         yield url
 
 
