@@ -177,6 +177,7 @@ def test_a_label_has_no_text_of_a_server_and_there_are_few() -> None:
 
 
 def test_an_address_that_is_taken_or_none_is_a_sentence() -> None:
+    from alignery.cli.main import app
     from alignery.cli.serve import _address
 
     assert _address("9464") == ("127.0.0.1", 9464)
@@ -185,6 +186,11 @@ def test_an_address_that_is_taken_or_none_is_a_sentence() -> None:
     for wrong in ("", "x", "host:", "127.0.0.1:99999", "1:-1"):
         with pytest.raises(typer.BadParameter, match="expected a port"):
             _address(wrong)
+    serve = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    assert serve.make_context("serve", ["--metrics", "9464"]).params["metrics"] == "9464"
+    assert serve.make_context("serve", []).params["metrics"] is None
+    with pytest.raises(Exception, match="expected a port"):
+        serve.make_context("serve", ["--metrics", "x"])
     with prometheus.served("127.0.0.1", 0) as url:
         port = int(url.split(":")[2].split("/")[0])
         with pytest.raises(UsageError, match=f"--metrics: got 127.0.0.1:{port}"), prometheus.served("127.0.0.1", port):

@@ -122,7 +122,7 @@ def test_it_says_what_runs_next_and_what_is_not_decided_yet(running: tuple[TestC
     page = client.get("/live").text
     assert "2031-01-01 03:00:00" in page
     assert "start it to run this schedule" in page
-    assert re.search("v7</a> is decided next", page)
+    assert re.search("Next decision: whether to train on .*v7</a>", page)
     with exclusive(lake.place, "serve", "alignery serve"):
         assert "<code>alignery serve</code> is running" in client.get("/live").text
     lakes.close()

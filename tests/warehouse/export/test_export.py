@@ -257,7 +257,7 @@ def test_what_cannot_be_exported_is_a_sentence(filled, unwritten, tmp_path):
     (tmp_path / "mine").mkdir()
     assert out(filled, folder=tmp_path / "mine").created  # an empty folder was made for it
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(LakeUsageError, match="something that is no export"):
+    with pytest.raises(LakeUsageError, match="something that is not an export"):
         out(filled, folder=tmp_path / "file")
     with pytest.raises(LakeUsageError, match="no shape 'chatml': there are instructed, sft, alpaca, "):
         out(filled, "chatml")
