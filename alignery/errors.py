@@ -10,6 +10,6 @@ class AligneryError(Exception):
 
 
 class UsageError(AligneryError, ValueError):
-    """The user can mend it: a value, a file, a setting or a place that is not there."""
+    """The user can correct it: a value, a file, a setting or a place that is not there."""
 
     exit_code = 2

@@ -80,7 +80,9 @@ def parse_json(text: str, where: str) -> Any:
     except RecursionError as error:
         raise TextFileError(f"{where}: nested too deep, expected JSON of at most {_DEEPEST} levels") from error
     except ValueError as error:
-        raise TextFileError(f"{where}: not JSON: {excerpt(error)}; expected one JSON value, mend the line") from error
+        raise TextFileError(
+            f"{where}: not JSON: {excerpt(error)}; expected one JSON value, correct the line"
+        ) from error
     check_value(value, where)
     return value
 
@@ -91,15 +93,15 @@ def read_yaml(path: Path) -> Any:
     try:
         value = yaml.load(text, _Loader)
     except RecursionError as error:
-        raise TextFileError(f"{path}: nested too deep, expected at most {_DEEPEST} levels; mend the file") from error
+        raise TextFileError(f"{path}: nested too deep, expected at most {_DEEPEST} levels; fix the file") from error
     except yaml.MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         where = f"line {at.line + 1}, column {at.column + 1}: " if at else ""
         said = excerpt(error.problem or error.context or "no YAML")
-        raise TextFileError(f"{path}: {where}not YAML: {said}; mend the file") from error
+        raise TextFileError(f"{path}: {where}not YAML: {said}; fix the file") from error
     except (yaml.YAMLError, ValueError, OverflowError, AttributeError, TypeError, LookupError) as error:
         # PyYAML's constructors raise these bare where a tagged value is none (`!!int x`, `2024-99-99`).
-        raise TextFileError(f"{path}: not YAML: {excerpt(error)}; mend the file") from error
+        raise TextFileError(f"{path}: not YAML: {excerpt(error)}; fix the file") from error
     check_value(value, str(path))
     return value
 
@@ -118,7 +120,7 @@ def check_value(value: Any, where: str) -> None:
         problem = "too much content (aliases written out), or nested too deep" if left < 0 else _problem(value, field)
         if problem:
             place = f"{where}: {excerpt('.'.join(map(str, field)), 120)}" if field else where
-            raise TextFileError(f"{place}: {problem}; mend it")
+            raise TextFileError(f"{place}: {problem}; correct it")
         if isinstance(value, dict):
             for key, item in value.items():
                 walk(key, field)

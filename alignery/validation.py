@@ -71,7 +71,7 @@ def validated(
     except ValidationError as found:
         raise error(sentence(where, found, model, taken)) from found
     if field := _truth_as_number(data, made, ()):
-        raise error(f"{where}: {'.'.join(map(str, field))}: got true or false, expected a number; mend it")
+        raise error(f"{where}: {'.'.join(map(str, field))}: got true or false, expected a number; correct it")
     return made
 
 
@@ -84,7 +84,7 @@ def sentence(where: str, error: ValidationError, model: Any, taken: Collection[F
     if kind in _UNKNOWN:
         known = _known(model, place)
         near = get_close_matches(str(place[-1]), known, 1)
-        fix = f"mend it to {near[0]}, or drop it" if near else "mend or drop it"
+        fix = f"rename it to {near[0]}, or remove it" if near else "rename or remove it"
         return f"{where}: {field}: no such key; expected one of {known}; {fix}"
     if kind in _MISSING:
         return f"{where}: {field}: got nothing, expected a value; add it"
@@ -96,7 +96,7 @@ def sentence(where: str, error: ValidationError, model: Any, taken: Collection[F
         return (
             f"{where}: {field}: {said}" if said.startswith("got ") and not secret else _of_ours(where, field, said, got)
         )
-    return f"{where}: {field}: got {got}, expected {_expected(first)}; mend it"
+    return f"{where}: {field}: got {got}, expected {_expected(first)}; correct it"
 
 
 def _of_ours(where: str, field: str, said: str, got: str) -> str:

@@ -37,7 +37,8 @@ import fuzz_cases as cases  # noqa: E402
 PATIENCE_S = 60.0  # of one input; longer is a hang
 LONGEST = 1200  # characters of a sentence
 FIX = re.compile(
-    r"\b(expected|give|mend|see|run|(re)?name|drop|add|write|save|replace|choose|fill|makes?|pip)\b|there are|say in"
+    r"\b(expected|give|correct|fix|see|run|(re)?name|drop|add|write|save|replace|choose|fill|makes?|pip)\b"
+    r"|there are|say in"
 )
 FULL = {"arguments": 300, "processes": 12, "presets": 400, "words": 60, "lines": 60}
 FULL |= {"sql": 99, "http": 99, "journals": 40}

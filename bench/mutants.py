@@ -56,9 +56,9 @@ class Mutant:
         """The file's text with the change."""
         text = (root / self.file).read_text(encoding="utf-8")
         if (found := text.count(self.old)) != 1:
-            raise MutantError(f"{self}: got {found} places with {self.old!r}, expected exactly one; mend the entry")
+            raise MutantError(f"{self}: got {found} places with {self.old!r}, expected exactly one; fix the entry")
         if self.old == self.new:
-            raise MutantError(f"{self}: old and new are the same; mend the entry")
+            raise MutantError(f"{self}: old and new are the same; fix the entry")
         return text.replace(self.old, self.new)
 
 

@@ -109,7 +109,7 @@ async def measured(made: dict[str, Any], home: Path) -> tuple[alignery.Summary, 
 def preset(model: str, engine: str, given: argparse.Namespace) -> dict[str, Any]:
     """Every method that is wanted, one round."""
     spec: dict[str, Any] = {"engine": engine, "model": model}
-    spec |= {"dtype": "bfloat16", "max_model_len": 4096} if engine == "vllm" else {"dtype": "float32", "threads": 2}
+    spec |= {"dtype": given.dtype, "max_model_len": 4096} if engine == "vllm" else {"dtype": "float32", "threads": 2}
     long, short = {"max_tokens": given.tokens}, {"max_tokens": 160}
     methods: dict[str, Any] = {
         "self_instruct": {"accept": 20, "max_candidates": 60, "requests_per_round": 4, "sampling": long},
@@ -179,6 +179,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=320, help="the longest reply")
     parser.add_argument("--prompts", type=int, default=32, help="how many of the prompts")
     parser.add_argument("--methods", nargs="+", help="beside the plain answers; all by default")
+    parser.add_argument("--dtype", default="bfloat16", help="in vLLM; float32 on a CPU that has no AVX-512")
     parser.add_argument("--ratio", action="store_true", help="send the same requests to the engine alone, too")
     given = parser.parse_args()
     for model in given.models:

@@ -266,8 +266,8 @@ def await_healthy(
             time.sleep(0.1)
     how = ended() or f"is not healthy at {own.api} within {patience_s:.0f} s"
     raise ServerFault(
-        f"the Prefect server {how}{cause()}; mend that, or start one by `prefect server start` and name it in "
-        "PREFECT_API_URL"
+        f"the Prefect server {how}{cause()}; fix that, or start one with `prefect server start` and name it in "
+        "PREFECT_API_URL, or run without one (--no-prefect; all verbs but serve)"
     )
 
 
@@ -277,4 +277,4 @@ def cause_in(log: Path, began: int) -> str:
         log_file.seek(began)
         words = log_file.read().decode(errors="replace")
     found = _CAUSE.findall(words) or [line for line in words.splitlines() if line.strip()]
-    return f": {excerpt(found[-1])}; all of it is in {log}" if found else f"; see {log}"
+    return f": {excerpt(found[-1])}; the whole log is {log}" if found else f"; see {log}"

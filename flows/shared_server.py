@@ -66,7 +66,7 @@ def idle_s() -> float:
     with suppress(ValueError):
         if 0 <= float(given) < 1e9:
             return float(given)
-    raise UsageError(f"{IDLE}: got {given!r}, expected seconds, 0 or more; mend it, or unset it")
+    raise UsageError(f"{IDLE}: got {given!r}, expected seconds, 0 or more; correct it, or unset it")
 
 
 def use_or_start_server(lake: Path) -> Callable[[], None]:

@@ -23,6 +23,7 @@ from alignery.hashing import digest
 from alignery.textfiles import read_jsonl, read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import Filled, validated
+from prompts.languages import LanguagesFile, LanguageWords
 from prompts.overlay import check as check_overlay
 from prompts.overlay import misplaced
 from prompts.prompt import Message, Prompt, PromptFile, prompt_of
@@ -235,6 +236,7 @@ class Library:
             "score/propositions": self.propositions,
             "evolve/operations": partial(self.wordings, "evolve/operations"),
             "personas/personas": partial(self.wordings, "personas/personas"),
+            "translate/languages": self.languages,
         }
         for path in check_overlay(self.overlay, self.variant, VARIANTS, known):
             id = path.relative_to(self.overlay).as_posix().split(".")[0]
@@ -287,6 +289,13 @@ class Library:
         entries = _read(path, _Wordings).entries
         _unique(path, "name", [entry.name for entry in entries])
         return entries
+
+    def languages(self, id: str = "translate/languages") -> dict[str, LanguageWords]:
+        """The words of each language, by its code."""
+        path = self.path(id)
+        languages = _read(path, LanguagesFile).languages
+        _unique(path, "code", [one.code for one in languages])
+        return {one.code: one for one in languages}
 
     def seeds(self, id: str = "self_instruct/seeds") -> list[Seed]:
         """The seed tasks, one JSON object a line. A bad line is named by its number."""

@@ -58,7 +58,7 @@ def variables_of(text: str) -> set[str]:
         if not used:  # it is rendered once, and may be now
             rendered(text, {})
     except jinja2.TemplateSyntaxError as error:
-        raise PromptError(f"line {error.lineno} of a template: {excerpt(error.message)}; mend the template") from error
+        raise PromptError(f"line {error.lineno} of a template: {excerpt(error.message)}; fix the template") from error
     except (RecursionError, SyntaxError, ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, PromptError):
             raise
@@ -77,7 +77,7 @@ def rendered(text: str, values: Mapping[str, Any]) -> str:
         template = _template(text)
         return _bounded(template.generate(values)) if "{%" in text else template.render(values)
     except _RENDERING as error:
-        raise PromptError(f"a template cannot be filled: {excerpt(error)}; mend the template") from error
+        raise PromptError(f"a template cannot be filled: {excerpt(error)}; fix the template") from error
 
 
 def _bounded(pieces: Iterator[str]) -> str:

@@ -19,7 +19,7 @@ _KEPT = 1000  # characters of a text that does not fit
 def fields_of(completion: Completion) -> tuple[dict[str, Any], str | None]:
     """A reply as fields of its attempt, and why it cannot be kept as it is (then what does not fit is null)."""
     if not isinstance(completion, Completion):
-        return {}, f"the engine gave {type(completion).__name__}, expected a Completion; mend the engine"
+        return {}, f"the engine gave {type(completion).__name__}, expected a Completion; fix the engine"
     fields: dict[str, Any] = {
         "raw_text": completion.text,
         "finish_reason": completion.finish_reason,
@@ -44,7 +44,7 @@ def fields_of(completion: Completion) -> tuple[dict[str, Any], str | None]:
         kept = completion.text if "raw_text" not in wrong else completion.text[:_KEPT]
         fields["raw_text"] = kept.encode("utf-8", "backslashreplace").decode()
     faults = "; ".join(f"{name}: {why}" for name, why in wrong.items())
-    return fields, f"the reply cannot be kept: {faults}; mend the engine or its server"
+    return fields, f"the reply cannot be kept: {faults}; fix the engine or its server"
 
 
 def _kept_thought(thought: Any) -> str | None:

@@ -57,7 +57,8 @@ def files_of(path: Path) -> list[Path]:
     if os.path.isfile(path):
         if _kind(path) not in _READERS:
             raise DataFileError(
-                f"{excerpt(path)}: got this kind of file, expected one of {sorted(_READERS)}; convert it"
+                f"{excerpt(path)}: got a file of the kind {_kind(path)!r}, expected one of {sorted(_READERS)}; "
+                "convert it"
             )
         return [path]
     if not os.path.isdir(path):
@@ -120,7 +121,10 @@ def _of_json(path: Path, number: int, line: bytes, columns: Sequence[str]) -> Da
     if not isinstance(value, dict):
         return DataRow(path.name, number, {"": _shown(line)}, f"got {type(value).__name__}, expected a JSON object")
     wanted = {column: value[column] for column in columns if column in value}
-    return DataRow(path.name, number, wanted or {"": _shown(line)})
+    if not wanted:
+        fault = f"no field {columns[0]!r}; the row has {excerpt(list(value), 100)}"
+        return DataRow(path.name, number, {"": _shown(line)}, fault)
+    return DataRow(path.name, number, wanted)
 
 
 def _shown(line: bytes) -> str:
@@ -137,7 +141,9 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
         try:
             header = next(reader, [])
         except csv.Error as error:
-            raise DataFileError(f"{excerpt(path)}: its first line is not CSV: {excerpt(error, 80)}; mend it") from error
+            raise DataFileError(
+                f"{excerpt(path)}: its first line is not CSV: {excerpt(error, 80)}; correct it"
+            ) from error
         _check_columns(path, header, columns)
         while True:
             number = reader.line_num + 1
@@ -168,9 +174,11 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
                 for values, fault in _values(batch):
                     number += 1
                     yield DataRow(path.name, number, values, fault)
+    except DataFileError:
+        raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise DataFileError(
-            f"{excerpt(path)}: not a sound Parquet file: {excerpt(error, 200)}; write it anew"
+            f"{excerpt(path)}: not a sound Parquet file: {excerpt(error, 200)}; write it again"
         ) from error
 
 
@@ -197,7 +205,7 @@ def _of_dataset(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
     try:
         found = load_from_disk(str(path))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise DataFileError(f"{excerpt(path)}: not a sound data set: {excerpt(error, 200)}; save it anew") from error
+        raise DataFileError(f"{excerpt(path)}: not a sound data set: {excerpt(error, 200)}; save it again") from error
     splits = found if isinstance(found, DatasetDict) else {"": found}
     for name, split in splits.items():
         where = f"{path.name}/{name}" if name else path.name
@@ -214,6 +222,7 @@ def _check_columns(path: Path, there: Sequence[str], columns: Sequence[str]) -> 
     if missing := [column for column in columns if column not in there]:
         raise DataFileError(
             f"{excerpt(path)}: got no column {missing[0]!r}, expected one of {shown}; name one of these"
+            + ("" if _kind(path) not in (".csv", ".tsv") else " (.csv is read with commas, .tsv with tabs)")
         )
     if twice := [column for column in columns if list(there).count(column) > 1]:
         raise DataFileError(f"{excerpt(path)}: got two columns {twice[0]!r} in {shown}; rename one")

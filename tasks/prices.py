@@ -32,7 +32,7 @@ class _Strict(BaseModel):
 def _no_number(value: Any) -> Any:
     """A number would be taken for the seconds since 1970."""
     if isinstance(value, int | float):
-        raise ValueError(f"got {value}, expected a date such as 2026-05-01; mend it")
+        raise ValueError(f"got {value}, expected a date such as 2026-05-01; correct it")
     return value
 
 

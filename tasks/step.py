@@ -236,7 +236,7 @@ async def _choose(ask: Request) -> Completion:
     began = time.perf_counter()
     found = await ask.engine.choose(ask.messages, ask.step.options)
     if len(found) != len(ask.step.options) or not all(0 <= one <= 1 for one in found):  # nan is neither
-        raise RequestRefused(f"got {excerpt(list(found), 80)}, expected a probability for each option; mend the engine")
+        raise RequestRefused(f"got {excerpt(list(found), 80)}, expected a probability for each option; fix the engine")
     said: dict[str, Any] = {
         "probabilities": list(found),
         "draws": getattr(found, "draws", 0),

@@ -6,7 +6,7 @@ from alignery.errors import AligneryError, UsageError
 
 
 class LakeUsageError(UsageError):
-    """Something about the lake that the caller can mend; the message is one sentence that says how."""
+    """Something about the lake that the caller can correct; the message is one sentence that says how."""
 
 
 class RowRefused(LakeUsageError):

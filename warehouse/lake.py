@@ -56,7 +56,10 @@ class Lake(Session):
                     migrate.migrate(connection, where, schema)
             return lake
         if not where.on_postgres and not where.file.is_file():
-            raise LakeUsageError(f"there is no lake in {where}; `alignery refresh` makes one")
+            within = where.file.parent / ".alignery"  # of a project's folder
+            there = (within / where.file.name).is_file()
+            fix = f"there is one in {within}, give that folder" if there else "`alignery refresh` makes one"
+            raise LakeUsageError(f"there is no lake in {where}; {fix}")
         lake = cls(where, schema, read_only=True, snapshot=snapshot, threads=threads)
         with lake.prepared() as connection:
             migrate.check(where, migrate.version(connection))

@@ -337,7 +337,7 @@ def _commit(session: Session, cursor: duckdb.DuckDBPyConnection, proof: str, val
         except LakeFailure as silence:
             raise LakeFailure(
                 f"{session.place}: a commit ended in an error ({excerpt(error)}), and whether it landed cannot be read "
-                f"({silence}); mend that and run again: what landed is not sent again"
+                f"({silence}); fix that and run again: what landed is not sent again"
             ) from error
         if not landed:
             raise

@@ -45,7 +45,7 @@ def before(lake: Lake, alias: str) -> Row | None:
             stack.pop()
     if not stack:
         raise LakeUsageError(
-            f"{alias}: no promoted model stands there, the preset's own does; there is nothing to roll back"
+            f"{alias}: no promoted model is in use, only the preset's own; there is nothing to roll back"
         )
     return stack[-2] if len(stack) > 1 else None
 

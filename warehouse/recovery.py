@@ -154,7 +154,7 @@ def _left(home: Path, found: Standing) -> Iterator[IO[bytes]]:
             continue
         except OSError as error:
             found.unreadable[path] = str(error.strerror)
-            _log.warning("%s: cannot be read: %s; what it holds is not in the lake: mend that", path, error.strerror)
+            _log.warning("%s: cannot be read: %s; what it holds is not in the lake: fix that", path, error.strerror)
             continue
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -72,7 +73,9 @@ def _sentence(error: Exception) -> str:
     said = getattr(error, "format_message", error.__str__)().rstrip(".").replace("Input should be", "expected")
     context = getattr(error, "ctx", None)
     verb = context.command_path if context else "alignery"
-    return f"{said}; see {verb} --help"
+    file = re.search(r"unexpected extra argument.*?\(([^() ]+\.ya?ml)\)", said)
+    fix = f"; give a preset as --preset {file[1]}" if file else ""
+    return f"{said}{fix}; see {verb} --help"
 
 
 def _fail(text: str, code: int) -> int:

@@ -24,7 +24,11 @@ ShapeOption = Annotated[
 ]
 DistinctOption = Annotated[
     float | None,
-    typer.Option(min=0.1, max=1.0, help="No two answers alike by so much (Jaccard of shingles); 0.8 is usual."),
+    typer.Option(
+        min=0.1,
+        max=1.0,
+        help="Leave out near-duplicate answers of at least this similarity (Jaccard of shingles), for example 0.8.",
+    ),
 ]
 
 
@@ -32,27 +36,29 @@ DistinctOption = Annotated[
 def export(
     tag: Annotated[str, typer.Argument(help="A tag, a snapshot's number, a date or time (UTC), or an age: 7d.")],
     shape: ShapeOption = "sft",
-    out: Annotated[
-        Path | None, typer.Option(help="The folder to make; <home>/exports/<tag>-<format> if left out.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder to make; by default HOME/exports/TAG-FORMAT.")] = None,
     held_out: Annotated[float, typer.Option(help="The share of prompts that go to the test split.")] = 0.05,
-    shard_rows: Annotated[int, typer.Option(help="Rows of a file at most.")] = 100_000,
-    min_rating: Annotated[float | None, typer.Option(help="Only answers rated so, 0 to 5; AlpaGasus's is 4.5.")] = None,
+    shard_rows: Annotated[int, typer.Option(help="The maximum number of rows in a file.")] = 100_000,
+    min_rating: Annotated[
+        float | None, typer.Option(help="Only answers rated at least this, 0 to 5; AlpaGasus uses 4.5.")
+    ] = None,
     rated_on: Annotated[str, typer.Option(help="The dimension of --min-rating.")] = "accuracy",
-    control: Annotated[bool, typer.Option("--control", help="As many rated answers as that, at random.")] = False,
+    control: Annotated[
+        bool, typer.Option("--control", help="As many rated answers as --min-rating would take, at random.")
+    ] = False,
     distinct: DistinctOption = None,
     dvc: Annotated[
-        bool, typer.Option("--dvc", help="Write the folder's .dvc file beside it, for Data Version Control.")
+        bool, typer.Option("--dvc", help="Also write the folder's .dvc file, for Data Version Control.")
     ] = False,
     reviewed: Annotated[
-        bool, typer.Option("--reviewed", help="Only rows that a person marked right, people's edits in place.")
+        bool, typer.Option("--reviewed", help="Only rows that a person marked right, with people's corrections.")
     ] = False,
     mix: Annotated[str | None, typer.Option(help="Mix the training split: origin,cap=3000,temperature=2.")] = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a training set: one shape of a tag as Parquet files in two splits, with a card and a manifest.
+    """Export a training set: one view of a tag as Parquet files in two splits, with a card and a manifest.
 
     A prompt is on the same side of the split in every export. The same export over itself changes nothing.
     Prompts of the preset's evaluation sets are left out.

@@ -9,16 +9,14 @@ import typer
 from alignery.cli.options import HOME, MOST, AtOption, HomeOption, JsonOption, PresetOption, app, reading, writing
 from alignery.cli.render import inspect, results
 
-SampleOption = Annotated[
-    int, typer.Option("--samples", "-n", min=0, max=MOST, help="How many rows of each, as samples.")
-]
+SampleOption = Annotated[int, typer.Option("--samples", "-n", min=0, max=MOST, help="How many sample rows of each.")]
 
 
 @app.command()
 def tables(
     at: AtOption = None, preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False
 ) -> None:
-    """List the lake's tables and views, with their rows and what they hold."""
+    """List the lake's tables and views, with their number of rows and contents."""
     from warehouse.query import status as look
 
     with reading(home, preset, at) as lake:
@@ -34,7 +32,7 @@ def show_table(
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Show the newest rows of a table or view, one field a line."""
+    """Show the newest rows of a table or view, one field per line."""
     from warehouse.query import status as look
 
     with reading(home, preset, at) as lake:
@@ -49,14 +47,14 @@ def sql(
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the lake in DuckDB's SQL. It reads and never writes."""
+    """Query the lake in DuckDB's SQL (read-only)."""
     with reading(home, preset, at) as lake:
         results.rows(lake.rows(query), as_json)
 
 
 @app.command()
 def status(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
-    """Say what the newest runs did, what is published, and which models were trained on it."""
+    """Show the newest runs, what is published, and which models were trained on it."""
     from warehouse.query import status as look
 
     with reading(home, preset) as lake:
@@ -65,15 +63,17 @@ def status(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: Json
 
 @app.command()
 def rejects(
-    step: Annotated[str | None, typer.Option("--step", help="Only this step's.")] = None,
-    reason: Annotated[str | None, typer.Option("--reason", help="Only reasons that hold these words.")] = None,
-    run: Annotated[str | None, typer.Option("--run", help="Only this run's: its id, or how that begins.")] = None,
+    step: Annotated[str | None, typer.Option("--step", help="Only this step.")] = None,
+    reason: Annotated[str | None, typer.Option("--reason", help="Only reasons that contain these words.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="Only this run: its id, or the first characters of it.")
+    ] = None,
     samples: SampleOption = 3,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Say why rows were rejected: by step and reason how many, what share of the step's work, and samples."""
+    """Show why rows were rejected: counts and shares by step and reason, with samples."""
     from warehouse.query.rejects import rejects as rejected
 
     with reading(home, preset) as lake:
@@ -82,13 +82,13 @@ def rejects(
 
 @app.command()
 def trace(
-    id: Annotated[str, typer.Argument(help="A record's or an attempt's id, or its first characters, six at least.")],
-    full: Annotated[bool, typer.Option("--full", help="All of it, and all of every text.")] = False,
+    id: Annotated[str, typer.Argument(help="A record's or an attempt's id, or at least its first six characters.")],
+    full: Annotated[bool, typer.Option("--full", help="Show every row, and texts in full.")] = False,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Follow a row back to the request it began with, and on to the tags that hold it and the models it trained."""
+    """Trace a row back to its first request, and forward to the tags that contain it and the models it trained."""
     from alignery.cli.render import trace as show_trace
     from warehouse.query.trace import trace as traced
 
@@ -98,7 +98,7 @@ def trace(
 
 @app.command()
 def stack(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
-    """Say what answers now: the generator, and the Aligners that correct it, in order.
+    """Show which models answer now: the generator, and the Aligners that correct it, in order.
 
     With --json, also the words and the sampling of each request, for whatever serves them.
     """
@@ -112,7 +112,7 @@ def stack(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonO
 
 @app.command()
 def models(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
-    """List the models that were trained, each with the query of the rows it was trained on."""
+    """List the trained models, each with the query of the rows it was trained on."""
     from warehouse.query.trained_on import models as trained
 
     with reading(home, preset) as lake:
@@ -138,7 +138,7 @@ def snapshots(
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """List the lake's snapshots: when, what was committed, by which run, their tags and the models trained on them."""
+    """List the lake's snapshots: time, what was committed, run, tags, and the models trained on them."""
     from warehouse.query.snapshots import snapshots as newest
 
     with reading(home, preset) as lake:
@@ -148,13 +148,13 @@ def snapshots(
 @app.command()
 def diff(
     a: Annotated[str, typer.Argument(help="A tag, a snapshot's number, a date, a time or an age.")],
-    b: Annotated[str | None, typer.Argument(help="The same; what the lake holds now, when left out.")] = None,
+    b: Annotated[str | None, typer.Argument(help="The same; by default the newest snapshot.")] = None,
     samples: SampleOption = 3,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what came between two snapshots: rows by table, topic and principle, and what is new in the views or gone."""
+    """Compare two snapshots: new rows by table, topic and principle, and rows that the views gained or lost."""
     from warehouse.query.diff import diff as compared
     from warehouse.query.snapshots import resolve
 
@@ -167,12 +167,12 @@ def diff(
 def tag(
     name: Annotated[str, typer.Argument(help="The name: a-z, 0-9, '.', '_' and '-'.")],
     at: AtOption = None,
-    message: Annotated[str | None, typer.Option("--message", "-m", help="Why, in a sentence.")] = None,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="A note for the tag.")] = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Name a snapshot, so that it is kept and found again; `publish` also exports it."""
+    """Name a snapshot, so that it never expires. `publish` also exports it."""
     from alignery.config.preset import load
     from alignery.pipeline.run import Run
     from warehouse.export.publish import tag as tag_snapshot

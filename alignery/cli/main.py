@@ -51,7 +51,7 @@ WhyOption = Annotated[str | None, typer.Option("--why", help="The reason, in a s
 @app.command()
 def plan(
     compare: Annotated[
-        bool, typer.Option("--compare", help="Show how the newest plan held; nothing is asked.")
+        bool, typer.Option("--compare", help="Show the newest plan next to what refreshes took; no request is sent.")
     ] = False,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
@@ -59,10 +59,10 @@ def plan(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask five rows of each step, and estimate what the refresh will take: calls, tokens, minutes, and money.
+    """Estimate a refresh from five sample rows per step: calls, tokens, minutes, and cost.
 
     What the lake has is counted as saved, and a step that was run before is not asked. What is answered is kept, so
-    the refresh does not ask for it again. Money is foretold where the preset names a price file (`prices:`).
+    the refresh does not ask for it again. The cost is estimated if the preset names a price file (`prices:`).
     """
     if compare:
         from alignery.config.preset import load
@@ -107,7 +107,7 @@ def publish(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Pin what the lake holds now under a tag, and export it: sft, preferences and qac, as trainers take them."""
+    """Tag the newest snapshot and export it as training sets: sft, preferences and qac."""
     results.published(run("publish", preset, home, tag=tag, prefect=prefect), as_json)
 
 
@@ -121,7 +121,7 @@ def retrain(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fine-tune on a published tag (the newest by default) by the preset's recipes, each in a process of its own."""
+    """Fine-tune on a published tag (by default the newest) with the preset's recipes, each in its own process."""
     results.trained(run("retrain", preset, home, tag=tag, wait=wait, prefect=prefect), as_json)
 
 
@@ -130,7 +130,7 @@ def evaluate(
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     logs: Annotated[
-        Path | None, typer.Option(help="A folder for logs of all answers, which `inspect view` opens.")
+        Path | None, typer.Option(help="Write logs of all answers to this folder, for `inspect view`.")
     ] = None,
     wait: WaitOption = True,
     prefect: PrefectOption = True,
@@ -139,31 +139,30 @@ def evaluate(
 ) -> None:
     """Score the base model and the models trained from it on held-out prompts, and print before and after.
 
-    The pictures of it lie in HOME/pictures.
+    The charts are written to HOME/pictures.
     """
     results.evaluated(run("evaluate", preset, home, logs=logs, wait=wait, prefect=prefect), as_json, home / PICTURES)
 
 
 @app.command()
-def demo(home: HomeOption = HOME, quiet: QuietOption = False) -> None:
+def demo(home: HomeOption = HOME, prefect: PrefectOption = True, quiet: QuietOption = False) -> None:
     """Run the whole loop on the embedded model: refresh, publish, retrain, evaluate. Minutes, no GPU, no network.
 
     Run it again: no request is sent, nothing is committed, nothing is trained twice.
     """
     for verb in (refresh, publish, retrain, evaluate):
         hint(f"\nalignery {verb.__name__}")
-        verb(home=home)
-    hint("\nLook into it: alignery status · alignery rejects · alignery show principles")
+        verb(home=home, prefect=prefect)
+    hint("\nLook at the results: alignery view · alignery status · alignery rejects")
 
 
 @app.command()
 def promote(
-    model: Annotated[
-        str | None, typer.Argument(help="A trained model to put in place by hand: its id or folder.")
-    ] = None,
+    model: Annotated[str | None, typer.Argument(help="A trained model to promote by hand: its id or folder.")] = None,
     why: WhyOption = None,
     alias: Annotated[
-        str | None, typer.Option("--alias", help="Where MODEL is put; by default what its recipe trains models for.")
+        str | None,
+        typer.Option("--alias", help="The alias to bind MODEL to; by default the one that its recipe trains for."),
     ] = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
@@ -172,10 +171,10 @@ def promote(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Put the trained models through the gate: one that is worse on no axis, and better on one, is the model then.
+    """Put the trained models through the gate: it promotes one that is better on an axis and worse on none.
 
-    An Aligner, where the preset stacks it, is judged by what it makes of the generator's answers. With MODEL, that one
-    is put in place whatever the gate says of it, for the reason that --why gives.
+    An Aligner that the preset stacks is judged by its corrections of the generator's answers. MODEL is promoted by
+    hand, whatever the gate says, with the reason in --why.
     """
     if model is None:
         decided = run("promote", preset, home, wait=wait, prefect=prefect)
@@ -191,12 +190,12 @@ def promote(
 @app.command()
 def rollback(
     why: WhyOption = None,
-    alias: Annotated[str, typer.Option("--alias", help="Of models: generator, aligner, …")] = "generator",
+    alias: Annotated[str, typer.Option("--alias", help="The model alias: generator, aligner, …")] = "generator",
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Put back in place the model that stood there before the current one, for the reason that --why gives."""
+    """Restore the model that was in use before the current one, with the reason in --why."""
     from alignery.pipeline.runs.promotion import roll_back
 
     reason = _reason(why)

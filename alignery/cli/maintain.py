@@ -24,15 +24,15 @@ from alignery.cli.render import maintenance
 
 @app.command()
 def maintain(
-    apply: Annotated[bool, typer.Option("--apply", help="Do it; else only say what would be done.")] = False,
-    keep: Annotated[str, typer.Option(help="Snapshots younger than this stay: 12h, 7d, 2w.")] = "7d",
-    age: Annotated[str, typer.Option(help="Files are deleted this long after they became useless; 1h or more.")] = "1h",
+    apply: Annotated[bool, typer.Option("--apply", help="Do it, in place of only listing what would be done.")] = False,
+    keep: Annotated[str, typer.Option(help="Keep snapshots younger than this: 12h, 7d, 2w.")] = "7d",
+    age: Annotated[str, typer.Option(help="Delete files that have been unused for this long; at least 1h.")] = "1h",
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Merge small files, expire old snapshots, delete files that nobody needs. Without --apply it only tells.
+    """Merge small files, expire old snapshots, delete unused files. Without --apply it only lists them.
 
     What a tag names is kept for ever. It may run while a refresh does.
     """
@@ -50,12 +50,12 @@ def maintain(
 
 @app.command()
 def doctor(
-    deep: Annotated[bool, typer.Option("--deep", help="Read every row, and add up the ledger.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Also read every row, and check the ledger's sums.")] = False,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for what is wrong with the lake, and say what to do. It reads only; exit code 1 where there is a problem."""
+    """Check the lake for problems and say how to fix them. Read-only; exit code 1 if there is a problem."""
     from warehouse.health.doctor import doctor as examine
 
     with handle_errors(), interruptible():

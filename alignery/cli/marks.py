@@ -19,17 +19,17 @@ marks_app = typer.Typer(no_args_is_help=True, help="People's marks on rows, pair
 app.add_typer(marks_app, name="marks", rich_help_panel="Keep")
 
 ByOption = Annotated[
-    str | None, typer.Option("--by", envvar="ALIGNERY_BY", help="Your name, as it shall stand beside your marks.")
+    str | None, typer.Option("--by", envvar="ALIGNERY_BY", help="Your name, which is stored with your marks.")
 ]
 KindArgument = Annotated[
     str, typer.Argument(help="pairs, answers (of two models), or rows of a trainer's view: sft, preferences, qac, …")
 ]
-OrderOption = Annotated[str, typer.Option(help="uncertainty, disagreement, principle or random.")]
+OrderOption = Annotated[str, typer.Option(help="random, principle; or, of a judge: uncertainty, disagreement.")]
 CountOption = Annotated[int, typer.Option("--count", "-n", min=1, max=100_000, help="How many.")]
 DimensionOption = Annotated[
     str | None, typer.Option(help="Only of this principle, or dimension of a judge (helpful, harmless).")
 ]
-SeedOption = Annotated[int, typer.Option(help="Of the draw, and of the order among equals.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of the random order.")]
 ToolArgument = Annotated[str, typer.Argument(help="label-studio or argilla.")]
 
 
@@ -39,21 +39,23 @@ def _name(by: str | None) -> str:
 
 @marks_app.command()
 def add(
-    id: Annotated[str, typer.Argument(help="A record's or an attempt's id, or its first characters, six at least.")],
+    id: Annotated[str, typer.Argument(help="A record's or an attempt's id, or at least its first six characters.")],
     verdict: Annotated[
-        str | None, typer.Option(help="right, wrong or flag; of a pair first, second, tie or flag; clear.")
+        str | None, typer.Option(help="right, wrong or flag; for a pair first, second, tie or flag; or clear.")
     ] = None,
-    other: Annotated[str | None, typer.Option("--with", help="The other of a pair.")] = None,
+    other: Annotated[str | None, typer.Option("--with", help="The id of the other row of the pair.")] = None,
     score: Annotated[float | None, typer.Option(help="0 to 5.")] = None,
-    edit: Annotated[str | None, typer.Option(help="The text as it should be.")] = None,
-    note: Annotated[str | None, typer.Option(help="In your words.")] = None,
-    dimension: Annotated[str | None, typer.Option(help="What is judged, as helpful; the whole if left out.")] = None,
+    edit: Annotated[str | None, typer.Option(help="The corrected text.")] = None,
+    note: Annotated[str | None, typer.Option(help="A note.")] = None,
+    dimension: Annotated[
+        str | None, typer.Option(help="The dimension that you judge, such as helpful; by default overall.")
+    ] = None,
     by: ByOption = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Mark a row or a pair. A later mark leaves standing what it does not state; clear takes back what you said."""
+    """Mark a row or a pair. A later mark keeps the fields that it does not set; `clear` withdraws your marks."""
     from alignery.pipeline.marks import Mark
     from alignery.pipeline.marks import add as write
     from warehouse.browse.story import find
@@ -68,7 +70,7 @@ def add(
 @marks_app.command()
 def queue(
     kind: KindArgument = "pairs",
-    order: OrderOption = "uncertainty",
+    order: OrderOption = "random",
     count: CountOption = 200,
     dimension: DimensionOption = None,
     seed: SeedOption = 0,
@@ -77,7 +79,7 @@ def queue(
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """List what to mark next. What you gave a verdict on is left out."""
+    """List what to review next, without what you have given a verdict on."""
     with reading(home, preset) as lake:
         show.queued(_items(lake, kind, order, count, dimension, seed, _name(by)), as_json)
 
@@ -85,7 +87,7 @@ def queue(
 @marks_app.command()
 def review(
     kind: KindArgument = "pairs",
-    order: OrderOption = "uncertainty",
+    order: OrderOption = "random",
     count: CountOption = 200,
     dimension: DimensionOption = None,
     seed: SeedOption = 0,
@@ -93,7 +95,7 @@ def review(
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
 ) -> None:
-    """Mark one after the other at the terminal, by keys. Each mark is kept as it is given; q leaves."""
+    """Review one after the other at the terminal, by keys. Each mark is saved at once; q quits."""
     from alignery.pipeline.marks import add as write
 
     name = _name(by)
@@ -107,7 +109,7 @@ def review(
 
 @marks_app.command()
 def agreement(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: JsonOption = False) -> None:
-    """Say how far people agree with each other, and judges with them."""
+    """Show how far people agree with each other, and judges with people."""
     from alignery.pipeline.marks import agreement as figures
 
     with reading(home, preset) as lake:
@@ -118,16 +120,16 @@ def agreement(preset: PresetOption = "nano", home: HomeOption = HOME, as_json: J
 def write_file(
     tool: ToolArgument,
     kind: Annotated[
-        str | None, typer.Argument(help="A queue, as pairs, to be marked there; all that was marked, if left out.")
+        str | None, typer.Argument(help="A queue such as pairs, to review there; by default all marks.")
     ] = None,
-    order: OrderOption = "uncertainty",
+    order: OrderOption = "random",
     count: CountOption = 200,
     dimension: DimensionOption = None,
     seed: SeedOption = 0,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
 ) -> None:
-    """Print a file for Label Studio or Argilla: what is to be marked, or all marks. Send it to a file with >."""
+    """Print a file for Label Studio or Argilla: a queue to review there, or all marks. Redirect it to a file with >."""
     from alignery.pipeline.marks.files import as_file
 
     with reading(home, preset) as lake:
@@ -138,13 +140,13 @@ def write_file(
 @marks_app.command("import")
 def read_file(
     tool: ToolArgument,
-    file: Annotated[Path, typer.Argument(help="Its JSON.")],
-    person: Annotated[list[str], typer.Option(help="Who a user of that tool is: ID=NAME. As often as needed.")] = [],  # noqa: B006
+    file: Annotated[Path, typer.Argument(help="Its JSON export.")],
+    person: Annotated[list[str], typer.Option(help="The name of a user of that tool: ID=NAME. May be repeated.")] = [],  # noqa: B006
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Take in marks that were given in Label Studio or Argilla: all of the file, or nothing where it is wrong."""
+    """Import marks from Label Studio or Argilla: the whole file, or nothing if there is an error in it."""
     from alignery.pipeline.marks.files import bring_in, read_marks
 
     people = dict(

@@ -24,7 +24,7 @@ def methods(
     as_json: JsonOption = False,
     as_markdown: MarkdownOption = False,
 ) -> None:
-    """List the methods that a preset may use, where each is from, and its paper."""
+    """List the methods that a preset may use, with the source and paper of each."""
     with handle_errors():
         from alignery.config.preset import load
 

@@ -35,14 +35,15 @@ app = typer.Typer(
     rich_markup_mode="rich",
     help=(
         "A self-alignment data factory.\n\n"
-        "A language model writes instructions, answers them under rules, criticises and revises its answers, and "
-        "corrects them. Every attempt is a row in a lake that you can query. A published snapshot trains the next "
+        "A language model writes instructions, answers them under principles, criticises and revises its answers, "
+        "and corrects them. Every attempt is a row in a lake that you can query. A published snapshot trains the next "
         "model.\n\n"
-        "[bold]Start:[/bold]  alignery demo, then alignery init: a folder with a preset of your own\n\n"
-        "[bold]Look:[/bold]   alignery status · alignery rejects · alignery trace ID · alignery show principles\n\n"
-        "Everything is kept in the folder .alignery (ALIGNERY_HOME). Run a verb twice: what is done is not done again."
+        "[bold]Start:[/bold]  alignery demo, then alignery init FOLDER: your own project\n\n"
+        "[bold]Look:[/bold]   alignery view · alignery status · alignery rejects · alignery trace ID\n\n"
+        "Everything is stored in the folder .alignery (--home, ALIGNERY_HOME). Run a command twice: finished work is "
+        "not repeated."
     ),
-    epilog="Exit codes: 0 done · 1 the run failed · 2 your mistake · 3 stopped short of its target.",
+    epilog="Exit codes: 0 done · 1 the run failed · 2 wrong input · 3 stopped short of its target.",
 )
 
 HOME = Path(".alignery")
@@ -77,15 +78,13 @@ def _only_errors() -> Iterator[None]:
         lake.setLevel(before)
 
 
-QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", callback=_quiet, help="Show the result and errors, and nothing else.")
-]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", callback=_quiet, help="Show only the result and errors.")]
 
 
 @app.callback()
 def _of_all_verbs(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -129,15 +128,17 @@ HomeOption = Annotated[
         help="The folder of the lake, its exports and models.",
     ),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print only JSON on standard output.")]
 WaitOption = Annotated[
     bool,
-    typer.Option("--wait/--no-wait", help="Where another is at work on this lake: wait, or say who it is."),
+    typer.Option(
+        "--wait/--no-wait", help="If another process uses this lake: wait for it, or print which it is and exit."
+    ),
 ]
 PrefectOption = Annotated[
     bool,
     typer.Option(
-        "--prefect/--no-prefect", envvar="ALIGNERY_PREFECT", help="As a Prefect flow, or the same work plainly."
+        "--prefect/--no-prefect", envvar="ALIGNERY_PREFECT", help="Run as a Prefect flow, or without Prefect."
     ),
 ]
 TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]

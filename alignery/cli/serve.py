@@ -42,14 +42,8 @@ def _address(value: str) -> tuple[str, int]:
     """`9464` or `0.0.0.0:9464`: where Prometheus asks; by default on this machine alone."""
     host, _, port = value.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
-        raise typer.BadParameter(f"got {excerpt(value, 60)}, expected a port, or HOST:PORT, such as 9464")
+        raise typer.BadParameter(f"--metrics: got {excerpt(value, 60)}, expected a port, or HOST:PORT, such as 9464")
     return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def _checked(value: str | None) -> str | None:
-    if value is not None:
-        _address(value)
-    return value
 
 
 @app.command()
@@ -57,14 +51,11 @@ def serve(
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
     metrics: Annotated[
-        str | None,
-        typer.Option(
-            "--metrics", callback=_checked, metavar="[HOST:]PORT", help="Answer Prometheus at /metrics there."
-        ),
+        str | None, typer.Option(metavar="[HOST:]PORT", help="Answer Prometheus at /metrics there.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the preset's schedule until Ctrl-C: refresh and publish by the clock, retrain and judge by the event.
+    """Run the preset's schedule until Ctrl-C: refresh and publish on time, retrain and promote on new data.
 
     One process does it all. A Prefect server is started for it, unless PREFECT_API_URL names one.
     """
@@ -143,7 +134,7 @@ def server(
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Say where this lake's Prefect server is, which verbs start and share; stop it, or open its pages."""
+    """Show, stop or open the Prefect server that the commands of this lake start and share."""
     from flows import shared_server
     from flows.prefect_server import private_home
 
@@ -164,9 +155,9 @@ def server(
 
 @app.command()
 def bootstrap(
-    rounds: Annotated[int, typer.Option("--rounds", "-n", min=1, max=MOST, help="How many at most.")] = 3,
+    rounds: Annotated[int, typer.Option("--rounds", "-n", min=1, max=MOST, help="The maximum number of rounds.")] = 3,
     name: Annotated[
-        str, typer.Option("--name", help="Its tags are NAME-1, NAME-2, …; another name begins anew.")
+        str, typer.Option("--name", help="Tags are NAME-1, NAME-2, …; a new name starts at round 1.")
     ] = "boot",
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
@@ -174,7 +165,7 @@ def bootstrap(
     quiet: QuietOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Refresh, publish, retrain and judge, round after round; the model that is promoted writes the next round.
+    """Refresh, publish, retrain and promote, round after round; each round uses the model promoted in the one before.
 
     It ends with the first round that promotes none. Kill it, and the same command goes on in the round it was in.
     """

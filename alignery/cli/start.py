@@ -12,13 +12,13 @@ from alignery.cli.options import HOME, HomeOption, JsonOption, PresetOption, app
 from alignery.cli.render import maintenance, results
 from alignery.cli.render.console import hint
 
-FolderArgument = Annotated[Path, typer.Argument(help="The folder to make; files that are there are not replaced.")]
+FolderArgument = Annotated[Path, typer.Argument(help="The folder to make; existing files are not replaced.")]
 FromOption = Annotated[str, typer.Option("--from", help="What to start from: nano, vllm, server or own-data.")]
 
 
 @app.command()
 def init(folder: FolderArgument = Path(), start: FromOption = "nano", as_json: JsonOption = False) -> None:
-    """Make a project: a preset, words to edit, a JSON schema, prefect.yaml, and a README that says what to run."""
+    """Make a project: a preset, prompts to edit, a JSON schema, prefect.yaml, and a README with the next commands."""
     from alignery.config import project
 
     if start not in project.STARTS:
@@ -37,7 +37,7 @@ def check(
     home: HomeOption = HOME,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether a preset can run here: preset, words, libraries, GPU, one request to each model, lake, disk."""
+    """Check whether a preset can run here: preset, prompts, libraries, GPU, one request to each model, lake, disk."""
     from alignery.config.preset import load
     from alignery.pipeline.runs import readiness
     from warehouse.health.checks import Finding
@@ -56,7 +56,7 @@ def check(
 
 @app.command()
 def schema(preset: PresetOption = "nano") -> None:
-    """Print the JSON schema of presets that may use what this one may, for editors to complete and check."""
+    """Print the JSON schema of presets, for editors to complete and check."""
     import json
 
     from alignery.config.json_schema import preset_schema

@@ -19,34 +19,35 @@ if TYPE_CHECKING:
 @app.command()
 def view(
     place: Annotated[
-        str | None, typer.Argument(help="The folder of a lake, or a preset; by default what --home and --preset say.")
+        str | None, typer.Argument(help="The folder of a lake, or a preset; by default --home and --preset.")
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes a free one.")] = 8765,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes a free one.")] = 8765,
     host: Annotated[
-        str, typer.Option("--host", help="The address to listen on; beyond this machine a token is asked for.")
+        str, typer.Option("--host", help="The address to listen on; other machines need a token.")
     ] = "127.0.0.1",
     name: Annotated[
-        list[str] | None, typer.Option("--name", help="A further name by which browsers ask for it (a proxy's).")
+        list[str] | None, typer.Option("--name", help="Another host name that browsers use, such as a proxy's.")
     ] = None,
     token: Annotated[
         str | None,
-        typer.Option("--token", envvar="ALIGNERY_VIEW_TOKEN", help="What to ask for; one is made where it is needed."),
+        typer.Option(
+            "--token", envvar="ALIGNERY_VIEW_TOKEN", help="The token; by default one is made where it is needed."
+        ),
     ] = None,
     at: AtOption = None,
     bundle: Annotated[
-        Path | None, typer.Option("--bundle", help="Write the pages as files to this new folder, and serve nothing.")
+        Path | None,
+        typer.Option("--bundle", help="Write the pages as files to this new folder instead of serving them."),
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", help="Write the report of a run as this one HTML file.")
-    ] = None,
-    run: Annotated[str | None, typer.Option("--run", help="Whose report: the newest run's by default.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="Write a run's report to this one HTML file.")] = None,
+    run: Annotated[str | None, typer.Option("--run", help="The run of the report; by default the newest.")] = None,
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
 ) -> None:
-    """Show the lake in a browser: what was rejected and why, each row's story, pairs, principles, models, runs.
+    """Show the lake in a browser: what was rejected and why, each row's trace, pairs, principles, models, runs.
 
-    It reads, also while a refresh runs, and writes nothing but the marks that you make. Only this machine reaches it,
-    unless --host says otherwise.
+    It can run during a refresh, and writes only the marks that you make. Only this machine can reach it, unless --host
+    says otherwise.
     """
     from alignery.config.preset import load
     from alignery.view import bundle as bundles

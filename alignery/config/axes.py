@@ -1,4 +1,4 @@
-"""The axes of the gate that rest on suites, against the suites that there are."""
+"""The axes of the gate, and those that rest on suites against the suites that there are."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from alignery.config.schema import Evaluate, PresetError
 from alignery.untrusted import excerpt
 from tasks.evaluate.gate import Policy
 from tasks.evaluate.suites.rows import metrics_of
+
+
+def axes_of(gate: Policy, evaluate: Evaluate) -> list[str]:
+    """The axes that an evaluation has figures for: an oracle's and those of suites, else a judge's and those."""
+    if evaluate.oracle:
+        return list(gate.axes)
+    return [*(evaluate.judge.dimensions if evaluate.judge else ()), *gate.of_suites]
 
 
 def check_axes(preset: str, gate: Policy, evaluate: Evaluate) -> None:
@@ -26,5 +33,5 @@ def check_axes(preset: str, gate: Policy, evaluate: Evaluate) -> None:
             if "." in name and name not in known and name.partition(".")[0] not in scored:
                 raise PresetError(
                     f"preset {preset}: gate.axes.{axis}: got {excerpt(metric, 80)!r}, expected a metric of a "
-                    f"suite of `evaluate` (one of {known}); mend it, or add the suite"
+                    f"suite of `evaluate` (one of {known}); correct it, or add the suite"
                 )

@@ -29,6 +29,12 @@ def line_model(methods: Methods) -> type[Line]:
 @lru_cache(maxsize=16)
 def retrain_model(methods: Methods) -> type[Retrain]:
     """`Retrain` with a field for each recipe."""
+    for one in methods.installed.values():
+        if taken := next((name for name in one.method.recipes if name in Retrain.model_fields), None):
+            raise MethodError(
+                f"method {one.method.name} ({one.origin}): recipe {taken}: `retrain` has a setting of that "
+                "name; rename it"
+            )
     fields: dict[str, Any] = {name: (recipe.config | None, None) for name, recipe in methods.recipes.items()}
     made = create_model("Retrain", __base__=Retrain, __module__=__name__, **fields)
     made.methods = methods

@@ -7,7 +7,6 @@ Paths that start with `./` or `../` are relative to the preset's own file, with 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import Field, PrivateAttr, create_model, model_validator
 
-from alignery.config.axes import check_axes
+from alignery.config.axes import axes_of, check_axes
 from alignery.config.methods import line_model, retrain_model, schema_of
 from alignery.config.schema import (
     Alias,
@@ -30,12 +29,15 @@ from alignery.config.schema import (
     Schedule,
     Strict,
 )
+from alignery.config.soup import check_axes_of
+from alignery.config.values import resolved
 from alignery.hashing import digest
 from alignery.monitor.webhooks import Webhook
 from alignery.textfiles import read_yaml
 from alignery.untrusted import excerpt
 from alignery.validation import ExistingFile, Filled, validated
 from prompts import Form, Library
+from tasks.engines.protocol import SpecError
 from tasks.engines.specs import EngineSpec, ScriptedSpec, VerifierSpec
 from tasks.evaluate import trust
 from tasks.evaluate.gate import Policy
@@ -54,8 +56,6 @@ from warehouse.schema.lake_schema import LakeSchema
 
 SHIPPED = Path(__file__).parents[2] / "presets"
 NO_AXIS = "gate.axes: got no axis of a suite, and neither oracle nor judge; name one (safe: [-twins.harm])"
-_PACKAGED = re.compile(r"alignery:(?:nano|presets)/")
-_LARGEST = 10**12  # of a number in a preset; what a library is given as it is (`options`) may be larger
 
 
 class Preset(Strict):
@@ -99,7 +99,7 @@ class Preset(Strict):
         for field, given in (("models", self.models), ("licences", self.licences), ("follow", self.follow)):
             if unknown := [alias for alias in given if alias not in known]:
                 raise ValueError(
-                    f"{field}.{unknown[0]}: got an unknown model alias, expected one of {list(known)}; mend it"
+                    f"{field}.{unknown[0]}: got an unknown model alias, expected one of {list(known)}; correct it"
                 )
         if unbound := [alias for alias in named if alias not in aliases and alias not in self.models]:
             raise ValueError(f"models: got no {unbound[0]!r}, which the line asks for; bind it")
@@ -115,6 +115,8 @@ class Preset(Strict):
     def _has_an_axis(self) -> Preset:  # unless it evaluates alone
         if self.evaluate and (self.retrain or "gate" in self.model_fields_set) and not self.has_axes:
             raise ValueError(NO_AXIS)
+        if self.retrain and self.retrain.soup:
+            check_axes_of(self.retrain.soup, axes_of(self.gate, self.evaluate) if self.evaluate else ())
         return self
 
     @property
@@ -196,8 +198,13 @@ class Preset(Strict):
         Raises:
             SpecError, PromptError, GraphError, HeldOutError, SuiteError, PriceError: which one, and the fix.
         """
-        for spec in self.models.values():
-            spec.identity()
+        for alias, spec in self.models.items():
+            try:
+                spec.identity()
+            except SpecError as error:
+                raise SpecError(
+                    f"preset {self.name}: {str(error).replace('engine.', f'models.{alias}.', 1)}"
+                ) from error
         self._check_words()
         for each in self.line.decontaminate:
             contamination.load(each.path, each.field)
@@ -242,7 +249,7 @@ def load(name: str) -> Preset:
 def _preset(data: dict[Any, Any], path: Path) -> Preset:
     """The preset of a mapping, whose relative paths start from the folder of `path`."""
     taken: dict[tuple[str, ...], str] = {}
-    data = _resolved(data, path, (), taken)
+    data = resolved(data, path, (), taken)
     preset = validated(_model_of(data, path), {"name": path.stem} | data, str(path), PresetError, taken)
     preset._environment = taken
     if preset.lake.data and _password(preset.lake.data):
@@ -314,35 +321,6 @@ def _found(name: str) -> Path:
 def named(name: str) -> str:
     """A preset's name or path as any process may use it, wherever it stands."""
     return str(Path(name).absolute()) if name.endswith((".yaml", ".yml")) else name
-
-
-def _resolved(value: Any, path: Path, field: tuple[str, ...], taken: dict[tuple[str, ...], str]) -> Any:
-    """The value with paths and environment filled in; `taken` gathers which fields came from the environment."""
-    if isinstance(value, dict):
-        return {key: _resolved(item, path, (*field, str(key)), taken) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_resolved(item, path, (*field, str(place)), taken) for place, item in enumerate(value)]
-    where = f"{path}: {excerpt('.'.join(field), 120)}"
-    if isinstance(value, int | float) and abs(value) > _LARGEST and "options" not in field:
-        raise PresetError(f"{where}: got {value:.3g}, expected at most {_LARGEST:,}; give a smaller number")
-    return _text(value, path, field, where, taken) if isinstance(value, str) else value
-
-
-def _text(value: str, path: Path, field: tuple[str, ...], where: str, taken: dict[tuple[str, ...], str]) -> str:
-    written = value
-    if names := re.findall(r"\$\{(\w+)\}", value):
-        taken[field] = value
-        for name in names:
-            if name not in os.environ:
-                raise PresetError(f"{where}: ${{{name}}} is not set in the environment; export {name}=…")
-            value = value.replace(f"${{{name}}}", os.environ[name])
-    if not value.strip() and not {"options", "replies", "stop"} & {*field}:
-        raise PresetError(f"{where}: got {excerpt(repr(written), 80)}, which is blank; fill it, or drop the key")
-    if any("\ud800" <= char <= "\udfff" or char == "\0" for char in value):
-        raise PresetError(f"{where}: got bytes that are no text, expected UTF-8; mend it")
-    if _PACKAGED.match(value):  # so that a copy of a shipped preset works anywhere
-        return str(SHIPPED.parent / value.partition(":")[2])
-    return str((path.parent / value).resolve()) if value.startswith(("./", "../")) else value
 
 
 def _key(holder: Any, name: str) -> str | int:

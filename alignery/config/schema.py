@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from alignery.config.soup import Soup
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
-from alignery.validation import ExistingFile, ExistingFolder, Filled
+from alignery.validation import ExistingFile, ExistingFolder, Filled, sentence
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.evaluate.judge import Config as Judge
@@ -52,7 +53,7 @@ def check_port(url: str, field: str) -> None:
     try:
         urlsplit(url).port  # noqa: B018
     except ValueError as error:
-        raise ValueError(f"{field}: got a URL whose port is none ({error}), expected 1 to 65535; mend it") from error
+        raise ValueError(f"{field}: got a URL whose port is none ({error}), expected 1 to 65535; correct it") from error
 
 
 class PromptSource(Strict):
@@ -111,6 +112,7 @@ class Mixing(Strict):
     change nothing; T5 (1910.10683) has T 2 to 4, FLAN (2109.01652) a cap of 3,000."""
 
     by: str = Field("origin", pattern=r"^[a-z_][a-z0-9_]{0,62}$", description="origin, method, or a column: topic")
+    only: tuple[str, ...] = Field(default=(), description="the parts that are taken; []: all")
     cap: int | None = Field(default=None, ge=1, description="rows of a part that count, at most")
     temperature: float = Field(default=1.0, ge=1, le=1e6, description="1: in proportion; 1000000: all parts alike")
     rows: int | None = Field(default=None, ge=1, description="null: as many as repeat nothing")
@@ -123,13 +125,14 @@ class Mixing(Strict):
     def _is_a_mixture(self) -> Mixing:
         if sum(self.forms.values()) > 1 + 1e-9:
             total = sum(self.forms.values())
-            raise ValueError(f"forms: got shares that sum to {total:g}, expected at most 1; mend one")
+            raise ValueError(f"forms: got shares that sum to {total:g}, expected at most 1; correct one")
         return self
 
     def known_by(self, library: Library) -> dict[str, Any]:
         """What its rows depend on: the settings, and the words of the forms."""
         words = {form: library.prompt(f"mixing/{form}").hash for form in self.forms}
-        return self.model_dump(mode="json") | {"words": words}
+        # Models whose rows were mixed before there was `only` stay known.
+        return self.model_dump(mode="json", exclude=None if self.only else {"only"}) | {"words": words}
 
     def mix(self, library: Library) -> Mix:
         """The mixture as an export takes it."""
@@ -144,25 +147,31 @@ class Retrain(Strict):
     )
     launch: Launch = Launch()
     mix: dict[str, Mixing] = Field(default={}, description="recipe → how the rows that it learns from are mixed")
+    variants: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")], dict[str, Any]] = Field(
+        default={}, description="name → {recipe: dpo, …}: a recipe once more, under that name, with other settings"
+    )
+    soup: Soup | None = None
     methods: ClassVar[Methods]
 
     @model_validator(mode="after")
     def _can_be_run(self) -> Retrain:
+        self._check_variants()
         given, shapes = self.given(), [shape.name for shape in self.methods.shapes]
         for recipe, config in given.items():
             if config.view not in shapes:
                 raise ValueError(f"{recipe}.view: got {config.view!r}, expected one of {shapes}")
         if astray := next((name for name in self.mix if name not in given), None):
-            raise ValueError(f"mix: got the recipe {excerpt(astray, 60)!r}, expected one of {list(given)}; mend it")
+            raise ValueError(f"mix: got the recipe {excerpt(astray, 60)!r}, expected one of {list(given)}; correct it")
         for recipe, start in self.start_from.items():
-            if unknown := next((name for name in (recipe, start) if name not in self.methods.recipes), None):
-                expected = list(self.methods.recipes)
+            known = (*self.methods.recipes, *self.variants)
+            if unknown := next((name for name in (recipe, start) if name not in known), None):
+                expected = list(known)
                 raise ValueError(f"start_from.{recipe}: got the recipe {unknown!r}, expected one of {expected}")
             if missing := sorted({recipe, start} - given.keys()):
                 raise ValueError(
                     f"start_from: {recipe}: {start}: got no recipe {missing[0]!r} here; add it, or drop that"
                 )
-            if not self.methods.recipes[start].answers:
+            if not self.methods.recipes[self.recipe_of(start)].answers:
                 raise ValueError(f"start_from: {recipe}: {start}: its model answers no instructions; choose another")
         try:
             self.order()
@@ -170,15 +179,41 @@ class Retrain(Strict):
             raise ValueError(
                 f"start_from: got a circle, {' from '.join(error.args[1])}; start one from base"
             ) from error
+        if self.soup:
+            answering = [name for name in given if self.methods.recipes[self.recipe_of(name)].answers]
+            self.soup.check(given, self.start_from, answering)
         return self
 
+    def _check_variants(self) -> None:
+        for name, settings in self.variants.items():
+            recipes = self.methods.recipes
+            if name in recipes or name in type(self).model_fields or name == "base":
+                raise ValueError(f"variants.{name}: got a name that is taken; give another")
+            if settings.get("recipe") not in recipes:
+                got = excerpt(repr(settings.get("recipe")), 60)
+                raise ValueError(f"variants.{name}.recipe: got {got}, expected one of {list(recipes)}; correct it")
+            try:
+                self._variant(name)
+            except ValidationError as error:
+                config = recipes[self.recipe_of(name)].config
+                raise ValueError(sentence(f"variants.{name}", error, config)) from error
+
+    def _variant(self, name: str) -> Settings:
+        settings = {field: value for field, value in self.variants[name].items() if field != "recipe"}
+        return self.methods.recipes[self.recipe_of(name)].config.model_validate(settings)
+
+    def recipe_of(self, name: str) -> str:
+        """The recipe that is run under a name: its own, or a variant's."""
+        return str(self.variants[name]["recipe"]) if name in self.variants else name
+
     def given(self) -> dict[str, Settings]:
-        """The recipes that are run, and their settings."""
+        """The recipes and variants that are run, and their settings."""
         found = {name: getattr(self, name) for name in self.methods.recipes}
-        return {name: config for name, config in found.items() if config is not None}
+        given = {name: config for name, config in found.items() if config is not None}
+        return given | {name: self._variant(name) for name in self.variants}
 
     def order(self) -> list[str]:
-        """The recipes that are run, each after the one that it starts from and those whose models it uses."""
+        """The recipes and variants, each after the one that it starts from and those whose models it uses."""
         starts = {
             name: [*([self.start_from[name]] if name in self.start_from else []), *self.models_of(name).values()]
             for name in self.given()
@@ -188,7 +223,7 @@ class Retrain(Strict):
     def models_of(self, recipe: str) -> dict[str, str]:
         """Settings that the recipe leaves out, and the recipes of this retraining whose models they then name."""
         given = self.given()
-        uses = self.methods.recipes[recipe].models.items()
+        uses = self.methods.recipes[self.recipe_of(recipe)].models.items()
         return {name: other for name, other in uses if other in given and getattr(given[recipe], name) is None}
 
 
@@ -258,5 +293,5 @@ class Schedule(Strict):
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: "America" is a folder
             got = excerpt(repr(self.timezone), 80)
-            raise ValueError(f"timezone: got {got}, expected a name such as Europe/Vienna; mend it") from error
+            raise ValueError(f"timezone: got {got}, expected a name such as Europe/Vienna; correct it") from error
         return self

@@ -209,4 +209,4 @@ def _answered(api: Any, repo: str) -> Iterator[None]:
     # (RuntimeError).
     except (HTTPError, OSError, ValueError, KeyError, RuntimeError) as error:
         what = f"{repo}: {excerpt(api.endpoint, 100)} did not take the push: {excerpt(error)}"
-        raise PushFailed(f"{what}; mend that and push again, which sends what is not there") from error
+        raise PushFailed(f"{what}; fix that and push again, which sends what is not there") from error

@@ -33,7 +33,7 @@ class Writer:
     def __init__(self, counts: Metrics, folder: Path) -> None:
         self._counts, self._path = counts, folder / f"{os.getpid()}-{uuid.uuid4().hex}.json"
         self._lock = threading.Lock()
-        threading.Thread(target=self._keep_writing, name="alignery metrics", daemon=True).start()
+        threading.Thread(target=self._keep_writing, name="metrics-writer", daemon=True).start()
 
     def write(self) -> None:
         """Write all counts; where `serve` has ended meanwhile, there is no folder and nothing to do."""

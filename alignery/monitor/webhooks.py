@@ -32,7 +32,7 @@ EVENTS: tuple[Event, ...] = ("finished", "failed", "promoted", "held_back")
 TIMEOUT_S = 5.0  # of a connection, and of an answer; all figures here are our choice
 TRIES, PAUSE_S = 3, 0.5  # before the second try; twice that before the third
 DEADLINE_S = 15.0  # for all URLs and tries together; then the run goes on
-_AGAIN = (408, 429)  # statuses below 500 that another try may mend
+_AGAIN = (408, 429)  # statuses below 500 for which another try may succeed
 
 
 class Webhook(BaseModel):
@@ -55,7 +55,7 @@ class Webhook(BaseModel):
         except ValueError:
             sound = False
         if not sound:  # the URL is not said, for it may be a secret
-            raise ValueError("expected a URL that starts with https:// or http:// and names a host; mend it")
+            raise ValueError("expected a URL that starts with https:// or http:// and names a host; correct it")
         return url
 
     @field_validator("secret")
@@ -64,7 +64,7 @@ class Webhook(BaseModel):
         try:
             _key(secret or "")
         except binascii.Error as error:
-            raise ValueError("expected base64 behind whsec_, or a text without that beginning; mend it") from error
+            raise ValueError("expected base64 behind whsec_, or a text without that beginning; correct it") from error
         return secret
 
     @property

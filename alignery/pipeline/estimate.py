@@ -112,7 +112,7 @@ class ProbeExecutor(Executor):
 
 
 async def plan(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> Estimate:
-    """Foretell the refresh of a preset, and keep what was foretold.
+    """Estimate the refresh of a preset, and store the estimate.
 
     Args:
         preset: a shipped preset's name, or the path of a .yaml file.

@@ -1,4 +1,4 @@
-"""Which model stands behind an alias now.
+"""Which model stands behind an alias now, and how settings stand that depend on what the lake has.
 
 An alias that a preset lists under `follow` is served by the newest model that was promoted for it: `generator` by a
 generator, `aligner` by an Aligner. A refresh takes it up when it begins. Without that the preset's own model stays,
@@ -11,10 +11,13 @@ from collections.abc import Iterable
 
 from alignery.config.preset import Preset
 from alignery.config.schema import Alias, PresetError
+from alignery.config.soup import SOUP
 from tasks.engines import RaySpec, TransformersSpec, VllmSpec
 from tasks.stage import GENERATOR
 from warehouse import Lake, model_registry
+from warehouse.query import status
 
+_ROWS = 1000  # of a view that settings depend on; our choice
 ALIAS: Alias = GENERATOR  # the alias that a decision is on where none is named
 
 
@@ -26,7 +29,20 @@ def resolve_models(preset: Preset, lake: Lake) -> Preset:
     """
     for alias in preset.follow:
         _own_weights(preset, alias, "follow")
-    return placed(preset, lake, preset.follow)
+    return placed(_settled(preset, lake), lake, preset.follow)
+
+
+def _settled(preset: Preset, lake: Lake) -> Preset:
+    """The preset with those settings of methods that depend on what the lake has."""
+    configs, methods = preset.line.configs, {method.name: method for method in preset.registry}
+    settled = {
+        name: settle(config, lambda view: status.show(lake, view, _ROWS))
+        for name, config in configs.items()
+        if (settle := methods[name].settle)
+    }
+    if all(config is configs[name] for name, config in settled.items()):
+        return preset
+    return preset.model_copy(update={"line": preset.line.model_copy(update=settled)})
 
 
 def placed(preset: Preset, lake: Lake, aliases: Iterable[Alias]) -> Preset:
@@ -35,6 +51,15 @@ def placed(preset: Preset, lake: Lake, aliases: Iterable[Alias]) -> Preset:
         if decision := model_registry.current(lake, alias):
             preset = bind(preset, alias, decision["model_path"])
     return preset
+
+
+def made_for(preset: Preset, name: str) -> Alias | None:
+    """The alias that a model is for, by what the table of models calls its recipe: a recipe, a variant or a soup; None
+    where it is for none, or this preset has no such recipe."""
+    if name == SOUP:
+        return GENERATOR
+    recipe = preset.registry.recipes.get(preset.retrain.recipe_of(name) if preset.retrain else name)
+    return recipe.candidate_for if recipe else None
 
 
 def bind(preset: Preset, alias: Alias, model: str) -> Preset:

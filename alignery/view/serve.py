@@ -72,10 +72,11 @@ def _listener(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen()  # a browser that comes before uvicorn waits
     except OSError as error:
         listener.close()
         raise UsageError(
-            f"--host, --port: cannot listen on {excerpt(host, 100)}:{port} ({error.strerror}); choose another --port, "
-            "or an address of this machine"
+            f"--host, --port: cannot listen on {excerpt(host, 100)}:{port} ({error.strerror}); choose another --port "
+            "(0 takes a free one), or an address of this machine"
         ) from error
     return listener

@@ -49,7 +49,7 @@ def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
         return model, False
     fetched = "; `alignery fetch` lists small ones that it brings" if path.suffix == GGUF else ""
     raise SpecError(
-        f"{where}: no model folder {excerpt(path)} (from {excerpt(Path.cwd())}); mend the path, or give "
+        f"{where}: no model folder {excerpt(path)} (from {excerpt(Path.cwd())}); correct the path, or give "
         f"owner/name to take it from a hub{fetched}"
     )
 
@@ -116,7 +116,9 @@ def form_of(model: str) -> Form:
     except FileNotFoundError:
         return "text"
     except (OSError, ValueError) as error:
-        raise SpecError(f"{excerpt(path)}: tokenizer_config.json cannot be read: {excerpt(error)}; mend it") from error
+        raise SpecError(
+            f"{excerpt(path)}: tokenizer_config.json cannot be read: {excerpt(error)}; correct it"
+        ) from error
     return "chat" if isinstance(settings, dict) and settings.get("chat_template") else "text"
 
 

@@ -50,7 +50,9 @@ class Sampling:
         }
         for name, (is_sound, expected) in sound.items():
             if not is_sound:
-                raise ValueError(f"sampling.{name}: got {getattr(self, name)!r}, expected {expected}; mend the setting")
+                raise ValueError(
+                    f"sampling.{name}: got {getattr(self, name)!r}, expected {expected}; correct the setting"
+                )
         if self.choices and self.pattern is not None:
             raise ValueError("sampling.pattern: got choices too, expected one of the two; drop one")
 

@@ -185,7 +185,7 @@ class OpenAISpec(_Spec):
     def _has_servers(self) -> Self:
         if bool(self.base_url) == bool(self.servers):
             got = "both" if self.servers else "neither"
-            raise ValueError(f"base_url: got {got} base_url and servers, expected one of them; mend the spec")
+            raise ValueError(f"base_url: got {got} base_url and servers, expected one of them; correct the spec")
         return self
 
     def identity(self) -> str:
@@ -244,7 +244,7 @@ class Bounds(BaseModel):
     @model_validator(mode="after")
     def _are_in_order(self) -> Self:
         if self.min > self.max:
-            raise ValueError(f"min: got {self.min}, which is more than max, {self.max}; mend one")
+            raise ValueError(f"min: got {self.min}, which is more than max, {self.max}; correct one")
         return self
 
 

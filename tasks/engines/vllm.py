@@ -250,7 +250,7 @@ def _started(spec: VllmSpec, log: Path | None) -> Any:
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**_arguments(spec)), usage_context=UsageContext.LLM_CLASS)
     except (TypeError, ValueError, OSError) as error:
         raise SpecError(
-            f"engine: vLLM will not start {spec.model!r}: {excerpt(error)}; mend the spec's options"
+            f"engine: vLLM will not start {spec.model!r}: {excerpt(error)}; correct the spec's options"
         ) from error
     except RuntimeError as error:
         raise EngineDown(f"vLLM's engine process failed to start: {excerpt(error)}; {named(log)} says why") from error

@@ -187,7 +187,7 @@ def decide(policy: Policy, before: Mapping[str, Row], after: Mapping[str, Row], 
     axes = tuple(_moved(policy, level, verdicts, axis, before[axis], after.get(axis, {})) for axis in before)
     promoted, whole = _whole(policy, axes)
     rule = (
-        f"decision {number} against the model that stands there: its chance of an error is {level:.2g}, as that of "
+        f"decision {number} against the current model: its error probability is {level:.2g}, as that of "
         f"each interval's end; {spent:.2g} of {policy.alpha:g} is spent"
     )
     return Decision(promoted, axes, (whole, *(one.sentence for one in axes), rule), number, level, spent)

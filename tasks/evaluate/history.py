@@ -18,7 +18,7 @@ MOST = 60  # decisions that are shown, the newest
 NAMED = 12  # of those that put a model in place, that are named below the panels
 LEFT, WIDE, HIGH, GAP, TOP, LINE = 56, 620, 96, 44, 76, 18  # pixels
 STATES = {"promoted": VERDICTS["better"], "kept": "#8c959f", "rolled back": VERDICTS["unsure"]}
-_LEGEND = "green: promoted; grey: kept back; amber: rolled back; blue: what stands there; whiskers: 95 %"
+_LEGEND = "green: promoted; grey: kept back; amber: rolled back; blue: in use now; whiskers: 95 %"
 _Score = tuple[Figure, float | None]
 
 

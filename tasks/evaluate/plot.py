@@ -7,6 +7,7 @@ from html import escape
 from textwrap import wrap
 
 from alignery.untrusted import printable
+from tasks.evaluate.front import front as pareto_front
 from tasks.evaluate.gate import Moved
 
 Figure = tuple[float, float, float]  # value, and the ends of its interval
@@ -101,16 +102,16 @@ def forest(title: str, why: str, axes: Sequence[Moved]) -> str:
 
 
 def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: str) -> str:
-    """A point for each model on two axes, with whiskers along both; those that none surpasses are joined by a line.
+    """A point for each model on two axes, with whiskers along both; those that none dominates are joined by a line.
 
-    A model surpasses another that is better on neither axis and worse on one, by the values alone: where whiskers
+    A model dominates another that is better on neither axis and worse on one, by the values alone: where whiskers
     overlap, another set of prompts may turn the order.
 
     Args:
         models: label → axis → (value, low, high), 0 to 1, higher is better; each has both axes.
     """
     at = {label: (figures[x], figures[y]) for label, figures in models.items()}
-    front = _front({label: (one[0][0], one[1][0]) for label, one in at.items()})
+    front = pareto_front({label: (one[0][0], one[1][0]) for label, one in at.items()})
 
     def across(value: float) -> str:
         return f"{SQUARE_LEFT + SQUARE * value:.1f}"
@@ -124,7 +125,7 @@ def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: st
         'font-family="sans-serif" font-size="12" fill="#333">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         f'<text x="16" y="24" font-size="15">{escape(printable(title))}</text>',
-        '<text x="16" y="42" fill="#57606a" font-size="11">line: models that none surpasses; whiskers: 95 %</text>',
+        '<text x="16" y="42" fill="#57606a" font-size="11">line: models that none dominates; whiskers: 95 %</text>',
         f'<text x="{across(0.5)}" y="{floor + 38}" text-anchor="middle" font-weight="bold">'
         f"{escape(printable(x))}</text>",
         f'<text x="{across(0)}" y="{TOP - 6}" font-weight="bold">{escape(printable(y))}</text>',
@@ -150,18 +151,6 @@ def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: st
             f"{escape(printable(shown))}</text>",
         ]
     return "\n".join([*lines, "</svg>"]) + "\n"
-
-
-def _front(points: Mapping[str, tuple[float, float]]) -> list[str]:
-    """The labels of the points that none surpasses, from left to right; of equal ones, all."""
-    return sorted(
-        (
-            label
-            for label, (x, y) in points.items()
-            if not any((a >= x and b >= y) and (a, b) != (x, y) for a, b in points.values())
-        ),
-        key=lambda label: (points[label][0], -points[label][1]),
-    )
 
 
 def _y(place: int) -> float:

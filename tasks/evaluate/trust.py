@@ -58,7 +58,7 @@ def load(path: Path, dimensions: Collection[str]) -> dict[str, list[Row]]:
         found = validated(_Labelled, value, where, HeldOutError)
         if found.dimension and found.dimension not in pairs:
             got = excerpt(repr(found.dimension), 80)
-            raise HeldOutError(f"{where}: dimension: got {got}, expected one of the judge's, {list(pairs)}; mend it")
+            raise HeldOutError(f"{where}: dimension: got {got}, expected one of the judge's, {list(pairs)}; correct it")
         if found.chosen == found.rejected:
             raise HeldOutError(f"{where}: rejected: got the same answer as chosen; drop the pair, it shows nothing")
         id = digest(found.prompt, found.chosen, found.rejected)
@@ -109,7 +109,7 @@ def require(path: Path, checked: Sequence[Row]) -> None:
             raise JudgeError(
                 f"{path}: on {row['pairs']} labelled pairs the judge prefers the {row['dimension']} answer in "
                 f"{row['accuracy']:.2f} ({row['low']:.2f} to {row['high']:.2f}), below evaluate.judge.check.at_least "
-                f"{row['at_least']:g}; nothing was decided: bind a better model to the alias judge, or mend the pairs"
+                f"{row['at_least']:g}; nothing was decided: bind a better model to the alias judge, or fix the pairs"
             )
 
 

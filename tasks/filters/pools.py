@@ -153,5 +153,7 @@ def _died(number: int) -> GateDied:
 def _processes() -> int:
     given = os.environ.get(PROCESSES, "1")
     if not (given.isascii() and given.isdigit() and 1 <= int(given) <= 1024):
-        raise UsageError(f"{PROCESSES}: got '{excerpt(given, 60)}', expected a number of processes, 1 to 1024; mend it")
+        raise UsageError(
+            f"{PROCESSES}: got '{excerpt(given, 60)}', expected a number of processes, 1 to 1024; correct it"
+        )
     return int(given)

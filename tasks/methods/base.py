@@ -45,7 +45,7 @@ def _accept(value: Any) -> int | New:
         return value
     if isinstance(value, dict) and value.keys() == {"new"} and isinstance(_accept(value["new"]), int):
         return New(new=value["new"])
-    raise ValueError(f"got {excerpt(value, 60)}, expected a whole number of at least 1, or {{new: 500}}; mend it")
+    raise ValueError(f"got {excerpt(value, 60)}, expected a whole number of at least 1, or {{new: 500}}; correct it")
 
 
 def _plain(value: int | New) -> int | dict[str, int]:

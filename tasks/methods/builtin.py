@@ -22,6 +22,7 @@ from tasks.methods.self_align.method import method as self_align
 from tasks.methods.self_instruct.method import method as self_instruct
 from tasks.methods.squad.method import method as squad
 from tasks.methods.tagging.method import method as tagging
+from tasks.methods.translate.method import method as translate
 from tasks.methods.verbose.method import method as verbose
 
 METHODS = (
@@ -45,5 +46,6 @@ METHODS = (
     reason,
     prompt_optimization,
     dialogue,
+    translate,
     tagging,
 )

@@ -243,7 +243,7 @@ def _loaded(where: str, load: Callable[[], Any]) -> Method:
         found = load()
     except (Exception, SystemExit) as error:  # it is the user's code: whatever it raises is one sentence
         raise MethodError(
-            f"{where}: cannot be loaded: {type(error).__name__}: {excerpt(error, 400)}; mend it, or remove it"
+            f"{where}: cannot be loaded: {type(error).__name__}: {excerpt(error, 400)}; correct it, or remove it"
         ) from error
     if not isinstance(found, Method):
         got = "nothing" if found is None else f"a {type(found).__name__}"

@@ -112,7 +112,7 @@ def _by_user(record: _Record, where: str) -> dict[str, dict[str, Any]]:
             place = f"{where}: responses.{question}"
             if (field == "score") == isinstance(response.value, str):
                 kind = "a number" if field == "score" else "a text"
-                raise MarkError(f"{place}: got {str(response.value)[:60]!r}, expected {kind}; mend it")
+                raise MarkError(f"{place}: got {str(response.value)[:60]!r}, expected {kind}; correct it")
             said = users.setdefault(response.user_id, {})
             if field in said:
                 raise MarkError(f"{place}: got two of the user {response.user_id[:60]!r}, expected one; drop one")

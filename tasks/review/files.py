@@ -53,7 +53,7 @@ def marked(where: str, ids: Mapping[str, str | None], said: Mapping[str, Any], *
         )
     verdict, known = said.get("verdict"), OF_PAIR if pair else OF_ROW
     if verdict is not None and verdict not in known:
-        raise MarkError(f"{where}: verdict: got {str(verdict)[:60]!r}, expected one of {', '.join(known)}; mend it")
+        raise MarkError(f"{where}: verdict: got {str(verdict)[:60]!r}, expected one of {', '.join(known)}; correct it")
     if pair:
         turned = {word: name for name, word in _SIDES.items()}
         said = {**said, "verdict": turned.get(str(verdict), verdict)}

@@ -144,6 +144,6 @@ def _said(results: Iterable[_Result], where: str) -> dict[str, Any]:
         _, _, key, several = _CONTROLS[field]
         value = getattr(result.value, key)
         if value is None:
-            raise MarkError(f"{place}: value: got no {key!r}, expected one; mend it")
+            raise MarkError(f"{place}: value: got no {key!r}, expected one; correct it")
         said[field] = "\n".join(value) if several and isinstance(value, list) else value
     return said

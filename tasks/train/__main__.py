@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except (OSError, MemoryError) as error:
         cause = f"{type(error).__name__}: {excerpt(error)}"
-        print(f"failed: {cause}; mend that (a full disk, too little memory) and run it again", file=sys.stderr)
+        print(f"failed: {cause}; fix that (a full disk, too little memory) and run it again", file=sys.stderr)
         return 1
     if os.environ.get("RANK", "0") == "0":
         print(

@@ -72,10 +72,10 @@ def work_folder(out: Path, job: str) -> Iterator[WorkFolder]:
             with effects.WORK_CLEAR:
                 shutil.rmtree(folder.path / CHECKPOINTS, ignore_errors=True)
                 (folder.path / "job.json").unlink()
-            _to_disk(folder.path)  # or a power cut after the renaming could leave empty files under the model's name
+            to_disk(folder.path)  # or a power cut after the renaming could leave empty files under the model's name
             with effects.MODEL_RENAME:
                 folder.path.rename(out)
-                _to_disk(out.parent, within=False)
+                to_disk(out.parent, within=False)
     except (TrainError, TrainingFailed):
         if folder.is_main:
             with effects.WORK_CLEAR:
@@ -105,7 +105,7 @@ def _prepare(path: Path, job: str) -> int:
     return lock
 
 
-def _to_disk(folder: Path, within: bool = True) -> None:
+def to_disk(folder: Path, within: bool = True) -> None:
     """Have the disk hold a folder's list of names and, within it, all files and folders."""
     for path in [*(folder.rglob("*") if within else ()), folder]:
         handle = os.open(path, os.O_RDONLY)
@@ -133,7 +133,7 @@ def marks_whole() -> Any:
             processes_state().wait_for_everyone()
             if state.is_world_process_zero:
                 checkpoint = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-                _to_disk(checkpoint)
+                to_disk(checkpoint)
                 with effects.WORK_MARK:
                     (checkpoint / WHOLE).touch()
 

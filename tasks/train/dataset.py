@@ -99,7 +99,7 @@ def read_principled(folder: Path) -> list[Row]:
 
 def _soft(where: str, row: Row) -> Row:
     if not isinstance(row["p"], float) or not 0 <= row["p"] <= 1:
-        raise TrainError(f"{where}: p: got {row['p']!r}, expected a probability from 0 to 1; mend the view")
+        raise TrainError(f"{where}: p: got {row['p']!r}, expected a probability from 0 to 1; fix the view")
     return _pair(where, row) | {"p": row["p"]}
 
 
@@ -132,10 +132,10 @@ def read_ranked(folder: Path) -> list[Row]:
         if len(responses) < 2 or len(responses) != len(scores):
             raise TrainError(
                 f"{where}: scores: got {len(scores)} for {len(responses)} responses, expected one each, and two "
-                "responses or more; mend the view"
+                "responses or more; fix the view"
             )
         if wrong := [score for score in scores if not isinstance(score, float) or not math.isfinite(score)]:
-            raise TrainError(f"{where}: scores: got {wrong[0]!r}, expected a finite number; mend the view")
+            raise TrainError(f"{where}: scores: got {wrong[0]!r}, expected a finite number; fix the view")
         texts = [_text(f"{where}: responses[{place}]", text) for place, text in enumerate(responses)]
         said = [[{"role": "assistant", "content": text}] for text in texts]
         rows.append(
@@ -220,7 +220,7 @@ def _turns(where: str, messages: Any, last: str) -> list[Message]:
     if not spoken or spoken != [("user", "assistant")[place % 2] for place in range(len(spoken))]:
         raise TrainError(f"{where}: got the roles {roles}, expected user and assistant in turn, user first")
     if roles[-1] != last:
-        raise TrainError(f"{where}: got the roles {roles}, expected the last to be {last}; mend the view")
+        raise TrainError(f"{where}: got the roles {roles}, expected the last to be {last}; fix the view")
     return turns
 
 

@@ -1,4 +1,4 @@
-"""Facts of a model folder that a training needs: checked, and where that is safe mended, before the first step."""
+"""Facts of a model folder that a training needs: checked, and where that is safe corrected, before the first step."""
 
 from __future__ import annotations
 

@@ -202,7 +202,7 @@ def _kept(trainer: Any, length: Callable[[Row], int], config: Settings, identica
     if identical and not kept:
         raise TrainError(
             f"max_length: got {config.max_length}, but all {identical} pairs whose prompts are shorter are the same "
-            "tokens up to there; raise it, or mend the view"
+            "tokens up to there; raise it, or fix the view"
         )
     if not kept:
         raise TrainError(f"max_length: got {config.max_length}, but every prompt alone is that long; raise it")

@@ -90,7 +90,7 @@ def _kind(accelerate: Path) -> str:
     kind = data.get("distributed_type") if isinstance(data, dict) else None
     if kind not in _KINDS:
         got = excerpt(repr(kind), 60)
-        raise TrainError(f"{accelerate}: distributed_type: got {got}, expected one of {list(_KINDS)}; mend it")
+        raise TrainError(f"{accelerate}: distributed_type: got {got}, expected one of {list(_KINDS)}; correct it")
     return kind
 
 

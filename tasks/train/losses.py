@@ -28,6 +28,25 @@ def soft_bradley_terry(chosen: Tensor, rejected: Tensor, p: Tensor) -> Tensor:
     return -(p * logsigmoid(margin) + (1 - p) * logsigmoid(-margin)).mean()
 
 
+def fit_or_not(chosen: Tensor, rejected: Tensor, p: Tensor) -> Tensor:
+    """The binary cross-entropy of an inspector, whose logit s says that an answer is fit to be given: the mean of
+    −log σ(s) over corrections (`chosen`) and of −log σ(−s) over the answers that needed them (`rejected`).
+
+    Each answer is judged by itself, so that zero is the border: Bradley and Terry's differences have none. Aligners
+    (Ngweta et al., arXiv 2403.04224), whose classifier's labels are 1 and 0.
+
+    Args:
+        chosen, rejected: logits, (B,), unbounded.
+        p: (B,), how sure it is that a correction is the better one; 1 for all, as the corrections' labels are hard.
+
+    Returns:
+        (), in nats an answer.
+    """
+    from torch.nn.functional import binary_cross_entropy_with_logits as cross_entropy
+
+    return (cross_entropy(chosen, p) + cross_entropy(rejected, 1 - p)) / 2
+
+
 def rrhf(logps: Tensor, scores: Tensor) -> Tensor:
     """How badly a model's own order of a prompt's answers fits that of their scores, and how little it says the best.
 

@@ -107,7 +107,7 @@ def check_template(folder: Path, policy: Any, tokenizer: Any, row: Row) -> None:
             whole = tokenizer.apply_chat_template(prompt + answer, return_dict=True)["input_ids"]
         except jinja2.TemplateError as error:
             roles = [message["role"] for message in prompt + answer]
-            problem = f"refuses turns of {roles}: {excerpt(error)}; mend the template, or train on other turns"
+            problem = f"refuses turns of {roles}: {excerpt(error)}; fix the template, or train on other turns"
             raise TrainError(f"model: the chat template in {folder} {problem}") from error
         renders = "chat template"
     if whole[: len(asked)] != asked:

@@ -63,7 +63,7 @@ def test_a_prefect_server_that_does_not_answer_is_named(tmp_path: Path, monkeypa
 def test_status_of_a_lake(empty: Path) -> None:
     found = json.loads(alignery("status", "--json", home=empty).stdout)
     assert found["runs"] == found["tags"] == found["models"] == []
-    assert "stands at snapshot" in alignery("status", home=empty).stdout
+    assert "is at snapshot" in alignery("status", home=empty).stdout
 
 
 def test_looking_without_a_lake_says_what_makes_one(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ def test_a_training_set_of_a_tag_is_taken_once(home: Path, tmp_path: Path) -> No
 
     again = alignery(*command, home=home)
     assert again.returncode == 0
-    assert "The same export stands there already; nothing was changed." in again.stdout
-    assert "another export stands there" in sentence(alignery(*command[:4], home=home))
+    assert "The same export is already there; nothing was changed." in again.stdout
+    assert "another export is already there" in sentence(alignery(*command[:4], home=home))
     other = alignery(*command[:4], "--out", str(tmp_path / "mine"), "--dvc", home=home)
     assert other.returncode == 0
     assert (tmp_path / "mine" / "README.md").is_file()

@@ -49,7 +49,7 @@ def test_a_method_beside_a_preset_is_one_of_its_own_and_of_no_other(tmp_path: Pa
 @pytest.mark.parametrize(
     ("source", "told"),
     [
-        ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'; mend it"),
+        ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'; correct it"),
         ("def broken(:", "cannot be loaded: SyntaxError"),
         ("raise SystemExit(3)", "cannot be loaded: SystemExit: 3"),
         ("method = 5", "got a int under the name 'method', expected an alignery.Method"),
@@ -109,7 +109,7 @@ method = Method("mine", MethodConfig, stages)
 def test_an_unknown_key_is_answered_with_the_installed_methods(tmp_path: Path) -> None:
     path = written(tmp_path)
     path.write_text(path.read_text().replace("mine: {}", "mien: {}"))
-    with pytest.raises(PresetError, match=r"line.mien: no such key; expected one of .*'mine'.*; mend it to mine"):
+    with pytest.raises(PresetError, match=r"line.mien: no such key; expected one of .*'mine'.*; rename it to mine"):
         load(str(path))
 
 

@@ -117,7 +117,11 @@ def test_the_scenario_passes_every_effect_that_it_can(whole: tuple[Path, Points]
 @pytest.mark.flow
 def test_each_kind_of_effect_under_each_fault(worker: Worker, whole: tuple[Path, Points], tmp_path: Path) -> None:
     unsound = {}
+    # Of a disk's two errors each side of an effect meets one: bench/crash.py has both.
+    other = {"before": "EIO", "after": "ENOSPC"}
     for point, fault in distinct(whole[1]):
+        if fault == other[point.side]:
+            continue
         verdict = strike(worker, whole[0], point, fault, tmp_path / "case", examined=QUICK)
         if not verdict.sound:
             unsound[point, fault] = verdict

@@ -126,9 +126,7 @@ def test_each_decision_has_less_to_spend_and_says_so():
     assert (first.level, first.spent) == pytest.approx((0.05 / 6, 0.05 / 6))
     assert fifth.spent == pytest.approx(0.025)
     assert fifth.level < first.level
-    assert fifth.reasons[-1].startswith(
-        "decision 5 against the model that stands there: its chance of an error is 0.0028"
-    )
+    assert fifth.reasons[-1].startswith("decision 5 against the current model: its error probability is 0.0028")
     assert fifth.axes[0].low < first.axes[0].low, "the interval is the decision's own"
 
 

@@ -16,22 +16,23 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from processes import prefect_home
 from speaker import Speaker, write_preset
 
 from warehouse import Lake
 
-KILLS, ACCEPT, PLACES = 5, 96, 12
+KILLS, ACCEPT, PLACES = 4, 96, 12
 LINE = {
     "chunk": 4,
     "self_instruct": {"accept": ACCEPT, "max_candidates": 400, "requests_per_round": 4, "count": 3},
 }
 
 
-def start(preset: Path, home: Path, stderr: int | None = None) -> subprocess.Popen[bytes]:
+def start(preset: Path, home: Path, *more: str, stderr: int | None = None) -> subprocess.Popen[bytes]:
     code = "from alignery.cli.main import main; main()"
-    arguments = ["refresh", "--preset", str(preset), "--home", str(home), "--json"]
+    arguments = ["refresh", "--preset", str(preset), "--home", str(home), "--json", *more]
     # A process group of its own, so that whatever it starts there is killed with it.
-    own = os.environ | {"PREFECT_HOME": str(home.parent / "prefect")}
+    own = os.environ | {"PREFECT_HOME": str(prefect_home(home.parent / "prefect"))}
     command = [sys.executable, "-c", code, *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, start_new_session=True, env=own)
 
@@ -110,11 +111,11 @@ def test_where_many_replies_do_not_parse_no_kill_loses_one_that_was_received(tmp
     preset = write_preset(tmp_path, speaker.server_port, line | {"reject_limit": 1.0}, in_flight=PLACES)
     home, draw, lost = tmp_path / "lake", random.Random(11), 0
     for _ in range(KILLS):
-        kill_mid_way(start(preset, home), speaker, draw.randrange(3 * PLACES, 6 * PLACES))
+        kill_mid_way(start(preset, home, "--no-prefect"), speaker, draw.randrange(3 * PLACES, 6 * PLACES))
         beyond = len(speaker.answered) - kept(home) - lost
         assert beyond <= PLACES, "more than what was on the wire is lost"
         lost += beyond
-    process = start(preset, home)
+    process = start(preset, home, "--no-prefect")
     process.communicate(timeout=300)
     assert process.returncode in {0, 3}
     there, answered = replies(home), Counter(speaker.answered)

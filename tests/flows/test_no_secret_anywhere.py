@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from processes import prefect_home
 from speaker import Speaker, write_preset
 from works import speak
 
@@ -87,7 +88,7 @@ def echo() -> Iterator[Speaker]:
 
 
 def alignery(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    own = os.environ | {"PREFECT_HOME": str(folder / "prefect"), "MY_GATEWAY": KEY}
+    own = os.environ | {"PREFECT_HOME": str(prefect_home(folder / "prefect")), "MY_GATEWAY": KEY}
     code = "from alignery.cli.main import main; main()"
     command = [sys.executable, "-c", code, *arguments, "--preset", str(folder / "speaker.yaml")]
     return subprocess.Popen(

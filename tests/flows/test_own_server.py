@@ -188,7 +188,7 @@ def test_the_cause_is_the_exception_and_not_what_is_said_after_it(tmp_path: Path
         told.write("ERROR:    Application startup failed. Exiting.\n")
     said = cause_in(log, began)
     assert said.startswith(": sqlalchemy.exc.OperationalError: locked xxx")
-    assert said.endswith(f"…; all of it is in {log}")
+    assert said.endswith(f"…; the whole log is {log}")
     assert len(said) < 400 + len(str(log))
 
 

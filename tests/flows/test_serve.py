@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
-from processes import gone, started_in
+from processes import gone, prefect_home, started_in
 from test_prefect import _post
 
 from warehouse import Lake, LakeUsageError, model_registry
@@ -53,7 +53,7 @@ class Served:
     """A running `alignery serve`, and what can be seen of it."""
 
     def __init__(self, folder: Path, preset: Path) -> None:
-        self.home, self.prefect = folder / "lake", folder / "prefect"
+        self.home, self.prefect = folder / "lake", prefect_home(folder / "prefect")
         code = "from alignery.cli.main import main; main()"
         command = [sys.executable, "-c", code, "serve", "--preset", str(preset), "--home", str(self.home), "--json"]
         command += ["--metrics", "0"]

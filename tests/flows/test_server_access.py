@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from processes import prefect_home
 
 from flows import prefect_server_process
 from flows.prefect_server import Server, private_home, start_server
@@ -81,7 +82,7 @@ print(json.dumps(results))
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server as `serve` starts it, in a home whose name means something in a URL, in a pattern and in a template."""
-    with start_server(tmp_path_factory.mktemp("own") / "h[o]*m? %41#&$HOME") as server:
+    with start_server(prefect_home(tmp_path_factory.mktemp("own") / "h[o]*m? %41#&$HOME")) as server:
         yield server
 
 

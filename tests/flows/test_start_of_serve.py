@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from processes import prefect_home
 from test_prefect import _post
 
 from alignery.config.preset import Preset, load
@@ -28,7 +29,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     with (
-        start_server(tmp_path_factory.mktemp("own")) as own,
+        start_server(prefect_home(tmp_path_factory.mktemp("own"))) as own,
         temporary_settings({PREFECT_API_URL: own.api, PREFECT_API_AUTH_STRING: own.auth}),
     ):
         yield own

@@ -115,7 +115,7 @@ def fill(lake, count=12, start=0, revised=NASTY):
 
 def fill_further(lake, count=12, start=0):
     """What further methods make of the instructions of `fill`: a long answer, an instance, two comparisons, two samples
-    with a mark each, three chains of thought that agree, and a rewrite."""
+    with a mark each, three chains of thought that agree, a rewrite, a dialogue, and a translation by each route."""
     names = [f"i{n}" for n in range(start, start + count)]
     words = {"hash": "h", "id": "principle:kind", "source": "Is the answer kind?"}
     lake.ledger.write("prompts", [words], run_id="run-1", message="words")
@@ -152,7 +152,19 @@ def fill_further(lake, count=12, start=0):
             for name in names
         ],
         turns=[turn(name, place) for name in names for place in (2, 3, 4)],
+        translations=[translation(name, route) for name in names for route in ("both", *ROUTES)],
     )
+
+
+ROUTES = ("post_answering", "post_translating")
+
+
+def translation(about, route):
+    """The instruction in German, or an answer to that which came by a route."""
+    question = None if route == "both" else f"g-both-{about}"
+    made = {"translation_id": question, "answer_id": f"b-{about}" if route == "post_translating" else None}
+    made |= {"route": route, "language": "de", "share": 0.5, "text": f"{route} auf Deutsch, {about}"}
+    return record(f"g-{route}-{about}", [about, *filter(None, [question])], instruction_id=about, **made)
 
 
 def turn(about, place):

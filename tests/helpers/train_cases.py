@@ -78,6 +78,7 @@ TRAINERS: dict[str, Any] = {
 }
 
 
+ROUTES = ("post_answering", "post_translating")
 TWICE = ("kto", "hindsight", "tagged")  # of these each answer of a pair is a row
 
 
@@ -87,7 +88,7 @@ def _without_template(row: Any) -> Any:
 
 CASES = {
     name: Case(name, _without_template(conversation))
-    for name in ("engrave", "verbose", "constitutional_sft", "raft", "chain_of_thought", "dialogue")
+    for name in ("engrave", "verbose", "constitutional_sft", "raft", "chain_of_thought", "dialogue", *ROUTES)
 }
 CASES |= {"dpo": Case("dpo", _without_template(preference)), "aligner": Case("aligner", correction)}
 CASES |= {"reward": Case("reward", _without_template(soft_preference))}

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from processes import prefect_home
 
 from alignery.config import project
 from alignery.config.preset import load
@@ -151,7 +152,7 @@ def test_the_healthcheck_asks_the_server_that_serve_has(tmp_path: Path) -> None:
         )  # fmt: skip
         return done.returncode == 0
 
-    home.mkdir()
+    prefect_home(home)
     (home / "login-1").write_text("of a server that was killed")
     os.utime(home / "login-1", (0, 0))
     assert not healthy()

@@ -70,7 +70,7 @@ BAD = {
     b'{"prompt": "whole"}': None,
     b"not json": "not JSON",
     b"[1]": "got list, expected a JSON object",
-    b'{"other": "x"}': "no field 'prompt'",
+    b'{"other": "x"}': "no field 'prompt'; the row has ['other']",
     b'{"prompt": 5}': "got int, expected a text",
     b'{"prompt": null}': "got nothing, expected a text",
     b'{"prompt": "   "}': "empty",
@@ -116,6 +116,13 @@ def test_of_a_table_a_row_of_another_length_is_rejected_and_a_missing_column_is_
     path.write_bytes(b"prompt,prompt\na,b\n")
     with pytest.raises(DataFileError, match="two columns 'prompt'"):
         list(read_rows(path, ["prompt"]))
+
+
+def test_a_wrong_column_of_parquet_is_no_unsound_file(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"user.text": ["Why?"]}), tmp_path / "rows.parquet")
+    assert [row.values for row in read_rows(tmp_path / "rows.parquet", ["user.text"])] == [{"user.text": "Why?"}]
+    with pytest.raises(DataFileError, match=r"rows.parquet: got no column 'text', expected one of \['user.text'\]"):
+        list(read_rows(tmp_path / "rows.parquet", ["text"]))
 
 
 def test_a_value_of_parquet_that_is_no_text_costs_its_own_row_only(tmp_path: Path) -> None:

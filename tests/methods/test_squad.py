@@ -5,11 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from pydantic import ValidationError
 
 from prompts import Library
 from tasks.engines import ScriptedEngine
 from tasks.engines.scripted import text_of
-from tasks.methods.squad.method import Config, Member, correct, inspect, is_due, score
+from tasks.filters.contamination import Contamination
+from tasks.methods.squad.method import (
+    NO_LOGIT,
+    Config,
+    Member,
+    correct,
+    inspect,
+    is_due,
+    method,
+    ordered,
+    score,
+    stages,
+)
+from tasks.stage import Context
 from tasks.step import Row
 
 ONE = Member(inspector="ethical")
@@ -66,3 +80,52 @@ def test_members_of_one_aligner_under_two_inspectors_do_different_work(answered:
         correct(Library(), CONFIG, Member(inspector=name)).work_key(answered, engine) for name in ("ethical", "factual")
     }
     assert len(keys) == 2
+
+
+@pytest.mark.parametrize(("logit", "found"), [("0.000000", 0.5), ("2.000000", 0.880797), ("-1000.000000", 0.0)])
+def test_a_trained_inspector_is_sent_the_conversation_and_its_logit_is_a_probability(
+    ask: Callable, answered: Row, logit: str, found: float
+) -> None:
+    engine = ScriptedEngine([logit])
+    step = inspect(Library(), CONFIG, "polite", trained=True)
+    (record,) = ask(step, [answered], engine).records
+    assert [turn["role"] for turn in engine.calls[0].prompt] == ["user", "assistant"]
+    assert [turn["content"] for turn in engine.calls[0].prompt] == [answered["instruction"], answered["target"]]
+    assert (record["inspector"], record["score"]) == ("polite", pytest.approx(found, abs=1e-6))
+    assert score(step.next_row(answered, record), "polite") == record["score"]
+    (lost,) = ask(step, [answered], ScriptedEngine(["yes"])).attempts
+    assert lost["reason"] == NO_LOGIT
+    other = inspect(Library(), CONFIG, "rude", trained=True)
+    assert other.work_key(answered, engine) != step.work_key(answered, engine)
+
+
+def test_a_classifier_takes_the_place_of_the_question_and_moves_no_correction(answered: Row) -> None:
+    plain = Member(aligner="ethics", inspector="ethical")
+    trained = Member(aligner="ethics", inspector="ethical", classifier="inspect_ethics")
+    config = Config(members=(trained, {"inspector": "overall"}))
+    found = stages(Library(), config, Context({}, Contamination([])))
+    assert [stage.model for stage in found] == [
+        *("inspect_ethics", "ethics", "inspect_ethics"),
+        *("inspector", "aligner", "inspector"),
+    ]
+    assert [*method.named_models(config)] == ["ethics", "inspect_ethics", "aligner"]
+    engine = ScriptedEngine(["x"])
+    keys = {correct(Library(), config, member).work_key(answered, engine) for member in (plain, trained)}
+    assert len(keys) == 1
+    with pytest.raises(ValidationError, match="got two inspectors of the subject 'ethical'"):
+        Config(members=(plain, trained))
+
+
+def test_by_mean_score_all_inspectors_see_the_first_answer_and_the_lowest_mean_goes_first() -> None:
+    members = [{"inspector": name, "aligner": name} for name in ("helpful", "ethical", "factual")]
+    config = Config(members=members, order="mean_score")
+    names = [stage.name for stage in stages(Library(), config, Context({}, Contamination([])))]
+    assert names[:4] == [*(f"squad.inspect_first.{member['inspector']}" for member in members), "squad.inspect.1"]
+    view = [{"inspector": "ethical", "mean_before": 0.2}, {"inspector": "helpful", "mean_before": 0.7}]
+    now = ordered(config, lambda name: view if name == "inspectors" else [])
+    assert [member.inspector for member in now.members] == ["ethical", "helpful", "factual"], "without a mean: last"
+    assert ordered(config, lambda name: []).members == config.members
+    given = Config(members=members)
+    assert ordered(given, lambda name: view) is given
+    with pytest.raises(ValidationError, match="got mean_score with stacked, expected given"):
+        Config(members=members, order="mean_score", stacked=True)

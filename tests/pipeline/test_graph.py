@@ -63,8 +63,9 @@ SETUPS: dict[str, dict[str, Any]] = {
     "the last revision compared": ALL | {"compare": REVISED},
     "a squad and ratings of first answers": {"squad": {"members": MEMBERS}, "rate": {}},
     "dialogues and labels": {"dialogue": {"exchanges": 3}, "tagging": {}},
+    "two languages and revised answers": {"translate": {"languages": {"de": 0.5, "hi": 0.3}}, "constitutional": {}},
 }
-ENGINES = ("generator", "aligner", "judge", "inspector", "verbose", "other", "ethics", "reward", "user")
+ENGINES = ("generator", "aligner", "judge", "inspector", "verbose", "other", "ethics", "reward", "user", "translator")
 
 
 def reply(prompt: str | list[Message], sampling: Sampling) -> str:
@@ -171,7 +172,16 @@ def test_every_model_that_a_stage_calls_is_declared_by_its_method(words: Library
     for method, stages in zip(methods, built_in().stages(line.configs, words, source=False), strict=True):
         called = {stage.model for stage in stages}
         assert called >= {*method.named_models(line.configs[method.name])}
-    assert set(built_in().aliases) == {"generator", "aligner", "verbose", "judge", "inspector", "rewriter", "user"}
+    assert set(built_in().aliases) == {
+        "generator",
+        "aligner",
+        "verbose",
+        "judge",
+        "inspector",
+        "rewriter",
+        "user",
+        "translator",
+    }
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ MORE = {
     "prompt_optimization/contrast": ["instruction", "good", "bad"],
     "dialogue/answer": ["exchanges", "question"],
     "dialogue/question": ["topic", "exchanges"],
+    "translate/text": ["language", "quotes", "text"],
+    "translate/answer": ["words", "instruction"],
     "tagging/difficulty": ["instruction"],
     "tagging/quality": ["instruction"],
     "tagging/category": ["instruction"],

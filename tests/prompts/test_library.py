@@ -17,7 +17,7 @@ from tasks.engines import Sampling
 from tasks.methods.self_align.method import cited
 
 DATA = ("constitution", "rules", "self_instruct/topics", "types", "score/propositions", "evolve/operations")
-DATA += ("personas/personas", "hindsight/phrases")
+DATA += ("personas/personas", "hindsight/phrases", "translate/languages")
 PROMPTS = sorted(
     str(path.relative_to(HERE)).removesuffix(".yaml")
     for path in HERE.rglob("*.yaml")
@@ -28,6 +28,7 @@ FULL_ONLY = {"constitutional/weigh", "constitutional/decide", "squad/ethical", "
 FULL_ONLY |= {"rate/accuracy", "rate/helpfulness", "evaluate/letter", "score/proposition"}
 FULL_ONLY |= {f"score/{aspect}" for aspect in ("helpfulness", "honesty", "instruction_following", "truthfulness")}
 FULL_ONLY |= {"evolve/rewrite", "personas/write", "tagging/difficulty", "tagging/quality", "tagging/category"}
+FULL_ONLY |= {"translate/text", "translate/answer"}
 # A document of a harness, a row's forms, the beginning of a user's turn: no request in the form of a task.
 AS_THEY_STAND = {"evaluate/document", "magpie/write", "mixing/chain", "mixing/few", "mixing/inverted"}
 BOTH = [id for id in PROMPTS if id not in FULL_ONLY]
@@ -143,7 +144,7 @@ def test_no_file_is_left_out() -> None:
     ids = {str(path.relative_to(HERE)).split(".")[0] for path in HERE.rglob("*.yaml")}
     data = {id for id in ids if id.endswith(DATA)}
     assert set(PROMPTS) | data == ids
-    assert (len(PROMPTS), len(data)) == (50, 8)
+    assert (len(PROMPTS), len(data)) == (52, 9)
 
 
 @pytest.mark.parametrize("variant", prompts.VARIANTS)

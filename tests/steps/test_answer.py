@@ -82,7 +82,7 @@ def test_an_engine_that_gives_no_completion_fails_the_row_by_a_sentence() -> Non
             return {"text": "x"}
 
     (attempt,) = asyncio.run(run(WORDS, ROWS[:1], Odd(["x"]))).attempts
-    assert attempt["reason"] == "the engine gave dict, expected a Completion; mend the engine"
+    assert attempt["reason"] == "the engine gave dict, expected a Completion; fix the engine"
     check_row(default(), "attempts", attempt)
 
 

@@ -44,10 +44,12 @@ METHODS: dict[str, Any] = {
     "evolve": {},
     "personas": {},
     "dialogue": {"exchanges": 2},
+    "translate": {"languages": {"de": 0.5, "hi": 0.3}},
     "tagging": {},
 }
 # The embedded model's own words are fewer.
-NANO = {name: config for name, config in METHODS.items() if name not in ("instances", "evolve", "personas", "tagging")}
+FULL_ONLY = ("instances", "evolve", "personas", "translate", "tagging")
+NANO = {name: config for name, config in METHODS.items() if name not in FULL_ONLY}
 NANO |= {"rate": {"dimension": "overall"}, "squad": {"members": [{"inspector": "overall"}]}, "compare": {}}
 NANO |= {"score": {"aspects": ["overall"], "marks": "expected", "reward": True}}
 SETUPS = {"full": ("full", METHODS), "nano": ("nano", NANO)} | {
@@ -72,6 +74,7 @@ ROW = Row(
     hints=[{"question_type": "science", "topic": "Tides"}],
     exemplars=["Name three things that float.", "Is a whale a fish?"],
     examples=["Melting ice"],
+    language="de",
     persona={"name": "diver", "text": "a diver"},
     operation={"name": "deepen", "text": "Ask more deeply."},
     exchanges=[{"user": "Is a whale a fish?", "assistant": "No."}],

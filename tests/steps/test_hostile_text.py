@@ -69,6 +69,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     from tasks.methods.self_align import method as self_align
     from tasks.methods.self_instruct import method as self_instruct
     from tasks.methods.tagging import method as tagging
+    from tasks.methods.translate import reading as translated
     from tasks.methods.verbose import method as verbose
 
     yield "numbered", lambda text: self_instruct.numbered(text, 1)
@@ -101,6 +102,8 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     yield "evolved", lambda text: evolved.read(text, row)
     yield "rewrite", lambda text: reading.parted(text, begun=False)
     yield "bare rewrite", lambda text: reading.parted(text, begun=True)
+    yield "translation", lambda text: translated.translation(text, text, "german", "Übersetzung", quotes=True)
+    yield "language", lambda text: translated.check_language(text, "german")
     yield "kept", lambda text: reading.check(text, text, shorter=2, longer=6, kept=1)
 
 

@@ -33,7 +33,7 @@ def test_a_price_is_found_by_alias_before_name(tmp_path: Path) -> None:
         (
             "out: 0.6",
             "put: 0.6",
-            r"models.generator.put: no such key; expected one of \['cached', 'in', 'out'\]; mend it to out",
+            r"models.generator.put: no such key; expected one of \['cached', 'in', 'out'\]; rename it to out",
         ),
         ("in: 0.15", "in: -1", "models.generator.in: .*greater than or equal to 0"),
         ("currency: USD", "currency: USD\nper: 1000", "per: no such key"),

@@ -98,7 +98,7 @@ def test_a_model_is_known_by_the_words_that_it_learns_in(
     assert words is not None
     spec = TransformersSpec(engine="transformers", model=str(tmp_path))
     jobs = [
-        TrainingJob(recipe, spec, {}, tmp_path, {}, words=words(library))
+        TrainingJob(recipe, spec, {}, {}, tmp_path, words=words(library))
         for library in (Library(), Library(overlay=tmp_path), Library(overlay=tmp_path))
     ]
     assert jobs[0].config != jobs[1].config == jobs[2].config

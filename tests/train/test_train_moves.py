@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from train_cases import ALL, CASES, LISTS, TWICE
+from train_cases import ALL, CASES, LISTS, ROUTES, TWICE
 from train_views import PAIRS, assistant, bad, good, question, rewrite, user
 
 from tasks.train.config import Lora, TrainError, TrainingFailed
@@ -14,7 +14,7 @@ from tasks.train.recipes.preferences.lists import Answers
 pytestmark = pytest.mark.flow
 
 # Supervised fine-tuning on other rows than engrave's: what the loss falls on is theirs, the rest is engrave's.
-ROWS = ("verbose", "constitutional_sft", "raft", "chain_of_thought", "dialogue", "tagged", "rewriter")
+ROWS = ("verbose", "constitutional_sft", "raft", "chain_of_thought", "dialogue", "tagged", "rewriter", *ROUTES)
 TRAINED = [case for case in ALL if case.name not in ROWS]
 every = pytest.mark.parametrize("case", TRAINED, ids=lambda case: case.name)
 lists = pytest.mark.parametrize("case", LISTS, ids=lambda case: case.name)
@@ -72,7 +72,7 @@ def test_under_lora_the_adapted_weights_alone_move(case, views, words, base, tmp
 
 @shared
 def test_a_batch_of_8_is_8_batches_of_1(case, views, words, base, tmp_path):
-    shared = {"epochs": 10.0}  # fewer steps of accumulated passes are refused
+    shared = {"epochs": 3.0}  # fewer steps of accumulated passes are refused
     one = shared | {"batch_size": 1, "gradient_accumulation": 8}
     case.train(views, base, tmp_path / "whole", case.config(words, **shared))
     case.train(views, base, tmp_path / "split", case.config(words, **one))

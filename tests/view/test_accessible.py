@@ -16,7 +16,7 @@ PAGES = [
     *("/words", "/words/principle:kind", "/words/respond/answer", "/models", "/models?a=base&b=m:1", "/models/m:1"),
     *("/snapshots?a=v1", "/live", "/marks?by=ada", "/sql?q=SELECT+1", "/report/run-1", "/rows/nothing"),
 ]
-VOID = {"meta", "link", "input", "br", "img"}
+VOID = {"meta", "link", "input", "br", "img", "wbr"}
 # Every pair of colours that a text and what lies behind it have.
 TEXTS = [(front, back) for back in ("back", "surface", "soft") for front in ("text", "muted", "accent")]
 TEXTS += [(front, back) for back in ("back", "surface") for front in ("rejected", "unparsed", "failed", "accepted")]

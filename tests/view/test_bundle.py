@@ -31,8 +31,8 @@ def test_every_link_leads_to_a_file_of_the_folder(folder: Path) -> None:
         assert 'name="q"' not in text, "nothing can be asked"
         for link in re.findall(r'href="([^"#]+)"', text):
             assert (folder / link).is_file(), f"{page.name}: {link}"
-    assert "What became of each step" in (folder / "index.html").read_text()
-    assert any("The story of an instruction" in page.read_text() for page in pages)
+    assert "Results by step" in (folder / "index.html").read_text()
+    assert any("Trace of an instruction" in page.read_text() for page in pages)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(folder: Path, lakes: Lakes) -> None:

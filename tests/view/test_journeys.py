@@ -55,6 +55,39 @@ def test_from_a_rejects_bar_to_its_row_to_its_prompt(page: Any) -> None:
     assert page.inner_text("h1") == "respond/answer"
 
 
+# Question of docs/view.md → its clicks, each a selector and the words that name it in the docs; and what is then shown.
+CLICKS = {
+    "Why was this row rejected?": (
+        [("th >> text=near-duplicate: ROUGE-L", "near-duplicate: ROUGE-L"), ("tbody a.id", "id")],
+        ["Why: near-duplicate: ROUGE-L", "Nearest known text (similarity 0.9)"],
+    ),
+    "What did principle X change?": (
+        [("nav >> text=Principles", "Principles"), ("th >> text=kind", "principle"), ("article a.id", "id")],
+        ["Trace of an instruction", "Revision 1", "Tags and models that use it"],
+    ),
+    "Which rows trained this model?": (
+        [("nav >> text=Models", "Models"), ("th >> text=sft-1", "model"), ("text=rows that trained it", "rows that")],
+        ["Rows that trained sft-1", "question i8"],
+    ),
+}
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("question", CLICKS)
+def test_three_questions_take_the_clicks_that_the_docs_list(page: Any, question: str, width: int) -> None:
+    clicks, shown = CLICKS[question]
+    docs = (Path(__file__).parents[2] / "docs" / "view.md").read_text(encoding="utf-8")
+    steps = re.findall(r"^\d\. (.*)", docs.partition(f"### {question}")[2].partition("\n##")[0], re.MULTILINE)
+    assert len(steps) == len(clicks) <= 3
+    page.set_viewport_size({"width": width, "height": 844})
+    page.goto("/")
+    for (selector, name), step in zip(clicks, steps, strict=True):
+        assert name in step
+        page.locator(selector).first.click()
+    for words in shown:
+        expect(page.locator("main")).to_contain_text(words)
+
+
 def test_rows_are_walked_with_the_keyboard(page: Any) -> None:
     page.goto("/rows/instructions?_size=5")
     for key in "jjk":
@@ -97,16 +130,6 @@ def test_pairs_show_what_differs(page: Any) -> None:
     page.wait_for_url("**/row/corrections/*")
 
 
-def test_what_a_principle_changed(page: Any) -> None:
-    page.goto("/")
-    page.click("nav >> text=Principles")
-    page.click("th >> text=kind")
-    assert "What it changed" in page.inner_text("main")
-    page.locator("article a.id").first.click()
-    page.wait_for_selector(".stage.focus >> text=Revision 1")
-    page.wait_for_selector("[data-load] li >> text=v1")
-
-
 def test_two_snapshots_are_compared(page: Any) -> None:
     page.goto("/snapshots")
     page.fill("#a", "v1")
@@ -116,18 +139,9 @@ def test_two_snapshots_are_compared(page: Any) -> None:
     expect(page.locator("tbody tr"), "the rows that came in between").to_have_count(4)
 
 
-def test_which_rows_trained_a_model(page: Any) -> None:
-    page.goto("/")
-    page.click("nav >> text=Models")
-    page.click("th >> text=sft-1")
-    page.click("text=9 rows")
-    expect(page.locator("tbody tr").nth(1)).to_be_visible()
-    assert "WHERE NOT" in page.input_value("#q")
-
-
 def test_the_sql_of_a_page_is_edited_and_can_only_read(page: Any) -> None:
     page.goto("/rows/instructions?state=rejected")
-    page.click("summary >> text=The SQL of this page")
+    page.click("summary >> text=SQL of this page")
     page.click("text=Edit and run it")
     page.fill("#q", "SELECT count(*) AS n FROM instructions")
     page.click("text=Run")

@@ -121,10 +121,10 @@ def test_it_says_what_runs_next_and_what_is_not_decided_yet(running: tuple[TestC
     client = TestClient(AccessControl(application(Site(lakes, read_s=600)), 8765), base_url="http://localhost:8765")
     page = client.get("/live").text
     assert "2031-01-01 03:00:00" in page
-    assert "start <code>alignery serve</code>" in page
+    assert "start it to run this schedule" in page
     assert re.search("v7</a> is decided next", page)
     with exclusive(lake.place, "serve", "alignery serve"):
-        assert "<code>alignery serve</code> is at work" in client.get("/live").text
+        assert "<code>alignery serve</code> is running" in client.get("/live").text
     lakes.close()
 
 

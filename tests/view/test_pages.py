@@ -109,6 +109,9 @@ def test_rows_are_filtered_searched_and_counted(client: TestClient) -> None:
         ("/go?id=zzzzzz", "no record or attempt"),
         ("/words/nothing", "no prompt or principle"),
         ("/models/none", "no model"),
+        ("/rows/sft?at=v1&_model=none", "no model"),
+        ("/rows/sft?_model=m:1", "sft at v1, which it was trained on"),
+        ("/rows/qac?at=v1&_model=m:1", "sft at v1, which it was trained on"),
         ("/report/none", "expected the id of a run"),
         ("/pairs/attempts", "expected one of"),
         ("/sql?q=DROP+TABLE+attempts", "expected one SELECT"),
@@ -135,6 +138,18 @@ def test_a_row_tells_its_whole_story(client: TestClient) -> None:
     assert "too long: 7001 tokens" in page, "a call that was lost stands in the story"
     assert "Is the answer kind?" in page, "the principle's words"
     assert page.index("Answer (base)") < page.index("Critique 1") < page.index("Revision 1") < page.index("Correction")
+
+
+def test_the_rows_that_trained_a_model_are_shown_and_downloaded(client: TestClient) -> None:
+    query = client.get("/models/m:1?format=json").json()["model"]["rows"]
+    asked = {"q": f"SELECT id FROM ({query})", "at": "v1", "format": "json"}
+    trained = sorted(id for (id,) in client.get("/sql", params=asked).json()["rows"])
+    page = {"at": "v1", "_model": "m:1"}
+    rows = client.get("/rows/sft", params=page | {"format": "json"}).json()
+    assert sorted(row["id"] for row in rows["rows"]) == trained
+    assert rows["count"] == len(trained) < client.get("/rows/sft?at=v1&format=json").json()["count"]
+    file = csv.DictReader(io.StringIO(client.get("/rows/sft", params=page | {"format": "csv"}).text))
+    assert sorted(row["id"] for row in file) == trained
 
 
 def test_a_story_ends_with_the_models_that_it_trained(client: TestClient) -> None:
@@ -178,9 +193,8 @@ def test_a_model_says_what_trained_it(client: TestClient) -> None:
     page = client.get("/models/m:1").text
     assert 'class="curve"' in page
     assert 'class="interval"' in page
-    (link,) = re.findall(r'href="(/sql\?[^"]*)">9 rows', page)
-    rows = client.get(link.replace("&amp;", "&") + "&format=json").json()["rows"]
-    assert rows, "the query of the very rows that it was trained on"
+    (link,) = re.findall(r'href="(/rows/sft\?[^"]*)">The 9 rows that trained it', page)
+    assert "Rows that trained" in client.get(link.replace("&amp;", "&")).text
 
 
 def test_two_snapshots_are_compared(client: TestClient) -> None:

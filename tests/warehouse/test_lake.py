@@ -35,6 +35,12 @@ def test_every_table_and_column_carries_its_comment_in_the_lake(unwritten):
     assert note(default().tables["attempts"].field("latency_s")) == "time from sending to reply [seconds]"
 
 
+def test_a_project_folder_in_place_of_its_lake_is_answered_with_the_lake(tmp_path, empty):
+    shutil.copytree(empty, tmp_path / ".alignery")
+    with pytest.raises(LakeUsageError, match=r"there is one in .*/\.alignery, give that folder"):
+        Lake.open(tmp_path, read_only=True)
+
+
 def test_small_commits_are_zstd_parquet_and_not_inlined(lake):
     commit(lake, instructions=[instruction("i1")])
     (file,) = (lake.home / "data" / "main" / "instructions").glob("*.parquet")

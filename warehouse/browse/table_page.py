@@ -48,6 +48,7 @@ class Asked:
         after: the `next` of the page before.
         size: rows, at most 500.
         cell: characters of a text that are read.
+        source: a query whose rows are taken in place of the table's; it has the table's columns.
     """
 
     name: str
@@ -57,6 +58,12 @@ class Asked:
     after: str = ""
     size: int = 50
     cell: int = CELL
+    source: str = ""
+
+    @property
+    def relation(self) -> str:
+        """What stands after FROM."""
+        return f"({self.source})" if self.source else self.name
 
 
 Columns = Mapping[str, str]  # name → DuckDB's type, in the table's order
@@ -92,7 +99,7 @@ def table_page(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
     way = "DESC" if down else "ASC"
     tests = [*_where(asked, columns), *_later(asked, columns[sort], key, tie, down)]
     held = ", ".join(f'"{name}"' for name in columns)
-    source, cut = f"FROM {asked.name}{_all(tests)}", f"LIMIT {size + 1}"
+    source, cut = f"FROM {asked.relation}{_all(tests)}", f"LIMIT {size + 1}"
     place = f"ORDER BY __at {way} NULLS LAST, __tie {way}"
     shown = ", ".join(f'{_cell(name, type, asked.cell)} AS "{name}"' for name, type in columns.items())
     # Texts are cut of the rows that are shown alone.
@@ -113,7 +120,7 @@ def query_of(asked: Asked, columns: Columns) -> str:
     """The SQL of all rows that are asked for, in their order."""
     sort, down = _sort(asked, columns)
     order = f'ORDER BY "{sort}" {"DESC" if down else "ASC"} NULLS LAST'
-    return f"SELECT * FROM {asked.name}{_all(_where(asked, columns))} {order}"
+    return f"SELECT * FROM {asked.relation}{_all(_where(asked, columns))} {order}"
 
 
 def facets(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
@@ -126,7 +133,7 @@ def facets(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
     facts = {name for name in lake.schema.facts if not _LABELS.search(name)}
     kinds = [name for name in columns if name in FACETS | facts]
     held = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in kinds) or "1 AS one"
-    part = f"SELECT {held} FROM {asked.name}{_all(_where(asked, columns))} LIMIT {COUNTED + 1}"
+    part = f"SELECT {held} FROM {asked.relation}{_all(_where(asked, columns))} LIMIT {COUNTED + 1}"
     each = [
         f"(SELECT '{name}' AS facet, \"{name}\" AS value, count(*) AS n FROM part GROUP BY ALL"
         f" ORDER BY n DESC, value LIMIT {VALUES})"

@@ -120,7 +120,7 @@ def connect(
         words = excerpt(error)
         if "nable to connect to Postgres" in str(error):
             raise LakeFailure(
-                f"{place}: the Postgres server does not answer: {words}; start it, or mend the URL"
+                f"{place}: the Postgres server does not answer: {words}; start it, or correct the URL"
             ) from error
         raise LakeUsageError(f"{place}: the lake cannot be opened: {words}; see what `alignery doctor` says") from error
     except LakeUsageError:
@@ -228,7 +228,7 @@ def one_line(error: duckdb.Error) -> str:
 def _memory() -> str:
     given = os.environ.get("ALIGNERY_MEMORY", MEMORY)
     if not re.fullmatch(r"\d+(\.\d+)? *([KMGT]i?)?B", given, re.ASCII | re.IGNORECASE):
-        raise LakeUsageError(f"ALIGNERY_MEMORY: got '{excerpt(given, 60)}', expected a size such as 4GB; mend it")
+        raise LakeUsageError(f"ALIGNERY_MEMORY: got '{excerpt(given, 60)}', expected a size such as 4GB; correct it")
     return given
 
 

@@ -51,5 +51,5 @@ def failed(where: LakeLocation, who: str, error: duckdb.Error) -> LakeFailure:
     # What failed stands at the end, behind the SQL that failed; a secret is masked before it may be cut in two.
     words = mask(what)
     words = excerpt(words if len(words) <= _BOUND else f"… {words[-_BOUND + 2 :]}", _BOUND)
-    todo = "free some space" if any(sign in what for sign in _FULL) else "mend that"
+    todo = "free some space" if any(sign in what for sign in _FULL) else "fix that"
     return LakeFailure(f"{where}: {who}: nothing was committed: {words}; {todo} and run again, which goes on from here")

@@ -183,7 +183,7 @@ def _reached(place: LakeLocation) -> Iterator[None]:
         yield
     except psycopg.OperationalError as error:
         raise LakeFailure(
-            f"{place}: the Postgres server does not answer: {excerpt(error)}; start it, or mend the URL"
+            f"{place}: the Postgres server does not answer: {excerpt(error)}; start it, or correct the URL"
         ) from error
 
 

@@ -131,13 +131,17 @@ class Session:
                 yield cursor
             except duckdb.InterruptException:
                 raise
-            except (duckdb.CatalogException, duckdb.BinderException) as error:
+            except duckdb.BinderException as error:  # an unknown column: DuckDB names the ones that are near
+                raise LakeUsageError(
+                    f"the query is refused: {excerpt(error)}; `DESCRIBE TABLE` as a query lists a table's columns"
+                ) from error
+            except duckdb.CatalogException as error:
                 known = f"tables {', '.join(self.schema.tables)}; views {', '.join(self.schema.views)}"
                 raise LakeUsageError(f"the query is refused: {excerpt(error)}; there are the {known}") from error
             except duckdb.Error as error:
                 if errors.is_data_file_error(self.place, error):
                     raise errors.unreadable(self.place, error) from error
-                raise LakeUsageError(f"the query failed: {excerpt(error)}; mend it, and ask again") from error
+                raise LakeUsageError(f"the query failed: {excerpt(error)}; correct it, and ask again") from error
 
     def _define_views(self) -> None:
         """Once, when they are first named: they take a tenth of a second, and most work needs none."""

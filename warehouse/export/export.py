@@ -140,7 +140,7 @@ def drafted(lake: Lake, folder: Path) -> Iterator[Path]:
             yield draft
         except OSError as error:
             raise LakeFailure(
-                f"{folder}: the export cannot be written: {error}; mend that, or choose another folder"
+                f"{folder}: the export cannot be written: {error}; fix that, or choose another folder"
             ) from error
         finally:
             with effects.DRAFT_REMOVE:

@@ -10,7 +10,7 @@ from typing import Any
 
 from warehouse.errors import LakeUsageError
 
-IN_THE_WAY = "something that is no export stands there; move it away, or choose another folder"
+IN_THE_WAY = "something that is not an export is already there; move it away, or choose another folder"
 
 
 def holds_export(folder: Path, facts: Mapping[str, Any]) -> bool:
@@ -27,7 +27,7 @@ def holds_export(folder: Path, facts: Mapping[str, Any]) -> bool:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LakeUsageError(f"{folder}: {IN_THE_WAY}") from error
     if found != _layout(facts):
-        what = f"another export stands there (snapshot {there['snapshot_id']}, content {found[0][:12]})"
+        what = f"another export is already there (snapshot {there['snapshot_id']}, content {found[0][:12]})"
         raise LakeUsageError(f"{folder}: {what}; move it away, or choose another folder")
     for name, file in there["files"].items():
         if not (folder / name).is_file() or sha256(folder / name) != file["sha256"]:

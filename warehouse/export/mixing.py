@@ -18,6 +18,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import md5
+from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -50,6 +51,7 @@ class Mix:
 
     Args:
         by: origin (of the instruction), method (that wrote the answer), or a column of the view, such as topic.
+        only: the parts that are taken; none takes all.
         cap: rows of a part that count, at most; None counts all.
         temperature: T, at least 1.
         rows: of the training split in all; None takes the most that repeats nothing, or with `repeat` the sum of the
@@ -62,6 +64,7 @@ class Mix:
     """
 
     by: str = "origin"
+    only: Sequence[str] = ()
     cap: int | None = None
     temperature: float = 1.0
     rows: int | None = None
@@ -105,12 +108,15 @@ class Mix:
 
         Returns:
             The settings, and of the parts and forms the target shares and the realised ones, for manifest and card.
+
+        Raises:
+            LakeUsageError: there is no part of a name in `only`.
         """
         examples.keep(cursor)
         rows = cursor.execute(
             "SELECT part, count(*) FROM chosen JOIN offered USING (id) WHERE NOT held_out GROUP BY part ORDER BY part"
         ).fetchall()
-        counts = {str(part): int(count) for part, count in rows}
+        counts = self._taken_parts({str(part): int(count) for part, count in rows})
         taken = self._quotas(counts)
         self._take(cursor, counts, taken)
         total = sum(taken.values())
@@ -122,9 +128,17 @@ class Mix:
         forms = self._form(cursor, total) if self.forms else []
         if any(one["form"] == FEW and one["rows"] for one in forms):
             examples.check(self.shots)
-        settings = {"by": self.by, "cap": self.cap, "temperature": self.temperature, "rows": self.rows}
+        settings: dict[str, Any] = {"by": self.by, "cap": self.cap, "temperature": self.temperature, "rows": self.rows}
+        settings |= {"only": [*self.only]} if self.only else {}
         settings |= {"repeat": self.repeat, "seed": self.seed, "shots": self.shots if self.forms.get(FEW) else None}
         return settings | {"parts": parts, "forms": forms}
+
+    def _taken_parts(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """The parts that are mixed, with their rows."""
+        if missing := [name for name in self.only if name not in counts]:
+            got, known = excerpt(missing[0], 60), [excerpt(name, 60) for name in counts]
+            raise LakeUsageError(f"mix.only: got {got!r}, expected parts by {self.by}: some of {known}; correct it")
+        return {name: count for name, count in counts.items() if not self.only or name in self.only}
 
     def _quotas(self, counts: Mapping[str, int]) -> dict[str, int]:
         """How many rows each part gives."""

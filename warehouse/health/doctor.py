@@ -58,7 +58,7 @@ def _checked(name: str, check: Callable[[], Iterable[Finding]], well: str) -> li
     try:
         return bounded(list(check())) or [Finding(name, "ok", well, "")]
     except (LakeUsageError, LakeFailure) as error:
-        return [Finding(name, "problem", f"could not be looked at: {error}", "mend the files that are named first")]
+        return [Finding(name, "problem", f"could not be looked at: {error}", "fix the files that are named first")]
 
 
 def _catalog(where: LakeLocation) -> Iterator[Finding]:

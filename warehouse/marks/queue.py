@@ -29,8 +29,8 @@ _CHOSEN = {
     "random": ("true", "{draw}"),
 }
 _LACKING = {
-    "uncertainty": "no judge gave them a probability; order them at random, or run `line: {compare: {}}`",
-    "disagreement": "no two orders or judges of them differ; order them by uncertainty or at random",
+    "uncertainty": "no judge gave them a probability; use the order random, or add a judge, `line: {compare: {}}`",
+    "disagreement": "no two orders or judges of them differ; use the order uncertainty or random",
     "principle": "none of them was made or judged under a principle; order them at random",
     "random": "the lake has none",
 }

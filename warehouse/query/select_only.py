@@ -104,7 +104,7 @@ def _check(db: duckdb.DuckDBPyConnection, query: str) -> None:
             kinds = _kinds(db, query)
             hint = "; a PIVOT must name its values: ON x IN (…)" if kinds == "CREATE, SELECT" else ""
             raise LakeUsageError(f"the query holds {kinds}, {_ONLY}{hint}")
-        raise LakeUsageError(f"the query cannot be read: {excerpt(tree['error_message'])}; mend its SQL")
+        raise LakeUsageError(f"the query cannot be read: {excerpt(tree['error_message'])}; correct its SQL")
     statements = tree["statements"]
     if len(statements) != 1:
         raise LakeUsageError(f"the query holds {', '.join(['SELECT'] * len(statements)) or 'nothing'}, {_ONLY}")

@@ -78,7 +78,8 @@ def check_name(lake: Lake, name: str) -> None:
     """Refuse a tag's name that is no plain name, or that would be read as a number, a date or an age."""
     if not _NAME.fullmatch(name):
         raise LakeUsageError(
-            f"the tag {name!r} is no name; use a-z, 0-9, '.', '_' and '-', at most 100, e.g. {lake.next_tag()}"
+            f"tag: got {name!r}, expected a name of a-z, 0-9, '.', '_' and '-', at most 100 characters, such as "
+            f"{lake.next_tag()}"
         )
     if _NUMBER.fullmatch(name) or _moment(name) is not None:
         raise LakeUsageError(f"the tag {name!r} reads as a snapshot or a time; choose another, e.g. {lake.next_tag()}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from difflib import get_close_matches
 from typing import Any
 
 from alignery.untrusted import excerpt
@@ -57,7 +58,12 @@ def check_table(lake: Lake, name: str) -> None:
     """Raises LakeUsageError where there is no table or view of that name."""
     known = [*lake.schema.tables, *lake.schema.views]
     if name not in known:
-        raise LakeUsageError(f"the lake has no table or view {excerpt(name, 60)!r}; there are {', '.join(known)}")
+        near = get_close_matches(name, known, 3, 0.7)
+        fix = f"did you mean {' or '.join(near)}? " if near else ""
+        raise LakeUsageError(
+            f"the lake has no table or view {excerpt(name, 60)!r}; {fix}`alignery tables` lists them: "
+            f"{', '.join(known)}"
+        )
 
 
 def runs(lake: Lake, limit: int = 10) -> list[Row]:

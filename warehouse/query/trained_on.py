@@ -83,7 +83,8 @@ def leaking(folder: Path, shape: Shape, leaked: Callable[[str], bool] | None) ->
 
 def models(lake: Lake) -> list[Row]:
     """The models, oldest first: id, path, recipe, view, tag and its snapshot_id, base_id, base_path, seconds, run_id,
-    created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`.
+    created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`; `parts`: the
+    ids of the models that it is the mean of, of a soup.
 
     `status`: current, promoted (and replaced since), kept (the gate held it back), rolled back, or None without a
     decision; `alias`: that of the decision; `why`: its reasons.
@@ -94,7 +95,7 @@ def models(lake: Lake) -> list[Row]:
     }
     at = {row["name"]: row["snapshot_id"] for row in status.tags(lake)}
     found = lake.rows(
-        "SELECT id, path, recipe, view, tag, base_id, base_path, seconds, run_id, created_at FROM models"
+        "SELECT id, path, recipe, view, tag, base_id, base_path, seconds, run_id, created_at, config FROM models"
         " ORDER BY snapshot_id, created_at"
     )
     status.own(lake, found)
@@ -102,6 +103,8 @@ def models(lake: Lake) -> list[Row]:
     for row in found:
         row["view"] = row["view"] or _READ.get(row["recipe"])
         row["snapshot_id"] = at.get(row["tag"])
+        config = json.loads(row.pop("config") or "{}")
+        row["parts"] = list(config.get("of", {}).values()) if row["recipe"] == "soup" else []
         row["rows"] = _rows(lake, row["view"], published.get(row["tag"])) if row["view"] else None
         decision = decided.get(row["id"])
         row["status"] = "current" if row["id"] in placed else decision and decision["state"]
@@ -118,10 +121,11 @@ def _rows(lake: Lake, view: str, publish: Publish | None) -> str | None:
 
 
 def upon(model: Row, models: Iterable[Row]) -> list[Row]:
-    """The models trained on top of one, and on top of those, in the order in which they were made."""
+    """The models trained on top of one, and on top of those, in the order in which they were made; also the means of
+    several models of which it is one."""
     below, found = {model["id"]}, []
     for row in models:
-        if row["base_id"] in below and row["id"] not in below:
+        if below & {row["base_id"], *row["parts"]} and row["id"] not in below:
             below.add(row["id"])
             found.append(row)
     return found

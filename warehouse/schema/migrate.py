@@ -87,7 +87,7 @@ def check(place: LakeLocation, found: int | None) -> None:
     """
     if found is None:
         raise LakeUsageError(
-            f"{place}: not a lake of alignery: it has no table 'versions'; mend the place, or choose another"
+            f"{place}: not a lake of alignery: it has no table 'versions'; correct the place, or choose another"
         )
     if found > SCHEMA_VERSION:
         known = f"the lake has schema version {found}, this alignery knows {SCHEMA_VERSION}"
@@ -113,7 +113,7 @@ def define_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> None:
         try:
             cursor.execute(f"CREATE VIEW memory.main.{name} AS {text}")
         except duckdb.Error as error:
-            raise LakeUsageError(f"view {name}: DuckDB refuses it: {excerpt(error)}; mend its SQL") from error
+            raise LakeUsageError(f"view {name}: DuckDB refuses it: {excerpt(error)}; correct its SQL") from error
     cursor.commit()
 
 

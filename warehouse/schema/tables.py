@@ -213,6 +213,6 @@ def quoted(text: str) -> str:
     """A SQL string literal. Raises LakeUsageError where the text has half characters: bytes that were no UTF-8."""
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise LakeUsageError(
-            f"got '{excerpt(text, 100)}', expected UTF-8; mend the setting or the name that it comes from"
+            f"got '{excerpt(text, 100)}', expected UTF-8; correct the setting or the name that it comes from"
         )
     return "'" + text.replace("'", "''") + "'"

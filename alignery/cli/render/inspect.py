@@ -60,7 +60,7 @@ def status(found: Mapping[str, Any], json: bool) -> None:
     for row in found["runs"]:
         if row["message"]:
             out.print(f"{row['flow']} {short(row['id'])} {row['state']}: {plain(row['message'], SAMPLE)}")
-    return out.print(f"The lake in {plain(found['home'], 400)} stands at snapshot {found['snapshot_id']}.")
+    return out.print(f"The lake in {plain(found['home'], 400)} is at snapshot {found['snapshot_id']}.")
 
 
 def _saved(run: Mapping[str, Any]) -> str:
@@ -99,7 +99,8 @@ def models(found: Sequence[Mapping[str, Any]], json: bool) -> None:
     out = console()
     for row in found:
         base = names.get(row["base_id"], row["base_path"])
-        text = f": {row['recipe']} on {row['view']} of {plain(row['tag'])}"
+        view = f" on {row['view']}" if row["view"] else ""
+        text = f": {row['recipe']}{view} of {plain(row['tag'])}"
         text += f" (snapshot {row['snapshot_id']}), from {plain(base, 400)}, {_minute(row['created_at'])}"
         out.print(Text.assemble((plain(names[row["id"]]), "bold"), text))
         if row["status"]:

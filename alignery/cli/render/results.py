@@ -68,9 +68,11 @@ def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bo
         rows(steps, False, "Funnel of this run")
     text = f"{summary.accepted} of {summary.target} instructions accepted; sent {summary.sent} requests"
     text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
-    console().print(text, "" if summary.sent else "Nothing was pending, nothing was committed.")
+    console().print(text, "" if summary.sent or steps else "No request was pending, and nothing was committed.")
     if summary.plan:
         say(f"{summary.plan[0].upper()}{summary.plan[1:]}. By step: alignery plan --compare")
+    if not summary.accepted:
+        return hint("No instruction was accepted, so there is nothing to publish. Why: alignery rejects")
     return hint("Why rows were rejected: alignery rejects · next: alignery publish")
 
 
@@ -91,7 +93,7 @@ def exported(export: Export, as_json: bool) -> None:
     folder = str(export.path)
     console().print(f"{shape}: snapshot {export.snapshot_id}, {counts} → {folder}")
     if not export.created:
-        console().print("The same export stands there already; nothing was changed.")
+        console().print("The same export is already there; nothing was changed.")
     return console().print(f"Load it: datasets.load_dataset('{folder}')")
 
 
@@ -108,8 +110,26 @@ def trained(models: Sequence[Trained], as_json: bool) -> None:
         return terminal.as_json(models)
     for model in models:
         how = f"trained in {model.seconds:.0f} s" if model.new else "trained before, from the same data and settings"
+        if model.soup:
+            how = how.replace("trained", "made")
         console().print(f"{model.recipe}: {how} → {model.path}")
+        if model.soup:
+            _soup(model.soup, model.path)
     return hint("Next: alignery evaluate")
+
+
+def _soup(report: Mapping[str, Any], folder: Path) -> None:
+    """The figures of each λ, beside the start and a baseline, and where they are drawn."""
+    shown = [
+        {"model": row["model"]}
+        | {axis: f"{row[axis]:.3f} ({row[f'{axis}_low']:.2f}–{row[f'{axis}_high']:.2f})" for axis in report["of"]}
+        | {"least gain": f"{row['least_gain']:+.3f}", "front": "yes" if row["front"] else ""}
+        | {"": "to the gate" if row["chosen"] else ""}
+        for row in report["models"]
+    ]
+    rows(shown, False, f"λ: the share of {[*report['of'].values()][1]}")
+    ends = f"{report['hypervolume_of_ends']:.3f} for start and parts alone"
+    console().print(f"Hypervolume {report['hypervolume']:.3f}; {ends}. As a picture: {folder / 'soup.svg'}")
 
 
 def decided(decisions: Sequence[Decided], as_json: bool, history: Path) -> None:
@@ -123,9 +143,9 @@ def decided(decisions: Sequence[Decided], as_json: bool, history: Path) -> None:
         for reason in one.reasons:
             console().print(f"  {reason}")
         if one.picture:
-            console().print(f"  As a picture: {one.picture}", soft_wrap=True)
+            console().print(f"  Chart: {one.picture}", soft_wrap=True)
     if history.is_file():
-        console().print(f"All decisions as a picture: {history}", soft_wrap=True)
+        console().print(f"Chart of all decisions: {history}", soft_wrap=True)
     if not decisions:
         say("Every trained model has been through the gate; see `alignery models`.")
     return None
@@ -145,7 +165,7 @@ def evaluated(evaluations: Sequence[Evaluation], as_json: bool, pictures: Path |
         return hint("Only the base model so far: alignery retrain trains the next one.")
     console().print(f"The newest model: {newest.path}")
     if pictures:
-        console().print(f"As pictures: {' · '.join(map(str, sorted(pictures.glob('*.svg'))))}")
+        console().print(f"Charts: {' · '.join(map(str, sorted(pictures.glob('*.svg'))))}")
     return hint("Look next: alignery show principles · alignery rejects · alignery models · alignery status")
 
 

@@ -13,11 +13,12 @@ from typing import Any
 from alignery import effects
 from alignery.config.preset import Preset
 from alignery.config.schema import Evaluate, PresetError
+from alignery.config.soup import SOUP
 from alignery.display import Displayed, Picture, Results
 from alignery.errors import UsageError
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
-from alignery.pipeline.model_resolution import bind
+from alignery.pipeline.model_resolution import bind, made_for
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import Answered, answer_prompts
@@ -55,7 +56,7 @@ class Evaluations(Results[Evaluation]):
     """Those of one run: the base model's first."""
 
     def pareto(self, x: str, y: str) -> Picture:
-        """The models by two axes of the gate, where higher is better, and the line of those that none surpasses.
+        """The models by two axes of the gate, where higher is better, and the line of those that none dominates.
 
         Raises:
             UsageError: no model has figures on both.
@@ -134,12 +135,12 @@ def _chain(preset: Preset, lake: Lake) -> list[tuple[str, Stack, str]]:
     there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}
     newest = {row["recipe"]: row for row in there if identity in ancestors(row["id"], below)}
-    order = preset.retrain.order() if preset.retrain else list(newest)
+    order = [*preset.retrain.order(), SOUP] if preset.retrain else list(newest)
     found, stacked = [("base", Stack({GENERATOR: base}), place(base))], stackable(preset)
     if (own := stack_of(preset)).before:
         found.append(("base, rewritten", own, place(base)))
     for recipe in (recipe for recipe in order if recipe in newest):
-        alias, path = preset.registry.recipes[recipe].candidate_for, newest[recipe]["path"]
+        alias, path = made_for(preset, recipe), newest[recipe]["path"]
         if alias == GENERATOR:
             found.append((recipe, Stack({GENERATOR: bind(preset, alias, path).spec(alias)}), path))
         elif alias in stacked:

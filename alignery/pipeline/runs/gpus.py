@@ -24,7 +24,7 @@ def gpus(*, vllm: bool) -> Iterator[Finding]:
     """
     listed, fault = _listed_by_driver()
     if fault:
-        yield Finding("gpu", "warning", f"nvidia-smi: {fault}", "mend the driver, then check again")
+        yield Finding("gpu", "warning", f"nvidia-smi: {fault}", "fix the driver, then check again")
         return
     driver = f", driver {listed[0][1]}" if listed else ""
     if usable := _usable():

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,18 +24,18 @@ from alignery.display import Displayed
 from alignery.hashing import digest
 from alignery.monitor.webhooks import Event
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
-from alignery.pipeline.model_resolution import ALIAS, bind, placed
+from alignery.pipeline.model_resolution import ALIAS, bind, made_for, placed
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from alignery.pipeline.runs.answering import Answered, answer_prompts
-from alignery.pipeline.runs.judging import check_judge, judge_answers, judges_kin
-from alignery.pipeline.runs.people import explained, state, with_people
+from alignery.pipeline.runs.answering import answer_prompts
+from alignery.pipeline.runs.comparison import compared
+from alignery.pipeline.runs.judging import check_judge, judges_kin
+from alignery.pipeline.runs.people import explained, state
 from alignery.pipeline.runs.training import base_spec
 from alignery.pipeline.stack import Stack, stack_of, stackable
 from alignery.untrusted import excerpt
 from tasks.evaluate import confirm, history
-from tasks.evaluate.gate import Decision, Policy, by_axis, by_judge, decide, lost_verdicts
-from tasks.evaluate.judge import outcomes, walkovers
+from tasks.evaluate.gate import Decision, Policy, decide
 from tasks.evaluate.plot import PICTURES, forest
 from tasks.evaluate.suites.rows import all_prompts
 from tasks.evaluate.trust import KIN
@@ -116,14 +116,14 @@ def _draw_history(lake: Lake) -> None:
 
 def _candidates(preset: Preset, lake: Lake, base: str) -> Iterator[tuple[Alias, Row]]:
     """The models that were trained from the base or from one of these, whose recipe makes a part of the preset's stack,
-    and that are there, the oldest first; each with the alias that it is for."""
+    and that are there, the oldest first; each with the alias that it is for. The parts of a soup are none."""
     family, aliases = {base}, stackable(preset)
-    alias_of = {name: recipe.candidate_for for name, recipe in preset.registry.recipes.items()}
+    parts = preset.retrain.soup.parts if preset.retrain and preset.retrain.soup else set()
     for model in status.models(lake):
         if model["base_id"] in family:
             family.add(model["id"])
-            alias = alias_of.get(model["recipe"])
-            if alias in aliases and Path(model["path"]).is_dir():
+            alias = made_for(preset, model["recipe"])
+            if alias in aliases and model["recipe"] not in parts and Path(model["path"]).is_dir():
                 yield alias, model
 
 
@@ -158,20 +158,20 @@ async def _judged(
         sides = (incumbent.alone, candidate.alone) if by_itself else stacks
         old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in sides]
         asked, kept = confirm.split(old.prompts, policy.reserve)
-        found = await _compared(preset, executor(), asked, old, new)
+        found = await compared(preset, executor(), asked, old, new)
         decision, lost, marked = decide(policy, found.before, found.after, number), found.lost, found.marked
         if decision.promoted and policy.reserve:
             fresh = confirm.unseen(kept, known, policy.confirm)
             if not fresh:
                 decision = confirm.used_up(policy, decision)
             else:
-                again = await _compared(preset, executor(), fresh, old, new)
+                again = await compared(preset, executor(), fresh, old, new)
                 decision = confirm.confirmed(policy, decision, again.before, again.after)
                 lost, marked = lost + again.lost, marked + again.marked
                 asked = [*asked, *fresh]
         if decision.promoted and by_itself:
             old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in stacks]
-            found = await _compared(preset, executor(), asked, old, new)
+            found = await compared(preset, executor(), asked, old, new)
             decision = _in_stack(decision, decide(policy, found.before, found.after, number))
             lost, marked = lost + found.lost, max(marked, found.marked)
     decision = explained(preset, lake, _with_lost(decision, lost), marked)
@@ -180,42 +180,6 @@ async def _judged(
     if kin:
         decision = replace(decision, reasons=(*decision.reasons, KIN))
     return decision, [confirm.mark(row) for row in asked]
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """Both models' figures, as `per_prompt` gives them, on how many prompts people had a say, and how many of a judge's
-    verdicts were lost."""
-
-    before: Mapping[str, Row]
-    after: Mapping[str, Row]
-    marked: int
-    lost: int = 0
-
-
-async def _compared(
-    preset: Preset, executor: Executor, prompts: Sequence[Row], old: Answered, new: Answered
-) -> _Compared:
-    """The figures of these prompts: an oracle's, or what a judge says, and people beside them."""
-    assert preset.evaluate is not None
-    ids, policy = {row["prompt_id"] for row in prompts}, preset.gate
-    if not preset.evaluate.oracle:  # the other axes are an oracle's
-        policy = policy.model_copy(update={"axes": policy.of_suites})
-    scored = [
-        by_axis(policy, {id: figures for id, figures in side.scored().items() if id in ids}) for side in (old, new)
-    ]
-    if preset.evaluate.oracle or preset.evaluate.judge is None:
-        before, after = ([row for row in side.answers if row["prompt_id"] in ids] for side in (old, new))
-        return _Compared(*with_people(preset, executor.lake, (scored[0], scored[1]), before, after))
-    before, after = ([row for row in side.compared if row["prompt_id"] in ids] for side in (old, new))
-    prompts = [row for suite in old.suites if suite.kind == "judge" for row in suite.prompts if row["prompt_id"] in ids]
-    asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, after, before)
-    unheard, won, lost = walkovers(prompts, after, before), {}, 0
-    for axis, said in verdicts_by.items():
-        missing = lost_verdicts(asked, said)
-        won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
-    old_side, new_side, marked = with_people(preset, executor.lake, by_judge(won), before, after)
-    return _Compared({**old_side, **scored[0]}, {**new_side, **scored[1]}, marked, lost)
 
 
 def _in_stack(decision: Decision, stacked: Decision) -> Decision:
@@ -266,10 +230,9 @@ def promote_manually(lake: Lake, run: Run, id: str, why: str, alias: Alias | Non
     """
     known = {*run.preset.registry.aliases, *run.preset.models}
     if alias and alias not in known:
-        raise PresetError(f"--alias: got {excerpt(alias, 80)!r}, expected one of {sorted(known)}; mend it")
+        raise PresetError(f"--alias: got {excerpt(alias, 80)!r}, expected one of {sorted(known)}; correct it")
     model = model_registry.find(lake, id)
-    recipe = run.preset.registry.recipes.get(model["recipe"])
-    alias = alias or (recipe.candidate_for if recipe else None) or ALIAS
+    alias = alias or made_for(run.preset, model["recipe"]) or ALIAS
     return _place(lake, run, alias, "promoted", model["id"], model["path"], why)
 
 

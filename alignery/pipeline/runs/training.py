@@ -7,12 +7,12 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from alignery.config.preset import Preset
 from alignery.config.schema import PresetError, PromptSource
+from alignery.config.soup import SOUP
 from alignery.display import Displayed
 from alignery.errors import AligneryError
 from alignery.hashing import digest
@@ -20,7 +20,9 @@ from alignery.monitor import otel
 from alignery.pipeline.executor import TaskRunner, run_inline
 from alignery.pipeline.progress import stream
 from alignery.pipeline.run import Run
+from alignery.pipeline.runs.jobs import Job, Spec
 from alignery.pipeline.runs.publication import published_rows
+from alignery.pipeline.runs.soups import SoupJob
 from tasks.engines import RaySpec, TransformersSpec, VllmSpec
 from tasks.engines.identity import locate
 from tasks.step import Row
@@ -31,9 +33,6 @@ from warehouse.export.selection import Selection
 from warehouse.query import status
 from warehouse.query.snapshots import release_of
 from warehouse.query.trained_on import leaking
-
-Spec = TransformersSpec | VllmSpec  # of a model that has weights here
-
 
 _LINE = 1 << 20  # bytes of a line that a training process may write
 
@@ -52,6 +51,7 @@ class Trained(Displayed):
     path: Path
     seconds: float
     new: bool
+    soup: Row | None = None  # of a soup, its report: the figures of each λ, and which was chosen
 
 
 async def train_recipes(
@@ -63,35 +63,53 @@ async def train_recipes(
         PresetError: the preset has no recipes, or its generator has no weights to train.
         LakeUsageError: no such tag, its export is gone, or it holds prompts of evaluation sets that were named since.
         TrainingStopped: a training process failed.
+        TrainError, JudgeError: of a soup, its parts cannot be interpolated, or the judge did not pass its check.
     """
-    if preset.retrain is None:
-        raise PresetError(f"preset {preset.name}: got no 'retrain' section; give it recipes, as presets/nano.yaml does")
+    if (retrain := preset.retrain) is None:
+        raise PresetError(
+            f"preset {preset.name}: got no 'retrain' section, expected one with recipes; add one, such as "
+            "`retrain: {sft: {}}`"
+        )
     published, selection = _publication(lake, tag), await asyncio.to_thread(published_rows, preset)
     library, recipes = preset.library(), preset.registry.recipes
-    mixtures = {name: mixing.known_by(library) for name, mixing in preset.retrain.mix.items()}
+    mixtures = {name: mixing.known_by(library) for name, mixing in retrain.mix.items()}
     specs: dict[str | None, Spec] = {None: base_spec(preset)}
     trained = []
+    models: dict[str, Row] = {}
     with Run(lake, "retrain", preset) as run:
-        for recipe in preset.retrain.order():
-            config = preset.retrain.given()[recipe]
+        for name in retrain.order():
+            recipe = retrain.recipe_of(name)
             job = TrainingJob(
-                recipe,
-                specs[preset.retrain.start_from.get(recipe)],
-                _settings(config, preset.words)
-                | {name: specs[other].model for name, other in preset.retrain.models_of(recipe).items()},
-                await asyncio.to_thread(_data, preset, lake, home, published, recipe, selection),
+                name,
+                specs[retrain.start_from.get(name)],
                 published,
+                _settings(retrain.given()[name], preset.words)
+                | {field: specs[other].model for field, other in retrain.models_of(name).items()},
+                await asyncio.to_thread(_data, preset, lake, home, published, name, selection),
                 preset.methods,
-                mixtures.get(recipe),
+                mixtures.get(name),
                 words(library) if (words := recipes[recipe].words) else None,
-                preset.retrain.launch,
+                retrain.launch,
+                recipe if recipe != name else None,
             )
-            done = job.known(status.models(lake))
-            model = done or await job.train(lake, run, home, runner)
-            trained.append(Trained(recipe, Path(model["path"]), model["seconds"], new=done is None))
-            specs[recipe] = job.base.model_copy(update={"model": model["path"]})
+            models[name], new = await _done(job, lake, run, home, runner)
+            trained.append(Trained(name, Path(models[name]["path"]), models[name]["seconds"], new))
+            specs[name] = job.base.model_copy(update={"model": models[name]["path"]})
+        if retrain.soup:
+            first, *_ = retrain.soup.of.values()
+            start = specs[retrain.start_from.get(first)]
+            soup = SoupJob(SOUP, start, published, retrain.soup, preset, lake, models)
+            model, new = await _done(soup, lake, run, home, runner)
+            report = json.loads(model["metrics"])
+            trained.append(Trained(SOUP, Path(model["path"]), model["seconds"], new, report))
         run.end("finished", {t.recipe: str(t.path) for t in trained})
     return trained
+
+
+async def _done(job: Job, lake: Lake, run: Run, home: Path, runner: TaskRunner) -> tuple[Row, bool]:
+    """The model of a job, and whether it was made now."""
+    known = job.known(status.models(lake))
+    return known or await job.done(lake, run, home, runner), known is None
 
 
 def _settings(config: Settings, words: PromptSource) -> dict[str, Any]:
@@ -173,57 +191,30 @@ def _publication(lake: Lake, tag: str | None) -> Row:
 
 
 @dataclass(frozen=True)
-class TrainingJob:
-    recipe: str
-    base: Spec
+class TrainingJob(Job):
+    """A recipe, under its own name or a variant's, on the rows of one view."""
+
     settings: Mapping[str, Any]
     data: Path
-    published: Row
     methods: Sequence[Path] = ()  # files of the preset that declare recipes
     mix: Mapping[str, Any] | None = None  # how the rows were mixed
     words: str | None = None  # the hash of the words that they are put into
     launch: Launch = field(default_factory=Launch)  # which makes no other model
+    recipe: str | None = None  # of a variant
 
     @property
     def config(self) -> str:
-        """The settings, the mixture and the words, as the table of models has them."""
-        further = {"mix": self.mix, "words": self.words}
+        """The settings, the mixture, the words and a variant's recipe."""
+        further = {"mix": self.mix, "words": self.words, "recipe": self.recipe}
         return json.dumps({**self.settings, **{name: one for name, one in further.items() if one}}, sort_keys=True)
 
-    def known(self, models: list[Row]) -> Row | None:
-        """The model that this very job made before, if its folder is still there."""
-        mine = (self.recipe, self.config, self.published["content_hash"], self.base.identity())
-        for row in models:
-            if mine == (row["recipe"], row["config"], row["export_hash"], row["base_id"]):
-                return row if Path(row["path"]).is_dir() else None
-        return None
+    @property
+    def view(self) -> str:
+        return str(self.settings["view"])
 
-    async def train(self, lake: Lake, run: Run, home: Path, runner: TaskRunner) -> Row:
-        key = digest(self.recipe, self.config, self.published["content_hash"], self.base.identity())
-        out = (home / "models" / f"{self.recipe}-{key[:12]}").resolve()
-        await asyncio.to_thread(run.start)
-        # A run that died after the training and before its row left the finished model there: it is taken as it is.
-        if not (out / "report.json").is_file():
-            with otel.span("alignery.train", recipe=self.recipe, tag=self.published["name"]):
-                await runner(f"train.{self.recipe} on {self.published['name']}", lambda: self._process(out))
-        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
-        row = {
-            "id": self.base.model_copy(update={"model": str(out)}).identity(),
-            "path": str(out),
-            "base_id": self.base.identity(),
-            "base_path": str(self.base.model),
-            "recipe": self.recipe,
-            "view": self.settings["view"],
-            "tag": self.published["name"],
-            "export_hash": self.published["content_hash"],
-            "config": self.config,
-            "metrics": json.dumps(report),
-            "seconds": report["seconds"],
-            "run_id": run.id,
-            "created_at": datetime.now(UTC),
-        }
-        await asyncio.to_thread(lake.ledger.write, "models", [row], run_id=run.id, message=f"retrain: {self.recipe}")
-        return row
+    async def make(self, out: Path, run: Run, runner: TaskRunner) -> None:
+        with otel.span("alignery.train", recipe=self.name, tag=self.published["name"]):
+            await runner(f"train.{self.name} on {self.published['name']}", lambda: self._process(out))
 
     async def _process(self, out: Path) -> None:
         arguments = [
@@ -236,7 +227,7 @@ class TrainingJob:
         ]
         # -P: a folder `tasks` where the user stands is not ours. Its words go to standard error, results to ours.
         process = await asyncio.create_subprocess_exec(
-            *(*self.launch.command, sys.executable, "-P", "-m", "tasks.train", self.recipe, *arguments),
+            *(*self.launch.command, sys.executable, "-P", "-m", "tasks.train", self.recipe or self.name, *arguments),
             *("--config", json.dumps(self.settings)),
             *(text for file in self.methods for text in ("--method", str(file))),
             *(("--accelerate", str(self.launch.accelerate)) if self.launch.accelerate else ()),
@@ -253,7 +244,7 @@ class TrainingJob:
             await process.wait()
             raise
         if code:
-            raise _stopped(self.recipe, self.data, code, error)
+            raise _stopped(self.name, self.data, code, error)
 
 
 async def _relayed(piped: asyncio.StreamReader | None) -> str:

@@ -91,7 +91,7 @@ def _ordered(members: list[Row]) -> list[Row]:
 
 def _heading(req: PageRequest, one: Row) -> str:
     """What a row is called, with its round and kind."""
-    label = "lost call" if one["record_table"] == "attempts" else req.lake.schema.label(one["record_table"])
+    label = "attempt" if one["record_table"] == "attempts" else req.lake.schema.label(one["record_table"])
     kind = f" ({one['kind']})" if one.get("kind") else ""
     return label.capitalize() + (f" {one['round']}" if one.get("round") else "") + kind
 

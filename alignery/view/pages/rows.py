@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
 from alignery.view.page_request import Page, PageRequest
 from warehouse import Lake
+from warehouse.browse.models import model
 from warehouse.browse.story import BOUND
 from warehouse.browse.table_page import FACETS, SIZES, Asked, facets, query_of, table_page, texts_of
 from warehouse.browse.table_page import columns_of as table_columns
 from warehouse.schema.tables import note
 
+Row = dict[str, Any]
 OWN = ("at", "format")  # parameters of every page
 RESULT = 200  # rows of the reader's own query that are shown
 # View → its prompt, the text before, and the text after.
@@ -39,9 +42,12 @@ def rows(req: PageRequest, name: str) -> Page:
     columns = columns_of(req, name)
     asked = asked_of(req, name)
     found = req.once("page", asked, count=lambda: table_page(req.lake, asked, columns))
-    counted = req.once("facets", name, asked.filters, asked.search, count=lambda: facets(req.lake, asked, columns))
+    counted = req.once(
+        "facets", name, asked.filters, asked.search, asked.source, count=lambda: facets(req.lake, asked, columns)
+    )
     shown = list(columns) if req.get("_cols") == "all" else _shown(req, columns)
     data = {"name": name, "columns": columns, "comment": _comment(req, name), "sort": found["sort"]}
+    data |= {"model": _trained(req, name) if req.get("_model") else None}
     data |= {"rows": found["rows"], "next": found["next"], "filters": asked.filters, "search": asked.search} | counted
     own = {"shown": shown, "texts": set(texts_of(columns)), "sizes": SIZES, "table": row_table(req, name)}
     return Page("rows/rows.html", name, data, (found["query"],), own | {"kinds": FACETS})
@@ -89,14 +95,28 @@ def _bounded(value: Any) -> Any:
 
 
 def asked_of(req: PageRequest, name: str, **more: int) -> Asked:
-    """What a page of rows is asked for: a column's name filters, names with '_' before them do the rest."""
+    """What a page of rows shows: a column's name is a filter, names with '_' before them are settings of the page."""
     filters = tuple((column, value) for column, value in req.params if not column.startswith("_") and column not in OWN)
     size = req.get("_size", str(more.pop("size", 50)))
     if not size.isdecimal():
         raise UsageError(f"_size: got {excerpt(size, 20)!r}, expected a number of rows up to {SIZES[-1]}")
+    source = _trained(req, name)["rows"] if req.get("_model") else ""
     return Asked(
-        name, filters, req.get("_search"), req.get("_sort"), req.get("_after"), min(int(size), SIZES[-1]), **more
-    )
+        name, filters, req.get("_search"), req.get("_sort"), req.get("_after"), min(int(size), SIZES[-1]),
+        source=source, **more,
+    )  # fmt: skip
+
+
+def _trained(req: PageRequest, name: str) -> Row:
+    """The model `_model`, which read its rows of this view at its tag and at no other snapshot."""
+    id, now = req.get("_model"), req.lakes.now
+    found: Row = req.lakes.once(now, now.snapshot(), ("model", id), lambda: model(now, id))
+    if name != found["view"] or req.snapshot != found["snapshot_id"] or not found["rows"]:
+        raise UsageError(
+            f"_model: got {excerpt(id, 80)!r} with {name} at {excerpt(req.get('at') or 'now', 60)}, expected "
+            f"{found['view']} at {found['tag']}, which it was trained on; follow the link on the model's page"
+        )
+    return found | {"name": Path(found["path"]).name}
 
 
 def export_query(req: PageRequest, name: str) -> str:

@@ -307,7 +307,7 @@ def _advice(spec: OpenAISpec) -> Advice:
     place = "servers" if spec.servers else "base_url"
     return Advice(
         f"check {place}, model and the key in the environment variable {spec.api_key_env}",
-        f"start the server again or mend {place}, and run again: what was answered is kept",
+        f"start the server again or correct {place}, and run again: what was answered is kept",
         f"no file in {excerpt(spec.servers.watch)} has held a server's address" if spec.servers else "",
     )
 

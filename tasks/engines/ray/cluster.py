@@ -84,7 +84,7 @@ def _initialise(address: str) -> None:
         if type(error) is not Exception and not isinstance(error, known):
             raise
         raise SpecError(
-            f"engine.address: cannot join the Ray cluster {excerpt(address)}: {excerpt(error)}; mend the address, and "
+            f"engine.address: cannot join the Ray cluster {excerpt(address)}: {excerpt(error)}; fix the address, and "
             "run `ray start --address=HOST:PORT` on this host, which must be part of the cluster"
             if address != LOCAL
             else f"engine: Ray does not start on this host: {excerpt(error)}; see /tmp/ray/session_latest/logs"

@@ -28,7 +28,7 @@ from tasks.engines.specs import RaySpec, ScriptedSpec
 ALONE_FROM = 2  # replicas that died with a request in flight, from which on such requests are sent one at a time
 LOOK_EVERY_S = 0.5  # at the queue, for scaling
 ADVICE = Advice(
-    refusing="mend the spec's resources, replicas or model, or give the cluster more",
+    refusing="correct the spec's resources, replicas or model, or give the cluster more",
     silent="see Ray's logs (/tmp/ray/session_latest/logs on each host), and run again: what was answered is kept",
 )
 

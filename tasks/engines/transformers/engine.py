@@ -211,7 +211,8 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
                 "architecture that transformers has"
             ) from error
         reason = excerpt(str(error).partition("\n")[0])
-        raise SpecError(f"engine.model: cannot load {spec.model!r}: {reason}; give another folder or name") from error
+        fix = "give another folder" if is_here else "check the name and the network, or give a local folder"
+        raise SpecError(f"engine.model: cannot load {spec.model!r}: {reason}; {fix}") from error
     check_form(spec.prompt_form, spec.model, tokenizer)
     if spec.lora:
         model = _merged(model, spec.lora)

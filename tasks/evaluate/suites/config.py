@@ -66,7 +66,9 @@ class Config(BaseModel):
     def _is_known_or_own(self) -> Config:
         known, own = [*SHIPPED, *installed.SETS], self.path is not None or self.lm_eval is not None
         if not own and self.name not in known:
-            raise ValueError(f"name: got {self.name!r} without a path, expected one of {known}; mend it, or add a path")
+            raise ValueError(
+                f"name: got {self.name!r} without a path, expected one of {known}; correct it, or add a path"
+            )
         if own and self.name in known:
             raise ValueError(f"name: got {self.name!r}, the name of a suite that is there; give your own another")
         if self.path is not None and self.lm_eval is not None:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator, model_validator
 
 from alignery.validation import Filled
-from tasks.evaluate.suites.languages import LANGUAGES, language_of
+from tasks.filters.languages import LANGUAGES, language_of
 
 _ITEM = re.compile(r"^ {0,3}(?:[-*•+]|\d{1,3}[.)]) +\S")
 _HEADING = re.compile(r"^#{1,6} +\S")
@@ -40,7 +40,7 @@ class _Counted(_Constraint):
         if self.most is None and self.least == 0:
             raise ValueError("least: got neither least nor most, expected one of them; add it")
         if self.most is not None and self.most < self.least:
-            raise ValueError(f"most: got {self.most}, expected at least {self.least} (least); mend it")
+            raise ValueError(f"most: got {self.most}, expected at least {self.least} (least); correct it")
         return self
 
     def holds(self, text: str) -> bool:
@@ -135,7 +135,7 @@ class Language(_Constraint):
     @classmethod
     def _is_known(cls, value: str) -> str:
         if value not in LANGUAGES:
-            raise ValueError(f"got {value!r}, expected one of {list(LANGUAGES)}; mend it")
+            raise ValueError(f"got {value!r}, expected one of {list(LANGUAGES)}; correct it")
         return value
 
     def holds(self, text: str) -> bool:

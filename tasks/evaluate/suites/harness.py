@@ -148,7 +148,7 @@ def _load(config: Config, files: tuple[tuple[Path, int], ...]) -> Loaded:
     better = {metric: way for task in scored.values() for metric, way in task.better.items()}
     if asked.metrics and (unknown := sorted({*asked.metrics} - better.keys())):
         known = sorted({metric for task in scored.values() for metric in task.known})
-        raise HarnessError(f"{where}: metrics: got {excerpt(unknown, 80)}, expected some of {known}; mend it")
+        raise HarnessError(f"{where}: metrics: got {excerpt(unknown, 80)}, expected some of {known}; correct it")
     if not better:
         raise HarnessError(f"{where}: task: {asked.task} has no figure of a document alone; choose another task")
     return Loaded(rows, lambda row, answer: scored[row["kind"]].score(row, answer), better)
@@ -166,7 +166,7 @@ def _tasks(asked: LmEval, where: str) -> dict[str, Any]:
         raise HarnessError(
             f"{where}: task: got {excerpt(asked.task, 80)!r}, which is not among {excerpt(place)} tasks"
             + (f" (near are {near})" if near else "")
-            + "; mend it, or give include_path, the folder of your own"
+            + "; correct it, or give include_path, the folder of your own"
         )
     faults: tuple[type[Exception], ...] = (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError)
     faults += (jinja2.TemplateError, datasets.exceptions.DatasetsError)

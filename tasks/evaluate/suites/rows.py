@@ -53,7 +53,7 @@ class LettersPrompt(HeldOutPrompt):
     def _has_its_answer(self) -> LettersPrompt:
         _each_once("options", self.options)
         if self.answer not in self.options:
-            raise ValueError(f"answer: got {self.answer!r}, expected one of the options, word for word; mend it")
+            raise ValueError(f"answer: got {self.answer!r}, expected one of the options, word for word; correct it")
         return self
 
 

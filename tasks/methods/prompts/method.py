@@ -59,7 +59,10 @@ class Entry(MethodConfig):
         if (self.path is None) == (self.lake is None):
             raise ValueError("got both or neither of path and lake, expected one of them; give the one that is meant")
         if self.path and not os.path.exists(self.path):
-            raise ValueError(f"path: got {excerpt(self.path)}, which is not there (./ starts from the preset's folder)")
+            raise ValueError(
+                f"path: got {excerpt(self.path)}, which is not there; expected a file or folder, correct the path "
+                "(./ is the preset's folder)"
+            )
         for name in ("tag", "table"):
             if name in self.model_fields_set and not self.lake:
                 raise ValueError(f"{name}: got one without lake, of which it is; drop it, or name the lake")

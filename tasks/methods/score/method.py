@@ -51,7 +51,7 @@ MARKS = ("1", "2", "3", "4", "5")  # of every aspect; UltraFeedback's
 REWARD, VERIFIER = "reward", "verifier"  # aliases of engines whose reply is a score
 SCALES = {REWARD: "any number", VERIFIER: "0 to 1"}
 NO_REWARD = "no number: a reward model scores; bind the alias `reward` to an engine of that kind"
-_NUMBER = re.compile(r"-?\d{1,9}\.\d{1,9}")
+NUMBER = re.compile(r"-?\d{1,9}\.\d{1,9}")
 TARGET = ("target_id", "target")  # the fields of a row's newest text
 Aspect = str
 # A name, a step, the alias of the model that it asks, and the texts that stand in its prompt besides.
@@ -152,7 +152,9 @@ def _scorers(library: Library, config: Config) -> list[Scorer]:
     known = {one.id: one for one in library.propositions()} if config.propositions else {}
     for id, weight in config.propositions.items():
         if id not in known:
-            raise PromptError(f"score.propositions: got {id!r}, expected one of {[*known]}; mend it, or add it there")
+            raise PromptError(
+                f"score.propositions: got {id!r}, expected one of {[*known]}; correct it, or add it there"
+            )
         text = prompt_row(f"proposition:{id}", known[id].text, known[id].hash)
         found.append((f"proposition.{id}", proposition(library, known[id], weight, config.min_mass), "judge", [text]))
     for alias in named_models(config):
@@ -166,7 +168,7 @@ def _principled(library: Library, config: Config) -> list[Scorer]:
     known, found = {one.id: one for one in library.principles()}, list[Scorer]()
     for id in config.principles:
         if id not in known:
-            raise PromptError(f"score.principles: got {id!r}, expected one of {[*known]}; mend it, or add it there")
+            raise PromptError(f"score.principles: got {id!r}, expected one of {[*known]}; correct it, or add it there")
         text = prompt_row(f"principle:{id}:comparison", known[id].criterion, known[id].criterion_hash)
         found.append((f"reward.{id}", counted(library, REWARD, known[id]), REWARD, [text]))
     return found
@@ -213,7 +215,7 @@ def counted(library: Library, scorer: str, principle: Principle | None = None) -
     by = {} if principle is None else {"principle": principle.criterion, "negated": False}
 
     def read(reply: str, row: Row) -> list[Row]:
-        if not _NUMBER.fullmatch(reply):
+        if not NUMBER.fullmatch(reply):
             raise ParseError(NO_REWARD)
         return [_score(scorer, principle.id if principle else scorer, float(reply), SCALES[scorer])]
 

@@ -14,7 +14,7 @@ Departures:
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -80,8 +80,12 @@ def mixed(rows: Sequence[Row], config: Config) -> list[Row]:
     return found
 
 
-def trainer(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
-    """TRL's trainer with a soft label, `p`, on each pair."""
+def trainer(shared: dict[str, Any], arguments: dict[str, Any], loss: Callable[..., Any] = soft_bradley_terry) -> Any:
+    """TRL's trainer with a soft label, `p`, on each pair.
+
+    Args:
+        loss: (rewards of `chosen`, those of `rejected`, p) → a scalar.
+    """
     import torch
     from trl import RewardConfig, RewardTrainer
     from trl.trainer.reward_trainer import DataCollatorForPreference
@@ -98,8 +102,8 @@ def trainer(shared: dict[str, Any], arguments: dict[str, Any]) -> Any:
             p = inputs.pop("p")
             _, outputs = super().compute_loss(model, inputs, return_outputs=True, **others)
             chosen, rejected = outputs.logits.squeeze(-1).chunk(2)
-            loss = soft_bradley_terry(chosen, rejected, p)
-            return (loss, outputs) if return_outputs else loss
+            found = loss(chosen, rejected, p)
+            return (found, outputs) if return_outputs else found
 
     made = SoftRewardTrainer(args=RewardConfig(**arguments), **shared)
     made.data_collator = Collator(pad_token_id=shared["processing_class"].pad_token_id)

@@ -11,8 +11,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.evaluate.suites.config import SHIPPED, Config
 from tasks.evaluate.suites.constraints import Constraint, figures, loose, strict
-from tasks.evaluate.suites.languages import language_of
 from tasks.evaluate.suites.rows import rows
+from tasks.filters.languages import language_of
 
 ADAPTER = TypeAdapter(Constraint)
 WORD = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=8)

@@ -196,7 +196,7 @@ def test_a_tasks_metrics_are_axes_of_the_gate_document_by_document(tmp_path: Pat
 @pytest.mark.parametrize(
     ("task", "more", "complaint"),
     [
-        ({}, {"task": "thing"}, r"got 'thing', which is not among .* \(near are \['things'\]\); mend it"),
+        ({}, {"task": "thing"}, r"got 'thing', which is not among .* \(near are \['things'\]\); "),
         ({}, {"metrics": ["f1"]}, r"metrics: got \['f1'\], expected some of \['acc', 'acc_norm'\]"),
         (
             {"output_type": "loglikelihood"},

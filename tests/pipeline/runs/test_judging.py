@@ -69,11 +69,11 @@ def label(folder: Path) -> None:
         (folder / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def spoil(file: Path) -> None:
+def spoil(file: Path, seed: int = 0) -> None:
     import torch
     from safetensors.torch import load_file, save_file
 
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     weights = {name: tensor + 0.02 * torch.randn_like(tensor) for name, tensor in load_file(file).items()}
     save_file(weights, file, metadata={"format": "pt"})
 
@@ -172,7 +172,7 @@ def test_every_decision_is_drawn_into_the_history(judged, tmp_path):
     for verb in (["promote", "other"], ["rollback"]):
         done = alignery(*verb, "--why", "a test", home=home)
         assert done.returncode == 0, done.stderr
-        assert f"All decisions as a picture: {home / 'pictures' / 'history.svg'}" in done.stdout
+        assert f"Chart of all decisions: {home / 'pictures' / 'history.svg'}" in done.stdout
     texts = [text.text or "" for text in ET.parse(home / "pictures" / "history.svg").getroot().iter(SVG_TEXT)]
     assert [text.split(", ")[0] for text in texts[-2:]] == ["1: promoted", "2: rolled back"]
 

@@ -181,7 +181,7 @@ def test_each_alias_has_its_own_promoted_model_and_is_rolled_back_alone(empty: P
         assert stands(preset) == {"generator": own, "aligner": "/models/aligner"}
         roll_back(lake, run, "seen", "aligner")
         assert stands(preset) == {"generator": own}
-        with pytest.raises(LakeUsageError, match="aligner: no promoted model stands there"):
+        with pytest.raises(LakeUsageError, match="aligner: no promoted model is in use"):
             roll_back(lake, run, "again", "aligner")
         with pytest.raises(PresetError, match="--alias: got 'aligned', expected one of "):
             promote_manually(lake, run, "sft", "to see", "aligned")

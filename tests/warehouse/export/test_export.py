@@ -45,7 +45,9 @@ def files(folder):
 
 
 def asked(row):
-    """The prompt of a row, in whichever shape."""
+    """The prompt of a row, in whichever shape; of a translated one what it was translated from."""
+    if "source" in row:
+        return row["source"]
     if "conversations" in row:
         return row["conversations"][0]["value"]
     if "messages" in row:
@@ -238,7 +240,7 @@ def test_exporting_over_an_export_changes_nothing_or_is_refused(filled, tmp_path
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == stamps
     for options in ({"shape": "qac"}, {"held_out": 0.5}, {"shard_rows": 3}):
         with pytest.raises(
-            LakeUsageError, match=r"another export stands there .*move it away, or choose another folder"
+            LakeUsageError, match=r"another export is already there .*move it away, or choose another folder"
         ):
             out(filled, folder=folder, **options)
     data = next((folder / "data").glob("test-*"))
@@ -246,7 +248,7 @@ def test_exporting_over_an_export_changes_nothing_or_is_refused(filled, tmp_path
     with pytest.raises(LakeUsageError, match=f"{data}: not as its export's manifest says"):
         out(filled, folder=folder)
     (folder / "manifest.json").write_text("[]")
-    with pytest.raises(LakeUsageError, match="something that is no export stands there"):
+    with pytest.raises(LakeUsageError, match="something that is not an export is already there"):
         out(filled, folder=folder)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 

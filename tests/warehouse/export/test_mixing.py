@@ -86,6 +86,20 @@ def test_whole_numbers_add_up_and_the_largest_remainders_are_rounded_up():
     assert apportioned({"a": 0.4, "b": 0.6}, 0) == {"a": 0, "b": 0}
 
 
+def test_only_the_parts_that_are_named_are_taken_and_the_test_split_stays(lake, tmp_path):
+    _, mixture, found = mixed(lake, tmp_path / "some", only=["red", "mine"])
+    _, whole, everything = mixed(lake, tmp_path / "all")
+    assert {part["part"] for part in mixture["parts"]} == {"red", "mine"}
+    assert "only" not in whole
+    assert mixture["only"] == ["red", "mine"]
+    assert origins(lake, found) == {name: n for name, n in origins(lake, everything).items() if name != "written"}
+    assert rows(tmp_path / "some", "test") == rows(tmp_path / "all", "test")
+    with pytest.raises(
+        LakeUsageError, match=r"mix.only: got 'blue', expected parts by origin: some of \['mine', 'red'"
+    ):
+        mixed(lake, tmp_path / "none", only=["blue"])
+
+
 def test_of_millions_of_rows_in_their_own_proportion_none_is_lost():
     counts = {"a": 6_491_972, "b": 1_088_385, "c": 9_607_075}
     assert Mix()._quotas(counts) == counts
@@ -175,7 +189,7 @@ def test_each_form_has_its_share_and_its_words(lake, tmp_path):
         elif row["form"] == "few":
             assert answer == f"answer {number}"
             assert question.count("Task:") == 3
-            assert question.index(asked[row["id"]]) > question.index("Now do this one")
+            assert question.index(asked[row["id"]]) > question.index("Now answer this one")
             assert question.count(f"Task: {asked[row['id']]}\n") == 1, "its own question is no example"
         elif row["form"] == "inverted":
             assert answer == asked[row["id"]]

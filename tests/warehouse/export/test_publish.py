@@ -130,7 +130,7 @@ def test_other_content_needs_another_tag(lake):
 
 @pytest.mark.parametrize("tag", ["", "V1", "../v1", ".hidden", "a/b", "v1\n"])
 def test_a_tag_is_a_plain_name(done, tag):
-    with pytest.raises(LakeUsageError, match="is no name; use a-z"):
+    with pytest.raises(LakeUsageError, match="expected a name of a-z"):
         out(done[0], tag)
 
 
@@ -145,7 +145,7 @@ def test_what_a_broken_publication_left_makes_way_but_nothing_else_does(lake):
     folder = lake.home / "exports" / "v1"
     folder.mkdir(parents=True)
     (folder / "precious.txt").write_text("mine")
-    with pytest.raises(LakeUsageError, match="something that is no export stands there"):
+    with pytest.raises(LakeUsageError, match="something that is not an export is already there"):
         out(lake)
     (folder / "manifest.json").write_text("{}")
     assert out(lake).created

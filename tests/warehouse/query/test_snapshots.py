@@ -135,7 +135,7 @@ def test_the_hash_of_a_tag_is_that_of_its_export(lake):
 
 @pytest.mark.parametrize("name", ["V1", "../v1", "", "7", "7d", "2026-11-17"])
 def test_a_tags_name_is_plain_and_no_time(lake, name):
-    with pytest.raises(LakeUsageError, match=r"is no name; use a-z|reads as a snapshot or a time"):
+    with pytest.raises(LakeUsageError, match=r"expected a name of a-z|reads as a snapshot or a time"):
         tag(lake, name, lake.snapshot(), run_id="r")
     assert not lake.rows("SELECT * FROM tags")
 

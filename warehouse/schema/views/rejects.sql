@@ -1,6 +1,6 @@
--- Everything that was not accepted, with its reason and its text: calls, and candidates that the gate turned down.
+-- Everything that was not accepted, with its reason and its text: attempts, and candidates that a gate rejected.
 --
--- `final` says whether that settled the work; an unparsed reply that another seed mended has false. `nearest` is the
+-- `final` says whether that settled the work; an unparsed reply whose retry was accepted has false. `nearest` is the
 -- text that a candidate was too similar to.
 SELECT
     step, state, reason, id, raw_text AS text, parents, id AS attempt_id, prompt_id, model, seed, final,

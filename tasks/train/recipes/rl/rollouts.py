@@ -132,7 +132,7 @@ def recorder(config: Config, out: Path) -> Any:
                 _set_aside(_folder(args), stopped)
             raise TrainingFailed(
                 f"grpo: stopped at step {state.global_step} of {state.max_steps}: {why}; its answers are in {stopped}: "
-                "look at the last ones; raise beta, mend the reward, or, if they are as they should be, raise the bound"
+                "look at the last ones; raise beta, fix the reward, or, if they are as they should be, raise the bound"
             )
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -1,0 +1,61 @@
+"""What of a reply is the translation, and why a text in another language is not wanted."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.filters.heuristics import loops, words
+from tasks.filters.languages import language_of
+from tasks.filters.targets import LOOP
+from tasks.methods.translate.verbatim import changed, prose
+from tasks.normalise import plain_answer
+from tasks.step import ParseError, Rejected
+
+# "Sure! Here is the translation into German:"
+_LABEL = (
+    r"(?:(?:sure|certainly|of course)\b[,.!]*\s*)?(?:here(?: is|['’]s) )?(?:the |a |my )?(?:[a-z]{1,20} )?"
+    r"translat(?:ion|ed (?:text|version))(?: (?:in|into|to|of) [^:\n]{1,40})?"
+)
+UNKNOWN = "in no language that can be told"
+SHORT, LONG = "far shorter than its source", "far longer than its source"
+_FEW = 8  # words among which the commonest ones of a language may be missing; our choice
+_TIMES, _LEAST = 5, 3  # how many times the words of the other a text may have; fewer words count as three; our choice
+
+
+def translation(reply: str, source: str, language: str, label: str, *, quotes: bool) -> str:
+    """The translation in a reply.
+
+    Args:
+        language: one of `tasks.filters.languages.LANGUAGES`.
+        label: what stands in front of a translation in that language.
+        quotes: whether quotations of the source must stay as they are.
+
+    Raises:
+        ParseError: there is none.
+        Rejected: code, an address or a quotation is not as it was; it is in another language; or it has far more or
+            far fewer words than the source, as an answer to it has.
+    """
+    if not (text := plain_answer(reply, (_LABEL, re.escape(label)))):
+        raise ParseError("nothing after the label")
+    if kind := changed(source, text, quotes=quotes):
+        raise Rejected(f"{kind} changed")
+    if loops(text) and not loops(source):
+        raise Rejected(LOOP)
+    check_language(text, language, quotes=quotes)
+    before, after = (max(_LEAST, words(prose(one, quotes=quotes))) for one in (source, text))
+    if before > _TIMES * after or after > _TIMES * before:
+        raise Rejected(SHORT if before > after else LONG)
+    return text
+
+
+def check_language(text: str, language: str, *, quotes: bool = True) -> None:
+    """Raises Rejected where the words of a text are in another language, or in none that can be told.
+
+    A few words without any of the commonest ones, such as a name, pass.
+    """
+    said = prose(text, quotes=quotes)
+    identified = language_of(said)
+    if identified is None and words(said) >= _FEW:
+        raise Rejected(UNKNOWN)
+    if identified not in (language, None):
+        raise Rejected(f"in another language: {identified}")

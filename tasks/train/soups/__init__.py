@@ -1,0 +1,1 @@
+"""Rewarded soups: models that were trained from one start, interpolated, and which of these is taken."""

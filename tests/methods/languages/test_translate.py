@@ -1,0 +1,300 @@
+"""Phoenix: one translation of an instruction, then an answer to it and the translation of the answer that it has."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lake_rows import commit, instruction, record
+from pydantic import ValidationError
+from steps import run
+
+from prompts import Library, PromptError
+from tasks.engines import Completion, ScriptedEngine
+from tasks.engines.scripted import text_of
+from tasks.filters.contamination import Contamination
+from tasks.filters.heuristics import ECHO, TRUNCATED
+from tasks.filters.languages import CODES, LANGUAGES, language_of
+from tasks.filters.targets import LEAK, LOOP
+from tasks.methods.translate.method import Code, Config, drawn, stages
+from tasks.methods.translate.reading import LONG, SHORT, UNKNOWN
+from tasks.stage import Context, Stage
+from tasks.step import ParseError, Rejected, Row
+from warehouse import Lake
+
+GERMAN = {"de": 1.0}
+QUESTION = "How do I water a cactus in winter? Run `water(0)`."
+ROW = {"instruction_id": "i1", "instruction": QUESTION, "topic": "the home", "response_id": "r1", "target_id": "c1"}
+ROW |= {"response": "Every day.", "target": "Hardly at all. See `water` at https://a.org/cactus."}
+TRANSLATION = "Wie gieße ich einen Kaktus im Winter? Führe `water(0)` aus."
+ANSWER = "Im Winter brauchst du ihn nicht zu gießen."
+RESPONSE = "So gut wie nicht. Siehe `water` auf https://a.org/cactus."
+
+
+def chain(library: Library | None = None, **settings: Any) -> dict[str, Stage]:
+    config = Config(**({"languages": GERMAN} | settings))
+    made = stages(library or Library(), config, Context({}, Contamination([])))
+    return {stage.name.removeprefix("translate."): stage for stage in made}
+
+
+@cache
+def usual() -> dict[str, Stage]:
+    return chain()
+
+
+def sent(stage: Stage, row: Row, *replies: str | Completion) -> tuple[list[Row], list[Row], ScriptedEngine]:
+    """Records, attempts and the engine."""
+    engine = ScriptedEngine(list(replies))
+    outcome = asyncio.run(run(stage.step, [stage.take(row)], engine))
+    return outcome.records, outcome.attempts, engine
+
+
+def translated() -> Row:
+    """The row with its instruction's translation."""
+    stage = usual()["instruction"]
+    return stage.step.next_row(stage.take(ROW), sent(stage, ROW, TRANSLATION)[0][0])
+
+
+def reason(stage: Stage, reply: str | Completion, row: Row) -> tuple[str, str | None]:
+    """State and reason of the last attempt."""
+    attempt = sent(stage, row, *[reply] * 3)[1][-1]
+    return attempt["state"], attempt["reason"]
+
+
+def test_both_routes_take_one_translation_and_each_row_says_what_it_is_made_from() -> None:
+    """(1), (4), (6)"""
+    made = usual()
+    assert [(one.name, one.model, one.after) for one in made.values()] == [
+        ("translate.instruction", "translator", "answer"),
+        ("translate.answer", "generator", "translate.instruction"),
+        ("translate.response", "translator", "translate.instruction"),
+    ]
+    (question,), _, _ = sent(made["instruction"], ROW, f"Here is the German translation:\n\n{TRANSLATION}")
+    assert (question["route"], question["text"], question["source"]) == ("both", TRANSLATION, QUESTION)
+    assert (question["language"], question["share"], question["parents"]) == ("de", 1.0, ["i1"])
+    row = made["instruction"].step.next_row(made["instruction"].take(ROW), question)
+    (answer,), _, asked = sent(made["answer"], row, ANSWER)
+    assert (answer["route"], answer["text"], answer["parents"]) == ("post_answering", ANSWER, ["i1", question["id"]])
+    assert text_of(asked.calls[0].prompt) == f"Beantworte die folgende Anfrage auf Deutsch.\n\n{TRANSLATION}"
+    (response,), _, asked = sent(made["response"], row, RESPONSE)
+    assert (response["route"], response["text"], response["source"]) == ("post_translating", RESPONSE, ROW["target"])
+    assert response["parents"] == ["i1", question["id"], "c1"], "the newest text of the answer, and not the first"
+    assert ROW["target"] in text_of(asked.calls[0].prompt)
+
+
+def test_one_route_alone_may_be_asked_for_and_post_answering_waits_for_no_answer() -> None:
+    assert [*chain(routes=["post_answering"])] == ["instruction", "answer"]
+    assert chain(routes=["post_answering"])["instruction"].after == "instruction"
+    assert [*chain(routes=["post_translating"])] == ["instruction", "response"]
+    with pytest.raises(ValidationError, match="got post_answering twice"):
+        Config(languages=GERMAN, routes=["post_answering", "post_answering"])
+
+
+SHARES: dict[Code, float] = {"de": 0.5, "hi": 0.3, "fr": 0.1}
+
+
+def test_a_language_is_drawn_by_its_share_and_what_is_left_stays_as_it_is() -> None:
+    """(2)"""
+    ids = [f"i{n}" for n in range(4000)]
+    counts = Counter(drawn(id, SHARES) for id in ids)
+    assert {code: round(counts[code] / 4000, 1) for code in (*SHARES, None)} == SHARES | {None: 0.1}
+    assert [drawn(id, SHARES) for id in ids] == [drawn(id, dict(reversed(SHARES.items()))) for id in ids]
+    before, after = ({id: drawn(id, shares) for id in ids} for shares in (SHARES, SHARES | {"hi": 0.4}))
+    moved = {(before[id], after[id]) for id in ids if before[id] != after[id]}
+    assert moved
+    assert all(new == "hi" or old is None for old, new in moved), "no language takes one from another that stays"
+    assert {drawn(id, GERMAN) for id in ids} == {"de"}
+
+
+def test_what_is_in_the_language_already_or_was_drawn_for_none_is_not_asked() -> None:
+    first = usual()["instruction"]
+    assert first.when(first.take(ROW))
+    assert not first.when(first.take(ROW | {"instruction": "Wie gieße ich einen Kaktus im Winter?"}))
+    some = chain(languages={"de": 0.01})["instruction"]
+    assert some.take(ROW)["language"] is None
+    assert not some.when(some.take(ROW))
+
+
+@pytest.mark.parametrize(
+    ("languages", "message"),
+    [
+        ({"de": 0.7, "hi": 0.4}, "got shares of 1.1 in all, expected at most 1"),
+        ({"de": 0}, "greater than 0"),
+        ({"german": 0.5}, "de"),
+        ({}, "at least 1"),
+    ],
+)
+def test_shares_that_are_none_are_refused(languages: dict[str, float], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Config(languages=languages)
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        (QUESTION, "in another language: english"),
+        ("Comment arroser un cactus en hiver ? Exécute `water(0)`.", "in another language: french"),
+        ("зимой кактус поливают редко `water(0)`", "in another language: russian"),
+        ("`water(0)` mul dap raq sob tik lum pow gar neb", UNKNOWN),
+        ("Wie gieße ich einen Kaktus im Winter? Führe `wasser(0)` aus.", "inline code changed"),
+        ("Wie gieße ich einen Kaktus im Winter?", "inline code changed"),
+        (f"{TRANSLATION} " + "Und noch etwas ist zu sagen. " * 9, LOOP),
+        (TRANSLATION + "".join(f" Das ist der Satz mit der Zahl {n} und mehr." for n in range(9)), LONG),
+        (Completion(TRANSLATION, "length", 9, 9, 0.1), TRUNCATED),
+    ],
+)
+def test_a_translation_that_is_none_is_rejected_with_its_reason(reply: str | Completion, why: str) -> None:
+    """(3), (5)"""
+    assert reason(usual()["instruction"], reply, ROW) == ("rejected", why)
+
+
+def test_a_summary_of_an_answer_is_no_translation_of_it() -> None:
+    row = translated() | {"target": "A cactus rests in winter, and it needs no water as long as the room is cool."}
+    assert reason(usual()["response"], "Gar nicht.", row) == ("rejected", SHORT)
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        ("In winter it needs hardly any water at all.", "in another language: english"),
+        (TRANSLATION.upper(), ECHO),
+        ("Das ist nicht so einfach. " * 5, LOOP),
+        ("Quarz Feldspat Glimmer Basalt Granit Gneis Schiefer Marmor", UNKNOWN),
+    ],
+)
+def test_an_answer_that_is_none_is_rejected_with_its_reason(reply: str, why: str) -> None:
+    """(3)"""
+    assert reason(usual()["answer"], reply, translated()) == ("rejected", why)
+
+
+def test_the_prompts_own_words_are_no_answer_and_a_label_alone_is_no_translation() -> None:
+    example = Library().languages()["de"].examples[0].answer
+    assert reason(usual()["answer"], f"Also: {example}", translated()) == ("unparsed", LEAK)
+    assert reason(usual()["instruction"], "Übersetzung:", ROW) == ("unparsed", "nothing after the label")
+    assert sent(usual()["instruction"], ROW, f"Übersetzung: {TRANSLATION}")[0][0]["text"] == TRANSLATION
+
+
+def test_a_name_is_the_same_in_many_languages_and_code_is_in_none() -> None:
+    row = translated() | {"target": "Berlin"}
+    assert reason(usual()["response"], "Berlin", row) == ("accepted", None)
+    code = "```\nfor this in that: print('is the one of the')\n```"
+    assert reason(usual()["response"], f"So geht es:\n{code}", row | {"target": f"Like this:\n{code}"}) == (
+        "accepted",
+        None,
+    )
+
+
+def test_quotations_stay_unless_the_preset_says_otherwise() -> None:
+    row = translated() | {"target": 'The fox said: "Come in, and close the door."'}
+    spoken = "Der Fuchs sagte: „Komm herein, und mach die Tür zu.“"
+    assert reason(usual()["response"], spoken, row) == ("rejected", "quotation changed")
+    free = chain(quotes=False)["response"]
+    assert reason(free, spoken, row) == ("accepted", None)
+    kept, left = (text_of(sent(one, row, spoken)[2].calls[0].prompt) for one in (usual()["response"], free))
+    assert "quotation marks" in kept
+    assert "quotation" not in left
+    engine = ScriptedEngine(["x"])
+    assert free.step.fingerprint(engine) != usual()["response"].step.fingerprint(engine)
+
+
+def test_a_request_in_other_words_asks_for_the_answers_of_its_language_anew(tmp_path: Path) -> None:
+    words = yaml.safe_load(Library().path("translate/languages").read_text(encoding="utf-8"))
+    german, hindi = (next(one for one in words["languages"] if one["code"] == code) for code in ("de", "hi"))
+    german["request"] = "Antworte auf Deutsch."
+    (tmp_path / "translate").mkdir()
+    (tmp_path / "translate/languages.yaml").write_text(yaml.safe_dump({"languages": [german, hindi]}))
+    library, engine = Library(overlay=tmp_path), ScriptedEngine(["x"])
+    library.check()
+    shares = {"de": 0.5, "hi": 0.5}
+    old, new = chain(languages=shares), chain(library, languages=shares)
+    for code, same in (("de", False), ("hi", True)):
+        row = translated() | {"language": code}
+        keys = {one["answer"].step.work_key(row, engine) for one in (old, new)}
+        assert (len(keys) == 1) == same
+    assert new["response"].step.work_key(row | {"answer_id": "c1"}, engine) == old["response"].step.work_key(
+        row | {"answer_id": "c1"}, engine
+    )
+    with pytest.raises(PromptError, match=r"languages\.yaml: has no language 'fr'"):
+        chain(library, languages={"fr": 1})
+
+
+def test_every_language_that_can_be_drawn_has_words_that_are_identified_as_its_own() -> None:
+    spoken = Library().languages()
+    assert set(spoken) == set(CODES) == set(Code.__args__)  # type: ignore[attr-defined]
+    assert set(CODES.values()) == set(LANGUAGES)
+    for code, words in spoken.items():
+        for text in (words.request, *(text for one in words.examples for text in (one.question, one.answer))):
+            assert language_of(text) == CODES[code], text
+
+
+def test_both_forms_ask_in_the_language() -> None:
+    stage, row = chain(languages=dict.fromkeys(CODES, 0.05))["answer"], translated() | {"translation": "?!"}
+    for code, words in Library().languages().items():
+        for form in ("chat", "text"):
+            step = stage.in_form(form).step  # type: ignore[arg-type]
+            asked = text_of(step.prompt.render(**step.variables(row | {"language": code})))
+            assert words.request in asked
+            assert asked.rstrip().endswith("?!" if form == "chat" else "### Assistant:")
+            assert (words.examples[0].answer in asked) == (form == "text")
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text(max_size=80) | st.text('`"“>„:/. aäあн\n', max_size=80))
+def test_no_reply_breaks_the_reading(reply: str) -> None:
+    row = translated()
+    for stage in usual().values():
+        with suppress(ParseError, Rejected):
+            (found,) = stage.step.read(reply, row)
+            assert found["text"] in reply.replace("\r\n", "\n")
+
+
+def made(id: str, route: str, about: str = "i1", **fields: Any) -> Row:
+    question = None if route == "both" else f"q-{about}"
+    fields = {"language": "de", "share": 0.5, "route": route, "translation_id": question, "text": f"text {id}"} | fields
+    result: Row = record(id, [about, *([question] if question else [])], instruction_id=about, **fields)
+    return result
+
+
+@pytest.fixture(scope="module")
+def filled(empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+    with Lake.open(shutil.copytree(empty, tmp_path_factory.mktemp("languages") / "home")) as lake:
+        rows = [made("q-i1", "both", source="question i1"), made("q-i2", "both", "i2", source="question i2")]
+        rows += [made("a1", "post_answering"), made("a2", "post_answering", minute=5)]
+        rows += [made("t1", "post_translating", answer_id="r1", source="answer r1"), made("b1", "post_answering", "i2")]
+        commit(lake, instructions=[instruction("i1"), instruction("i2")], translations=rows)
+        yield lake
+
+
+def test_the_newest_pair_of_each_route_is_trained_on_and_the_routes_stand_side_by_side(filled: Lake) -> None:
+    """(1), (4), (6)"""
+    rows = {row["id"]: row for row in filled.rows("SELECT * FROM translated")}
+    assert rows.keys() == {"a2", "t1", "b1"}
+    assert [one["content"] for one in rows["t1"]["messages"]] == ["text q-i1", "text t1"]
+    assert {(row["source"], row["language"], row["share"]) for row in rows.values()} == {
+        ("question i1", "de", 0.5),
+        ("question i2", "de", 0.5),
+    }
+    assert {row["id"] for row in filled.rows("SELECT id FROM post_answering")} == {"a2", "b1"}
+    assert [row["id"] for row in filled.rows("SELECT id FROM post_translating")] == ["t1"]
+    (both,) = filled.rows("SELECT * FROM translation_routes")
+    assert (both["source"], both["instruction"]) == ("question i1", "text q-i1")
+    assert (both["post_answering"], both["post_translating"]) == ("text a2", "text t1")
+
+
+def test_what_was_translated_stands_beside_its_translation(filled: Lake) -> None:
+    rows = filled.rows("SELECT source, translation, kind FROM parallel_texts ORDER BY source")
+    assert [tuple(row.values()) for row in rows] == [
+        ("answer r1", "text t1", "answer"),
+        ("question i1", "text q-i1", "instruction"),
+        ("question i2", "text q-i2", "instruction"),
+    ]
