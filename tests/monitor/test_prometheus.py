@@ -189,8 +189,6 @@ def test_an_address_that_is_taken_or_none_is_a_sentence() -> None:
     serve = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
     assert serve.make_context("serve", ["--metrics", "9464"]).params["metrics"] == "9464"
     assert serve.make_context("serve", []).params["metrics"] is None
-    with pytest.raises(Exception, match="expected a port"):
-        serve.make_context("serve", ["--metrics", "x"])
     with prometheus.served("127.0.0.1", 0) as url:
         port = int(url.split(":")[2].split("/")[0])
         with pytest.raises(UsageError, match=f"--metrics: got 127.0.0.1:{port}"), prometheus.served("127.0.0.1", port):
