@@ -77,9 +77,7 @@ class Preset(Strict):
     gate: Policy = Policy()
     follow: tuple[Alias, ...] = Field(default=(), description="aliases that the newest promoted model stands behind")
     schedule: Schedule | None = None
-    notify: tuple[Webhook, ...] = Field(
-        default=(), description="webhooks: what is told of runs and decisions, and to whom"
-    )
+    notify: tuple[Webhook, ...] = Field(default=(), description="webhooks: where runs and decisions are posted to")
     # Where the file says ${NAME}, and what it says there: (field, field, …) → text.
     _environment: dict[tuple[str, ...], str] = PrivateAttr(default={})
     registry: ClassVar[Methods]

@@ -1,1 +1,1 @@
-"""For those who watch the factory: metrics, traces and webhooks. Ids, counts and decisions; never a model's text."""
+"""Monitoring: metrics, traces and webhooks. They carry ids, counts and decisions, never a model's text."""

@@ -1,4 +1,4 @@
-"""What a run counts for those who watch it: numbers under few, known labels.
+"""What a run counts for its monitoring: numbers under few, known labels.
 
 Nothing is counted until `watch` makes this process's counts: until then each call is one comparison. Readers
 (`alignery.monitor.prometheus`, `alignery.monitor.otel`) take what is there when they are asked, so counting never waits
@@ -95,11 +95,11 @@ class Metrics:
             }
 
 
-_counts: Metrics | None = None  # of this process; None: nobody watches
+_counts: Metrics | None = None  # of this process; None: nothing is exported
 
 
 def counts() -> Metrics | None:
-    """This process's counts; None where nobody watches."""
+    """This process's counts; None where nothing is exported."""
     return _counts
 
 

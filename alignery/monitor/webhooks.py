@@ -36,7 +36,7 @@ _AGAIN = (408, 429)  # statuses below 500 for which another try may succeed
 
 
 class Webhook(BaseModel):
-    """A URL that is told of events."""
+    """A URL that events are posted to."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -87,14 +87,14 @@ def notify(hooks: Sequence[Webhook], event: Event, subject: str, facts: Mapping[
         subject: the id of the run or the decision; the same event of it has the same `webhook-id`.
         facts: ids, counts and decisions.
     """
-    if not (told := [hook for hook in hooks if event in hook.on]):
+    if not (subscribed := [hook for hook in hooks if event in hook.on]):
         return
     import httpx  # noqa: F401  # here, for a first import takes longer than some answers
 
     id = digest("webhook", event, subject)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     body = json.dumps({"id": id, "event": event, "at": now, **facts}, ensure_ascii=False).encode()
-    reasons = dict.fromkeys(told, f"no answer within {DEADLINE_S:g} s")
+    reasons = dict.fromkeys(subscribed, f"no answer within {DEADLINE_S:g} s")
     # Daemons, each for itself: one that never comes back holds up neither another one nor the end of the process.
     threads = [threading.Thread(target=partial(_deliver, hook, id, body, reasons), daemon=True) for hook in reasons]
     for thread in threads:
@@ -109,8 +109,8 @@ def notify(hooks: Sequence[Webhook], event: Event, subject: str, facts: Mapping[
 
 def failed(hooks: Sequence[Webhook], subject: str, error: Exception, facts: Mapping[str, Any]) -> None:
     """Tell the hooks for failures of an error, once: it may pass through a run and then through the flow around it."""
-    if not vars(error).get("_alignery_told"):
-        vars(error)["_alignery_told"] = True
+    if not vars(error).get("_alignery_reported"):
+        vars(error)["_alignery_reported"] = True
         notify(hooks, "failed", subject, {**facts, "state": "failed", "error": type(error).__name__})
 
 

@@ -18,7 +18,7 @@ from warehouse.journal import Journal, drop
 from warehouse.ledger import Batch
 
 _T = TypeVar("_T")
-MEASURED_EVERY_S = 60.0  # the lake, where somebody watches; our choice
+MEASURED_EVERY_S = 60.0  # the lake's size, where metrics are exported; our choice
 ROWS, EVERY_S = 1024, 5.0  # a commit is due at so many calls, or after so many seconds: our choice
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from alignery.config.preset import Preset
 from alignery.hashing import digest
-from alignery.monitor import metrics, otel, watched, webhooks
+from alignery.monitor import exporters, metrics, otel, webhooks
 from tasks.step import Row
 from warehouse import Lake, LakeFailure, LakeLocation, recovery
 from warehouse.database.lock import exclusive, of_preset
@@ -24,7 +24,7 @@ from warehouse.schema.lake_schema import LakeSchema
 
 # The lock of whichever flow of the loop is at work: generating and training fight for one GPU.
 WORK = "work"
-UNTOLD = ("plan", "tag")  # runs of a person at the command line, of whose end no webhook is told
+UNREPORTED = ("plan", "tag")  # a person runs these at the command line; no webhook is sent when they end
 
 
 @asynccontextmanager
@@ -81,12 +81,12 @@ class Run:
         self.id = digest(self.flow, self.preset.hash, datetime.now(UTC).isoformat(), os.getpid())
 
     def __enter__(self) -> Run:
-        watched.start()
+        exporters.start()
         self._stack.enter_context(otel.span(f"alignery.{self.flow}", is_run=True, run_id=self.id))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
-        """A run that is left by an error, whichever, is recorded as failed. Whoever watches is told how it ended."""
+        """Record a run that an error ends as failed, and send how it ended to metrics and webhooks."""
         try:
             if error is not None and not self.ended:
                 self.end("failed", {}, f"{type(error).__name__}: {error}"[:1000])
@@ -94,7 +94,7 @@ class Run:
                 measure(self.lake)
         finally:
             self._stack.__exit__(kind, error, trace)
-            self._tell(error)
+            self._report(error)
 
     def start(self) -> None:
         with self._lock:
@@ -123,19 +123,19 @@ class Run:
         return {"prompts": self.words, "runs": [self._row("finished", totals, None)]}
 
     def decided(self, id: str, event: webhooks.Event, **facts: Any) -> None:
-        """Tell the preset's webhooks of a decision that was written down."""
+        """Send a recorded decision to the preset's webhooks."""
         about = {"flow": self.flow, "preset": self.preset.name, "run_id": self.id}
         webhooks.notify(self.preset.notify, event, id, {**about, "decision": id, **facts})
 
-    def _tell(self, error: BaseException | None) -> None:
+    def _report(self, error: BaseException | None) -> None:
         about = {"flow": self.flow, "preset": self.preset.name, "run_id": self.id}
         state, totals = ("failed", {}) if error else self._outcome or ("", {})
         if state:
             metrics.ended(self.flow, state)
-        watched.write()
+        exporters.write()
         if isinstance(error, Exception):  # else it was stopped by hand
             webhooks.failed(self.preset.notify, self.id, error, about)
-        elif not error and self._outcome and self.flow not in UNTOLD:
+        elif not error and self._outcome and self.flow not in UNREPORTED:
             counts = {name: value for name, value in totals.items() if isinstance(value, int | float)}
             webhooks.notify(self.preset.notify, "finished", self.id, {**about, "state": state, "counts": counts})
 
@@ -159,7 +159,7 @@ class Run:
 
 
 def measure(lake: Lake) -> None:
-    """Where somebody watches, count the lake's rows and bytes: from the catalog, no data file is read.
+    """Where metrics are exported, count the lake's rows and bytes: from the catalog, no data file is read.
 
     Where it cannot be read now, the figures stay as they were: no run that went well is to fail for them.
     """

@@ -39,7 +39,7 @@ def run(code: str, *arguments: str, **environment: str) -> subprocess.CompletedP
 
 
 def test_without_an_endpoint_nothing_is_imported() -> None:
-    code = "from alignery.monitor import watched; watched.start(); import sys; print(*sys.modules)"
+    code = "from alignery.monitor import exporters; exporters.start(); import sys; print(*sys.modules)"
     done = run(code, OTEL_SERVICE_NAME="one", OTEL_METRICS_EXPORTER="otlp")
     assert "alignery.monitor.otel" in done.stdout, done.stderr
     assert "opentelemetry" not in done.stdout.replace("alignery.monitor.otel", "")

@@ -17,7 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from alignery.config.preset import build
 from alignery.errors import UsageError
-from alignery.monitor import metrics, prometheus, watched
+from alignery.monitor import exporters, metrics, prometheus
 from alignery.monitor.metrics import Metrics
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
@@ -56,9 +56,9 @@ STEP = Step(
 def unwatched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process counts nothing before, and nothing after."""
     monkeypatch.setattr(metrics, "_counts", None)
-    watched.start.cache_clear()
+    exporters.start.cache_clear()
     yield
-    watched.start.cache_clear()
+    exporters.start.cache_clear()
 
 
 def walk(lake: Lake, rows: int, *replies: str) -> None:
@@ -131,10 +131,10 @@ def test_nothing_is_counted_where_nobody_watches(lake: Lake) -> None:
 
 def test_other_processes_are_added_up_and_what_ended_stays() -> None:
     code = (
-        "import os, sys; from alignery.monitor import metrics, watched\n"
-        "watched.start(); metrics.watch().add(metrics.RUNS, 2, 'refresh', 'finished')\n"
+        "import os, sys; from alignery.monitor import exporters, metrics\n"
+        "exporters.start(); metrics.watch().add(metrics.RUNS, 2, 'refresh', 'finished')\n"
         "metrics.watch().add(metrics.IN_FLIGHT, 5, 's'); metrics.watch().put(metrics.LAKE_ROWS, 7, 'attempts')\n"
-        "metrics.watch().record(metrics.COMMITS, 0.2); watched.write(); print(flush=True); sys.stdin.read()"
+        "metrics.watch().record(metrics.COMMITS, 0.2); exporters.write(); print(flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code]
     with prometheus.served("127.0.0.1", 0) as url:

@@ -268,6 +268,6 @@ def _record(lake: Lake, run: Run, row: dict[str, Any]) -> None:
     lake.ledger.write("decisions", [row], run_id=run.id, message=f"{row['alias']}: {what}")
     if row["state"] != "rolled back":
         event: Event = "promoted" if row["state"] == "promoted" else "held_back"
-        told = {name: row[name] for name in ("alias", "state", "model", "against", "decided_by")}
-        run.decided(row["id"], event, **told)
+        facts = {name: row[name] for name in ("alias", "state", "model", "against", "decided_by")}
+        run.decided(row["id"], event, **facts)
     _draw_history(lake)

@@ -16,7 +16,7 @@ _LABEL = (
     r"(?:(?:sure|certainly|of course)\b[,.!]*\s*)?(?:here(?: is|['’]s) )?(?:the |a |my )?(?:[a-z]{1,20} )?"
     r"translat(?:ion|ed (?:text|version))(?: (?:in|into|to|of) [^:\n]{1,40})?"
 )
-UNKNOWN = "in no language that can be told"
+UNKNOWN = "in no language that can be identified"
 SHORT, LONG = "far shorter than its source", "far longer than its source"
 _FEW = 8  # words among which the commonest ones of a language may be missing; our choice
 _TIMES, _LEAST = 5, 3  # how many times the words of the other a text may have; fewer words count as three; our choice
@@ -49,7 +49,7 @@ def translation(reply: str, source: str, language: str, label: str, *, quotes: b
 
 
 def check_language(text: str, language: str, *, quotes: bool = True) -> None:
-    """Raises Rejected where the words of a text are in another language, or in none that can be told.
+    """Raises Rejected where the words of a text are in another language, or in none that can be identified.
 
     A few words without any of the commonest ones, such as a name, pass.
     """

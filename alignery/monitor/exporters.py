@@ -1,4 +1,4 @@
-"""Whether somebody watches this process: asked of the environment once, when its first run begins."""
+"""The exporters that the environment asks for, started once, when the process's first run begins."""
 
 from __future__ import annotations
 
