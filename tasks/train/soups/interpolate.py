@@ -27,7 +27,8 @@ from tasks.train.config import TrainError
 from tasks.train.facts import check_files
 
 WEIGHTS, INDEX = "*.safetensors", "*.safetensors.index.json"
-_OWN = ("_name_or_path", "transformers_version")  # fields of a config that say nothing of the model
+SHARES = "alignery_shares"  # the field of config.json that says what was interpolated
+_OWN = ("_name_or_path", "transformers_version", SHARES)  # fields of a config that say nothing of the model
 
 
 def interpolate(
@@ -67,6 +68,9 @@ def interpolate(
         partial.mkdir(parents=True)
         for path in _beside(models[0]):
             shutil.copyfile(path, partial / path.name)
+        # A model with all of one part's weights is another model than that part: each has a row of its own.
+        config = _json(models[0] / "config.json") | {SHARES: [float(share) for share in shares]}
+        (partial / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         for name, text in (texts or {}).items():
             (partial / name).write_text(text, encoding="utf-8")
     with ExitStack() as opened:

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from tasks.engines.identity import folder_hash
 from tasks.train.config import TrainError
 from tasks.train.soups.interpolate import interpolate
 
@@ -52,6 +53,7 @@ def test_each_weight_is_the_mean_with_these_shares_and_the_ends_are_the_parts(pa
         assert all(
             torch.equal(one, (first, second)[place][name]) for name, one in weights(tmp_path / f"end-{place}").items()
         )
+        assert folder_hash(tmp_path / f"end-{place}") != folder_hash(parts[place]), "another model in the registry"
 
 
 def test_the_same_again_is_the_same_bytes_and_bfloat16_keeps_the_mean(base, tmp_path):
