@@ -128,7 +128,7 @@ def test_where_many_replies_do_not_parse_no_kill_loses_one_that_was_received(tmp
 @pytest.mark.flow
 def test_ctrl_c_ends_it_with_what_was_answered_committed(tmp_path: Path, speaker: Speaker) -> None:
     preset, home = write_preset(tmp_path, speaker.server_port, LINE, in_flight=PLACES), tmp_path / "lake"
-    process = start(preset, home, subprocess.PIPE)
+    process = start(preset, home, stderr=subprocess.PIPE)
     while speaker.served < 3 * PLACES and process.poll() is None:
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to the server that Prefect started, too

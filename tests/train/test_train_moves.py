@@ -79,7 +79,8 @@ def test_a_batch_of_8_is_8_batches_of_1(case, views, words, base, tmp_path):
     old, whole, split = (weights(folder) for folder in (base, tmp_path / "whole", tmp_path / "split"))
     for name in old:
         way = (whole[name] - old[name]).norm()
-        assert (whole[name] - split[name]).norm() < 1e-3 * way, name
+        # Adam makes much of what rounding leaves; a loss that is shared out wrongly is off by a tenth and more.
+        assert (whole[name] - split[name]).norm() < 1e-2 * way, name
 
 
 @answering
