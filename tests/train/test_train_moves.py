@@ -72,7 +72,7 @@ def test_under_lora_the_adapted_weights_alone_move(case, views, words, base, tmp
 
 @shared
 def test_a_batch_of_8_is_8_batches_of_1(case, views, words, base, tmp_path):
-    shared = {"epochs": 3.0}  # fewer steps of accumulated passes are refused
+    shared = {"epochs": 10.0 if case.name == "aligner" else 3.0}  # fewer steps, its warm-up's too, are refused
     one = shared | {"batch_size": 1, "gradient_accumulation": 8}
     case.train(views, base, tmp_path / "whole", case.config(words, **shared))
     case.train(views, base, tmp_path / "split", case.config(words, **one))
