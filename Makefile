@@ -27,9 +27,9 @@ test: setup postgres  ## the default tests: minutes
 
 # Without xdist's own order, by the number of a file's tests, with which the longest test is the last to begin.
 test-flow: setup postgres chromium  ## Prefect, kills and real training (minutes)
-	$(BIN)/pytest -m flow -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -m "flow and not long" -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-long: setup  ## whole presets on nano, each from its first request to a trained model (minutes each)
+test-long: setup  ## whole presets on nano to a trained model, and further kills of trainings (minutes each)
 	$(BIN)/pytest -m long -n auto --maxprocesses 2
 
 test-engine: .venv-vllm/.ready  ## the real vLLM on this CPU, in its own environment

@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 # Files of tests that take minutes: they begin first, so that no worker waits for one that began last.
 LONGEST = (
     *("test_crash_points", "test_train_resumes", "test_whole_line", "test_serve", "test_train_moves"),
-    *("test_kill", "test_bpo"),
+    *("test_kill", "test_own_server", "test_journeys"),
 )
 
 

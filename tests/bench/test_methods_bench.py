@@ -147,7 +147,7 @@ def test_a_row_that_nothing_explains_is_named(lake: Lake, wrong: dict, told: str
         explained(lake, "run-1")
 
 
-@pytest.mark.flow
+@pytest.mark.long
 def test_every_method_runs_on_nano_and_no_row_is_lost(tmp_path: Path) -> None:
     from bench.methods import UNTAUGHT, walk
 

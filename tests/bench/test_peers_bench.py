@@ -38,7 +38,7 @@ def test_a_killed_process_is_started_again_and_what_it_sends_twice_is_counted() 
     assert found.asked_again <= found.seen - 100 <= IN_FLIGHT
 
 
-@pytest.mark.flow
+@pytest.mark.long
 def test_our_side_walks_all_scenarios() -> None:
     chained, refused, killed = (measure(OURS, SMALL[name]) for name in ("b", "c", "d"))
     assert (chained.ended, chained.rows, chained.blank, chained.seen) == ("yes", 100, 0, 300)

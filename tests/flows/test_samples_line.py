@@ -16,7 +16,7 @@ from tasks.engines import parse_spec
 from tasks.methods.registry import installed
 from warehouse import Lake
 
-pytestmark = pytest.mark.flow
+pytestmark = pytest.mark.long
 
 FEW = {"batch_size": 8, "gradient_accumulation": 1, "max_length": 256, "threads": 1, "epochs": 1, "learning_rate": 1e-3}
 COMPARE = {"sampling": {"temperature": 1.0, "max_tokens": 64}}

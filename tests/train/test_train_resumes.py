@@ -48,14 +48,20 @@ def history(folder):
 
 
 # One recipe of each trainer: the others train on other rows, or by another loss. An adapter is kept and read alike by
-# all of them; those of pairs ask the model without it as well.
-WHOLE, ADAPTED = ("engrave", "aligner", "dpo", "kto", "reward", "rrhf"), ("engrave", "dpo")
+# all of them; those of pairs ask the model without it as well. To kill each of them takes minutes: some are marked long.
+FIRST, FURTHER = ("engrave", "dpo"), ("aligner", "kto", "reward", "rrhf")
+ADAPTED = Lora(r=4, dropout=0.1)
 
 
 @pytest.mark.parametrize(
     ("name", "lora"),
-    [*((name, None) for name in WHOLE), *((name, Lora(r=4, dropout=0.1)) for name in ADAPTED)],
-    ids=[*WHOLE, *(f"{name}-lora" for name in ADAPTED)],
+    [
+        *((name, None) for name in FIRST),
+        *(pytest.param(name, None, marks=pytest.mark.long) for name in FURTHER),
+        pytest.param("engrave", ADAPTED, marks=pytest.mark.long),
+        ("dpo", ADAPTED),
+    ],
+    ids=[*FIRST, *FURTHER, "engrave-lora", "dpo-lora"],
 )
 def test_a_killed_run_goes_on_to_the_weights_of_a_straight_one(name, lora, views, words, base, tmp_path, capsys):
     case = CASES[name]
@@ -135,6 +141,7 @@ def test_two_processes_make_the_weights_of_one(views, words, base, tmp_path):
     assert all(torch.allclose(two[name], one[name], atol=1e-6) for name in one)
 
 
+@pytest.mark.long
 def test_two_processes_killed_go_on_to_the_same(views, words, base, tmp_path):
     case = CASES["engrave"]
     config = case.config(words, processes=2, gradient_accumulation=2, epochs=60.0)

@@ -56,7 +56,7 @@ def test_named_by_its_file_its_rows_are_written_viewed_traced_and_published(tmp_
         assert len(lake.sql("SELECT text FROM rewrites")) == 24
 
 
-@pytest.mark.flow
+@pytest.mark.long
 def test_installed_as_a_package_it_trains_a_model_that_answers_better(tmp_path: Path) -> None:
     uv = Path(sys.executable).parent / "uv"
     subprocess.run([uv, "build", "--wheel", "--out-dir", tmp_path / "wheel", HERE], check=True, capture_output=True)
