@@ -59,9 +59,9 @@ def test_behind_a_command_and_by_a_file_two_processes_make_the_model_of_one(view
     job = TrainingJob(
         CASE.name,
         TransformersSpec(engine="transformers", model=str(base)),
+        {},
         CASE.config(words, **SHARED).model_dump(mode="json"),
         views[CASE.name],
-        {},
         launch=Launch(command=(str(command),), accelerate=accelerate),
     )
     asyncio.run(job._process(tmp_path / "out"))
