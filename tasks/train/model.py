@@ -154,7 +154,9 @@ def gathered(trainer: Any, base: Path, config: Settings, is_main: bool, scores: 
         return trained
     unset_hf_deepspeed_config()  # or from_pretrained would split the copy too, and wait for the other processes
     policy, _ = load(base, config, scores)
-    policy.config, policy.generation_config = trained.config, trained.generation_config
+    policy.config = trained.config
+    if not scores:
+        policy.generation_config = trained.generation_config
     if config.lora:
         from peft import get_peft_model
 
