@@ -138,14 +138,14 @@ async def serve(
             # A publication whose event was lost, or whose training was killed, goes on; one that is done costs nothing.
             await client.create_flow_run_from_deployment(ids["retrain_published"], name="the newest publication")
     started([await _served(one) for one in made])
-    return await _until_told(runner)
+    return await _until_signalled(runner)
 
 
-async def _until_told(runner: Runner) -> signal.Signals:
+async def _until_signalled(runner: Runner) -> signal.Signals:
     loop = asyncio.get_running_loop()
     stop_signal: asyncio.Future[signal.Signals] = loop.create_future()
 
-    def hear(one: signal.Signals) -> None:
+    def stop(one: signal.Signals) -> None:
         if not stop_signal.done():
             stop_signal.set_result(one)
 
@@ -153,7 +153,7 @@ async def _until_told(runner: Runner) -> signal.Signals:
     # The runner takes SIGTERM for itself as it starts, and would leave the loop in the middle of things.
     await asyncio.sleep(0)
     for one in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(one, hear, one)
+        loop.add_signal_handler(one, stop, one)
     both: list[asyncio.Future[Any]] = [running, stop_signal]
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if running.done():

@@ -36,26 +36,26 @@ from tasks.train import policy
 from warehouse import Lake, model_registry
 from warehouse.query.since_last_training import tag_delta
 
-ALIAS = "retrain"  # under which the decisions on tags stand
-_STARTED = "PREFECT__FLOW_RUN_ID"  # in the environment of a process that Prefect started for a flow
+ALIAS = "retrain"  # of the decisions on tags
+_FLOW_RUN = "PREFECT__FLOW_RUN_ID"  # in the environment of a process that Prefect started for a flow
 
 
-def _told(flow: Flow, flow_run: FlowRun, state: State) -> None:
-    _say(f"{flow.name} {state.name}: {state.message}")
-    if state.is_crashed() and _STARTED not in os.environ:  # its process is dead, and this one is `serve`
+def _report_state(flow: Flow, flow_run: FlowRun, state: State) -> None:
+    _print(f"{flow.name} {state.name}: {state.message}")
+    if state.is_crashed() and _FLOW_RUN not in os.environ:  # in `serve`: the flow's own process is dead
         made = load(flow_run.parameters["preset"])
-        webhooks.notify(made.notify, "failed", str(flow_run.id), _about(made, flow.name) | {"state": "crashed"})
+        webhooks.notify(made.notify, "failed", str(flow_run.id), _facts(made, flow.name) | {"state": "crashed"})
 
 
-def _about(preset: Preset, flow: str) -> dict[str, str]:
+def _facts(preset: Preset, flow: str) -> dict[str, str]:
     return {"flow": flow, "preset": preset.name}
 
 
-def _say(text: str) -> None:
+def _print(text: str) -> None:
     print(f"alignery: {text}", file=sys.stderr, flush=True)
 
 
-@flow(name="cycle", on_failure=[_told], on_crashed=[_told])
+@flow(name="cycle", on_failure=[_report_state], on_crashed=[_report_state])
 async def refresh_and_publish(preset: str = "nano", home: Path = Path(".alignery")) -> str | None:
     """Refresh and publish. Returns the tag, or None where nothing new was published.
 
@@ -66,13 +66,13 @@ async def refresh_and_publish(preset: str = "nano", home: Path = Path(".alignery
     async with _at_work(load(preset), home, "cycle"):
         summary = await refresh(preset, home)
         counts = f"{summary.accepted} of {summary.target} accepted, {summary.sent} requests sent"
-        _say(f"refresh {summary.state}: {summary.message or counts}")
+        _print(f"refresh {summary.state}: {summary.message or counts}")
         publication = await publish(preset, home)
-        _say(f"published {publication.tag}" if publication.created else f"nothing new since {publication.tag}")
+        _print(f"published {publication.tag}" if publication.created else f"nothing new since {publication.tag}")
         return publication.tag if publication.created else None
 
 
-@flow(name="retrain_published", on_failure=[_told], on_crashed=[_told])
+@flow(name="retrain_published", on_failure=[_report_state], on_crashed=[_report_state])
 async def retrain_on_publish(
     preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None
 ) -> dict[str, str]:
@@ -89,20 +89,20 @@ async def retrain_on_publish(
     made = load(preset)
     async with _at_work(made, home, "retrain_published") as lake:
         decided = await asyncio.to_thread(decide, made, lake, tag)
-        _say(f"{decided['tag']}: {decided['reasons'][0]}")
+        _print(f"{decided['tag']}: {decided['reasons'][0]}")
         states = {decided["tag"]: decided["state"]}
         if decided["state"] == "retrain":
             await retrain(preset, home, decided["tag"])
             for one in await promote(preset, home) if made.evaluate else []:
                 states[str(one.path)] = one.state
-                _say(f"{Path(one.path or '').name}: {one.reasons[0]}")
+                _print(f"{Path(one.path or '').name}: {one.reasons[0]}")
         return states
 
 
 @asynccontextmanager
 async def _at_work(preset: Preset, home: Path, flow: str) -> AsyncIterator[Lake]:
     """One of these flows at a time; it ends with the `alignery serve` that started it, however that ends."""
-    if _STARTED in os.environ:
+    if _FLOW_RUN in os.environ:
         exit_with_parent()
         # A terminal's Ctrl-C is for `serve`, which stops this process by SIGTERM; Prefect dies of that on fifty lines.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
@@ -110,8 +110,8 @@ async def _at_work(preset: Preset, home: Path, flow: str) -> AsyncIterator[Lake]
     try:
         async with exclusive_run(preset.place(home), WORK, schema=preset.lake_schema) as lake:
             yield lake
-    except Exception as error:  # re-raised: whatever ends a flow outside of a run is to be reported
-        webhooks.failed(preset.notify, digest(flow, datetime.now(UTC).isoformat()), error, _about(preset, flow))
+    except Exception as error:  # re-raised; a run reports its own failure, this one came before, between or after runs
+        webhooks.failed(preset.notify, digest(flow, datetime.now(UTC).isoformat()), error, _facts(preset, flow))
         raise
 
 

@@ -39,7 +39,7 @@ from alignery.untrusted import excerpt
 
 
 def _address(value: str) -> tuple[str, int]:
-    """`9464` or `0.0.0.0:9464`: where Prometheus asks; by default on this machine alone."""
+    """Host and port of `9464` or `0.0.0.0:9464`; without a host it is 127.0.0.1, for this machine alone."""
     host, _, port = value.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
         raise typer.BadParameter(f"got {excerpt(value, 60)}, expected a port, or HOST:PORT, such as 9464")
@@ -83,7 +83,7 @@ def serve(
         check_installed("serve", preset)
         made.check()
         place = made.place(home.absolute())
-        with _watched(metrics) as watched_at:
+        with _metrics(metrics) as metrics_url:
             with Lake.open(place, schema=made.lake_schema) as lake:
                 measure(lake)
             # SIGTERM ends it as Ctrl-C does, until the loop below takes both.
@@ -91,7 +91,7 @@ def serve(
             with exclusive(place, "serve", "alignery serve", wait=False), _prefect(home) as (api, login):
                 from flows.deploy import serve as serving
 
-                started = partial(show_serving.started, api=api, login=login, metrics=watched_at, as_json=as_json)
+                started = partial(show_serving.started, api=api, login=login, metrics=metrics_url, as_json=as_json)
                 ended_by = asyncio.run(serving(made, preset, home, _tell, started))
     if ended_by == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
@@ -102,8 +102,8 @@ def _tell(text: str) -> None:
 
 
 @contextmanager
-def _watched(address: str | None) -> Iterator[str | None]:
-    """Where Prometheus is answered while the block runs, if it is to be."""
+def _metrics(address: str | None) -> Iterator[str | None]:
+    """The URL of /metrics, which is served at an address while the block runs; None without an address."""
     if address is None:
         yield None
         return

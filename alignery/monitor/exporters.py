@@ -9,12 +9,12 @@ from alignery.monitor import otel, prometheus
 
 @lru_cache(maxsize=1)
 def start() -> prometheus.Writer | None:
-    """Count, and send what the environment asks for, from now on. Returns the writer of a process of `serve`."""
+    """Start the exporters that the environment asks for. Returns the writer of a process that `serve` started."""
     otel.from_environment()
     return prometheus.from_environment()
 
 
 def write() -> None:
-    """Hand over what was counted so far to a `serve` that Prometheus reads."""
+    """Write this process's metrics for the `serve` that started it, if one with /metrics did."""
     if writer := start():
         writer.write()

@@ -1,8 +1,7 @@
-"""What a run counts for its monitoring: numbers under few, known labels.
+"""The metrics of a run: counters, gauges and a histogram, with labels of low cardinality.
 
-Nothing is counted until `watch` makes this process's counts: until then each call is one comparison. Readers
-(`alignery.monitor.prometheus`, `alignery.monitor.otel`) take what is there when they are asked, so counting never waits
-for them.
+Nothing is counted before `watch`: until then each call is one comparison. Exporters (`alignery.monitor.prometheus`,
+`alignery.monitor.otel`) read the values when they are scraped or export, so counting never waits for them.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from alignery.untrusted import excerpt
 
 Labels = tuple[str, ...]
 SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # upper bounds of a histogram's buckets; our choice
-REASONS = 100  # labels of one kind that a process makes; further ones are "other", for a method may say anything
+REASONS = 100  # reasons of one step; further ones are "other", for a method's reasons are free text; our choice
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One figure. `labels` are names, whose values are given with each count, in this order."""
+    """A metric. `labels` are names, whose values are given with each observation, in this order."""
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -56,12 +55,14 @@ Key = tuple[str, Labels]
 
 
 class Metrics:
-    """Counts of one process; any thread may add to them and read them."""
+    """The values of one process; any thread may change and read them."""
 
     def __init__(self) -> None:
         self.values: dict[Key, float] = {}
-        self.histograms: dict[Key, list[float]] = {}  # a count for each bucket and for what is above, and the sum
-        self.observers: list[Callable[[Metric, float, Labels], None]] = []  # of what a histogram gets
+        self.histograms: dict[Key, list[float]] = {}  # a count for each bucket, +Inf's the last, and the sum
+        self.observers: list[
+            Callable[[Metric, float, Labels], None]
+        ] = []  # called with each value that a histogram records
         self._lock = threading.Lock()
 
     def add(self, metric: Metric, amount: float, *labels: str) -> None:
@@ -104,7 +105,7 @@ def counts() -> Metrics | None:
 
 
 def watch() -> Metrics:
-    """Count from now on, in this process."""
+    """This process's metrics, which are counted from the first call on."""
     global _counts  # noqa: PLW0603
     _counts = _counts or Metrics()
     return _counts
@@ -112,7 +113,7 @@ def watch() -> Metrics:
 
 @contextmanager
 def in_flight(step: str) -> Iterator[None]:
-    """Count a row of a step as on its way."""
+    """Count a row of a step as in flight while the block runs."""
     if (counts := _counts) is None:
         yield
         return
@@ -124,7 +125,7 @@ def in_flight(step: str) -> Iterator[None]:
 
 
 def answered(attempts: Sequence[dict[str, Any]]) -> None:
-    """Count the calls for one row, but for those whose reply was there already: rows of `attempts`."""
+    """Count the attempts for one row (rows of `attempts`); those that replay a known reply are no requests."""
     if (counts := _counts) is None:
         return
     for attempt in attempts:
@@ -139,7 +140,7 @@ def answered(attempts: Sequence[dict[str, Any]]) -> None:
 
 
 def _reason(counts: Metrics, step: str, attempt: dict[str, Any]) -> str:
-    """A reason as a label: numbers left out; what a server said of a failure is its own, and no label."""
+    """A reject reason as a label, without its numbers; a failure's is `failed`, for its text is a server's."""
     if attempt["state"] == "failed":
         return "failed"
     reason = excerpt(re.sub("[0-9]+", "…", attempt["reason"]), 80)
@@ -149,7 +150,7 @@ def _reason(counts: Metrics, step: str, attempt: dict[str, Any]) -> str:
 
 @contextmanager
 def timed_commit() -> Iterator[None]:
-    """Record how long a commit takes that goes well."""
+    """Record the duration of a commit that succeeds."""
     began = time.monotonic()
     yield
     if _counts is not None:

@@ -1,8 +1,8 @@
-"""OpenTelemetry: counts as metrics, and a trace of each run, sent to the collector that the environment names.
+"""OpenTelemetry: metrics and a trace of each run, exported to the collector that the environment names.
 
-The SDK's own variables hold (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME` …); without an endpoint nothing is
+The SDK's own variables apply (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_SERVICE_NAME` …); without an endpoint nothing is
 imported and nothing is sent. A run is a span, and within it each chunk, commit and training; requests have none, for
-the lake has a row for each. An error is named by its class, for its message may quote a model.
+the lake has a row for each. Of an error only the class is sent, for its message may quote a model.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from alignery.monitor.metrics import ALL, SECONDS, Labels, Metric, Metrics
 logger = logging.getLogger(__name__)
 _EXPORTER = "OTEL_EXPORTER_OTLP"
 _tracer: Any = None  # None: no spans are made
-_run: Any = None  # the context of the run's span, which is above all others
+_run: Any = None  # the context of the run's span, the parent of all others
 
 
 def endpoint(signal: str) -> str | None:
-    """The variable that asks for `METRICS` or `TRACES` to be sent; None where none does."""
+    """The variable that has the endpoint of `METRICS` or `TRACES`; None where these are not to be exported."""
     off = os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true"
     if off or os.environ.get(f"OTEL_{signal}_EXPORTER", "otlp") != "otlp":
         return None
@@ -35,7 +35,7 @@ def endpoint(signal: str) -> str | None:
 
 
 def from_environment() -> None:
-    """Send what the environment asks for, from now until this process ends."""
+    """Export what the environment asks for, until this process ends."""
     asked = {signal: name for signal in ("METRICS", "TRACES") if (name := endpoint(signal))}
     try:
         if "METRICS" in asked:
@@ -52,7 +52,7 @@ def from_environment() -> None:
 
 @contextmanager
 def span(name: str, is_run: bool = False, **attributes: str | int) -> Iterator[None]:
-    """Time a part of the run, and say whether it failed."""
+    """A span with the duration and the status of a part of the run."""
     global _run  # noqa: PLW0603
     if _tracer is None:
         yield
@@ -60,9 +60,9 @@ def span(name: str, is_run: bool = False, **attributes: str | int) -> Iterator[N
     from opentelemetry import context
     from opentelemetry.trace import Status, StatusCode
 
-    above = None if is_run else _run
+    parent = None if is_run else _run
     options: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
-    with _tracer.start_as_current_span(name, context=above, attributes=attributes, **options) as made:
+    with _tracer.start_as_current_span(name, context=parent, attributes=attributes, **options) as made:
         if is_run:
             _run = context.get_current()
         try:
@@ -73,7 +73,7 @@ def span(name: str, is_run: bool = False, **attributes: str | int) -> Iterator[N
 
 
 def _exporter(signal: str, module: str, name: str) -> Any:
-    """OTLP over HTTP, or over gRPC where the environment says so and its exporter is installed."""
+    """OTLP over HTTP, or over gRPC where the environment asks for it; its exporter must be installed."""
     protocol = os.environ.get(f"{_EXPORTER}_{signal}_PROTOCOL") or os.environ.get(f"{_EXPORTER}_PROTOCOL", "")
     way = "grpc" if protocol == "grpc" else "http"
     return getattr(import_module(f"opentelemetry.exporter.otlp.proto.{way}.{module}"), name)()
@@ -106,7 +106,7 @@ def _send_metrics(counts: Metrics) -> None:
 
 
 def observe(counts: Metrics, provider: Any) -> None:
-    """Make the instruments of a meter provider, which read these counts."""
+    """Make a meter provider's instruments, which read these metrics."""
     from opentelemetry.metrics import Observation
 
     meter = provider.get_meter("alignery")

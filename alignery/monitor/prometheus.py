@@ -1,7 +1,8 @@
-"""Prometheus reads the counts of `alignery serve` and of the processes that it starts for its flows.
+"""The endpoint /metrics: the metrics of `alignery serve`, and of the processes that it starts for its flows.
 
-Each of these writes its counts to a file in a temporary folder of `serve`'s, named by the environment; `serve` adds
-them up when it is asked. What a process counted stays when it ended, but for what was on its way.
+Each of these writes its metrics to a file in a temporary folder of `serve`, whose path is in the environment; a scrape
+sums them up. What a process counted is kept after its end, without its requests in flight. (prometheus_client's own
+multiprocess mode would have to be chosen before Prefect imports it, and would take Prefect's metrics in.)
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import json
 import os
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ EVERY_S = 2.0  # between two writings of a process's counts; our choice
 
 
 class Writer:
-    """Writes this process's counts to the folder that the environment names: now and then, and at the end of a run."""
+    """Writes this process's metrics to the folder that the environment names: every EVERY_S, and at a run's end."""
 
     def __init__(self, counts: Metrics, folder: Path) -> None:
         self._counts, self._path = counts, folder / f"{os.getpid()}-{uuid.uuid4().hex}.json"
@@ -36,23 +38,21 @@ class Writer:
         threading.Thread(target=self._keep_writing, name="metrics-writer", daemon=True).start()
 
     def write(self) -> None:
-        """Write all counts; where `serve` has ended meanwhile, there is no folder and nothing to do."""
+        """Write all metrics; after the end of `serve` there is no folder, and nothing is written."""
         with self._lock:
-            whole = self._path.with_suffix(".new")
-            try:
-                whole.write_text(json.dumps({"pid": os.getpid()} | self._counts.snapshot()), encoding="utf-8")
-                os.replace(whole, self._path)
-            except FileNotFoundError:
-                pass
+            draft = self._path.with_suffix(".new")
+            with suppress(FileNotFoundError):
+                draft.write_text(json.dumps({"pid": os.getpid()} | self._counts.snapshot()), encoding="utf-8")
+                os.replace(draft, self._path)
 
     def _keep_writing(self) -> None:
-        pause = threading.Event()
-        while not pause.wait(EVERY_S):
+        while True:
+            time.sleep(EVERY_S)
             self.write()
 
 
 class Collector:
-    """What `serve` shows: its own counts, and those in a folder."""
+    """The metrics of `serve` itself, and those in the folder."""
 
     def __init__(self, own: Metrics, folder: Path) -> None:
         self._own, self._folder, self._ended = own, folder, Metrics()
@@ -66,15 +66,15 @@ class Collector:
             yield _family(metric, total)
 
     def _total(self) -> Metrics:
-        """Counters of all processes; of gauges the newest, and of ended processes nothing on its way.
+        """Counters are summed over all processes, requests in flight over living ones; other gauges are the newest.
 
-        The file of a process that ended is taken in once, and then removed.
+        The file of a process that ended is added to `_ended` once, and then removed.
         """
         total, alive = Metrics(), []
         for path in sorted(self._folder.glob("*.json"), key=lambda path: path.stat().st_mtime):
             written = json.loads(path.read_text(encoding="utf-8"))
             if written["pid"] == os.getpid():
-                continue  # which counts by itself
+                continue  # `_own` has its metrics
             if _is_alive(written["pid"]):
                 alive.append(written)
             else:
@@ -132,9 +132,9 @@ def _family(metric: Metric, total: Metrics) -> Family:
 
 @contextmanager
 def served(host: str, port: int) -> Iterator[str]:
-    """Answer Prometheus at that address while the block runs; processes that are started in it write their counts.
+    """Serve /metrics at that address while the block runs; processes that are started in it write their metrics.
 
-    Yields the URL. Raises UsageError where the address is not to be had.
+    Yields the URL. Raises UsageError where the server cannot listen at the address.
     """
     from prometheus_client import CollectorRegistry, start_http_server
 
@@ -145,7 +145,7 @@ def served(host: str, port: int) -> Iterator[str]:
             server, thread = start_http_server(port, host, registry)
         except OSError as error:
             raise UsageError(
-                f"--metrics: got {host}:{port}, which cannot be had ({error.strerror}); give another address"
+                f"--metrics: got {host}:{port}, where no server can listen ({error.strerror}); give another address"
             ) from error
         os.environ[FOLDER] = folder
         try:
@@ -158,6 +158,6 @@ def served(host: str, port: int) -> Iterator[str]:
 
 
 def from_environment() -> Writer | None:
-    """The writer of this process, where it was started by a `serve` that Prometheus reads."""
+    """The writer of this process, where it was started by a `serve` with /metrics."""
     folder = os.environ.get(FOLDER)
     return Writer(metrics.watch(), Path(folder)) if folder else None

@@ -1,8 +1,8 @@
-"""Webhooks: a small JSON body to a URL of the user's when a run ended, or a decision was made.
+"""Webhooks: a small JSON body is posted to the user's URLs when a run ends or a decision is made.
 
-A body has ids, counts and decisions, and no text of a model; an error is named by its class. The headers are those of
-Standard Webhooks (standardwebhooks.com): `webhook-id`, the same for all tries, so that a receiver may drop doubles,
-`webhook-timestamp`, and with a secret `webhook-signature`. What cannot be delivered is a warning that names the host.
+A body has ids, counts and decisions, and no text of a model; of an error it has the class. The headers are those of
+Standard Webhooks (standardwebhooks.com): `webhook-id`, the same for all tries, so that a receiver may drop duplicates,
+`webhook-timestamp`, and with a secret `webhook-signature`. A failed delivery is logged as a warning with the host.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from alignery.untrusted import excerpt
 logger = logging.getLogger(__name__)
 Event = Literal["finished", "failed", "promoted", "held_back"]
 EVENTS: tuple[Event, ...] = ("finished", "failed", "promoted", "held_back")
-TIMEOUT_S = 5.0  # of a connection, and of an answer; all figures here are our choice
+TIMEOUT_S = 5.0  # to connect, and to respond; all figures here are our choice
 TRIES, PAUSE_S = 3, 0.5  # before the second try; twice that before the third
 DEADLINE_S = 15.0  # for all URLs and tries together; then the run goes on
-_AGAIN = (408, 429)  # statuses below 500 for which another try may succeed
+_RETRYABLE = (408, 429)  # statuses below 500 that are retried
 
 
 class Webhook(BaseModel):
@@ -49,12 +49,12 @@ class Webhook(BaseModel):
     def _is_a_url(cls, url: str) -> str:
         try:
             parts = urlsplit(url)
-            sound = (
+            is_valid = (
                 parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
             )
         except ValueError:
-            sound = False
-        if not sound:  # the URL is not said, for it may be a secret
+            is_valid = False
+        if not is_valid:  # the message leaves the URL out, which may be a secret
             raise ValueError("expected a URL that starts with https:// or http:// and names a host; correct it")
         return url
 
@@ -73,15 +73,15 @@ class Webhook(BaseModel):
 
 
 class _NotDelivered(Exception):
-    """Why; `again` says that another try may succeed."""
+    """The reason; `retryable`: whether another try may succeed."""
 
-    def __init__(self, why: str, again: bool) -> None:
-        super().__init__(why)
-        self.again = again
+    def __init__(self, reason: str, retryable: bool) -> None:
+        super().__init__(reason)
+        self.retryable = retryable
 
 
 def notify(hooks: Sequence[Webhook], event: Event, subject: str, facts: Mapping[str, Any]) -> None:
-    """Tell all hooks that are for this event; returns after `DEADLINE_S` at the latest, and raises nothing.
+    """Post an event to the hooks that are for it; returns after `DEADLINE_S` at the latest, and raises nothing.
 
     Args:
         subject: the id of the run or the decision; the same event of it has the same `webhook-id`.
@@ -89,26 +89,26 @@ def notify(hooks: Sequence[Webhook], event: Event, subject: str, facts: Mapping[
     """
     if not (subscribed := [hook for hook in hooks if event in hook.on]):
         return
-    import httpx  # noqa: F401  # here, for a first import takes longer than some answers
+    import httpx  # noqa: F401  # here, as its first import would take part of the deadline
 
     id = digest("webhook", event, subject)
     now = datetime.now(UTC).isoformat(timespec="seconds")
     body = json.dumps({"id": id, "event": event, "at": now, **facts}, ensure_ascii=False).encode()
     reasons = dict.fromkeys(subscribed, f"no answer within {DEADLINE_S:g} s")
-    # Daemons, each for itself: one that never comes back holds up neither another one nor the end of the process.
+    # A daemon thread each: a host that never responds delays neither the others nor the end of the process.
     threads = [threading.Thread(target=partial(_deliver, hook, id, body, reasons), daemon=True) for hook in reasons]
     for thread in threads:
         thread.start()
     until = time.monotonic() + DEADLINE_S
     for thread in threads:
         thread.join(max(0.0, until - time.monotonic()))
-    for hook, why in dict(reasons).items():
-        if why:
-            logger.warning("webhook %s: the event %s was not delivered: %s", hook.host, event, why)
+    for hook, reason in dict(reasons).items():
+        if reason:
+            logger.warning("webhook %s: the event %s was not delivered: %s", hook.host, event, reason)
 
 
 def failed(hooks: Sequence[Webhook], subject: str, error: Exception, facts: Mapping[str, Any]) -> None:
-    """Tell the hooks for failures of an error, once: it may pass through a run and then through the flow around it."""
+    """Post a failure, once for each error: it may pass through a run, and then through the flow around that."""
     if not vars(error).get("_alignery_reported"):
         vars(error)["_alignery_reported"] = True
         notify(hooks, "failed", subject, {**facts, "state": "failed", "error": type(error).__name__})
@@ -123,7 +123,7 @@ def _deliver(hook: Webhook, id: str, body: bytes, reasons: dict[Webhook, str]) -
             _post(hook, id, body)
         except _NotDelivered as error:
             reasons[hook] = f"{error} ({number + 1} tries)" if number else str(error)
-            if not error.again:
+            if not error.retryable:
                 return
         else:
             reasons[hook] = ""
@@ -131,7 +131,7 @@ def _deliver(hook: Webhook, id: str, body: bytes, reasons: dict[Webhook, str]) -
 
 
 def _post(hook: Webhook, id: str, body: bytes) -> None:
-    """One try. Of the answer the status alone is read: its body may be endless, and a redirect may lead anywhere."""
+    """One try. Only the response's status is read: its body may be endless, and a redirect may lead anywhere."""
     import httpx
 
     headers = {"content-type": "application/json", "user-agent": "alignery", "webhook-id": id}
@@ -141,18 +141,18 @@ def _post(hook: Webhook, id: str, body: bytes) -> None:
     try:
         with (
             httpx.Client(timeout=TIMEOUT_S, follow_redirects=False) as client,
-            client.stream("POST", hook.url, content=body, headers=headers) as answer,
+            client.stream("POST", hook.url, content=body, headers=headers) as response,
         ):
-            status = answer.status_code
-    except (httpx.HTTPError, httpx.InvalidURL) as error:  # its words may hold the URL
-        raise _NotDelivered(type(error).__name__, again=True) from None
+            status = response.status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:  # its message may have the URL
+        raise _NotDelivered(type(error).__name__, retryable=True) from None
     if status >= 300:
         redirect = " (a redirect, which is not followed: give the URL that it leads to)" if status < 400 else ""
-        raise _NotDelivered(f"HTTP status {status}{redirect}", again=status >= 500 or status in _AGAIN)
+        raise _NotDelivered(f"HTTP status {status}{redirect}", retryable=status >= 500 or status in _RETRYABLE)
 
 
 def signature(secret: str, id: str, timestamp: str, body: bytes) -> str:
-    """`v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64, as Standard Webhooks has it."""
+    """`v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64, as Standard Webhooks defines it."""
     made = hmac.digest(_key(secret), f"{id}.{timestamp}.".encode() + body, "sha256")
     return f"v1,{base64.b64encode(made).decode()}"
 

@@ -1,7 +1,7 @@
 """Several processes for one training: `accelerate launch`, one process a GPU, on one machine or on several.
 
-Each of several machines runs the same command, with the variables that `torchrun` and Kubeflow set: PET_NNODES
-(machines), PET_NODE_RANK (from 0), PET_MASTER_ADDR and PET_MASTER_PORT (where machine 0 is).
+Each of several machines runs the same command, and reads the variables that `torchrun` and Kubeflow define: PET_NNODES
+(the number of machines), PET_NODE_RANK (its own, from 0), PET_MASTER_ADDR and PET_MASTER_PORT (of machine 0).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def processes(config: Settings) -> int:
 
 
 def machines() -> int:
-    """How many machines share the training. Raises TrainError where the environment says it in part."""
+    """How many machines share the training. Raises TrainError where some of the variables are not set."""
     count = os.environ.get(_MACHINES[0], "1")
     if count == "1":
         return 1
@@ -46,11 +46,13 @@ def machines() -> int:
 
 
 def command(count: int | None, arguments: Sequence[str], accelerate: Path | None = None) -> list[str]:
-    """The command line that trains in `count` processes of all machines; on one, a free port is found for them.
+    """The command line that trains in `count` processes of all machines.
+
+    On one machine they use a free port, unless there is a file: its `main_process_port`, or Accelerate's default.
 
     Args:
-        count: None: as many as `accelerate` says.
-        accelerate: a file that `accelerate config` makes; what the settings and the environment say goes before it.
+        count: None: as many as the file has.
+        accelerate: a file that `accelerate config` makes; settings and environment override it.
     """
     options = ["--config_file", str(accelerate)] if accelerate else ["--multi_gpu"]
     options += ["--num_processes", str(count)] if count else []
@@ -68,7 +70,7 @@ def become(count: int | None, arguments: Sequence[str], accelerate: Path | None 
     """Replace this process by that command; it does not return. Without CUDA the processes share the CPU.
 
     Raises:
-        TrainError: the file of `accelerate` is none, or asks for what needs GPUs where there are none.
+        TrainError: Accelerate's file cannot be used, or shards weights, for which this machine has no GPU.
     """
     import torch
 

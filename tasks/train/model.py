@@ -142,16 +142,21 @@ def adapter(policy: Any, lora: Lora | None, scores: bool = False) -> Any:
 
 
 def gathered(trainer: Any, base: Path, config: Settings, is_main: bool, scores: bool = False) -> Any:
-    """The trained model, to be saved. Where FSDP or DeepSpeed split its weights over the processes, these are put into
-    the base model anew on the main one; all processes take part."""
+    """The trained model, to be saved. Weights that FSDP or DeepSpeed's stage 3 split over the processes are loaded into
+    a fresh copy of the base model, on the main process alone; gathering them takes all processes."""
+    from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled, unset_hf_deepspeed_config
+
     accelerator, trained = trainer.accelerator, trainer.accelerator.unwrap_model(trainer.model)
-    if accelerator.distributed_type not in ("FSDP", "DEEPSPEED"):
+    if accelerator.distributed_type != "FSDP" and not is_deepspeed_zero3_enabled():
         return trained
     weights = accelerator.get_state_dict(trainer.model_wrapped)
     if not is_main:
         return trained
+    unset_hf_deepspeed_config()  # or from_pretrained would split the copy too, and wait for the other processes
     policy, _ = load(base, config, scores)
     policy.config = trained.config
+    if not scores:
+        policy.generation_config = trained.generation_config
     if config.lora:
         from peft import get_peft_model
 

@@ -280,7 +280,7 @@ def test_without_hooks_nothing_is_imported_for_them(
 def test_a_flow_of_serve_that_fails_outside_of_a_run_is_told_and_so_is_a_dead_process(
     receive: Callable[..., Receiver], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from flows.scheduled import _at_work, _told
+    from flows.scheduled import _at_work, _report_state
 
     receiver = receive(status(200))
     preset = written(tmp_path, [{"url": receiver.url}])
@@ -294,9 +294,9 @@ def test_a_flow_of_serve_that_fails_outside_of_a_run_is_told_and_so_is_a_dead_pr
         asyncio.run(fail())
     parameters = {"preset": str(tmp_path / "own.yaml")}
     dead = SimpleNamespace(name="Crashed", message="exit code -9: WORDS", is_crashed=lambda: True)
-    _told(SimpleNamespace(name="cycle"), SimpleNamespace(id="f1", parameters=parameters), dead)  # type: ignore[arg-type]
+    _report_state(SimpleNamespace(name="cycle"), SimpleNamespace(id="f1", parameters=parameters), dead)  # type: ignore[arg-type]
     monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "f1")  # in the process itself, which `serve` stops
-    _told(SimpleNamespace(name="cycle"), SimpleNamespace(id="f1", parameters=parameters), dead)  # type: ignore[arg-type]
+    _report_state(SimpleNamespace(name="cycle"), SimpleNamespace(id="f1", parameters=parameters), dead)  # type: ignore[arg-type]
     failed, crashed = receiver.bodies
     assert failed.items() >= {"flow": "cycle", "preset": "own", "state": "failed", "error": "LakeFailure"}.items()
     assert crashed.items() >= {"flow": "cycle", "preset": "own", "state": "crashed"}.items()

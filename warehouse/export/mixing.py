@@ -45,6 +45,12 @@ _RATIONALE = (
 )
 
 
+def part_of(by: str) -> str:
+    """The SQL of a row's part, by `origin`, `method` or a column of its view."""
+    column = by.replace('"', '""')
+    return _PARTS.get(by) or f"coalesce(CAST(\"{column}\" AS VARCHAR), 'unknown')"
+
+
 @dataclass(frozen=True)
 class Mix:
     """Which parts there are, how large each is to be, and in which forms rows stand.
@@ -82,10 +88,9 @@ class Mix:
         """
         if self.forms and (shape.columns, shape.answer) != (("messages",), "messages[2].content"):
             raise LakeUsageError(f"forms: got the shape {shape.name}, expected one of messages, such as sft; drop them")
-        part = _PARTS.get(self.by) or f"coalesce(CAST(\"{self.by}\" AS VARCHAR), 'unknown')"
         asked = ", prompt_text AS asked" if self.forms.get(FEW) else ""
         chain = f", {_RATIONALE} AS rationale" if self.forms.get(CHAIN) else ""
-        return f", {part} AS part{asked}{chain}"
+        return f", {part_of(self.by)} AS part{asked}{chain}"
 
     @property
     def offered(self) -> list[str]:

@@ -12,27 +12,34 @@ import duckdb
 from alignery.declarations import Shape
 from warehouse import model_registry
 from warehouse.export.export import is_held_out
+from warehouse.export.mixing import part_of
 from warehouse.export.reviewed import reviewed_rows
 from warehouse.lake import Lake
 from warehouse.query import status
 from warehouse.query.records import is_in
 from warehouse.query.time_travel import define_schema_at, fetch_rows, set_snapshot
 from warehouse.schema.lake_schema import LakeSchema
-from warehouse.schema.tables import Row
+from warehouse.schema.tables import Row, quoted
 
 _PUBLISHED = ("sft", "preferences", "qac")
 Publish = Mapping[str, Any]  # the section of a preset, as its run recorded it
+Mix = Mapping[str, Any]  # of `retrain.mix`, as a model's settings recorded it
 # What a model of before version 2 read, which its row does not say.
 _READ = {"sft": "sft", "dpo": "preferences"}
 
 
-def rows_of(schema: LakeSchema, view: str, columns: str = "*", source: str = "", marked: str = "") -> str | None:
-    """The query of the rows of a view that a model trained on it has read; ask it at the model's tag.
+def rows_of(
+    schema: LakeSchema, view: str, columns: str = "*", source: str = "", marked: str = "", mix: Mix | None = None
+) -> str | None:
+    """The query of the rows of a view that a model trained on it may have read; ask it at the model's tag.
+
+    Of a mixture only the choice of parts counts: which of their rows it drew is not known here.
 
     Args:
         view: the shape that was trained on.
         source: the schema that the view is asked of, with its dot; the search path's own if left out.
         marked: what stands in the place of the view where people's marks chose what was published: see `_marked`.
+        mix: how the rows were mixed.
 
     Returns:
         None where no installed method has that shape.
@@ -40,7 +47,10 @@ def rows_of(schema: LakeSchema, view: str, columns: str = "*", source: str = "",
     if view not in schema.shapes:
         return None
     shape = schema.shapes[view]
-    return f"SELECT {columns} FROM {marked or source + shape.view} WHERE NOT {is_held_out(shape.prompt)}"
+    query = f"SELECT {columns} FROM {marked or source + shape.view} WHERE NOT {is_held_out(shape.prompt)}"
+    if mix and mix.get("only"):
+        query += f" AND {part_of(mix['by'])} IN ({', '.join(quoted(part) for part in mix['only'])})"
+    return query
 
 
 def _marked(
@@ -84,7 +94,7 @@ def leaking(folder: Path, shape: Shape, leaked: Callable[[str], bool] | None) ->
 def models(lake: Lake) -> list[Row]:
     """The models, oldest first: id, path, recipe, view, tag and its snapshot_id, base_id, base_path, seconds, run_id,
     created_at, and `rows`: the query whose rows are those it was trained on, for `alignery sql --at TAG`; `parts`: the
-    ids of the models that it is the mean of, of a soup.
+    ids of the models that it is the mean of, of a soup; `mix`: how its rows were mixed, None if they were not.
 
     `status`: current, promoted (and replaced since), kept (the gate held it back), rolled back, or None without a
     decision; `alias`: that of the decision; `why`: its reasons.
@@ -105,7 +115,8 @@ def models(lake: Lake) -> list[Row]:
         row["snapshot_id"] = at.get(row["tag"])
         config = json.loads(row.pop("config") or "{}")
         row["parts"] = list(config.get("of", {}).values()) if row["recipe"] == "soup" else []
-        row["rows"] = _rows(lake, row["view"], published.get(row["tag"])) if row["view"] else None
+        row["mix"] = config.get("mix")
+        row["rows"] = _rows(lake, row["view"], published.get(row["tag"]), row["mix"]) if row["view"] else None
         decision = decided.get(row["id"])
         row["status"] = "current" if row["id"] in placed else decision and decision["state"]
         row["why"] = decision and decision["reasons"]
@@ -113,11 +124,11 @@ def models(lake: Lake) -> list[Row]:
     return found
 
 
-def _rows(lake: Lake, view: str, publish: Publish | None) -> str | None:
+def _rows(lake: Lake, view: str, publish: Publish | None, mix: Mix | None) -> str | None:
     if not publish:
-        return rows_of(lake.schema, view)
+        return rows_of(lake.schema, view, mix=mix)
     with lake.cursor(views=True) as cursor:
-        return rows_of(lake.schema, view, marked=_marked(cursor, lake.schema, view, publish))
+        return rows_of(lake.schema, view, marked=_marked(cursor, lake.schema, view, publish), mix=mix)
 
 
 def upon(model: Row, models: Iterable[Row]) -> list[Row]:
@@ -153,20 +164,26 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
         for view in views:
             marked = _marked(cursor, schema, view, published.get(tag["name"]), "held.")
             held = _among(cursor, f"SELECT id FROM {marked or 'held.' + schema.shapes[view].view}", ids)
+            if not held:
+                continue
             readers = [row for row in trained if (row["tag"], row["view"]) == (tag["name"], view)]
-            read = in_training(cursor, schema, view, held, marked) if held and readers else []
-            readers_of_these = [row | {"ids": read, "upon": upon(row, trained)} for row in readers if read]
-            if held:
-                use = {"tag": tag["name"], "snapshot_id": tag["snapshot_id"], "view": view}
-                found.append(use | {"ids": held, "models": readers_of_these})
+            read = [(row, in_training(cursor, schema, view, held, marked, row["mix"])) for row in readers]
+            readers_of_these = [row | {"ids": some, "upon": upon(row, trained)} for row, some in read if some]
+            use = {"tag": tag["name"], "snapshot_id": tag["snapshot_id"], "view": view}
+            found.append(use | {"ids": held, "models": readers_of_these})
     return found
 
 
 def in_training(
-    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, view: str, ids: Iterable[str], marked: str = ""
+    cursor: duckdb.DuckDBPyConnection,
+    schema: LakeSchema,
+    view: str,
+    ids: Iterable[str],
+    marked: str = "",
+    mix: Mix | None = None,
 ) -> list[str]:
-    """Those rows of a view, at the snapshot that `held` stands at, that a model trained on it has read."""
-    query = rows_of(schema, view, "id", "held.", marked)
+    """Those rows of a view, at the snapshot that `held` has, that a model trained on it has read."""
+    query = rows_of(schema, view, "id", "held.", marked, mix)
     return _among(cursor, query, ids) if query else []
 
 

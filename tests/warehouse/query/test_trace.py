@@ -142,6 +142,17 @@ def test_the_uses_are_the_tags_that_held_it_and_the_models_trained_on_them(walke
     assert {(use[0], use[1]) for use in uses("i0")} >= {("early", "preferences"), ("late", "qac")}
 
 
+def test_a_model_that_learned_from_some_parts_has_read_no_row_of_the_others(walked):
+    tag(walked, "mixed", walked.snapshot(), run_id="r")
+    for part in ("self_instruct", "other"):
+        config = json.dumps({"mix": {"by": "origin", "only": [part]}})
+        row = {"id": f"m-{part}", "path": f"/models/{part}", "base_id": "base", "recipe": "dpo", "tag": "mixed"}
+        walked.ledger.write("models", [row | {"view": "preferences", "config": config}], run_id="r", message=part)
+    (use,) = [use for use in trace(walked, "v2")["uses"] if use["view"] == "preferences"]
+    assert [model["id"] for model in use["models"]] == ["m-self_instruct"]
+    assert [len(walked.rows(row["rows"])) for row in models(walked)] == [1, 0]
+
+
 def test_a_row_that_the_same_words_superseded_is_held_by_no_later_tag(walked):
     first = walked.snapshot()
     tag(walked, "first", first, run_id="r")
