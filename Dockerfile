@@ -24,12 +24,12 @@ RUN grep -v '^torch==' locks/cpu.lock > constraints.txt \
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --create-home alignery \
- && mkdir /lake /work \
- && chown alignery:alignery /lake /work
+ && mkdir /lake /project \
+ && chown alignery:alignery /lake /project
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH ALIGNERY_HOME=/lake PYTHONUNBUFFERED=1
 USER 10001
-WORKDIR /work
+WORKDIR /project
 VOLUME /lake
 # `serve` names the port of its Prefect server in a file; of a server that PREFECT_API_URL names, that one is asked.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s \

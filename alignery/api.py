@@ -233,6 +233,7 @@ def promote(
 
 # What the command runs without Prefect.
 RUNS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
+    "plan": partial(aplan, progress=True),
     "refresh": partial(arefresh, progress=True),
     "publish": apublish,
     "retrain": partial(aretrain, progress=True),

@@ -110,7 +110,7 @@ async def _at_work(preset: Preset, home: Path, flow: str) -> AsyncIterator[Lake]
     try:
         async with exclusive_run(preset.place(home), WORK, schema=preset.lake_schema) as lake:
             yield lake
-    except Exception as error:  # a run reports its own failure; this is what failed before, between and after runs
+    except Exception as error:  # re-raised: whatever ends a flow outside of a run is to be reported
         webhooks.failed(preset.notify, digest(flow, datetime.now(UTC).isoformat()), error, _about(preset, flow))
         raise
 

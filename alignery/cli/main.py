@@ -71,7 +71,7 @@ def plan(
         with reading(home, preset) as lake:
             newest = estimates.newest(lake, load(preset).hash)
             return estimate.compared(estimates.estimate_vs_actual(lake, newest[0]["id"]) if newest else [], as_json)
-    return estimate.planned(run("plan", preset, home, wait=wait), as_json)
+    return estimate.planned(run("plan", preset, home, prefect=False, wait=wait), as_json)
 
 
 @app.command()

@@ -248,14 +248,13 @@ def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: A
     from flows.shared_server import use_or_start_server
 
     with handle_errors():
-        settle = use_or_start_server(home)
         from alignery.config.preset import load
 
-        load(preset).check()
+        load(preset).check()  # before a server is started for it, which takes seconds
+        settle = use_or_start_server(home)
         check_prefect()
-        # Prefect takes seconds to import: an error in the preset is reported before.
         with without_pandas():
-            flow = _flow(verb)
+            flow = _flow(verb)  # imports Prefect meanwhile
         settle()
         return asyncio.run(_interruptible(flow(preset, home, **values)))
 
@@ -263,10 +262,8 @@ def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: A
 def _flow(verb: str) -> Callable[..., Coroutine[Any, Any, Any]]:
     """What a verb runs; it alone is imported, for Prefect takes seconds."""
     match verb:
-        case "plan":  # which is no flow
-            from alignery.pipeline.estimate import plan as flow
         case "refresh":
-            from flows.refresh import refresh as flow  # type: ignore[assignment]
+            from flows.refresh import refresh as flow
         case "publish":
             from flows.publish import publish as flow  # type: ignore[assignment]
         case "retrain":

@@ -18,15 +18,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import ceil
-from pathlib import Path
 
-from alignery.config.preset import Preset, load
+from alignery.config.preset import Preset
 from alignery.config.schema import Alias
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, Judge, RejectLimitExceeded, group_reasons
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.refresh import RefreshPipeline, held_out_of, open_engines, raise_first
-from alignery.pipeline.run import Run, exclusive_run
+from alignery.pipeline.run import Run
 from tasks import prices
 from tasks.budget import Budget, BudgetSpent, MeteredEngine
 from tasks.engines import Engine
@@ -109,19 +108,6 @@ class ProbeExecutor(Executor):
     def _silent(self, engine: Engine) -> Engine:
         """An engine of the same identity that answers nobody."""
         return MeteredEngine(engine, Budget(max_tokens=0), 1)
-
-
-async def plan(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> Estimate:
-    """Estimate the refresh of a preset, and store the estimate.
-
-    Args:
-        preset: a shipped preset's name, or the path of a .yaml file.
-        home: the folder of the lake.
-        wait: if a refresh of this preset is at work on this lake, until it is done; else LakeFailure names it.
-    """
-    made = load(preset)
-    async with exclusive_run(made.place(home), "refresh", preset=made.name, wait=wait, schema=made.lake_schema) as lake:
-        return await estimate_refresh(made, lake)
 
 
 async def estimate_refresh(preset: Preset, lake: Lake, engines: Mapping[Alias, Engine] | None = None) -> Estimate:

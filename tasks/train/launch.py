@@ -1,6 +1,6 @@
 """Several processes for one training: `accelerate launch`, one process a GPU, on one machine or on several.
 
-Each of several machines runs the same command, and is told of the others as `torchrun` and Kubeflow have it: PET_NNODES
+Each of several machines runs the same command, with the variables that `torchrun` and Kubeflow set: PET_NNODES
 (machines), PET_NODE_RANK (from 0), PET_MASTER_ADDR and PET_MASTER_PORT (where machine 0 is).
 """
 

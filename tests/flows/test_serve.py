@@ -57,7 +57,7 @@ class Served:
         code = "from alignery.cli.main import main; main()"
         command = [sys.executable, "-c", code, "serve", "--preset", str(preset), "--home", str(self.home), "--json"]
         command += ["--metrics", "0"]
-        # Whoever is started by it has this home in its environment, and is told from all others by it.
+        # Every process that it starts has this home in its environment, by which `started_in` finds them.
         own = os.environ | {"PREFECT_HOME": str(self.prefect), "PYTHONPATH": _path()}
         own.pop("PREFECT_API_URL", None)
         with (folder / "serve.log").open("ab") as log:
@@ -77,9 +77,9 @@ class Served:
 
     def address(self) -> tuple[str, str]:
         """Its Prefect's API, and what that asks for."""
-        told = self.started()
-        self.metrics = told["metrics"]
-        return told["api"], Path(told["login"]).read_text().strip()
+        served = self.started()
+        self.metrics = served["metrics"]
+        return served["api"], Path(served["login"]).read_text().strip()
 
     def until(self, what: str, seen: Callable[[Lake], Any]) -> Any:
         """Look at the lake until something is there."""

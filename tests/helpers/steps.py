@@ -1,13 +1,28 @@
-"""Rows under one step, asked of an engine at once; what the executor does beside, it leaves out."""
+"""A step that answers; and rows under one step, asked of an engine at once, without what the executor does beside."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from tasks.engines import Engine
+from prompts import Library
+from tasks.engines import Engine, Sampling
 from tasks.step import Outcome, Replies, Request, Row, Step, execute
+
+
+def answering(read: Callable[[str, Row], Sequence[Row]], **changes: Any) -> Step:
+    """A step that asks for an answer to an instruction, a row of `responses`."""
+    given: dict[str, Any] = {
+        "name": "test.say",
+        "table": "responses",
+        "prompt": Library().prompt("respond/answer"),
+        "sampling": Sampling(),
+        "parents": ("instruction_id",),
+        "variables": lambda row: {"instruction": row["instruction"]},
+    }
+    return Step(**(given | changes), read=read)
 
 
 @dataclass

@@ -132,7 +132,7 @@ def test_the_environment_is_what_a_project_for_a_server_and_the_guide_ask_for(
     assert preset.lake.catalog == "postgres://alignery@catalog/lake"
     assert preset.lake.data == "s3://lake/rows"
     assert preset.schedule is not None
-    assert service["command"] == ["serve", "--preset", f"/work/{file.name}"]
+    assert service["command"] == ["serve", "--preset", f"/project/{file.name}"]
 
 
 @pytest.mark.flow

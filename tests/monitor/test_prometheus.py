@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import typer
 from prometheus_client.parser import text_string_to_metric_families
+from steps import answering
 
 from alignery.config.preset import build
 from alignery.errors import UsageError
@@ -22,9 +23,8 @@ from alignery.monitor.metrics import Metrics
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run, measure
-from prompts import Library
-from tasks.engines import Completion, Sampling, ScriptedEngine
-from tasks.step import ParseError, Rejected, Row, Step
+from tasks.engines import Completion, ScriptedEngine
+from tasks.step import ParseError, Rejected, Row
 from warehouse import Lake
 from warehouse.query import status
 
@@ -40,16 +40,7 @@ def read(reply: str, row: Row) -> list[Row]:
     return [{"kind": "base", "text": reply, "complete": True}]
 
 
-STEP = Step(
-    name="test.say",
-    table="responses",
-    prompt=Library().prompt("respond/answer"),
-    sampling=Sampling(),
-    parents=("instruction_id",),
-    variables=lambda row: {"instruction": row["instruction"]},
-    read=read,
-    retries=1,
-)
+STEP = answering(read, retries=1)
 
 
 @pytest.fixture(autouse=True)

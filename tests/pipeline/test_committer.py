@@ -13,16 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from steps import run
+from steps import answering, run
 
 from alignery.config.preset import build
 from alignery.pipeline.committer import BatchCommitter
 from alignery.pipeline.executor import Executor, GateBatch
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
-from prompts import Library
 from tasks.engines import Completion, EngineDown, Sampling, ScriptedEngine
-from tasks.step import Outcome, ParseError, Row, Step
+from tasks.step import Outcome, ParseError, Row
 from warehouse import Lake, LakeFailure
 from warehouse.ledger import Ledger
 from warehouse.recovery import recover, waiting
@@ -36,15 +35,7 @@ def read(reply: str, row: Row) -> Sequence[Row]:
     return [{"kind": "base", "text": reply, "complete": 7 if reply == "odd" else True}]
 
 
-STEP = Step(
-    name="test.say",
-    table="responses",
-    prompt=Library().prompt("respond/answer"),
-    sampling=Sampling(),
-    parents=("instruction_id",),
-    variables=lambda row: {"instruction": row["instruction"]},
-    read=read,
-)
+STEP = answering(read)
 
 
 @pytest.fixture

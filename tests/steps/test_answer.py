@@ -6,26 +6,17 @@ import asyncio
 from typing import Any
 
 import pytest
-from steps import run
+from steps import answering, run
 from test_step import ROWS, choice
 
-from prompts import Library
 from tasks.answer import LONGEST, countable, fields_of
 from tasks.budget import Budget, MeteredEngine
-from tasks.engines import Completion, RequestRefused, Sampling, ScriptedEngine
+from tasks.engines import Completion, RequestRefused, ScriptedEngine
 from tasks.step import Outcome, Step
 from warehouse.schema.arrow import check_row, check_texts, to_arrow
 from warehouse.schema.lake_schema import default
 
-WORDS = Step(
-    name="test.say",
-    table="responses",
-    prompt=Library().prompt("respond/answer"),
-    sampling=Sampling(),
-    parents=("instruction_id",),
-    variables=lambda row: {"instruction": row["instruction"]},
-    read=lambda reply, row: [{"text": reply, "kind": "base"}],
-)
+WORDS = answering(lambda reply, row: [{"text": reply, "kind": "base"}])
 FINE = {"text": "fine", "finish_reason": "stop", "tokens_in": 1, "tokens_out": 1, "latency_s": 0.1}
 POISON = [
     *[(name, value) for name in ("tokens_in", "tokens_out", "tokens_cached") for value in (2**31, -1, 1.5, True, "7")],

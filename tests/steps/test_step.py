@@ -6,26 +6,20 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
-from steps import run
+from steps import answering, run
 
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
-from tasks.step import Replies, Step, probabilities
+from tasks.step import Replies, Row, Step, probabilities
 
 ROWS = [{"instruction_id": f"i{n}", "instruction": f"thing {n}"} for n in range(2)]
 
 
 def choice(*options: str) -> Step:
-    return Step(
-        name="test.choose",
-        table="ratings",
-        prompt=Library().prompt("respond/answer"),
-        sampling=Sampling(),
-        parents=("instruction_id",),
-        variables=lambda row: {"instruction": row["instruction"]},
-        read=lambda reply, row: [{"p": probabilities(reply)[0]}],
-        options=options,
-    )
+    def read(reply: str, row: Row) -> list[Row]:
+        return [{"p": probabilities(reply)[0]}]
+
+    return answering(read, name="test.choose", table="ratings", options=options)
 
 
 def test_a_choice_is_read_from_the_probabilities_of_its_options() -> None:

@@ -79,7 +79,7 @@ def _initialise(address: str) -> None:
     start: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE} if address == LOCAL else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **start)
-    except Exception as error:  # so broad because Ray raises Exception itself where a node starts too slowly
+    except Exception as error:  # Ray raises a bare Exception where a node starts too slowly; all others are re-raised
         known = ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError
         if type(error) is not Exception and not isinstance(error, known):
             raise

@@ -19,7 +19,7 @@ from alignery.hashing import digest
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import ECHO, echoes, loops
-from tasks.filters.targets import LEAK, LOOP
+from tasks.filters.targets import LEAK, LOOP, runs
 from tasks.methods.base import SourceConfig, check_own, own_runs
 from tasks.methods.self_instruct.method import draw, instruction_row
 from tasks.normalise import plain_answer
@@ -86,7 +86,11 @@ def rewrite(library: Library, config: Config) -> Step:
             raise ParseError(LEAK)
         if loops(text):
             raise ParseError(LOOP)
-        check_own(text, before, own)
+        asked = row["operation"]["text"]
+        ours, theirs = (runs(" ".join(words.split()[:3]), 3) for words in (text, asked))
+        if ours & theirs:  # "Add one requirement: …", the operation itself
+            raise ParseError(LEAK)
+        check_own(text, before, own | runs(asked))
         parents = [row["request_id"], *row["from_ids"]]
         return [{"parents": parents, "topic": row["topic"], "text": text, "origin": "evolve"}]
 

@@ -75,7 +75,8 @@ def test_evolution_draws_each_operation_and_takes_what_evolved_up_again() -> Non
 
 @pytest.fixture
 def evolving() -> Row:
-    operation = {"name": "deepen", "text": "Ask more deeply."}
+    text = "Ask more deeply. Add a short text, table, list or piece of code that the answer has to work on."
+    operation = {"name": "deepen", "text": text}
     return {"request_id": "r1", "instruction": BEFORE, "topic": "the sea", "operation": operation, "from_ids": ["e1"]}
 
 
@@ -85,6 +86,8 @@ def evolving() -> Row:
         (BEFORE, ECHO),
         ("Explain how the given task works in a lighthouse.", LEAK),
         ("How does water reach the top of a tall tree without a pump, and what sets the limit to it?", LEAK),
+        ("Ask more deeply: why does a lighthouse flash?", LEAK),
+        ("Write a short text, table, list or piece of code that shows how a lighthouse flashes.", LEAK),
         ("Why does it turn so slowly? " * 9, LOOP),
     ],
 )
