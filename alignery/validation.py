@@ -64,7 +64,7 @@ def validated(
     Args:
         where: names the file in the sentence, and the line where that is known.
         error: what is raised.
-        taken: fields that come from the environment; their values may be secrets, and are not said again.
+        taken: fields that come from the environment; their values may be secrets, and are not in the message.
     """
     try:
         made = model.model_validate(data)

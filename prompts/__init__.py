@@ -1,4 +1,4 @@
-"""What is said: prompts, principles, rules, topics and seeds as strict data files, known by their content."""
+"""Prompts, principles, rules, topics and seeds as strict data files, identified by their content."""
 
 from prompts.library import (
     HERE,

@@ -1,4 +1,4 @@
-"""Words in many languages: what the methods say in each, as `translate/languages.yaml` has it."""
+"""The words of prompts in many languages, as `translate/languages.yaml` has them."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ class QuestionAnswer(_Strict):
 
 
 class LanguageWords(_Strict):
-    """What is said in a language.
-
-    Its ISO 639-1 code, the request for an answer, the word that stands before a translation into it, and examples.
-    """
+    """The words in a language: its ISO 639-1 code, the request for an answer in it, the word that comes before a
+    translation into it, and examples."""
 
     code: str = Field(pattern=r"^[a-z]{2}$")
     request: Filled

@@ -1,4 +1,4 @@
-"""What is said: prompts, principles, rules, topics and seeds as strict data files, known by their content.
+"""Prompts, principles, rules, topics and seeds as strict data files, identified by their content.
 
 A `Library` is a variant (`full` for real models, `nano` for the embedded one) and, if the user has
 one, an overlay folder whose files stand in front of the shipped ones. Nothing is loaded by a free
@@ -42,7 +42,7 @@ class _Strict(BaseModel):
 
 class Principle(_Strict):
     """A constitutional principle: the request for a critique, the paired request for a revision, and what makes one
-    answer better than another; where that is not said, the revision's request is."""
+    answer better than another; where that is missing, the revision's request is."""
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     critique: Filled
@@ -119,14 +119,14 @@ class QuestionType(_Strict):
 
 
 class Phrase(_Strict):
-    """Feedback that stands before an answer: on a good one, and on a bad one."""
+    """Feedback before an answer: for a good one, and for a bad one."""
 
     good: Filled
     bad: Filled
 
 
 class Phrases(_Strict):
-    """Wordings of feedback, and what stands between a question and its feedback."""
+    """Phrases of feedback, and the text between a question and its feedback."""
 
     join: str = "\n\n"
     phrases: list[Phrase] = Field(min_length=1)

@@ -74,7 +74,7 @@ def _under(name: str, variant: str) -> str:
 
 
 def _files(overlay: Path) -> Iterator[Path]:
-    """What stands in the folder and in its folders; a folder in one of these is given as it is: nothing reads it."""
+    """The files of the folder and of its folders; a folder in one of these is returned as it is, unread."""
     for path in _listed(overlay):
         if path.is_dir():
             yield from _listed(path)

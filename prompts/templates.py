@@ -1,7 +1,7 @@
 """Templates of prompts: data, in which a small part of Jinja may stand.
 
 Variables, their attributes, `if`, `for` over a variable and cheap filters; no calls, no macros, no other files. So a
-template can neither reach Python nor take longer than its values are long. Jinja's sandbox stands behind that.
+template can neither reach Python nor take longer than its values are long. Jinja's sandbox is a second defence.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _refuse(parsed: nodes.Template) -> None:
 
 
 def _walk(node: nodes.Node, loops: int) -> Iterator[tuple[nodes.Node, int]]:
-    """Each node, and in how many loops it stands, its own included."""
+    """Each node, and the number of loops around it, its own included."""
     loops += isinstance(node, nodes.For)
     yield node, loops
     for child in node.iter_child_nodes():

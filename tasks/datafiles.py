@@ -28,7 +28,7 @@ class DataFileError(UsageError):
 
 @dataclass(frozen=True)
 class DataRow:
-    """One row of a file: its values by column; or, where it cannot be read, what stands there and why."""
+    """One row of a file: its values by column; or, where it cannot be read, its raw text and the reason."""
 
     file: str  # the file's name
     number: int  # from 1; of a line, in JSON Lines and CSV

@@ -259,7 +259,7 @@ _group_commands()
 
 
 def _speak() -> None:
-    """Let the lake, and what watches, say on standard error what they have to say, whatever Prefect does to logs."""
+    """Send the logs of the lake and of `alignery` to standard error, whatever Prefect does to logging."""
     handler = logging.StreamHandler()
     handler.setFormatter(entry.Sentences())
     for name in ("warehouse", "alignery"):

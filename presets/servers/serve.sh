@@ -1,5 +1,5 @@
 #!/bin/bash
-# Starts vLLM, and keeps its address in a file of a folder from when it answers until it is told to end.
+# Starts vLLM, and keeps its address in a file of a folder from when it answers until SIGTERM.
 #
 #     bash serve.sh FOLDER MODEL [options of vllm serve]
 #
@@ -36,5 +36,5 @@ until curl --silent --fail --max-time 5 --output /dev/null "http://127.0.0.1:$po
     sleep 2
 done
 printf 'http://%s:%s/v1\n' "$host" "$port" >"$folder/.$host-$port"
-mv "$folder/.$host-$port" "$file" # at once: nobody reads half an address
+mv "$folder/.$host-$port" "$file" # atomic: no reader sees half an address
 wait "$server"

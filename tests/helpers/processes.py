@@ -1,4 +1,4 @@
-"""Prefect homes of a test's own, and the processes that have one in their environment, as all that those start have."""
+"""Prefect homes of a test's own, and the processes that have one in their environment, which children inherit."""
 
 from __future__ import annotations
 

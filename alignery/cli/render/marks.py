@@ -29,7 +29,7 @@ def added(id: str, as_json: bool) -> None:
 def brought_in(new: int, known: int, as_json: bool) -> None:
     if as_json:
         return terminal.as_json({"added": new, "known": known})
-    return say(f"{new} marks taken in; {known} said what stands already. Next: alignery marks agreement")
+    return say(f"{new} marks imported; {known} were already there. Next: alignery marks agreement")
 
 
 def queued(items: Sequence[Mapping[str, Any]], as_json: bool) -> None:
@@ -103,7 +103,7 @@ def _keys(item: Mapping[str, Any], key: Callable[[], str], ask: Callable[[str], 
             case "n":
                 said |= _line("note", ask("Note: "))
             case "e" if not item["other_id"]:
-                said |= _line("text", ask("As it should be, \\n for a new line: ").replace("\\n", "\n"))
+                said |= _line("text", ask("Corrected text, \\n for a new line: ").replace("\\n", "\n"))
             case pressed if pressed in verdicts:
                 return said | {"verdict": verdicts[pressed]}
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def started(served: Sequence[Served], api: str, login: Path | None, metrics: str | None, as_json: bool) -> None:
-    """What is served from now on, and when it is due."""
+    """The flows that are served, and when each runs next."""
     if as_json:
         terminal.as_json({"api": api, "login": login and str(login), "metrics": metrics, "served": served})
         sys.stdout.flush()
@@ -26,11 +26,11 @@ def started(served: Sequence[Served], api: str, login: Path | None, metrics: str
     out = console()
     out.print(f"Serving; Prefect shows the runs at {plain(api.removesuffix('/api'), 400)}. Ctrl-C ends it.")
     if login:
-        out.print(f"It asks for a password, which stands in {plain(str(login), 400)}.")
+        out.print(f"Its pages ask for a password, which is in {plain(str(login), 400)}.")
     if metrics:
-        out.print(f"Prometheus is answered at {plain(metrics, 400)}.")
+        out.print(f"Prometheus can scrape {plain(metrics, 400)}.")
     for one in served:
-        due = f"next at {one.next:%Y-%m-%d %H:%M:%S %Z}" if one.next else "whenever that happens"
+        due = f"next at {one.next:%Y-%m-%d %H:%M:%S %Z}" if one.next else "on the event"
         out.print(f"  {one.flow}: {plain(one.when)}, {due}")
     sys.stdout.flush()
 

@@ -32,7 +32,7 @@ const keys = {
   "?": () => document.querySelector("#help")?.showModal(),
 };
 
-for (const number of "12345") keys[number] = () => follow(document.querySelectorAll("[data-choice]")[number - 1]);
+for (const number of "1234") keys[number] = () => follow(document.querySelectorAll("[data-choice]")[number - 1]);
 
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input, textarea, select, [contenteditable], dialog");

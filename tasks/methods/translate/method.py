@@ -6,7 +6,7 @@ drawn. Departures:
 1. Both routes take the same instructions, and one translation of each, so that their answers can be compared; the
    paper's two sets have instructions of their own.
 2. Shares of the languages are the preset's, and what they leave of 1 stays as it is; the paper draws more than forty by
-   how many people speak them. There are fifteen: those that `tasks.filters.languages` can tell apart.
+   how many people speak them. There are fifteen: those that `tasks.filters.languages` identifies.
 3. The language of each reply is identified, by its script and its commonest words, and another one is rejected.
 4. Code and web addresses, and unless the preset says otherwise quotations, must come back as they were.
 5. The newest text of the answer is translated (a revision or a stacked Aligner's correction, where there is one).
@@ -39,7 +39,7 @@ from tasks.train.recipes import declared
 
 TRANSLATOR = "translator"  # the alias of the model that translates
 ANSWERED, TRANSLATED = "post_answering", "post_translating"
-BOTH = "both"  # the route of a translated instruction
+BOTH = "both"  # the column `route` of a translated instruction
 
 Code = Literal["en", "de", "fr", "es", "it", "pt", "nl", "ja", "ko", "zh", "ru", "el", "ar", "he", "hi"]
 Route = Literal["post_answering", "post_translating"]
@@ -94,11 +94,11 @@ TRANSLATIONS = Table(
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
-    """The translation of the instruction; after it, beside each other, an answer to it and that of the answer."""
-    spoken, paired = words_of(library, config), TRANSLATED in config.routes
-    begun = Stage(
+    """The translation of the instruction; after it, side by side, an answer to it and the translation of the answer."""
+    languages, paired = words_of(library, config), TRANSLATED in config.routes
+    first = Stage(
         "translate.instruction",
-        translate(library, config, spoken, "instruction"),
+        translate(library, config, languages, "instruction"),
         after="answer" if paired else SOURCE,
         model=TRANSLATOR,
         take=lambda row: row | {"language": drawn(row["instruction_id"], config.languages)},
@@ -106,24 +106,24 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
         needs=(*INSTRUCTION, *(ANSWER if paired else ())),
         adds=("language", "translation_id", "translation"),
     )
-    needs, found = ("instruction_id", *begun.adds), [begun]
+    needs, made = ("instruction_id", *first.adds), [first]
     if ANSWERED in config.routes:
-        step = answer(library, config, spoken)
-        texts = [prompt_row(f"language:{one.code}", one.source, one.hash) for one in spoken.values()]
-        found.append(Stage(step.name, step, after=begun.name, needs=needs, texts=texts))
+        step = answer(library, config, languages)
+        texts = [prompt_row(f"language:{one.code}", one.source, one.hash) for one in languages.values()]
+        made.append(Stage(step.name, step, after=first.name, needs=needs, texts=texts))
     if paired:
-        step = translate(library, config, spoken, "target")
-        found.append(
+        step = translate(library, config, languages, "target")
+        made.append(
             Stage(
                 step.name,
                 step,
-                after=begun.name,
+                after=first.name,
                 model=TRANSLATOR,
                 take=lambda row: row | {"answer_id": row["target_id"]},
                 needs=(*needs, "target_id", "target"),
             )
         )
-    return found
+    return made
 
 
 def words_of(library: Library, config: Config) -> dict[str, LanguageWords]:
@@ -156,14 +156,14 @@ def is_asked(row: Row, config: Config) -> bool:
     return code is not None and language_of(prose(row["instruction"], quotes=config.quotes)) != CODES[code]
 
 
-def translate(library: Library, config: Config, spoken: Mapping[str, LanguageWords], field: str) -> Step:
+def translate(library: Library, config: Config, languages: Mapping[str, LanguageWords], field: str) -> Step:
     """Translates an instruction, and the row gains the translation; or its answer (the target), which ends the row."""
     prompt = library.prompt("translate/text")
     own, is_instruction = own_runs(prompt), field == "instruction"
 
     def read(reply: str, row: Row) -> list[Row]:
         source, code = row[field], row["language"]
-        text = translation(reply, source, CODES[code], spoken[code].label, quotes=config.quotes)
+        text = translation(reply, source, CODES[code], languages[code].label, quotes=config.quotes)
         check_own(text, source, own)
         route = BOTH if is_instruction else TRANSLATED
         return [_record(config, row, route, text) | {"source": source}]
@@ -187,10 +187,10 @@ def translate(library: Library, config: Config, spoken: Mapping[str, LanguageWor
     )
 
 
-def answer(library: Library, config: Config, spoken: Mapping[str, LanguageWords]) -> Step:
+def answer(library: Library, config: Config, languages: Mapping[str, LanguageWords]) -> Step:
     """Answers the translated instruction, asked in its language."""
     prompt = library.prompt("translate/answer")
-    own = own_runs(prompt).union(*(runs(one.answer) for each in spoken.values() for one in each.examples))
+    own = own_runs(prompt).union(*(runs(one.answer) for each in languages.values() for one in each.examples))
 
     def read(reply: str, row: Row) -> list[Row]:
         text = reply.strip()
@@ -208,9 +208,9 @@ def answer(library: Library, config: Config, spoken: Mapping[str, LanguageWords]
         prompt=prompt,
         sampling=config.answers.sampling,
         parents=("instruction_id", "translation_id"),
-        variables=lambda row: {"words": spoken[row["language"]].model_dump(), "instruction": row["translation"]},
+        variables=lambda row: {"words": languages[row["language"]].model_dump(), "instruction": row["translation"]},
         read=read,
-        key_fields=lambda row: {"language": row["language"], "words": spoken[row["language"]].hash},
+        key_fields=lambda row: {"language": row["language"], "words": languages[row["language"]].hash},
     )
 
 
@@ -220,7 +220,8 @@ def _record(config: Config, row: Row, route: str, text: str) -> Row:
 
 
 def _shape(name: str, about: str) -> Shape:
-    """It is on the side of the split that the source is on, so that no model is tested on what it read elsewhere."""
+    """Its rows are on the side of the split of their sources, so that no model is tested on a row that it was
+    trained on in another language."""
     columns = ("messages", "source", "language", "route")
     return Shape(name, about, columns, prompt="source", answer="messages[2].content")
 

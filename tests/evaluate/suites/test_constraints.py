@@ -120,7 +120,7 @@ def test_each_check_tells_both_ways(check: dict[str, object], kept: str, broken:
         (None, "1 + 1 = 2"),
     ],
 )
-def test_languages_are_told_apart(language: str | None, text: str) -> None:
+def test_languages_are_identified(language: str | None, text: str) -> None:
     assert language_of(text) == language
 
 

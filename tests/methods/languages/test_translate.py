@@ -27,7 +27,7 @@ from tasks.filters.heuristics import ECHO, TRUNCATED
 from tasks.filters.languages import CODES, LANGUAGES, language_of
 from tasks.filters.targets import LEAK, LOOP
 from tasks.methods.translate.method import Code, Config, drawn, stages
-from tasks.methods.translate.reading import LONG, SHORT, UNKNOWN
+from tasks.methods.translate.reading import LONG, SHORT, UNKNOWN, check_language
 from tasks.stage import Context, Stage
 from tasks.step import ParseError, Rejected, Row
 from warehouse import Lake
@@ -192,6 +192,49 @@ def test_a_name_is_the_same_in_many_languages_and_code_is_in_none() -> None:
         "accepted",
         None,
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("Apfel, Birne, Kirsche, Pflaume, Traube, Banane, Orange, Zitrone", "german"),
+        ("1. Marcher\n2. Nager\n3. Courir\n4. Lire\n5. Peindre\n6. Jardiner", "french"),
+        ("Non, merci.", "french"),
+        ("O gato come peixe.", "portuguese"),
+        ("DER KAKTUS BRAUCHT KEIN WASSER.", "german"),
+        ("y = 2x + 3", "german"),
+        ("π ≈ 3,14", "german"),
+        ("Auf Japanisch sagt man こんにちは zu einem Gast.", "german"),
+        ("東京", "japanese"),
+        ("PythonでTensorFlowを使います。", "japanese"),
+        ("使用 TensorFlow, PyTorch, JAX 等框架训练。", "chinese"),
+        ("Используйте PyTorch, TensorFlow и JAX.", "russian"),
+    ],
+)
+def test_lists_formulas_and_words_of_another_language_are_no_reason_to_reject(text: str, language: str) -> None:
+    check_language(text, language)
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("The cactus needs no water.", "german"),
+        ("猫在睡觉，狗在外面跑来跑去。", "japanese"),
+        ("是的", "german"),
+        ("Apples, pears, plums, cherries, grapes, oranges, lemons, limes", "hindi"),
+    ],
+)
+def test_another_language_is_rejected(text: str, language: str) -> None:
+    with pytest.raises(Rejected):
+        check_language(text, language)
+
+
+def test_code_alone_is_its_own_translation_and_a_long_list_is_none() -> None:
+    code = "```\nprint(1)\n```"
+    row = translated() | {"target": code}
+    assert sent(usual()["response"], row, code)[0][0]["text"] == code
+    items = "apples, pears, plums, cherries, grapes, oranges, lemons, limes"
+    assert reason(usual()["response"], items, row | {"target": items}) == ("rejected", UNKNOWN)
 
 
 def test_quotations_stay_unless_the_preset_says_otherwise() -> None:
