@@ -99,6 +99,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     yield "message", dialogue.message
     evolved = evolve.rewrite(Library(), evolve.Config())
     row = {"instruction": "Tell me of the rain.", "topic": "rain", "request_id": "r1", "from_ids": []}
+    row |= {"operation": {"text": "Make it concrete."}}
     yield "evolved", lambda text: evolved.read(text, row)
     yield "rewrite", lambda text: reading.parted(text, begun=False)
     yield "bare rewrite", lambda text: reading.parted(text, begun=True)

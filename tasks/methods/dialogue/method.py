@@ -34,7 +34,6 @@ from tasks.train.config import Recipe
 from tasks.train.recipes import dialogue as train_dialogue
 
 END = "[END]"
-_ENDED = re.compile(r"\W*end\W*", re.IGNORECASE)  # as small models write it
 AGAIN = "says an earlier message again"
 USER = "user"  # the alias of the model that plays the person
 _LABEL = re.compile(r"^(?:the )?(?:person|user|human)\s*:\s*", re.IGNORECASE)
@@ -168,7 +167,7 @@ def message(reply: str) -> str | None:
         ParseError: nothing is there before the assistant's label.
     """
     text = _NEXT.split(_NUMBER.sub("", _LABEL.sub("", reply.strip())), maxsplit=1)[0].strip()
-    if END in text or _ENDED.fullmatch(text):
+    if END in text or "".join(filter(str.isalnum, text)).casefold() == "end":  # "End.": as small models write it
         return None
     if not text:
         raise ParseError("no message of the person's")
