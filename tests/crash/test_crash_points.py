@@ -114,14 +114,16 @@ def test_the_scenario_passes_every_effect_that_it_can(whole: tuple[Path, Points]
     assert met == set(effects.NAMES) - EFFECTS_AFTER_A_FAULT - EFFECTS_OF_OTHERS
 
 
-@pytest.mark.flow
-def test_each_kind_of_effect_under_each_fault(worker: Worker, whole: tuple[Path, Points], tmp_path: Path) -> None:
-    unsound = {}
-    # Of a disk's two errors each side of an effect meets one: bench/crash.py has both.
-    other = {"before": "EIO", "after": "ENOSPC"}
-    for point, fault in distinct(whole[1]):
-        if fault == other[point.side]:
-            continue
+@pytest.mark.parametrize(
+    "every", [pytest.param(3, marks=pytest.mark.flow), pytest.param(1, marks=(pytest.mark.flow, pytest.mark.long))]
+)
+def test_each_kind_of_effect_under_each_fault(
+    worker: Worker, whole: tuple[Path, Points], tmp_path: Path, every: int
+) -> None:
+    """Of a disk's two errors each side of an effect meets one; bench/crash.py has both."""
+    unsound, other = {}, {"before": "EIO", "after": "ENOSPC"}
+    struck = [(point, fault) for point, fault in distinct(whole[1]) if fault != other[point.side]]
+    for point, fault in struck[::every]:
         verdict = strike(worker, whole[0], point, fault, tmp_path / "case", examined=QUICK)
         if not verdict.sound:
             unsound[point, fault] = verdict

@@ -21,7 +21,7 @@ from speaker import Speaker, write_preset
 
 from warehouse import Lake
 
-KILLS, ACCEPT, PLACES = 4, 96, 12
+KILLS, ACCEPT, PLACES = 2, 96, 12
 LINE = {
     "chunk": 4,
     "self_instruct": {"accept": ACCEPT, "max_candidates": 400, "requests_per_round": 4, "count": 3},

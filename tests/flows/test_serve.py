@@ -157,6 +157,7 @@ def test_the_loop_closes_by_itself(tmp_path: Path, serve: Callable[[Path], Serve
 
 
 @pytest.mark.flow
+@pytest.mark.long
 def test_killed_in_a_training_and_in_a_promotion_it_goes_on(tmp_path: Path, serve: Callable[[Path], Served]) -> None:
     from alignery.config.preset import load
     from alignery.pipeline.runs.publication import tag_and_export

@@ -49,7 +49,7 @@ def history(folder):
 
 # One recipe of each trainer: the others train on other rows, or by another loss. An adapter is kept and read alike by
 # all of them; those of pairs ask the model without it as well. Each kill takes half a minute: some are marked long.
-FIRST, FURTHER = ("engrave", "dpo"), ("aligner", "kto", "reward", "rrhf")
+FIRST, FURTHER = ("engrave",), ("dpo", "aligner", "kto", "reward", "rrhf")
 ADAPTED = Lora(r=4, dropout=0.1)
 
 
