@@ -18,6 +18,7 @@ has other words for it, so that it can be followed alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -87,12 +88,11 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
     make = _criticised if config.critique else _direct
     found: list[Stage] = []
     for round in range(1, config.rounds + 1):
-        provides = "answer" if round == config.rounds else None
-        found += make(library, config, round, found[-1].name if found else "answer", provides)
-    return found
+        found += make(library, config, round, found[-1].name if found else "answer")
+    return [*found[:-1], replace(found[-1], provides="answer")]
 
 
-def _criticised(library: Library, config: Config, round: int, after: str, provides: str | None) -> list[Stage]:
+def _criticised(library: Library, config: Config, round: int, after: str) -> list[Stage]:
     """A critique, and a revision after it."""
     texts = []
     for principle in library.principles():
@@ -111,29 +111,27 @@ def _criticised(library: Library, config: Config, round: int, after: str, provid
         f"constitutional.revise.{round}",
         revise(library, config, round),
         after=criticised.name,
-        provides=provides,
         needs=(*criticised.needs, *criticised.adds),
     )
     return [criticised, revised]
 
 
-def _direct(library: Library, config: Config, round: int, after: str, provides: str | None) -> list[Stage]:
+def _direct(library: Library, config: Config, round: int, after: str) -> list[Stage]:
     """A revision without a critique."""
-    return [
-        Stage(
-            f"constitutional.revise.{round}",
-            revise_directly(library, config, round),
-            after=after,
-            provides=provides,
-            take=partial(under_principle, library.principles(), round),
-            needs=(*INSTRUCTION, "response_id", "target_id", "target"),
-            adds=_DRAWN,
-            texts=[
-                prompt_row(f"principle:{one.id}:revision", one.direct_revision, one.direct_revision_hash)
-                for one in library.principles()
-            ],
-        )
-    ]
+    principles = library.principles()
+    revised = Stage(
+        f"constitutional.revise.{round}",
+        revise_directly(library, config, round),
+        after=after,
+        take=partial(under_principle, principles, round),
+        needs=(*INSTRUCTION, "response_id", "target_id", "target"),
+        adds=_DRAWN,
+        texts=[
+            prompt_row(f"principle:{one.id}:revision", one.direct_revision, one.direct_revision_hash)
+            for one in principles
+        ],
+    )
+    return [revised]
 
 
 def draw(principles: Sequence[Principle], instruction: str, round: int) -> Principle:
