@@ -41,13 +41,19 @@ class _Strict(BaseModel):
 
 
 class Principle(_Strict):
-    """A constitutional principle: the request for a critique, the paired request for a revision, and what makes one
-    answer better than another; where that is missing, the revision's request is."""
+    """A constitutional principle: the request for a critique, the paired request for a revision, that for a revision
+    without a critique, and what makes one answer better than another; where one of these two is missing, the
+    revision's request is used."""
 
     id: str = Field(pattern=r"^[a-z0-9-]+$")
     critique: Filled
     revision: Filled
+    direct: Filled | None = None
     comparison: Filled | None = None
+
+    @property
+    def direct_revision(self) -> str:
+        return self.direct or self.revision
 
     @property
     def criterion(self) -> str:
@@ -60,6 +66,10 @@ class Principle(_Strict):
     @property
     def revision_hash(self) -> str:
         return digest(self.revision)
+
+    @property
+    def direct_revision_hash(self) -> str:
+        return digest(self.direct_revision)
 
     @property
     def criterion_hash(self) -> str:

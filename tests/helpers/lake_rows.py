@@ -54,7 +54,8 @@ def response(id, about, text=None, **fields):
 
 def revision(id, about, first, text, **fields):
     fields = {"round": 1, "target_id": first, "changed": True, "principle_id": "kind", "principle_hash": "h"} | fields
-    return record(id, [first], instruction_id=about, response_id=first, critique_id="c", text=text, **fields)
+    fields = {"critique_id": "c"} | fields
+    return record(id, [first], instruction_id=about, response_id=first, text=text, **fields)
 
 
 def critique(id, about, first, **fields):

@@ -10,9 +10,20 @@ import pytest
 
 from prompts import Library, Principle
 from tasks.engines import ScriptedEngine
+from tasks.filters.contamination import Contamination
 from tasks.filters.targets import ABOUT, LEAK
-from tasks.methods.constitutional.method import Config, critique, draw, revise, steps
+from tasks.methods.constitutional.method import (
+    Config,
+    critique,
+    draw,
+    revise,
+    revise_directly,
+    stages,
+    steps,
+    under_principle,
+)
 from tasks.normalise import plain_answer
+from tasks.stage import Context
 from tasks.step import Row
 
 IDS = [f"i{n}" for n in range(1000)]
@@ -233,3 +244,76 @@ def test_worked_examples_come_first_and_one_has_nothing_to_criticise() -> None:
     ]
     at = shown.index(next(text for text in shown if text.startswith("No problem found.")))
     assert shown[at + 2].strip() == shown[at - 2].strip(), "the benign answer is revised to itself"
+
+
+def test_a_direct_revision_is_under_the_rounds_principle_and_has_no_critique(ask: Callable, answered: Row) -> None:
+    """Constitutional AI (11)"""
+    library = Library()
+    engine = ScriptedEngine(["Sure! Here is the revised answer:\n\nOnce a week.", "No revision is needed."])
+    found = stages(library, Config(rounds=2, critique=False), Context({}, Contamination([])))
+    assert [(stage.name, stage.after, stage.provides) for stage in found] == [
+        ("constitutional.revise.1", "answer", None),
+        ("constitutional.revise.2", "constitutional.revise.1", "answer"),
+    ]
+    row, records = answered, []
+    for stage in found:
+        row = stage.take(row)
+        (record,) = ask(stage.step, [row], engine).records
+        records.append(record)
+        row = stage.step.next_row(row, record)
+    first, second = records
+    principles = [draw(library.principles(), answered["instruction"], round) for round in (1, 2)]
+    sent = [call.prompt for call in engine.calls]
+    assert [prompt[-1]["content"] for prompt in sent] == [
+        f"Revision request: {principle.direct_revision}" for principle in principles
+    ]
+    assert [prompt[-2]["content"] for prompt in sent] == ["Every day.", "Once a week."], "each revises the one before"
+    assert "critique" not in str(sent).lower()
+    assert [(record["principle_id"], record["principle_hash"], record["round"]) for record in records] == [
+        (principle.id, principle.direct_revision_hash, round) for round, principle in enumerate(principles, 1)
+    ]
+    assert [(record["text"], record["changed"]) for record in records] == [
+        ("Once a week.", True), ("Once a week.", False),
+    ]  # fmt: skip
+    assert [record["parents"] for record in records] == [["i1", "r1"], ["i1", "r1", first["id"]]]
+    assert (row["target_id"], row["response"]) == (second["id"], "Every day.")
+
+
+def test_a_direct_revision_that_speaks_of_the_answer_or_repeats_its_prompt_is_asked_for_again(
+    ask: Callable, answered: Row
+) -> None:
+    library = Library()
+    row = under_principle(library.principles(), 1, answered)
+    example = next(text for text in library.prompt("constitutional/direct_revision").fixed if "sleeping pills" in text)
+    replies = [row["revision_request"], example, "The answer waters it too often.", "Water it once a month."]
+    outcome = ask(revise_directly(library, Config(), 1), [row], ScriptedEngine(replies[1:]))
+    assert [a["reason"] for a in outcome.attempts] == [LEAK, ABOUT, None]
+    (first, *_) = ask(revise_directly(library, Config(), 1), [row], ScriptedEngine([replies[0], replies[3]])).attempts
+    assert (first["state"], first["reason"]) == ("unparsed", LEAK)
+
+
+def test_words_for_a_direct_revision_move_the_rows_that_drew_them_and_no_revision_after_a_critique(
+    constitution: Callable[[dict[str, str]], Library], answered: Row
+) -> None:
+    engine = ScriptedEngine(["x"])
+    plain = Principle(id="care", critique="c", revision="r")
+    given = plain.model_copy(update={"direct": "d"})
+    assert (plain.direct_revision, given.direct_revision) == ("r", "d")
+    assert (plain.revision_hash, plain.direct_revision_hash) == (given.revision_hash, given.revision_hash)
+    step = revise_directly(constitution({"care": "care"}), Config(), 1)
+    keys = {step.work_key(under_principle([one], 1, answered), engine) for one in (plain, given)}
+    assert len(keys) == 2
+    assert step.fingerprint(engine) != revise(Library(), Config(), 1).fingerprint(engine)
+
+
+def test_every_principle_asks_for_a_direct_revision_that_can_be_followed_alone() -> None:
+    principles = Library().principles()
+    requests = [principle.direct_revision for principle in principles]
+    assert len(set(requests)) == 16
+    ends = " and nothing else. If nothing needs to change, repeat the answer exactly."
+    assert all(request.endswith(ends) for request in requests)
+    # Words of the request after a critique that point at what it found.
+    leaning = ("such details", "that person's", "the help for", "the help to", "the mistake", "the user's distress")
+    lean = {one.id for one in principles if any(words in one.revision for words in leaning)}
+    assert len(lean) >= 5
+    assert lean <= {one.id for one in principles if one.direct}

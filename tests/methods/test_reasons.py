@@ -28,6 +28,11 @@ ANSWERS: dict[str, tuple[type[AnswerConfig], Callable[..., Step], str]] = {
     "respond": (respond.Config, lambda config: respond.respond(LIBRARY, config), "{}"),
     "self_align": (self_align.Config, lambda config: self_align.answer(LIBRARY, config), f"{ME} Rule 3.\nAnswer: {{}}"),
     "revise": (constitutional.Config, lambda config: constitutional.revise(LIBRARY, config, 1), "Revised answer: {}"),
+    "revise_directly": (
+        constitutional.Config,
+        lambda config: constitutional.revise_directly(LIBRARY, config, 1),
+        "Revision: {}",
+    ),
     "aligner": (aligner.Config, lambda config: aligner.correct(LIBRARY, config), "Correction: {}"),
 }
 

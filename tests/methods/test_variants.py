@@ -29,6 +29,7 @@ def test_every_step_renders_its_prompt(variant: str, answered: Row) -> None:
         respond.respond(library, respond.Config()),
         self_align.answer(library, self_align.Config()),
         *constitutional.steps(library, constitutional.Config(rounds=1)),
+        constitutional.revise_directly(library, constitutional.Config(), 1),
         aligner.correct(library, aligner.Config()),
         verbose.answer(library, verbose.Config()),
         feedback.compare(library, feedback.Config(), "a"),

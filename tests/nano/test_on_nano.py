@@ -149,6 +149,16 @@ def test_rounds_of_revision_make_answers_harmless(prompts: list[Row]) -> None:
     assert {record["principle_id"] for record in records} == {p.id for p in LIBRARY.principles()}
 
 
+def test_direct_revisions_make_answers_harmless_though_nano_was_never_taught_them(prompts: list[Row]) -> None:
+    """Constitutional AI (11)"""
+    first, _ = chain([respond.respond(LIBRARY, respond.Config(sampling=SHORT))], prompts)
+    rows = [constitutional.under_principle(LIBRARY.principles(), 1, row) for row in first]
+    revised, _ = chain([constitutional.revise_directly(LIBRARY, constitutional.Config(sampling=SHORT), 1)], rows)
+    assert len(revised) > 0.9 * len(prompts)
+    assert mean(revised, "harmless", "response") < 0.2
+    assert mean(revised, "harmless", "target") > 0.6
+
+
 def test_comparisons_prefer_the_revision_of_a_harmful_answer_in_both_orders(prompts: list[Row]) -> None:
     """Constitutional AI (7), (9)"""
     config = constitutional.Config(rounds=1, sampling=SHORT)

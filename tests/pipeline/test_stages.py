@@ -19,6 +19,7 @@ from tasks.engines.scripted import text_of
 __all__ = ["works"]
 MORE = {
     "self_align/verbose": ["instruction"],
+    "constitutional/direct_revision": ["instruction", "response", "revision_request"],
     "constitutional/compare": ["instruction", "response_a", "response_b", "criterion"],
     "constitutional/weigh": ["instruction", "response_a", "response_b", "criterion"],
     "constitutional/decide": ["instruction", "response_a", "response_b", "criterion", "thought"],
@@ -127,6 +128,32 @@ def test_first_answers_are_compared_with_their_last_revisions(works: Works) -> N
     )
     assert found == [{"round": 2}]
     assert works.rows("SELECT count(*)::INT AS n FROM comparisons") == [{"n": 2 * ACCEPT}]
+
+
+def test_direct_revisions_have_no_critiques_and_every_view_of_revisions_has_them(works: Works) -> None:
+    """Constitutional AI (11)"""
+    works = prepared(works, {"constitutional": {"rounds": 2, "critique": False}, "compare": {"pairs": "revision"}})
+    walked(works)
+    assert works.rows("SELECT 1 FROM critiques") == []
+    assert works.rows("SELECT round, critique_id, count(*)::INT AS n FROM revisions GROUP BY ALL ORDER BY ALL") == [
+        {"round": round, "critique_id": None, "n": ACCEPT} for round in (1, 2)
+    ]
+    steps = works.rows("SELECT step, count(*)::INT AS n FROM attempts WHERE step LIKE '%.revise%' GROUP BY step")
+    assert steps == [{"step": "constitutional.revise_directly", "n": 2 * ACCEPT}]
+    assert [len(works.rows(f"FROM {view}")) for view in ("revised", "qac_revised")] == [ACCEPT, 3 * ACCEPT]
+    assert works.rows("SELECT 1 FROM constitutional WHERE source = 'revision'")
+    parents = works.rows("SELECT DISTINCT len(parents)::INT AS n, round FROM revisions ORDER BY round")
+    assert parents == [{"n": 2, "round": 1}, {"n": 3, "round": 2}]
+    drawn = works.rows("SELECT * FROM principles")
+    assert sum(row["drawn"] for row in drawn) == sum(row["revised"] for row in drawn) == 2 * ACCEPT
+    asked = {(row["principle_id"], row["critique_request"], row["revision_request"], row["wordings"]) for row in drawn}
+    assert asked <= {(f"p{n}", None, f"revise {n}", 1) for n in range(4)}
+
+    edited = drawn[0]["principle_id"]
+    write_principles(works.words, [p | ({"direct": "new words"} if p["id"] == edited else {}) for p in PRINCIPLES])
+    asyncio.run(works.walk())
+    again = works.asked("constitutional/direct_revision")
+    assert drawn[0]["revised"] <= again < 2 * ACCEPT, "those that drew it, and what follows them"
 
 
 def test_two_answers_of_the_same_words_are_no_pair(works: Works) -> None:

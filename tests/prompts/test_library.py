@@ -144,7 +144,7 @@ def test_no_file_is_left_out() -> None:
     ids = {str(path.relative_to(HERE)).split(".")[0] for path in HERE.rglob("*.yaml")}
     data = {id for id in ids if id.endswith(DATA)}
     assert set(PROMPTS) | data == ids
-    assert (len(PROMPTS), len(data)) == (52, 9)
+    assert (len(PROMPTS), len(data)) == (53, 9)
 
 
 @pytest.mark.parametrize("variant", prompts.VARIANTS)

@@ -52,7 +52,11 @@ FULL_ONLY = ("instances", "evolve", "personas", "translate", "tagging")
 NANO = {name: config for name, config in METHODS.items() if name not in FULL_ONLY}
 NANO |= {"rate": {"dimension": "overall"}, "squad": {"members": [{"inspector": "overall"}]}, "compare": {}}
 NANO |= {"score": {"aspects": ["overall"], "marks": "expected", "reward": True}}
-SETUPS = {"full": ("full", METHODS), "nano": ("nano", NANO)} | {
+# What a method asks in the place of something above.
+OTHERWISE: dict[str, Any] = {"self_instruct": {}, "constitutional": {"rounds": 2, "critique": False}}
+SETUPS = {"full": ("full", METHODS), "nano": ("nano", NANO)}
+SETUPS |= {f"{variant}, otherwise": (variant, OTHERWISE) for variant in ("full", "nano")}
+SETUPS |= {
     f"presets/{path.name}": (data.get("words", {}).get("variant", "full"), data["line"] | {"decontaminate": []})
     for path in sorted(SHIPPED.glob("*.yaml"))
     if (data := yaml.safe_load(path.read_text(encoding="utf-8")))

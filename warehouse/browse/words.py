@@ -49,19 +49,19 @@ def principle(lake: Lake, id: str) -> dict[str, Any]:
     """What one principle did.
 
     Returns:
-        critique and revision: its wordings; rounds: round, drawn, changed; examples: the newest revisions under it that
-        changed something, each with prompt, before, critique and after.
+        critique and revision: its wordings, where it was asked with them; rounds: round, drawn, changed; examples: the
+        newest revisions under it that changed something, each with prompt, before, critique (null of a direct revision)
+        and after.
 
     Raises:
         LakeUsageError: no such principle.
     """
     names = [row["id"] for row in lake.rows(f"SELECT DISTINCT id FROM prompts WHERE starts_with(id, '{PRINCIPLE}')")]
-    own = f"{PRINCIPLE}{id}"
-    if own not in names:
+    own, revision = f"{PRINCIPLE}{id}", f"{PRINCIPLE}{id}:revision"
+    if not {own, revision} & {*names}:
         raise LakeUsageError(f"no principle {excerpt(id, 60)!r}; see /words for those that were drawn")
-    revision = f"{own}:revision"
     return {
-        "critique": wordings(lake, own),
+        "critique": wordings(lake, own) if own in names else [],
         "revision": wordings(lake, revision) if revision in names else [],
         "rounds": _rounds(lake, id),
         "examples": _examples(lake, id),

@@ -44,7 +44,8 @@ def version(cursor: duckdb.DuckDBPyConnection) -> int | None:
 
 def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> None:
     """Make the tables of a new lake, or run the migrations that an older one lacks, and make the tables of methods and
-    the columns that may be null which the lake has not; runs under the lake's lock.
+    the columns that may be null which the lake has not, and let a column be null that may be by now; runs under the
+    lake's lock.
 
     Raises:
         LakeUsageError: the lake was made by a newer version, there are rows whose catalog is gone, or a table lacks a
@@ -121,7 +122,8 @@ def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lak
     """The statements that make what is declared and the lake has not, and the tables that they change."""
     there, made, changed = _columns(cursor), list[str](), list[str]()
     for name, columns in schema.tables.items():
-        missing = [field for field in columns if field.name not in there.get(name, ())]
+        has = there.get(name, {})
+        missing = [field for field in columns if field.name not in has]
         if name not in there:
             made.append(schema.create(LAKE, name))
         elif needed := [field.name for field in missing if not field.nullable]:
@@ -131,7 +133,10 @@ def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lak
             )
         else:
             made += [f'ALTER TABLE {LAKE}.{name} ADD COLUMN "{field.name}" {sql_type(field)}' for field in missing]
-        if missing:
+        # Columns that had to have a value, and are declared as optional by now.
+        loosened = [field.name for field in columns if field.nullable and field.name in has and has[field.name][2]]
+        made += [f'ALTER TABLE {LAKE}.{name} ALTER COLUMN "{column}" DROP NOT NULL' for column in loosened]
+        if missing or loosened:
             changed.append(name)
     return made, changed
 
@@ -158,24 +163,24 @@ def _statements(number: int) -> list[str]:
     return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]
 
 
-_Columns = dict[str, tuple[str, str]]  # name → its SQL type and comment
+_Columns = dict[str, tuple[str, str, bool]]  # name → its SQL type, its comment, and whether it may not be null
 
 
 def _columns(cursor: duckdb.DuckDBPyConnection) -> dict[str, _Columns]:
     """The columns of each table that the lake has at this snapshot."""
     there: dict[str, _Columns] = {}
-    for table, column, kind, comment in cursor.execute(
-        "SELECT table_name, column_name, data_type, comment FROM duckdb_columns()"
+    for table, column, kind, comment, is_needed in cursor.execute(
+        "SELECT table_name, column_name, data_type, comment, NOT is_nullable FROM duckdb_columns()"
         f" WHERE database_name = {quoted(LAKE)} ORDER BY column_index"
     ).fetchall():
-        there.setdefault(table, {})[column] = (kind, comment or "")
+        there.setdefault(table, {})[column] = (kind, comment or "", is_needed)
     return there
 
 
 def _found(columns: _Columns) -> pa.Schema:
     """The schema of a table that no installed method declares, as far as we have its types."""
     known = {sql: type for type, sql in SQL_TYPES.items()} | {"TIMESTAMP WITH TIME ZONE": WHEN}
-    fields = [may(name, known[kind], comment) for name, (kind, comment) in columns.items() if kind in known]
+    fields = [may(name, known[kind], comment) for name, (kind, comment, _) in columns.items() if kind in known]
     return declared("a table of a method that is not installed", *fields)
 
 

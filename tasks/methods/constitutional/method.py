@@ -9,12 +9,17 @@ critique and revision requests, a principle drawn anew in each round, every roun
    for again, and one that no model should learn is rejected (`tasks/filters/targets.py`).
 3. A revision that only says the instruction again is rejected; so is one that declines, if the preset says so.
 4. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference.
+
+`critique: false` is section 3.5's ablation, direct revision: the answer is revised under the principle drawn for the
+round, with no critique before it. Departure: 5. A principle's request that speaks of what a critique would have found
+has other words for it, so that it can be followed alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +43,7 @@ class Config(AnswerConfig):
     """Constitutional AI's settings."""
 
     rounds: int = Field(4, ge=1)  # paper: 4; Hugging Face: 1
+    critique: bool = True  # before each revision; paper: both ways were tried
     # Hugging Face: T 1, 1,500 tokens
     sampling: Sampling = Sampling(temperature=1.0, max_tokens=1500)
 
@@ -62,48 +68,70 @@ CRITIQUES = Table(
 )
 REVISIONS = Table(
     "revisions",
-    "Revisions of an answer after a critique",
+    "Revisions of an answer under a principle, after a critique or directly",
     "revision",
     (
         INSTRUCTION_ID,
         RESPONSE_ID,
         Column.text("target_id", "what is revised: the first answer or the revision before"),
-        Column.text("critique_id", "the critique it follows"),
+        Column.text("critique_id", "the critique it follows; null of a direct revision").optional,
         _ROUND,
         *PRINCIPLE,
         Column.text("text", "the revised answer"),
         Column.flag("changed", "whether it differs from what it revises").shown,
     ),
 )
+_DRAWN = ("principle_id", "principle_hash", "round", "revision_request")
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
+    make = _criticised if config.critique else _direct
+    found: list[Stage] = []
+    for round in range(1, config.rounds + 1):
+        found += make(library, config, round, found[-1].name if found else "answer")
+    return [*found[:-1], replace(found[-1], provides="answer")]
+
+
+def _criticised(library: Library, config: Config, round: int, after: str) -> list[Stage]:
+    """A critique, and a revision after it."""
     texts = []
     for principle in library.principles():
         name = f"principle:{principle.id}"
         texts.append(prompt_row(name, principle.critique, principle.critique_hash))
         texts.append(prompt_row(f"{name}:revision", principle.revision, principle.revision_hash))
-    found: list[Stage] = []
-    drawn = ("principle_id", "principle_hash", "round", "critique_request", "revision_request")
-    for round in range(1, config.rounds + 1):
-        before = found[-1].name if found else "answer"
-        criticised = Stage(
-            f"constitutional.critique.{round}",
-            critique(library, config, round),
-            after=before,
-            needs=(*INSTRUCTION, "response_id", "target_id", "target"),
-            adds=("critique_id", "critique", *drawn),
-            texts=texts,
-        )
-        revised = Stage(
-            f"constitutional.revise.{round}",
-            revise(library, config, round),
-            after=criticised.name,
-            provides="answer" if round == config.rounds else None,
-            needs=(*criticised.needs, *criticised.adds),
-        )
-        found += [criticised, revised]
-    return found
+    criticised = Stage(
+        f"constitutional.critique.{round}",
+        critique(library, config, round),
+        after=after,
+        needs=(*INSTRUCTION, "response_id", "target_id", "target"),
+        adds=("critique_id", "critique", *_DRAWN, "critique_request"),
+        texts=texts,
+    )
+    revised = Stage(
+        f"constitutional.revise.{round}",
+        revise(library, config, round),
+        after=criticised.name,
+        needs=(*criticised.needs, *criticised.adds),
+    )
+    return [criticised, revised]
+
+
+def _direct(library: Library, config: Config, round: int, after: str) -> list[Stage]:
+    """A revision without a critique."""
+    principles = library.principles()
+    revised = Stage(
+        f"constitutional.revise.{round}",
+        revise_directly(library, config, round),
+        after=after,
+        take=partial(under_principle, principles, round),
+        needs=(*INSTRUCTION, "response_id", "target_id", "target"),
+        adds=_DRAWN,
+        texts=[
+            prompt_row(f"principle:{one.id}:revision", one.direct_revision, one.direct_revision_hash)
+            for one in principles
+        ],
+    )
+    return [revised]
 
 
 def draw(principles: Sequence[Principle], instruction: str, round: int) -> Principle:
@@ -153,24 +181,43 @@ def critique(library: Library, config: Config, round: int) -> Step:
 
 def revise(library: Library, config: Config, round: int) -> Step:
     """Revises the target after its critique in the same round; the row's target becomes the revision."""
-    names = ("instruction", "critique_request", "critique", "revision_request")
-    prompt = library.prompt("constitutional/revision")
-    shown = prompt.fixed
+    shown = ("critique_request", "critique", "revision_request")
+    return _revise(library, config, round, "constitutional.revise", "constitutional/revision", shown)
+
+
+def under_principle(principles: Sequence[Principle], round: int, row: Row) -> Row:
+    """The row with the principle drawn for the round, and its request for a direct revision."""
+    principle = draw(principles, row["instruction"], round)
+    named = {"principle_id": principle.id, "principle_hash": principle.direct_revision_hash, "round": round}
+    return row | named | {"revision_request": principle.direct_revision}
+
+
+def revise_directly(library: Library, config: Config, round: int) -> Step:
+    """Revises the target of a row of `under_principle`, with no critique; the row's target becomes the revision."""
+    name, id = "constitutional.revise_directly", "constitutional/direct_revision"
+    return _revise(library, config, round, name, id, ("revision_request",))
+
+
+def _revise(library: Library, config: Config, round: int, name: str, id: str, shown: tuple[str, ...]) -> Step:
+    """The step of that name, whose prompt is given these fields of a row beside instruction and target."""
+    prompt = library.prompt(id)
+    requests = [field for field in shown if field.endswith("_request")]
+    critique = ("critique_id",) if "critique" in shown else ()
 
     def read(reply: str, row: Row) -> list[Row]:
-        words = (*shown, *(row[name] for name in ("critique_request", "revision_request")))
+        words = (*prompt.fixed, *(row[field] for field in requests))
         text = replacement(reply, row["instruction"], row["target"], config, words)
-        if echoes(text, row["critique"]):
+        if critique and echoes(text, row["critique"]):
             raise ParseError(ABOUT)
         return [_principle_of(row) | {"text": text, "changed": text != row["target"]}]
 
     return Step(
-        name="constitutional.revise",
+        name=name,
         table="revisions",
         prompt=prompt,
         sampling=config.sampling,
-        parents=("instruction_id", "response_id", "target_id", "critique_id"),
-        variables=lambda row: {name: row[name] for name in names} | {"response": row["target"]},
+        parents=("instruction_id", "response_id", "target_id", *critique),
+        variables=lambda row: {field: row[field] for field in ("instruction", *shown)} | {"response": row["target"]},
         read=read,
         key_fields=_principle_of,
         config=config.reading(),

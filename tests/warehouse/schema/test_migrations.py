@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from lake_rows import commit, instruction
+from lake_rows import commit, instruction, revision
 
 from warehouse import Lake, LakeUsageError
 from warehouse.query import estimates
@@ -57,6 +57,8 @@ def test_an_older_lake_is_migrated_by_a_writer_and_keeps_its_rows(old, unwritten
         assert lake.rows("SELECT DISTINCT request_key FROM attempts") == [{"request_key": None}]
         assert lake.ledger.unfinished(["k-i0", "new"]) == {"new"}
         assert commit(lake, instructions=[instruction("i0", attempt_id="k-i0-try0"), instruction("i9")]) == 1
+        direct = revision("v9", "i9", "b9", "better", critique_id=None)  # which had to have one in lakes of before
+        assert commit(lake, revisions=[direct]) == 1
         newest = lake.snapshot()
     with Lake.open(old) as lake:
         assert lake.snapshot() == newest, "a lake is migrated once"

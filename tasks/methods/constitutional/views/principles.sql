@@ -1,13 +1,18 @@
 -- What each principle of the constitution did: how often it was drawn, what was revised under it, what that changed.
 --
--- `drawn` counts critiques; `changed` the revisions that differ from what they revise, and `share_changed` is their
--- share (0 to 1); `median_round` is the round of the middle one of them. `critique_request` and `revision_request` are
--- its words as they were last used; `wordings` counts those that either has had.
+-- `drawn` counts critiques and direct revisions; `changed` the revisions that differ from what they revise, and
+-- `share_changed` is their share (0 to 1); `median_round` is the round of the middle one of them. `critique_request`
+-- (null where there were direct revisions alone) and `revision_request` are its words as they were last used;
+-- `wordings` counts those that either has had.
 WITH drawn AS (
     SELECT
         principle_id, count(*) AS drawn, count(DISTINCT principle_hash) AS wordings,
         arg_max(principle_hash, snapshot_id) AS hash
-    FROM critiques
+    FROM (
+        SELECT principle_id, principle_hash, snapshot_id FROM critiques
+        UNION ALL
+        SELECT principle_id, NULL, NULL FROM revisions WHERE critique_id IS NULL
+    )
     GROUP BY principle_id
 ),
 made AS (
