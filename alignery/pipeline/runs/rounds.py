@@ -30,7 +30,7 @@ from alignery.pipeline.runs.training import train_recipes
 from alignery.pipeline.stack import stackable
 from tasks.stage import GENERATOR
 from tasks.step import Row
-from warehouse import Lake, model_registry
+from warehouse import Lake, LakeUsageError, model_registry
 from warehouse.query import status
 from warehouse.query.snapshots import check_name
 from warehouse.query.trained_on import runs_since
@@ -126,9 +126,18 @@ def _verdicts(lake: Lake, tag: str) -> list[Row]:
 
 
 def _trained(lake: Lake, tag: str, recipe: str) -> str:
-    """The folder of the newest model of a recipe on a tag."""
-    *_, newest = (row["path"] for row in status.models(lake) if (row["tag"], row["recipe"]) == (tag, recipe))
-    return str(newest)
+    """The folder of the newest model of a recipe on a tag.
+
+    Raises:
+        LakeUsageError: there is none, for the rounds of this name were begun with another recipe.
+    """
+    found = [row["path"] for row in status.models(lake) if (row["tag"], row["recipe"]) == (tag, recipe)]
+    if not found:
+        raise LakeUsageError(
+            f"{tag}: got no model of rounds.recipe {recipe!r}, for other recipes were trained on it; begin anew under "
+            "another name (--name)"
+        )
+    return str(found[-1])
 
 
 def _written_by(preset: Preset, policy: str | None) -> Preset:
