@@ -39,7 +39,7 @@ class Lake(Session):
             schema: the tables and views of a preset's methods; by default those of the installed ones.
             read_only: never write; this works while another process writes.
             snapshot: read the lake as it stood at this snapshot; implies `read_only`.
-            threads: of DuckDB; by default one for each core.
+            threads: of DuckDB; by default ALIGNERY_THREADS, or one for each core.
 
         Raises:
             LakeUsageError: there is no lake to read, or it was made by a newer version; or a method's table

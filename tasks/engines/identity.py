@@ -25,6 +25,7 @@ GGUF = ".gguf"  # one file of weights, tokenizer and settings
 ADAPTER = ("adapter_config.json", "adapter_model.safetensors", "adapter_model.bin")
 WHOLE = 64 << 20  # bytes; a longer file is sampled
 SLICE = 1 << 20
+HUB_S = 10.0  # seconds that a hub has to answer
 
 
 def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
@@ -52,6 +53,31 @@ def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
         f"{where}: no model folder {excerpt(path)} (from {excerpt(Path.cwd())}); correct the path, or give "
         f"owner/name to take it from a hub{fetched}"
     )
+
+
+def hub_answers(name: str, revision: str) -> bool:
+    """Whether a hub answers; where none does, the model must be in the hub's cache on this machine.
+
+    One request of a few seconds, before a loader repeats each of its own for half a minute.
+
+    Raises:
+        SpecError: no hub answers, and the cache lacks the model.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]  # of its HTTP library
+
+    try:
+        HfApi().model_info(name, revision=revision, timeout=HUB_S)
+    except HfHubHTTPError:
+        return True  # the loader says what is wrong with the name, or with the token
+    except (HTTPError, OSError) as error:
+        if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
+            return False
+        raise SpecError(
+            f"engine.model: {name!r} is neither here nor can it be fetched: {excerpt(error)}; check the network, or "
+            "give a folder that a model was saved to"
+        ) from error
+    return True
 
 
 @dataclass(frozen=True)

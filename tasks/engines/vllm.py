@@ -19,7 +19,7 @@ from typing import Any
 
 from alignery.untrusted import excerpt
 from prompts import Message
-from tasks.engines.identity import GGUF, locate, locate_adapter
+from tasks.engines.identity import GGUF, hub_answers, locate, locate_adapter
 from tasks.engines.output import logged_to, named, printed_to
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import VllmSpec
@@ -230,9 +230,10 @@ def _start(spec: VllmSpec, log: Path | None) -> Any:
 
 
 def _started(spec: VllmSpec, log: Path | None) -> Any:
-    _, is_folder = locate(spec.model)
+    place, is_folder = locate(spec.model)
+    here_alone = is_folder or not hub_answers(place, spec.revision)
     # Read by vLLM's own processes when they start.
-    for name, value in (QUIET | OFFLINE if is_folder else QUIET).items():
+    for name, value in (QUIET | OFFLINE if here_alone else QUIET).items():
         os.environ.setdefault(name, value)
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs

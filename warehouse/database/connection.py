@@ -75,9 +75,10 @@ def connect(
     threads: int | None = None,
     catalog: Path | None = None,
 ) -> duckdb.DuckDBPyConnection:
-    """An in-memory DuckDB with the lake attached as `lake`; it has a thread for each core, or so many as are given.
+    """An in-memory DuckDB with the lake attached as `lake`.
 
     Args:
+        threads: of DuckDB; by default ALIGNERY_THREADS, or one for each core.
         catalog: a copy of the SQLite catalog to read in its place.
 
     Raises:
@@ -95,7 +96,7 @@ def connect(
     unsigned: dict[str, Any] = {"allow_unsigned_extensions": "true"} if _verified.issuperset(files) else {}
     db = duckdb.connect(":memory:", config=_OFF | unsigned)
     try:
-        if threads:
+        if threads := threads or _threads():
             db.execute(f"SET threads = {threads}")
         db.execute(f"SET memory_limit = {quoted(_memory())}")
         for file in files:
@@ -223,6 +224,13 @@ def filled_tables(cursor: duckdb.DuckDBPyConnection) -> set[str]:
 def one_line(error: duckdb.Error) -> str:
     """DuckDB's message without its line breaks."""
     return " ".join(str(error).split())
+
+
+def _threads() -> int | None:
+    given = os.environ.get("ALIGNERY_THREADS")
+    if given is not None and not re.fullmatch(r"[1-9]\d{0,3}", given, re.ASCII):
+        raise LakeUsageError(f"ALIGNERY_THREADS: got '{excerpt(given, 60)}', expected a number from 1; correct it")
+    return int(given) if given else None
 
 
 def _memory() -> str:

@@ -10,12 +10,21 @@ import hashlib
 import json
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 from alignery import effects
+from alignery.untrusted import excerpt
+from warehouse.errors import LakeUsageError
 
 
 def write_dvc(folder: Path) -> Path:
-    """Write `<folder>.dvc` beside the folder; returns it. The same folder gives the same bytes."""
+    """Write `<folder>.dvc` beside the folder; returns it. The same folder gives the same bytes.
+
+    Of a file that is there, all other keys stay, such as `desc`, `meta` and `remote`, as they do under `dvc add`.
+
+    Raises:
+        LakeUsageError: the file there is no `.dvc` file.
+    """
     import yaml
 
     files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
@@ -29,9 +38,27 @@ def write_dvc(folder: Path) -> Path:
         "path": folder.name,
     }
     place = folder.with_name(f"{folder.name}.dvc")
+    facts, before = _read(place)
     with effects.EXPORT_FACTS:
-        place.write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False), encoding="utf-8")
+        place.write_text(yaml.safe_dump(facts | {"outs": [before | out]}, sort_keys=False), encoding="utf-8")
     return place
+
+
+def _read(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A `.dvc` file's keys, and those of its output; none where there is no file."""
+    import yaml
+
+    try:
+        facts = yaml.safe_load(place.read_text(encoding="utf-8"))
+        (output,) = facts["outs"]
+        return facts, dict(output)
+    except FileNotFoundError:
+        return {}, {}
+    except (yaml.YAMLError, ValueError, LookupError, TypeError) as error:
+        raise LakeUsageError(
+            f"{place}: got no .dvc file of one output ({excerpt(error)}), and writing it would lose what it says; move "
+            "it away, or export to another folder"
+        ) from error
 
 
 def _md5(path: Path) -> str:

@@ -6,8 +6,10 @@ import hashlib
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
+from warehouse.errors import LakeUsageError
 from warehouse.export.dvc import write_dvc
 
 
@@ -30,3 +32,27 @@ def test_the_file_names_the_folder_by_the_hash_that_dvc_gives_it(tmp_path: Path)
     assert write_dvc(folder).read_bytes() == before
     (folder / "data.txt").write_text("changed")
     assert write_dvc(folder).read_bytes() != before
+
+
+def test_what_a_person_wrote_into_the_file_stays(tmp_path: Path) -> None:
+    (tmp_path / "v1").mkdir()
+    place = write_dvc(tmp_path / "v1")
+    facts = yaml.safe_load(place.read_text())
+    facts["meta"] = {"owner": "data"}
+    facts["outs"][0] |= {"remote": "store", "desc": "first"}
+    place.write_text(yaml.safe_dump(facts))
+    (tmp_path / "v1" / "data.txt").write_text("row")
+    after = yaml.safe_load(write_dvc(tmp_path / "v1").read_text())
+    assert after["meta"] == {"owner": "data"}
+    (output,) = after["outs"]
+    assert (output["remote"], output["desc"], output["nfiles"]) == ("store", "first", 1)
+
+
+@pytest.mark.parametrize("text", ["", "outs: []", "outs: [{}, {}]", "outs: [3]", "[1", "\x00", "deps: []"])
+def test_a_file_of_another_kind_is_not_written_over(tmp_path: Path, text: str) -> None:
+    (tmp_path / "v1").mkdir()
+    place = tmp_path / "v1.dvc"
+    place.write_text(text)
+    with pytest.raises(LakeUsageError, match="move it away"):
+        write_dvc(tmp_path / "v1")
+    assert place.read_text() == text
