@@ -175,10 +175,11 @@ def _stops(preset: Preset, done: Sequence[Round], reward: Reward | None) -> str 
     rewards = [*(one.reward for one in done if one.reward), reward]
     means = [one.mean_score for one in rewards]
     best = means.index(max(means))
-    if len(means) - 1 - best < preset.rounds.patience:
+    flat = len(means) - 1 - best
+    if flat < preset.rounds.patience:
         return None
     return (
-        f"the mean reward of the samples has not risen for {preset.rounds.patience} rounds in a row: it was the "
+        f"the mean reward of the samples has not risen for {flat} round{'s in a row' if flat > 1 else ''}: it was the "
         f"highest in round {best + 1} ({means[best]:.3f}), and is {means[-1]:.3f} in round {len(means)}"
     )
 

@@ -106,13 +106,13 @@ def test_rounds_go_on_from_the_model_of_the_last_until_the_reward_has_not_risen(
     loop: Loop, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """RAFT (3), (4), (6)"""
-    loop.means = (2.0, 3.0, 2.9, 3.0, 9.0)
-    raft = preset(rounds={"recipe": "raft", "patience": 2})
+    loop.means = (2.0, 3.0, 3.0, 9.0)
+    raft = preset(rounds={"recipe": "raft", "patience": 1})
     done = loop.go(raft, 9)
     assert done.state == "finished"
     assert done.why == (
-        "the mean reward of the samples has not risen for 2 rounds in a row: it was the highest in round 2 (3.000), "
-        "and is 3.000 in round 4"
+        "the mean reward of the samples has not risen for 1 round: it was the highest in round 2 (3.000), "
+        "and is 3.000 in round 3"
     )
     models = loop.models()
     paths = [row["path"] for row in models]
@@ -122,7 +122,7 @@ def test_rounds_go_on_from_the_model_of_the_last_until_the_reward_has_not_risen(
     assert [one.trained for one in done.rounds] == [*paths, None], "the last is not trained any more"
     rewards = [one.reward for one in done.rounds if one.reward]
     assert [(one.mean_score, one.best_score, one.samples) for one in rewards] == [
-        (mean, mean + 0.5, 2 * PROMPTS) for mean in loop.means[:4]
+        (mean, mean + 0.5, 2 * PROMPTS) for mean in loop.means[:3]
     ]
     assert [one.policy for one in rewards[1:]] == [row["id"] for row in models]
 
@@ -138,9 +138,25 @@ def test_rounds_go_on_from_the_model_of_the_last_until_the_reward_has_not_risen(
     assert not any(one.new for one in again.rounds)
     show_serving.bootstrapped(done, as_json=False)
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("boot-4", Path(paths[-1]).name, "mean of best", "2.900", done.why))
+    assert all(word in shown for word in ("boot-3", Path(paths[-1]).name, "mean of best", "3.500", done.why))
 
 
+@pytest.mark.parametrize(
+    ("means", "stops"),
+    [
+        ((2.0, 3.0, 2.9, 3.0), False),
+        ((2.0, 3.0, 2.0, 2.5, 3.0), True),
+        ((3.0, 2.0, 2.5, 2.9), True),
+        ((2.0,) * 3, False),
+    ],
+)
+def test_a_rise_that_does_not_reach_above_the_highest_is_none(means: Sequence[float], stops: bool) -> None:
+    drew = [rounds.Reward("policy", "rating", 8, mean, mean, None) for mean in means]
+    done = [rounds.Round("boot", {}, {}, [], True, one) for one in drew[:-1]]
+    assert bool(rounds._stops(preset(rounds={"recipe": "raft"}), done, drew[-1])) is stops
+
+
+@pytest.mark.flow
 def test_all_rounds_rows_are_learnt_and_the_preset_is_started_from_where_it_says_so(loop: Loop) -> None:
     loop.means = (2.0, 3.0)
     done = loop.go(preset(rounds={"recipe": "raft", "rows": "all"}, retrain={"raft": {}}), 2)
