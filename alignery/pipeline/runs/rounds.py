@@ -100,7 +100,7 @@ async def run_rounds(
         # A round that another one followed had been judged.
         if not _is_published(lake, f"{name}-{number + 1}"):
             await train_recipes(_of_round(preset, lake, done, tag), lake, home, tag, policy=policy, runner=runner)
-            if preset.evaluate:
+            if preset.evaluate or not preset.rounds:
                 await promote_candidates(preset, lake, runner=runner)
         verdicts = _verdicts(lake, tag)
         promoted = {row["alias"]: row["model_path"] for row in verdicts if row["state"] == "promoted"}

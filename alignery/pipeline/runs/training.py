@@ -85,10 +85,7 @@ async def train_recipes(
     published, selection = _publication(lake, tag), await asyncio.to_thread(published_rows, preset)
     library, recipes = preset.library(), preset.registry.recipes
     mixtures = {name: mixing.known_by(library) for name, mixing in retrain.mix.items()}
-    specs: dict[str | None, Spec] = {
-        None: base_spec(preset),
-        CURRENT: base_spec(_drawing(preset, lake, published, policy)),
-    }
+    specs = _starts(preset, lake, published, policy)
     trained = []
     models: dict[str, Row] = {}
     with Run(lake, "retrain", preset) as run:
@@ -121,11 +118,13 @@ async def train_recipes(
     return trained
 
 
-def _drawing(preset: Preset, lake: Lake, published: Row, policy: str | None) -> Preset:
-    """The preset with the generator that drew a publication's samples."""
+def _starts(preset: Preset, lake: Lake, published: Row, policy: str | None) -> dict[str | None, Spec]:
+    """What recipes start from: the preset's own generator (None), and the one that drew the publication's samples."""
+    base = base_spec(preset)
     if policy:
-        return bind(preset, GENERATOR, policy)
-    return placed(preset, lake, {GENERATOR} & {*preset.follow}, published["snapshot_id"])
+        return {None: base, CURRENT: base_spec(bind(preset, GENERATOR, policy))}
+    drew = placed(preset, lake, {GENERATOR} & {*preset.follow}, published["snapshot_id"])
+    return {None: base, CURRENT: base_spec(drew)}
 
 
 async def _done(job: Job, lake: Lake, run: Run, home: Path, runner: TaskRunner) -> tuple[Row, bool]:
