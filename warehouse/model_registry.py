@@ -15,19 +15,20 @@ from warehouse.schema.tables import Row
 IN_PLACE = ("promoted", "rolled back")
 
 
-def decisions(lake: Lake, alias: str | None = None) -> list[Row]:
-    """Every decision, the oldest first."""
-    where = "WHERE alias = ?" if alias else ""
-    return status.own(lake, lake.rows(f"SELECT * FROM decisions {where} ORDER BY rowid", [alias] if alias else []))
+def decisions(lake: Lake, alias: str | None = None, at: int | None = None) -> list[Row]:
+    """Every decision, or every one up to a snapshot; the oldest first."""
+    where = "WHERE alias = coalesce(?, alias) AND snapshot_id <= coalesce(?, snapshot_id)"
+    return status.own(lake, lake.rows(f"SELECT * FROM decisions {where} ORDER BY rowid", [alias, at]))
 
 
-def current(lake: Lake, alias: str) -> Row | None:
-    """The decision that says which model stands behind the alias; None where it is still the preset's own.
+def current(lake: Lake, alias: str, at: int | None = None) -> Row | None:
+    """The decision that says which model stands behind the alias, or stood there at a snapshot; None where it is still
+    the preset's own.
 
     Raises:
         LakeUsageError: the folder of the promoted model is not there.
     """
-    placed = [row for row in decisions(lake, alias) if row["state"] in IN_PLACE]
+    placed = [row for row in decisions(lake, alias, at) if row["state"] in IN_PLACE]
     return placed[-1] if placed and placed[-1]["model"] else None
 
 

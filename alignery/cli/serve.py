@@ -176,7 +176,8 @@ def bootstrap(
 ) -> None:
     """Refresh, publish, retrain and judge, round after round; the model that is promoted writes the next round.
 
-    It ends with the first round that promotes none. Kill it, and the same command goes on in the round it was in.
+    It ends with the first round that promotes none, or as `rounds` in the preset says, when the reward is flat. Kill
+    it, and the same command goes on in the round it was in.
     """
     from alignery.config.preset import load
     from alignery.config.schema import PresetError
@@ -184,7 +185,7 @@ def bootstrap(
     with handle_errors():
         made = load(preset)
         for section in ("retrain", "evaluate"):
-            if getattr(made, section) is None:
+            if getattr(made, section) is None and not made.rounds:
                 raise PresetError(f"preset {preset}: got no {section!r} section; a bootstrap trains and judges")
     done = run("bootstrap", preset, home, rounds=rounds, name=name, wait=wait)
     show_serving.bootstrapped(done, as_json)

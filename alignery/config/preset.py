@@ -17,6 +17,7 @@ from pydantic import Field, PrivateAttr, create_model, model_validator
 
 from alignery.config.axes import axes_of, check_axes
 from alignery.config.methods import line_model, retrain_model, schema_of
+from alignery.config.rounds import Rounds, is_comparable
 from alignery.config.schema import (
     Alias,
     Evaluate,
@@ -48,7 +49,7 @@ from tasks.graph import Graph
 from tasks.methods.registry import BUILT_IN, MethodError, Methods, installed
 from tasks.prices import Price, Prices
 from tasks.prices import load as load_prices
-from tasks.stage import Stage
+from tasks.stage import GENERATOR, Stage
 from tasks.train.policy import Policy as RetrainWhen
 from warehouse import LakeLocation
 from warehouse.export.publish import PUBLISHED
@@ -72,6 +73,7 @@ class Preset(Strict):
     line: Line
     publish: Publish | None = None
     retrain: Retrain | None = None
+    rounds: Rounds | None = None
     evaluate: Evaluate | None = None
     retrain_when: RetrainWhen = RetrainWhen()
     gate: Policy = Policy()
@@ -117,6 +119,23 @@ class Preset(Strict):
             check_axes_of(self.retrain.soup, axes_of(self.gate, self.evaluate) if self.evaluate else ())
         return self
 
+    @model_validator(mode="after")
+    def _has_rounds_with_a_reward(self) -> Preset:
+        if self.rounds:
+            if (retrain := self.retrain) is None:
+                raise ValueError("rounds: got them without `retrain`; add that section, with the recipe of the rounds")
+            kinds = {name: self.registry.recipes[retrain.recipe_of(name)] for name in retrain.given()}
+            answering = [name for name, recipe in kinds.items() if recipe.candidate_for == GENERATOR]
+            self.rounds.check(answering, retrain.mix, self.line.configs)
+            if not self.has_comparable_scores:
+                raise ValueError("rounds: got no models.judge, so that each round's model would mark itself; bind one")
+        return self
+
+    @property
+    def has_comparable_scores(self) -> bool:
+        """Whether a model's samples are scored as those of any other generator are."""
+        return is_comparable(self.line.configs, self.models)
+
     @property
     def has_axes(self) -> bool:
         return bool(self.evaluate and (self.evaluate.oracle or self.evaluate.judge or self.gate.of_suites))
@@ -158,7 +177,7 @@ class Preset(Strict):
     def recorded(self) -> dict[str, Any]:
         """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
         # A preset without these sections keeps the hash that it had before they existed.
-        unused = {name: True for name in ("methods", "publish") if not getattr(self, name)}
+        unused = {name: True for name in ("methods", "publish", "rounds") if not getattr(self, name)}
         # These change nothing of the work, and may hold secrets.
         whole = self.model_dump(mode="json", exclude={**unused, "notify": True, "retrain": {"launch"}})
         for (*above, field), text in self._environment.items():

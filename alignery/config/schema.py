@@ -25,6 +25,7 @@ from warehouse import LakeLocation
 from warehouse.export.mixing import Mix
 
 Alias = str
+CURRENT = "current"  # in `start_from`: the model that drew the samples
 
 
 class PresetError(UsageError):
@@ -143,7 +144,9 @@ class Retrain(Strict):
     """The recipes of one retraining, each with its settings. `alignery.config.methods` adds a field for each."""
 
     start_from: dict[str, str] = Field(
-        default={}, description="recipe → the recipe whose model it starts from; all others start from the base model"
+        default={},
+        description="recipe → the recipe whose model it starts from, or current: the model that drew the samples (with "
+        "follow, the one promoted last before the tag); all others start from the base model",
     )
     launch: Launch = Launch()
     mix: dict[str, Mixing] = Field(default={}, description="recipe → how the rows that it learns from are mixed")
@@ -163,15 +166,15 @@ class Retrain(Strict):
         if astray := next((name for name in self.mix if name not in given), None):
             raise ValueError(f"mix: got the recipe {excerpt(astray, 60)!r}, expected one of {list(given)}; correct it")
         for recipe, start in self.start_from.items():
-            known = (*self.methods.recipes, *self.variants)
-            if unknown := next((name for name in (recipe, start) if name not in known), None):
-                expected = list(known)
+            known, starts = (*self.methods.recipes, *self.variants), [start] * (start != CURRENT)
+            if unknown := next((name for name in (recipe, *starts) if name not in known), None):
+                expected = [*known, CURRENT]
                 raise ValueError(f"start_from.{recipe}: got the recipe {unknown!r}, expected one of {expected}")
-            if missing := sorted({recipe, start} - given.keys()):
+            if missing := sorted({recipe, *starts} - given.keys()):
                 raise ValueError(
                     f"start_from: {recipe}: {start}: got no recipe {missing[0]!r} here; add it, or drop that"
                 )
-            if not self.methods.recipes[self.recipe_of(start)].answers:
+            if starts and not self.methods.recipes[self.recipe_of(start)].answers:
                 raise ValueError(f"start_from: {recipe}: {start}: its model answers no instructions; choose another")
         try:
             self.order()
@@ -187,7 +190,7 @@ class Retrain(Strict):
     def _check_variants(self) -> None:
         for name, settings in self.variants.items():
             recipes = self.methods.recipes
-            if name in recipes or name in type(self).model_fields or name == "base":
+            if name in recipes or name in type(self).model_fields or name in ("base", CURRENT):
                 raise ValueError(f"variants.{name}: got a name that is taken; give another")
             if settings.get("recipe") not in recipes:
                 got = excerpt(repr(settings.get("recipe")), 60)
@@ -214,9 +217,10 @@ class Retrain(Strict):
 
     def order(self) -> list[str]:
         """The recipes and variants, each after the one that it starts from and those whose models it uses."""
+        given = self.given()
         starts = {
-            name: [*([self.start_from[name]] if name in self.start_from else []), *self.models_of(name).values()]
-            for name in self.given()
+            name: [start for start in (self.start_from.get(name), *self.models_of(name).values()) if start in given]
+            for name in given
         }
         return list(TopologicalSorter(starts).static_order())
 

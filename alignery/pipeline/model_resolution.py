@@ -45,10 +45,11 @@ def _settled(preset: Preset, lake: Lake) -> Preset:
     return preset.model_copy(update={"line": preset.line.model_copy(update=settled)})
 
 
-def placed(preset: Preset, lake: Lake, aliases: Iterable[Alias]) -> Preset:
-    """The preset with these aliases bound to the models that stand behind them. Raises PresetError as `bind` does."""
+def placed(preset: Preset, lake: Lake, aliases: Iterable[Alias], at: int | None = None) -> Preset:
+    """The preset with these aliases bound to the models that stand behind them, or stood there at a snapshot. Raises
+    PresetError as `bind` does."""
     for alias in aliases:
-        if decision := model_registry.current(lake, alias):
+        if decision := model_registry.current(lake, alias, at):
             preset = bind(preset, alias, decision["model_path"])
     return preset
 

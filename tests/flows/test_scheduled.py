@@ -118,7 +118,7 @@ class Rounds:
         self.die(lake, "run_refresh")
         return SimpleNamespace(message=None)
 
-    async def train_recipes(self, preset: Preset, lake: Lake, home: Path, tag: str, *, runner: object) -> None:
+    async def train_recipes(self, preset: Preset, lake: Lake, home: Path, tag: str, **_: object) -> None:
         if not lake.rows("SELECT 1 FROM models WHERE tag = ?", [tag]):
             row = {"id": f"model of {tag}", "path": f"/models/{tag}", "recipe": "sft", "tag": tag}
             lake.ledger.write("models", [row], run_id="r", message="trained")

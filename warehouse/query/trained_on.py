@@ -11,6 +11,7 @@ import duckdb
 
 from alignery.declarations import Shape
 from warehouse import model_registry
+from warehouse.errors import LakeUsageError
 from warehouse.export.export import is_held_out
 from warehouse.export.mixing import part_of
 from warehouse.export.reviewed import reviewed_rows
@@ -51,6 +52,22 @@ def rows_of(
     if mix and mix.get("only"):
         query += f" AND {part_of(mix['by'])} IN ({', '.join(quoted(part) for part in mix['only'])})"
     return query
+
+
+def runs_since(lake: Lake, view: str, after: int, at: int) -> list[str]:
+    """The runs whose rows of a view's training split, as of snapshot `at`, all came after snapshot `after`.
+
+    Raises:
+        LakeUsageError: there are none.
+    """
+    rows = rows_of(lake.schema, view, "run_id, snapshot_id")
+    with Lake.open(lake.place, schema=lake.schema, snapshot=at) as pinned:
+        found = pinned.rows(
+            f"SELECT run_id FROM ({rows}) GROUP BY run_id HAVING min(snapshot_id) > ? ORDER BY run_id", [after]
+        )
+    if not found:
+        raise LakeUsageError(f"{view}: no row came between the snapshots {after} and {at}; see `alignery funnel`")
+    return [row["run_id"] for row in found]
 
 
 def _marked(

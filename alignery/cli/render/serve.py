@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from alignery.cli.render import console as terminal
-from alignery.cli.render.console import console, hint, plain, say
+from alignery.cli.render.console import console, hint, plain, say, table
 
 if TYPE_CHECKING:
     from alignery.pipeline.runs.rounds import BootstrapResult
@@ -35,6 +35,23 @@ def started(served: Sequence[Served], api: str, login: Path | None, metrics: str
     sys.stdout.flush()
 
 
+def _rewards(done: BootstrapResult) -> list[dict[str, Any]]:
+    """A row for each round whose samples have scores."""
+    return [
+        {
+            "round": one.tag,
+            "model": Path(one.writers.get("generator", "the model that stood there")).name,
+            "scorer": one.reward.scorer,
+            "samples": one.reward.samples,
+            "mean": one.reward.mean_score,
+            "mean of best": one.reward.best_score,
+            "distinct-2": one.reward.distinct_2,
+        }
+        for one in done.rounds
+        if one.reward
+    ]
+
+
 def bootstrapped(done: BootstrapResult, as_json: bool) -> None:
     """The rounds, the gate's words on each, and why there is no further one."""
     if as_json:
@@ -46,5 +63,7 @@ def bootstrapped(done: BootstrapResult, as_json: bool) -> None:
         out.print(Text.assemble((plain(one.tag), "bold"), f", written by {plain(writer)}{before}"))
         for reason in one.reasons:
             out.print(f"  {plain(reason, 400)}")
+    if rows := _rewards(done):
+        out.print(table(rows, "What the samples of each round's generator were worth"))
     say(f"{plain(done.why, 400)}.")
     return hint("Look next: alignery models · alignery show decisions")

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from alignery.config.preset import Preset
-from alignery.config.schema import PresetError, PromptSource
+from alignery.config.schema import CURRENT, PresetError, PromptSource
 from alignery.config.soup import SOUP
 from alignery.display import Displayed
 from alignery.errors import AligneryError
 from alignery.hashing import digest
 from alignery.monitor import otel
 from alignery.pipeline.executor import TaskRunner, run_inline
+from alignery.pipeline.model_resolution import bind, placed
 from alignery.pipeline.progress import stream
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.jobs import Job, Spec
@@ -25,6 +26,7 @@ from alignery.pipeline.runs.publication import published_rows
 from alignery.pipeline.runs.soups import SoupJob
 from tasks.engines import RaySpec, TransformersSpec, VllmSpec
 from tasks.engines.identity import hub_answers, locate
+from tasks.stage import GENERATOR
 from tasks.step import Row
 from tasks.train.config import Launch, Settings
 from warehouse import Lake, LakeUsageError
@@ -55,9 +57,19 @@ class Trained(Displayed):
 
 
 async def train_recipes(
-    preset: Preset, lake: Lake, home: Path, tag: str | None = None, *, runner: TaskRunner = run_inline
+    preset: Preset,
+    lake: Lake,
+    home: Path,
+    tag: str | None = None,
+    *,
+    policy: str | None = None,
+    runner: TaskRunner = run_inline,
 ) -> list[Trained]:
     """The retraining itself, with or without Prefect. What was trained before, from the same, is not trained again.
+
+    Args:
+        policy: the folder of the model that drew the tag's samples, which `current` in `start_from` stands for; if left
+            out, the one that stood behind the generator at the tag.
 
     Raises:
         PresetError: the preset has no recipes, or its generator has no weights to train.
@@ -73,7 +85,7 @@ async def train_recipes(
     published, selection = _publication(lake, tag), await asyncio.to_thread(published_rows, preset)
     library, recipes = preset.library(), preset.registry.recipes
     mixtures = {name: mixing.known_by(library) for name, mixing in retrain.mix.items()}
-    specs: dict[str | None, Spec] = {None: base_spec(preset)}
+    specs = _starts(preset, lake, published, policy)
     trained = []
     models: dict[str, Row] = {}
     with Run(lake, "retrain", preset) as run:
@@ -104,6 +116,15 @@ async def train_recipes(
             trained.append(Trained(SOUP, Path(model["path"]), model["seconds"], new, report))
         run.end("finished", {t.recipe: str(t.path) for t in trained})
     return trained
+
+
+def _starts(preset: Preset, lake: Lake, published: Row, policy: str | None) -> dict[str | None, Spec]:
+    """What recipes start from: the preset's own generator (None), and the one that drew the publication's samples."""
+    base = base_spec(preset)
+    if policy:
+        return {None: base, CURRENT: base_spec(bind(preset, GENERATOR, policy))}
+    drew = placed(preset, lake, {GENERATOR} & {*preset.follow}, published["snapshot_id"])
+    return {None: base, CURRENT: base_spec(drew)}
 
 
 async def _done(job: Job, lake: Lake, run: Run, home: Path, runner: TaskRunner) -> tuple[Row, bool]:

@@ -2,10 +2,9 @@
 
 Source: RAFT (arXiv 2304.06767), algorithm 1. The same: K samples a prompt, of which the best is learnt ("local" in its
 code); 2 epochs a round at 2e-5. One training is one round. Departures:
-1. The rounds are `alignery bootstrap`'s, which refreshes, trains and judges: the gate ends them, where the paper stops
-   by the reward. The view `policies` has the reward of each round before and after the best is taken, and distinct-2.
-2. A round of a bootstrap trains from the preset's own model on the best of all rounds, newest first, where the paper
-   goes on from the model of the round before; to do so, name that model as the generator.
+1. The rounds are `alignery bootstrap`'s under `rounds`, each on new prompts. Flat is a reward that is not above the
+   highest before. Without `rounds` the gate ends them. The view `policies` has each round's reward and distinct-2.
+2. A round goes on from the model of the round before where `start_from` says `current`, else from the preset's own.
 3. A prompt whose samples are all the same words is left out.
 4. The learning rate falls (cosine) and rises first, as `sft`'s, where LMFlow's is constant.
 """
