@@ -169,8 +169,7 @@ def test_owner_slash_name_is_a_hub_model_known_by_its_revision(tmp_path, monkeyp
 def test_a_hub_that_does_not_answer_is_asked_once(engine, tmp_path, monkeypatch):
     from huggingface_hub import constants, hf_api
 
-    asked = []
-    ask = hf_api.HfApi.model_info
+    asked, ask = [], hf_api.HfApi.model_info
     monkeypatch.setattr(hf_api.HfApi, "model_info", lambda *args, **given: asked.append(args) or ask(*args, **given))
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # no port that anything listens at
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))

@@ -177,3 +177,16 @@ def test_what_does_not_fit_the_memory_goes_on_in_temporary_files_that_are_gone_a
         wide = "SELECT i, hash(i)::VARCHAR || repeat('x', 60) AS text FROM range(1_500_000) r(i)"
         assert lake.rows(f"SELECT max(text) > '' AS held FROM ({wide} ORDER BY text OFFSET 1)") == [{"held": True}]
     assert not list((home / "tmp").iterdir())
+
+
+@pytest.mark.parametrize("given", ["\udcff", "all", "0", "-1", "", "1; SELECT 1"])
+def test_a_number_of_threads_that_is_none_is_named(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIGNERY_THREADS", given)
+    with pytest.raises(LakeUsageError, match=r"^ALIGNERY_THREADS: got '.*expected a number from 1"):
+        Lake.open(tmp_path)
+
+
+def test_queries_take_as_many_threads_as_they_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALIGNERY_THREADS", "3")
+    with Lake.open(tmp_path) as lake:
+        assert lake.rows("SELECT current_setting('threads') AS threads") == [{"threads": 3}]

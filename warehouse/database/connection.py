@@ -85,9 +85,8 @@ def connect(
         LakeUsageError: an extension is not installed, credentials are missing, or there is no lake of ours.
         LakeFailure: the Postgres server does not answer.
     """
-    options = [f"DATA_PATH {quoted(place.folder)}"]
     # Paths in the catalog are relative to the data folder, so a lake may be moved.
-    options += ["OVERRIDE_DATA_PATH true"]
+    options = [f"DATA_PATH {quoted(place.folder)}", "OVERRIDE_DATA_PATH true"]
     options += [] if place.on_postgres else [f"META_BUSY_TIMEOUT {BUSY_MS}", "META_JOURNAL_MODE 'WAL'"]
     options += [f"SNAPSHOT_VERSION {snapshot}"] if snapshot is not None else []
     options += ["READ_ONLY", "CREATE_IF_NOT_EXISTS false"] if read_only or snapshot is not None else []

@@ -331,19 +331,6 @@ def test_a_memory_that_is_none_is_named(given: str, tmp_path: Path, monkeypatch:
         Lake.open(tmp_path)
 
 
-@pytest.mark.parametrize("given", ["\udcff", "all", "0", "-1", "", "1; SELECT 1"])
-def test_a_number_of_threads_that_is_none_is_named(given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALIGNERY_THREADS", given)
-    with pytest.raises(LakeUsageError, match=r"^ALIGNERY_THREADS: got '.*expected a number from 1"):
-        Lake.open(tmp_path)
-
-
-def test_queries_take_as_many_threads_as_they_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALIGNERY_THREADS", "3")
-    with Lake.open(tmp_path) as lake:
-        assert lake.rows("SELECT current_setting('threads') AS threads") == [{"threads": 3}]
-
-
 def test_bytes_that_are_no_text_are_no_sql() -> None:
     from warehouse.schema.tables import quoted
 
