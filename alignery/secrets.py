@@ -2,8 +2,8 @@
 
 A secret is the value of an environment variable whose name says so (`…_KEY`, `…_TOKEN`, `…_SECRET`, `…_PASSWORD` …),
 the password of a URL in the environment, or what `remember` was given. A short value, or a word such as "EMPTY" or
-"postgres", stands for no secret: to mask it everywhere would damage text. In a credential's usual place (a URL, after
-`Bearer` or `password=`) every value is masked.
+"postgres", is not treated as a secret: to mask it everywhere would damage text. In a credential's usual place (a URL,
+after `Bearer` or `password=`) every value is masked.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def remember(secret: str | None) -> None:
 
 
 def secrets() -> frozenset[str]:
-    """The values that are masked wherever they stand."""
+    """The values that are masked wherever they occur."""
     named = {value for name, value in os.environ.items() if _NAME.search(name)}
     in_urls = {
         found[2] for value in os.environ.values() if "://" in value for found in _PASSWORD_IN_URL.finditer(value)
@@ -48,7 +48,7 @@ def secrets() -> frozenset[str]:
 
 
 def mask(text: str) -> str:
-    """A message without secrets: known values, and whatever stands in a credential's place."""
+    """A message without secrets: known values, and any value in a credential's place."""
     text = _PASSWORD_IN_URL.sub(rf"\1{MASK}", text)
     text = _CREDENTIAL.sub(lambda found: f"{found[1] or found[2] or ''}{MASK}", text)
     return mask_values(text, secrets())

@@ -149,7 +149,7 @@ def _value(made: Any, key: Any) -> Any:
 
 
 def _known(model: Any, location: Sequence[int | str]) -> list[str]:
-    """The keys that may stand where an unknown one was found."""
+    """The keys that are allowed where an unknown one was found."""
     models: list[Any] = [model]
     for part in location[:-1]:
         annotations = [_fields(model)[part] for model in models if part in _fields(model)]

@@ -95,7 +95,7 @@ def _open_database() -> None:
         with closing(sqlite3.connect(database, timeout=60)) as there:
             there.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.Error as error:  # Prefect would say so for minutes, and stay
-        sys.exit(f"{database} cannot be read ({error}): delete it, for what is done stands in the lake")
+        sys.exit(f"{database} cannot be read ({error}): delete it, because finished work is recorded in the lake")
 
 
 def _make(database: Path, lock: int) -> None:

@@ -312,4 +312,4 @@ def _read(path: Path, model: type[_Model]) -> _Model:
 
 def _unique(path: Path, what: str, names: Sequence[str]) -> None:
     if twice := sorted(name for name, times in Counter(names).items() if times > 1):
-        raise PromptError(f"{path}: the {what} {excerpt(twice, 120)} stands twice; give each its own")
+        raise PromptError(f"{path}: the {what} {excerpt(twice, 120)} occurs twice; give each its own")

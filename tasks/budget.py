@@ -1,4 +1,4 @@
-"""What a run may spend: tokens and minutes. Once it is spent nothing is sent, and what is on its way is heard out."""
+"""What a run may spend: tokens and minutes. Once it is spent nothing is sent; requests in flight are completed."""
 
 from __future__ import annotations
 

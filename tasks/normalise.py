@@ -68,7 +68,7 @@ def structured(reply: str, labels: Sequence[str] = ()) -> str:
     `**Answer:** x`, `### Answer` and `Answer：x` become `Answer: x`; `**9.** x`, `9、x` and `9) x` become `9. x`.
 
     Args:
-        labels: as they are to stand, such as "Answer".
+        labels: in their plain form, such as "Answer".
     """
     text = reply.replace("\r\n", "\n")
     for label in labels:
@@ -94,7 +94,7 @@ def plain_item(text: str) -> str:
 
 
 def plain_answer(reply: str, labels: Sequence[str] = LABELS) -> str:
-    """The answer in a reply: without its label, announcement and closing remark, and what stands around all of it."""
+    """The answer in a reply: without its label, announcement and closing remark, and enclosing marks."""
     text = reply.replace("\r\n", "\n").strip()
     for _ in range(4):  # an announcement, then a label, then quotes; each may be there
         before = text
@@ -106,7 +106,7 @@ def plain_answer(reply: str, labels: Sequence[str] = LABELS) -> str:
 
 
 def unquoted(text: str) -> str:
-    """The text without the quotes, or the bold marks, that stand around all of it."""
+    """The text without enclosing quotes or bold marks."""
     for mark in ("**", "__"):
         if len(text) > 4 and text.startswith(mark) and text.endswith(mark) and mark not in text[2:-2]:
             text = text[2:-2].strip()
@@ -142,7 +142,7 @@ def _unfenced(text: str) -> str:
 
 def _without_remark(text: str) -> str:
     answer, _, last = text.rpartition("\n\n")
-    if not answer and last.endswith((")", "]")):  # in brackets it may stand on the next line
+    if not answer and last.endswith((")", "]")):  # in brackets it may be on the next line
         answer, _, last = text.rpartition("\n")
         last = last if last.startswith(("(", "[")) else ""
     return answer.rstrip() if answer.strip() and _REMARK.match(last.lstrip()) else text

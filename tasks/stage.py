@@ -19,7 +19,7 @@ from tasks.filters.contamination import Contamination
 from tasks.step import Row, Step
 from tasks.train.config import Recipe
 
-GENERATOR = "generator"  # the alias that every other one falls back to
+GENERATOR = "generator"  # the default of every other alias
 SOURCE = "instruction"  # the port of the rows that accepted instructions are
 INSTRUCTION = ("instruction_id", "instruction")
 SOURCE_FIELDS = (*INSTRUCTION, "topic")

@@ -40,7 +40,7 @@ class Step:
     """One kind of request.
 
     Args:
-        name: `method.step`, as it stands in `attempts.step`.
+        name: `method.step`, as in `attempts.step`.
         table: the table that its records go to.
         prompt: the prompt; its hash is part of the fingerprint.
         sampling: how replies are drawn; the prompt's own stops are added.
@@ -54,8 +54,8 @@ class Step:
         config: further settings that the outcome depends on; part of the fingerprint.
         known_reply: row → the reply where it follows from the row, so that no request is sent; else None.
         retries: how many more seeds an unparsed reply is given.
-        version: raise it where replies are read in another way: work of before is then done anew, and its replies,
-            which are in the lake, are read again and not asked for.
+        version: raise it when replies are parsed in another way: earlier work is then redone by parsing the replies in
+            the lake again, without requests.
         options: where it is a choice: the model is not asked to write but for the probability of each of these as its
             next words, and what `read` gets is for `probabilities`.
         min_mass: the probability (0 to 1) that the options have together, at the least; else nothing was chosen.
@@ -232,7 +232,7 @@ async def execute(
 
 async def _choose(ask: Request) -> Completion:
     """The choice as a reply: JSON of each option's probability, and of how many replies were drawn for them; of options
-    that are taken as they stand, of their log-probabilities too."""
+    that are taken verbatim, of their log-probabilities too."""
     began = time.perf_counter()
     found = await ask.engine.choose(ask.messages, ask.step.options)
     if len(found) != len(ask.step.options) or not all(0 <= one <= 1 for one in found):  # nan is neither

@@ -1,8 +1,8 @@
 """What was answered and is not committed yet: a file beside the lake, so that `kill -9` loses no answer.
 
 Each call is written here as soon as it is answered, a line a call, and committed later with many others. A file is
-dropped when what it holds has landed; one that a dead process left is taken into the lake by the next run on the same
-host (`warehouse.recovery`).
+deleted once its rows are committed; one that a dead process left is committed by the next run on the same host
+(`warehouse.recovery`).
 
 A line is acknowledged once the kernel has the whole of it: written and not synced, so it outlives its process, and not
 a power cut or a crash of the machine. With ALIGNERY_JOURNAL_FSYNC=1 each line is synced first, which costs the run a
@@ -67,7 +67,7 @@ class Journal:
             ) from error
 
     def turn(self) -> IO[bytes] | None:
-        """Begin another file with the next line; the last one is the caller's, to `drop` when its rows have landed."""
+        """Start another file with the next line; the caller has to `drop` the last one once its rows are committed."""
         file, self._file = self._file, None
         return file
 
@@ -120,12 +120,12 @@ class Journal:
 
 
 def drop(file: IO[bytes]) -> None:
-    """Remove a file whose rows have landed. One that stays is taken in again, which changes nothing."""
+    """Remove a file whose rows are committed. One that stays is committed again, which changes nothing."""
     try:
         with effects.JOURNAL_REMOVE:
             Path(file.name).unlink(missing_ok=True)
     except OSError as error:
-        _log.warning("%s: its rows have landed, but it cannot be removed: %s; remove it", file.name, error.strerror)
+        _log.warning("%s: its rows are committed, but it cannot be removed: %s; remove it", file.name, error.strerror)
     finally:
         file.close()
 

@@ -38,7 +38,7 @@ class Lake(Session):
             where: the folder that holds `catalog.sqlite` and `data/`, or the place of a lake that is elsewhere.
             schema: the tables and views of a preset's methods; by default those of the installed ones.
             read_only: never write; this works while another process writes.
-            snapshot: read the lake as it stood at this snapshot; implies `read_only`.
+            snapshot: read the lake as of this snapshot; implies `read_only`.
             threads: of DuckDB; by default ALIGNERY_THREADS, or one for each core.
 
         Raises:

@@ -1,7 +1,7 @@
 """What is settled and what is not: the anti-join, and the one way by which rows come in.
 
-DuckLake has no unique constraint and two inserts never conflict, so a row lands once because the
-check and the insert stand in one transaction under the lake's exclusive lock.
+DuckLake has no unique constraint and two inserts never conflict. A row is committed only once because the check and the
+insert are in one transaction under the lake's exclusive lock.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Ledger:
         ]
         follows = {name: _filled(schema, name, rows, run_id) for name, rows in (beside or {}).items()}
 
-        def land(cursor: duckdb.DuckDBPyConnection) -> int:
+        def write(cursor: duckdb.DuckDBPyConnection) -> int:
             fresh = _new_attempts(cursor, pa.concat_tables(made), since)
             entries, found = _kept(cursor, run_id, batches, made, wrote, fresh)
             if not entries:
@@ -149,7 +149,7 @@ class Ledger:
             return fresh.num_rows
 
         who = f"run {run_id}, {', '.join(sorted({batch.step for batch in batches}))}"
-        return self._session.commit(who, land) if made else 0
+        return self._session.commit(who, write) if made else 0
 
     def write(self, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
         """Commit rows of one of the ledger's own tables, once: see `write_tables`."""
@@ -169,7 +169,7 @@ class Ledger:
                 )
         given = {name: _filled(self._schema, name, rows, run_id) for name, rows in tables.items()}
 
-        def land(cursor: duckdb.DuckDBPyConnection) -> None:
+        def write(cursor: duckdb.DuckDBPyConnection) -> None:
             new = {name: _new_rows(cursor, name, rows) for name, rows in given.items()}
             new = {name: rows for name, rows in new.items() if rows.num_rows}
             if not new:
@@ -181,7 +181,7 @@ class Ledger:
                 self._session, cursor, f"SELECT 1 FROM ducklake_snapshots('{LAKE}') WHERE commit_extra_info = ?", info
             )
 
-        self._session.commit(f"run {run_id}, {', '.join(tables)}", land)
+        self._session.commit(f"run {run_id}, {', '.join(tables)}", write)
 
 
 def _kept(
@@ -299,7 +299,7 @@ def _distinct(values: pa.ChunkedArray) -> bool:
 
 
 def _fresh(values: Sequence[str], known: set[str]) -> pa.Array:
-    """A mask of the values that are neither known nor stand earlier in the list."""
+    """A mask of the values that are neither known nor earlier in the list."""
     seen, mask = set(known), []
     for value in values:
         mask.append(value not in seen)
@@ -326,19 +326,19 @@ def _commit_id(calls: pa.Table, tables: Iterable[pa.Table]) -> str:
 
 
 def _commit(session: Session, cursor: duckdb.DuckDBPyConnection, proof: str, value: str) -> None:
-    """COMMIT; where its answer is an error, what the lake then holds decides whether it landed."""
+    """COMMIT; if it returns an error, the lake's content decides whether it succeeded."""
     try:
         with effects.COMMIT:
             cursor.execute("COMMIT")
     except duckdb.Error as error:
         try:
             with session.cursor() as other:
-                landed = other.execute(proof, [value]).fetchone() is not None
+                succeeded = other.execute(proof, [value]).fetchone() is not None
         except LakeFailure as silence:
             raise LakeFailure(
-                f"{session.place}: a commit ended in an error ({excerpt(error)}), and whether it landed cannot be read "
-                f"({silence}); fix that and run again: what landed is not sent again"
+                f"{session.place}: a commit ended in an error ({excerpt(error)}), and whether it succeeded cannot be "
+                f"read ({silence}); fix that and run again: what was committed is not sent again"
             ) from error
-        if not landed:
+        if not succeeded:
             raise
-        _log.warning("the commit answered with an error but landed (%s)", value)
+        _log.warning("the commit returned an error but succeeded (%s)", value)

@@ -45,7 +45,7 @@ class Line:
 
 @dataclass
 class Standing:
-    """How a lake's journals stand."""
+    """The state of a lake's journals."""
 
     dead: list[Path] = field(default_factory=list)  # killed runs left them
     live: list[Path] = field(default_factory=list)  # a run is at work on them
@@ -59,26 +59,26 @@ def recover(lake: Lake) -> int:
     Raises:
         LakeFailure: the lake took nothing, or lines could not be set aside: the journals are where they were.
     """
-    landed = 0
+    committed = 0
     with ExitStack() as stack:
         runs: dict[str, list[IO[bytes]]] = {}
         for file in _left(lake.home, Standing()):
             runs.setdefault(Path(file.name).name.split(".")[0], []).append(stack.enter_context(file))
-        # All files of a run at once: a call may stand in one as it was answered, in another as it was judged.
+        # All files of a run at once: a call may be in one file as answered, in another as judged.
         for run_id, files in runs.items():
-            landed += _take_in(lake, run_id, files)
-    if landed:
-        _log.info("%d answers that a killed run had left were taken into the lake", landed)
-    return landed
+            committed += _take_in(lake, run_id, files)
+    if committed:
+        _log.info("%d answers that a killed run had left were committed to the lake", committed)
+    return committed
 
 
 def waiting(home: Path) -> int:
-    """How many journal files of dead runs are there to be taken in."""
+    """How many journal files of dead runs wait to be committed."""
     return len(standing(home).dead)
 
 
 def standing(home: Path) -> Standing:
-    """How the journals stand; reads only."""
+    """The state of the journals; read-only."""
     found = Standing()
     for file in _left(home, found):
         with file:
@@ -98,28 +98,28 @@ def _take_in(lake: Lake, run_id: str, files: list[IO[bytes]]) -> int:
     lines = {file.name: list(lines_of(file, lake.schema)) for file in files}
     whole = [line for some in lines.values() for line in some if line.batch]
     try:
-        landed = lake.ledger.append_batches(_batches(whole), run_id=run_id)
+        committed = lake.ledger.append_batches(_batches(whole), run_id=run_id)
     except RowRefused:
-        landed = _one_by_one(lake, run_id, whole)
+        committed = _one_by_one(lake, run_id, whole)
     for name, some in lines.items():
         _set_aside(Path(name), [line for line in some if line.why])
     for file in files:
         drop(file)
-    return landed
+    return committed
 
 
 def _one_by_one(lake: Lake, run_id: str, lines: list[Line]) -> int:
     """Each call by itself, for one of them contradicts what the lake has."""
-    landed = 0
+    committed = 0
     for batch in _batches(lines, together=False):
         try:
-            landed += lake.ledger.append_batches([batch], run_id=run_id)
+            committed += lake.ledger.append_batches([batch], run_id=run_id)
         except RowRefused as error:
             ids = {attempt["id"] for attempt in batch.attempts}
             for line in lines:
                 if line.batch and ids & {attempt["id"] for attempt in line.batch.attempts}:
                     line.why = str(error)
-    return landed
+    return committed
 
 
 def _set_aside(path: Path, lines: list[Line]) -> None:

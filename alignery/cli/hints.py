@@ -1,4 +1,4 @@
-"""Commands that we name in sentences run as they stand: with the preset and the home of the command that names them."""
+"""Commands suggested in messages can be run unchanged: they have the preset and home of the printing command."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ def place(home: Path, preset: str) -> LakeLocation:
 
 @contextmanager
 def reading(home: Path, preset: str, at: str | None = None) -> Iterator[Lake]:
-    """The lake, open for a look, now or as it stood; its known faults become a sentence and an exit code."""
+    """The lake, open for reading, now or as of `at`; known errors become a one-line message and an exit code."""
     from alignery.config.preset import load
     from warehouse import Lake
     from warehouse.query.snapshots import resolve

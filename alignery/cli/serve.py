@@ -166,7 +166,7 @@ def server(
 def bootstrap(
     rounds: Annotated[int, typer.Option("--rounds", "-n", min=1, max=MOST, help="How many at most.")] = 3,
     name: Annotated[
-        str, typer.Option("--name", help="Its tags are NAME-1, NAME-2, …; another name begins anew.")
+        str, typer.Option("--name", help="Its tags are NAME-1, NAME-2, …; another name starts over.")
     ] = "boot",
     preset: PresetOption = "nano",
     home: HomeOption = HOME,

@@ -1,7 +1,7 @@
 """A preset is a whole factory in one strict YAML file: the words, the models, the line, the training, the test.
 
 Paths that start with `./` or `../` are relative to the preset's own file, with `alignery:` to this installation;
-`${NAME}` is taken from the environment, so that a secret or an endpoint never stands in a file.
+`${NAME}` is taken from the environment, so that no file needs to hold a secret or an endpoint.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Preset(Strict):
     evaluate: Evaluate | None = None
     retrain_when: RetrainWhen = RetrainWhen()
     gate: Policy = Policy()
-    follow: tuple[Alias, ...] = Field(default=(), description="aliases that the newest promoted model stands behind")
+    follow: tuple[Alias, ...] = Field(default=(), description="aliases that are bound to their newest promoted model")
     schedule: Schedule | None = None
     notify: tuple[Webhook, ...] = Field(default=(), description="webhooks: where runs and decisions are posted to")
     # Where the file says ${NAME}, and what it says there: (field, field, …) → text.
@@ -171,7 +171,7 @@ class Preset(Strict):
         return whole
 
     def spec(self, alias: Alias) -> EngineSpec:
-        """The engine bound to an alias; one without its own falls to the generator."""
+        """The engine bound to an alias; an alias without one uses the generator."""
         return self.models.get(alias, self.models["generator"])
 
     def price(self, alias: Alias, listed: Prices) -> Price:
@@ -317,7 +317,7 @@ def _found(name: str) -> Path:
 
 
 def named(name: str) -> str:
-    """A preset's name or path as any process may use it, wherever it stands."""
+    """A preset's name or path in a form that works from any working directory."""
     return str(Path(name).absolute()) if name.endswith((".yaml", ".yml")) else name
 
 

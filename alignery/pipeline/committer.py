@@ -33,7 +33,7 @@ async def uninterrupted(work: Awaitable[_T]) -> _T:
 
 
 def unjudged(outcome: Outcome) -> Batch:
-    """Calls as they stand after a kill, when nothing judged their replies: read again by the next run, not asked."""
+    """Calls as a kill leaves them, before replies are judged: the next run parses the replies, without requests."""
     left = {"state": "failed", "reason": "the run ended before the reply was judged", "final": False}
     return Batch(outcome.step.name, outcome.fingerprint, {}, [attempt | left for attempt in outcome.attempts])
 
@@ -111,7 +111,7 @@ class BatchCommitter:
         if task := self._next or self._last:
             await uninterrupted(task)
 
-    async def landed(self) -> None:
+    async def committed(self) -> None:
         """Wait until all that was put so far is committed, together with what others put meanwhile. Raises as `put`."""
         if task := self._next or self._last:
             await asyncio.shield(task)
@@ -144,7 +144,7 @@ class BatchCommitter:
                 otel.span("alignery.commit", rows=sum(len(batch.attempts) for batch in batches)),
                 metrics.timed_commit(),
             ):
-                landed = self._lake.ledger.append_batches(
+                committed = self._lake.ledger.append_batches(
                     batches, run_id=self._run.id, beside=finished, since=self._since
                 )
         except AligneryError:
@@ -153,10 +153,10 @@ class BatchCommitter:
             raise
         if journal:
             drop(journal)
-        if landed < (made := sum(len(outcome.attempts) for outcome in outcomes)):
+        if committed < (made := sum(len(outcome.attempts) for outcome in outcomes)):
             raise LakeFailure(
-                f"{self._lake.place}: another run settled {made - landed} of the same calls first; its answers stand, "
-                "and what this run made of its own is not to be built upon: run again"
+                f"{self._lake.place}: another run settled {made - committed} of the same calls first; its answers are "
+                "kept, and later steps must use those, not this run's: run again"
             )
         if time.monotonic() - self._measured > MEASURED_EVERY_S:
             measure(self._lake)

@@ -136,7 +136,7 @@ class Executor:
                 raise
             finally:
                 self._working -= 1
-            together = self._writer.landed if self._working else self._writer.flush
+            together = self._writer.committed if self._working else self._writer.flush
             await (landing or together)()
 
         await self.runner(name, attempt)
@@ -268,7 +268,7 @@ class Executor:
         self.tally.saved += replayed
         self._count_money(outcome.attempts)
         metrics.answered(outcome.attempts)
-        # Only what is settled: a reply that another seed mended, or a call that a dead engine left, rejects nothing.
+        # Only settled attempts count: not those that were retried with another seed, nor calls that a dead engine left.
         settled = [attempt for attempt in outcome.attempts if attempt["final"]]
         self.tally.by_step[step] += len(settled)
         refused = self.tally.rejects.setdefault(step, Counter())

@@ -45,7 +45,7 @@ async def exclusive_run(
         # DuckDB's would spin beside them.
         name = flow if preset is None else of_preset(flow, preset)
         lake = stack.enter_context(Lake.open(place, schema=schema, threads=1))
-        # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
+        # In a thread, because the other one may take hours, and Ctrl-C must work meanwhile.
         await asyncio.to_thread(stack.enter_context, exclusive(lake.place, name, f"alignery {flow}", wait=wait))
         await asyncio.to_thread(recovery.recover, lake)
         await asyncio.to_thread(mark_dead_runs_failed, lake, flow, preset)
@@ -118,7 +118,7 @@ class Run:
         self.ended = True
 
     def finished(self, totals: Mapping[str, Any]) -> dict[str, Sequence[Row]]:
-        """The rows that record it as finished, for the commit of what it did: both land or neither."""
+        """The rows that record it as finished, for the commit of what it did: both are committed or neither."""
         self.ended, self._outcome = True, ("finished", totals)
         return {"prompts": self.words, "runs": [self._row("finished", totals, None)]}
 

@@ -32,7 +32,7 @@ class Source:
     """Rounds of one step that writes instructions, until enough are accepted.
 
     Args:
-        name: where its settings stand in a preset.
+        name: the key of its settings in a preset.
         accept: how many are to be accepted in all.
         max_candidates: how many may be written for that.
         key: of what is finished of it.

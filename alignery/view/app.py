@@ -125,7 +125,7 @@ class Site:
         return await self._tried(req, found, 404)
 
     async def mark(self, request: Request) -> Response:
-        """Keep what a person says in a form, and go back to where it stood."""
+        """Store what a person entered in a form, and go back to its page."""
         req, body = self.req(request), await _body(request)
 
         def kept() -> Response:

@@ -28,7 +28,7 @@ def bar(parts: Sequence[tuple[str, float]], label: str) -> Markup:
 
 
 def curve(points: Sequence[float], label: str) -> Markup:
-    """A line over its place in the sequence; the least and the greatest value stand beside it."""
+    """A line over its place in the sequence; the least and the greatest value are shown beside it."""
     values = [float(value) for value in points[:: max(1, len(points) // _POINTS)]]
     if len(values) < 2:
         return Markup()

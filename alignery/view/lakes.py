@@ -78,7 +78,7 @@ class Lakes:
     def once(self, lake: Lake, snapshot: int, key: tuple[Any, ...], count: Callable[[], _T]) -> _T:
         """What `count` returns, cached by snapshot, for a snapshot never changes.
 
-        If a commit lands during the query, the result may contain it, and is not cached.
+        If a commit is made during the query, the result may contain it, and is not cached.
         """
         whole = (snapshot, *key)
         with self._lock:

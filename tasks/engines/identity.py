@@ -31,8 +31,8 @@ HUB_S = 10.0  # seconds that a hub has to answer
 def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
     """What to load, and whether it is a folder here, or a .gguf file.
 
-    A folder or such a file that exists is that. Else only `owner/name`, where no folder `owner` stands, is a hub's
-    name; all else is a path, and never looked up on a hub.
+    An existing folder or file is used as such. Else `owner/name` is a hub's name, if no folder `owner` exists; anything
+    else is a path, and never looked up on a hub.
 
     Raises:
         SpecError: a path where there is no model.
@@ -135,7 +135,7 @@ def form_of(model: str) -> Form:
     if not is_here or any(path.glob("chat_template*")):
         return "chat"
     if path.suffix == GGUF:
-        with path.open("rb") as file:  # its settings stand before its weights
+        with path.open("rb") as file:  # its settings precede its weights
             return "chat" if b"tokenizer.chat_template" in file.read(WHOLE) else "text"
     try:
         settings = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))

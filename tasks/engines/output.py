@@ -38,7 +38,7 @@ def printed_to(log: Path | None, title: str) -> Iterator[None]:
 
 
 class _OfThread:
-    """The file for the thread that made it; the stream of before for all others, which may print a user's own lines."""
+    """The file for the thread that made it; the previous stream for all others, which may print a user's own lines."""
 
     def __init__(self, file: IO[str], before: IO[str]) -> None:
         self._thread, self._file, self._before = threading.get_ident(), file, before

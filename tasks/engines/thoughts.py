@@ -27,7 +27,7 @@ def without_thought(text: str) -> str:
 def split_thought(text: str) -> tuple[str | None, str]:
     """A reply's thought, tags and all, and its answer: what follows it, or the reply itself where there is none.
 
-    A thought is what stands between `<think>` at the reply's beginning and the first `</think>` after it (or
+    A thought is the text between `<think>` at the reply's beginning and the first `</think>` after it (or
     `<thinking>`, `<reasoning>`, `[THINK]` …), and several may follow each other. Some chat templates write the
     beginning into the prompt: then all before a `</think>` that nothing opened is thought. A reply that ends within its
     thought has no answer, and its text is empty. A tag later in an answer, or in quotes, cuts nothing.

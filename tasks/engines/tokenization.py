@@ -109,7 +109,7 @@ def check_form(form: Form, model: str, tokenizer: Any) -> None:
 
 
 def check_length(tokens_in: int, max_tokens: int, context: int) -> None:
-    """Raises RequestRefused for an empty prompt, or one that cannot stand in the context with its reply (in tokens)."""
+    """Raises RequestRefused for an empty prompt, or one that exceeds the context with its reply (in tokens)."""
     if not tokens_in:
         raise RequestRefused("the prompt is empty and the model has no token that begins a text; give words")
     if tokens_in + max_tokens > context:

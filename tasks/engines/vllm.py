@@ -109,7 +109,7 @@ class VllmEngine:
             raise
         self._llm, self._tokenizer, self._context = llm, llm.get_tokenizer(), int(llm.model_config.max_model_len)
         check_form(self._spec.prompt_form, self._spec.model, self._tokenizer)
-        if not self._deaths:  # started anew it keeps its places, for requests in flight hold them
+        if not self._deaths:  # after a restart it keeps its slots, because requests in flight hold them
             self._slots = asyncio.Semaphore(self._spec.at_once(llm.vllm_config.scheduler_config.max_num_seqs))
         if self._spec.lora:
             await self._load(self._spec.lora)
@@ -127,7 +127,7 @@ class VllmEngine:
             raise SpecError(f"engine.lora: vLLM cannot use {lora!r}: {error}; give an adapter of the model") from error
 
     async def _restart(self, dead: Any) -> None:
-        """Start vLLM anew, the first time; requests that were in flight are sent again, with the same seeds.
+        """Restart vLLM, once; requests that were in flight are sent again, with the same seeds.
 
         Raises:
             EngineDown: it died a second time, or does not start.
@@ -138,11 +138,11 @@ class VllmEngine:
             self._deaths += 1
             if self._deaths > 1:
                 raise EngineDown(
-                    f"vLLM's engine process died again after it had been started anew once; {named(self._log)} says "
+                    f"vLLM's engine process died again after it had been restarted once; {named(self._log)} says "
                     "why (out of memory? lower max_model_len, gpu_memory_utilization or in_flight); what was answered "
-                    "is kept: run again to go on from here"
+                    "is kept: run again to resume"
                 )
-            logger.warning("vLLM's engine process died; it is started anew, and what was in flight is asked again")
+            logger.warning("vLLM's engine process died; it is restarted, and requests in flight are sent again")
             dead.shutdown()
             await self.start()
 

@@ -24,7 +24,7 @@ def mark(row: Row) -> str:
 
 
 def split(prompts: Prompts, share: float) -> tuple[list[Row], list[Row]]:
-    """The prompts that decide, and those that are kept apart. A prompt's words say where it stands: further prompts in
+    """The prompts that decide, and those that are kept apart. A prompt's text decides its side: further prompts in
     the file move no other."""
     parts: tuple[list[Row], list[Row]] = [], []
     for row in prompts:

@@ -118,7 +118,7 @@ def alike(row: Row) -> bool:
 
 
 def parse(reply: str) -> str:
-    """The verdict of a reply, "A", "B" or "C" (tie), by places and not by who stands there.
+    """The verdict of a reply, "A", "B" or "C" (tie), by position and not by model.
 
     Raises:
         ParseError: there is none, or two different ones.
@@ -154,7 +154,7 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mappi
     w = (win - lose) / len(won) if won else None
     given = [said for row, said in judged if not alike(row)]
     led = [winner == first for said in given for winner, first in zip(said, ORDERS, strict=True) if winner != "tie"]
-    # Both orders, ("a", "b"), were won by who stood first, or both by who stood second.
+    # Both orders, ("a", "b"), were won by the first position, or both by the second.
     places = [float(tuple(said) == ORDERS) - float(tuple(said) == ORDERS[::-1]) for said in given]
     return {
         "pairs": len(both),
@@ -197,7 +197,7 @@ def outcomes(asked: Sequence[Row], verdicts: Sequence[Row]) -> dict[str, str]:
 
 
 def walkovers(prompts: Sequence[Row], a: Sequence[Row], b: Sequence[Row]) -> dict[str, str]:
-    """Who wins the prompts that no judge can be asked of, since one of the two gave no answer, or neither: a tie."""
+    """Who wins the prompts that no judge sees, because one of the two gave no answer, or neither: a tie."""
     both = [{row["prompt_id"] for row in answers} for answers in (a, b)]
     names = {(True, False): "a", (False, True): "b", (False, False): "tie"}
     answered = {id: (id in both[0], id in both[1]) for id in (row["prompt_id"] for row in prompts)}
@@ -205,10 +205,10 @@ def walkovers(prompts: Sequence[Row], a: Sequence[Row], b: Sequence[Row]) -> dic
 
 
 def _said(asked: Sequence[Row], verdicts: Sequence[Row]) -> list[tuple[Row, list[str | None]]]:
-    """Each pair, and who won it in the two orders; None where no verdict was read."""
-    heard = {(row["a_id"], row["b_id"], row["first"]): row["winner"] for row in verdicts}
+    """Each pair, and who won it in the two orders; None where no verdict was parsed."""
+    winners = {(row["a_id"], row["b_id"], row["first"]): row["winner"] for row in verdicts}
     pairs = {(row["a_id"], row["b_id"]): row for row in asked}
-    return [(row, [heard.get((*pair, first)) for first in ORDERS]) for pair, row in pairs.items()]
+    return [(row, [winners.get((*pair, first)) for first in ORDERS]) for pair, row in pairs.items()]
 
 
 def figures(suite: str, found: Row) -> list[Row]:

@@ -42,7 +42,7 @@ _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 _MARKS = re.compile(r"[^\w\s]|_")
 _SENTENCES = re.compile(r"(?<=[.!?;:])\s+|\n+")
-_LOOP_WORDS, _LOOP_TIMES = 4, 4  # a sentence of so many words that stands so often is a loop; our choice
+_LOOP_WORDS, _LOOP_TIMES = 4, 4  # a sentence of that many words repeated that often is a loop; our choice
 _ECHO_FROM = 16  # characters; a shorter instruction may rightly come back whole
 
 
@@ -52,7 +52,7 @@ def words(text: str) -> int:
 
 
 def has_word(text: str, listed: Sequence[str]) -> bool:
-    """Whether any listed word or phrase stands in the text as a whole word."""
+    """Whether any listed word or phrase is in the text as a whole word."""
     return any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in listed)
 
 
@@ -67,7 +67,7 @@ def starts_outside_ascii(text: str) -> bool:
 def instruction_fault(
     text: str, *, min_words: int, max_words: int, blacklist: Sequence[str], openings: Sequence[str], ascii_start: bool
 ) -> str | None:
-    """The reason why a written instruction is not wanted, or None. The tests stand in the paper's order."""
+    """The reason why a written instruction is rejected, or None. The tests are in the paper's order."""
     tests: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("too short", lambda: words(text) < min_words),
         ("too long", lambda: words(text) > max_words),

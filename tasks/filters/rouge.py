@@ -70,7 +70,7 @@ def f_measure(lcs: int, candidate: int, reference: int) -> float:
 @dataclass(frozen=True)
 class Nearest:
     """The most similar of `size` texts. `similarity` and `mean` are ROUGE-L F: the largest, and that of all of them,
-    which is None where not all were compared; `place` is where it stands in its pool."""
+    which is None where not all were compared; `place` is its index in its pool."""
 
     similarity: float = 0.0
     mean: float | None = 0.0
@@ -88,7 +88,7 @@ class Nearest:
         return replace(best, mean=mean, size=size)
 
     def nearer(self, other: Nearest) -> Nearest:
-        """That of two texts of one pool which is nearer; of equals the one that stands first there."""
+        """The nearer of two texts of one pool; of equals the one that comes first there."""
         is_other = other.similarity > self.similarity or (
             other.similarity == self.similarity > 0 and other.place < self.place
         )
@@ -231,7 +231,7 @@ class _Vocabulary(dict[str, str]):
 
 
 def _code(place: int) -> str:
-    """The character that stands for the token of that place, from 1."""
+    """The character that encodes the token of that place, from 1."""
     return chr(place if place < _SURROGATES.start else place + len(_SURROGATES))
 
 
@@ -322,7 +322,7 @@ class _Opened:
 
 
 def _signatures(codes: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], words: int) -> npt.NDArray[np.uint64]:
-    """(texts, words) the parity of the tokens that fall on each bit, of texts one after the other."""
+    """(texts, words) the parity of the tokens that map to each bit, of texts one after the other."""
     bits = 64 * words
     places = ((codes * _GOLDEN) >> np.uint32(22)).astype(np.int64) % bits
     found, ends = np.empty((len(sizes), words), np.uint64), np.append(0, sizes.cumsum())

@@ -1,7 +1,7 @@
-"""What no correction, revision or principled answer may be that a model is to learn: cheap tests, each with its reason.
+"""Cheap tests of training targets (corrections, revisions, principled answers), each with its reason for rejection.
 
-A target is text that stands in the place of an answer. A reply that speaks of the answer, or that broke off, would be
-learnt as one.
+A target is text that replaces an answer. A reply that talks about the answer, or that broke off, would be learnt as
+an answer.
 """
 
 from __future__ import annotations

@@ -222,7 +222,7 @@ def _of_file(path: Path) -> Installed:
 
 @cache
 def _of_version(path: Path, stamp: int) -> Installed:
-    """The method of a file as it stood then: it is run once, however many presets name it."""
+    """The method of a file at one time stamp: it is run once, however many presets name it."""
     name = f"alignery_method_{digest(str(path), stamp)[:16]}"
 
     def load() -> Any:

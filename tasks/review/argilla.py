@@ -24,7 +24,7 @@ _IDS = ("target_id", "left_id", "right_id", "dimension")
 
 
 def user_id(name: str) -> str:
-    """The UUID that stands for a person's name."""
+    """The UUID of a person's name."""
     return str(uuid5(NAMESPACE_URL, f"alignery:{name}"))
 
 

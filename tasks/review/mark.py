@@ -33,7 +33,7 @@ class Mark:
         text: the text as it should be, of one record.
         note: in the person's words.
         dimension: what is judged; None for the whole.
-        shown_left: which of a pair stood on the left: first or second.
+        shown_left: which of a pair was shown on the left: first or second.
         at: when; by default when it is written.
     """
 

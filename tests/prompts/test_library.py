@@ -100,7 +100,7 @@ def test_a_malformed_seed_line_is_named_by_its_number(written: Callable[..., Lib
 
 
 def test_names_that_stand_twice_are_refused(written: Callable[..., Library]) -> None:
-    with pytest.raises(PromptError, match=r"topic \['tea'\] stands twice"):
+    with pytest.raises(PromptError, match=r"topic \['tea'\] occurs twice"):
         written("topics: [tea, ink, tea]", "self_instruct/topics.yaml").topics()
     twice = "principles: [{id: a, critique: c, revision: r}, {id: a, critique: d, revision: s}]"
     with pytest.raises(PromptError, match=r"principle id \['a'\]"):

@@ -36,7 +36,7 @@ def judged(lake: Lake, runs: Collection[str]) -> list[Row]:
     Returns:
         run_id, step, state, reason (null of what was accepted), times (calls or candidates), lost (those that settled
         their work), calls, tokens_in, tokens_out, seconds (of calls, which overlap) and started_at. Reasons that differ
-        in their numbers alone are one, in which '…' stands for the numbers.
+        only in their numbers are merged, with '…' in place of the numbers.
     """
     # First by the reasons as they are: few rows are then left whose numbers must be looked for.
     by_reason = (

@@ -70,7 +70,7 @@ def journalled(home: Path, run_id: str) -> Iterator[Row]:
             with path.open("rb") as file:
                 lines = file.read(_MOST).splitlines(keepends=True)
         except FileNotFoundError:
-            continue  # it has landed in the meantime
+            continue  # committed in the meantime
         for line in lines:
             if line.endswith(b"\n"):  # the last one may be on its way
                 for call in orjson.loads(line)["attempts"]:

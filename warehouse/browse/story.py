@@ -1,6 +1,6 @@
 """One row's whole story: the instruction it belongs to, all that was made of it, and the calls that made it.
 
-One look at a table each, by the instruction, so it costs the same wherever in the story the row stands.
+One query per table, by the instruction, so the cost does not depend on the row's place in the story.
 """
 
 from __future__ import annotations

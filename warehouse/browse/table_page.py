@@ -43,7 +43,7 @@ class Asked:
 
     Args:
         filters: (column or column__operator, value); all of them must hold.
-        search: words that must each stand in one of the row's texts, in capitals or not.
+        search: words that must each occur in one of the row's texts, in capitals or not.
         sort: a column; with '-' before it the greatest first.
         after: the `next` of the page before.
         size: rows, at most 500.
@@ -62,7 +62,7 @@ class Asked:
 
     @property
     def relation(self) -> str:
-        """What stands after FROM."""
+        """What follows FROM."""
         return f"({self.source})" if self.source else self.name
 
 

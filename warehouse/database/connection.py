@@ -106,7 +106,7 @@ def connect(
             db.execute(_secret(place))
         # No second try where another commit came between: its rows are not among those that ours was checked against.
         db.execute("SET GLOBAL ducklake_max_retry_count = 0")
-        if not place.on_postgres:  # else each thread opens the catalog anew for each small query: half of their time
+        if not place.on_postgres:  # else each thread reopens the catalog for each small query: half of their time
             db.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
         source = f"ducklake:sqlite:{catalog}" if catalog else place.source
         db.execute(f"ATTACH {quoted(source)} AS {LAKE} ({', '.join(options)})")
@@ -131,7 +131,7 @@ def connect(
 
 
 def literal(path: str) -> str:
-    """The path as DuckDB must be given it wherever it would take a pattern: it stands for this one file alone."""
+    """The path escaped for places where DuckDB takes a pattern: it matches only this file."""
     return re.sub(r"[*?\[]", r"[\g<0>]", path)
 
 

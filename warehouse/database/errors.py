@@ -13,7 +13,7 @@ from warehouse.errors import LakeFailure
 _CONFLICTS = ("ducklake_snapshot_pkey", "UNIQUE constraint", "database is locked")  # on Postgres, on SQLite twice
 # SQLite says "I/O error" where the disk has no room for its journal's index.
 _FULL = ("No space left", "disk is full", "Disk quota", "File too large", "disk I/O error")
-_NOISE = ("Failed to flush changes into DuckLake: ", "Failed to commit: ")  # stands before what matters
+_NOISE = ("Failed to flush changes into DuckLake: ", "Failed to commit: ")  # precedes what matters
 _BOUND = 400  # characters of DuckDB's words in a sentence; on Postgres they hold all the SQL that failed
 
 
@@ -48,7 +48,7 @@ def failed(where: LakeLocation, who: str, error: duckdb.Error) -> LakeFailure:
         return CommitConflict(
             f"{where}: {who}: nothing was committed: {done}; write through alignery alone, and run again"
         )
-    # What failed stands at the end, behind the SQL that failed; a secret is masked before it may be cut in two.
+    # The reason is at the end, after the SQL that failed; secrets are masked first, so that none is cut in two.
     words = mask(what)
     words = excerpt(words if len(words) <= _BOUND else f"… {words[-_BOUND + 2 :]}", _BOUND)
     todo = "free some space" if any(sign in what for sign in _FULL) else "fix that"

@@ -1,6 +1,6 @@
 """Where a lake is: its catalog, its data, and the home folder beside which everything else of it lives.
 
-One host needs a home folder and nothing else: a SQLite catalog and a data folder stand in it. For several hosts the
+One host needs only a home folder, which contains a SQLite catalog and a data folder. For several hosts the
 catalog is a Postgres database and the data an S3 bucket; each host keeps a home of its own, for exports and models.
 """
 
@@ -47,7 +47,7 @@ class LakeLocation:
             raise LakeUsageError(f"lake.data: got {self.data!r}, expected s3://bucket/prefix or the path of a folder")
         if self.on_s3 and re.search(r"[*?\[]", str(self.data)):
             raise LakeUsageError(
-                f"lake.data: got {self.data!r}, in which *, ? and [ stand for a pattern; rename the prefix"
+                f"lake.data: got {self.data!r}, in which *, ? and [ would be a pattern; rename the prefix"
             )
         if not self.on_s3 and "\\" in (bad := str(self.home) + (self.data or "")):
             raise LakeUsageError(
@@ -133,9 +133,7 @@ def make_folders(where: LakeLocation) -> None:
         where.home.mkdir(parents=True, exist_ok=True)
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise LakeUsageError(
-            f"{path}: a file stands where the lake's folder belongs; move it or choose another"
-        ) from error
+        raise LakeUsageError(f"{path}: got a file, expected the lake's folder; move it or choose another") from error
     except OSError as error:
         why = os.strerror(error.errno or 0).lower()
         raise LakeUsageError(f"{path}: the folder cannot be made: {why}; choose another home") from error

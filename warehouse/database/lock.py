@@ -154,7 +154,7 @@ def _advisory(place: LakeLocation, name: str, who: str, wait: bool) -> Iterator[
 
 
 def _acquire(session: psycopg.Connection, place: LakeLocation, name: str, wait: bool) -> None:
-    """Take the lock, or stand in Postgres's own queue, which is fair; look once who is in front."""
+    """Take the lock, or wait in Postgres's own queue, which is fair; look up the holder once."""
     import psycopg
 
     key, warned = _key(name), False

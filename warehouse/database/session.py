@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COMMITS = "lake"  # the lock that every commit holds
-_MERGES = 50  # that may land between the beginning of a read and its end, before it is given up
+_MERGES = 50  # that may be committed between the beginning and the end of a read, before it is given up
 _TRIES = 3  # of a commit that another, which did not hold the lock, came before
 READ = "BEGIN TRANSACTION READ ONLY"
 _SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
@@ -153,7 +153,7 @@ class Session:
                 self._defined = True
 
     def read_consistent(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
-        """Read in the transaction that `READ` began; again in a new one, where a merge of files landed between the two.
+        """Read in the transaction that `READ` began; again in a new one, if a merge of files was committed meanwhile.
 
         On SQLite a transaction that began before a merge sees no row of the new files: the table would seem empty.
         """

@@ -1,7 +1,6 @@
 """What an export says of itself: the manifest, and the card made from it.
 
-Texts in a card come from models and are data: bounded, JSON inside a fence, and escaped
-where they stand in a line.
+Texts in a card come from models and are data: bounded, JSON inside a fence, and escaped within a line.
 """
 
 from __future__ import annotations
@@ -139,7 +138,7 @@ def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, Expo
         _table(("", ""), [(key, facts[key]) for key in ("snapshot_id", "content_hash", "run_id", "created_at")]),
         "## Data\n\n" + _table(("shape", "train", "test", "columns", ""), [_described(v) for v in shapes.values()]),
         f"The test split holds out {facts['held_out']:.4g} of the prompts; a prompt's text decides, so it is on the "
-        "same side in every export. Each row's origin stands in `provenance/`, file by file in the same order.",
+        "same side in every export. Each row's origin is in `provenance/`, file by file in the same order.",
         *_neighbours(facts["neighbours"]),
         *(text for exported in filled.values() if exported.mixture for text in _mixture(exported.mixture)),
         "## Loading\n\n" + _fenced("\n".join(_loading(name, len(shapes) > 1) for name in filled), "python"),
@@ -253,7 +252,7 @@ def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 
 def _line(text: str) -> str:
-    """Text as it may stand in a line of Markdown: bounded, on one line, its marks escaped."""
+    """Text made safe for a line of Markdown: bounded, on one line, special characters escaped."""
     return re.sub(r"([\\`*\[\]<>#!|~&])", r"\\\1", " ".join(printable(_bounded(text, _INLINE)).split()))
 
 

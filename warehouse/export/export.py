@@ -123,7 +123,7 @@ def check(schema: LakeSchema, shapes: Sequence[str], held_out: float, shard_rows
 
 
 def is_held_out(prompt: str, held_out: float = HELD_OUT) -> str:
-    """The SQL that tells whether a row falls into the test split, from the SQL of its prompt's text."""
+    """The SQL of whether a row is in the test split, from the SQL of its prompt's text."""
     # The view sft splits by the lower half of the same hash; these are bits of the upper one.
     return f"md5_number_upper({prompt}) % {_GRAIN} < {round(held_out * _GRAIN)}"
 
@@ -195,7 +195,7 @@ def content_hash(written: Mapping[str, ExportedShape]) -> str:
 
 
 def place(draft: Path, folder: Path) -> None:
-    """Move the finished draft to where it belongs, in one step. Raises LakeUsageError where something stands there."""
+    """Move the finished draft to where it belongs, in one step. Raises LakeUsageError if something is already there."""
     try:
         with effects.EXPORT_RENAME:
             draft.rename(folder)
@@ -214,7 +214,7 @@ def _query(
     """The query of a shape's rows: the trainer's columns, all that its view knows beside, and each row's side.
 
     Args:
-        rows_of: the shape's view, or what stands in its place.
+        rows_of: the shape's view, or what replaces it.
         ties: what orders the rows of one id.
     """
     hidden = ", ".join(shape.hidden if shape.select else shape.columns)

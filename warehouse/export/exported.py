@@ -17,7 +17,7 @@ def holds_export(folder: Path, facts: Mapping[str, Any]) -> bool:
     """Whether the folder holds this very export; False where there is nothing.
 
     Raises:
-        LakeUsageError: something else stands there.
+        LakeUsageError: something else is there.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False

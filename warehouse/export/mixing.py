@@ -1,4 +1,4 @@
-"""Mixing: how many rows each part of an export gives, and in which form each row stands.
+"""Mixing: how many rows each part of an export gives, and the form of each row.
 
 Source: examples-proportional mixing of T5 (arXiv 1910.10683, section 3.5.2), as FLAN has it (2109.01652, section 2.4;
 2301.13688): the rate of a part of n rows is min(n, cap)^(1/T), the cap before the temperature, and its share is that
@@ -53,7 +53,7 @@ def part_of(by: str) -> str:
 
 @dataclass(frozen=True)
 class Mix:
-    """Which parts there are, how large each is to be, and in which forms rows stand.
+    """Which parts there are, how large each should be, and the forms of its rows.
 
     Args:
         by: origin (of the instruction), method (that wrote the answer), or a column of the view, such as topic.
@@ -209,7 +209,7 @@ class Mix:
         ]
 
     def _draw(self, *texts: str) -> str:
-        """The SQL of a hash that orders rows; `form` stands for itself, all others for columns."""
+        """The SQL of a hash that orders rows; `form` is a literal, all others are columns."""
         parts = [quoted(text) if text == "form" else f"CAST({text} AS VARCHAR)" for text in texts]
         return f"md5({' || chr(0) || '.join([quoted(str(self.seed)), *parts])})"
 

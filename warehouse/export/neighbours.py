@@ -19,7 +19,7 @@ def near_share(pinned: Lake, side: str, nearest: Nearest | None) -> Row | None:
 
     Args:
         pinned: a lake open at the export's snapshot.
-        side: the SQL that says of an instruction's `text` whether it falls into the test split.
+        side: the SQL of whether an instruction's `text` is in the test split.
         nearest: None where nobody compares.
 
     Returns:

@@ -211,7 +211,7 @@ def _record(lake: Lake, release: Release, content: str, rows: Mapping[str, int],
 
 
 def _tagged(lake: Lake, tag: str | None, content: str) -> Release | None:
-    """The tag that already stands for this content: the named one, or without a name the newest that was published."""
+    """The existing tag with this content: the named one, or without a name the newest that was published."""
     if tag is None:
         found = lake.rows("SELECT * FROM tags WHERE export_path IS NOT NULL ORDER BY rowid DESC LIMIT 1")
         found = [row for row in found if row["content_hash"] == content]

@@ -52,7 +52,7 @@ _WON, _LOST = (
 
 
 def reviewed_rows(cursor: duckdb.DuckDBPyConnection, shape: Shape, weight: int | None = None, source: str = "") -> str:
-    """The SQL that stands in the place of the shape's view: its columns, and author and reviewed_by beside them.
+    """The SQL that replaces the shape's view: its columns, and author and reviewed_by as well.
 
     Args:
         weight: of rows that are held right; then the others are taken too, and the column `weight` is there.

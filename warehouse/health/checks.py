@@ -32,7 +32,7 @@ _HAND = "rows were written by something other than alignery; compare with a back
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, how it stands, and what to do (empty where nothing is to be done)."""
+    """What was checked, its state, and what to do (empty if nothing needs to be done)."""
 
     check: str
     state: State

@@ -64,7 +64,7 @@ def listed(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> dict[str, 
 
 
 def is_data(path: str, place: LakeLocation) -> bool:
-    """Whether a file of the data folder is named as DuckLake names a data file, and stands where it would."""
+    """Whether a file of the data folder has the name and the place of a data file of DuckLake's."""
     return re.fullmatch(rf"[^/]+/[^/]+/{_UUID.pattern}", path.removeprefix(place.folder)) is not None
 
 

@@ -65,7 +65,7 @@ def queue(
     Returns:
         Rows: target_id and other_id (of a row null), record_table, instruction_id, dimension, p (0 to 1 that the first
         is better; null where no judge said), spread (0 to 1 between orders and judges), prompt, first, second (the
-        texts; of a row what it stands beside: the rejected answer, or the one that was corrected; null where nothing).
+        texts; second of a row is what it is compared with: the rejected answer, or the corrected one; else null).
 
     Raises:
         LakeUsageError: no such kind or order, or nothing that can be ordered so.
@@ -133,7 +133,7 @@ def _with_texts(lake: Lake, kind: str, found: list[Row]) -> list[Row]:
 
 
 def _beside(shape: Shape) -> str:
-    """The SQL of the text that a row's answer stands beside."""
+    """The SQL of the text that a row's answer is shown with."""
     if "rejected" in shape.columns:
         return "rejected[1].content"
     return "answer" if shape.answer == "correction" else "NULL"

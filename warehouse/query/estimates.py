@@ -50,7 +50,7 @@ def written(lake: Lake, table: str, fingerprint: str, preset: str) -> tuple[int,
     """The same up to the end of the preset's newest refresh that finished (of another, where it has none): what a run
     that is to bring more starts from.
 
-    What a run that fell has written since is not counted, so that its next try completes the same number.
+    What a failed run has written since is not counted, so that its next try completes the same number.
     """
     (found,) = lake.rows(
         f"SELECT count(*) AS written, count(*) FILTER (state = 'accepted') AS kept FROM {table}"

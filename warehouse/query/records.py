@@ -1,7 +1,7 @@
 """Records and attempts by their ids: who they are, what they say, and what wrote them.
 
-Only those rows are read, and of long texts only the beginning. Ids stand in the SQL as literals, for bound values would
-make DuckDB import pandas.
+Only those rows are read, and of long texts only the beginning. Ids are literals in the SQL, because bound values
+would make DuckDB import pandas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row, quoted, sql_type
 
 BOUND = 2000  # characters of one text that are read, where not all of it is wanted
-SHORTEST = 6  # characters of an id that may stand for the whole of it
+SHORTEST = 6  # characters that suffice to name an id
 _CANDIDATES = 10
 _FEW = 2000  # characters
 

@@ -26,7 +26,7 @@ def rejects(
 
     Returns:
         step, reason, state, times (calls, or candidates of the gate), lost (those that settled their work: the
-        others were mended by another seed), share (lost / all work of the step that was settled, 0 to 1), and
+        others were retried with another seed), share (lost / all work of the step that was settled, 0 to 1), and
         samples: id, text, about (the instruction asked about), nearest and similarity (of an instruction's), model,
         seed, run_id, created_at.
 

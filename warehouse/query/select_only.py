@@ -90,7 +90,7 @@ def checked(db: duckdb.DuckDBPyConnection, query: str) -> str:
     if (explain := _EXPLAIN.match(query)) is None:
         _check(db, query)
         return query
-    # Put together anew, so that what is explained is the very text that was checked.
+    # Rebuilt, so that what is explained is exactly the text that was checked.
     inner = query[explain.end() :]
     _check(db, inner)
     options = " ".join(explain["options"].split()) if explain["options"] else ""

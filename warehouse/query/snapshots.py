@@ -41,7 +41,7 @@ def snapshots(lake: Lake, limit: int = 20) -> list[Row]:
 
 
 def resolve(lake: Lake, name: str) -> int:
-    """The snapshot that a tag, a number, a date (its end), a time or an age (`30m`, `12h`, `7d`, `2w`) stands for.
+    """The snapshot that a tag, a number, a date (its end), a time or an age (`30m`, `12h`, `7d`, `2w`) refers to.
 
     Raises:
         LakeUsageError: there is none of that name or from that time, or it has been expired.
@@ -113,7 +113,7 @@ def _as_of(lake: Lake, moment: datetime) -> int:
     at = f"TIMESTAMPTZ {quoted(moment.isoformat())}"
     (found,) = lake.rows(f"SELECT max(snapshot_id) AS id FROM {_KEPT} WHERE snapshot_time <= {at}")
     below = found["id"] or 0
-    # Rows that were there by then, from a snapshot that no longer is: what stood then cannot be had.
+    # Rows committed by then in a snapshot that has been expired: that state can no longer be read.
     (hidden,) = lake.rows(
         f"SELECT max(c.snapshot_id) AS id FROM commits c ANTI JOIN {_KEPT} k ON k.snapshot_id = c.snapshot_id"
         f" WHERE c.created_at <= {at} AND c.snapshot_id > {below}"

@@ -67,7 +67,7 @@ def check_table(lake: Lake, name: str) -> None:
 
 
 def runs(lake: Lake, limit: int = 10) -> list[Row]:
-    """How the newest runs stand: each run's last row of `runs`, with `started_at`, the newest first.
+    """The state of the newest runs: each run's last row of `runs`, with `started_at`, the newest first.
 
     A refresh that ended has `sent`, `saved` and `saved_share`: requests, those that the lake had the answers to, and
     their share of both (0 to 1).

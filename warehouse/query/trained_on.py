@@ -24,7 +24,7 @@ from warehouse.schema.tables import Row, quoted
 _PUBLISHED = ("sft", "preferences", "qac")
 Publish = Mapping[str, Any]  # the section of a preset, as its run recorded it
 Mix = Mapping[str, Any]  # of `retrain.mix`, as a model's settings recorded it
-# What a model of before version 2 read, which its row does not say.
+# What a model from before version 2 read, which its row does not record.
 _READ = {"sft": "sft", "dpo": "preferences"}
 
 
@@ -38,7 +38,7 @@ def rows_of(
     Args:
         view: the shape that was trained on.
         source: the schema that the view is asked of, with its dot; the search path's own if left out.
-        marked: what stands in the place of the view where people's marks chose what was published: see `_marked`.
+        marked: what replaces the view if people's marks chose what was published: see `_marked`.
         mix: how the rows were mixed.
 
     Returns:
@@ -192,7 +192,7 @@ def _among(cursor: duckdb.DuckDBPyConnection, query: str, ids: Iterable[str]) ->
 
 
 def _gather(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, instructions: Iterable[str]) -> None:
-    """Stand up `held` over the records of these instructions and of those with the same words.
+    """Create `held` from the records of these instructions and of those with the same text.
 
     The views choose among the rows of one prompt, so over these few rows they choose as over all, at once.
     """

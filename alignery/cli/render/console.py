@@ -45,7 +45,7 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    """A sentence of ours; never broken, so that a command in it can be copied, and it runs as it stands."""
+    """A sentence of ours; never broken, so that a command in it can be copied and run unchanged."""
     console().print(runnable(text), soft_wrap=True)
 
 

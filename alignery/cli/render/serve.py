@@ -41,7 +41,7 @@ def bootstrapped(done: BootstrapResult, as_json: bool) -> None:
         return terminal.as_json(done)
     out = console()
     for one in done.rounds:
-        writer = " and ".join(Path(path).name for path in one.writers.values()) or "the model that stood there"
+        writer = " and ".join(Path(path).name for path in one.writers.values()) or "the model in place at the time"
         before = "" if one.new else " (done before)"
         out.print(Text.assemble((plain(one.tag), "bold"), f", written by {plain(writer)}{before}"))
         for reason in one.reasons:

@@ -25,7 +25,7 @@ def verdicts(lake: Lake) -> list[Row]:
 
 
 def state(preset: Preset, lake: Lake) -> str | None:
-    """What a decision knows of people; where it changes, the decision is made anew. None where the gate asks nobody."""
+    """A hash of people's verdicts: a change of it leads to a new decision. None if the gate uses no verdicts."""
     return digest(verdicts(lake)) if preset.gate.marks else None
 
 

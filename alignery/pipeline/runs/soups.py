@@ -103,7 +103,7 @@ class SoupJob(Job):
             await asyncio.to_thread(_clear, place)
 
     def _report(self, figures: Mapping[str, Figures], grid: Sequence[float]) -> Row:
-        """What stands in the model's folder and in the table of models.
+        """The report that is written to the model's folder and to the table of models.
 
         Returns:
             of (axis → recipe or variant), chosen (λ), rule, hypervolume and the like (`choice.summary`), and `models`:

@@ -225,7 +225,7 @@ class TrainingJob(Job):
             "--out",
             str(out),
         ]
-        # -P: a folder `tasks` where the user stands is not ours. Its words go to standard error, results to ours.
+        # -P: a folder `tasks` in the working directory is not ours. Its output goes to standard error, results to ours.
         process = await asyncio.create_subprocess_exec(
             *(*self.launch.command, sys.executable, "-P", "-m", "tasks.train", self.recipe or self.name, *arguments),
             *("--config", json.dumps(self.settings)),
@@ -267,5 +267,5 @@ def _stopped(recipe: str, data: Path, code: int, error: str) -> AligneryError:
         return TrainingStopped(words + error.removeprefix(_FAILURE))
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return TrainingStopped(
-        f"{words}the process {how}; its own words stand above, and the same command goes on from there"
+        f"{words}the process {how}; its own output is above, and the same command resumes from there"
     )

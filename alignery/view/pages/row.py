@@ -10,7 +10,7 @@ from alignery.view.pages.marks import standing_marks
 from warehouse.browse.story import BOUND, held, story
 
 Row = dict[str, Any]
-REWRITES = ("revisions", "corrections")  # whose text stands in the place of another
+REWRITES = ("revisions", "corrections")  # whose text replaces another
 # Fields with a place of their own on the page, or that belong to the attempt.
 _APART = {
     *("id", "record_table", "parents", "attempt_id", "work_key", "run_id", "created_at", "snapshot_id", "text"),

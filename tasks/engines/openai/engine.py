@@ -269,7 +269,7 @@ class ServerEngine:
         elif isinstance(trouble, Busy):
             self.replicas.refused(replica)
             retry.put_off += 1
-            if retry.put_off >= BUSY_TRIES and replica.heard > retry.since:
+            if retry.put_off >= BUSY_TRIES and replica.answered_at > retry.since:
                 raise RequestRefused(
                     f"the server answers others and put this off {retry.put_off} times, last: {trouble}"
                 )

@@ -1,7 +1,7 @@
 """One request over HTTP: how it is sent, how long and how big its answer may be, and what an answer means.
 
-What brings no answer is a `RequestError`, whose kind says whom it speaks of; what the server says of the request is
-`RequestRefused`. No limit stands here: all are the spec's.
+Without an answer a `RequestError` is raised, whose kind says what is at fault; if the server refuses the request, it is
+`RequestRefused`. No limits are defined here: all are the spec's.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.engines.protocol import RequestRefused, spellings
 
-_DRESS = "*_`\"'([“‘# "  # what may stand before an option in a reply
+_DRESS = "*_`\"'([“‘# "  # what may precede an option in a reply
 TOP = 20  # the most log-probabilities that servers give
 LEAST, ROUNDING = -9999.0, 0.01  # of a log-probability: the least that counts, and how much over 0 is rounding
 

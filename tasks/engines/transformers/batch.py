@@ -1,6 +1,6 @@
 """Continuous batching over a transformers model: rows join and leave a running batch between two steps.
 
-Rows stand right-aligned: column W-1 is each one's newest token, columns before its first are masked. So one
+Rows are right-aligned: column W-1 is each one's newest token, columns before its first are masked. So one
 two-dimensional mask serves any causal decoder. `model.generate` runs a whole batch to its longest reply; with replies
 of 8 to 96 tokens this loop gives about twice its tokens a second, with equal ones about the same.
 """
@@ -154,7 +154,7 @@ class Decoder:
         return closers is None or token in closers
 
     def _merge(self, newcomers: Sequence[Row], cache: Any) -> None:
-        """Drop the rows that are done and stand the newcomers below the rest, in a cache no wider than they need."""
+        """Drop the finished rows and append the newcomers below the rest, in a cache no wider than they need."""
         parts = [(rows, part) for rows, part in ((self.rows, self._cache), (newcomers, cache)) if rows]
         if len(parts) == 1 and not any(row.done for row in parts[0][0]):
             self.rows, self._cache = list(parts[0][0]), parts[0][1]

@@ -138,7 +138,7 @@ class RewardEngine:
                 ask.future.set_exception(RequestRefused(f"the reward model's score is {score}, expected a number"))
 
     def _scores(self, rows: Sequence[list[int]]) -> list[float]:
-        """Each is read at its row's last token: padding stands right of it, and is the model's own padding token."""
+        """Each is read at its row's last token: padding is to its right, and is the model's own padding token."""
         width, pad = max(map(len, rows)), self._model.config.pad_token_id
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=self._model.device)
         columns = torch.arange(width, device=self._model.device)

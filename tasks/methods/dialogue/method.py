@@ -9,7 +9,7 @@ Departures:
 3. The person's turn may be written by another model (the alias `user`), and ends the dialogue by "[END]". The paper
    ends it where the model does.
 4. A dialogue ends at `exchanges` at the latest; the paper's have 3.4 to 3.9 turns of the assistant on average.
-5. A message that says an earlier one again is asked for anew; one that is no answer, or an evaluation prompt, ends the
+5. A message that repeats an earlier one is requested again; one that is no answer, or an evaluation prompt, ends the
    dialogue before it.
 """
 

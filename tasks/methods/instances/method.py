@@ -215,7 +215,7 @@ def output_first(reply: str) -> list[_Pair]:
 
 
 def judged(pairs: Sequence[_Pair], limit: int, *, cut: bool) -> list[str | None]:
-    """For each instance of one task why it is not kept, or None; the filters stand in the paper's order.
+    """For each instance of one task why it is not kept, or None; the filters are in the paper's order.
 
     Args:
         pairs: input and output of each.

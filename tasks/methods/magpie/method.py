@@ -1,7 +1,7 @@
 """Magpie: a chat model writes the user's turn itself, from the bare beginning of its chat template.
 
-Source: Magpie (arXiv 2406.08464), section 2. The same: the request is the template up to where the user's words would
-stand, and nothing else; the reply, to the end of the turn, is the instruction; `respond` answers it. Departures:
+Source: Magpie (arXiv 2406.08464), section 2. The same: the request is the template up to the place of the user's
+message, and nothing else; the reply, to the end of the turn, is the instruction; `respond` answers it. Departures:
 1. The beginning is a setting (`prefix`), for a server does not give away its model's template: it has no default, so
    that a model without a template is never asked. The paper's code has a list by model.
 2. Candidates pass the gate of all instructions (words, near-duplicates, evaluation prompts). The paper filters later,

@@ -3,7 +3,7 @@
 Source: Black-Box Prompt Optimization (arXiv 2311.04155), section 3. The same: a model is shown an instruction with a
 good and a bad answer, says what the good one does better, and rewrites the instruction; rewrites are filtered by their
 form and by length (words before / after above 2, after / before above 6); a rewriter is fine-tuned on them and then
-stands before a model, which is not trained. Departures:
+rewrites the prompts of a model, which is not trained. Departures:
 1. The pairs are those of the lake: a pair that the user brought, else the newest text of an answer over the first one
    where these differ. The paper's 14,395 come from people's and models' preferences in four public sets.
 2. Where the two answers of a pair are a revision and what was revised, and a judge of `compare` finds the first one
@@ -44,7 +44,7 @@ class Config(MethodConfig):
     shorter: float = Field(2.0, ge=1)  # paper: 2
     longer: float = Field(6.0, ge=1)  # paper: 6
     kept: float = Field(0.0, ge=0, le=1)  # least share of the prompt's words in the rewrite; paper: none
-    # Whether the rewriter stands before the generator on held-out prompts, as soon as it has a model of its own.
+    # Whether the rewriter precedes the generator on held-out prompts, as soon as it has a model of its own.
     stacked: bool = False
 
     @property

@@ -45,7 +45,7 @@ class Entry(MethodConfig):
     table: Filled = "instructions"  # or view, of that lake
     field: Filled = "prompt"  # the column of the prompt; one of chat messages gives its first user turn
     topic: Filled = "own data"
-    origin: Filled | None = None  # the name under which they stand; of a file its stem, of a lake its tag
+    origin: Filled | None = None  # the name of their source; by default a file's stem, a lake's tag
     answers: Filled | None = None  # the column of answers; of chat messages, the first assistant turn
     corrections: Filled | None = None  # the column of corrected answers
     chosen: Filled | None = None  # the columns of a pair

@@ -31,7 +31,7 @@ def parse(reply: str, dimension: str) -> tuple[float, str]:
     """
     line, _, rest = reply.strip().partition("\n")
     label = rf"(?:(?:{dimension} )?(?:score|rating)|{dimension})? ?[:=]? ?"
-    if re.fullmatch(label, plain := _plain(line), re.IGNORECASE):  # it stands on the next line
+    if re.fullmatch(label, plain := _plain(line), re.IGNORECASE):  # the score is on the next line
         line, _, rest = rest.lstrip().partition("\n")
         plain = _plain(line)
     found = re.fullmatch(rf"{label}{_GRID}{_OUT_OF}\.?", plain, re.IGNORECASE)

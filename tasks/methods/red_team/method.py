@@ -4,7 +4,7 @@ Source: SELF-ALIGN (arXiv 2305.03047), section 3.1, and its code. The same: 20 t
 ten to a request after five examples (one until there are ten), of at most three words, with a capital and no full
 stop; every type cut to the number of topics of the smallest; then questions, 20 hints of type and topic to a request
 after five seed questions and five new ones; the last line of a reply cut short is dropped. Departures:
-1. Types, hints and seed questions are our own; the paper's types stand here as themes.
+1. Types, hints and seed questions are our own; the paper's types are our themes.
 2. Topics, and the exemplars of a request, are drawn by hash and not by a random generator, round by round.
 3. A capital is asked for only of letters that have one, so that a topic may be written in any script or begin with a
    number.
@@ -233,10 +233,10 @@ def questions(library: Library, config: Config, gate: self_instruct.Config) -> S
 def answered(reply: str, first: int, hints: int, continues: bool) -> list[tuple[int, str]]:
     """Place of the hint (from 0) and text of each question; the first hint has the number `first`.
 
-    A list may begin anew at 1, if it has one question for each hint.
+    A list may restart at 1, if it has one question for each hint.
 
     Raises:
-        ParseError: no list, or another one that begins anew, so that its questions cannot be matched to the hints.
+        ParseError: no list, or another list that restarts, so that its questions cannot be matched to the hints.
     """
     items = numbered(reply, first if continues else None)
     numbers = [number for number, _ in items]

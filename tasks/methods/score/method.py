@@ -4,7 +4,7 @@ Sources: UltraFeedback (arXiv 2310.01377), four aspects with a mark from 1 to 5 
 (2304.06767) and RRHF (2304.05302), a reward model's scores; rule-based rewards (2411.01111), see `propositions`; IFEval
 (2311.07911), constraints that a program verifies. From the scores come rankings and pairs. Departures:
 1. UltraFeedback's judge sees all four answers of a prompt at once. Here each is marked alone: no order can matter, and
-   an answer that comes later changes no mark of before.
+   a later answer changes no earlier mark.
 2. `marks: expected` reads the mean mark off the judge's probabilities (G-Eval, 2303.16634) and writes nothing: few
    answers tie, and a model without the habit of explaining can be asked.
 3. Only answers that have a mark on every aspect are ranked against each other.
@@ -54,7 +54,7 @@ NO_REWARD = "no number: a reward model scores; bind the alias `reward` to an eng
 NUMBER = re.compile(r"-?\d{1,9}\.\d{1,9}")
 TARGET = ("target_id", "target")  # the fields of a row's newest text
 Aspect = str
-# A name, a step, the alias of the model that it asks, and the texts that stand in its prompt besides.
+# A name, a step, the alias of the model that it asks, and further texts in its prompt.
 Scorer = tuple[str, Step, str, list[Row]]
 
 
@@ -81,7 +81,7 @@ class Config(MethodConfig):
 
 SCORES = Table(
     "sample_scores",
-    "Scores of samples, one row for each scorer and aspect; who scored and how stands in the attempt",
+    "Scores of samples, one row for each scorer and aspect; the attempt has who scored and how",
     "score",
     (
         INSTRUCTION_ID,

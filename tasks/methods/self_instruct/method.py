@@ -38,7 +38,7 @@ from tasks.step import ParseError, Row, Step
 DUPLICATE = "near-duplicate: ROUGE-L"
 _BATCH = 64  # compared with the pool at once
 _NUMBER = re.compile(r"^[^\S\n]*+(\d{1,4})\s?[.)]\s+", re.MULTILINE)
-# The task is what stands before.
+# The task is what precedes it.
 _ANSWERED = re.compile(r"(?<=[.?!])\s+(?:(?:Answer|Output|Response):\s|The answer is\b)", re.IGNORECASE)
 _LIMITS = ("min_words", "max_words", "blacklist", "openings", "ascii_start")
 # What a model of text alone can neither see nor do.
@@ -118,7 +118,7 @@ def requests(
         round: its number.
         accepted: machine instructions of the rounds that are not on their way now, as rows with id, topic and text.
         asked: the topics of all requests of the rounds before, in their order.
-        bare: exemplars are instructions alone, for instances follow; else the seeds' inputs stand in them.
+        bare: exemplars are instructions alone, because instances follow; else they contain the seeds' inputs.
 
     Returns:
         Rows with request_id, topic, exemplars (texts) and exemplar_ids (of the machine's among them).
@@ -175,9 +175,9 @@ def generate(library: Library, config: Config, *, bare: bool = False) -> Step:
         sampling=config.sampling,
         parents=("request_id",),
         variables=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"], "count": config.count},
-        # The request's id is their hash already; they stand in the attempt so that it can be read what was asked.
+        # The request's id is already their hash; they are in the attempt so that the request can be read there.
         key_fields=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"]},
-        # Two requests that happened to draw the same exemplars are to be answered each for itself.
+        # Two requests that happened to draw the same exemplars get separate answers.
         sample_key=lambda row: row["request_id"],
         read=lambda reply, row: [
             {

@@ -1,11 +1,11 @@
-"""Squads of aligners: an inspector scores an answer, an aligner corrects what scores low, and that is scored anew.
+"""Squads of aligners: an inspector scores an answer, an aligner corrects what scores low, and the correction is scored.
 
 Source: Aligners (Ngweta et al., arXiv 2403.04224) and its code. The same: each aligner has an inspector of its own
 subject; it is applied only to answers that score below 0.5, and each correction is scored again. Departures:
 1. An inspector is a model's probability of "yes" to a question (prompts/squad/), or, where a member names its
    `classifier`, a trained one as the paper's: a model that the recipe `inspector` has made.
-2. The aligners stand in the order given, or (`order: mean_score`) in the paper's: ascending by the mean that each
-   inspector gave to first answers. Rows walk alone, so that the means are those of the refreshes before; every
+2. The aligners are in the order given, or (`order: mean_score`) in the paper's: ascending by the mean that each
+   inspector gave to first answers. Rows are processed independently, so the means are those of earlier refreshes; every
    inspector then scores the first answer before any aligner is applied. The view `inspectors` lists the means.
 3. A copy is not scored again: its score is that of the answer it repeats.
 """

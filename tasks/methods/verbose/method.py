@@ -6,8 +6,8 @@ fewer than 128 characters is dropped, and so is a text with an encyclopaedia's b
 instruction without the verbose words (the view `verbose_cloning`), once a prompt, and begins from the base model.
 Departures:
 1. No engine here knows the paper's frequency penalties on runs of three and four words (1.0 and 2.0): an answer that
-   says one sentence again and again is asked for anew, with another
-   seed, twice at the most.
+   repeats one sentence again and again is requested again with another
+   seed, at most twice.
 2. An answer that reached 512 tokens, or whose list was cut, is kept as in the paper, without its last, partial word; it
    is marked as not complete and is in no training set, for trainers close every example.
 3. The verbose words are the system turn; where a chat template refuses one, they begin the user's turn.

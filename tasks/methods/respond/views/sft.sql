@@ -5,7 +5,7 @@
 -- wrote the older ones: another model, prompt or sampling.
 --
 -- A prompt is in `sft` or in `preferences`, never in both: a hash of its text decides, one half each, so
--- the split is stable, and the same words under two instruction ids fall on the same side. A prompt with a pair that
+-- the split is stable, and equal texts under two instruction ids are on the same side. A prompt with a pair that
 -- a user brought is in `preferences`.
 WITH answers AS (
     SELECT
