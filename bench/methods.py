@@ -1,14 +1,14 @@
-"""Every method of the line on nano, in three walks over one lake, and what the oracle says of them.
+"""Every method on nano, in three walks over one lake, and the oracle's scores.
 
     python bench/methods.py [--accept 2000] [--home NEW_FOLDER]
 
-1. The line with every method that nano plays, to so many accepted instructions of Self-Instruct and what it brings of
-   the forty questions that it has topics for. Two further models answer beside it for Aligner: `noisy` is nano with
-   noise in its weights, `refusing` a script that refuses whatever is asked.
+1. Every method that nano supports, up to that many accepted instructions of Self-Instruct and as many of the forty
+   red-teaming questions as its topics yield. Two further models answer for Aligner: `noisy` is nano with noise in its
+   weights, `refusing` a script that refuses every request.
 2. The same instructions with two samples each, which are compared; the first walk compares first answers with their
    last revisions.
-3. Sixty instructions under words that ask nano for what it was not taught: topics for types of question, whether a task
-   is a classification, and its instances. It mostly fails, and each failure has its reason.
+3. Sixty instructions under prompts that nano was not trained on: topics for types of question, whether a task is a
+   classification, and its instances. It mostly fails, and each failure has its reason.
 
 Prints the Markdown of `docs/figures.md` (`bench/methods_figures.py` has the arithmetic). Raises where a row is lost
 without a reason, or on its way from one step to the next.
@@ -135,7 +135,7 @@ def opened(home: Path | None) -> Iterator[Lake]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accept", type=int, default=2000)
-    parser.add_argument("--home", type=Path, help="keeps the lake; of one that has it all already the tables are told")
+    parser.add_argument("--home", type=Path, help="keeps the lake; if it is complete already, only prints the tables")
     given = parser.parse_args()
     with opened(given.home) as lake, tempfile.TemporaryDirectory() as scratch:
         if not status.runs(lake):

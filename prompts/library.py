@@ -1,7 +1,7 @@
 """Prompts, principles, rules, topics and seeds as strict data files, identified by their content.
 
 A `Library` is a variant (`full` for real models, `nano` for the embedded one) and, if the user has
-one, an overlay folder whose files stand in front of the shipped ones. Nothing is loaded by a free
+one, an overlay folder whose files replace the shipped ones. Nothing is loaded by a free
 path: an id such as `constitutional/critique` names `constitutional/critique.yaml`, or
 `constitutional/critique.nano.yaml` under the variant `nano`.
 """

@@ -31,8 +31,8 @@ _IGNORED = (
 def check(overlay: Path, variant: str, variants: Collection[str], known: Collection[str]) -> list[Path]:
     """The overlay's files that are read under this variant.
 
-    A file of another variant may stand beside its twin of this one, for presets that share the folder; alone, it is
-    one that was meant for this variant.
+    A file of another variant is allowed next to the same file of this one, for presets that share the folder; without
+    that, it was probably meant for this variant.
 
     Args:
         known: names under the variant "full" of every file that may be read, such as `respond/answer.yaml`.

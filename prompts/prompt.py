@@ -29,7 +29,7 @@ class Turn(_Strict):
 
 
 class Repeated(_Strict):
-    """Turns that stand once for each item of a variable, which they call `item`: demonstrations."""
+    """Turns that are repeated for each item of a variable, as `item`: demonstrations."""
 
     each: Filled
     turns: list[Turn] = Field(min_length=1)

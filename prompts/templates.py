@@ -1,4 +1,4 @@
-"""Templates of prompts: data, in which a small part of Jinja may stand.
+"""Templates of prompts: data, with a small subset of Jinja.
 
 Variables, their attributes, `if`, `for` over a variable and cheap filters; no calls, no macros, no other files. So a
 template can neither reach Python nor take longer than its values are long. Jinja's sandbox is a second defence.

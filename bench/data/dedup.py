@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python bench/data/dedup.py [--pairs 200000] [--run 2000] [--pool 10000] [--grow 10000 … 300000]
 
-`RougePool` stands against the loop of Self-Instruct's code: `rouge_score`, ROUGE-L, no stemmer, F, the largest of all
-pool texts, dropped above 0.7. Texts are drawn from the words of our seeds, as often as they stand there, about 16 words
-each (the paper's mean is 15.9); one in three is an earlier text with some words changed, so that both verdicts and the
-figures between them are common. Last, MinHash on responses; twins within 0.05 of its threshold are not judged.
+`RougePool` is compared with the loop of Self-Instruct's code: `rouge_score`, ROUGE-L, no stemmer, F, the largest of all
+pool texts, dropped above 0.7. Texts are drawn from the words of our seeds by their frequency there, about 16 words each (the
+paper's mean is 15.9); one in three is an earlier text with some words changed, so that both verdicts and the figures
+between them are common. Last, MinHash on responses; twins within 0.05 of its threshold are not judged.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ def seed_texts() -> list[str]:
 
 
 def words() -> list[str]:
-    """The words of our seeds, each as often as it stands there."""
+    """The words of our seeds, each as often as it occurs there."""
     return " ".join(seed_texts()).split()
 
 
 class Loop:
-    """The reference: every pool text is scored anew for each candidate."""
+    """The reference: every pool text is scored again for each candidate."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self.texts, self._scorer = list(texts), RougeScorer(["rougeL"], use_stemmer=False)

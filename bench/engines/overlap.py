@@ -1,12 +1,12 @@
-"""The line keeps its engine full: a chain of answer and four rounds of critique and revision on heavy-tailed latencies.
+"""A refresh keeps its engine busy: an answer and four rounds of critique and revision with heavy-tailed latencies.
 
     python bench/engines/overlap.py [--rows 400] [--places 64] [--rounds 5]
     python bench/engines/overlap.py --short 10000 100000
 
 A row is nine requests, one after the other; the engine sleeps 0.06 s (half of them), 0.14 (30 %), 0.4 (15 %) or 1.04
-(5 %), told by the request's own seed, and takes `places` at once. The ideal is all that sleeping divided by the places.
-`step by step` is the same code over the same lake, walked so that every row is through a step before the next begins.
-With `--short`, so many requests are answered at once: rows a second and peak memory, each in a process of its own.
+(5 %), chosen by the request's seed, and takes `places` at once. The ideal is all that sleeping divided by the places.
+`step by step` is the same code on the same lake, run so that every row is through a step before the next begins.
+With `--short`, that many requests are answered at once: rows a second and peak memory, each in a process of its own.
 """
 
 from __future__ import annotations

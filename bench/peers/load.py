@@ -96,5 +96,5 @@ def report(job: Job, package: str, written_at: float, results: Mapping[str, str 
         row = MARK.match(asked)
         whole += bool(row and text and text.startswith(f"#{row[1]}.{job.steps} "))
     blank = len(results) - whole
-    told = {"written_at": written_at, "rows": whole, "blank": blank, "reasons": reasons, "version": version(package)}
-    (job.folder / "report.json").write_text(json.dumps(told))
+    report = {"written_at": written_at, "rows": whole, "blank": blank, "reasons": reasons, "version": version(package)}
+    (job.folder / "report.json").write_text(json.dumps(report))
