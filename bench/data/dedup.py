@@ -3,8 +3,8 @@
     OMP_NUM_THREADS=1 python bench/data/dedup.py [--pairs 200000] [--run 2000] [--pool 10000] [--grow 10000 … 300000]
 
 `RougePool` is compared with the loop of Self-Instruct's code: `rouge_score`, ROUGE-L, no stemmer, F, the largest of all
-pool texts, dropped above 0.7. Texts are drawn from the words of our seeds by their frequency there, about 16 words each (the
-paper's mean is 15.9); one in three is an earlier text with some words changed, so that both verdicts and the figures
+pool texts, dropped above 0.7. Texts are drawn from the words of our seeds by their frequency there, about 16 words each
+(the paper's mean is 15.9); one in three is an earlier text with some words changed, so that both verdicts and the figures
 between them are common. Last, MinHash on responses; twins within 0.05 of its threshold are not judged.
 """
 
