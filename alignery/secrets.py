@@ -21,7 +21,7 @@ _SHORTEST, _SHORTEST_WORD = 8, 16  # characters; a value of letters in one case 
 _NAME = re.compile(
     r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|(?:PG)?PASSWORD|PASSWD|CREDENTIALS?|AUTH|AUTH_STRING)$", re.IGNORECASE
 )
-# Foreign text is read with these: nothing in them backtracks over a long run, and a password has an end.
+# These read untrusted text: nothing in them backtracks over a long run, and a password has a bounded length.
 _PASSWORD_IN_URL = re.compile(r"(://[^/@\s:]*+:)([^@\s]{1,2048}+)(?=@)")
 _CREDENTIAL = re.compile(
     r"(\b(?:bearer|basic|x-api-key|api[-_]key)\b(?:\s*+[:=]\s++|\s++)['\"]?)[\w.~+/=-]{6,}"
@@ -63,7 +63,7 @@ def mask_values(value: Any, known: frozenset[str]) -> Any:
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
-            # Most text has none, and to look for the few forms one by one is quicker than the pattern.
+            # Most text has none, and searching for the few forms one by one is faster than the pattern.
             if len(value) >= shortest:
                 for form in forms:
                     if form in value:

@@ -36,7 +36,7 @@ def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
     """The file's text, without a byte-order mark; line breaks unchanged.
 
     Raises:
-        TextFileError: it is not there, may not be read, is too large, or its bytes are no text.
+        TextFileError: it is missing, not readable, too large, or its bytes are not text.
     """
     try:
         kind = path.stat().st_mode
@@ -100,7 +100,7 @@ def read_yaml(path: Path) -> Any:
         said = excerpt(error.problem or error.context or "no YAML")
         raise TextFileError(f"{path}: {where}not YAML: {said}; fix the file") from error
     except (yaml.YAMLError, ValueError, OverflowError, AttributeError, TypeError, LookupError) as error:
-        # PyYAML's constructors raise these bare where a tagged value is none (`!!int x`, `2024-99-99`).
+        # PyYAML's constructors raise these directly for an invalid tagged value (`!!int x`, `2024-99-99`).
         raise TextFileError(f"{path}: not YAML: {excerpt(error)}; fix the file") from error
     check_value(value, str(path))
     return value

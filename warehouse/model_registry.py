@@ -51,7 +51,7 @@ def before(lake: Lake, alias: str) -> Row | None:
 
 
 def find(lake: Lake, id: str) -> Row:
-    """The trained model whose id, or last folder's name, begins so.
+    """The trained model whose id, or last folder's name, begins like this.
 
     Raises:
         LakeUsageError: none does, or several do.

@@ -156,10 +156,10 @@ class Preset(Strict):
         return digest(self.recorded())
 
     def recorded(self) -> dict[str, Any]:
-        """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
+        """The whole preset with its defaults, as the lake stores it: without values from the environment."""
         # A preset without these sections keeps the hash that it had before they existed.
         unused = {name: True for name in ("methods", "publish") if not getattr(self, name)}
-        # These change nothing of the work, and may hold secrets.
+        # These do not affect the work, and may hold secrets.
         whole = self.model_dump(mode="json", exclude={**unused, "notify": True, "retrain": {"launch"}})
         for (*above, field), text in self._environment.items():
             if above[:1] == ["notify"] or above[:2] == ["retrain", "launch"]:
@@ -191,7 +191,7 @@ class Preset(Strict):
         return LakeLocation(home, self.lake.catalog, self.lake.data)
 
     def check(self) -> None:
-        """Find now what would be found under way: a model that is not there, a bad word file.
+        """Find before the run what would fail during it: a missing model, a bad prompt file.
 
         Raises:
             SpecError, PromptError, GraphError, HeldOutError, SuiteError, PriceError: which one, and the fix.
@@ -217,7 +217,7 @@ class Preset(Strict):
                 self.price(alias, listed)
 
     def _check_words(self) -> None:
-        """Every word file that the line and the judge will ask for: to build the stages is to load them."""
+        """Load every prompt file that the line and the judge use: building the stages loads them."""
         library = self.library()
         sources, methods = (self.stages(library, source=source) for source in (True, False))
         Graph(methods)

@@ -1,4 +1,4 @@
-"""A user's own data as a source of instructions: read in batches, judged, committed, and handed on chunk by chunk.
+"""A user's own data as a source of instructions: read in batches, judged, committed, and passed on chunk by chunk.
 
 What the lake has keeps its verdict, so a run that is repeated reads the data again and changes nothing.
 """

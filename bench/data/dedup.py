@@ -4,7 +4,7 @@
 
 `RougePool` is compared with the loop of Self-Instruct's code: `rouge_score`, ROUGE-L, no stemmer, F, the largest of all
 pool texts, dropped above 0.7. Texts are drawn from the words of our seeds by their frequency there, about 16 words each
-(the paper's mean is 15.9); one in three is an earlier text with some words changed, so that both verdicts and the figures
+(the paper's mean is 15.9); one in three is an earlier text with some words changed, so that both verdicts and values
 between them are common. Last, MinHash on responses; twins within 0.05 of its threshold are not judged.
 """
 

@@ -1,6 +1,6 @@
 """Each step's outcomes by run, counted in one query over attempts and candidates.
 
-A run's counts change only when it commits, so that `commits` tells which of them still hold.
+A run's counts change only when it commits, so `commits` shows which of them are still valid.
 """
 
 from __future__ import annotations

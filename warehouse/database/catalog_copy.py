@@ -1,4 +1,4 @@
-"""A SQLite catalog to read where nothing may be written."""
+"""A SQLite catalog, to be read where nothing can be written."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ IN_THE_WAY = "something that is not an export is already there; move it away, or
 
 
 def holds_export(folder: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether the folder holds this very export; False where there is nothing.
+    """Whether the folder holds exactly this export; False if there is nothing.
 
     Raises:
         LakeUsageError: something else is there.

@@ -1,4 +1,4 @@
-"""Records and attempts by their ids: who they are, what they say, and what wrote them.
+"""Records and attempts by their ids: what they are, their texts, and what wrote them.
 
 Only those rows are read, and of long texts only the beginning. Ids are literals in the SQL, because bound values
 would make DuckDB import pandas.
@@ -59,8 +59,8 @@ def tables_of_ids(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, test: s
 
 
 def whole_id(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, prefix: str) -> tuple[str, str]:
-    """The table of the record or attempt whose id begins so, or is so where it has fewer than six characters, and its
-    id. Raises LakeUsageError where none does, or several."""
+    """The table and id of the record or attempt whose id begins like this, or equals it if shorter than six characters.
+    Raises LakeUsageError if none does, or several."""
     short = len(prefix) < SHORTEST
     test = is_in("id", [prefix]) if short else f"starts_with(id, {quoted(prefix)})"
     found = tables_of_ids(cursor, schema, test, _CANDIDATES)

@@ -1,4 +1,4 @@
-"""Why rows were rejected: by step and reason, how many, what share of the step's work, and a few of them."""
+"""Why rows were rejected: by step and reason, how many, the share of the step's work, and samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from warehouse.schema.tables import Row, quoted
 def rejects(
     lake: Lake, *, step: str | None = None, reason: str | None = None, run: str | None = None, samples: int = 3
 ) -> list[Row]:
-    """Groups of what was not accepted, the most frequent first. Reasons that differ in their numbers alone are one.
+    """Groups of what was not accepted, the most frequent first. Reasons that differ only in their numbers are one.
 
     Args:
         step: only this step's.

@@ -20,7 +20,7 @@ from warehouse.schema.tables import Row
 
 
 def versioned_tables(schema: LakeSchema) -> list[str]:
-    """Tables whose rows know the snapshot that brought them. (In `tags` the column `snapshot_id` is the named one.)"""
+    """Tables whose rows have the snapshot that added them. (In `tags` the column `snapshot_id` is the named one.)"""
     return [name for name in schema.tables if name != "tags"]
 
 

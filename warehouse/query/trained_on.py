@@ -1,4 +1,4 @@
-"""What was trained on what: the models, the tag and view that each read, and which records those held."""
+"""Which models were trained on what: the tag and view of each, and the records in these."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def rows_of(
 ) -> str | None:
     """The query of the rows of a view that a model trained on it may have read; ask it at the model's tag.
 
-    Of a mixture only the choice of parts counts: which of their rows it drew is not known here.
+    Of a mixture only the choice of parts counts: which of their rows were drawn is not known here.
 
     Args:
         view: the shape that was trained on.
@@ -60,7 +60,7 @@ def _marked(
     publish: Publish | None,
     source: str = "",
 ) -> str:
-    """What was published of a view where the preset's section `publish` lets people's marks choose; '' where not."""
+    """What was published of a view if people's marks chose it (the preset's section `publish`); else ''."""
     weight = ((publish or {}).get("marks") or {}).get("weight")
     if not publish or view not in schema.shapes or not (publish["reviewed"] or weight):
         return ""

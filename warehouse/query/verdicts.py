@@ -1,4 +1,4 @@
-"""Which model won which prompt by a judge's verdicts, and what was stored of such comparisons, by the models' names."""
+"""Which model won which prompt by a judge's verdicts, and the stored figures of comparisons, by model name."""
 
 from __future__ import annotations
 

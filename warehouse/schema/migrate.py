@@ -61,15 +61,15 @@ def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lake
     for number in range(found + 1, SCHEMA_VERSION + 1):
         _apply(cursor, number, _statements(number))
     made, changed = _missing(cursor, place, schema)
-    # Comments come last: before there may be tables and columns that are still missing.
+    # Comments come last: before that, tables and columns may still be missing.
     comments = schema.comments(LAKE, None if found < SCHEMA_VERSION else changed)
     if statements := [*made, *comments]:
         _run(cursor, statements, "tables and columns that were missing", {"tables": sorted(schema.tables)})
 
 
 def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> None:
-    """Rows without their catalog are rows that were lost: a new lake over them would hide it."""
-    # A lake that died in the making has written to `versions` alone.
+    """Rows without their catalog are lost: a new lake over them would hide that."""
+    # A process killed while it creates a lake has written only to `versions`.
     pattern = quoted(f"{literal(place.folder)}**/*.parquet")
     found = cursor.execute(f"SELECT file FROM glob({pattern})").fetchall()
     if rows := [file for (file,) in found if "/versions/" not in file.removeprefix(place.folder)]:
@@ -80,7 +80,7 @@ def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: LakeLocation)
 
 
 def check(place: LakeLocation, found: int | None) -> None:
-    """Refuse what is no lake, and a lake of a newer version. (An older one is read through stand-ins.)
+    """Refuse what is not a lake, and a lake of a newer version. (An older one is read through stand-ins.)
 
     Raises:
         LakeUsageError: with what to do.
@@ -118,7 +118,7 @@ def define_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> None:
 
 
 def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> tuple[list[str], list[str]]:
-    """The statements that make what is declared and the lake has not, and the tables that they change."""
+    """The statements that create what is declared and missing in the lake, and the tables that they change."""
     there, made, changed = _columns(cursor), list[str](), list[str]()
     for name, columns in schema.tables.items():
         missing = [field for field in columns if field.name not in there.get(name, ())]

@@ -210,7 +210,7 @@ def sql_type(field: pa.Field) -> str:
 
 
 def quoted(text: str) -> str:
-    """A SQL string literal. Raises LakeUsageError where the text has half characters: bytes that were no UTF-8."""
+    """A SQL string literal. Raises LakeUsageError if the text has lone surrogates: bytes that were not UTF-8."""
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise LakeUsageError(
             f"got '{excerpt(text, 100)}', expected UTF-8; correct the setting or the name that it comes from"

@@ -36,7 +36,7 @@ def started(served: Sequence[Served], api: str, login: Path | None, metrics: str
 
 
 def bootstrapped(done: BootstrapResult, as_json: bool) -> None:
-    """The rounds, the gate's words on each, and why there is no further one."""
+    """The rounds, the gate's reasons on each, and why there is no further one."""
     if as_json:
         return terminal.as_json(done)
     out = console()

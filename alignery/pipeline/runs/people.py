@@ -1,4 +1,4 @@
-"""What people's marks do to a promotion: see `tasks.review.weigh`."""
+"""How people's marks affect a promotion: see `tasks.review.weigh`."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def with_people(
 
 
 def explained(preset: Preset, lake: Lake, decision: Decision, marked: int) -> Decision:
-    """The decision with what people had to do with it; kept where the judge is not shown to agree with them by the
+    """The decision with the figures of people's marks; kept back if the judge is not shown to agree with them by the
     gate's floor."""
     if not preset.gate.marks:
         return decision

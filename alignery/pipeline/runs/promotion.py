@@ -70,7 +70,7 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     if not preset.has_axes:
         raise PresetError(f"preset {preset.name}: {NO_AXIS}")
     prompts = all_prompts(preset.evaluate.prompts, preset.evaluate.suites)
-    # Suites, a judge's check and marks are left out where there are none: a decision from before them still holds.
+    # Suites, a judge's check and marks are left out if there are none: decisions from before they existed still hold.
     settings = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})
     if settings["judge"] and settings["judge"]["check"] is None:
         del settings["judge"]["check"]
@@ -148,7 +148,7 @@ async def _judged(
     stacks = (incumbent, candidate)
     by_itself = candidate.is_more and incumbent.base != candidate.base
     with StepProgress() as progress:
-        # One a stack: an executor looks once at what the lake has, and stacks share parts.
+        # One per stack: an executor reads the lake's state once, and stacks share parts.
         def executor() -> Executor:
             return Executor(lake, run, progress, runner, reject_limit=1.0)
 
@@ -199,7 +199,7 @@ def _with_lost(decision: Decision, lost: int) -> Decision:
 
 
 def _described(stack: Stack) -> Row:
-    """What is written down of the stack that was judged, where it is more than a generator."""
+    """What is recorded of the judged stack, if it is more than a generator."""
     return {"stack": stack.identity(), "parts": stack.parts()} if stack.is_more else {}
 
 

@@ -36,7 +36,7 @@ from warehouse.query.trained_on import leaking
 
 _LINE = 1 << 20  # bytes of a line that a training process may write
 
-_MISTAKE, _FAILURE = "error: ", "failed: "  # how `tasks.train` begins the sentence that says why it ended
+_MISTAKE, _FAILURE = "error: ", "failed: "  # the prefix of the message in which `tasks.train` says why it ended
 
 
 class TrainingStopped(AligneryError, RuntimeError):
@@ -57,7 +57,7 @@ class Trained(Displayed):
 async def train_recipes(
     preset: Preset, lake: Lake, home: Path, tag: str | None = None, *, runner: TaskRunner = run_inline
 ) -> list[Trained]:
-    """The retraining itself, with or without Prefect. What was trained before, from the same, is not trained again.
+    """The retraining itself, with or without Prefect. A model of the same job is not trained again.
 
     Raises:
         PresetError: the preset has no recipes, or its generator has no weights to train.
@@ -113,7 +113,7 @@ async def _done(job: Job, lake: Lake, run: Run, home: Path, runner: TaskRunner) 
 
 
 def _settings(config: Settings, words: PromptSource) -> dict[str, Any]:
-    """The settings of the training process; what learns in the words of a prompt learns in those of the preset."""
+    """The settings of the training process; a recipe that learns with a prompt uses the preset's."""
     settings = config.model_dump(mode="json")
     return settings | words.model_dump(mode="json") if "overlay" in settings else settings
 

@@ -97,12 +97,12 @@ def _heading(req: PageRequest, one: Row) -> str:
 
 
 def _text(one: Row) -> str | None:
-    """What a row says."""
+    """A row's text."""
     return next((one[name] for name in ("text", "raw_text", "output", "reason") if one.get(name)), None)
 
 
 def _request(found: Mapping[str, Any]) -> Row | None:
-    """What asked for the instruction: its topic and the examples that were shown."""
+    """The request for the instruction: its topic and examples."""
     about = found["instruction"]
     call = found["calls"].get(about.get("attempt_id")) if about else None
     if call is None:
