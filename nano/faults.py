@@ -114,7 +114,7 @@ def endings(player: Player, writer: Writer, count: int = 40) -> float:
 
 
 def longest_prompt(player: Player, writer: Writer, demos: int, count: int = 60) -> int:
-    """The longest critique prompt in tokens with so many demonstrations."""
+    """The longest critique prompt in tokens with that many demonstrations."""
     rng = random.Random(41)
     lengths = []
     for _ in range(count):

@@ -43,7 +43,7 @@ def _rows(kind: str, texts: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _further(rng: random.Random, kind: str, count: int, there: Sequence[str]) -> list[str]:
-    """Texts whose meaning is new, for prompts of one meaning are answered alike; then other words for what is there."""
+    """Texts with a new meaning, because prompts of one meaning get one answer; then rephrasings of existing ones."""
     texts, meant = dict.fromkeys(there), {_meaning(parse(text)) for text in there}
     for tries in range(100 * count):
         intent = draw(rng, kind, held=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from alignery.untrusted import excerpt
 from prompts.templates import PromptError
 
-# What people and their tools leave in a folder.
+# Files that people and their tools leave in a folder.
 _IGNORED = (
     ".*",
     "*~",
@@ -59,7 +59,7 @@ def check(overlay: Path, variant: str, variants: Collection[str], known: Collect
 
 
 def misplaced(overlay: Path, name: str) -> Path | None:
-    """A file that was meant to be `name`, which is not there: of the same stem, elsewhere or of another kind."""
+    """A file that was meant to be the missing `name`: of the same stem, elsewhere or of another kind."""
     stem = _stem(name)
     return next((path for path in _files(overlay) if _stem(path.name) == stem), None)
 

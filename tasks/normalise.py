@@ -1,8 +1,8 @@
-"""One normaliser in front of every parser: replies in the form that parsers read, whatever Markdown dresses them.
+"""One normaliser in front of every parser: removes Markdown and announcements from replies.
 
-Pure functions of text; the raw text stays in the attempt. They take away form alone: marks of emphasis and headings
-around a label or a number, a label or an announcement in front of an answer, a remark behind it, quotes or a fence
-around all of it. What is content stays, to the letter.
+Pure functions of text; the raw text stays in the attempt. They remove only form: emphasis and headings around a label
+or a number, a label or an announcement before an answer, a remark after it, quotes or a fence around all of it. The
+content stays, to the letter.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _REMARK = re.compile(
 
 
 def structured(reply: str, labels: Sequence[str] = ()) -> str:
-    """The reply with plain labels and numbers at the beginning of its lines, where Markdown dressed them.
+    """The reply with plain labels and numbers at the beginning of its lines, without Markdown.
 
     `**Answer:** x`, `### Answer` and `Answer：x` become `Answer: x`; `**9.** x`, `9、x` and `9) x` become `9. x`.
 
@@ -78,7 +78,7 @@ def structured(reply: str, labels: Sequence[str] = ()) -> str:
 
 @lru_cache(maxsize=64)
 def _labelled(label: str) -> re.Pattern[str]:
-    """The label in any dress: with a colon; or alone on its line, as a heading or in bold letters."""
+    """The label in any form: with a colon; or alone on its line, as a heading or in bold letters."""
     lead = r"^[^\S\n]*(?:[>*+-][^\S\n]+)?"
     word = rf"(?:final )?{re.escape(label)}"
     heading = rf"#{{1,6}}[^\S\n]*{_EMPHASIS}{word}{_EMPHASIS}[:：]?{_EMPHASIS}"

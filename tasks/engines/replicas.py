@@ -39,7 +39,7 @@ class RequestError(Exception):
 
 
 class Suspect(RequestError):
-    """An error of the whole replica and not of load: its address, model, key or place is wrong."""
+    """An error of the whole replica, not of its load: its address, model, key or placement is wrong."""
 
 
 class Client(Protocol):
@@ -78,7 +78,7 @@ C = TypeVar("C", bound=Client)
 
 @dataclass(eq=False)
 class Replica(Generic[C]):
-    """One server or process. While it has a health probe it is out, and gets the probe's requests alone."""
+    """One server or process. While it has a health probe it is out, and gets only the probe's requests."""
 
     name: str
     client: C

@@ -63,7 +63,7 @@ class Policy(BaseModel):
 
     @model_serializer(mode="wrap")
     def _recorded(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A policy without people is recorded as before there were marks, so that its decisions stay made."""
+        """A policy without people is recorded as before marks existed, so that its decisions stay valid."""
         return {name: value for name, value in whole(self).items() if (name, value) != ("marks", None)}
 
     @property

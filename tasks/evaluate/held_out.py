@@ -106,7 +106,7 @@ def choice(
     form: Form,
     variables: Callable[[Row], Mapping[str, Any]] = lambda row: {"instruction": row["prompt"]},
 ) -> Step:
-    """The step that asks how probable each of a prompt's options is as the reply; its text is for `probabilities`."""
+    """The step that requests the probability of each of a prompt's options; its text is for `probabilities`."""
     return Step(
         name="evaluate.choose",
         table="eval_answers",

@@ -1,4 +1,4 @@
-"""The win rate that a judge would give if both answers were as long as each other: judges like long ones.
+"""The win rate that a judge would give if both answers had the same length: judges prefer long ones.
 
 Source: Length-Controlled AlpacaEval (arXiv 2404.04475, section 3). For answer a against answer b to prompt x:
 

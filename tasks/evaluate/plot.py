@@ -58,7 +58,7 @@ def forest(title: str, why: str, axes: Sequence[Moved]) -> str:
     """A forest plot of a decision: the difference on each axis with its interval, and the margin that it must clear.
 
     An axis passes where its whisker ends right of its red mark; what is right of the dashed line is a gain. The ends
-    are at the decision's own level, so that the picture shows the decision and not something beside it.
+    are at the decision's own level, so that the picture shows exactly the decision.
 
     Args:
         why: the decision, shown below the title.

@@ -1,4 +1,4 @@
-"""Small named tests of a text, each with a fixed reason: the rules of Self-Instruct, and what no answer may be.
+"""Small named tests of a text, each with a fixed reason: the rules of Self-Instruct, and tests of answers.
 
 Source: Self-Instruct (arXiv 2212.10560), section 2.2 and its code's post-processing. Whether an answer may decline is
 the method's to say: a refusal is what harmless data may want (Constitutional AI), and what helpful data does not.
@@ -11,7 +11,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-# Why a reply is not wanted, whichever step asked for it.
+# Why a reply is rejected, by any step.
 TRUNCATED = "truncated: the reply reached max_tokens"
 EMPTY = "empty reply"
 ECHO = "echo of the instruction"
@@ -91,14 +91,14 @@ def opens_with_refusal(answer: str) -> bool:
 
 
 def answer_fault(answer: str, instruction: str, *, refusals: bool) -> str | None:
-    """The reason why an answer is not wanted, or None; a refusal is none unless `refusals` are to be found."""
+    """The reason why an answer is rejected, or None; a refusal is a reason only with `refusals`."""
     if refusals and opens_with_refusal(answer):
         return REFUSAL
     return ECHO if echoes(answer, instruction) else None
 
 
 def loops(answer: str) -> bool:
-    """Whether the answer says one sentence, or one line, again and again."""
+    """Whether the answer repeats one sentence, or one line, again and again."""
     # The lines under the heads of tables have no letters.
     sentences = (plain for text in _SENTENCES.split(answer) if re.search(r"\w", plain := _plain(text)))
     said = Counter(plain for plain in sentences if words(plain) >= _LOOP_WORDS)
@@ -106,7 +106,7 @@ def loops(answer: str) -> bool:
 
 
 def echoes(answer: str, instruction: str) -> bool:
-    """Whether the answer says the instruction again and nothing else."""
+    """Whether the answer only repeats the instruction."""
     said, asked = (" ".join(_MARKS.sub(" ", _plain(text)).split()) for text in (answer, instruction))
     return len(asked) > _ECHO_FROM and asked in said and not said.replace(asked, "").strip()
 

@@ -79,7 +79,7 @@ class Nearest:
     place: int = 0
 
     def merged(self, other: Nearest) -> Nearest:
-        """What both say together; of equals the first counts."""
+        """Both combined; of equals the first counts."""
         best = other if other.similarity > self.similarity else self
         size = self.size + other.size
         mean = None
@@ -96,13 +96,13 @@ class Nearest:
 
 
 class RougePool:
-    """Texts to be compared with; what is added counts at once.
+    """The texts to compare with; an added text counts at once.
 
     A text of a full chunk is compared only where it may be the nearest. Each has a signature, the parity of its tokens
     by hash: two of them differ in at most as many bits as the texts have tokens that are not shared, p, so that
     F = 2·LCS/(m+n) ≤ 1 - p/(m+n) (the bitmap filter of Sandes, Teodoro and Melo, arXiv 1711.07295, over multisets).
 
-    Full chunks lie in temporary files. In memory a text has its signature (16 to 128 bytes, by the lengths of the
+    Full chunks are in temporary files. In memory a text has its signature (16 to 128 bytes, by the lengths of the
     texts) and 24 bytes beside it; there is also the vocabulary.
     """
 
@@ -153,7 +153,7 @@ class RougePool:
         ]
 
     def is_near(self, text: str, above: float) -> bool:
-        """Whether a text of the pool is more similar than that; the pool learns nothing."""
+        """Whether a text of the pool is more similar than that; the pool is not changed."""
         return self._nearest([self._known(text)], above)[0].similarity > above
 
     def covered(self, others: Iterable[str]) -> list[float]:
@@ -261,7 +261,7 @@ class _Chunk:
 
 
 class _Sought:
-    """A text that near ones are sought of."""
+    """A text whose near-duplicates are searched."""
 
     def __init__(self, code: str) -> None:
         self.code = code

@@ -29,7 +29,7 @@ def user_id(name: str) -> str:
 
 
 def records(items: Iterable[Row], marks: Iterable[Row]) -> list[dict[str, Any]]:
-    """Items with their marks, as records: those as responses, and what a judge said as a suggestion."""
+    """Items with their marks, as records: marks as responses, and a judge's outcome as a suggestion."""
     return [_record(item, given) for item, given in by_thing(items, marks)]
 
 

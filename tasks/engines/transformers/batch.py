@@ -27,7 +27,7 @@ MAX_PREFILL_TOKENS = 16384  # padded prompt tokens read at once; bounds memory
 
 @dataclass
 class Row:
-    """One request under way: its prompt's token ids, what it has written, and who waits for it."""
+    """One request in progress: its prompt's token ids, the tokens written, and the future that waits for it."""
 
     prompt: list[int]
     sampling: Sampling
@@ -90,7 +90,7 @@ class Decoder:
         self._merge(rows, cache)
 
     def step(self) -> None:
-        """One more token for every row. Rows that are done ride along until an eighth of the batch is."""
+        """One more token for every row. Finished rows stay until they are an eighth of the batch."""
         if len(self.rows) - self.living > len(self.rows) // 8:
             self._merge([], None)
         if self.rows:

@@ -16,7 +16,7 @@ import torch
 
 from tasks.engines.protocol import Sampling
 
-HEAD = 128  # top-p looks among so many likeliest tokens first, and sorts the whole vocabulary only if it must
+HEAD = 128  # top-p first looks at this many likeliest tokens, and sorts the whole vocabulary only if needed
 
 
 @dataclass

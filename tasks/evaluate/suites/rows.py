@@ -22,7 +22,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class SuiteError(UsageError):
-    """Suites do not go together; the message names the suite and the fix."""
+    """Suites cannot be combined; the message names the suite and the fix."""
 
 
 class RefusalPrompt(HeldOutPrompt):

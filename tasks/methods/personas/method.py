@@ -1,4 +1,4 @@
-"""Personas: instructions as a described person would ask them, so that a topic is asked about from many sides.
+"""Personas: instructions as a described person would write them, so that a topic is covered from many sides.
 
 Source: Persona Hub (arXiv 2406.20094), section 3. The same: a persona is a sentence or two about a person, it is
 part of the request, and one persona writes many instructions. Departures:
@@ -28,7 +28,7 @@ PERSONAS = "personas/personas"
 class Config(SourceConfig):
     """The settings; all figures are our choice."""
 
-    count: int = Field(3, ge=1)  # instructions that a request is to bring
+    count: int = Field(3, ge=1)  # instructions that a request asks for
     sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=512)
 
 

@@ -4,7 +4,7 @@ Source: Black-Box Prompt Optimization (arXiv 2311.04155), section 3. The same: a
 good and a bad answer, says what the good one does better, and rewrites the instruction; rewrites are filtered by their
 form and by length (words before / after above 2, after / before above 6); a rewriter is fine-tuned on them and then
 rewrites the prompts of a model, which is not trained. Departures:
-1. The pairs are those of the lake: a pair that the user brought, else the newest text of an answer over the first one
+1. The pairs are those of the lake: a pair that the user provided, else the newest text of an answer over the first one
    where these differ. The paper's 14,395 come from people's and models' preferences in four public sets.
 2. Where the two answers of a pair are a revision and what was revised, and a judge of `compare` finds the first one
    better, the rewrite is a row, and is not learnt.
@@ -12,8 +12,8 @@ rewrites the prompts of a model, which is not trained. Departures:
    it again. Filters on "[protected" and self-BLEU are left out: there is no such data, and the gate of instructions
    keeps near-copies out.
 4. One rewrite a prompt (T 0.6, top_p 0.9); the paper's "aggressive" mode draws five at T 0.9.
-5. A least share of the prompt's words may be asked for (`kept`), for rewriters that change what they are to keep.
-6. A rewrite that is lost, or is refused by the same filters, leaves the prompt as it is.
+5. A least share of the prompt's words may be required (`kept`), for rewriters that change what they should keep.
+6. A rewrite that is lost, or is rejected by the same filters, leaves the prompt unchanged.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ OPTIMIZED = Table(
         Column.flag("changed", "whether it differs from the instruction").shown,
     ),
 )
-# Of held-out prompts alone: `tasks.evaluate.held_out_stack` has its table.
+# Only of held-out prompts: `tasks.evaluate.held_out_stack` has its table.
 REWRITTEN = Table(
     "rewritten_prompts",
     "Prompts as a rewriter put them before the generator answered",
