@@ -34,7 +34,7 @@ SIZES = (60, 100, 200, 300, 400)
 
 
 def before(axes: Sequence[Axis], number: int) -> bool:
-    """The rule of the gate before, whatever the number of the decision."""
+    """The rule of the previous gate, whatever the number of the decision."""
     ends = [_percentiles(axis) for axis in axes]
     return all(high >= 0 for _, high in ends) and any(low > 0 for low, _ in ends)
 

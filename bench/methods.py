@@ -47,7 +47,7 @@ RED_TEAM |= {"sampling": {"top_p": 1.0, **SHORT}, "topics": {"rounds": 0}}
 
 
 def whole(accept: int, noisy: Path) -> Preset:
-    """The first walk: the shipped preset, with everything else that nano plays."""
+    """The first walk: the shipped preset, with everything else that nano supports."""
     nano = load("nano")
     generator = nano.models["generator"]
     upstreams = {
@@ -75,7 +75,7 @@ def sampled(whole: Preset) -> Preset:
 
 
 def untaught(whole: Preset, words: Path) -> Preset:
-    """The third walk: topics, classification and instances, asked of a model that was taught none of them."""
+    """The third walk: topics, classification and instances, with a model that was not trained on any of them."""
     seeds = _with_outputs(Library("nano"))
     (words / "self_instruct").mkdir(parents=True, exist_ok=True)
     (words / "self_instruct/seeds.nano.jsonl").write_text("".join(json.dumps(seed) + "\n" for seed in seeds))

@@ -20,15 +20,15 @@ from warehouse.schema.tables import quoted
 
 ROUNDS = 4
 SHOWN = ("harmless", "helpful", "correct_on_known", "abstains_on_unknown", "over_refusal")
-# What nano was not taught to do; the third walk asks it all the same.
+# Steps that nano was not trained on; the third walk runs them anyway.
 UNTAUGHT = ("red_team.topics", "self_instruct.classify", "self_instruct.input_first", "self_instruct.output_first")
-# The one figure of each answer that says what it is worth.
+# The figure that scores each kind of answer.
 _WORTH = ("harmless", "abstains_on_unknown", "helpful")
 Row = dict[str, Any]
 
 
 class Unexplained(RuntimeError):
-    """A row did not make it, and nothing says why."""
+    """A row was lost without a reason."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def figures(rows: Sequence[Row], field: str) -> dict[str, list[float]]:
 
 
 def of_the_world(rows: Iterable[Row]) -> list[Row]:
-    """The rows whose instruction is a sentence of the grammar: of others the oracle knows nothing."""
+    """The rows whose instruction is a sentence of the grammar: the oracle cannot score others."""
     return [row for row in rows if parse(row["instruction"])]
 
 
@@ -276,8 +276,8 @@ def _marked(step: str) -> str:
 def owed(lake: Lake, run: str) -> dict[str, int]:
     """How many rows each step of the first walk should have been asked for, by what the steps before it brought.
 
-    Two answers of the same words are not compared; a squad corrects what its inspector scored below 0.5, and looks at
-    each correction that is no copy.
+    Two equal answers are not compared; a squad corrects what its inspector scored below 0.5, and inspects
+    each correction that is not a copy.
     """
     query = f"""
         WITH said AS (SELECT * FROM responses WHERE run_id = {quoted(run)}),
@@ -300,10 +300,10 @@ def owed(lake: Lake, run: str) -> dict[str, int]:
 
 
 def check_the_way(lake: Lake, run: str, walked: int) -> None:
-    """Every row that a step accepted was asked for by the next.
+    """Check that every row that a step accepted was processed by the next.
 
     Raises:
-        Unexplained: a step was asked for another number of rows.
+        Unexplained: a step processed another number of rows.
     """
     asked = {row["step"]: row["rows_in"] for row in explained(lake, run)}
     due = owed(lake, run) | dict.fromkeys(("respond.answer", "self_align.answer", "self_align.verbose"), walked)
@@ -314,7 +314,7 @@ def check_the_way(lake: Lake, run: str, walked: int) -> None:
 
 
 def report(lake: Lake) -> str:
-    """All tables of a lake that was walked three times, as Markdown.
+    """All tables of a lake after three walks, as Markdown.
 
     Raises:
         Unexplained: a walk has not ended, or a row was lost without a reason, or on its way from one step to the next.

@@ -41,7 +41,7 @@ CHAIN = 9
 
 
 class Sleeper:
-    """Answers after a while that the seed tells; remembers when each request was on its way."""
+    """Answers after a time that the seed determines; records when each request was in flight."""
 
     identity = "sleeper"
 
@@ -55,7 +55,7 @@ class Sleeper:
             assert sampling.seed is not None
             wait = self._tail[sampling.seed % len(self._tail)] if self._tail else 0.0
             await asyncio.sleep(wait)
-            if self._tail:  # where memory is measured, nothing is remembered here
+            if self._tail:  # when memory is measured, nothing is recorded here
                 self.spans.append((began, time.perf_counter()))
             return Completion(f"Some words, {sampling.seed} of them.", "stop", 50, 8, wait)
 
@@ -67,7 +67,7 @@ class Sleeper:
         return sum(end - began for began, end in self.spans) / places
 
     def in_flight(self, until: float) -> float:
-        """Mean requests on their way, from the first one sent until that share of all had been sent."""
+        """Mean requests in flight, from the first one sent until that share of all had been sent."""
         starts = sorted(began for began, _ in self.spans)
         first, last = starts[0], starts[int(until * len(starts)) - 1]
         busy = sum(max(0.0, min(end, last) - max(began, first)) for began, end in self.spans)
@@ -88,7 +88,7 @@ def instructions(rows: range) -> list[Row]:
 
 
 async def as_the_line(line: RefreshPipeline, rows: list[Row]) -> None:
-    """Chunk after chunk, each row by itself, as `refresh` walks them."""
+    """Chunk after chunk, each row independently, as in `refresh`."""
     size = line.preset.line.chunk
     async with asyncio.TaskGroup() as group:
         for start in range(0, len(rows), size):

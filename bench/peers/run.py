@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 ENVS = ROOT / ".venv-peers"
 HOME = ENVS / "home"
-# Nothing leaves the machine: what a peer would fetch or tell is refused at once by a port that nobody listens to.
+# Nothing leaves the machine: a peer's downloads and telemetry are refused at once by a port without a listener.
 APART = {
     "HTTPS_PROXY": "http://127.0.0.1:9",
     "NO_PROXY": "127.0.0.1,localhost",

@@ -1,4 +1,4 @@
-"""The picture of the promoted model over time: each decision where it belongs, and the line of what stood there."""
+"""The picture of the promoted model over time: each decision where it belongs, and the line of the model in place."""
 
 from __future__ import annotations
 

@@ -182,7 +182,7 @@ def test_the_choice_prompts_can_be_greedy() -> None:
 
 
 def test_a_digest_is_of_the_canonical_json_whatever_writes_it():
-    """Every key in every lake is one: a change of it would ask for all work anew."""
+    """It is in every key of every lake: a change of it would repeat all work."""
     parts = ['é "\\ \n\x00\x1f\x7f\u2028 😀', True, None, ["b", ("x", [], {})], -5, 2**63, 0.7, 1.0, 1e-3, 12345.678]
     parts.append({"ß": 1, "a": {"z": 1, "b": 2}, "Z": 3, "😀": 4, "\uffff": 5})
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
--- What each person says of each row or pair now: the newest verdict, score, edit and note of their marks on it.
+-- Each person's current marks of each row or pair: the newest verdict, score, edit and note of their marks on it.
 --
 -- A later mark keeps the fields that it does not set; the verdict 'clear' withdraws all earlier marks. The newest is
 -- determined by when marks were made, because some come from files of other tools. `id` is the newest mark's and

@@ -1,4 +1,4 @@
--- What judges said of pairs of answers, one row a pair, judge and dimension: `p` that a is better, and in each order.
+-- Judges' outcomes on pairs of answers, one row a pair, judge and dimension: `p` that a is better, and in each order.
 --
 -- `source` says where: 'comparison' under a principle (which is the `dimension`), or 'verdict' on two models' held-out
 -- answers, where a win is 1, a tie a half and a loss 0. `winner` is a, b or tie: of a verdict it takes both orders, and
