@@ -1,7 +1,7 @@
 -- What BPO teaches a rewriter: `prompt` and `optimized_prompt`, with the pair of answers that it was made from.
 --
--- Only rewrites that changed something, the newest of each prompt; none whose pair a judge of `compare` ordered the other
--- way round.
+-- Only rewrites that changed something, the newest of each prompt; none whose pair a judge of `compare` ordered the
+-- other way round.
 SELECT
     i.text AS prompt, o.text AS optimized_prompt, o.comparison, o.good AS good_res, o.bad AS bad_res,
     o.id, o.instruction_id, i.topic, o.attempt_id, o.run_id, o.created_at, o.snapshot_id
