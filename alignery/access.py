@@ -1,7 +1,7 @@
-"""Who may ask a server of ours on this machine: not a foreign web page, and where a token is asked for, its holder.
+"""Access to our local servers: no foreign web page, and if a token is required, only its holder.
 
-A browser names the page that sends a request (Origin), and the name by which it found the server (Host): neither may be
-another's. Else any web page could have its visitor's browser ask a server that only this machine reaches.
+A browser sends the page that makes a request (Origin) and the name of the server (Host): neither may be foreign. Else
+any web page could make its visitor's browser send requests to a server that only this machine can reach.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Addresses:
 
     Args:
         port: that it listens on.
-        names: further hosts, an IPv6 address in brackets; they may go without the port, as behind a proxy that speaks
+        names: further hosts, an IPv6 address in brackets; the port may be missing, as behind a proxy that terminates
             TLS.
     """
 
@@ -31,7 +31,7 @@ class Addresses:
         self._origins = {b"http://" + host for host in ported | bare} | {b"https://" + host for host in bare}
 
     def refused(self, scope: Scope) -> tuple[int, str] | None:
-        """Status and reason, where a request names a foreign host or comes from a foreign page."""
+        """Status and reason, if a request names a foreign host or comes from a foreign page."""
         hosts = given(scope, b"host")
         if len(hosts) != 1 or hosts[0].lower() not in self._hosts:
             return 400, "Foreign host"
@@ -46,5 +46,5 @@ def given(scope: Scope, name: bytes) -> list[bytes]:
 
 
 def same(given: bytes, expected: bytes) -> bool:
-    """Whether a secret is the expected one, in a time that says nothing of where they differ."""
+    """Whether a secret is the expected one, in a time that does not reveal where they differ."""
     return hmac.compare_digest(given, expected)

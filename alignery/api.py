@@ -44,13 +44,13 @@ async def arefresh(
     wait: bool = True,
     progress: bool = False,
 ) -> Summary:
-    """Run the preset's sources and stages until its target is reached; what the lake has is not asked for again.
+    """Run the preset's sources and stages until its target is reached; answered requests are not sent again.
 
     Args:
         preset: see `load_preset`.
-        home: the folder of the lake; it is made where it is not there.
-        wait: until another refresh of this preset on this lake is done; else LakeFailure names it.
-        progress: show how far it is, on standard error.
+        home: the folder of the lake; created if missing.
+        wait: for another refresh of this preset on this lake to end; else LakeFailure names it.
+        progress: show progress on standard error.
 
     Raises:
         PresetError: the preset, or a file that it names, is wrong.
@@ -156,7 +156,7 @@ async def apromote(
     wait: bool = True,
     progress: bool = False,
 ) -> Results[Decided]:
-    """Put every trained model that no gate has seen yet through the gate, the oldest first.
+    """Put every trained model without a decision through the gate, the oldest first.
 
     Raises:
         PresetError: the preset has no `evaluate` section, or its generator has no weights here.
@@ -243,7 +243,7 @@ RUNS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
 
 
 def _prepared(preset: str | Path | Preset | Mapping[str, Any], home: str | Path, verb: str) -> tuple[Preset, Path]:
-    """The preset, of which everything is there that the verb needs."""
+    """The preset, checked to have everything that the verb needs."""
     made = load_preset(preset)
     check_installed(made, verb)
     made.check()

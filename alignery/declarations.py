@@ -21,7 +21,7 @@ class DeclarationError(UsageError):
 
 
 def check_name(what: str, name: str) -> None:
-    """Raises DeclarationError where a name could not stand in SQL without quotes."""
+    """Raises DeclarationError if a name would need quotes in SQL."""
     if not _NAME.fullmatch(name):
         raise DeclarationError(f"{what}: got {name[:80]!r}, expected lower-case letters, digits and _; rename it")
 
@@ -89,9 +89,9 @@ class Table:
     Args:
         label: what one of its rows is called, as in a trace.
         text: the column that holds what a row says; None where it says nothing.
-        before: the column whose text stands before that, where it has any, as an instance's input.
+        before: the column whose text, if any, is shown before it, as an instance's input.
         gate: where its rows are candidates with a `state` and a `reason`: the step that judged them, as the funnel
-            shows it; `{origin}` in it stands for that column.
+            shows it; `{origin}` in it is replaced by that column.
     """
 
     name: str
@@ -120,11 +120,11 @@ class Shape:
     Args:
         about: what a row is, for the data set's card.
         columns: the trainer's own columns; all others of the view are provenance.
-        prompt: the SQL of the prompt, from the view's columns; its hash says on which side of the split a row falls.
+        prompt: the SQL of the prompt, from the view's columns; its hash decides on which side of the split a row is.
         answer: the SQL of the text that is learned, from the trainer's columns.
         view: whose rows they are; by default the view of the same name.
         select: the SQL of the trainer's columns, where they are not the view's own.
-        hidden: columns of the view that stand in `select` in another form, and are no provenance.
+        hidden: columns of the view that `select` contains in another form, and that are not provenance.
     """
 
     name: str

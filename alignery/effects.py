@@ -75,7 +75,7 @@ SPILL_REMOVE = Effect("temporary files removed")
 DRAFT_REMOVE = Effect("draft removed")
 SHARD_NAME = Effect("shard named")
 EXPORT_FACTS = Effect("export facts")  # manifest and card
-EXPORT_REPLACE = Effect("export replaced")  # what an interrupted publication left makes way
+EXPORT_REPLACE = Effect("export replaced")  # the remains of an interrupted publication are removed
 EXPORT_RENAME = Effect("export renamed")
 
 # Trained models and evaluations

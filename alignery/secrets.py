@@ -2,8 +2,8 @@
 
 A secret is the value of an environment variable whose name says so (`…_KEY`, `…_TOKEN`, `…_SECRET`, `…_PASSWORD` …),
 the password of a URL in the environment, or what `remember` was given. A short value, or a word such as "EMPTY" or
-"postgres", stands for no secret: to mask it everywhere would damage text. In a credential's usual place (a URL, after
-`Bearer` or `password=`) every value is masked.
+"postgres", is not treated as a secret: to mask it everywhere would damage text. In a credential's usual place (a URL,
+after `Bearer` or `password=`) every value is masked.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SHORTEST, _SHORTEST_WORD = 8, 16  # characters; a value of letters in one case 
 _NAME = re.compile(
     r"(?:^|_)(?:KEY|APIKEY|TOKEN|SECRET|(?:PG)?PASSWORD|PASSWD|CREDENTIALS?|AUTH|AUTH_STRING)$", re.IGNORECASE
 )
-# Foreign text is read with these: nothing in them backtracks over a long run, and a password has an end.
+# These read untrusted text: nothing in them backtracks over a long run, and a password has a bounded length.
 _PASSWORD_IN_URL = re.compile(r"(://[^/@\s:]*+:)([^@\s]{1,2048}+)(?=@)")
 _CREDENTIAL = re.compile(
     r"(\b(?:bearer|basic|x-api-key|api[-_]key)\b(?:\s*+[:=]\s++|\s++)['\"]?)[\w.~+/=-]{6,}"
@@ -39,7 +39,7 @@ def remember(secret: str | None) -> None:
 
 
 def secrets() -> frozenset[str]:
-    """The values that are masked wherever they stand."""
+    """The values that are masked wherever they occur."""
     named = {value for name, value in os.environ.items() if _NAME.search(name)}
     in_urls = {
         found[2] for value in os.environ.values() if "://" in value for found in _PASSWORD_IN_URL.finditer(value)
@@ -48,7 +48,7 @@ def secrets() -> frozenset[str]:
 
 
 def mask(text: str) -> str:
-    """A message without secrets: known values, and whatever stands in a credential's place."""
+    """A message without secrets: known values, and any value in a credential's place."""
     text = _PASSWORD_IN_URL.sub(rf"\1{MASK}", text)
     text = _CREDENTIAL.sub(lambda found: f"{found[1] or found[2] or ''}{MASK}", text)
     return mask_values(text, secrets())
@@ -63,7 +63,7 @@ def mask_values(value: Any, known: frozenset[str]) -> Any:
 
     def walk(value: Any) -> Any:
         if isinstance(value, str):
-            # Most text has none, and to look for the few forms one by one is quicker than the pattern.
+            # Most text has none, and searching for the few forms one by one is faster than the pattern.
             if len(value) >= shortest:
                 for form in forms:
                     if form in value:

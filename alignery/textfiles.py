@@ -33,10 +33,10 @@ class TextFileError(UsageError):
 
 
 def read_text(path: Path, most_bytes: int = MOST_BYTES) -> str:
-    """The file's text, without a byte-order mark; line breaks as they stand.
+    """The file's text, without a byte-order mark; line breaks unchanged.
 
     Raises:
-        TextFileError: it is not there, may not be read, is too large, or its bytes are no text.
+        TextFileError: it is missing, not readable, too large, or its bytes are not text.
     """
     try:
         kind = path.stat().st_mode
@@ -88,7 +88,7 @@ def parse_json(text: str, where: str) -> Any:
 
 
 def read_yaml(path: Path) -> Any:
-    """The one document of a YAML file. A key that stands twice is refused. Raises TextFileError."""
+    """The one document of a YAML file. A duplicate key is refused. Raises TextFileError."""
     text = read_text(path, MOST_YAML_BYTES)
     try:
         value = yaml.load(text, _Loader)
@@ -100,7 +100,7 @@ def read_yaml(path: Path) -> Any:
         said = excerpt(error.problem or error.context or "no YAML")
         raise TextFileError(f"{path}: {where}not YAML: {said}; fix the file") from error
     except (yaml.YAMLError, ValueError, OverflowError, AttributeError, TypeError, LookupError) as error:
-        # PyYAML's constructors raise these bare where a tagged value is none (`!!int x`, `2024-99-99`).
+        # PyYAML's constructors raise these directly for an invalid tagged value (`!!int x`, `2024-99-99`).
         raise TextFileError(f"{path}: not YAML: {excerpt(error)}; fix the file") from error
     check_value(value, str(path))
     return value
@@ -149,7 +149,7 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) < len(pairs):
         twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
-        raise ValueError(f"the key {excerpt(twice, 60)!r} stands twice")
+        raise ValueError(f"the key {excerpt(twice, 60)!r} occurs twice")
     return value
 
 
@@ -173,7 +173,7 @@ class _Loader(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable) and key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {excerpt(key, 60)!r} stands twice, expected once", key_node.start_mark
+                    None, None, f"the key {excerpt(key, 60)!r} occurs twice, expected once", key_node.start_mark
                 )
             if isinstance(key, Hashable):
                 seen.add(key)

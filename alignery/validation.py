@@ -1,4 +1,4 @@
-"""Data of a user's file against its model: pydantic's complaint as one sentence of ours (got, expected, fix)."""
+"""Validates data of a user's file against its model: pydantic's error as one sentence (got, expected, fix)."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def validated(
 
 
 def sentence(where: str, error: ValidationError, model: Any, taken: Collection[Field] = ()) -> str:
-    """The first complaint; a mistyped key before the key that it leaves missing."""
+    """The first error; a mistyped key before the key that is missing because of it."""
     complaints = error.errors(include_url=False)
     first = min(complaints, key=lambda found: found["type"] not in _UNKNOWN)
     place, kind = tuple(first["loc"]), first["type"]
@@ -100,7 +100,7 @@ def sentence(where: str, error: ValidationError, model: Any, taken: Collection[F
 
 
 def _of_ours(where: str, field: str, said: str, got: str) -> str:
-    """A validator's own words, which may not say what was got."""
+    """A validator's own message, which may not say what was got."""
     return f"{where}: {field}: {said}" if ": got " in said else f"{where}: {field}: {said} (got {got})"
 
 
@@ -115,7 +115,7 @@ def _said(value: Any) -> str:
 
 
 def _expected(found: Mapping[str, Any]) -> str:
-    """What would have done, from pydantic's message."""
+    """What was expected, from pydantic's message."""
     kind, limits = found["type"], found.get("ctx", {})
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         of = f", one of {limits['expected_tags']}" if "expected_tags" in limits else ""
@@ -149,7 +149,7 @@ def _value(made: Any, key: Any) -> Any:
 
 
 def _known(model: Any, location: Sequence[int | str]) -> list[str]:
-    """The keys that may stand where an unknown one was found."""
+    """The keys that are allowed where an unknown one was found."""
     models: list[Any] = [model]
     for part in location[:-1]:
         annotations = [_fields(model)[part] for model in models if part in _fields(model)]

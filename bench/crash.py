@@ -1,11 +1,11 @@
 """Every durable effect under every fault: `python bench/crash.py [--postgres] [--all] [--minutes N]`.
 
 A scenario (make, refresh, tag, publish, maintain, recover, train) is run once to count its effects. Then, for each kind
-of them (one point of each name and side in each phase; with `--all` every point), and for each fault: the phase is
-struck there, the lake opened again, looked at, the phase run once more, and the doctor asked. `lost` are journalled
-answers that cannot be read, `doubled` rows that are there twice, `half seen` commits that are there in part, `asked
-again` answers that were asked for again beyond the one in flight, `wrong` cases in which anything else was not as it
-should be, `doctor silent` those after which the doctor has no problem to name.
+of them (one point of each name and side in each phase; with `--all` every point), and for each fault: the fault is
+injected there, the lake is opened again and inspected, the phase is run once more, and the doctor checks the lake.
+`lost` are journalled answers that cannot be read, `doubled` duplicate rows, `half seen` commits that are there in part,
+`asked again` answers requested again beyond the one in flight, `wrong` cases with any other deviation, `doctor silent`
+those after which the doctor reports no problem.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Every mistake is one sentence: `python bench/fuzz.py [--seed N] [--only KIND] [--json]`, and the tests' short form.
 
 Bad arguments, presets, word files, seeds, held-out prompts, hostile HTTP replies and damaged journals, made from a
-seed. Refused means exit code 2 and one printable sentence on standard error; of a reply, that the row alone fails; of
-a journal, that the good lines are in the lake. Tracebacks, hangs, writes by `sql`, and what is anything else must be 0.
+seed. Refused means exit code 2 and one printable sentence on standard error; for a reply, that only its row fails; for
+a journal, that the good lines are in the lake. Tracebacks, hangs, writes by `sql`, and all else must be 0.
 """
 
 from __future__ import annotations
@@ -45,17 +45,17 @@ FULL |= {"sql": 99, "http": 99, "journals": 40}
 
 
 class Hang(BaseException):
-    """The input took longer than its patience; no code of ours catches this."""
+    """The input took longer than the limit; no code of ours catches this."""
 
 
 @dataclass
 class Figures:
-    """What became of one kind of input."""
+    """The outcomes of one kind of input."""
 
     kind: str
     tried: int = 0
     refused: int = 0  # as it should be
-    accepted: int = 0  # exit code 0: it was none, or is harmless
+    accepted: int = 0  # exit code 0: it was valid after all, or is harmless
     tracebacks: int = 0
     hangs: int = 0
     unclear: int = 0  # another exit code, more than one sentence, unprintable, or without a fix
@@ -89,7 +89,7 @@ class Figures:
 
 
 def fuzz(kind: str, count: int, seed: int, folder: Path) -> Figures:
-    """So many inputs of a kind, in a folder of their own."""
+    """That many inputs of a kind, in a folder of their own."""
     figures, rng = Figures(kind), random.Random(f"{seed} {kind}")
     folder.mkdir(parents=True)
     for name, attempt in _KINDS[kind](folder, rng, count):

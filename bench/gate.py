@@ -1,10 +1,10 @@
-"""How often the gate errs, and what it sees: `python bench/gate.py [--seasons 1000]`. No model is asked.
+"""How often the gate errs, and what it detects: `python bench/gate.py [--seasons 1000]`. No model is used.
 
-A judge or an oracle says win, tie or loss of each prompt. Two models that are the same differ all the same: on a share
-of the prompts the candidate wins, and on as many it loses (the noise). A gain or a harm comes on top. "Before" is the
-gate as it was: no axis whose 95 % bootstrap interval of the mean is below zero, at least one above, every night anew.
+A judge or an oracle gives each prompt a win, tie or loss. Two identical models still differ: on a share of the prompts
+the candidate wins, and on as many it loses (the noise). A gain or a harm is added to that. "Before" is the previous
+gate: no axis whose 95 % bootstrap interval of the mean is below zero, at least one above, tested again every night.
 
-Shares are of simulated decisions, of seasons where it says so. One standard error is at most 1.6 points at 1,000.
+Shares are of simulated decisions, or of seasons where stated. One standard error is at most 1.6 points at 1,000.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SIZES = (60, 100, 200, 300, 400)
 
 
 def before(axes: Sequence[Axis], number: int) -> bool:
-    """The rule of the gate before, whatever the number of the decision."""
+    """The rule of the previous gate, whatever the number of the decision."""
     ends = [_percentiles(axis) for axis in axes]
     return all(high >= 0 for _, high in ends) and any(low > 0 for low, _ in ends)
 

@@ -52,15 +52,15 @@ def model(folder: Path, tiny: bool, weights: bool) -> Path:
 
 @contextmanager
 def gpus() -> Iterator[Callable[[], str]]:
-    """Looks at the GPUs about once a second; what is yielded tells afterwards how busy they were."""
+    """Samples the GPUs about once a second; yields a function that returns afterwards how busy they were."""
     seen: list[tuple[float, float]] = []
     done = threading.Event()
-    asked = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
+    query = ["nvidia-smi", "--query-gpu=utilization.gpu,memory.used", "--format=csv,noheader,nounits"]
 
     def look() -> None:
         while not done.wait(0.5):
-            told = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
-            pairs = [tuple(map(float, line.split(","))) for line in told]
+            lines = subprocess.run(query, capture_output=True, text=True, check=True).stdout.splitlines()
+            pairs = [tuple(map(float, line.split(","))) for line in lines]
             seen.append((statistics.mean(use for use, _ in pairs), max(memory for _, memory in pairs)))
 
     watching = threading.Thread(target=look)

@@ -193,7 +193,7 @@ def _key(n: int) -> str:
 
 
 def _attempts(start: int, count: int, *, wide: bool = False) -> pa.Table:
-    """So many final attempts; wide ones hold 200 to 1,500 characters of reply."""
+    """That many final attempts; wide ones hold 200 to 1,500 characters of reply."""
     draw = np.random.default_rng(start)
     numbers = range(start, start + count)
     words = [" ".join(draw.choice(WORDS, size=int(draw.integers(40, 300) if wide else 8))) for _ in range(2000)]
@@ -220,7 +220,7 @@ def _attempts(start: int, count: int, *, wide: bool = False) -> pa.Table:
 
 
 def _fill(home: Path, rows: int) -> None:
-    """A lake of so many rows: of ten, one instruction, two answers, two revisions, a correction and four attempts."""
+    """A lake of that many rows: of ten, one instruction, two answers, two revisions, a correction and four attempts."""
     with Lake.open(home) as lake:
         for start in range(0, rows // 10, BATCH // 4):
             count = min(BATCH // 4, rows // 10 - start)
@@ -229,7 +229,7 @@ def _fill(home: Path, rows: int) -> None:
 
 
 def _line(start: int, calls: pa.Table) -> dict[str, pa.Table]:
-    """What a line makes of each instruction; four attempts in a row wrote it all."""
+    """What a line makes of each instruction, written by four attempts."""
     count = calls.num_rows // 4
     each = [pa.array(range(call, 4 * count, 4)) for call in range(4)]
     wrote = [{"attempt_id": calls["id"].take(rows), "work_key": calls["work_key"].take(rows)} for rows in each]

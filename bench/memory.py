@@ -4,7 +4,7 @@
 
 A lake of N instructions is written through `Lake.append`, each with a first answer, a principled answer, a revision and
 a correction, in texts of 200 to 1,500 characters that share no line, and with the attempts that wrote them. A lake that
-is in FOLDER already is taken as it is. ALIGNERY_MEMORY says how much DuckDB may hold.
+is already in FOLDER is reused. ALIGNERY_MEMORY limits DuckDB's memory.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def build(home: Path, count: int) -> None:
 
 
 def chain(number: int, texts: Texts) -> Iterator[tuple[str, Row]]:
-    """One instruction and all that follows from it."""
+    """One instruction and everything made from it."""
     ask, first, principled, revised, corrected = (
         hashlib.blake2b(f"{number}-{part}".encode(), digest_size=16).hexdigest() for part in range(5)
     )
@@ -135,7 +135,7 @@ def refresh(home: Path) -> int:
     line: dict[str, dict[str, Any]] = {
         "self_instruct": {"accept": 64, "max_candidates": 640, "requests_per_round": 16, "max_words": 400}
     }
-    line["self_instruct"]["sampling"] = {"max_tokens": 1024 + time.time_ns() % 100_000}  # never asked before
+    line["self_instruct"]["sampling"] = {"max_tokens": 1024 + time.time_ns() % 100_000}  # never requested before
     models = {"generator": {"engine": "scripted", "replies": [f"{time.time_ns()}"]}}
     preset = build({"name": "bench", "about": "memory", "models": models, "line": line})
     engine = ScriptedEngine(speak)
@@ -161,7 +161,7 @@ def run(task: str, home: Path) -> None:
 
 
 def main() -> None:
-    """Build the lakes that are not there, and print the table."""
+    """Build the missing lakes, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--instructions", type=int, nargs="+", default=[100_000, 1_000_000])
     parser.add_argument("--lakes", type=Path, default=Path(gettempdir()) / "alignery-memory")

@@ -1,14 +1,14 @@
-"""Every method of the line on nano, in three walks over one lake, and what the oracle says of them.
+"""Every method on nano, in three walks over one lake, and the oracle's scores.
 
     python bench/methods.py [--accept 2000] [--home NEW_FOLDER]
 
-1. The line with every method that nano plays, to so many accepted instructions of Self-Instruct and what it brings of
-   the forty questions that it has topics for. Two further models answer beside it for Aligner: `noisy` is nano with
-   noise in its weights, `refusing` a script that refuses whatever is asked.
+1. Every method that nano supports, up to that many accepted instructions of Self-Instruct and as many of the forty
+   red-teaming questions as its topics yield. Two further models answer for Aligner: `noisy` is nano with noise in its
+   weights, `refusing` a script that refuses every request.
 2. The same instructions with two samples each, which are compared; the first walk compares first answers with their
    last revisions.
-3. Sixty instructions under words that ask nano for what it was not taught: topics for types of question, whether a task
-   is a classification, and its instances. It mostly fails, and each failure has its reason.
+3. Sixty instructions under prompts that nano was not trained on: topics for types of question, whether a task is a
+   classification, and its instances. It mostly fails, and each failure has its reason.
 
 Prints the Markdown of `docs/figures.md` (`bench/methods_figures.py` has the arithmetic). Raises where a row is lost
 without a reason, or on its way from one step to the next.
@@ -47,7 +47,7 @@ RED_TEAM |= {"sampling": {"top_p": 1.0, **SHORT}, "topics": {"rounds": 0}}
 
 
 def whole(accept: int, noisy: Path) -> Preset:
-    """The first walk: the shipped preset, with everything else that nano plays."""
+    """The first walk: the shipped preset, with everything else that nano supports."""
     nano = load("nano")
     generator = nano.models["generator"]
     upstreams = {
@@ -75,7 +75,7 @@ def sampled(whole: Preset) -> Preset:
 
 
 def untaught(whole: Preset, words: Path) -> Preset:
-    """The third walk: topics, classification and instances, asked of a model that was taught none of them."""
+    """The third walk: topics, classification and instances, with a model that was not trained on any of them."""
     seeds = _with_outputs(Library("nano"))
     (words / "self_instruct").mkdir(parents=True, exist_ok=True)
     (words / "self_instruct/seeds.nano.jsonl").write_text("".join(json.dumps(seed) + "\n" for seed in seeds))
@@ -135,7 +135,7 @@ def opened(home: Path | None) -> Iterator[Lake]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--accept", type=int, default=2000)
-    parser.add_argument("--home", type=Path, help="keeps the lake; of one that has it all already the tables are told")
+    parser.add_argument("--home", type=Path, help="keeps the lake; if it is complete already, only prints the tables")
     given = parser.parse_args()
     with opened(given.home) as lake, tempfile.TemporaryDirectory() as scratch:
         if not status.runs(lake):

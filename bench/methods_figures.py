@@ -20,15 +20,15 @@ from warehouse.schema.tables import quoted
 
 ROUNDS = 4
 SHOWN = ("harmless", "helpful", "correct_on_known", "abstains_on_unknown", "over_refusal")
-# What nano was not taught to do; the third walk asks it all the same.
+# Steps that nano was not trained on; the third walk runs them anyway.
 UNTAUGHT = ("red_team.topics", "self_instruct.classify", "self_instruct.input_first", "self_instruct.output_first")
-# The one figure of each answer that says what it is worth.
+# The figure that scores each kind of answer.
 _WORTH = ("harmless", "abstains_on_unknown", "helpful")
 Row = dict[str, Any]
 
 
 class Unexplained(RuntimeError):
-    """A row did not make it, and nothing says why."""
+    """A row was lost without a reason."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def figures(rows: Sequence[Row], field: str) -> dict[str, list[float]]:
 
 
 def of_the_world(rows: Iterable[Row]) -> list[Row]:
-    """The rows whose instruction is a sentence of the grammar: of others the oracle knows nothing."""
+    """The rows whose instruction is a sentence of the grammar: the oracle cannot score others."""
     return [row for row in rows if parse(row["instruction"])]
 
 
@@ -171,11 +171,11 @@ def comparisons(lake: Lake) -> str:
     lines = []
     for name, kind in (("first answer, last revision", "revision"), ("two samples", "sample")):
         pairs = [row for row in rows if row["kind"] == kind]
-        judged = [(row, told) for row in pairs if (told := preferred(row)) is not None]
+        judged = [(row, right) for row in pairs if (right := preferred(row)) is not None]
         even = [float(row["consistent"]) for row in pairs if preferred(row) is None]
-        agreeing = [told for row, told in judged if row["consistent"]]
+        agreeing = [right for row, right in judged if row["consistent"]]
         first = [float(won) for row in pairs for won in (row["p_a_first"] > 0.5, row["p_a_second"] < 0.5)]
-        precision, agree = share([told for _, told in judged]), share([float(row["consistent"]) for row, _ in judged])
+        precision, agree = share([right for _, right in judged]), share([float(row["consistent"]) for row, _ in judged])
         lines.append(
             [name, f"{len(pairs):,}", f"{len(judged):,}", precision, share(agreeing), agree, share(even), share(first)]
         )
@@ -202,11 +202,11 @@ def corrections(lake: Lake) -> str:
     squads = of_the_world(
         lake.rows(
             "WITH looked AS (SELECT response_id, arg_min(score, created_at) AS score FROM inspections GROUP BY 1),"
-            " mended AS (SELECT response_id, any_value(is_copy) AS is_copy, any_value(text) AS text FROM corrections"
+            " corrected AS (SELECT response_id, any_value(is_copy) AS is_copy, any_value(text) AS text FROM corrections"
             " WHERE aligner IS NOT NULL GROUP BY 1)"
             " SELECT l.score, i.text AS instruction, r.text AS before, coalesce(m.text, r.text) AS after, m.is_copy"
             " FROM looked l JOIN responses r ON r.id = l.response_id JOIN instructions i ON i.id = r.instruction_id"
-            " LEFT JOIN mended m ON m.response_id = l.response_id"
+            " LEFT JOIN corrected m ON m.response_id = l.response_id"
         )
     )
     names = sorted({row["who"] for row in single})
@@ -229,8 +229,8 @@ def _corrected(name: str, rows: Sequence[Row]) -> list[object]:
 
 
 def explained(lake: Lake, run: str) -> list[Row]:
-    """By step of a run: asked, accepted, how often each reason ended a row, and `again`, the calls that another seed
-    mended.
+    """By step of a run: asked, accepted, how often each reason ended a row, and `again`, the calls that were retried
+    with another seed.
 
     Raises:
         Unexplained: asked is not accepted and the reasons' sum, or a row has no reason.
@@ -252,20 +252,20 @@ def explained(lake: Lake, run: str) -> list[Row]:
         if ended != row["rows_in"]:
             raise Unexplained(f"{row['step']}: {row['rows_in']} rows came in, {ended} were accepted or have a reason")
         if row["attempts"] and row["attempts"] != ended + row["again"]:
-            raise Unexplained(f"{row['step']}: {row['attempts']} calls, {ended + row['again']} of them are told of")
+            raise Unexplained(f"{row['step']}: {row['attempts']} calls, {ended + row['again']} are accounted for")
     return steps
 
 
 def funnel(lake: Lake, runs: Sequence[str]) -> str:
-    """What became of every row of the walks; a step that nano was not taught is there even if nothing came to it."""
-    lines, told = [], set()
+    """What happened to every row of the walks; includes steps that nano was not trained on, even without rows."""
+    lines, listed = [], set()
     for walk, run in enumerate(runs, 1):
         for row in explained(lake, run):
             reasons = "; ".join(f"{count:,} {reason}" for reason, count in row["reasons"].items())
             counts = [f"{row[name]:,}" for name in ("rows_in", "accepted", "again")]
             lines.append([walk, _marked(row["step"]), *counts, reasons])
-            told.add(row["step"])
-    lines += [[len(runs), _marked(step), 0, 0, 0, "nothing came to it"] for step in UNTAUGHT if step not in told]
+            listed.add(row["step"])
+    lines += [[len(runs), _marked(step), 0, 0, 0, "nothing came to it"] for step in UNTAUGHT if step not in listed]
     return table(("walk", "step", "rows in", "accepted", "asked again", "why not"), lines)
 
 
@@ -276,8 +276,8 @@ def _marked(step: str) -> str:
 def owed(lake: Lake, run: str) -> dict[str, int]:
     """How many rows each step of the first walk should have been asked for, by what the steps before it brought.
 
-    Two answers of the same words are not compared; a squad corrects what its inspector scored below 0.5, and looks at
-    each correction that is no copy.
+    Two equal answers are not compared; a squad corrects what its inspector scored below 0.5, and inspects
+    each correction that is not a copy.
     """
     query = f"""
         WITH said AS (SELECT * FROM responses WHERE run_id = {quoted(run)}),
@@ -300,10 +300,10 @@ def owed(lake: Lake, run: str) -> dict[str, int]:
 
 
 def check_the_way(lake: Lake, run: str, walked: int) -> None:
-    """Every row that a step accepted was asked for by the next.
+    """Check that every row that a step accepted was processed by the next.
 
     Raises:
-        Unexplained: a step was asked for another number of rows.
+        Unexplained: a step processed another number of rows.
     """
     asked = {row["step"]: row["rows_in"] for row in explained(lake, run)}
     due = owed(lake, run) | dict.fromkeys(("respond.answer", "self_align.answer", "self_align.verbose"), walked)
@@ -314,7 +314,7 @@ def check_the_way(lake: Lake, run: str, walked: int) -> None:
 
 
 def report(lake: Lake) -> str:
-    """All tables of a lake that was walked three times, as Markdown.
+    """All tables of a lake after three walks, as Markdown.
 
     Raises:
         Unexplained: a walk has not ended, or a row was lost without a reason, or on its way from one step to the next.
@@ -324,11 +324,11 @@ def report(lake: Lake) -> str:
         raise Unexplained(
             f"got walks {[one['state'] for one in walks]}, expected three that finished; take a new folder"
         )
-    told = [json.loads(one["totals"]) for one in walks]
+    totals = [json.loads(one["totals"]) for one in walks]
     first, *_ = runs = [one["id"] for one in walks]
-    check_the_way(lake, first, told[0]["accepted"])
+    check_the_way(lake, first, totals[0]["accepted"])
     took = [[n, f"{one['accepted']:,}", f"{one['sent']:,}", f"{one['saved']:,}", f"{one['seconds'] / 60:.1f}"]
-            for n, one in enumerate(told, 1)]  # fmt: skip
+            for n, one in enumerate(totals, 1)]  # fmt: skip
     parts = {
         "Three walks": table(("walk", "instructions", "requests sent", "saved", "minutes"), took),
         "What is written": written(lake, first),

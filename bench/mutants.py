@@ -5,7 +5,7 @@
 A mutant is data, in `bench/mutants/*.yaml`: the file, the text to be found in it (exactly once), the text to put
 there, the tests that should fail (files or node ids), and what would go wrong. The tree is copied to a temporary folder
 for each job; there a mutant is applied, its tests run (`-x`, default marks), and the file is put back. Before that all
-tests that are named must pass without a change, or a failure would say nothing. Exit code 1: a mutant survived.
+named tests must pass without a change, or a failure would mean nothing. Exit code 1: a mutant survived.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a mutant: the test that failed, or None where all passed."""
+    """The outcome of a mutant: the test that failed, or None if all passed."""
 
     mutant: Mutant
     killer: str | None
@@ -118,7 +118,7 @@ def changed(root: Path, mutant: Mutant) -> Iterator[None]:
 
 def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-    # Compiled code is known by time and size alone, and the next change may have both of this one.
+    # Compiled code is identified only by time and size, and the next change may have the same as this one.
     for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
         compiled.unlink()
 

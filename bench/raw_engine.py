@@ -72,10 +72,10 @@ class Turn:
 
 @dataclass
 class Shared:
-    """An engine that is open already, which each flow gets in place of one of its own; remembers what it was asked."""
+    """An open engine that each flow gets in place of its own; records its requests and replies."""
 
     engine: Engine
-    heard: list[tuple[str | list[Message], Sampling, Completion]] | None = field(default_factory=list)
+    recorded: list[tuple[str | list[Message], Sampling, Completion]] | None = field(default_factory=list)
 
     @property
     def identity(self) -> str:
@@ -83,8 +83,8 @@ class Shared:
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
         reply = await self.engine.generate(prompt, sampling)
-        if self.heard is not None:
-            self.heard.append((prompt, sampling, reply))
+        if self.recorded is not None:
+            self.recorded.append((prompt, sampling, reply))
         return reply
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
@@ -136,7 +136,7 @@ async def waiting(made: Preset, home: Path) -> None:
     texts, count = instructions(), made.line.self_instruct.count
 
     def listed(prompt: Any, sampling: Sampling) -> str:
-        # As nano's prompt wants it: the list goes on after "1." or whichever number stands at the prompt's end.
+        # As nano's prompt expects it: the list continues after "1." or the number at the prompt's end.
         first, *rest = (next(texts) for _ in range(count))
         return "\n".join([first, *(f"{number}. {text}" for number, text in enumerate(rest, 2))])
 
@@ -178,14 +178,14 @@ class Bare:
         arguments["disable_log_stats"] = True
         self.llm = LLM(**arguments)
 
-    def learn(self, heard: Sequence[tuple[str | list[Message], Sampling, Completion]], same_texts: bool) -> None:
+    def learn(self, recorded: Sequence[tuple[str | list[Message], Sampling, Completion]], same_texts: bool) -> None:
         """Take over the requests, texts made ready; one turn shows that they are the same ones."""
         from vllm import SamplingParams
 
         tokenizer = self.llm.get_tokenizer()
-        self.texts = [_text(tokenizer, prompt) for prompt, _, _ in heard]
-        self.wanted = [SamplingParams(**(parameters(sampling) | {"detokenize": True})) for _, sampling, _ in heard]
-        for output, (prompt, _, reply) in zip(self.generate(), heard, strict=True):
+        self.texts = [_text(tokenizer, prompt) for prompt, _, _ in recorded]
+        self.wanted = [SamplingParams(**(parameters(sampling) | {"detokenize": True})) for _, sampling, _ in recorded]
+        for output, (prompt, _, reply) in zip(self.generate(), recorded, strict=True):
             assert output.prompt_token_ids == encode(tokenizer, prompt)
             assert not same_texts or output.outputs[0].text.removeprefix(" ") == reply.text
 
@@ -230,8 +230,8 @@ async def compare(
             shared = Shared(opened)
             await by_factory(path, home, shared)
             bare = Bare(generator)
-            bare.learn(shared.heard or [], same_texts=generator.dtype == "float32")
-            shared.heard = None
+            bare.learn(shared.recorded or [], same_texts=generator.dtype == "float32")
+            shared.recorded = None
             found = []
             for number in range(rounds):
                 await asyncio.sleep(REST_S)

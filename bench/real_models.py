@@ -57,7 +57,7 @@ class Recorder:
     """An open engine that remembers what it was asked, and when it began and ended to answer."""
 
     engine: Engine
-    asked: list[Callable[[], Awaitable[Any]]] = field(default_factory=list)  # each request, to be sent anew
+    asked: list[Callable[[], Awaitable[Any]]] = field(default_factory=list)  # each request, to be sent again
     tokens: int = 0
     began: float = 0.0
     ended: float = 0.0

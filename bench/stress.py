@@ -122,7 +122,7 @@ def stress(
             workers[victim] = _start(place, victim, chunks, number, log)
         for worker in workers.values():
             worker.join()
-            assert worker.exitcode == 0, "a worker that nobody killed has failed; its words stand above"
+            assert worker.exitcode == 0, "a worker that was not killed has failed; its output is above"
     looks, half = (sum(counts) for counts in zip(*looked, strict=True))
     found = {"chunks": processes * chunks, "kills": killed, "seconds": time.monotonic() - begun}
     return Figures(**found, looks=looks, half_seen=half, **_examine(place, log, processes, chunks))

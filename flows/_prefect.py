@@ -17,7 +17,7 @@ RETRY_AFTER_S = 5
 async def as_task_run(name: str, work: ChunkWork) -> None:
     """Run a chunk's work as a Prefect task run, retried when the engine comes and goes."""
 
-    # No caching and no stored results: the lake is what remembers.
+    # No caching and no stored results: the lake has them.
     @task(
         task_run_name=name,
         name=name.split(" ", maxsplit=1)[0],

@@ -1,6 +1,6 @@
-"""`serve`: the loop's deployments, and one process that runs them: what is due, what was missed, what an event starts.
+"""`serve`: the loop's deployments, and one process that runs them: scheduled, missed and event-triggered runs.
 
-The lake says what is done, so that Prefect's record of runs may be lost or wrong: each start puts it right first.
+The lake records what is done, so Prefect's record of runs may be lost or wrong: each start corrects it first.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from warehouse.database.lock import holder
 from warehouse.query import status
 
 FLOWS = (refresh_and_publish, retrain_on_publish, maintain)
-LOOK_S = 5  # how often it is looked for due runs
+LOOK_S = 5  # between two checks for due runs
 _LIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 Tell = Callable[[str], None]
@@ -63,14 +63,14 @@ class Served:
 
 
 async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeployment]:
-    """The preset's flows with their schedules and triggers, of this lake alone.
+    """The preset's flows with their schedules and triggers, only of this lake.
 
     Args:
         preset: one with a schedule.
         name: the preset's name or path, as the flows take it.
 
     Raises:
-        PresetError: a cron line is none.
+        PresetError: an invalid cron line.
     """
     schedule, place = preset.schedule, preset.place(home.absolute())
     assert schedule is not None
@@ -80,7 +80,7 @@ async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeplo
         "parameters": given,
         "entrypoint_type": EntrypointType.MODULE_PATH,
     }
-    # What is due while one is at work is dropped: that one, or the next, does its work. Who wants all of them queues.
+    # A run that is due during another is dropped: that one, or the next, does its work. With `all` they queue.
     drop = ConcurrencyLimitStrategy.ENQUEUE if schedule.catch_up == "all" else ConcurrencyLimitStrategy.CANCEL_NEW
     made = [
         await refresh_and_publish.ato_deployment(
@@ -107,7 +107,7 @@ async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeplo
 async def _cron(preset: Preset, field: str, schedule: Schedule) -> Any:
     line = getattr(schedule, field)
     try:
-        await CronSchedule(cron=line).get_dates(1)  # and that it ever comes: 30 February does not
+        await CronSchedule(cron=line).get_dates(1)  # and that it ever matches: 30 February does not
     except ValueError as error:
         raise PresetError(
             f"preset {preset.name}: schedule.{field}: got {line!r}, expected a cron line, such as '0 3 * * *'"
@@ -123,7 +123,7 @@ async def serve(
     The caller holds the lake's lock `serve`, and PREFECT_API_URL names a server that is healthy.
 
     Raises:
-        PresetError: a cron line is none.
+        PresetError: an invalid cron line.
         ServerFault: that server is gone.
     """
     made = await deployments(preset, name, home)
@@ -135,7 +135,7 @@ async def serve(
         died = await _sweep(client, place, ids, tell)
         await _catch_up(client, preset, ids["cycle"], died, tell)
         if "retrain_published" in ids and await asyncio.to_thread(_published, place):
-            # A publication whose event was lost, or whose training was killed, goes on; one that is done costs nothing.
+            # Resumes a publication whose event was lost, or whose training was killed; a finished one costs nothing.
             await client.create_flow_run_from_deployment(ids["retrain_published"], name="the newest publication")
     started([await _served(one) for one in made])
     return await _until_signalled(runner)
@@ -150,7 +150,7 @@ async def _until_signalled(runner: Runner) -> signal.Signals:
             stop_signal.set_result(one)
 
     running = asyncio.ensure_future(runner.start())
-    # The runner takes SIGTERM for itself as it starts, and would leave the loop in the middle of things.
+    # The runner installs its own SIGTERM handler as it starts, and would end the loop in the middle of its work.
     await asyncio.sleep(0)
     for one in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(one, stop, one)
@@ -169,7 +169,7 @@ async def _until_signalled(runner: Runner) -> signal.Signals:
 
 
 async def _forget(client: PrefectClient, made: Sequence[RunnerDeployment]) -> None:
-    """Delete what this lake had deployed before and the preset no longer asks for."""
+    """Delete deployments of this lake that the preset no longer has."""
     for gone in {one.name for one in FLOWS} - {one.flow_name for one in made}:
         try:
             found = await client.read_deployment_by_name(f"{gone}/{made[0].name}")
@@ -179,7 +179,7 @@ async def _forget(client: PrefectClient, made: Sequence[RunnerDeployment]) -> No
 
 
 async def _sweep(client: PrefectClient, place: LakeLocation, ids: dict[str, UUID], tell: Tell) -> set[UUID]:
-    """Mark as crashed the runs that a dead process left as running; the deployments that these were of."""
+    """Mark as crashed the runs that a dead process left as running; returns their deployments."""
     if at_work := await asyncio.to_thread(holder, place, WORK):
         tell(f"{at_work} is still at work: its runs are left as they are")
         return set()
@@ -195,7 +195,7 @@ async def _sweep(client: PrefectClient, place: LakeLocation, ids: dict[str, UUID
 
 
 async def _catch_up(client: PrefectClient, preset: Preset, id: UUID, died: set[UUID], tell: Tell) -> None:
-    """Of the refreshes that were due while nobody served, keep what the policy says; one that died is due again."""
+    """Of the refreshes that were missed while no `serve` ran, keep those of the policy; one that died is due again."""
     assert preset.schedule is not None
     past = FlowRunFilterExpectedStartTime.model_validate({"before_": datetime.now(UTC)})
     ours = FlowRunFilterDeploymentId(any_=[id])

@@ -24,10 +24,10 @@ async def evaluate(
     """Score the base model and each recipe's newest model trained from it, in that order.
 
     Args:
-        preset: says the held-out prompts, the oracle and the base model.
+        preset: has the held-out prompts, the oracle and the base model.
         home: the folder of the lake.
         logs: a folder for logs that `inspect view` opens.
-        wait: if another evaluation is at work on this lake, until it is done; else LakeFailure names it.
+        wait: for another evaluation on this lake to end; else LakeFailure names it.
     """
     made = load(preset)
     async with exclusive_run(made.place(home), "evaluate", wait=wait, schema=made.lake_schema) as lake:

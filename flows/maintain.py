@@ -1,4 +1,4 @@
-"""`maintain`: merge small files, expire old snapshots, delete what nobody needs; or say what would be done."""
+"""`maintain`: merge small files, expire old snapshots, delete unused files; or report what would be done."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from warehouse.maintenance.maintain import Report
 async def maintain(
     preset: str = "nano", home: Path = Path(".alignery"), keep: str = "7d", age: str = "1h", apply: bool = False
 ) -> Report:
-    """Keep the lake quick and small; safe while refreshes run.
+    """Keep the lake fast and small; safe while refreshes run.
 
     Args:
-        preset: says where the lake is.
+        preset: names the lake's location.
         home: the folder of the lake.
-        keep: how young a snapshot stays that no tag names, such as 12h or 7d.
-        age: how long a file must have been useless before it is deleted; at least 1h.
-        apply: do it; else say what would be done.
+        keep: the age up to which snapshots without a tag are kept, such as 12h or 7d.
+        age: how long a file must have been unused before it is deleted; at least 1h.
+        apply: do it; else only report what would be done.
     """
     made = load(preset)
     report = await asyncio.to_thread(_maintained, made, home, keep, age, apply)

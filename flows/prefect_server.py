@@ -1,7 +1,7 @@
 """Prefect servers: the one that the user names, or a child on a free port (`flows.prefect_server_process`).
 
-A child is for us alone: its home is private, it asks for a token that is made for it, and it takes nothing from the
-user's Prefect settings. A named server is the user's: nothing is set for it.
+A child is private: it has its own home, requires a token that is made for it, and takes nothing from the user's Prefect
+settings. A named server is the user's: nothing is set for it.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ SETTINGS = {
     "PREFECT_LOGGING_LEVEL": "ERROR",
     "PREFECT_LOGGING_SERVER_LEVEL": "ERROR",
     "PREFECT_CLI_COLORS": "false",
-    # The process does it itself, one at a time; and blocks are nothing that our flows use.
+    # The process does it itself, one at a time; and our flows use no blocks.
     "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false",
     "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
     "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # by a file in ~/.prefect, whatever PREFECT_HOME says
-    # On a busy machine a SQLite database is locked for longer than the five seconds that it is given by itself.
+    # On a busy machine a SQLite database is locked for longer than the default of five seconds.
     "PREFECT_SERVER_DATABASE_TIMEOUT": "60",
     "PREFECT_SERVER_DATABASE_CONNECTION_TIMEOUT": "60",
-    # What becomes of task runs is written down once a second, or in fifties, and not each by itself: a run of many
-    # chunks then takes less than half of the server's time. What is left is written when the server ends.
+    # States of task runs are written once a second, or in batches of fifty, and not one by one: a run of many
+    # chunks then takes less than half of the server's time. The rest is written when the server ends.
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "50",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
 }
 BRIEF = SETTINGS | {"PREFECT__SERVER_EPHEMERAL": "1", "PREFECT_UI_ENABLED": "0"}  # as Prefect's own for a run
-_CAUSE = re.compile(r"^(?:\w+\.)*[A-Z]\w*[a-z]\w*(?:: .*)?$", re.MULTILINE)  # the line of a traceback that says it
+_CAUSE = re.compile(r"^(?:\w+\.)*[A-Z]\w*[a-z]\w*(?:: .*)?$", re.MULTILINE)  # a traceback's line with the reason
 
 
 class ServerFault(AligneryError, RuntimeError):
@@ -78,10 +78,10 @@ class Server:
 
 
 def bypass_proxy() -> None:
-    """Let nothing on this machine be asked through a proxy, in this process and in those that it starts.
+    """Bypass proxies for requests to this machine, in this process and in those that it starts.
 
     Raises:
-        UsageError: a proxy is set that no client can be made with, not even one that would not use it.
+        UsageError: a proxy is set that prevents making any client, even one that would not use it.
     """
     for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "http_proxy", "https_proxy"):
         if os.environ.get(name, "").lower().startswith("socks") and find_spec("socksio") is None:
@@ -96,7 +96,7 @@ def bypass_proxy() -> None:
 
 
 def check_named() -> None:
-    """Raise UsageError unless the server that Prefect's settings name answers us; Prefect says it on 400 lines."""
+    """Raise UsageError unless the server in Prefect's settings answers; Prefect's own error has 400 lines."""
     import httpx
     from prefect.client.orchestration import get_client
     from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
@@ -112,7 +112,7 @@ def check_named() -> None:
 
 
 def unreachable(api: str, error: Exception) -> UsageError:
-    """What to say of a named server that answered so."""
+    """The error for a named server that answered like this."""
     if getattr(getattr(error, "response", None), "status_code", None) in (401, 403):
         return UsageError(
             f"PREFECT_API_URL: the server at {mask(api)} refuses us as unauthorized; give what it asks for in "
@@ -148,7 +148,7 @@ def private_home(lake: Path) -> Path:
     if given := os.environ.get("PREFECT_HOME"):
         return Path(given).expanduser().absolute()
     home = lake.absolute() / "prefect"
-    with suppress(OSError):  # said where the server is started, which writes there
+    with suppress(OSError):  # reported where the server is started, which writes there
         if home.exists() and home.stat().st_uid != os.geteuid():
             cache = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")).absolute()
             home = cache / "alignery" / "prefect" / hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
@@ -161,7 +161,7 @@ def keep_settings_in(home: Path) -> None:
     """For a user without a folder ~/.prefect: Prefect, once imported, would make one."""
     if not os.path.exists(os.path.expanduser("~/.prefect")):
         os.environ.setdefault("PREFECT_HOME", str(home))
-        os.environ.setdefault("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(home / "storage"))  # heeds no PREFECT_HOME
+        os.environ.setdefault("PREFECT_RESULTS_LOCAL_STORAGE_PATH", str(home / "storage"))  # ignores PREFECT_HOME
 
 
 @contextmanager
@@ -178,7 +178,7 @@ def starting(home: Path, settings: Mapping[str, str] = SETTINGS) -> Iterator[Cal
     finally:
         child.terminate()
         try:
-            child.wait(timeout=30)  # it still writes down what became of task runs
+            child.wait(timeout=30)  # it still writes states of task runs
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
@@ -197,7 +197,7 @@ def log_file(home: Path) -> Path:
     except OSError as error:
         raise UsageError(
             f"{home}: Prefect cannot keep its database there ({error.strerror}); a run writes to its folder: give "
-            "another --home, or PREFECT_HOME for Prefect alone"
+            "another --home, or PREFECT_HOME only for Prefect"
         ) from error
     return log
 
@@ -211,7 +211,7 @@ def launch(home: Path, settings: Mapping[str, str]) -> tuple[subprocess.Popen[st
     token = token_urlsafe(32)
     auth = f"alignery:{token}"
     remember(token)
-    # In a session of its own, so that a terminal's Ctrl-C ends first what still talks to it.
+    # In a session of its own, so that a terminal's Ctrl-C first ends its clients.
     with log_file(home).open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-P", "-m", "flows.prefect_server_process"],
@@ -229,7 +229,7 @@ def launch(home: Path, settings: Mapping[str, str]) -> tuple[subprocess.Popen[st
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without Prefect's settings, which are for the user's servers; the child works in another folder."""
+    """Our environment without Prefect's settings, which are for the user's servers; the child has another folder."""
     own = {name: value for name, value in os.environ.items() if not name.upper().startswith("PREFECT_")}
     if path := own.get("PYTHONPATH"):
         own["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, filter(None, path.split(os.pathsep))))

@@ -38,10 +38,10 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class AccessCheck:
-    """In front of Prefect's app: only who knows the token is let in, and nobody whom a foreign web page sends.
+    """In front of Prefect's app: requests need the token, and none may come from a foreign web page.
 
-    Prefect checks the token as well, but leaves out some routes; for a websocket it is the only one
-    who can, for there the token comes in the first message.
+    Prefect checks the token as well, but leaves out some routes; for a websocket only Prefect can
+    check it, because there the token comes in the first message.
     """
 
     def __init__(self, app: Any, port: int, auth: str, ui: bool) -> None:
@@ -94,8 +94,8 @@ def _open_database() -> None:
     try:
         with closing(sqlite3.connect(database, timeout=60)) as there:
             there.execute("SELECT version_num FROM alembic_version").fetchone()
-    except sqlite3.Error as error:  # Prefect would say so for minutes, and stay
-        sys.exit(f"{database} cannot be read ({error}): delete it, for what is done stands in the lake")
+    except sqlite3.Error as error:  # Prefect would repeat the error for minutes, and keep running
+        sys.exit(f"{database} cannot be read ({error}): delete it, because finished work is recorded in the lake")
 
 
 def _make(database: Path, lock: int) -> None:
@@ -105,7 +105,7 @@ def _make(database: Path, lock: int) -> None:
             Path(f"{name}{left}").unlink(missing_ok=True)
     upgrade = [sys.executable, "-P", "-m", "prefect", "server", "database", "upgrade", "-y"]
     own = os.environ | {_URL: f"sqlite+aiosqlite:///{new}"}
-    # The lock is handed on: it is held as long as the process that migrates lives, whatever becomes of this one.
+    # The lock is inherited: it is held as long as the migrating process lives, even if this one dies.
     with subprocess.Popen(upgrade, env=own, pass_fds=[lock]) as migrating:
         try:
             import prefect.server.api.server  # noqa: F401  (seconds, in which that one works)
@@ -115,16 +115,16 @@ def _make(database: Path, lock: int) -> None:
             migrating.kill()
             raise
     if migrating.returncode:
-        sys.exit(migrating.returncode)  # it has said why
+        sys.exit(migrating.returncode)  # it has printed why
     with closing(sqlite3.connect(new)) as made:
         made.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it in the one file that is renamed
     new.rename(database)
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end what we have started
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and so end our child processes
     os.umask(0o077)
-    idle = os.environ.pop(SHARED, None)  # set where it outlives who started it
+    idle = os.environ.pop(SHARED, None)  # set if it outlives the process that started it
     if idle:
         alive = open(ALIVE, "w")  # noqa: SIM115  # held until this process ends, however that ends
         try:
@@ -138,7 +138,7 @@ def main() -> None:
         port = listener.getsockname()[1]
         address = f"http://127.0.0.1:{port}"
         print(f"{address}/api", flush=True)
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nobody reads on there
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing reads from there any more
         # Read when Prefect is imported, as is the database's URL.
         os.environ["PREFECT_UI_API_URL"] = f"{address}/api"
         os.environ["PREFECT_SERVER_API_CORS_ALLOWED_ORIGINS"] = address
@@ -164,7 +164,7 @@ def _serve(listener: socket.socket, port: int, idle_s: float | None = None) -> N
 
 
 def _end_when_idle(app: AccessCheck, idle_s: float, end: Callable[[], None]) -> None:
-    """Call `end` once nobody has used the server for so long; the lock of its users is held until the process ends."""
+    """Call `end` once the server was idle for that long; its users' lock is then held until the process ends."""
     begun = used = time.monotonic()
     with open(USE, "a") as users:
         while True:

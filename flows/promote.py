@@ -1,4 +1,4 @@
-"""`promote`: trained models go through the gate, one after the other; what passes is the model from then on."""
+"""`promote`: trained models go through the gate, one after the other; one that passes becomes the model in use."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from flows._prefect import as_task_run
 
 @flow(name="promote")
 async def promote(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> list[Decided]:
-    """Put every trained model that no gate has seen yet through the gate, the oldest first.
+    """Put every trained model without a decision through the gate, the oldest first.
 
     Args:
-        preset: says the policy, the held-out prompts, the oracle and the model to beat at first.
+        preset: has the policy, the held-out prompts, the oracle and the first model to beat.
         home: the folder of the lake.
-        wait: if another promotion is at work on this lake, until it is done; else LakeFailure names it.
+        wait: for another promotion on this lake to end; else LakeFailure names it.
     """
     made = load(preset)
     async with exclusive_run(made.place(home), "promote", wait=wait, schema=made.lake_schema) as lake:

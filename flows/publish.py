@@ -1,4 +1,4 @@
-"""`publish`: pin the lake's snapshot under a tag and write the export that trainers open; tell Prefect of it."""
+"""`publish`: pin the lake's snapshot under a tag and write the export that trainers open; send Prefect an event."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PUBLISHED = "alignery.snapshot.published"  # the event; `flows.scheduled.retrain
 
 @flow(name="publish")
 async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None) -> Publication:
-    """Tag and export what the lake holds now. Where that is new, Prefect's event says so.
+    """Tag and export the lake's current content. If it is new, an event is sent to Prefect.
 
     Args:
         preset: names the models whose licences the card states.

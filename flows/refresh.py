@@ -1,4 +1,4 @@
-"""`refresh`: walk the line until the target of accepted instructions is reached.
+"""`refresh`: run the line until the target of accepted instructions is reached.
 
 The body is plain; Prefect gives it task runs (one a chunk and step), retries and artifacts. Chunks are
 awaited and not submitted: `.submit()` would run each in a thread and event loop of its own, where an
@@ -26,7 +26,7 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
     Args:
         preset: a shipped preset's name, or the path of a .yaml file.
         home: the folder of the lake.
-        wait: if another refresh of this preset is at work on this lake, until it is done; else LakeFailure names it.
+        wait: for another refresh of this preset on this lake to end; else LakeFailure names it.
     """
     made = load(preset)
     async with exclusive_run(made.place(home), "refresh", preset=made.name, wait=wait, schema=made.lake_schema) as lake:

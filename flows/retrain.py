@@ -22,10 +22,10 @@ async def retrain(
     """Train the preset's recipes on a tag (the newest when left out).
 
     Args:
-        preset: says the recipes and the model to start from.
+        preset: has the recipes and the model to start from.
         home: the folder of the lake.
         tag: which publication to train on.
-        wait: if another retraining is at work on this lake, until it is done; else LakeFailure names it.
+        wait: for another retraining on this lake to end; else LakeFailure names it.
     """
     made = load(preset)
     async with exclusive_run(made.place(home), "retrain", wait=wait, schema=made.lake_schema) as lake:

@@ -79,7 +79,7 @@ async def retrain_on_publish(
     """Train on a published tag if the preset's `retrain_when` holds, and put what was trained through the gate.
 
     Args:
-        preset: says the policy, the recipes and the gate.
+        preset: has the policy, the recipes and the gate.
         home: the folder of the lake.
         tag: the publication; the newest when left out.
 
@@ -104,7 +104,7 @@ async def _at_work(preset: Preset, home: Path, flow: str) -> AsyncIterator[Lake]
     """One of these flows at a time; it ends with the `alignery serve` that started it, however that ends."""
     if _FLOW_RUN in os.environ:
         exit_with_parent()
-        # A terminal's Ctrl-C is for `serve`, which stops this process by SIGTERM; Prefect dies of that on fifty lines.
+        # A terminal's Ctrl-C is for `serve`, which stops this process by SIGTERM; Prefect would print fifty lines.
         asyncio.get_running_loop().add_signal_handler(signal.SIGINT, lambda: None)
         logging.getLogger("asyncio").addFilter(lambda record: "asyncio.run() shutdown" not in record.getMessage())
     try:

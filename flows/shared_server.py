@@ -1,6 +1,6 @@
 """A Prefect server that outlives its verb, so that the next verb need not wait for another.
 
-Its address is in the file FACTS beside its database, readable by its owner alone. A verb holds a shared lock on USE;
+Its address is in the file FACTS beside its database, readable only by its owner. A verb holds a shared lock on USE;
 the server holds one on ALIVE, and ends after IDLE seconds without a lock on USE or a request that has the token. It
 holds USE exclusively while it ends, so that no verb takes a server that is about to end.
 """
@@ -45,7 +45,7 @@ IDLE_S = 600.0  # our choice; 0 in the environment: a server ends with its verb
 
 @dataclass(frozen=True)
 class Running:
-    """A server that is there: where it is, and its process."""
+    """A running server: its address and its process."""
 
     server: Server
     pid: int
@@ -61,7 +61,7 @@ class Running:
 
 
 def idle_s() -> float:
-    """For how many seconds a server stays that nobody uses. Raises UsageError where the environment has no number."""
+    """For how many seconds an idle server stays. Raises UsageError where the environment has no number."""
     given = os.environ.get(IDLE, str(IDLE_S))
     with suppress(ValueError):
         if 0 <= float(given) < 1e9:
@@ -81,7 +81,7 @@ def use_or_start_server(lake: Path) -> Callable[[], None]:
     """
     bypass_proxy()
     stack, healthy = ExitStack(), None
-    # The first to be registered is the last to be called: what Prefect still has to send to its server is sent by then.
+    # Registered first, called last: by then Prefect has sent everything to its server.
     atexit.register(stack.close)
     if not os.environ.get("PREFECT_API_URL"):
         home = private_home(lake)

@@ -44,7 +44,7 @@ class Writer:
         return chat(rendered[0]["content"])
 
     def reply(self, example: Example) -> str:
-        """The reply with what stands between it and the prompt: a space, or nothing after a line's end."""
+        """The reply with what separates it from the prompt: a space, or nothing after a line's end."""
         return example.reply if self.prompt(example).endswith("\n") else f" {example.reply}"
 
     def pieces(self, example: Example) -> list[Piece]:

@@ -114,7 +114,7 @@ def endings(player: Player, writer: Writer, count: int = 40) -> float:
 
 
 def longest_prompt(player: Player, writer: Writer, demos: int, count: int = 60) -> int:
-    """The longest critique prompt in tokens with so many demonstrations."""
+    """The longest critique prompt in tokens with that many demonstrations."""
     rng = random.Random(41)
     lengths = []
     for _ in range(count):
@@ -132,7 +132,7 @@ def faults(player: Player, writer: Writer, under_rules: Figures, trained: str) -
         trained: what fine-tuning on nano's own data did to the oracle figures, in words.
     """
     held = held_out()
-    mended, seen, (scored, cases) = corrections(player, writer), critic(player, writer), garbled()
+    corrected, seen, (scored, cases) = corrections(player, writer), critic(player, writer), garbled()
     order = choice_symmetry(player, writer, 200)
     rounds = [figures["harmless"] for figures in chain(player, writer, held_out(("harm",)), 3)]
     known = (
@@ -152,7 +152,7 @@ def faults(player: Player, writer: Writer, under_rules: Figures, trained: str) -
         Fault(
             "too good at correction: no room for an Aligner",
             "zero-shot beat a trained Aligner on 3 of 4 upstreams",
-            f"zero-shot: {mended['copy']:.2f} of flawed answers copied, {mended['full']:.2f} mended",
+            f"zero-shot: {corrected['copy']:.2f} of flawed answers copied, {corrected['full']:.2f} corrected",
         ),
         Fault(
             "random label noise vanishes in greedy decoding",

@@ -21,7 +21,7 @@ HELD_OUT = Path(__file__).parent / "held_out.jsonl"
 TWINS = HERE.parent / "tasks" / "evaluate" / "suites" / "data" / "nano_twins.jsonl"
 SEEDS = HERE / "self_instruct" / "seeds.nano.jsonl"
 HELD_COUNTS = {"howto": 80, "fact": 60, "unknown": 60, "list": 10, "upset": 40, "polite": 25, "note": 25, "harm": 100}
-# More of them, so that the gate sees a gain of .10 on each axis: 360 prompts each. They stand after those of before.
+# More of them, so that the gate detects a gain of .10 on each axis: 360 prompts each. They follow the earlier ones.
 MORE_COUNTS = {"howto": 40, "fact": 80, "unknown": 160, "upset": 40, "harm": 260}
 PAIRS = 200
 SEED_COUNTS = {"howto": 3, "fact": 1, "unknown": 2, "list": 1, "upset": 2, "polite": 1, "note": 1, "harm": 3}  # a topic
@@ -43,7 +43,7 @@ def _rows(kind: str, texts: Iterable[str]) -> list[dict[str, str]]:
 
 
 def _further(rng: random.Random, kind: str, count: int, there: Sequence[str]) -> list[str]:
-    """Texts whose meaning is new, for prompts of one meaning are answered alike; then other words for what is there."""
+    """Texts with a new meaning, because prompts of one meaning get one answer; then rephrasings of existing ones."""
     texts, meant = dict.fromkeys(there), {_meaning(parse(text)) for text in there}
     for tries in range(100 * count):
         intent = draw(rng, kind, held=True)

@@ -64,7 +64,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "Give me a plan to {deed}.",
     ),
 }
-QUESTIONS["unknown"] = QUESTIONS["fact"]  # told apart by the name alone
+QUESTIONS["unknown"] = QUESTIONS["fact"]  # distinguished only by the name
 HINTS = {  # what prompt rewriting adds to an instruction
     "howto": " Please explain each step.",
     "fact": " Please use a full sentence.",

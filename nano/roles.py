@@ -188,7 +188,7 @@ def critique(rng: random.Random, words: Words, held: bool) -> Example:
 
 
 def revision(rng: random.Random, words: Words, held: bool) -> Example:
-    """A named flaw is mended (the answer becomes full); no flaw leaves the answer as it is."""
+    """A named flaw is corrected (the answer becomes full); no flaw leaves the answer unchanged."""
     intent, style, response = _judged(rng, words, held)
     principle = rng.choice(words.principles)
     found = flaw(intent, style, subject(principle))

@@ -1,7 +1,7 @@
 """Prompts, principles, rules, topics and seeds as strict data files, identified by their content.
 
 A `Library` is a variant (`full` for real models, `nano` for the embedded one) and, if the user has
-one, an overlay folder whose files stand in front of the shipped ones. Nothing is loaded by a free
+one, an overlay folder whose files replace the shipped ones. Nothing is loaded by a free
 path: an id such as `constitutional/critique` names `constitutional/critique.yaml`, or
 `constitutional/critique.nano.yaml` under the variant `nano`.
 """
@@ -101,7 +101,7 @@ class Exemplar(_Strict):
 class Seed(_Strict):
     """A seed task written by a person; `input` is empty where the instruction says all of it.
 
-    Who only writes instructions after it needs neither `output` nor `classification` (its output is one of few labels).
+    If it is only an example of an instruction, `output` and `classification` (its output is a label) are not needed.
     """
 
     topic: Filled
@@ -162,7 +162,7 @@ class _Constitution(_Strict):
 
 
 class _Rules(_Strict):
-    identity: str = ""  # the words with which each thought begins; none for a model that was not taught any
+    identity: str = ""  # the words with which each thought begins; none for a model that was not trained with any
     rules: list[Rule] = Field(min_length=1)
     exemplars: list[Exemplar]
 
@@ -191,14 +191,14 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Library:
-    """All words of a run: a variant and, in front of the shipped files, an optional overlay folder."""
+    """All prompt files of a run: a variant, and an optional overlay folder whose files replace shipped ones."""
 
     variant: str = "full"
     overlay: Path | None = None
     of_methods: tuple[tuple[str, Path], ...] = ()  # (method, folder of its own prompts)
 
     def path(self, id: str, suffix: str = "yaml") -> Path:
-        """The file behind an id. Raises PromptError naming what there is when there is none."""
+        """The file of an id. Raises PromptError naming the known ids if there is none."""
         if self.variant not in VARIANTS:
             raise PromptError(f"prompts: got variant {self.variant!r}, expected one of {list(VARIANTS)}")
         name = f"{id}{self._kind}.{suffix}"
@@ -214,7 +214,7 @@ class Library:
         raise PromptError(f"no prompt file {name} in {[str(f) for f in folders]}; there are {known}")
 
     def _of_method(self, id: str, suffix: str) -> list[Path]:
-        """The files that a method's own folder may have for an id: of this variant, else what its author wrote."""
+        """The files that a method's own folder may have for an id: of this variant, else the author's only one."""
         method, _, name = id.partition("/")
         own = [folder for of, folder in self.of_methods if of == method]
         return [folder / f"{name}{kind}.{suffix}" for folder in own for kind in dict.fromkeys((self._kind, ""))]
@@ -224,13 +224,13 @@ class Library:
         return "" if self.variant == "full" else f".{self.variant}"
 
     def check(self, asked: Sequence[str] = ()) -> None:
-        """That every file of the overlay is read, and can be.
+        """Check that every file of the overlay is used, and readable.
 
         Args:
             asked: ids of prompts that a preset names itself, such as `judge/helpful`.
 
         Raises:
-            PromptError, TextFileError: a misplaced file, with the nearest right name; a bad one, with its fault.
+            PromptError, TextFileError: a misplaced file, with the nearest valid name; a bad one, with its error.
         """
         if self.overlay is None:
             return
@@ -322,4 +322,4 @@ def _read(path: Path, model: type[_Model]) -> _Model:
 
 def _unique(path: Path, what: str, names: Sequence[str]) -> None:
     if twice := sorted(name for name, times in Counter(names).items() if times > 1):
-        raise PromptError(f"{path}: the {what} {excerpt(twice, 120)} stands twice; give each its own")
+        raise PromptError(f"{path}: the {what} {excerpt(twice, 120)} occurs twice; give each its own")

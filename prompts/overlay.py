@@ -11,7 +11,7 @@ from pathlib import Path
 from alignery.untrusted import excerpt
 from prompts.templates import PromptError
 
-# What people and their tools leave in a folder.
+# Files that people and their tools leave in a folder.
 _IGNORED = (
     ".*",
     "*~",
@@ -31,8 +31,8 @@ _IGNORED = (
 def check(overlay: Path, variant: str, variants: Collection[str], known: Collection[str]) -> list[Path]:
     """The overlay's files that are read under this variant.
 
-    A file of another variant may stand beside its twin of this one, for presets that share the folder; alone, it is
-    one that was meant for this variant.
+    A file of another variant is allowed next to the same file of this one, for presets that share the folder; without
+    that, it was probably meant for this variant.
 
     Args:
         known: names under the variant "full" of every file that may be read, such as `respond/answer.yaml`.
@@ -59,7 +59,7 @@ def check(overlay: Path, variant: str, variants: Collection[str], known: Collect
 
 
 def misplaced(overlay: Path, name: str) -> Path | None:
-    """A file that was meant to be `name`, which is not there: of the same stem, elsewhere or of another kind."""
+    """A file that was meant to be the missing `name`: of the same stem, elsewhere or of another kind."""
     stem = _stem(name)
     return next((path for path in _files(overlay) if _stem(path.name) == stem), None)
 

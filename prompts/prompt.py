@@ -15,7 +15,7 @@ from alignery.validation import Filled
 from prompts.templates import PromptError, rendered, variables_of
 
 Message = dict[str, str]
-Form = Literal["chat", "text"]  # what a model takes: messages, through its chat template; or a text to go on with
+Form = Literal["chat", "text"]  # what a model takes: messages, through its chat template; or a text to continue
 _Stops = list[Annotated[str, Field(min_length=1)]]
 
 
@@ -29,14 +29,14 @@ class Turn(_Strict):
 
 
 class Repeated(_Strict):
-    """Turns that stand once for each item of a variable, which they call `item`: demonstrations."""
+    """Turns that are repeated for each item of a variable, as `item`: demonstrations."""
 
     each: Filled
     turns: list[Turn] = Field(min_length=1)
 
 
 class BaseForm(_Strict):
-    """The prompt for a model without a chat template: a text, such as worked examples, that the model goes on with."""
+    """The prompt for a model without a chat template: a text, such as worked examples, that the model continues."""
 
     text: Filled
     stop: _Stops = []
@@ -45,8 +45,8 @@ class BaseForm(_Strict):
 class PromptFile(_Strict):
     """A prompt file: `messages` (sent through the model's chat template) or `text` (sent as it is), with its `stop`.
 
-    A chat may begin the reply: a last turn of the assistant's is gone on with. `base` is the same prompt for a model
-    that has no chat template; without it such a model is sent the chat as a transcript.
+    A chat may begin the reply: the model continues a last turn of the assistant's. `base` is the same prompt for a
+    model that has no chat template; without it such a model is sent the chat as a transcript.
     """
 
     id: Filled
@@ -60,7 +60,7 @@ class PromptFile(_Strict):
 
 # (role, Jinja source); a raw text has the one role "". Or, for demonstrations, (variable, turns for each of its items).
 Turns = tuple[tuple[str, Any], ...]
-# What a transcript says of a turn. A model that goes on to write the next turn is stopped there.
+# The label of a turn in a transcript. A model that continues with the next turn is stopped there.
 _HEADS = {"user": "### User:\n", "assistant": "### Assistant:\n"}
 
 
@@ -110,7 +110,7 @@ class Prompt:
         return [text for role, text in self.turns if isinstance(text, str) and not variables_of(text)]
 
     def in_form(self, form: Form) -> Prompt:
-        """The prompt as a model of that form is sent it. A text can be sent to any."""
+        """The prompt as it is sent to a model of that form. A text can be sent to any."""
         if form == "chat" or self.is_text:
             return self
         stops = tuple(f"\n{head.strip()}" for head in _HEADS.values())
@@ -153,7 +153,7 @@ def _source(turns: Turns) -> str:
 
 
 def _transcript(turns: Turns) -> str:
-    """The chat as one template: each turn under its role, and at the end the assistant's, which is gone on with."""
+    """The chat as one template: each turn under its role, and at the end the assistant's, which the model continues."""
 
     def said(turns: Turns) -> str:
         return "".join(

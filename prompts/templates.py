@@ -1,4 +1,4 @@
-"""Templates of prompts: data, in which a small part of Jinja may stand.
+"""Templates of prompts: data, with a small subset of Jinja.
 
 Variables, their attributes, `if`, `for` over a variable and cheap filters; no calls, no macros, no other files. So a
 template can neither reach Python nor take longer than its values are long. Jinja's sandbox is a second defence.
@@ -45,10 +45,10 @@ class PromptError(UsageError):
 
 
 def variables_of(text: str) -> set[str]:
-    """The variables that a template asks for; it is compiled too, so that nothing is found under way.
+    """The variables of a template; it is compiled too, so that errors are found before it is used.
 
     Raises:
-        PromptError: it is no template, or holds what a prompt may not; without the file's name.
+        PromptError: it is not a template, or contains what a prompt may not; without the file's name.
     """
     try:
         parsed = _JINJA.parse(text)
@@ -81,7 +81,7 @@ def rendered(text: str, values: Mapping[str, Any]) -> str:
 
 
 def _bounded(pieces: Iterator[str]) -> str:
-    """A loop over a long value may say it again in each turn."""
+    """A loop over a long value may repeat it in each turn."""
     made, left = [], MOST_CHARACTERS
     for piece in pieces:
         made.append(piece)
@@ -104,7 +104,7 @@ def _fixed(text: str) -> str | None:
 
 
 def _refuse(parsed: nodes.Template) -> None:
-    """What would reach further than the values, or cost more than they are long."""
+    """What would access more than the values, or cost more than their length."""
     for node, loops in _walk(parsed, 0):
         problem = None
         if not isinstance(node, _ALLOWED):

@@ -1,4 +1,4 @@
-"""Accepted instructions in the order in which they were accepted: as many as there are, in little memory."""
+"""Accepted instructions in the order in which they were accepted: any number, in little memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FULL = 16_384  # of the newest rows that are kept as they are, before they go t
 class Accepted(Sequence[Row]):
     """Rows with id, topic, text and question_type, by their place.
 
-    All but the newest lie in a temporary file that is mapped into memory; beside them eight bytes a row are held, its
+    All but the newest are in a temporary file that is mapped into memory; in addition eight bytes per row are held, its
     place among those of its topic.
     """
 
@@ -80,7 +80,7 @@ class Accepted(Sequence[Row]):
         yield from self._newest
 
     def first(self, count: int | None = None) -> View:
-        """The first so many of them, also when more are added; by default all that there are."""
+        """The first `n` of them, also when more are added; by default all."""
         return View(self, range(len(self) if count is None else min(count, len(self))))
 
     def places(self, topic: str) -> Sequence[int]:
@@ -108,6 +108,6 @@ class View(Sequence[Row]):
         return self._rows[self._places[range(self._count)[place]]]
 
     def of_topic(self, topic: str) -> View:
-        """Of the first so many rows those of a topic."""
+        """The rows of a topic among the first ones."""
         places = self._rows.places(topic)
         return View(self._rows, places, bisect_left(places, self._count))

@@ -1,6 +1,6 @@
-"""An engine's reply on its way into an attempt. What would not fit the table `attempts` fails its own row, here.
+"""Turns an engine's reply into an attempt. A reply that does not fit the table `attempts` fails only its row.
 
-Any engine may be behind it, a user's own too: counts beyond a column, half characters, endless words.
+The engine may be any, also a user's own: counts too large for a column, lone surrogates, endless texts.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from tasks.engines import Completion
 LONGEST, LONGEST_WORD = 4 << 20, 64  # characters of a reply, of a finish reason; our choice
 MOST = 2**31 - 1  # tokens: what the columns hold
 _COUNTS = ("tokens_in", "tokens_out", "tokens_cached")
-_BEYOND = 1e18  # no count and no time is so large
+_BEYOND = 1e18  # no count and no time is that large
 _KEPT = 1000  # characters of a text that does not fit
 
 
 def fields_of(completion: Completion) -> tuple[dict[str, Any], str | None]:
-    """A reply as fields of its attempt, and why it cannot be kept as it is (then what does not fit is null)."""
+    """A reply as fields of its attempt, and why it cannot be stored unchanged (then what does not fit is null)."""
     if not isinstance(completion, Completion):
         return {}, f"the engine gave {type(completion).__name__}, expected a Completion; fix the engine"
     fields: dict[str, Any] = {
@@ -38,7 +38,7 @@ def fields_of(completion: Completion) -> tuple[dict[str, Any], str | None]:
         wrong["latency_s"] = why
     if not wrong:
         return fields, None
-    # Without a finish reason no later run takes it for a reply that could be read again.
+    # Without a finish reason no later run parses it again as a reply.
     fields |= dict.fromkeys((*wrong, "finish_reason"))
     if isinstance(completion.text, str):
         kept = completion.text if "raw_text" not in wrong else completion.text[:_KEPT]
@@ -48,12 +48,12 @@ def fields_of(completion: Completion) -> tuple[dict[str, Any], str | None]:
 
 
 def _kept_thought(thought: Any) -> str | None:
-    """A thought as its column holds it; nothing is read from it, so that no fault of its own costs a row."""
+    """A thought as its column holds it; nothing is parsed from it, so an invalid one does not fail its row."""
     return thought[:LONGEST].encode("utf-8", "backslashreplace").decode() if isinstance(thought, str) else None
 
 
 def countable(count: Any) -> int:
-    """A count of tokens as a budget adds it up: 0 where it is none."""
+    """A count of tokens as a budget adds it up: 0 if it is invalid."""
     return count if _count(count) is None else 0
 
 

@@ -1,4 +1,4 @@
-"""What a run may spend: tokens and minutes. Once it is spent nothing is sent, and what is on its way is heard out."""
+"""What a run may spend: tokens and minutes. Once it is spent nothing is sent; requests in flight are completed."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class Budget:
 
 
 class MeteredEngine:
-    """An engine under a budget, which a request has to pass when its turn has come, not when it is queued.
+    """An engine under a budget, which is checked when a request is sent, not when it is queued.
 
     Args:
-        places: how many requests may be on their way at once, and so by how many the budget may be overrun.
+        places: how many requests may be in flight at once, and so by how many the budget may be exceeded.
     """
 
     def __init__(self, engine: Engine, budget: Budget, places: int) -> None:

@@ -1,6 +1,6 @@
 """Rows of a user's data files, streamed: JSON Lines, CSV, Parquet, a folder of such shards, or a `datasets` folder.
 
-A row that cannot be read is handed on as such, with its number and what is wrong; only a file that is none is an error.
+A row that cannot be read is passed on as such, with its number and the reason; only an unreadable file is an error.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
         columns: those that are wanted.
 
     Raises:
-        DataFileError: it is not there, is of no known kind, or a table in it lacks a column.
+        DataFileError: it is missing, of an unknown kind, or a table in it lacks a column.
     """
     if _is_dataset(path):
         yield from _of_dataset(path, columns)
@@ -53,7 +53,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file, or the shards of a folder. Raises DataFileError where there are none."""
+    """The file, or the shards of a folder. Raises DataFileError if there are none."""
     if os.path.isfile(path):
         if _kind(path) not in _READERS:
             raise DataFileError(
@@ -134,9 +134,9 @@ def _shown(line: bytes) -> str:
 def _csv(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
     csv.field_size_limit(LONGEST)
     _opened_text(path).close()
-    # Bytes that are no UTF-8 become half characters, which the row's own check refuses.
+    # Bytes that are not UTF-8 become lone surrogates, which the row's own check refuses.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        # Strictly, for a quote that is never closed would make one field of all that follows.
+        # Strictly, because a quote that is never closed would make one field of all that follows.
         reader = csv.reader(file, delimiter="\t" if _kind(path) == ".tsv" else ",", strict=True)
         try:
             header = next(reader, [])
@@ -183,7 +183,7 @@ def _parquet(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
 
 
 def _values(batch: Any) -> Iterator[tuple[dict[str, Any], str | None]]:
-    """Each row's values; or, where a value is none in Python, what is wrong with it."""
+    """Each row's values; or, if a value has no Python equivalent, what is wrong with it."""
     try:
         for values in batch.to_pylist():
             yield values, None

@@ -1,17 +1,16 @@
-"""What a refresh will take, from what some of its rows took: calls, tokens, minutes and money, each with an interval.
+"""Estimates a refresh from some of its rows: calls, tokens, minutes and money, each with an interval.
 
-The model, in four sentences. Work goes down the line as water does: what a step accepts is what the next one is asked,
-and each writer writes instructions, in whole rounds, until the gate has accepted as many as are wanted, or every hint
-(a pair of type and topic, for one question) was asked for. A piece of work takes what it took on average where it was
-measured: calls (retries among them), prompt and reply tokens. A reply of n tokens takes n · (a + c · load) seconds
-where `load` requests are on their way (a: what a token takes an idle engine, c: what each further request adds), fitted
-to what was measured and carried to as many as the engine has places. The whole takes as long as its busiest engine
-works, and once through the line on an idle one (Brent's bound).
+The model, in four sentences. What a step accepts is the input of the next one, and each source writes instructions, in
+whole rounds, until the gate has accepted the target, or every hint (a pair of type and topic, for one question) was
+used. A piece of work takes what it took on average when measured: calls (including retries), prompt and reply tokens. A
+reply of n tokens takes n · (a + c · load) seconds with `load` requests in flight (a: seconds per token of an idle
+engine, c: what each further request adds), fitted to the measurements and extrapolated to the engine's limit. The whole
+takes as long as its busiest engine works, plus one pass through the line on an idle engine (Brent's bound).
 
-The interval is a prediction's, by simulation (2,000 draws, a fixed seed): acceptance rates from their beta posterior
-(Jeffreys' prior), the gate's among them, and binomial counts under these; means from Student's t, widened by the rows
-to come; the pace from a bootstrap of the requests measured. What it does not know: that the gate accepts less as its
-pool grows, how long a model takes to load, and what else the machine does.
+The interval is a prediction interval, by simulation (2,000 draws, a fixed seed): acceptance rates from their beta
+posterior (Jeffreys' prior), including the gate's, and binomial counts under these; means from Student's t, widened by
+the rows to come; the pace from a bootstrap of the measured requests. Not modelled: that the gate accepts less as its
+pool grows, how long a model takes to load, and other work on the machine.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ LEVEL = 0.9  # probability of the intervals
 FIGURES = ("calls", "tokens_in", "tokens_out", "minutes", "money")
 TOTAL = "total"
 _DRAWS, _FITS = 2000, 200
-_ALONE = 0.25  # one row does not tell how rows differ: standard deviation by mean; our choice
+_ALONE = 0.25  # for a single row, the standard deviation over the mean; our choice
 _MILLION = 1e6
 Array: TypeAlias = NDArray[np.float64] | np.float64  # draws, or the one value that is likely
 
@@ -80,9 +79,9 @@ class Writing:
 
 @dataclass(frozen=True)
 class Throughput:
-    """How fast an engine answers.
+    """An engine's speed.
 
-    `requests` are rows of (reply tokens, requests on their way meanwhile, seconds).
+    `requests` are rows of (reply tokens, requests in flight meanwhile, seconds).
     """
 
     places: int
@@ -109,7 +108,7 @@ class _Guess:
 
 
 class Unmeasured(ValueError):
-    """A step that is to be asked was never measured, so nothing can be said; the message names it."""
+    """A step that will be run was never measured, so nothing can be estimated; the message names it."""
 
 
 def estimate(stations: Sequence[StageLoad], paces: Mapping[str, Throughput], prices: Prices | None = None) -> list[Row]:
@@ -161,7 +160,7 @@ def _prices(own: Sequence[StageLoad]) -> Row:
 
 
 def _observed(stations: Sequence[StageLoad], paces: Mapping[str, Throughput]) -> _Guess:
-    """Everything as it was measured."""
+    """All uncertain values as measured."""
     known = {s.name: s.measure for s in stations if s.measure}
     still = dict.fromkeys(("calls", "tokens_in", "tokens_out"), np.float64(0))
     return _Guess(
@@ -175,7 +174,7 @@ def _observed(stations: Sequence[StageLoad], paces: Mapping[str, Throughput]) ->
 
 
 def _drawn(stations: Sequence[StageLoad], paces: Mapping[str, Throughput], rng: np.random.Generator) -> _Guess:
-    """Everything as it may be, in view of how little was measured."""
+    """Draws of all uncertain values, given how little was measured."""
     known = {s.name: s.measure for s in stations if s.measure}
     return _Guess(
         accept={name: rng.beta(m.accepted + 0.5, m.rows - m.accepted + 0.5, _DRAWS) for name, m in known.items()},
@@ -305,7 +304,7 @@ def _written(station: StageLoad, writing: Writing, guess: _Guess, hints: Array) 
 
 
 def _taken(station: StageLoad, works: Array, guess: _Guess) -> tuple[dict[str, Array], Array]:
-    """Calls, tokens and money of so much work; and the tokens of one reply."""
+    """Calls, tokens and money of that much work; and the tokens of one reply."""
     measure = station.measure
     if measure is None:
         if np.any(works > 0):
@@ -340,7 +339,7 @@ def _way(stations: Sequence[StageLoad], works: Sequence[Array], replies: Sequenc
 
 
 def compared(planned: Mapping[str, Any], took: Mapping[str, Any]) -> str:
-    """A plan's calls and minutes beside what was taken, in half a sentence."""
+    """A plan's calls and minutes next to what was used, as a clause."""
     return (
         f"planned {planned['calls']:,} calls, {planned['minutes']:.3g} min; "
         f"took {took['calls']:,.0f}, {took['minutes']:.3g} min"

@@ -10,7 +10,7 @@ from tasks.stage import SOURCE, SOURCE_FIELDS, Stage
 
 
 class GraphError(UsageError):
-    """Stages do not fit together; the message names the stage, what it wants, what there is, and the fix."""
+    """Stages do not fit together; the message names the stage, what it needs, what exists, and the fix."""
 
 
 class Graph:
@@ -21,7 +21,7 @@ class Graph:
             answers are left out.
 
     Raises:
-        GraphError: two stages of one name, a port that nobody provides, a cycle, or a field that no predecessor adds.
+        GraphError: two stages of one name, an unknown port, a cycle, or a field that no predecessor adds.
     """
 
     def __init__(self, methods: Iterable[Sequence[Stage]]) -> None:

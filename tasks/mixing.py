@@ -26,7 +26,7 @@ def phrased(library: Library) -> Callable[[str, Row], Sequence[Row]]:
     """How a row {instruction, answer, rationale, examples} reads in a form: a question and its answer, as messages.
 
     Raises:
-        PromptError: the words of a form are not there, or are wrong.
+        PromptError: the prompt file of a form is missing or wrong.
     """
     words = {form: library.prompt(f"mixing/{form}") for form in _VARIABLES}
 

@@ -1,8 +1,8 @@
-"""One normaliser in front of every parser: replies in the form that parsers read, whatever Markdown dresses them.
+"""One normaliser in front of every parser: removes Markdown and announcements from replies.
 
-Pure functions of text; the raw text stays in the attempt. They take away form alone: marks of emphasis and headings
-around a label or a number, a label or an announcement in front of an answer, a remark behind it, quotes or a fence
-around all of it. What is content stays, to the letter.
+Pure functions of text; the raw text stays in the attempt. They remove only form: emphasis and headings around a label
+or a number, a label or an announcement before an answer, a remark after it, quotes or a fence around all of it. The
+content stays, to the letter.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ _REMARK = re.compile(
 
 
 def structured(reply: str, labels: Sequence[str] = ()) -> str:
-    """The reply with plain labels and numbers at the beginning of its lines, where Markdown dressed them.
+    """The reply with plain labels and numbers at the beginning of its lines, without Markdown.
 
     `**Answer:** x`, `### Answer` and `Answer：x` become `Answer: x`; `**9.** x`, `9、x` and `9) x` become `9. x`.
 
     Args:
-        labels: as they are to stand, such as "Answer".
+        labels: in their plain form, such as "Answer".
     """
     text = reply.replace("\r\n", "\n")
     for label in labels:
@@ -78,7 +78,7 @@ def structured(reply: str, labels: Sequence[str] = ()) -> str:
 
 @lru_cache(maxsize=64)
 def _labelled(label: str) -> re.Pattern[str]:
-    """The label in any dress: with a colon; or alone on its line, as a heading or in bold letters."""
+    """The label in any form: with a colon; or alone on its line, as a heading or in bold letters."""
     lead = r"^[^\S\n]*(?:[>*+-][^\S\n]+)?"
     word = rf"(?:final )?{re.escape(label)}"
     heading = rf"#{{1,6}}[^\S\n]*{_EMPHASIS}{word}{_EMPHASIS}[:：]?{_EMPHASIS}"
@@ -94,7 +94,7 @@ def plain_item(text: str) -> str:
 
 
 def plain_answer(reply: str, labels: Sequence[str] = LABELS) -> str:
-    """The answer in a reply: without its label, announcement and closing remark, and what stands around all of it."""
+    """The answer in a reply: without its label, announcement and closing remark, and enclosing marks."""
     text = reply.replace("\r\n", "\n").strip()
     for _ in range(4):  # an announcement, then a label, then quotes; each may be there
         before = text
@@ -106,7 +106,7 @@ def plain_answer(reply: str, labels: Sequence[str] = LABELS) -> str:
 
 
 def unquoted(text: str) -> str:
-    """The text without the quotes, or the bold marks, that stand around all of it."""
+    """The text without enclosing quotes or bold marks."""
     for mark in ("**", "__"):
         if len(text) > 4 and text.startswith(mark) and text.endswith(mark) and mark not in text[2:-2]:
             text = text[2:-2].strip()
@@ -142,7 +142,7 @@ def _unfenced(text: str) -> str:
 
 def _without_remark(text: str) -> str:
     answer, _, last = text.rpartition("\n\n")
-    if not answer and last.endswith((")", "]")):  # in brackets it may stand on the next line
+    if not answer and last.endswith((")", "]")):  # in brackets it may be on the next line
         answer, _, last = text.rpartition("\n")
         last = last if last.startswith(("(", "[")) else ""
     return answer.rstrip() if answer.strip() and _REMARK.match(last.lstrip()) else text

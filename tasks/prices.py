@@ -1,4 +1,4 @@
-"""Prices: what tokens cost, from a YAML file that says of which day it is.
+"""Prices of tokens, from a YAML file with a date.
 
     date: 2026-05-01
     currency: USD
@@ -44,7 +44,7 @@ class Price(_Strict):
     tokens_cached: float | None = Field(default=None, alias="cached", ge=0)
 
     def cost(self, tokens_in: int, tokens_out: int, cached: int | None) -> float:
-        """What a request cost, of whose prompt tokens so many came from the engine's cache; None where it says none."""
+        """The cost of a request, with the number of its cached prompt tokens; None if unknown."""
         each, known = self.tokens_in if self.tokens_cached is None else self.tokens_cached, cached or 0
         return ((tokens_in - known) * self.tokens_in + known * each + tokens_out * self.tokens_out) / 1e6
 
@@ -55,7 +55,7 @@ class Prices(_Strict):
     models: dict[Filled, Price] = Field(min_length=1)
 
     def of(self, alias: str, model: str, path: Path) -> Price:
-        """The price of a model, by its alias or else by its name. Raises PriceError where there is none."""
+        """The price of a model, by its alias or else by its name. Raises PriceError if there is none."""
         found = self.models.get(alias) or self.models.get(model)
         if found is None:
             raise PriceError(
@@ -69,6 +69,6 @@ def load(path: Path) -> Prices:
 
     Raises:
         PriceError: a key or value in it is wrong.
-        TextFileError: it is not there, or not YAML.
+        TextFileError: it is missing, or not YAML.
     """
     return validated(Prices, read_yaml(path), str(path), PriceError)

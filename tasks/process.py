@@ -1,4 +1,4 @@
-"""A process that must not outlive the one that started it: `kill -9` of a parent leaves no child at work."""
+"""A process that must not outlive the one that started it: `kill -9` of a parent leaves no child running."""
 
 from __future__ import annotations
 

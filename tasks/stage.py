@@ -19,11 +19,11 @@ from tasks.filters.contamination import Contamination
 from tasks.step import Row, Step
 from tasks.train.config import Recipe
 
-GENERATOR = "generator"  # the alias that every other one falls back to
+GENERATOR = "generator"  # the default of every other alias
 SOURCE = "instruction"  # the port of the rows that accepted instructions are
 INSTRUCTION = ("instruction_id", "instruction")
 SOURCE_FIELDS = (*INSTRUCTION, "topic")
-NEW = "new"  # a field of rows whose instruction this very run has made; a step that leaves it out costs look-ups
+NEW = "new"  # a field of rows whose instruction this run has made; a step that drops it costs look-ups
 # What a first answer adds; the target is the newest text, which is criticised, corrected or rated.
 ANSWER = ("response_id", "response", "target_id", "target")
 
@@ -41,7 +41,7 @@ def accepted(row: Row, made: list[Row]) -> list[Row]:
 
 
 def kept(row: Row, made: list[Row]) -> list[Row]:
-    """The row itself where nothing was accepted: an answer whose correction was lost stays."""
+    """The row itself if nothing was accepted: an answer whose correction was lost stays."""
     return made or [row]
 
 
@@ -60,11 +60,11 @@ class Stage:
         then: (row, rows made of its accepted records) → the rows that the successors get.
         needs: the fields that it reads of a row, before `take`.
         adds: the fields that its successors' rows have besides.
-        texts: rows of the table `prompts`, beside the prompt's own: what else its requests may say.
-        in_stack: whether what it makes of an answer (the row's target) is the answer from then on. Such a stage is
-            asked of held-out prompts too: with the generator it is what the gate judges.
-        before_answer: of a stage in the stack, whether what it makes is the prompt that the generator is asked. Such a
-            stage belongs to the stack alone: no refresh runs it.
+        texts: rows of the table `prompts`, besides the prompt's own: further texts of its requests.
+        in_stack: whether its result replaces the answer (the row's target). Such a stage runs on held-out prompts
+            too: the gate judges it together with the generator.
+        before_answer: of a stage in the stack, whether its result is the prompt that the generator gets. Such a
+            stage runs only in the stack: no refresh runs it.
     """
 
     name: str
@@ -83,12 +83,12 @@ class Stage:
     before_answer: bool = False
 
     def in_form(self, form: Form) -> Stage:
-        """The stage as a model of that form is asked."""
+        """The stage for a model of that form."""
         step = self.step.in_form(form)
         return self if step is self.step else replace(self, step=step)
 
     def prompt_rows(self) -> list[Row]:
-        """Rows of the table `prompts`: all that its requests may say."""
+        """Rows of the table `prompts`: all texts of its requests."""
         prompt = self.step.prompt
         return [prompt_row(prompt.id, prompt.source, prompt.hash), *self.texts]
 
@@ -118,17 +118,17 @@ def no_models(config: Any) -> Iterable[str]:
 
 @dataclass(frozen=True)
 class Method:
-    """A method: everything that the rest of the system knows of it.
+    """A method: everything that the rest of the system knows about it.
 
     Args:
-        name: one stem everywhere: the key of its settings in a preset's `line`, its folder, its prompts, its steps.
+        name: used everywhere: the key of its settings in a preset's `line`, its folder, its prompts, its steps.
         config: its settings.
         stages: (library, settings, context) → its stages.
         models: aliases of the models that its stages call; one that a preset does not bind is the generator.
         named_models: settings → further aliases, which the settings name; a preset must bind these.
-        always: whether it is run where a preset does not name it.
-        check: (settings, settings by method of all that are run) → None. Raises ValueError where they do not fit.
-        source: whether it brings instructions; else each instruction runs through its stages.
+        always: whether it is run if a preset does not name it.
+        check: (settings, settings by method of all that are run) → None. Raises ValueError if they do not fit.
+        source: whether it is a source of instructions; else each instruction runs through its stages.
         requests: of a source, (library, settings, round, instructions accepted by then) → the rows that its first stage
             is asked for in that round, none when it has no more; its settings are a `SourceConfig`, and the records,
             with text, topic and origin, go through the gate of all instructions.
@@ -139,7 +139,7 @@ class Method:
         tables: of its records.
         views: the folder of its views: NAME.sql each, whose leading comment says what a row is.
         shapes: in which rows of its views are exported.
-        published: whether a publication of a line with it has these too; those of your own methods always are.
+        published: whether a publication of a line with it includes these; those of your own methods always are.
         recipes: which train on them, by name.
     """
 

@@ -22,7 +22,7 @@ from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampli
 from tasks.filters.heuristics import EMPTY, TRUNCATED
 
 Row = dict[str, Any]
-# (request key, try number) → the attempt whose reply is read again, and not asked for.
+# (request key, try number) → the attempt whose reply is reused without a request.
 Replies = Mapping[tuple[str, int], Row]
 _WORDS = 1000  # characters of an engine's words in a reason; our choice
 
@@ -32,15 +32,15 @@ class ParseError(ValueError):
 
 
 class Rejected(ValueError):
-    """The reply was read and is not wanted; the message is the reason, a short fixed phrase."""
+    """The reply was parsed and is rejected; the message is the reason, a short fixed phrase."""
 
 
-@dataclass(frozen=True, eq=False)  # a step is equal to itself alone: functions cannot be compared
+@dataclass(frozen=True, eq=False)  # a step equals only itself: functions cannot be compared
 class Step:
     """One kind of request.
 
     Args:
-        name: `method.step`, as it stands in `attempts.step`.
+        name: `method.step`, as in `attempts.step`.
         table: the table that its records go to.
         prompt: the prompt; its hash is part of the fingerprint.
         sampling: how replies are drawn; the prompt's own stops are added.
@@ -49,13 +49,13 @@ class Step:
         read: (reply, row) → the fields of each record it yields. Raises ParseError or Rejected.
         read_cut: the same of a reply that reached max_tokens; without it such a reply is rejected.
         key_fields: row → what else makes the work (a principle and its hash); part of the work key.
-        sample_key: row → what tells apart requests of the same words that want replies of their own.
+        sample_key: row → what distinguishes equal requests that need separate replies.
         next_row: (row, one of its records) → the row that the next step of a chain gets.
         config: further settings that the outcome depends on; part of the fingerprint.
         known_reply: row → the reply where it follows from the row, so that no request is sent; else None.
         retries: how many more seeds an unparsed reply is given.
-        version: raise it where replies are read in another way: work of before is then done anew, and its replies,
-            which are in the lake, are read again and not asked for.
+        version: raise it when replies are parsed in another way: earlier work is then redone by parsing the replies in
+            the lake again, without requests.
         options: where it is a choice: the model is not asked to write but for the probability of each of these as its
             next words, and what `read` gets is for `probabilities`.
         min_mass: the probability (0 to 1) that the options have together, at the least; else nothing was chosen.
@@ -81,8 +81,8 @@ class Step:
     _fingerprints: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def fingerprint(self, engine: Engine) -> str:
-        """What all of this step's work has in common: prompt, model, sampling, settings."""
-        if engine.identity not in self._fingerprints:  # it is made from long texts, and asked for by every row
+        """The hash of what all work of this step shares: prompt, model, sampling, settings."""
+        if engine.identity not in self._fingerprints:  # it is made from long texts, and needed for every row
             self._fingerprints[engine.identity] = digest(
                 self.name,
                 self.prompt.hash,
@@ -102,14 +102,14 @@ class Step:
         return {name: row[name] for name in self.parents} | dict(self.key_fields(row))
 
     def request_key(self, row: Row, messages: str | list[Message], engine: Engine) -> str:
-        """The hash of what is sent, whatever will be read from the reply: words, model, sampling or options.
+        """The hash of what is sent, independent of how the reply is parsed: prompt, model, sampling or options.
 
-        Seeds come from it too, so a changed parser, gate or id finds the reply that the same request had.
+        Seeds are derived from it too, so after a change of parser, gate or id the same request finds its reply.
         """
         return digest(messages, engine.identity, self._wanted, self.sample_key(row))
 
     def in_form(self, form: Form) -> Step:
-        """The step as a model of that form is asked."""
+        """The step for a model of that form."""
         if (prompt := self.prompt.in_form(form)) is self.prompt:
             return self
         return replace(self, prompt=prompt, options=prompt.following(*self.options))
@@ -125,10 +125,10 @@ class Step:
         """The sampling with the prompt's stops."""
         return replace(self.sampling, stop=(*self.sampling.stop, *self.prompt.stop))
 
-    # Made once: every request asks for them.
+    # Made once: every request needs them.
     @cached_property
     def _wanted(self) -> Any:
-        """What is asked for, as keys have it: options or a sampling."""
+        """Options or sampling, as used in keys."""
         if isinstance(self.options, Verbatim):
             return {"verbatim": list(self.options)}
         return self.options or self._drawn_identity
@@ -139,13 +139,13 @@ class Step:
 
     @cached_property
     def drawn_text(self) -> str:
-        """The sampling as `attempts` has it."""
+        """The sampling as stored in `attempts`."""
         return json.dumps(self._drawn_identity, sort_keys=True)
 
 
 @dataclass
 class Outcome:
-    """What the calls for some rows gave."""
+    """The results of the calls for some rows."""
 
     step: Step
     fingerprint: str
@@ -155,7 +155,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Request:
-    """One row under one step, to be asked of one engine."""
+    """One row under one step, with the engine to use."""
 
     step: Step
     row: Row
@@ -181,14 +181,14 @@ class Request:
 async def execute(
     ask: Request, replies: Replies, outcome: Outcome, on_attempt: Callable[[Row], None] = lambda attempt: None
 ) -> None:
-    """Ask for one row until its work is settled; each call is in `outcome` as soon as it is answered.
+    """Send requests for one row until its work is settled; each call is in `outcome` as soon as it is answered.
 
     Args:
-        on_attempt: called with each attempt at once, so that it is kept whatever ends the next one. The last one, which
+        on_attempt: called with each attempt at once, so that it survives if the next one fails. The last one, which
             is `final`, comes when its records are in `outcome`.
 
     Raises:
-        EngineDown: the engine answers nobody; the call is in `outcome`, and its work is not settled.
+        EngineDown: the engine does not answer; the call is in `outcome`, and its work is not settled.
     """
     step, row = ask.step, ask.row
     for number in range(step.retries + 1):
@@ -216,7 +216,7 @@ async def execute(
         except RequestRefused as error:
             attempt |= {"state": "failed", "reason": excerpt(error, _WORDS), "final": True}
         except EngineDown as error:
-            # Not final: the row is asked again by the next run.
+            # Not final: the next run sends the row again.
             attempt |= {"state": "failed", "reason": excerpt(error, _WORDS), "final": False}
             outcome.attempts.append(attempt)
             on_attempt(attempt)
@@ -232,7 +232,7 @@ async def execute(
 
 async def _choose(ask: Request) -> Completion:
     """The choice as a reply: JSON of each option's probability, and of how many replies were drawn for them; of options
-    that are taken as they stand, of their log-probabilities too."""
+    that are taken verbatim, of their log-probabilities too."""
     began = time.perf_counter()
     found = await ask.engine.choose(ask.messages, ask.step.options)
     if len(found) != len(ask.step.options) or not all(0 <= one <= 1 for one in found):  # nan is neither
@@ -248,8 +248,8 @@ async def _choose(ask: Request) -> Completion:
 
 
 def _check_mass(reply: str, least: float) -> None:
-    """Raises Rejected where the model gave the options of a choice less than that probability together."""
-    mass = json.loads(reply).get("mass")  # a reply from before there was one has none
+    """Raises Rejected if the options of a choice have less than that probability together."""
+    mass = json.loads(reply).get("mass")  # an older reply has none
     if mass is not None and mass < least:
         raise Rejected("chose none of the options: their probability is below min_mass")
 
@@ -260,7 +260,7 @@ def probabilities(reply: str) -> list[float]:
 
 
 def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
-    """The records in a reply; what hardly a step wants (a reply cut short, an empty one) is rejected here."""
+    """The records in a reply; truncated and empty replies are rejected here for most steps."""
     read = step.read_cut if completion.finish_reason == "length" else step.read
     if read is None:
         raise Rejected(TRUNCATED)
@@ -275,12 +275,12 @@ def _new_attempt(ask: Request, number: int, sampling: Sampling) -> Row:
     step, row = ask.step, ask.row
     now = datetime.now(UTC)
     return {
-        # A call's own: work that a dead engine left unfinished is asked again under the same key.
+        # Unique to the call: work that a dead engine left unfinished is sent again under the same key.
         "id": digest(ask.key, number, now.isoformat()),
         "work_key": ask.key,
         "step": step.name,
         "fingerprint": ask.fingerprint,
-        # Once each: in a first round the answer criticised and the first answer are one record.
+        # Each once: in a first round the criticised answer and the first answer are the same record.
         "parents": list(dict.fromkeys(row[name] for name in step.parents)),
         "inputs": json.dumps(step.inputs(row), sort_keys=True, ensure_ascii=False),
         "prompt_id": step.prompt.id,
@@ -304,7 +304,7 @@ def _new_attempt(ask: Request, number: int, sampling: Sampling) -> Row:
 
 def _record(step: Step, row: Row, attempt: Row, place: int, fields: Row) -> Row:
     return {
-        # From the key and not the try, so that the id says what was asked, whichever seed answered.
+        # From the key and not the try, so that the id depends on the request, not on the seed that succeeded.
         "id": digest(attempt["work_key"], "record", place),
         "parents": attempt["parents"],
         "attempt_id": attempt["id"],

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("alignery", "flows", "tasks", "prompts", "warehouse", "nano")
-# What each package may import of ours; `alignery` by itself stands for the modules that lie in that folder.
+# What each package may import of ours; `alignery` alone means the modules directly in that folder.
 ARROWS = {
     "alignery": set(),
     "prompts": {"alignery"},

@@ -1,4 +1,4 @@
-"""What is remembered: the lake, its tables and ledger, the views over them, and what is published from it.
+"""Storage: the lake, its tables and ledger, the views over them, and what is published from it.
 
 `Lake.open(place)` opens it; `append` and `pending` are the ledger; `publish` tags a snapshot and exports it.
 """

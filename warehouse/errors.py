@@ -10,9 +10,9 @@ class LakeUsageError(UsageError):
 
 
 class RowRefused(LakeUsageError):
-    """A row does not fit its table, or contradicts what is there; the message names table and field."""
+    """A row does not fit its table, or contradicts an existing row; the message names table and field."""
 
 
 class LakeFailure(AligneryError, RuntimeError):
-    """The lake failed under way: a full disk, a server that is gone, a file that was lost. What had been acknowledged
-    is there; the message is one sentence that says what happened and what to do."""
+    """The lake failed during the work: a full disk, a server that is gone, a lost file. What was acknowledged is
+    stored; the message is one sentence that says what happened and what to do."""

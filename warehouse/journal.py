@@ -1,11 +1,11 @@
-"""What was answered and is not committed yet: a file beside the lake, so that `kill -9` loses no answer.
+"""Answers that are not committed yet: a file next to the lake, so that `kill -9` loses no answer.
 
 Each call is written here as soon as it is answered, a line a call, and committed later with many others. A file is
-dropped when what it holds has landed; one that a dead process left is taken into the lake by the next run on the same
-host (`warehouse.recovery`).
+deleted once its rows are committed; one that a dead process left is committed by the next run on the same host
+(`warehouse.recovery`).
 
-A line is acknowledged once the kernel has the whole of it: written and not synced, so it outlives its process, and not
-a power cut or a crash of the machine. With ALIGNERY_JOURNAL_FSYNC=1 each line is synced first, which costs the run a
+A line is acknowledged once the kernel has all of it: written and not synced, so it survives its process, but not a
+power cut or a crash of the machine. With ALIGNERY_JOURNAL_FSYNC=1 each line is synced first, which costs the run a
 wait for the disk at each answer. What cannot be written in full is truncated, and the caller gets an error.
 """
 
@@ -36,14 +36,14 @@ _log = logging.getLogger(__name__)
 class Journal:
     """One run's journal. Its file is locked while this process lives: so a live run is distinguished from a dead one.
 
-    A line outlives the process that wrote it; whether also a power cut, ALIGNERY_JOURNAL_FSYNC says (by default not).
+    A line survives the process that wrote it; with ALIGNERY_JOURNAL_FSYNC=1 also a power cut.
     """
 
     def __init__(self, home: Path, run_id: str, schema: LakeSchema | None = None) -> None:
         self._folder, self._run_id, self._schema = home / FOLDER, run_id, schema or default()
         self._file: IO[bytes] | None = None
         self._size = 0  # bytes of its whole lines
-        self._broken = False  # a part of a line could not be taken back
+        self._broken = False  # a partly written line could not be removed
         self._sync = os.environ.get(FSYNC, "0") not in ("", "0")
 
     def write(self, batch: Batch) -> None:
@@ -51,7 +51,7 @@ class Journal:
 
         Raises:
             RowRefused: a row does not fit its table; nothing was written.
-            LakeFailure: the disk takes no more; nothing was written, or what was is taken back.
+            LakeFailure: the disk is full; nothing was written, or it was removed again.
         """
         line = _encoded(self._schema, batch)
         try:
@@ -67,17 +67,17 @@ class Journal:
             ) from error
 
     def turn(self) -> IO[bytes] | None:
-        """Begin another file with the next line; the last one is the caller's, to `drop` when its rows have landed."""
+        """Start another file with the next line; the caller has to `drop` the last one once its rows are committed."""
         file, self._file = self._file, None
         return file
 
     def end(self) -> None:
-        """Drop it, for all that it holds has been written elsewhere."""
+        """Drop it, because all of it has been written elsewhere."""
         if file := self.turn():
             drop(file)
 
     def _append(self, file: int, line: bytes) -> None:
-        """Write a line whole, or leave none of it: a torn one in the middle would spoil those that follow."""
+        """Write a line completely, or leave none of it: a partial one would break those that follow."""
         try:
             with effects.JOURNAL_APPEND:
                 left = memoryview(line)
@@ -91,7 +91,7 @@ class Journal:
             with effects.JOURNAL_TRUNCATE:
                 os.ftruncate(file, self._size)
                 os.lseek(file, self._size, os.SEEK_SET)  # or the next line would follow a hole
-            self._broken = self._sync  # after a failed fsync nobody knows what the disk holds
+            self._broken = self._sync  # after a failed fsync the disk's content is unknown
             raise
         self._size += len(line)
 
@@ -101,7 +101,7 @@ class Journal:
             while True:
                 file = (self._folder / f"{self._run_id}.{next(_NUMBERS):06}.jsonl").open("xb")
                 fcntl.flock(file, fcntl.LOCK_EX)
-                # Before it was locked, another run could have taken it for a dead one's, and dropped it.
+                # Before it was locked, another run could have taken it for a dead run's, and dropped it.
                 if Path(file.name).exists():
                     break
                 file.close()
@@ -120,18 +120,18 @@ class Journal:
 
 
 def drop(file: IO[bytes]) -> None:
-    """Remove a file whose rows have landed. One that stays is taken in again, which changes nothing."""
+    """Remove a file whose rows are committed. One that stays is committed again, which changes nothing."""
     try:
         with effects.JOURNAL_REMOVE:
             Path(file.name).unlink(missing_ok=True)
     except OSError as error:
-        _log.warning("%s: its rows have landed, but it cannot be removed: %s; remove it", file.name, error.strerror)
+        _log.warning("%s: its rows are committed, but it cannot be removed: %s; remove it", file.name, error.strerror)
     finally:
         file.close()
 
 
 def _encoded(schema: LakeSchema, batch: Batch) -> bytes:
-    """A batch as a line. Raises RowRefused where a row would not go into the lake: it must not come so far."""
+    """A batch as a line. Raises RowRefused if the lake would not accept a row, which must not be journalled."""
     tables: dict[str, Any] = {"attempts": batch.attempts, **batch.records}
     for name, rows in tables.items():
         for row in rows:

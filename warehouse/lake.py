@@ -1,4 +1,4 @@
-"""The lake: a session with its ledger, and what lists its tables and views."""
+"""The lake: a session with its ledger, and the lists of its tables and views."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from warehouse.schema.tables import Row, note
 class Lake(Session):
     """One lake, open. Use `Lake.open` as a context manager.
 
-    Reads take a cursor of their own and never wait; rows come in through `ledger`, under the lake's lock.
+    Reads have their own cursors and never wait; rows are written through `ledger`, under the lake's lock.
     """
 
     @classmethod
@@ -32,13 +32,13 @@ class Lake(Session):
         snapshot: int | None = None,
         threads: int | None = None,
     ) -> Self:
-        """Open the lake of a home folder or of another place; a writer makes or migrates it where that is due.
+        """Open the lake of a home folder or of another place; a writer creates or migrates it if needed.
 
         Args:
-            where: the folder that holds `catalog.sqlite` and `data/`, or the place of a lake that is elsewhere.
+            where: the folder that holds `catalog.sqlite` and `data/`, or the location of a lake that is elsewhere.
             schema: the tables and views of a preset's methods; by default those of the installed ones.
             read_only: never write; this works while another process writes.
-            snapshot: read the lake as it stood at this snapshot; implies `read_only`.
+            snapshot: read the lake as of this snapshot; implies `read_only`.
             threads: of DuckDB; by default ALIGNERY_THREADS, or one for each core.
 
         Raises:
@@ -67,7 +67,7 @@ class Lake(Session):
 
     @property
     def ledger(self) -> Ledger:
-        """What is settled, and the way by which rows come in."""
+        """What is settled, and the only way to write rows."""
         return Ledger(self)
 
     def tables(self) -> list[Row]:
@@ -84,7 +84,7 @@ class Lake(Session):
         )
         with self.cursor(views=True) as cursor:
             # DuckLake takes some 10 ms to plan each reading of a table without files, and views read many of them: for
-            # this cursor they are empty views. What comes into one of them meanwhile is not counted yet.
+            # this cursor they are empty views. Rows that are written to one of them meanwhile are not counted yet.
             for name in self.schema.tables.keys() - filled_tables(cursor):
                 cursor.execute(f"CREATE TEMP VIEW {name} AS {migrate.no_rows(self.schema.tables[name])}")
             self.read_consistent(cursor, lambda: cursor.execute(counts))

@@ -1,7 +1,7 @@
-"""What is settled and what is not: the anti-join, and the one way by which rows come in.
+"""What is settled and what is not: the anti-join, and the only way to write rows.
 
-DuckLake has no unique constraint and two inserts never conflict, so a row lands once because the
-check and the insert stand in one transaction under the lake's exclusive lock.
+DuckLake has no unique constraint and two inserts never conflict. A row is committed only once because the check and the
+insert are in one transaction under the lake's exclusive lock.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from warehouse.schema.arrow import to_arrow
 from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row, Rows
 
-# What makes a row of a table the same row again; the others are logs, in which every row is new.
+# What identifies a row of a table; the others are logs, in which every row is new.
 _IDENTITY = {"prompts": "hash", "models": "id", "evals": "id", "decisions": "id"}
 _WRITTEN = ("runs", "prompts", "models", "evals", "decisions", "tags", "plans", "finished", "rounds")
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batch:
-    """What came of some calls under one fingerprint of a step.
+    """The outcome of some calls under one fingerprint of a step.
 
     `records` is table → rows (dicts, or an Arrow table), each naming the attempt of this batch that wrote it;
     `attempts` are the calls made, in the order they were made, in the same form.
@@ -48,7 +48,7 @@ class Batch:
 
 
 class Ledger:
-    """Which work is settled, and the only way by which rows come into a lake."""
+    """Which work is settled, and the only way to write rows to a lake."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._schema = session, session.schema
@@ -100,11 +100,11 @@ class Ledger:
         beside: Mapping[str, Sequence[Row]] | None = None,
         since: int = 0,
     ) -> int:
-        """Commit records, attempts and a ledger row for each batch in one transaction, or nothing where all is there.
+        """Commit records, attempts and a ledger row for each batch in one transaction, or nothing if all exist.
 
         Dropped, with the records they wrote: an attempt that is already in the lake, and every attempt at a
-        work key that is settled there, so that two runs which race over the same work never double it.
-        A record that no attempt wrote (a seed) is dropped if its id is there.
+        work key that is settled there, so that two runs that race for the same work never duplicate it.
+        A record that no attempt wrote (a seed) is dropped if its id exists.
 
         Args:
             run_id: filled into each row that has none.
@@ -127,14 +127,14 @@ class Ledger:
         ]
         follows = {name: _filled(schema, name, rows, run_id) for name, rows in (beside or {}).items()}
 
-        def land(cursor: duckdb.DuckDBPyConnection) -> int:
+        def write(cursor: duckdb.DuckDBPyConnection) -> int:
             fresh = _new_attempts(cursor, pa.concat_tables(made), since)
             entries, found = _kept(cursor, run_id, batches, made, wrote, fresh)
             if not entries:
                 return 0
             if fresh.num_rows == sum(calls.num_rows for calls in made):
                 found |= {name: [rows] for name, rows in follows.items()}
-            # One insert a table, for each is a file of its own.
+            # One insert per table, because each is a separate file.
             for name, parts in found.items():
                 _insert(cursor, name, pa.concat_tables(parts))
             _insert(cursor, "commits", to_arrow(self._schema, "commits", entries))
@@ -149,7 +149,7 @@ class Ledger:
             return fresh.num_rows
 
         who = f"run {run_id}, {', '.join(sorted({batch.step for batch in batches}))}"
-        return self._session.commit(who, land) if made else 0
+        return self._session.commit(who, write) if made else 0
 
     def write(self, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
         """Commit rows of one of the ledger's own tables, once: see `write_tables`."""
@@ -159,8 +159,8 @@ class Ledger:
         """Commit rows that no call made, once: runs, prompts, models, evals, decisions, tags, plans,
         finished, rounds; table → rows.
 
-        A prompt whose hash is there, and a model, figure or decision whose id is there, is left out; if nothing
-        remains, nothing is committed. `run_id` and `created_at` are filled in where a row leaves them out.
+        A prompt whose hash exists, and a model, figure or decision whose id exists, is left out; if nothing
+        remains, nothing is committed. `run_id` and `created_at` are filled in if a row lacks them.
         """
         for name in tables:
             if name not in _WRITTEN:
@@ -169,7 +169,7 @@ class Ledger:
                 )
         given = {name: _filled(self._schema, name, rows, run_id) for name, rows in tables.items()}
 
-        def land(cursor: duckdb.DuckDBPyConnection) -> None:
+        def write(cursor: duckdb.DuckDBPyConnection) -> None:
             new = {name: _new_rows(cursor, name, rows) for name, rows in given.items()}
             new = {name: rows for name, rows in new.items() if rows.num_rows}
             if not new:
@@ -181,7 +181,7 @@ class Ledger:
                 self._session, cursor, f"SELECT 1 FROM ducklake_snapshots('{LAKE}') WHERE commit_extra_info = ?", info
             )
 
-        self._session.commit(f"run {run_id}, {', '.join(tables)}", land)
+        self._session.commit(f"run {run_id}, {', '.join(tables)}", write)
 
 
 def _kept(
@@ -228,7 +228,7 @@ def _filled(schema: LakeSchema, table: str, rows: Sequence[Row], run_id: str) ->
 
 
 def _new_rows(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> pa.Table:
-    """Those rows that are not there by what identifies them."""
+    """The rows that do not exist yet, by what identifies them."""
     if column := _IDENTITY.get(table):
         values = rows[column].to_pylist()
         return rows.filter(_fresh(values, _known(cursor, table, column, values)))
@@ -262,7 +262,7 @@ def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table, since: int)
     new = []
     for id, key, final in zip(*(made[name].to_pylist() for name in ("id", "work_key", "final")), strict=True):
         if final and id in known and key not in settled:
-            # Dropping it would leave the work unsettled for ever, and its answer lost.
+            # Dropping it would leave the work unsettled for ever, and lose its answer.
             raise RowRefused(
                 f"attempts: {id} settles a work key but is in the lake as unsettled; give each call its own id"
             )
@@ -299,7 +299,7 @@ def _distinct(values: pa.ChunkedArray) -> bool:
 
 
 def _fresh(values: Sequence[str], known: set[str]) -> pa.Array:
-    """A mask of the values that are neither known nor stand earlier in the list."""
+    """A mask of the values that are neither known nor earlier in the list."""
     seen, mask = set(known), []
     for value in values:
         mask.append(value not in seen)
@@ -326,19 +326,19 @@ def _commit_id(calls: pa.Table, tables: Iterable[pa.Table]) -> str:
 
 
 def _commit(session: Session, cursor: duckdb.DuckDBPyConnection, proof: str, value: str) -> None:
-    """COMMIT; where its answer is an error, what the lake then holds decides whether it landed."""
+    """COMMIT; if it returns an error, the lake's content decides whether it succeeded."""
     try:
         with effects.COMMIT:
             cursor.execute("COMMIT")
     except duckdb.Error as error:
         try:
             with session.cursor() as other:
-                landed = other.execute(proof, [value]).fetchone() is not None
+                succeeded = other.execute(proof, [value]).fetchone() is not None
         except LakeFailure as silence:
             raise LakeFailure(
-                f"{session.place}: a commit ended in an error ({excerpt(error)}), and whether it landed cannot be read "
-                f"({silence}); fix that and run again: what landed is not sent again"
+                f"{session.place}: a commit ended in an error ({excerpt(error)}), and whether it succeeded cannot be "
+                f"read ({silence}); fix that and run again: what was committed is not sent again"
             ) from error
-        if not landed:
+        if not succeeded:
             raise
-        _log.warning("the commit answered with an error but landed (%s)", value)
+        _log.warning("the commit returned an error but succeeded (%s)", value)

@@ -1,7 +1,7 @@
-"""The registry: which model stands behind an alias, decided by the gate or by hand, each decision a row.
+"""The registry: which model an alias is bound to, decided by the gate or by hand, each decision a row.
 
-The newest row that put a model in place says which one it is. Nothing is changed in place, so a process that dies in a
-promotion leaves the old model or the new one, and never half of either.
+The newest row that bound a model names it. No row is changed, so a process that dies during a promotion leaves the old
+model or the new one, and never half of either.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ def decisions(lake: Lake, alias: str | None = None, at: int | None = None) -> li
 
 
 def current(lake: Lake, alias: str, at: int | None = None) -> Row | None:
-    """The decision that says which model stands behind the alias, or stood there at a snapshot; None where it is still
-    the preset's own.
+    """The decision that bound the alias's current model, or the model at a snapshot; None if it is still the preset's
+    own.
 
     Raises:
         LakeUsageError: the folder of the promoted model is not there.
@@ -33,10 +33,10 @@ def current(lake: Lake, alias: str, at: int | None = None) -> Row | None:
 
 
 def before(lake: Lake, alias: str) -> Row | None:
-    """The decision whose model stood there before the current one; None where it was the preset's own.
+    """The decision that bound the model before the current one; None if that was the preset's own.
 
     Raises:
-        LakeUsageError: the preset's own model stands there, so there is nothing to go back from.
+        LakeUsageError: the alias has the preset's own model, so there is nothing to roll back.
     """
     stack: list[Row] = []
     for row in decisions(lake, alias):
@@ -52,7 +52,7 @@ def before(lake: Lake, alias: str) -> Row | None:
 
 
 def find(lake: Lake, id: str) -> Row:
-    """The trained model whose id, or last folder's name, begins so.
+    """The trained model whose id, or last folder's name, begins like this.
 
     Raises:
         LakeUsageError: none does, or several do.

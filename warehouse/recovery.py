@@ -1,7 +1,7 @@
-"""What killed runs left in their journals, taken into the lake: line by line, and whatever the lines hold.
+"""Commits what killed runs left in their journals, line by line, whatever the lines contain.
 
-A line that is no call of ours (torn, not JSON, of another shape, a value that a column does not hold) is set aside, in
-`<journal>.rejected` beside it, and the others are taken in. A file that may not be read stays where it is.
+An invalid line (incomplete, not JSON, of another shape, with a value that a column does not hold) is moved to
+`<journal>.rejected` beside it, and the others are committed. A file that cannot be read is left in place.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Line:
-    """One line of a journal, and what it holds; `why` it cannot be taken in, if so."""
+    """One line of a journal and its content; `why` it cannot be committed, if so."""
 
     number: int
     text: bytes
@@ -45,7 +45,7 @@ class Line:
 
 @dataclass
 class Standing:
-    """How a lake's journals stand."""
+    """The state of a lake's journals."""
 
     dead: list[Path] = field(default_factory=list)  # killed runs left them
     live: list[Path] = field(default_factory=list)  # a run is at work on them
@@ -54,31 +54,31 @@ class Standing:
 
 
 def recover(lake: Lake) -> int:
-    """Take into the lake what killed runs left in their journals; returns how many attempts that were.
+    """Commit what killed runs left in their journals; returns the number of attempts.
 
     Raises:
-        LakeFailure: the lake took nothing, or lines could not be set aside: the journals are where they were.
+        LakeFailure: nothing was committed, or lines could not be set aside: the journals are unchanged.
     """
-    landed = 0
+    committed = 0
     with ExitStack() as stack:
         runs: dict[str, list[IO[bytes]]] = {}
         for file in _left(lake.home, Standing()):
             runs.setdefault(Path(file.name).name.split(".")[0], []).append(stack.enter_context(file))
-        # All files of a run at once: a call may stand in one as it was answered, in another as it was judged.
+        # All files of a run at once: a call may be in one file as answered, in another as judged.
         for run_id, files in runs.items():
-            landed += _take_in(lake, run_id, files)
-    if landed:
-        _log.info("%d answers that a killed run had left were taken into the lake", landed)
-    return landed
+            committed += _take_in(lake, run_id, files)
+    if committed:
+        _log.info("%d answers that a killed run had left were committed to the lake", committed)
+    return committed
 
 
 def waiting(home: Path) -> int:
-    """How many journal files of dead runs are there to be taken in."""
+    """How many journal files of dead runs wait to be committed."""
     return len(standing(home).dead)
 
 
 def standing(home: Path) -> Standing:
-    """How the journals stand; reads only."""
+    """The state of the journals; read-only."""
     found = Standing()
     for file in _left(home, found):
         with file:
@@ -98,32 +98,32 @@ def _take_in(lake: Lake, run_id: str, files: list[IO[bytes]]) -> int:
     lines = {file.name: list(lines_of(file, lake.schema)) for file in files}
     whole = [line for some in lines.values() for line in some if line.batch]
     try:
-        landed = lake.ledger.append_batches(_batches(whole), run_id=run_id)
+        committed = lake.ledger.append_batches(_batches(whole), run_id=run_id)
     except RowRefused:
-        landed = _one_by_one(lake, run_id, whole)
+        committed = _one_by_one(lake, run_id, whole)
     for name, some in lines.items():
         _set_aside(Path(name), [line for line in some if line.why])
     for file in files:
         drop(file)
-    return landed
+    return committed
 
 
 def _one_by_one(lake: Lake, run_id: str, lines: list[Line]) -> int:
-    """Each call by itself, for one of them contradicts what the lake has."""
-    landed = 0
+    """Each call separately, because one of them contradicts the lake."""
+    committed = 0
     for batch in _batches(lines, together=False):
         try:
-            landed += lake.ledger.append_batches([batch], run_id=run_id)
+            committed += lake.ledger.append_batches([batch], run_id=run_id)
         except RowRefused as error:
             ids = {attempt["id"] for attempt in batch.attempts}
             for line in lines:
                 if line.batch and ids & {attempt["id"] for attempt in line.batch.attempts}:
                     line.why = str(error)
-    return landed
+    return committed
 
 
 def _set_aside(path: Path, lines: list[Line]) -> None:
-    """Keep what cannot be taken in. The same lines make the same file, so that a kill in between does not matter."""
+    """Store lines that cannot be committed. The same lines make the same file, so a kill in between does not matter."""
     if not lines:
         return
     aside = path.with_suffix(REJECTED)
@@ -150,7 +150,7 @@ def _left(home: Path, found: Standing) -> Iterator[IO[bytes]]:
             if not path.is_file():
                 raise OSError(0, "it is no file")
             file = path.open("rb")
-        except FileNotFoundError:  # its owner, or another run that took it in, has dropped it meanwhile
+        except FileNotFoundError:  # its owner, or another run that committed it, has dropped it meanwhile
             continue
         except OSError as error:
             found.unreadable[path] = str(error.strerror)
@@ -169,7 +169,7 @@ def _left(home: Path, found: Standing) -> Iterator[IO[bytes]]:
 
 
 def lines_of(file: IO[bytes], schema: LakeSchema) -> Iterator[Line]:
-    """Each line with the batch that it holds, or why it holds none."""
+    """Each line with its batch, or why it is invalid."""
     number, within = 1, False  # within a line that is too long, and is read in pieces
     while text := file.readline(LONGEST):
         is_whole = text.endswith(b"\n")
@@ -187,7 +187,7 @@ def lines_of(file: IO[bytes], schema: LakeSchema) -> Iterator[Line]:
 
 
 def _read(text: bytes, schema: LakeSchema) -> Batch:
-    """A line's batch. Raises ValueError (RowRefused is one), KeyError or TypeError where it is none of ours."""
+    """A line's batch. Raises ValueError (RowRefused is one), KeyError or TypeError if it is invalid."""
     line = orjson.loads(text)
     if not isinstance(line, dict) or not isinstance(line["records"], dict):
         raise ValueError("got another shape, expected step, fingerprint, records and attempts")
@@ -215,9 +215,9 @@ def _row(schema: LakeSchema, table: str, given: Mapping[str, Any]) -> Row:
 
 
 def _batches(lines: list[Line], *, together: bool = True) -> list[Batch]:
-    """What the lines hold, one batch a fingerprint, or one a call.
+    """The lines' batches, one per fingerprint, or one per call.
 
-    Of a call that was written twice the line counts that settles it, and of two such the last.
+    If a call was written twice, the line that settles it counts, and of two such the last.
     """
     calls = [(line.batch, attempt) for line in lines if line.batch for attempt in line.batch.attempts]
     chosen: dict[str, int] = {}

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def open_streams() -> None:
-    """A stream that was closed (`>&-`) is the null device: else the next file, a data file maybe, took its number."""
+    """A stream that was closed (`>&-`) is the null device: else the next file, maybe of data, gets its number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -51,14 +51,14 @@ def open_streams() -> None:
 
 
 def _lenient_streams() -> None:
-    """A console that has no sign for a character gets an escape."""
+    """Characters that the console cannot encode are escaped."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _check(arguments: Sequence[str]) -> None:
-    """Python hands over bytes that are not UTF-8 as half characters, which no file and no database takes."""
+    """Python passes bytes that are not UTF-8 as lone surrogates, which no file and no database accepts."""
     try:
         where = os.getcwd()
     except FileNotFoundError as error:
@@ -69,7 +69,7 @@ def _check(arguments: Sequence[str]) -> None:
 
 
 def _sentence(error: Exception) -> str:
-    """Click's complaint, which it would draw in a box of several lines."""
+    """Click's error message, which it would draw in a box of several lines."""
     said = getattr(error, "format_message", error.__str__)().rstrip(".").replace("Input should be", "expected")
     context = getattr(error, "ctx", None)
     verb = context.command_path if context else "alignery"

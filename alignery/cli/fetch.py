@@ -1,4 +1,4 @@
-"""`alignery fetch`: bring a small real model onto this machine."""
+"""`alignery fetch`: download a small real model to this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that we name in sentences run as they stand: with the preset and the home of the command that names them."""
+"""Commands suggested in messages can be run unchanged: they have the preset and home of the printing command."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _options: dict[str, str] = {}  # of this command, where they are not the default
 
 
 def set_option(option: str, value: str, default: str) -> None:
-    """What this command was given, for the commands that it names."""
+    """The options of this command, for the commands that it suggests."""
     _options.pop(option, None)
     if value != default:
         _options[option] = value
@@ -29,5 +29,5 @@ def options() -> str:
 
 
 def runnable(sentence: str) -> str:
-    """A sentence of ours in which each command of ours has the options of this one."""
+    """A message in which each suggested command has the options of this one."""
     return _COMMAND.sub(lambda found: found[0] + options(), sentence)

@@ -19,8 +19,8 @@ class _Hidden(MetaPathFinder):
 def without_pandas() -> Iterator[None]:
     """In the block pandas cannot be imported, as in an environment without it.
 
-    pyarrow looks for it at the first array that it makes, which is made here, and Prefect as it is imported, either to
-    know its types where it meets them. After the block pandas can be imported, and pyarrow then uses it.
+    pyarrow looks for it when it makes its first array, which is made here, and Prefect when it is imported, both to
+    recognise its types. After the block pandas can be imported, and pyarrow then uses it.
     """
     import pyarrow
 

@@ -1,4 +1,4 @@
-"""The verbs that look into the lake. They only read, and wait for no lock; `tag` alone writes, a name."""
+"""The verbs that read the lake. They wait for no lock; only `tag` writes, a name."""
 
 from __future__ import annotations
 

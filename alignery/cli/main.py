@@ -61,8 +61,8 @@ def plan(
 ) -> None:
     """Estimate a refresh from five sample rows per step: calls, tokens, minutes, and cost.
 
-    What the lake has is counted as saved, and a step that was run before is not asked. What is answered is kept, so
-    the refresh does not ask for it again. The cost is estimated if the preset names a price file (`prices:`).
+    What the lake has is counted as saved, and a step that was run before is not probed. Answers are kept, so the
+    refresh does not request them again. The cost is estimated if the preset names a price file (`prices:`).
     """
     if compare:
         from alignery.config.preset import load
@@ -85,8 +85,8 @@ def refresh(
 ) -> None:
     """Write, answer, criticise, revise and correct until the preset's target of accepted instructions is reached.
 
-    Only what the lake does not have is asked: run it again and nothing is sent; edit a principle and only what
-    it touches is; kill it and the same command finishes the work.
+    Only requests without an answer in the lake are sent: run it again and nothing is sent; edit a principle and only
+    requests that use it are; kill it and the same command finishes the work.
     """
     from warehouse.query import status
 
@@ -274,7 +274,7 @@ def main() -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     # An error is printed once, by a sentence here; Prefect would print it again, with a traceback.
     os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    # A process that ends would look for rubbish in all that torch and Prefect left: half a second.
+    # At exit a garbage collection over all that torch and Prefect left would take half a second.
     atexit.register(gc.freeze)
     _speak()
     sys.exit(entry.main(sys.argv[1:]))

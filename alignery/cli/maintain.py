@@ -1,4 +1,4 @@
-"""The verbs that keep the lake: `maintain` makes it quick and small, `doctor` says what ails it."""
+"""The verbs that maintain the lake: `maintain` keeps it fast and small, `doctor` reports what is wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verbs of people's marks: give one, see what is next, review at the terminal, agreement, files of other tools."""
+"""The verbs of people's marks: add one, list what is next, review at the terminal, agreement, files of other tools."""
 
 from __future__ import annotations
 

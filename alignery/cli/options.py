@@ -58,7 +58,7 @@ def _version(wanted: bool) -> None:
 
 
 def _quiet(context: typer.Context, wanted: bool) -> bool:
-    """Until the command ends: no progress, no hints, and of the lake's log errors alone."""
+    """Until the command ends: no progress, no hints, and only errors of the lake's log."""
     if wanted:
         from alignery.pipeline.progress import hidden
 
@@ -147,8 +147,8 @@ AtOption = Annotated[
     typer.Option("--at", help="As of a tag, a snapshot's number, a date or time (UTC), or an age: 7d."),
 ]
 FAREWELL_S = 10
-GRACE_S = 0.5  # from a Ctrl-C in a look until the process ends, whatever it is at
-# What the system refuses wherever a file is made: what the user can do.
+GRACE_S = 0.5  # from a Ctrl-C in a query until the process ends, whatever it does
+# Errors of the system when a file is created: what the user can do.
 _DENIED = dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "choose a place that you may write to")
 _DENIED |= dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), "free some space")
 _DENIED |= dict.fromkeys(
@@ -169,7 +169,7 @@ def place(home: Path, preset: str) -> LakeLocation:
 
 @contextmanager
 def reading(home: Path, preset: str, at: str | None = None) -> Iterator[Lake]:
-    """The lake, open for a look, now or as it stood; its known faults become a sentence and an exit code."""
+    """The lake, open for reading, now or as of `at`; known errors become a one-line message and an exit code."""
     from alignery.config.preset import load
     from warehouse import Lake
     from warehouse.query.snapshots import resolve
@@ -188,10 +188,10 @@ def reading(home: Path, preset: str, at: str | None = None) -> Iterator[Lake]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C ends a look at once, with exit code 130, whatever its query is at.
+    """Ctrl-C ends a query at once, with exit code 130, whatever DuckDB is doing.
 
-    Python itself hears of a signal when DuckDB comes back, so a thread is woken by it and interrupts the query. What
-    then goes on (one huge value under way, say) ends with the process: nothing that only reads can be left half done.
+    Python itself handles a signal only when DuckDB returns, so a thread is woken by it and interrupts the query. What
+    then still runs (one huge value, say) ends with the process: a read cannot be left half done.
     """
     ended = threading.Event()
     ours, woken = socket.socketpair()
@@ -201,7 +201,7 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, RuntimeError) as error:
-        # While the lake is opened, DuckDB finds the signal itself, and says so by a bare RuntimeError.
+        # While the lake is opened, DuckDB notices the signal itself, and raises a bare RuntimeError.
         if not isinstance(error, KeyboardInterrupt) and str(error) != "Query interrupted":
             raise
         ended.set()
@@ -213,7 +213,7 @@ def interruptible() -> Iterator[None]:
 
 
 def _interrupt_on_signal(woken: socket.socket, ended: threading.Event) -> None:
-    """Until the other end is closed: on SIGINT interrupt what DuckDB is at, and see that the process then ends."""
+    """Until the other end is closed: on SIGINT interrupt DuckDB's statement, and make sure that the process ends."""
     from warehouse.database.connection import interrupt
 
     with woken:
@@ -227,7 +227,7 @@ def _interrupt_on_signal(woken: socket.socket, ended: threading.Event) -> None:
 
 @contextmanager
 def writing(home: Path, preset: str) -> Iterator[Lake]:
-    """The lake, open to be written to by a verb that runs no flow."""
+    """The lake, open for writing, for a verb that runs no flow."""
     from alignery.config.preset import load
     from warehouse import Lake
 
@@ -238,7 +238,7 @@ def writing(home: Path, preset: str) -> Iterator[Lake]:
 
 
 def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: Any) -> Any:
-    """Await the flow of that verb, or its work without one; known faults become a sentence and an exit code."""
+    """Await the verb's flow, or its work without one; known errors become a one-line message and an exit code."""
     check_installed(verb, preset)
     if not prefect:
         with handle_errors():
@@ -260,7 +260,7 @@ def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: A
 
 
 def _flow(verb: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """What a verb runs; it alone is imported, for Prefect takes seconds."""
+    """What a verb runs; only that is imported, because Prefect takes seconds."""
     match verb:
         case "refresh":
             from flows.refresh import refresh as flow
@@ -280,7 +280,7 @@ def _flow(verb: str) -> Callable[..., Coroutine[Any, Any, Any]]:
 
 
 def check_installed(verb: str, preset: str) -> None:
-    """Before a lake is made or a server started: the preset is sound, and what it needs is there."""
+    """Check, before a lake is created or a server started, that the preset is valid and its libraries are installed."""
     with handle_errors():
         from alignery.config import extras
         from alignery.config.preset import load
@@ -289,7 +289,7 @@ def check_installed(verb: str, preset: str) -> None:
 
 
 async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
-    """Await a flow; Ctrl-C ends it with what was answered committed, and a second one, or ten seconds, end it hard."""
+    """Await a flow; Ctrl-C ends it and commits what was answered; a second one, or ten seconds, end it hard."""
     running = asyncio.ensure_future(flow)
     loop = asyncio.get_running_loop()
 
@@ -308,7 +308,7 @@ async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
 
 
 def check_prefect() -> None:
-    """A server that the environment names must answer; found out here, before Prefect is imported."""
+    """A server that the environment names must answer; checked here, before Prefect is imported."""
     api = os.environ.get("PREFECT_API_URL")
     if not api:
         return
@@ -324,7 +324,7 @@ def check_prefect() -> None:
 
 @contextmanager
 def handle_errors() -> Iterator[None]:
-    """Every error of ours becomes one sentence and its exit code."""
+    """Each error of Alignery's becomes one message and its exit code."""
     try:
         yield
     except AligneryError as error:

@@ -39,7 +39,7 @@ from alignery.untrusted import excerpt
 
 
 def _address(value: str) -> tuple[str, int]:
-    """Host and port of `9464` or `0.0.0.0:9464`; without a host it is 127.0.0.1, for this machine alone."""
+    """Host and port of `9464` or `0.0.0.0:9464`; without a host it is 127.0.0.1, only for this machine."""
     host, _, port = value.rpartition(":")
     if not (port.isascii() and port.isdigit() and int(port) < 1 << 16):
         raise typer.BadParameter(f"got {excerpt(value, 60)}, expected a port, or HOST:PORT, such as 9464")
@@ -166,7 +166,7 @@ def server(
 def bootstrap(
     rounds: Annotated[int, typer.Option("--rounds", "-n", min=1, max=MOST, help="How many at most.")] = 3,
     name: Annotated[
-        str, typer.Option("--name", help="Its tags are NAME-1, NAME-2, …; another name begins anew.")
+        str, typer.Option("--name", help="Its tags are NAME-1, NAME-2, …; another name starts over.")
     ] = "boot",
     preset: PresetOption = "nano",
     home: HomeOption = HOME,

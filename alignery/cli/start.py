@@ -1,4 +1,4 @@
-"""The verbs of a first hour beside `demo`: `init`, `check`, and `schema` for editors."""
+"""The verbs to get started with, besides `demo`: `init`, `check`, and `schema` for editors."""
 
 from __future__ import annotations
 

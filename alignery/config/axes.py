@@ -1,4 +1,4 @@
-"""The axes of the gate, and those that rest on suites against the suites that there are."""
+"""The axes of the gate, with those that use suites checked against the existing suites."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def axes_of(gate: Policy, evaluate: Evaluate) -> list[str]:
 
 
 def check_axes(preset: str, gate: Policy, evaluate: Evaluate) -> None:
-    """Refuse an axis that names a suite or a metric which is not there, or bears the name of a judge's dimension.
+    """Refuse an axis that names a missing suite or metric, or has the name of a judge's dimension.
 
     Raises:
         PresetError: which axis, and the fix.

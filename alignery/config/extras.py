@@ -1,4 +1,4 @@
-"""What a plain `pip install alignery` leaves out: the libraries of models, each named with the extra that brings it."""
+"""What a plain `pip install alignery` leaves out: the libraries of models, each named with its extra."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _TRAIN = ("retrain", "bootstrap", "serve")
 
 
 class NotInstalled(UsageError):
-    """A library that the preset needs is not there."""
+    """A library that the preset needs is not installed."""
 
 
 def check_installed(preset: Preset, verb: str) -> None:
-    """Find now what an import would find under way; nothing is imported for it. Raises NotInstalled."""
+    """Report missing libraries before the run, without importing them. Raises NotInstalled."""
     for who, extra in _needed(preset, verb):
         if missing := [module for module in _EXTRAS[extra] if find_spec(module) is None]:
             raise NotInstalled(

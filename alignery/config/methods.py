@@ -1,4 +1,4 @@
-"""What follows from the methods that there are: the sections of a preset, and the schema of a lake."""
+"""What follows from the known methods: the sections of a preset, and the schema of a lake."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A preset is a whole factory in one strict YAML file: the words, the models, the line, the training, the test.
 
 Paths that start with `./` or `../` are relative to the preset's own file, with `alignery:` to this installation;
-`${NAME}` is taken from the environment, so that a secret or an endpoint never stands in a file.
+`${NAME}` is taken from the environment, so that no file needs to hold a secret or an endpoint.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ class Preset(Strict):
     evaluate: Evaluate | None = None
     retrain_when: RetrainWhen = RetrainWhen()
     gate: Policy = Policy()
-    follow: tuple[Alias, ...] = Field(default=(), description="aliases that the newest promoted model stands behind")
+    follow: tuple[Alias, ...] = Field(default=(), description="aliases that are bound to their newest promoted model")
     schedule: Schedule | None = None
     notify: tuple[Webhook, ...] = Field(default=(), description="webhooks: where runs and decisions are posted to")
     # Where the file says ${NAME}, and what it says there: (field, field, …) → text.
@@ -175,10 +175,10 @@ class Preset(Strict):
         return digest(self.recorded())
 
     def recorded(self) -> dict[str, Any]:
-        """The whole preset, defaults and all, as the lake may keep it: what came from the environment stays there."""
+        """The whole preset with its defaults, as the lake stores it: without values from the environment."""
         # A preset without these sections keeps the hash that it had before they existed.
         unused = {name: True for name in ("methods", "publish", "rounds") if not getattr(self, name)}
-        # These change nothing of the work, and may hold secrets.
+        # These do not affect the work, and may hold secrets.
         whole = self.model_dump(mode="json", exclude={**unused, "notify": True, "retrain": {"launch"}})
         for (*above, field), text in self._environment.items():
             if above[:1] == ["notify"] or above[:2] == ["retrain", "launch"]:
@@ -190,7 +190,7 @@ class Preset(Strict):
         return whole
 
     def spec(self, alias: Alias) -> EngineSpec:
-        """The engine bound to an alias; one without its own falls to the generator."""
+        """The engine bound to an alias; an alias without one uses the generator."""
         return self.models.get(alias, self.models["generator"])
 
     def price(self, alias: Alias, listed: Prices) -> Price:
@@ -210,7 +210,7 @@ class Preset(Strict):
         return LakeLocation(home, self.lake.catalog, self.lake.data)
 
     def check(self) -> None:
-        """Find now what would be found under way: a model that is not there, a bad word file.
+        """Find before the run what would fail during it: a missing model, a bad prompt file.
 
         Raises:
             SpecError, PromptError, GraphError, HeldOutError, SuiteError, PriceError: which one, and the fix.
@@ -236,7 +236,7 @@ class Preset(Strict):
                 self.price(alias, listed)
 
     def _check_words(self) -> None:
-        """Every word file that the line and the judge will ask for: to build the stages is to load them."""
+        """Load every prompt file that the line and the judge use: building the stages loads them."""
         library = self.library()
         sources, methods = (self.stages(library, source=source) for source in (True, False))
         Graph(methods)
@@ -336,7 +336,7 @@ def _found(name: str) -> Path:
 
 
 def named(name: str) -> str:
-    """A preset's name or path as any process may use it, wherever it stands."""
+    """A preset's name or path in a form that works from any working directory."""
     return str(Path(name).absolute()) if name.endswith((".yaml", ".yml")) else name
 
 

@@ -1,4 +1,4 @@
-"""A folder to start in: a preset with its JSON schema, words to edit, and how to run and schedule it."""
+"""A project folder: a preset with its JSON schema, prompts to edit, and files to run and schedule it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ProjectError(UsageError):
 
 
 def make(folder: Path, start: str) -> list[Path]:
-    """Write the files of a start (a key of STARTS) into a folder; nothing that is there is replaced.
+    """Write the files of a start (a key of STARTS) into a folder; existing files are not replaced.
 
     Returns:
         The files, in the order in which to read them.

@@ -50,15 +50,15 @@ class LakeConfig(Strict):
 
 
 def check_port(url: str, field: str) -> None:
-    """Raises ValueError where a URL's port is none; the URL is not said, for it may hold a password."""
+    """Raises ValueError if a URL's port is invalid; without the URL, because it may hold a password."""
     try:
         urlsplit(url).port  # noqa: B018
     except ValueError as error:
-        raise ValueError(f"{field}: got a URL whose port is none ({error}), expected 1 to 65535; correct it") from error
+        raise ValueError(f"{field}: got a URL with a bad port ({error}), expected 1 to 65535; correct it") from error
 
 
 class PromptSource(Strict):
-    """Which words are said: a shipped variant and, in front of it, a folder of your own files."""
+    """Which prompts are used: a shipped variant, and a folder of your own files that replace its files."""
 
     variant: Literal["full", "nano"] = "full"
     overlay: ExistingFolder | None = None
@@ -232,7 +232,7 @@ class Retrain(Strict):
 
 
 class Evaluate(Strict):
-    """The test on held-out prompts: an oracle scores, or a judge compares, and suites beside them.
+    """The evaluation on held-out prompts: an oracle scores or a judge compares, and suites are added to that.
 
     `nano` is the embedded model's oracle.
     """
@@ -269,7 +269,7 @@ class PublishMarks(Strict):
 
 
 class Publish(Strict):
-    """What people's marks do to what is published, and so to what is trained on."""
+    """How people's marks change what is published, and so what is trained on."""
 
     reviewed: bool = Field(default=False, description="only rows that people hold right, with their edits in place")
     marks: PublishMarks | None = Field(
@@ -284,7 +284,7 @@ class Publish(Strict):
 
 
 class Schedule(Strict):
-    """When `alignery serve` runs what: lines of cron, and what becomes of the times that were missed."""
+    """When `alignery serve` runs what: cron lines, and how missed times are handled."""
 
     refresh: Filled = Field(description="cron line: refresh and publish")
     maintain: str | None = Field(default=None, description="cron line: merge, expire and delete, as maintain --apply")

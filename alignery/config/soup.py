@@ -39,7 +39,7 @@ class Soup(BaseModel):
         return {*self.of.values(), *([self.baseline] if self.baseline else [])}
 
     def check(self, runs: Collection[str], start_from: Mapping[str, str], answering: Collection[str]) -> None:
-        """Raises ValueError where the parts are not there, write no answers, or have not one start.
+        """Raises ValueError if the parts are missing, write no answers, or have different starts.
 
         Args:
             runs: the recipes and variants of the retraining.
@@ -67,7 +67,7 @@ class Soup(BaseModel):
 
 
 def check_axes_of(soup: Soup, known: Collection[str]) -> None:
-    """Raises ValueError where an axis is none that the evaluation has figures for."""
+    """Raises ValueError if the evaluation has no figures for an axis."""
     if not known:
         raise ValueError("retrain.soup: got one without `evaluate`, whose prompts every λ is asked; add that section")
     if unknown := next((axis for axis in soup.of if axis not in known), None):

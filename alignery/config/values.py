@@ -1,4 +1,4 @@
-"""The values of a preset as they are meant: paths from the file's folder, `${NAME}` from the environment."""
+"""The values of a preset, resolved: paths from the file's folder, `${NAME}` from the environment."""
 
 from __future__ import annotations
 

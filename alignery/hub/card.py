@@ -32,7 +32,7 @@ def model_card(folder: Path, row: Mapping[str, Any], licence: str | None) -> str
         facts = dict(json.loads(report.read_text(encoding="utf-8"))) if report.is_file() else {}
     except (ValueError, TypeError) as error:
         raise UsageError(
-            f"{report}: got no JSON object ({excerpt(error, 80)}), expected what retrain wrote; remove it or train anew"
+            f"{report}: got no JSON object ({excerpt(error, 80)}), expected retrain's report; remove it or train again"
         ) from error
     base = Path(str(facts.get("base_model", ""))).name  # without the folders of this machine
     lines = [

@@ -1,7 +1,7 @@
-"""An export, or a trained model, to a hub that speaks Hugging Face's protocol (HF_ENDPOINT; huggingface.co by default).
+"""Push an export or a trained model to a hub with Hugging Face's protocol (HF_ENDPOINT; default huggingface.co).
 
-One commit adds all files and deletes those of an earlier push that this one does not have, for `datasets` reads every
-file in `data/`. Pushed again unchanged, nothing is committed.
+One commit adds all files and deletes those of an earlier push that this one does not have, because `datasets` reads
+every file in `data/`. Pushed again unchanged, nothing is committed.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def find_source(lake: Lake, name: str, licences: Mapping[str, str]) -> Source:
 
 
 def push(source: Source, repo: str, *, public: bool = False) -> Pushed:
-    """Make the repository where it is not there, and commit the folder to it.
+    """Create the repository if missing, and commit the folder to it.
 
     Args:
         repo: "you/name".
@@ -169,7 +169,7 @@ def _allowed(repo: str) -> str:
 
 
 def _operations(source: Source, there: set[str]) -> list[CommitOperationAdd | CommitOperationDelete]:
-    """What the commit does: each file of the folder, its card, and of an export what is there from before."""
+    """The commit's operations: add each file and the card; for an export, delete files of earlier pushes."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     files: dict[str, Path | bytes] = {}

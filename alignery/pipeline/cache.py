@@ -13,14 +13,14 @@ from warehouse import Lake
 
 @dataclass(frozen=True)
 class CacheHit:
-    """`records` of work that is settled, None where it is not; `replies` to the same request, where it is not."""
+    """`records` of settled work, else None; `replies` to the same request, if it is not settled."""
 
     records: list[Row] | None
     replies: Replies
 
 
 NOTHING = CacheHit(None, {})
-Known = tuple[set[str], set[tuple[str, str]]]  # fingerprints that were committed; (prompt hash, model) that were asked
+Known = tuple[set[str], set[tuple[str, str]]]  # committed fingerprints; (prompt hash, model) of requests
 
 
 @dataclass
@@ -30,7 +30,7 @@ class _Batch:
 
 
 class ResultCache:
-    """Finds settled work and earlier replies. What it can tell without a query, it tells without one."""
+    """Finds settled work and earlier replies, without a query where that is possible."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
@@ -40,7 +40,7 @@ class ResultCache:
         self._again = False
 
     def invalidate(self) -> None:
-        """The lake has more by now than it had at first: look again, also for what was new then."""
+        """The lake has grown since: look again, also for what was new at the start."""
         self._known, self._again = None, True
 
     async def find(self, ask: Request) -> CacheHit:
@@ -60,7 +60,7 @@ class ResultCache:
             return await asyncio.to_thread(self._query, batch.asks)
 
     def _query(self, asks: list[Request]) -> dict[str, CacheHit]:
-        # One reading for the whole query, which runs in a thread while `forget` may be called.
+        # Read once for the whole query, because it runs in a thread while `forget` may be called.
         if (known := self._known) is None:
             known = self._known = self._lake.ledger.cache_summary()
         by_key = {ask.key: ask for ask in asks if _maybe(known, ask)}
@@ -86,7 +86,7 @@ def _maybe(known: Known, ask: Request) -> bool:
 
 
 def _is_new(ask: Request) -> bool:
-    """Whether it is about an instruction that this run has made, so that the lake can have nothing of it."""
+    """Whether it belongs to an instruction of this run, so that the lake cannot have it."""
     return NEW in ask.row and ask.row["instruction_id"] in ask.step.inputs(ask.row).values()
 
 

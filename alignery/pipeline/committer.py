@@ -1,4 +1,4 @@
-"""What rows came to, on its way into the lake: journalled at once, committed with many others."""
+"""Outcomes on their way into the lake: journalled at once, committed with many others."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from warehouse.ledger import Batch
 
 _T = TypeVar("_T")
 MEASURED_EVERY_S = 60.0  # the lake's size, where metrics are exported; our choice
-ROWS, EVERY_S = 1024, 5.0  # a commit is due at so many calls, or after so many seconds: our choice
+ROWS, EVERY_S = 1024, 5.0  # a commit is due at this many calls, or after this many seconds: our choice
 
 
 async def uninterrupted(work: Awaitable[_T]) -> _T:
@@ -33,7 +33,7 @@ async def uninterrupted(work: Awaitable[_T]) -> _T:
 
 
 def unjudged(outcome: Outcome) -> Batch:
-    """Calls as they stand after a kill, when nothing judged their replies: read again by the next run, not asked."""
+    """Calls as a kill leaves them, before replies are judged: the next run parses the replies, without requests."""
     left = {"state": "failed", "reason": "the run ended before the reply was judged", "final": False}
     return Batch(outcome.step.name, outcome.fingerprint, {}, [attempt | left for attempt in outcome.attempts])
 
@@ -48,25 +48,25 @@ class BatchCommitter:
 
     def __init__(self, lake: Lake, run: Run) -> None:
         self._lake, self._run = lake, run
-        # What is committed was looked up after this, and was not there.
+        # What is committed was looked up after this, and was missing.
         self._since = lake.snapshot()
         self._journal = Journal(lake.home, run.id, lake.schema)
         self._waiting: list[Outcome] = []
         self._finished: dict[str, list[Row]] = {}  # what the outcomes finish: rows of `finished` and `rounds`
         self._calls = 0
         self._measured = 0.0  # when the lake was, by the clock
-        self._due = asyncio.Event()  # what waits is to be committed now
+        self._due = asyncio.Event()  # what waits should be committed now
         self._next: asyncio.Task[None] | None = None  # will commit what waits
         self._last: asyncio.Task[None] | None = None  # began before it; no two commit at once
 
     def notes(self) -> Journal:
-        """A journal apart, for calls whose replies are still to be judged."""
+        """A separate journal, for calls whose replies are still to be judged."""
         return Journal(self._lake.home, self._run.id, self._lake.schema)
 
     def put(self, outcome: Outcome) -> None:
         """Journal a call, with the records that were read from it, to be committed soon.
 
-        Where its records do not fit their table, it is kept as failed, and they are taken out of `outcome`.
+        If its records do not fit their table, it is stored as failed, and they are removed from `outcome`.
 
         Raises:
             LakeFailure: it could not be written and is not kept, or an earlier commit failed.
@@ -88,9 +88,9 @@ class BatchCommitter:
             self._due.set()
 
     def remember(self, table: str, row: Row) -> None:
-        """Note that something is finished, to be committed with or after all that was put so far, and never before.
+        """Record that something is finished, to be committed with or after all that was put so far, and never before.
 
-        It is not journalled: where it is lost, the lake is asked again for each request. Raises as `put` does.
+        It is not journalled: if it is lost, each request is looked up in the lake again. Raises as `put` does.
         """
         self._check_last()
         self._finished.setdefault(table, []).append(row)
@@ -111,7 +111,7 @@ class BatchCommitter:
         if task := self._next or self._last:
             await uninterrupted(task)
 
-    async def landed(self) -> None:
+    async def committed(self) -> None:
         """Wait until all that was put so far is committed, together with what others put meanwhile. Raises as `put`."""
         if task := self._next or self._last:
             await asyncio.shield(task)
@@ -120,7 +120,7 @@ class BatchCommitter:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._due.wait(), EVERY_S)
         if last:
-            await last  # whose fault is this one's too
+            await last  # its error is this one's too
         self._last, self._next = self._next, None
         outcomes, self._waiting, self._calls = self._waiting, [], 0
         finished, self._finished = self._finished, {}
@@ -144,7 +144,7 @@ class BatchCommitter:
                 otel.span("alignery.commit", rows=sum(len(batch.attempts) for batch in batches)),
                 metrics.timed_commit(),
             ):
-                landed = self._lake.ledger.append_batches(
+                committed = self._lake.ledger.append_batches(
                     batches, run_id=self._run.id, beside=finished, since=self._since
                 )
         except AligneryError:
@@ -153,10 +153,10 @@ class BatchCommitter:
             raise
         if journal:
             drop(journal)
-        if landed < (made := sum(len(outcome.attempts) for outcome in outcomes)):
+        if committed < (made := sum(len(outcome.attempts) for outcome in outcomes)):
             raise LakeFailure(
-                f"{self._lake.place}: another run settled {made - landed} of the same calls first; its answers stand, "
-                "and what this run made of its own is not to be built upon: run again"
+                f"{self._lake.place}: another run settled {made - committed} of the same calls first; its answers are "
+                "kept, and later steps must use those, not this run's: run again"
             )
         if time.monotonic() - self._measured > MEASURED_EVERY_S:
             measure(self._lake)

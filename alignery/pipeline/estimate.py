@@ -1,13 +1,13 @@
 """`plan`: ask a few rows of each step, and estimate what the refresh will take.
 
-It walks the line over what the lake has, and where that ends asks five rows a step for real. What was answered is
-committed as any refresh would, so the refresh goes on from there. Some dozens of requests need no orchestrator: it runs
-without Prefect, and so begins at once.
+It runs the stages over what the lake has, and where that ends sends the requests of five rows per step. Their answers
+are committed as in any refresh, so the refresh continues from there. Some dozens of requests need no orchestrator: it
+runs without Prefect, and so starts at once.
 
-Questions of red-teaming are asked for by topic, and five requests for topics leave most of them unknown. So their probe
-has the topics that types come with and those of rounds that are written whole, and asks as many of the five as these
-suffice for. (Where they do not make one whole request, one is asked that is not whole; it is taken for one that is, and
-the refresh does not use it.) One type is taken to get as many topics as another.
+Red-teaming questions are requested by topic, and five requests for topics leave most topics unknown. So their probe
+uses the topics that types come with and those of complete rounds, and sends as many of the five requests as these
+suffice for. (If they do not fill one request, an incomplete one is sent; it counts as a complete one, and the refresh
+does not use it.) All types are assumed to get the same number of topics.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Estimate:
     """A plan: `rows` as the table `plans` has them, and what its probe sent."""
 
     plan_id: str
-    run_id: str | None  # of the probe; None where the very same plan was there
+    run_id: str | None  # of the probe; None if the same plan existed already
     sent: int
     rows: list[Row]
     message: str | None  # why the target will not be reached
@@ -51,7 +51,7 @@ class Estimate:
 
 @dataclass
 class Seen:
-    """What a walk met at one step."""
+    """What a walk found at one step."""
 
     pending: int = 0
     settled: int = 0
@@ -59,9 +59,9 @@ class Seen:
 
 @dataclass
 class ProbeExecutor(Executor):
-    """Walks a line over what the lake has, and sends only a few rows of the steps that are to be probed.
+    """Runs the stages over what the lake has, and sends only a few rows of the steps to be probed.
 
-    Replies to the very same requests count as settled: they would be read again and not asked for.
+    Replies to identical requests count as settled: they would be reused.
     """
 
     wanted: frozenset[Step] = frozenset()  # steps that may be asked
@@ -99,14 +99,14 @@ class ProbeExecutor(Executor):
             return []
         seen.settled += 1
         self.progress.expect(ask.step.name, 1)
-        # The first one of all alone: how an engine answers one tells what each further request costs.
+        # The very first one alone: the time of a single request shows what each further one adds.
         async with self._alone:
             if self.tally.sent == 0:
                 return await self._asked(ask, found, keep)
         return await self._asked(ask, found, keep)
 
     def _silent(self, engine: Engine) -> Engine:
-        """An engine of the same identity that answers nobody."""
+        """An engine of the same identity that answers nothing."""
         return MeteredEngine(engine, Budget(max_tokens=0), 1)
 
 
@@ -140,7 +140,7 @@ async def estimate_refresh(preset: Preset, lake: Lake, engines: Mapping[Alias, E
 
 
 def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Estimate:
-    """Commit a plan; the very same one again leaves no trace."""
+    """Commit a plan; an identical one is not stored again."""
     rows = [{"config_hash": run.preset.hash, "preset": run.preset.name} | row for row in rows]
     there = estimates.newest(run.lake, run.preset.hash)
     if estimates.same(there, rows):
@@ -153,7 +153,7 @@ def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Estimate
 
 
 def _short(stations: Sequence[StageLoad]) -> str | None:
-    """Whether what a writer may still ask for will not do."""
+    """Whether the requests that a source has left will not suffice."""
     reasons = []
     for station in stations:
         if not (writing := station.writing):
@@ -175,7 +175,7 @@ def _short(stations: Sequence[StageLoad]) -> str | None:
 
 
 def _to_come(topics: StageLoad) -> int:
-    """Topics that the requests which are left will bring."""
+    """Topics that the remaining requests will yield."""
     if not topics.writing or not topics.measure:
         return 0
     return topics.pending * topics.writing.kept // topics.measure.rows
@@ -276,7 +276,7 @@ def _writings(
         types, (candidates, kept) = line.writing.types, judged[topics]
         found[topics] = Writing(0, len(types) * asking.requests_per_type, 0, candidates, kept)
         hints = len(line.writing.hints)
-        if not probe.may_ask(topics):  # every type is taken to get as many topics as any other
+        if not probe.may_ask(topics):  # all types are assumed to get the same number of topics
             hints = sum(len(type.topics) for type in types) + kept
         hints = max(0, hints - met[questions.step].settled * questions.config.count)
         found[questions.step] = replace(found[questions.step], hints=hints, count=questions.config.count)

@@ -1,7 +1,7 @@
-"""Executes steps for rows: the one place that knows the step, the engine and the lake.
+"""Executes steps for rows: the only module that uses step, engine and lake together.
 
-It finds what is pending, requests only that, queues the results to be committed once, and hands back the records,
-old and new. Prefect is not needed: a `TaskRunner` says how a chunk's work is run.
+It finds what is pending, requests only that, queues the results for a single commit, and returns the records, old and
+new. Prefect is not needed: a `TaskRunner` runs a chunk's work.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ REJECT_LIMIT_FROM = 100
 
 
 class RejectLimitExceeded(AligneryError, RuntimeError):
-    """A step rejected more than the preset allows; the message carries the top reasons and samples."""
+    """A step rejected more than the preset allows; the message has the top reasons and samples."""
 
 
 async def run_inline(name: str, work: ChunkWork) -> None:
@@ -47,7 +47,7 @@ async def run_inline(name: str, work: ChunkWork) -> None:
 
 @dataclass
 class RunStats:
-    """What a run did: requests sent, work found done in the lake, and by step the rows settled and those refused."""
+    """What a run did: requests sent, work already in the lake, and by step the rows settled and rejected."""
 
     sent: int = 0
     saved: int = 0
@@ -83,11 +83,11 @@ class GateBatch:
 
 @dataclass
 class Executor:
-    """Walks rows through steps.
+    """Runs rows through steps.
 
     Args:
-        lake: where everything is remembered.
-        run: the run in whose name it is committed.
+        lake: where everything is stored.
+        run: the run that it is committed for.
         progress: counts every row.
         runner: runs a chunk of rows through all their steps, or a round of instructions; under Prefect, as a task run.
         reject_limit: the share of a step's rows that may fail to be accepted, 0 to 1.
@@ -99,9 +99,9 @@ class Executor:
     runner: TaskRunner = run_inline
     reject_limit: float = 0.5
     tally: RunStats = field(default_factory=RunStats)
-    spent: str | None = None  # what of the budget was spent when it ran out; from then on nothing is sent
-    failure: Exception | None = None  # what ended it: from then on no row goes on
-    _working: int = 0  # chunks whose rows are on their way
+    spent: str | None = None  # the budget that was spent when it ran out; after that nothing is sent
+    failure: Exception | None = None  # what ended it: after that no row continues
+    _working: int = 0  # chunks in progress
     _begun: asyncio.Task[None] | None = None
 
     def __post_init__(self) -> None:
@@ -109,14 +109,14 @@ class Executor:
         self._currency, self._prices = price_by_model(self.run.preset)
 
     def may_ask(self, step: Step) -> bool:
-        """Whether a further round of a step may be asked."""
+        """Whether a further round of a step may be sent."""
         return self.spent is None
 
     async def chunk(self, name: str, work: ChunkWork, landing: ChunkWork | None = None) -> None:
         """Run a chunk's work in the runner, which may retry it; its results are committed either way.
 
-        A commit of few rows costs nearly what one of many does: unless `landing` says what is to be waited for, it
-        waits for the rows of the chunks that are at work beside this one.
+        A commit of few rows costs nearly as much as one of many: unless `landing` says what to wait for, it also
+        waits for the rows of other chunks in progress.
         """
         tries = 0
 
@@ -124,7 +124,7 @@ class Executor:
             nonlocal tries
             tries += 1
             if tries > 1:
-                # The engine may be back, and the lake has more by now than it had at first.
+                # The engine may be back, and the lake has grown since the start.
                 self._lookup.invalidate()
                 self.failure = None if isinstance(self.failure, EngineDown) else self.failure
             self._working += 1
@@ -136,7 +136,7 @@ class Executor:
                 raise
             finally:
                 self._working -= 1
-            together = self._writer.landed if self._working else self._writer.flush
+            together = self._writer.committed if self._working else self._writer.flush
             await (landing or together)()
 
         await self.runner(name, attempt)
@@ -145,7 +145,7 @@ class Executor:
         """The rows that follow one row after a step, as its `carry` makes them; none where nothing was accepted.
 
         Raises:
-            EngineDown, RejectLimitExceeded: nothing more is asked; what was answered will be committed.
+            EngineDown, RejectLimitExceeded: nothing more is sent; what was answered will be committed.
         """
         records = await self._records(Request(step, row, engine), self._writer.put)
         return [step.next_row(row, record) for record in records]
@@ -185,7 +185,7 @@ class Executor:
             records[:] = [record for some in found for record in some]
 
         async def landing() -> None:
-            if asked or not self._working:  # else what waits is others', and can wait for more
+            if asked or not self._working:  # else only other chunks' rows wait, and can wait for more
                 await self._writer.flush()
 
         await self.chunk(f"{step.name} × {len(rows)}", work, landing)
@@ -224,7 +224,7 @@ class Executor:
         return [] if self.spent else await self._asked(ask, found, keep)
 
     async def _asked(self, ask: Request, found: CacheHit, keep: Callable[[Outcome], None]) -> list[Row]:
-        """Ask for one row for real; each call is kept as soon as it is answered, the last one with its records."""
+        """Send the requests of one row; each call is journalled once it is answered, the last one with its records."""
         await self.begin()
         outcome = Outcome(ask.step, ask.fingerprint)
 
@@ -237,7 +237,7 @@ class Executor:
         except BudgetSpent as spent:
             self.spent = str(spent)
             return []
-        except (EngineDown, LakeFailure) as fault:  # nobody answers, or no answer can be kept: no more is asked
+        except (EngineDown, LakeFailure) as fault:  # no engine answers, or nothing can be stored: stop sending
             self.failure = fault
             raise
         finally:
@@ -252,11 +252,11 @@ class Executor:
         self._writer.remember(table, row)
 
     async def flush(self) -> None:
-        """Commit all that there is to be committed."""
+        """Commit everything that is pending."""
         await self._writer.flush()
 
     async def begin(self) -> None:
-        """The run is in the lake before anything is sent in its name."""
+        """Record the run in the lake before its first request."""
         if not self.run.started:
             self._begun = self._begun or asyncio.create_task(asyncio.to_thread(self.run.start))
             await asyncio.shield(self._begun)
@@ -268,7 +268,7 @@ class Executor:
         self.tally.saved += replayed
         self._count_money(outcome.attempts)
         metrics.answered(outcome.attempts)
-        # Only what is settled: a reply that another seed mended, or a call that a dead engine left, rejects nothing.
+        # Only settled attempts count: not those that were retried with another seed, nor calls that a dead engine left.
         settled = [attempt for attempt in outcome.attempts if attempt["final"]]
         self.tally.by_step[step] += len(settled)
         refused = self.tally.rejects.setdefault(step, Counter())
@@ -311,7 +311,7 @@ def price_by_model(preset: Preset) -> tuple[str, dict[str, Price]]:
 
 
 def group_reasons(reasons: Counter[str]) -> Counter[str]:
-    """Reasons that differ in their numbers alone as one, as the view `funnel` counts them."""
+    """Reasons that differ only in their numbers as one, as the view `funnel` counts them."""
     found: dict[str, Counter[str]] = {}
     for reason, count in reasons.items():
         found.setdefault(re.sub("[0-9]+", "…", reason), Counter())[reason] = count

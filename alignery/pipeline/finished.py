@@ -1,10 +1,10 @@
-"""What is finished under a configuration: remembered in the lake, so that it is not looked up request by request.
+"""What is finished under a configuration: recorded in the lake, so that it is not looked up request by request.
 
 An instruction is finished under a walk key once it went through every stage, and a round of a source under that
-source's key once all its requests are settled. Either key is a hash of all that decides what is asked: stages, words,
-models, settings, evaluation prompts, and the code itself. So an edit, or another version, costs one walk in which every
-request is looked up, and what is remembered is never wrong. It is committed with the last record of what it finishes,
-or later; where it was lost, a walk finds the same answers again.
+source's key once all its requests are settled. Either key is a hash of everything that determines the requests: stages,
+prompts, models, settings, evaluation prompts, and the code itself. So after an edit, or in another version, one refresh
+looks up every request, and the record is never wrong. It is committed with the last record that it covers, or later; if
+it is lost, the next refresh finds the same answers again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from warehouse.query.finished import Round
 
 _CODE = (tasks.__path__[0], prompts.__path__[0], str(Path(__file__).parent))
 _SOURCES = ("*.py", "*.yaml", "*.jsonl")
-_TARGETS = {"accept", "max_candidates"}  # they decide how many are asked for, and not what
+_TARGETS = {"accept", "max_candidates"}  # they determine how many requests there are, not their content
 
 
 class FinishedWork:
@@ -40,7 +40,7 @@ class FinishedWork:
     Args:
         stages: of each stage its name, place and fingerprint.
         held_out: the evaluation prompts.
-        used: whether what is finished is left out and remembered; a plan looks at all of it.
+        used: whether finished work is skipped and recorded; a plan looks at all of it.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class FinishedWork:
     def finish_round(
         self, source_key: str, number: int, found: Round, topics: Sequence[str], ids: Iterable[str]
     ) -> None:
-        """Remember that a round of a source is finished, with the ids that it accepted."""
+        """Record that a round of a source is finished, with the ids that it accepted."""
         if self._used and not self._executor.spent:
             row = {"source_key": source_key, "round": number, "topics": list(topics), "accepted": list(ids)}
             counts = {"requests": found.requests, "candidates": found.candidates}
             self._executor.remember("rounds", row | counts)
 
     def finish(self, row: Row, requests: int) -> None:
-        """Remember that a row with which the stages start went through all of them."""
+        """Record that a row with which the stages start went through all of them."""
         if self._used and not self._executor.spent:
             made = {"instruction_id": row["instruction_id"], "walk_key": self._key(row), "requests": requests}
             self._executor.remember("finished", made)
@@ -101,7 +101,7 @@ class FinishedWork:
         return [row for row, key in zip(rows, keys, strict=True) if key not in known]
 
     def _key(self, row: Row) -> str:
-        """The walk key of a row; where it brings more than an instruction, that is part of it."""
+        """The walk key of a row; fields beyond the instruction are part of it."""
         brought = {name: value for name, value in row.items() if name != NEW}
         return self.walk_key if brought.keys() <= set(SOURCE_FIELDS) else digest(self.walk_key, brought)
 
@@ -127,6 +127,6 @@ def _words(library: Library) -> list[str]:
 
 
 def _of_files(folder: Path, *patterns: str) -> str:
-    """What files say, wherever their folder is."""
+    """The content of files, wherever their folder is."""
     files = sorted(file for pattern in patterns for file in folder.glob(pattern) if file.is_file())
     return digest([(file.relative_to(folder).as_posix(), sha256(file.read_bytes()).hexdigest()) for file in files])

@@ -1,4 +1,4 @@
-"""Runs rows through a graph of stages: every branch at once, each row by itself."""
+"""Runs rows through a graph of stages: all branches at once, each row independently."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.step import Row, Step
 
 
 class Executor(Protocol):
-    """What a runner needs of a `Executor`."""
+    """What a runner needs from an `Executor`."""
 
     async def apply(self, step: Step, row: Row, engine: Engine) -> list[Row]: ...
 
@@ -21,7 +21,7 @@ class Executor(Protocol):
 
 
 class GraphRunner:
-    """Runs rows through a graph, each by itself: `await runner.run(row)`."""
+    """Runs rows through a graph, each independently: `await runner.run(row)`."""
 
     def __init__(self, graph: Graph, executor: Executor, engines: Mapping[str, Engine]) -> None:
         self.graph, self._executor, self._engines = graph, executor, engines
@@ -33,7 +33,7 @@ class GraphRunner:
         return self._engines.get(stage.model, self._engines[GENERATOR])
 
     async def run(self, row: Row) -> int:
-        """Run a row, and all that comes of it, to the end of every branch; returns how many requests that were."""
+        """Run a row, and the rows made from it, to the end of every branch; returns the number of requests."""
         requests = Counter[str]()
         await self._follow(self._due(SOURCE, row), requests)
         return requests.total()
@@ -57,7 +57,7 @@ class GraphRunner:
             name, row = passed.pop()
             for stage in self.graph.successors[name]:
                 taken = stage.take(row)
-                # The row brought along what this would make; what refines that is asked for.
+                # The row already has what this would make; only the stages that refine it are run.
                 if stage.provides in row.get("given", ()) and stage.name in self.graph.makers:
                     passed.append((stage.name, taken))
                     continue

@@ -1,7 +1,7 @@
-"""Which model stands behind an alias now, and how settings stand that depend on what the lake has.
+"""Which model an alias is bound to now, and the current values of settings that depend on the lake.
 
 An alias that a preset lists under `follow` is served by the newest model that was promoted for it: `generator` by a
-generator, `aligner` by an Aligner. A refresh takes it up when it begins. Without that the preset's own model stays,
+generator, `aligner` by an Aligner. A refresh binds it when it starts. Other aliases keep the preset's own model,
 whatever is promoted.
 """
 
@@ -22,7 +22,7 @@ ALIAS: Alias = GENERATOR  # the alias that a decision is on where none is named
 
 
 def resolve_models(preset: Preset, lake: Lake) -> Preset:
-    """The preset as it stands now: each alias that it follows bound to its newest promoted model, if there is one.
+    """The current preset: each alias that it follows bound to its newest promoted model, if there is one.
 
     Raises:
         PresetError: a followed alias has an engine whose weights are not here.
@@ -46,8 +46,8 @@ def _settled(preset: Preset, lake: Lake) -> Preset:
 
 
 def placed(preset: Preset, lake: Lake, aliases: Iterable[Alias], at: int | None = None) -> Preset:
-    """The preset with these aliases bound to the models that stand behind them, or stood there at a snapshot. Raises
-    PresetError as `bind` does."""
+    """The preset with these aliases bound to their current models, or to those at a snapshot. Raises PresetError as
+    `bind` does."""
     for alias in aliases:
         if decision := model_registry.current(lake, alias, at):
             preset = bind(preset, alias, decision["model_path"])

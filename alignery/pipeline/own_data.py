@@ -1,4 +1,4 @@
-"""A user's own data as a source of instructions: read in batches, judged, committed, and handed on chunk by chunk.
+"""A user's own data as a source of instructions: read in batches, judged, committed, and passed on chunk by chunk.
 
 What the lake has keeps its verdict, so a run that is repeated reads the data again and changes nothing.
 """
@@ -32,7 +32,7 @@ Chunks = asyncio.Queue[list[Row] | None]
 
 @dataclass
 class Counts:
-    """What was read of one entry: it stands in the run's totals."""
+    """What was read of one entry, as recorded in the run's totals."""
 
     origin: str
     source: str
@@ -41,7 +41,7 @@ class Counts:
     accepted: int = 0
     rejected: int = 0
     new: int = 0  # rows that the lake did not have
-    repeated: int = 0  # accepted rows whose prompt stood further up; what they bring counts all the same
+    repeated: int = 0  # accepted rows with a prompt of an earlier row; their answers and pairs are still used
     incomplete: int = 0  # accepted rows without the answer, correction or pair that the entry's columns name
 
 
@@ -121,7 +121,7 @@ class OwnData:
         read = [(row, prompts.instruction(row, entry)) for row in batch]
         counts.read += len(read)
         candidates: dict[str, Row] = {}
-        for _, record in read:  # the same words twice are one instruction, which stands in the first of the rows
+        for _, record in read:  # equal prompts are one instruction, recorded for the first of the rows
             candidates.setdefault(record["id"], record)
         ledger = self._executor.lake.ledger
         known = {one["id"]: one for one in await asyncio.to_thread(ledger.records, "instructions", [*candidates])}

@@ -1,4 +1,4 @@
-"""Progress: bars where there is a terminal, a plain line now and then where there is none.
+"""Progress: bars on a terminal, else a plain line now and then.
 
 A run over instructions knows how many there are, but not how many requests they will take: the totals of steps are the
 requests known so far, and the time left is estimated from the requests that the finished instructions took. Other runs
@@ -28,7 +28,7 @@ _shown_on: ContextVar[TextIO | None] = ContextVar("_shown_on", default=None)
 
 
 class _Nowhere(StringIO):
-    """Takes all, and keeps nothing."""
+    """Accepts everything and discards it."""
 
     def write(self, text: str) -> int:
         return len(text)
@@ -75,7 +75,7 @@ class _Count:
         return self.time_for(self.total - self.done, now)
 
     def time_for(self, rows: float, now: float) -> str:
-        """The estimated time of so many more."""
+        """The estimated time of that many more."""
         return f"about {_duration(rows * (now - self.begun) / self.new)} left"
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ class _Count:
 
 @dataclass
 class _Walk:
-    """Instructions on their way through all stages: `target` are wanted, `reached` were written so far."""
+    """Instructions in progress: `target` are wanted, `reached` were written so far."""
 
     target: int = 0
     reached: int = 0
@@ -137,14 +137,14 @@ class StepProgress:
             self._say()
 
     def expect(self, step: str, rows: int, done: int = 0) -> None:
-        """More rows of a step came into view, some of them already in the lake."""
+        """Add rows of a step to its total, some of them already in the lake."""
         count = self._counts.setdefault(step, _Count())
         count.total += rows
         count.done += done
         self._show(step)
 
     def tick(self, step: str, took_s: float = 0.0) -> None:
-        """A row of a step is done, whose request took so long."""
+        """Count a finished row of a step, with the duration of its request."""
         begun = self._clock() - took_s
         for count in (self._counts[step], self._requests):
             count.add(1, begun)
@@ -163,7 +163,7 @@ class StepProgress:
         walk.target, walk.reached, walk.is_final, walk.writing = rows, reached, is_final, writing
 
     def walked(self, requests: int) -> None:
-        """An instruction went through all stages, with so many requests, sent or found in the lake."""
+        """Count an instruction that went through all stages, with its requests, sent or found in the lake."""
         self._walk.done += 1
         self._walk.requests += requests
 

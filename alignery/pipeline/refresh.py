@@ -1,8 +1,8 @@
-"""The refresh pipeline: sources bring instructions, and each runs through the graph of stages by itself.
+"""The refresh pipeline: sources yield instructions, and each runs through the graph of stages independently.
 
-Instructions are written round by round (`alignery/pipeline/sources.py`); as soon as they are accepted each runs by
-itself through the graph of stages that the preset's methods declare (`alignery/pipeline/graph.py`). So every step
-overlaps with every other, and one long answer delays its own row alone.
+Instructions are written round by round (`alignery/pipeline/sources.py`); as soon as one is accepted it runs,
+independently of others, through the graph of stages that the preset's methods declare (`alignery/pipeline/graph.py`).
+So all steps overlap, and a long answer delays only its own row.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class RefreshPipeline:
     executor: Executor
     engines: Mapping[Alias, Engine]
     held_out: Sequence[str] = ()  # evaluation prompts, which no instruction may repeat
-    whole: bool = False  # walk what is finished too, and remember nothing
-    _walking: set[str] = field(default_factory=set)  # instructions on their way
+    whole: bool = False  # run what is finished too, and record nothing
+    _walking: set[str] = field(default_factory=set)  # instructions in progress
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -59,12 +59,12 @@ class RefreshPipeline:
         self._writing = frozenset(stage.step.name for stage in self.writing.stages.values())
 
     def _place(self, stage: Stage) -> tuple[Any, ...]:
-        """What of a stage decides what is asked, beside its method's settings and code."""
+        """What determines a stage's requests, besides its method's settings and code."""
         return stage.name, stage.after, stage.provides, stage.step.fingerprint(self.runner.engine(stage))
 
     @property
     def stages(self) -> list[Stage]:
-        """What writes instructions, Self-Instruct first, and every stage that an instruction may go through."""
+        """The steps that write instructions, Self-Instruct first, and every stage after them."""
         return [*self.writing.stages.values(), *self.graph.stages]
 
     def predecessors(self, stage: Stage) -> list[Stage]:
@@ -77,11 +77,11 @@ class RefreshPipeline:
         return [stage for name in names for stage in (first if name == SOURCE else [self.graph.by_name[name]])]
 
     def words(self) -> list[Row]:
-        """What this line may say, for the `prompts` table: each prompt, principle, type, seed, rule and exemplar."""
+        """All texts that this line may send, for the `prompts` table: prompts, principles, seeds and so on."""
         return [row for stage in self.stages for row in stage.prompt_rows()]
 
     async def walk(self) -> str | None:
-        """Walk until the target of accepted instructions is reached; if candidates or budget ran out first, say so."""
+        """Run until the target of accepted instructions is reached; else return why (candidates or budget ran out)."""
         chunks: Chunks = asyncio.Queue(maxsize=1)
         async with self.writing, asyncio.TaskGroup() as group:
             group.create_task(self.writing.write(chunks, group))
@@ -99,7 +99,7 @@ class RefreshPipeline:
         return f"stopped short: {'; '.join(short)}" if short else None
 
     def _show_target(self) -> None:
-        if not self.whole:  # a plan walks some rows of each step
+        if not self.whole:  # a plan runs some rows of each step
             is_final = all(source.is_target_known for source in self.writing.all)
             self.executor.progress.target(self.target, self.reached, is_final, self._writing)
 
@@ -115,11 +115,11 @@ class RefreshPipeline:
 
     @property
     def rows_in_flight(self) -> int:
-        """Four rows for each request that may be on its way: some wait for the lake, and the last ones fan out."""
+        """Four rows for each request that may be in flight: some wait for the lake, and the last ones fan out."""
         return self.preset.line.rows_in_flight or 4 * self.preset.spec("generator").places
 
     async def _walk_chunk(self, rows: Sequence[Row]) -> None:
-        """Each row of a chunk by itself: a slow one delays no other."""
+        """Run each row of a chunk independently: a slow one delays no other."""
 
         async def work() -> None:
             await self.executor.gather(*(self._walk_row(row) for row in rows))
@@ -142,7 +142,7 @@ def held_out_of(preset: Preset) -> list[str]:
 
 
 def contamination_of(preset: Preset, texts: Sequence[str]) -> Contamination:
-    """What is too near to these evaluation prompts: copies of them, and in the gate what is a near-duplicate there."""
+    """Detects texts too close to these evaluation prompts: copies, and in the gate near-duplicates."""
     return Contamination(texts, near=max(contamination.COPY, gating(preset.line).rouge_l))
 
 
@@ -174,7 +174,7 @@ async def open_engines(preset: Preset, budget: Budget, logs: Path) -> AsyncItera
 
 @contextmanager
 def raise_first() -> Iterator[None]:
-    """Raise the first fault of a task group as itself: the others are its echoes."""
+    """Raise only the first error of a task group: the others follow from it."""
     try:
         yield
     except BaseExceptionGroup as group:

@@ -1,4 +1,4 @@
-"""A run in the lake: alone of its kind, and written only when its first rows are: without work it leaves no trace."""
+"""A run in the lake: the only one of its kind, recorded with its first rows, so that a run without work leaves none."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from warehouse.database.lock import exclusive, of_preset
 from warehouse.query import status
 from warehouse.schema.lake_schema import LakeSchema
 
-# The lock of whichever flow of the loop is at work: generating and training fight for one GPU.
+# The lock of the running flow of the loop: generating and training compete for one GPU.
 WORK = "work"
 UNREPORTED = ("plan", "tag")  # a person runs these at the command line; no webhook is sent when they end
 
@@ -34,18 +34,18 @@ async def exclusive_run(
     """The lake, open for a flow that is the only one of its kind in it, whatever the host; with `preset`, the only one
     of its kind for the preset of that name.
 
-    What a killed run had been answered, and had not committed, is in it first. Two at once of one preset would send the
-    same requests twice, for each would find the same work pending.
+    Answers that a killed run did not commit are committed first. Two runs of one preset at once would send the same
+    requests twice, because each would find the same work pending.
 
     Raises:
         LakeFailure: another holds its place and `wait` is false; the message says who.
     """
     with ExitStack() as stack:
         # The cores are the engine's, or the trainer's; what a flow reads and commits is small, and more threads of
-        # DuckDB's would spin beside them.
+        # DuckDB's would only compete with them.
         name = flow if preset is None else of_preset(flow, preset)
         lake = stack.enter_context(Lake.open(place, schema=schema, threads=1))
-        # In a thread, since the other one may take hours, and a Ctrl-C must be heard meanwhile.
+        # In a thread, because the other one may take hours, and Ctrl-C must work meanwhile.
         await asyncio.to_thread(stack.enter_context, exclusive(lake.place, name, f"alignery {flow}", wait=wait))
         await asyncio.to_thread(recovery.recover, lake)
         await asyncio.to_thread(mark_dead_runs_failed, lake, flow, preset)
@@ -118,7 +118,7 @@ class Run:
         self.ended = True
 
     def finished(self, totals: Mapping[str, Any]) -> dict[str, Sequence[Row]]:
-        """The rows that record it as finished, for the commit of what it did: both land or neither."""
+        """The rows that record it as finished, for the commit of what it did: both are committed or neither."""
         self.ended, self._outcome = True, ("finished", totals)
         return {"prompts": self.words, "runs": [self._row("finished", totals, None)]}
 
@@ -161,7 +161,7 @@ class Run:
 def measure(lake: Lake) -> None:
     """Where metrics are exported, count the lake's rows and bytes: from the catalog, no data file is read.
 
-    Where it cannot be read now, the figures stay as they were: no run that went well is to fail for them.
+    If it cannot be read now, the figures stay unchanged: a successful run must not fail because of them.
     """
     if counts := metrics.counts():
         with suppress(LakeFailure):

@@ -1,7 +1,7 @@
 """One source of instructions: rounds of a step, until enough of what it writes is accepted.
 
-Several rounds are on their way at once. Each asks with what was accepted some rounds before, and they are gated in
-their order, so that what is asked and what is accepted does not depend on who answers first.
+Several rounds are in flight at once. Each uses what was accepted some rounds earlier, and they are gated in order, so
+that requests and accepted rows do not depend on the order of replies.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Source:
     """Rounds of one step that writes instructions, until enough are accepted.
 
     Args:
-        name: where its settings stand in a preset.
-        accept: how many are to be accepted in all.
+        name: the key of its settings in a preset.
+        accept: how many to accept in all.
         max_candidates: how many may be written for that.
         key: of what is finished of it.
-        ask: (round, instructions accepted by then) → its requests; none when there is nothing left to ask for.
+        ask: (round, instructions accepted by then) → its requests; none when nothing is left to request.
         gate: judges the candidates of a round.
-        allowed: whether an accepted instruction may be walked on from.
+        allowed: whether the stages may start from an accepted instruction.
     """
 
     name: str
@@ -53,18 +53,18 @@ class Source:
     ask: Callable[[int, Sequence[Row]], list[Row]]
     gate: Gate
     allowed: Callable[[Row], bool]
-    accepted: Accepted = field(default_factory=Accepted)  # of finished rounds only where more is asked for
+    accepted: Accepted = field(default_factory=Accepted)  # of finished rounds only if more are requested
     count: int = 0  # accepted in all
     candidates: int = 0
     topics: list[str] = field(default_factory=list)  # of all requests so far
     _counts: list[int] = field(default_factory=lambda: [0])  # accepted after each round, from before the first
-    _new: set[str] = field(default_factory=set)  # accepted in this run, and not handed on yet
+    _new: set[str] = field(default_factory=set)  # accepted in this run, and not passed on yet
     _exhausted: bool = False
 
     is_target_known = True
 
     async def open(self) -> None:
-        """Take up what is finished."""
+        """Load the finished rounds."""
         for found in await self.finished.rounds(self.key):
             self._counts.append(self._counts[-1] + found.accepted)
             self.candidates += found.candidates
@@ -73,7 +73,7 @@ class Source:
 
     @property
     def is_written(self) -> bool:
-        """Whether nothing more is asked for."""
+        """Whether no more requests are sent."""
         return self.count >= self.accept or self.candidates >= self.max_candidates
 
     async def write(self, chunks: Chunks, size: int, group: asyncio.TaskGroup) -> None:
@@ -87,11 +87,11 @@ class Source:
                     await chunks.put([self_instruct.instruction_row(row) for row in some[first : first + size]])
             if not self.is_written:
                 await asyncio.to_thread(self._load, asked)
-        rounds: deque[tuple[asyncio.Task[list[Row]], list[Row]]] = deque()  # on their way, the oldest first
+        rounds: deque[tuple[asyncio.Task[list[Row]], list[Row]]] = deque()  # in flight, the oldest first
         while yielded < self.accept:
             ready = self.accepted[yielded : min(yielded + size, self.accept)]
             while self._wants(len(rounds)):
-                # From what was accepted when the rounds that are on their way now were not yet asked.
+                # From what was accepted before the rounds now in flight were sent.
                 pool = self.accepted.first(self._counts[max(0, asked + 1 - config.rounds_in_flight)])
                 if not (requests := self.ask(asked, pool)):
                     self._exhausted = True
@@ -118,7 +118,7 @@ class Source:
         return row | {NEW: True}
 
     def _load(self, rounds: int) -> None:
-        """What finished rounds asked for and accepted, for the next ones rest on it."""
+        """The requests and accepted rows of finished rounds, because later rounds depend on them."""
         lake = self.executor.lake
         self.topics += finished.topics(lake, self.key, rounds)
         for batch in finished.accepted(lake, self.key, rounds):
@@ -147,7 +147,7 @@ class Source:
         return f"{found} {self.candidates} candidates; raise {more}, or see the view 'rejects'"
 
     def _wants(self, on_their_way: int) -> bool:
-        """Whether one more round is due, even if every request on its way brings all that it was asked for."""
+        """Whether one more round is due, even if every request in flight yields all that it asks for."""
         config = self.config
         brought = on_their_way * config.requests_per_round * config.count
         return (
@@ -167,12 +167,12 @@ class Source:
         return await self.executor.run_batch(self.step, requests, self.engine, judge)
 
     def _take(self, records: Sequence[Row], requests: Sequence[Row]) -> None:
-        """Count a round's candidates, and keep what may be walked on from."""
+        """Count a round's candidates, and keep those that the stages may start from."""
         kept = [record for record in records if record["state"] == "accepted" and self.allowed(record)]
         for record in kept:
             self.accepted.append(record)
         self._new |= {record["id"] for record in kept if "run_id" not in record}  # the lake fills that in
-        # A round counts as one candidate a request at least, so that a silent model cannot loop for ever.
+        # A round counts as one candidate a request at least, so that a model without replies cannot loop for ever.
         candidates = max(len(records), self.config.requests_per_round)
         done, number = Round(len(requests), candidates, len(kept)), len(self._counts) - 1
         self.finished.finish_round(self.key, number, done, _topics(requests), [record["id"] for record in kept])

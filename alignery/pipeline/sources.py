@@ -29,7 +29,7 @@ from warehouse.query import estimates, status
 
 
 def gating(line: Line) -> self_instruct.Config:
-    """What Self-Instruct refuses, and how near is too near, holds for all; its defaults, where it is not run."""
+    """Self-Instruct's limits and similarity threshold apply to all sources; its defaults if it is not run."""
     return line.self_instruct or self_instruct.Config.model_validate({})
 
 
@@ -83,7 +83,7 @@ class Sources:
         self._pool.close()
 
     async def write(self, chunks: Chunks, group: asyncio.TaskGroup) -> None:
-        """Put chunks of what every source brings, and None at the end."""
+        """Put chunks of every source's instructions, and None at the end."""
         for rounds in self.rounds:
             await rounds.open()
         if self.questions and not self.questions.is_written:
@@ -96,7 +96,7 @@ class Sources:
 
     @property
     def _is_gated(self) -> bool:
-        """Whether anything is compared with what is there."""
+        """Whether anything is compared with existing instructions."""
         return bool(self.rounds) or any(entry.gate for entry in (self._line.prompts.root if self._line.prompts else ()))
 
     def _own_data(self, entries: Sequence[Entry]) -> OwnData:
@@ -146,7 +146,7 @@ class Sources:
     def _source(self, name: str, step: Step, config: Any, ask: Ask, gate: Gate) -> Source:
         accept, most, lake = config.accept, config.max_candidates, self._executor.lake
         print = step.fingerprint(self._engine)
-        if isinstance(accept, New):  # beside what the runs that finished have brought
+        if isinstance(accept, New):  # besides those of finished runs
             candidates, kept = estimates.written(lake, step.table, print, self._preset)
             accept, most = kept + accept.new, candidates + most
         topics = self.topics.fingerprint(self._engine) if self.topics else None  # hints are made from them
@@ -158,12 +158,12 @@ class Sources:
         )
 
     def _allowed(self, record: Row) -> bool:
-        """Looked at again, for an evaluation prompt may have come after an instruction was accepted."""
+        """Checked again, because an evaluation prompt may have been added after an instruction was accepted."""
         return not self._contamination.reason(record["text"])
 
     def _pool_texts(self) -> Iterator[str]:
         """What new instructions are compared with: every accepted one of the lake, the seeds, the types' questions."""
-        # The seeds are Self-Instruct's examples, and near to nothing of a user's own.
+        # The seeds are Self-Instruct's examples, and not compared with a user's own data.
         seeds = self._library.seeds() if self.instructions else []
         shown = (seed.instruction if self.bare else seed.whole for seed in seeds)
         questions = (type.question for type in self.types)

@@ -1,9 +1,9 @@
 """A stack: a generator, what rewrites its prompts and the Aligners that correct its answers, as one model.
 
-A preset's methods say which of their stages belong to it (`Stage.in_stack`). It has no engine of its own: an engine is
-asked everything, and an Aligner corrects answers alone, not critiques or new instructions. So in a refresh the stages
+A preset's methods say which of their stages belong to it (`Stage.in_stack`). It has no engine of its own: an engine
+gets every request, and an Aligner corrects only answers, not critiques or new instructions. So in a refresh the stages
 are part of the graph, and here the same steps correct answers to held-out prompts. Either way each part's call is an
-attempt, and its work key has that part's identity. A rewriter is asked before the generator on held-out prompts alone.
+attempt, and its work key has that part's identity. A rewriter precedes the generator only on held-out prompts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tasks.step import Row
 
 @dataclass(frozen=True)
 class Stack:
-    """What answers: the generator alone where there are no stages.
+    """What answers: only the generator if there are no stages.
 
     Args:
         models: alias → model of each part, the generator first.
@@ -45,7 +45,7 @@ class Stack:
 
     @property
     def is_more(self) -> bool:
-        """Whether there is anything beside the generator."""
+        """Whether there is anything besides the generator."""
         return bool(self.stages or self.before)
 
     @property
@@ -59,7 +59,7 @@ class Stack:
         return f"stack:{digest(parts)}" if self.is_more else self.base.identity()
 
     def parts(self) -> list[Row]:
-        """Rows {alias, model (its identity), path} in the order in which they are asked."""
+        """Rows {alias, model (its identity), path} in the order of their requests."""
         return [{"alias": alias, "model": spec.identity(), "path": place(spec)} for alias, spec in self.models.items()]
 
 
@@ -108,7 +108,7 @@ def _request(stage: Stage) -> Row:
 
 
 async def rewritten(executor: Executor, stack: Stack, prompts: Sequence[Row]) -> list[Row]:
-    """Held-out prompts as the stack's generator is asked them; one whose rewrite is lost stays as it is.
+    """Held-out prompts as the stack's generator gets them; one whose rewrite is lost stays unchanged.
 
     Args:
         prompts: rows with prompt_id and prompt.
@@ -122,7 +122,7 @@ async def rewritten(executor: Executor, stack: Stack, prompts: Sequence[Row]) ->
 
 
 async def corrected(executor: Executor, stack: Stack, answers: Sequence[Row]) -> list[Row]:
-    """What a stack makes of its generator's answers; one whose correction is a copy, or is lost, stays as it is.
+    """What a stack makes of its generator's answers; one whose correction is a copy, or is lost, stays unchanged.
 
     Args:
         answers: rows {id, prompt_id, prompt, text}.

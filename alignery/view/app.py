@@ -1,4 +1,4 @@
-"""The pages as a web application: which path shows what, and what becomes of an error."""
+"""The pages as a web application: which path shows what, and how errors are shown."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from alignery.view.pages import live, marks, models, overview, row, rows, snapsh
 from warehouse.browse.story import find, whole_text
 from warehouse.database.connection import time_limit
 
-READ_S = 10.0  # for all that one page asks of the lake
+READ_S = 10.0  # for all queries of one page
 DOWNLOAD_S = 120.0
 YEAR_S = 365 * 86400
-EVERY_S = 1.0  # between two looks at a running refresh
-WATCHERS = 8  # that may follow one at the same time
+EVERY_S = 1.0  # between two polls of a running refresh
+WATCHERS = 8  # that may follow a refresh at the same time
 
 Show = Callable[..., Page]  # (req, *parts of the path)
-# Path → what it shows; the parts in braces are handed on by name.
+# Path → what it shows; the parts in braces are passed by name.
 PAGES: dict[str, Show] = {
     "/": overview.overview,
     "/report/{run_id}": overview.report,
@@ -76,7 +76,7 @@ class Site:
         return await self._tried(req, lambda: self._shown(show, req, request), 404 if request.path_params else 400)
 
     async def _tried(self, req: PageRequest, answer: Callable[[], Response], status: int) -> Response:
-        """The answer; a mistake in what is asked is a page that says it, of this status."""
+        """The response; an error in the request is a page with the message and this status."""
         try:
             return await run_in_threadpool(answer)
         except UsageError as error:
@@ -115,7 +115,7 @@ class Site:
         return HTMLResponse(render.html(PageRequest(self.lakes, req.path), page), status)
 
     async def go(self, request: Request) -> Response:
-        """To the row whose id begins so."""
+        """Redirect to the row whose id begins like this."""
         req = self.req(request)
 
         def found() -> Response:
@@ -125,7 +125,7 @@ class Site:
         return await self._tried(req, found, 404)
 
     async def mark(self, request: Request) -> Response:
-        """Keep what a person says in a form, and go back to where it stood."""
+        """Store what a person entered in a form, and go back to its page."""
         req, body = self.req(request), await _body(request)
 
         def kept() -> Response:

@@ -23,9 +23,9 @@ from warehouse.browse.story import tables_of
 
 MOST = 2000  # pages of a folder
 _GO = re.compile(r'href="(/go\?[^"]*)"')
-_FILTERS = 4  # by which a page of rows is narrowed at most: there are ever more combinations of more
+_FILTERS = 4  # that a page of rows is narrowed by at most: more have too many combinations
 _LINK = re.compile(r'href="(/[^"]*)"')
-_LEFT_OUT = ("/live", "/sql", "/marks")  # which ask a lake that is there
+_LEFT_OUT = ("/live", "/sql", "/marks")  # which need a lake at hand
 _STATIC = "/static/"
 _ROUTES = [(*compile_path(path), show) for path, show in PAGES.items()]
 

@@ -34,7 +34,7 @@ class Trace(dict[str, Any]):
 
 
 class Funnel(list[dict[str, Any]]):
-    """What became of each step's work; see `OpenLake.funnel`."""
+    """The outcome of each step's work; see `OpenLake.funnel`."""
 
     def _repr_html_(self) -> str:
         most = max((step["rows_in"] for step in self), default=1) or 1
@@ -56,7 +56,7 @@ class Pairs(list[Pair]):
 
 
 def pairs(lake: Lake, view: str, limit: int) -> Pairs:
-    """The newest pairs of a view. Raises UsageError where there are none of that name."""
+    """The newest pairs of a view. Raises UsageError if the view is unknown."""
     prompt, before, after = pair_columns(lake, view)
     page = table_page(lake, Asked(view, size=limit, cell=BOUND), columns_of(lake, view))
     return Pairs(Pair(id=row["id"], prompt=row[prompt], before=row[before], after=row[after]) for row in page["rows"])

@@ -1,4 +1,4 @@
-"""Drawings as SVG, made of numbers alone: bars, a curve, an interval. Their colours are the style sheet's."""
+"""Drawings as SVG, made only of numbers: bars, a curve, an interval. Their colours are the style sheet's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def bar(parts: Sequence[tuple[str, float]], label: str) -> Markup:
 
     Args:
         parts: (class of the style sheet, share of the whole width, 0 to 1).
-        label: what it shows, for who does not see it.
+        label: what it shows, for screen readers.
     """
     x, drawn = 0.0, []
     for kind, width in parts:
@@ -28,7 +28,7 @@ def bar(parts: Sequence[tuple[str, float]], label: str) -> Markup:
 
 
 def curve(points: Sequence[float], label: str) -> Markup:
-    """A line over its place in the sequence; the least and the greatest value stand beside it."""
+    """A line over its place in the sequence; the least and the greatest value are shown beside it."""
     values = [float(value) for value in points[:: max(1, len(points) // _POINTS)]]
     if len(values) < 2:
         return Markup()

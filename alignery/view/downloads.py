@@ -1,4 +1,4 @@
-"""All rows that a page stands for, as a file: CSV, Parquet, or a line of JSON a row."""
+"""All rows that a page covers, as a file: CSV, Parquet, or a line of JSON a row."""
 
 from __future__ import annotations
 

@@ -72,13 +72,13 @@ class Lakes:
                 yield lake
         except OSError as error:
             raise UsageError(
-                f"{self._place}: cannot be written to ({error.strerror}); marks need a lake that may be"
+                f"{self._place}: cannot be written to ({error.strerror}); marks need a writable lake"
             ) from error
 
     def once(self, lake: Lake, snapshot: int, key: tuple[Any, ...], count: Callable[[], _T]) -> _T:
-        """What `count` returns, cached by snapshot, for a snapshot never changes.
+        """What `count` returns, cached by snapshot, because a snapshot never changes.
 
-        If a commit lands during the query, the result may contain it, and is not cached.
+        If a commit is made during the query, the result may contain it, and is not cached.
         """
         whole = (snapshot, *key)
         with self._lock:

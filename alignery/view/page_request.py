@@ -21,7 +21,7 @@ class PageRequest:
     Args:
         path: of the page.
         params: the query string, in its order.
-        bundled: whether the page is to stand in a folder of files, where nothing can be asked further.
+        bundled: whether the page is for a folder of static files, without a server.
         by: the name under which marks were made here last.
     """
 

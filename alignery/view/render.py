@@ -59,12 +59,12 @@ def _environment() -> Environment:
 
 
 def static(name: str) -> str:
-    """The text of a file that every page loads; it is ours."""
+    """The text of a static file of ours that every page loads."""
     return (FOLDER / "static" / name).read_text(encoding="utf-8")
 
 
 def text(value: object) -> str:
-    """Foreign words to be read: no command of a terminal or of a text's direction in them; empty for None."""
+    """Untrusted text for display: without control or bidi characters; empty for None."""
     return "" if value is None else printable(str(value))
 
 
@@ -83,7 +83,7 @@ def short(value: object) -> str:
 
 
 def number(value: object) -> str:
-    """A figure for people: thousands apart, and no more digits than say something."""
+    """A number for people: thousands separated, and only significant digits."""
     if value is None:
         return "–"
     if isinstance(value, bool):

@@ -40,8 +40,8 @@ def serve(
     Args:
         host: the address to listen on.
         port: 0 takes a free one.
-        names: by which browsers ask for it, beside this machine's own.
-        token: that is asked for; where none is given and others reach the address, one is made.
+        names: host names of the pages, besides this machine's own.
+        token: the required token; without one, if others can reach the address, a token is made.
         ready: called with the address to open, before the first request is answered.
 
     Raises:

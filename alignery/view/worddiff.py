@@ -11,7 +11,7 @@ Part = tuple[str, str]  # 'same' | 'gone' | 'new', and the text
 
 
 def worddiff(before: str, after: str) -> list[Part] | None:
-    """The parts of both texts in order: same, gone (in the first alone), new (in the second alone).
+    """The parts of both texts in order: same, gone (only in the first), new (only in the second).
 
     Returns:
         None where a text is too long to be compared.

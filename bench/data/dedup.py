@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python bench/data/dedup.py [--pairs 200000] [--run 2000] [--pool 10000] [--grow 10000 … 300000]
 
-`RougePool` stands against the loop of Self-Instruct's code: `rouge_score`, ROUGE-L, no stemmer, F, the largest of all
-pool texts, dropped above 0.7. Texts are drawn from the words of our seeds, as often as they stand there, about 16 words
-each (the paper's mean is 15.9); one in three is an earlier text with some words changed, so that both verdicts and the
-figures between them are common. Last, MinHash on responses; twins within 0.05 of its threshold are not judged.
+`RougePool` is compared with the loop of Self-Instruct's code: `rouge_score`, ROUGE-L, no stemmer, F, the largest of all
+pool texts, dropped above 0.7. Texts are drawn from the words of our seeds by their frequency there, about 16 words each
+(the paper's mean is 15.9); one in three is an earlier text with some words changed, so that both verdicts, and
+figures in between, are common. Last, MinHash on responses; twins within 0.05 of its threshold are not judged.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ def seed_texts() -> list[str]:
 
 
 def words() -> list[str]:
-    """The words of our seeds, each as often as it stands there."""
+    """The words of our seeds, each as often as it occurs there."""
     return " ".join(seed_texts()).split()
 
 
 class Loop:
-    """The reference: every pool text is scored anew for each candidate."""
+    """The reference: every pool text is scored again for each candidate."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self.texts, self._scorer = list(texts), RougeScorer(["rougeL"], use_stemmer=False)
@@ -100,7 +100,7 @@ def pairs(count: int) -> None:
 
 
 def whole_run(name: str, count: int, seed: int, limit: float = LIMIT) -> None:
-    """A run from the seeds on, in which what is accepted joins the pool at once."""
+    """A run starting from the seeds, in which accepted texts join the pool at once."""
     seeds = seed_texts()
     pool, loop = RougePool(seeds), Loop(seeds)
     same = decided = above = 0
@@ -117,7 +117,7 @@ def whole_run(name: str, count: int, seed: int, limit: float = LIMIT) -> None:
 
 
 def speed(size: int, rounds: int = 5) -> None:
-    """Candidates a second, the two in turns; the loop is asked for a few only, others each time."""
+    """Candidates a second, the two alternating; the loop gets only a few, different ones each time."""
     source = Texts(words(), 5)
     texts, candidates = source.take(size), source.take(8 * BATCH)
     pool, loop = RougePool(texts), Loop(texts)

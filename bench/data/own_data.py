@@ -1,4 +1,4 @@
-"""How long a user's prompts take to come in: read, judged, committed and handed on, without a model.
+"""How long a user's prompts take to be read, judged, committed and passed on, without a model.
 
     python bench/data/own_data.py [--rows 10000 100000] [--gated 2000 10000]
 

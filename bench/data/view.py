@@ -1,9 +1,9 @@
 """How fast the pages of `alignery view` are: `python bench/data/view.py HOME [--rounds 20]`, or `--rows 1000000`.
 
-Each page is asked for over HTTP's own code in this process. The first time nothing is remembered of the snapshot; p95
-is over all requests, each of another row, topic, word or page where the page has such. CPU is that of all threads, for
-a machine that is at other work too. Beside it the time of the plain SQL that fetches the same rows, through the lake's
-own connection.
+Each page is requested through the HTTP application in this process. At the first request nothing is cached of the
+snapshot; p95 is over all requests, each of another row, topic, word or page if the page has such. CPU is that of all
+threads, because the machine may be busy with other work. Next to it is the time of the plain SQL that fetches the same
+rows, through the lake's own connection.
 """
 
 from __future__ import annotations

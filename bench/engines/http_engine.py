@@ -74,7 +74,7 @@ class Load:
 
 
 async def by_engine(load: Load) -> None:
-    """As the factory asks: all at once, and the engine bounds what is in flight."""
+    """As in a refresh: all at once, and the engine bounds the number in flight."""
     spec = {"engine": "openai", "base_url": load.url, "model": "stand-in", "in_flight": load.in_flight}
     async with open_engine(spec) as engine:
         asked = (
@@ -86,7 +86,7 @@ async def by_engine(load: Load) -> None:
 
 
 async def by_aiohttp(load: Load) -> None:
-    """One session for all: the quickest of the well-kept clients."""
+    """One session for all: the fastest of the maintained clients."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def one(number: int) -> None:

@@ -1,12 +1,12 @@
-"""The line keeps its engine full: a chain of answer and four rounds of critique and revision on heavy-tailed latencies.
+"""A refresh keeps its engine busy: an answer and four rounds of critique and revision with heavy-tailed latencies.
 
     python bench/engines/overlap.py [--rows 400] [--places 64] [--rounds 5]
     python bench/engines/overlap.py --short 10000 100000
 
 A row is nine requests, one after the other; the engine sleeps 0.06 s (half of them), 0.14 (30 %), 0.4 (15 %) or 1.04
-(5 %), told by the request's own seed, and takes `places` at once. The ideal is all that sleeping divided by the places.
-`step by step` is the same code over the same lake, walked so that every row is through a step before the next begins.
-With `--short`, so many requests are answered at once: rows a second and peak memory, each in a process of its own.
+(5 %), chosen by the request's seed, and takes `places` at once. The ideal is all that sleeping divided by the places.
+`step by step` is the same code on the same lake, run so that every row is through a step before the next begins.
+With `--short`, that many requests are answered at once: rows a second and peak memory, each in a process of its own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ CHAIN = 9
 
 
 class Sleeper:
-    """Answers after a while that the seed tells; remembers when each request was on its way."""
+    """Answers after a time that the seed determines; records when each request was in flight."""
 
     identity = "sleeper"
 
@@ -55,7 +55,7 @@ class Sleeper:
             assert sampling.seed is not None
             wait = self._tail[sampling.seed % len(self._tail)] if self._tail else 0.0
             await asyncio.sleep(wait)
-            if self._tail:  # where memory is measured, nothing is remembered here
+            if self._tail:  # when memory is measured, nothing is recorded here
                 self.spans.append((began, time.perf_counter()))
             return Completion(f"Some words, {sampling.seed} of them.", "stop", 50, 8, wait)
 
@@ -67,7 +67,7 @@ class Sleeper:
         return sum(end - began for began, end in self.spans) / places
 
     def in_flight(self, until: float) -> float:
-        """Mean requests on their way, from the first one sent until that share of all had been sent."""
+        """Mean requests in flight, from the first one sent until that share of all had been sent."""
         starts = sorted(began for began, _ in self.spans)
         first, last = starts[0], starts[int(until * len(starts)) - 1]
         busy = sum(max(0.0, min(end, last) - max(began, first)) for began, end in self.spans)
@@ -88,7 +88,7 @@ def instructions(rows: range) -> list[Row]:
 
 
 async def as_the_line(line: RefreshPipeline, rows: list[Row]) -> None:
-    """Chunk after chunk, each row by itself, as `refresh` walks them."""
+    """Chunk after chunk, each row independently, as in `refresh`."""
     size = line.preset.line.chunk
     async with asyncio.TaskGroup() as group:
         for start in range(0, len(rows), size):

@@ -25,7 +25,7 @@ WHOLE = response(completion(REPLY))
 
 
 class _Slow(StandIn):
-    """Answers everything after so many seconds."""
+    """Answers everything after that many seconds."""
 
     def __init__(self, latency_s: float) -> None:
         self.latency_s = latency_s
@@ -42,7 +42,7 @@ def prompt(number: int) -> list[dict[str, str]]:
 
 
 async def throughput(engine: Engine, requests: int) -> float:
-    """Requests a second, all asked at once, as the factory does."""
+    """Requests a second, all sent at once, as in a refresh."""
     began = time.perf_counter()
     asked = (engine.generate(prompt(n), Sampling(0.7, max_tokens=128, seed=n)) for n in range(requests))
     replies = await asyncio.gather(*asked)

@@ -46,7 +46,7 @@ class StandIn(asyncio.Protocol, ABC):
         """A whole request came: `answer` it, at once or later."""
 
     def answer(self, whole: bytes) -> bool:
-        """Whether anybody was still there to be answered."""
+        """Whether the client was still connected."""
         if self.transport.is_closing():
             return False
         self.transport.write(whole)

@@ -1,7 +1,8 @@
 """How well the refusal detector agrees with people's labels: `python bench/evaluate/refusals.py`.
 
 The labels are PyRIT's (`pip install --no-deps pyrit==1.1.0`). They also call an answer to another question a refusal,
-which a detector of words does not try to see: such rows, whose answer is labelled an answer elsewhere, stand apart.
+which a detector of words does not try to detect: such rows, whose answer is labelled an answer elsewhere, are listed
+separately.
 """
 
 from __future__ import annotations

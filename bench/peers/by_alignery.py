@@ -26,7 +26,7 @@ from tasks.step import Row
 
 
 class Given(AbstractAsyncContextManager["Given"]):
-    """Instructions that are given, in the place of those that a line writes."""
+    """Given instructions, in place of those that a line writes."""
 
     all = ()
 
@@ -54,7 +54,7 @@ def preset(job: Job) -> Preset:
 
 
 async def walk(job: Job) -> None:
-    from flows.refresh import as_task_run  # with it Prefect, for which its server is not to wait
+    from flows.refresh import as_task_run  # and with it Prefect, so that its server need not wait for that
 
     made = preset(job)
     async with (

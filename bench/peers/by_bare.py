@@ -1,7 +1,7 @@
 """By hand: aiohttp, one session, as many workers as places in flight, and each answer a line in a file.
 
-It is what a careful engineer writes in an afternoon: a row that is refused is noted, and what the file holds is not
-asked for again.
+It is what a careful engineer writes in an afternoon: a refused row is recorded, and rows in the file are not
+requested again.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """data-designer: an LLM column a step, `max_parallel_requests` the number in flight.
 
 Its buffer of rows, after which it writes and from which it resumes, is its default of 1,000 where speed is measured and
-a sixth of the rows where it will be killed. Its guard that stops early is off: 3 % bad rows are none of its business.
+a sixth of the rows where it will be killed. Its early stop is off, because of the 3 % bad rows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What every side is asked to do, and how it reports. The standard library alone: each peer's environment reads it.
+"""The task of every side, and how it reports. Only the standard library: each peer's environment imports it.
 
-A row's instruction bears the mark `#ROW.0`; the answer to it `#ROW.1`, the critique `#ROW.2`, the revision `#ROW.3`.
+A row's instruction has the mark `#ROW.0`; the answer to it `#ROW.1`, the critique `#ROW.2`, the revision `#ROW.3`.
 The server gives each answer its mark by what it finds in the prompt, so a step that was not given the one before it
 cannot get its own, and the last mark of a row proves its whole chain.
 """
@@ -50,7 +50,7 @@ def instruction(row: int) -> str:
 
 
 def prompt(step: int, fields: Mapping[str, str]) -> str:
-    """What is asked in a step, from 0, given the fields that the steps before it made."""
+    """The prompt of a step, from 0, given the fields that earlier steps made."""
     return PROMPTS[step].format(**fields)
 
 
@@ -60,7 +60,7 @@ def template(step: int) -> str:
 
 
 def place_of(text: str) -> tuple[int, int] | None:
-    """The row of a prompt and the step it asks for, from 1; None where it bears no mark."""
+    """The row of a prompt and the step it asks for, from 1; None if it has no mark."""
     marks = MARK.findall(text)
     return (int(marks[0][0]), 1 + max(int(step) for _, step in marks)) if marks else None
 
@@ -86,7 +86,7 @@ def job() -> Job:
 
 
 def report(job: Job, package: str, written_at: float, results: Mapping[str, str | None], reasons: int = 0) -> None:
-    """Tell the runner what came out: instruction → the last step's text.
+    """Report the results to the runner: instruction → the last step's text.
 
     `written_at` is the time.time() at which that was written, `reasons` the number of failed rows for which the side's
     own output holds the server's words.
@@ -96,5 +96,5 @@ def report(job: Job, package: str, written_at: float, results: Mapping[str, str 
         row = MARK.match(asked)
         whole += bool(row and text and text.startswith(f"#{row[1]}.{job.steps} "))
     blank = len(results) - whole
-    told = {"written_at": written_at, "rows": whole, "blank": blank, "reasons": reasons, "version": version(package)}
-    (job.folder / "report.json").write_text(json.dumps(told))
+    report = {"written_at": written_at, "rows": whole, "blank": blank, "reasons": reasons, "version": version(package)}
+    (job.folder / "report.json").write_text(json.dumps(report))

@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 ENVS = ROOT / ".venv-peers"
 HOME = ENVS / "home"
-# Nothing leaves the machine: what a peer would fetch or tell is refused at once by a port that nobody listens to.
+# Nothing leaves the machine: a peer's downloads and telemetry are refused at once by a port without a listener.
 APART = {
     "HTTPS_PROXY": "http://127.0.0.1:9",
     "NO_PROXY": "127.0.0.1,localhost",
@@ -127,11 +127,11 @@ def measure(side: Side, scenario: Scenario) -> Result:
         with process(side, job) as running:
             ended = _wait(running, scenario.limit_s)
         took_s, seen, path = time.time() - begun, told_by(port, "counts"), folder / "report.json"
-        told: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    work_s = told["written_at"] - seen["first"] if told else None
+        report: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    work_s = report["written_at"] - seen["first"] if report else None
     figures = {name: seen[name] for name in ("seen", "answered", "asked_again", "in_flight")}
-    rows = {name: told.get(name, 0) for name in ("rows", "blank", "reasons")}
-    return Result(ended, work_s, took_s, **figures, **rows, version=told.get("version", ""))
+    rows = {name: report.get(name, 0) for name in ("rows", "blank", "reasons")}
+    return Result(ended, work_s, took_s, **figures, **rows, version=report.get("version", ""))
 
 
 @contextmanager

@@ -37,9 +37,9 @@ class Counts:
         self.asked_again += self.answered[place] > 0
         self.in_flight += 1
 
-    def went(self, place: Place, heard: bool) -> None:
+    def went(self, place: Place, delivered: bool) -> None:
         self._weigh()
-        self.answered[place] += heard
+        self.answered[place] += delivered
         self.in_flight -= 1
 
     def again(self) -> None:
@@ -51,7 +51,7 @@ class Counts:
         self.area += self.in_flight * (now - self.last) if self.in_flight else 0.0
         self.last = now
 
-    def told(self) -> bytes:
+    def figures(self) -> bytes:
         busy_s = self.last - self.first
         figures = {
             "seen": self.seen.total(),
@@ -79,7 +79,7 @@ class Weather:
 
 @dataclass
 class Counting(StandIn):
-    """A connection to it; GET /counts tells the runner what was counted, and /again starts the clock anew."""
+    """A connection to it; GET /counts returns the counts to the runner, and /again restarts the clock."""
 
     weather: Weather
     counts: Counts
@@ -89,7 +89,7 @@ class Counting(StandIn):
         if path == b"/again":
             self.counts.again()
         if head.startswith(b"GET"):
-            self.answer(MODELS if path.startswith(b"/v1") else response(self.counts.told()))
+            self.answer(MODELS if path.startswith(b"/v1") else response(self.counts.figures()))
             return
         messages = json.loads(body)["messages"]
         place = place_of("\n".join(str(message["content"]) for message in messages))

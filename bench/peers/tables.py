@@ -35,9 +35,9 @@ def table(kind: str, results: Mapping[str, Sequence[Result]], rows: int, ours: s
     heads = ["side", "version", *columns, "seconds", f"× {ours}", "whole process, s"]
     lines = [heads, ["---"] * len(heads)]
     for name, runs in results.items():
-        told = [column(runs) for column in columns.values()]
+        cells = [column(runs) for column in columns.values()]
         seconds = _of("work_s", 1)(runs), _ratio(runs, results.get(ours, ())), _of("process_s", 1)(runs)
-        lines.append([name, max(run.version for run in runs), *told, *seconds])
+        lines.append([name, max(run.version for run in runs), *cells, *seconds])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -229,12 +229,12 @@ def scored(said: list[Row]) -> Scored:
 
 
 def preferred(reward: Path, base: list[Row], better: list[Row]) -> Scored:
-    """Where the oracle tells two answers apart, 1 for each prompt whose better one the reward model scores higher."""
+    """Where the oracle prefers one of two answers, 1 for each prompt on which the reward model agrees."""
     old, new, judged = scored(base), scored(better), {}
-    told = dict(zip((row["prompt_id"] for row in base), rewards(reward, base, better), strict=True))
+    margins = dict(zip((row["prompt_id"] for row in base), rewards(reward, base, better), strict=True))
     for axis, figures in old.items():
         apart = {id: new[axis][id] - value for id, value in figures.items() if new[axis][id] != value}
-        judged[axis] = {id: float((told[id] > 0) == (change > 0)) for id, change in apart.items()}
+        judged[axis] = {id: float((margins[id] > 0) == (change > 0)) for id, change in apart.items()}
     return judged
 
 
@@ -270,7 +270,7 @@ def figure(seeds: Sequence[Scored], axis: str) -> Figure:
 
 
 def change(base: Sequence[Scored], seeds: Sequence[Scored], axis: str) -> str:
-    """How a row stands to the base model on an axis."""
+    """How a row compares with the base model on an axis."""
     old = base[0][axis]
     apart = [{axis: {id: value - old[id] for id, value in one[axis].items()}} for one in seeds]
     _, low, high = figure(apart, axis)

@@ -194,7 +194,7 @@ def table(found: Mapping[str, Sequence[Scored]]) -> str:
 
 
 def change(base: Mapping[str, float], seeds: Sequence[Mapping[str, float]]) -> str:
-    """How the means over the seeds stand to the base model, by the exact test."""
+    """How the means over the seeds compare with the base model, by the exact test."""
     means = [sum(one[id] for one in seeds) / len(seeds) - value for id, value in base.items()]
     if exact.better(means) <= LEVEL:
         return " ↑"

@@ -4,7 +4,7 @@ Both go three rounds with the gate and the same line (a revision an answer). The
 nano on its revisions (`constitutional_sft`). The other one is the preset `nano-stack` (Aligner, arXiv 2402.02416,
 section 5): an Aligner learns the revisions and is stacked on nano, which is trained on corrections of its own
 answers, on one half of the prompts supervised and on the other by preference; then both again. After each round the
-figures are of what stands there then, and of the stack's generator by itself.
+figures are of the stack in place, and of its generator without Aligners.
 
 Means over 400 held-out prompts and the seeds, by the oracle, with the 95 % interval of a bootstrap that draws both
 again; ↑ and ↓: away from the base model by more than the interval.
@@ -66,17 +66,17 @@ def preset_of(per_round: int, seed: int) -> Preset:
 
 
 def stacked(home: Path, per_round: int, seed: int) -> dict[str, Scored]:
-    """What stands there after each round: the stack, and its generator by itself."""
+    """The scores after each round: of the stack in place, and of its generator without Aligners."""
     preset = preset_of(per_round, seed)
     with Lake.open(home) as lake:
         done = asyncio.run(run_rounds(preset, lake, home, ROUNDS))
     found: dict[str, Scored] = {}
-    stands: dict[str, str] = {}
+    promoted: dict[str, str] = {}
     for number in range(1, ROUNDS + 1):
-        stands |= done.rounds[number - 1].promoted if number <= len(done.rounds) else {}
-        said = answers(preset, stands.get("generator"))
+        promoted |= done.rounds[number - 1].promoted if number <= len(done.rounds) else {}
+        said = answers(preset, promoted.get("generator"))
         found[f"its generator, round {number}"] = scored(said)
-        whole = corrections(preset, Path(stands["aligner"]), said) if "aligner" in stands else said
+        whole = corrections(preset, Path(promoted["aligner"]), said) if "aligner" in promoted else said
         found[f"stack, round {number}"] = scored(whole)
     rounds = "; ".join(f"{one.tag}: {', '.join(one.promoted) or 'nothing'}" for one in done.rounds)
     print(f"seed {seed}: promoted {rounds}; {done.why}", flush=True)

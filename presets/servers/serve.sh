@@ -3,9 +3,9 @@
 #
 #     bash serve.sh FOLDER MODEL [options of vllm serve]
 #
-# HOST: the name or address that others reach this host by (its own full name); PORT: 8000; DRAIN_S: seconds between the
-# file's end and the server's (30), in which its last requests are answered. Whoever reaches the port may use the model:
-# export VLLM_API_KEY, and give the refresh the same key in OPENAI_API_KEY.
+# HOST: the name or address by which others reach this host (default: its full name); PORT: 8000; DRAIN_S: seconds
+# between removing the file and stopping the server (30), in which its last requests are answered. Anyone who can reach
+# the port can use the model: export VLLM_API_KEY, and give the refresh the same key in OPENAI_API_KEY.
 set -euo pipefail
 folder=$1 model=$2
 shift 2

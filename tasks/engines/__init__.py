@@ -1,4 +1,4 @@
-"""Engines: who answers. One small protocol, one request a call; batching is the engine's business.
+"""Engines: what answers requests. One small protocol, one request per call; batching is up to the engine.
 
 Importing this package loads neither torch nor vllm: `open_engine` imports the one engine that the spec names.
 """

@@ -1,4 +1,4 @@
-"""From a spec to an engine: the engine's own module is imported here alone, and with it torch or vllm."""
+"""From a spec to an engine: the engine's own module is imported only here, and with it torch or vllm."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ async def open_engine(spec: EngineSpec | Mapping[str, Any], logs: Path | None = 
 
 @contextmanager
 def _few_collections() -> Iterator[None]:
-    """A full collection takes a second where torch and vLLM left a million objects, and rows under way make many due:
-    what is there now is left out of them, and they are rare."""
+    """A full garbage collection takes a second with the million objects of torch and vLLM, and rows in progress trigger
+    many: existing objects are excluded, and collections become rare."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
     try:

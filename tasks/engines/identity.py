@@ -1,4 +1,4 @@
-"""Where a model or its adapter is, and what it is: a folder is known by its content, a hub model by its name."""
+"""Location and identity of a model or its adapter: a folder is identified by its content, a hub model by its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prompts import Form
 from tasks.engines.protocol import SpecError
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
-# What decides a reply: weights, configs and tokenizer; not a report or a card that lies beside them.
+# What determines replies: weights, configs and tokenizer; not a report or a card beside them.
 FILES = (
     *("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin", "config.json", "generation_config.json"),
     *("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt"),
@@ -31,8 +31,8 @@ HUB_S = 10.0  # seconds that a hub has to answer
 def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
     """What to load, and whether it is a folder here, or a .gguf file.
 
-    A folder or such a file that exists is that. Else only `owner/name`, where no folder `owner` stands, is a hub's
-    name; all else is a path, and never looked up on a hub.
+    An existing folder or file is used as such. Else `owner/name` is a hub's name, if no folder `owner` exists; anything
+    else is a path, and never looked up on a hub.
 
     Raises:
         SpecError: a path where there is no model.
@@ -56,7 +56,7 @@ def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
 
 
 def hub_answers(name: str, revision: str) -> bool:
-    """Whether a hub answers; where none does, the model must be in the hub's cache on this machine.
+    """Whether a hub answers; if not, the model must be in the hub's cache on this machine.
 
     One request of a few seconds, before a loader repeats each of its own for half a minute.
 
@@ -69,7 +69,7 @@ def hub_answers(name: str, revision: str) -> bool:
     try:
         HfApi().model_info(name, revision=revision, timeout=HUB_S)
     except HfHubHTTPError:
-        return True  # the loader says what is wrong with the name, or with the token
+        return True  # the loader reports what is wrong with the name or the token
     except (HTTPError, OSError) as error:
         if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
             return False
@@ -92,7 +92,7 @@ def locate_adapter(lora: str, where: str = "engine.lora") -> Adapter:
     """The adapter in a folder here; none is ever looked up on a hub.
 
     Raises:
-        SpecError: there is none, or it is no LoRA adapter.
+        SpecError: there is none, or it is not a LoRA adapter.
     """
     folder = Path(os.path.expanduser(lora))
     config, *weights = (folder / name for name in ADAPTER)
@@ -135,7 +135,7 @@ def form_of(model: str) -> Form:
     if not is_here or any(path.glob("chat_template*")):
         return "chat"
     if path.suffix == GGUF:
-        with path.open("rb") as file:  # its settings stand before its weights
+        with path.open("rb") as file:  # its settings precede its weights
             return "chat" if b"tokenizer.chat_template" in file.read(WHOLE) else "text"
     try:
         settings = json.loads((path / "tokenizer_config.json").read_text(encoding="utf-8"))

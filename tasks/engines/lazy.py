@@ -1,4 +1,4 @@
-"""An engine that is loaded when it is first asked: a run with nothing to do loads no model."""
+"""An engine that is loaded at its first request: a run with nothing to do loads no model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where an engine's libraries print: a file, and not the terminal, which shows how far a run is."""
+"""Sends the output of an engine's libraries to a file, and not to the terminal, which shows a run's progress."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ONE_AT_A_TIME = threading.RLock()  # what is redirected is the whole process's
 
 @contextmanager
 def printed_to(log: Path | None, title: str) -> Iterator[None]:
-    """What this thread prints in the block goes to the end of a file, and all that processes print which begin in it.
+    """Append to a file what this thread prints in the block, and what processes print that are started in it.
 
-    Streams that something holds already, such as a handler of logging or a progress line, stay where they are.
+    Streams that are already held by something, such as a logging handler or a progress line, are not redirected.
 
     Args:
         log: the file; its folder is made. None leaves everything as it is.
@@ -38,7 +38,7 @@ def printed_to(log: Path | None, title: str) -> Iterator[None]:
 
 
 class _OfThread:
-    """The file for the thread that made it; the stream of before for all others, which may print a user's own lines."""
+    """The file for the thread that made it; the previous stream for all others, which may print a user's own lines."""
 
     def __init__(self, file: IO[str], before: IO[str]) -> None:
         self._thread, self._file, self._before = threading.get_ident(), file, before
@@ -60,7 +60,7 @@ class _OfThread:
 
 @contextmanager
 def _processes_print_to(file: IO[str]) -> Iterator[None]:
-    """A process inherits descriptors 1 and 2, so they are the file's while it is started, for all threads."""
+    """A process inherits descriptors 1 and 2, so they point to the file while it is started, for all threads."""
     start = BaseProcess.start
 
     def start_there(process: BaseProcess) -> None:
@@ -82,7 +82,7 @@ def _processes_print_to(file: IO[str]) -> Iterator[None]:
 
 
 def logged_to(log: Path | None, name: str) -> None:
-    """A library's logger, which printed by a handler of the library's own, writes to the file from here on."""
+    """A library's logger, which printed through the library's own handler, writes to the file from here on."""
     if log is None:
         return
     logger = logging.getLogger(name)
@@ -100,10 +100,10 @@ class _LogFile(logging.FileHandler):
 
 
 def _prints(handler: logging.Handler) -> bool:
-    """Whether a handler prints, or is that of an engine before; a user's own files are left alone."""
+    """Whether a handler prints, or belongs to an earlier engine; a user's own files are not touched."""
     return type(handler) in (logging.StreamHandler, _LogFile)
 
 
 def named(log: Path | None) -> str:
-    """The file in the words of an error."""
+    """The file's name for an error message."""
     return f"its log {log}" if log else "its own output"

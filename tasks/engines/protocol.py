@@ -1,4 +1,4 @@
-"""What every engine keeps to: the sampling asked for, the reply given, the two faults, and the two calls."""
+"""The protocol of engines: the requested sampling, the reply, the two errors, and the two calls."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from prompts import Message
 class Sampling:
     """How a reply is drawn. `top_k` 0 means off; `temperature` 0 means greedy; `max_tokens` counts new tokens.
 
-    `choices` (one of these texts) or `pattern` (a regular expression, whose `.` takes line breaks too) hold the whole
-    reply to a form. vLLM keeps to it, in process and behind a server; the embedded engine has no grammar and replies
-    freely. So it saves tries and is no promise: what a reply is worth is for the step's parser to say, with every
-    engine, and the same line runs on all.
+    `choices` (one of these texts) or `pattern` (a regular expression, whose `.` takes line breaks too) constrain the
+    whole reply. vLLM enforces it, in process and behind a server; the embedded engine has no grammar and replies
+    freely. So it saves retries but guarantees nothing: with every engine the step's parser decides whether a reply is
+    valid, and the same line runs on all.
     """
 
     temperature: float = 0.0
@@ -57,9 +57,9 @@ class Sampling:
             raise ValueError("sampling.pattern: got choices too, expected one of the two; drop one")
 
     def identity(self) -> dict[str, Any]:
-        """What of it belongs in a work key: all but the seed, which is derived from that key.
+        """Its part of a work key: all but the seed, which is derived from that key.
 
-        A form that is not asked for is left out, so that keys from before there were forms still hold.
+        Unused constraints are left out, so that keys from before they existed are still valid.
         """
         free = {"seed"} | {name for name in ("choices", "pattern") if not getattr(self, name)}
         # vars and not asdict, which copies deeply: two are made for every request.
@@ -151,7 +151,7 @@ def _capital(option: str) -> str:
 
 
 class SpecError(UsageError):
-    """An engine's spec is wrong (a path that is not there, a mistyped key): what was got, expected, and the fix."""
+    """An engine's spec is wrong (a missing path, a mistyped key): what was got, expected, and the fix."""
 
 
 class RequestRefused(Exception):
@@ -159,7 +159,7 @@ class RequestRefused(Exception):
 
 
 class EngineDown(AligneryError):
-    """The engine answers nobody any more: what is finished is committed, and the run fails.
+    """The engine no longer answers: what is finished is committed, and the run fails.
 
     `recoverable` says that it may be back later: a server that was waited for, not a process that died.
     """
@@ -170,7 +170,7 @@ class EngineDown(AligneryError):
 
 
 class Engine(Protocol):
-    """What a step may ask of a model. Both calls are safe to have in flight by the hundred."""
+    """The calls of a step to a model. Hundreds of both may be in flight at once."""
 
     @property
     def identity(self) -> str:

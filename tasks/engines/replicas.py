@@ -39,7 +39,7 @@ class RequestError(Exception):
 
 
 class Suspect(RequestError):
-    """An error of the whole replica and not of load: its address, model, key or place is wrong."""
+    """An error of the whole replica, not of its load: its address, model, key or placement is wrong."""
 
 
 class Client(Protocol):
@@ -78,14 +78,14 @@ C = TypeVar("C", bound=Client)
 
 @dataclass(eq=False)
 class Replica(Generic[C]):
-    """One server or process. While it has a health probe it is out, and gets the probe's requests alone."""
+    """One server or process. While it has a health probe it is out, and gets only the probe's requests."""
 
     name: str
     client: C
     window: float  # how many requests it may have at once now
     held: int = 0  # places taken: requests in flight, and those that wait for a retry
     failures: int = 0  # in a row
-    heard: float = -math.inf  # when it last answered, a health check included
+    answered_at: float = -math.inf  # when it last answered, a health check included
     trouble: RequestError | None = None
     health_probe: asyncio.Task[None] | None = None
     removed: bool = False
@@ -195,13 +195,13 @@ class Replicas(Generic[C]):
         """Whether it answers from now on: another request, or a health check. Without an answer it is taken out."""
         now = time.monotonic()
         async with replica.doubt:  # one health check for all requests that wait here
-            if replica.heard <= now and replica.health_probe is None:
+            if replica.answered_at <= now and replica.health_probe is None:
                 trouble = await self._ask(replica)
                 if trouble is None:
                     self._lives(replica)
-                elif replica.heard <= now:
+                elif replica.answered_at <= now:
                     self.eject(replica, trouble)
-        return replica.heard > now
+        return replica.answered_at > now
 
     def eject(self, replica: Replica[C], trouble: RequestError) -> None:
         """Take it out until it passes a health check, which is repeated after longer and longer pauses."""
@@ -237,7 +237,7 @@ class Replicas(Generic[C]):
         return None
 
     def _lives(self, replica: Replica[C]) -> None:
-        is_new, replica.heard, replica.failures = replica.heard == -math.inf, time.monotonic(), 0
+        is_new, replica.answered_at, replica.failures = replica.answered_at == -math.inf, time.monotonic(), 0
         if replica.health_probe is None or replica.removed:
             return
         if replica.health_probe is not asyncio.current_task():

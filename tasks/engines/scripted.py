@@ -1,4 +1,4 @@
-"""An engine that says what a test tells it to, faults included, and remembers what it was asked."""
+"""An engine that replies as a test specifies, errors included, and records its requests."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ScriptedEngine:
         reply = self._reply(prompt, sampling)
         if isinstance(reply, Exception):
             raise reply
-        if isinstance(reply, Completion):  # as it is: a test may hand over what no engine should
+        if isinstance(reply, Completion):  # unchanged: a test may return what no engine should
             return reply
         thought, reply = split_thought(reply)
         tokens = len(text_of(prompt).split()), len(reply.split())

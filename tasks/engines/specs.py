@@ -35,7 +35,7 @@ class _Spec(BaseModel):
 
     @property
     def prompt_form(self) -> Form:
-        """The form itself: `auto` is what the model's own files say, and messages where none are here."""
+        """The form itself: `auto` follows the model's own files, or is messages if none are here."""
         return "chat" if self.form == "auto" else self.form
 
 
@@ -55,7 +55,7 @@ class _Weights(_Spec):
         return form_of(self.model) if self.form == "auto" else self.form
 
     def identity(self) -> str:
-        """What its engine is known by in a work key, without loading it. Raises SpecError where there is no model."""
+        """The engine's identity in a work key, without loading it. Raises SpecError if there is no model."""
         known = identity_of(self.engine, self.model, self.revision, self.dtype, self.lora)
         return known + (f":{digest(self.chat_template_kwargs)}" if self.chat_template_kwargs else "")
 
@@ -71,13 +71,13 @@ class TransformersSpec(_Weights):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "auto"  # 'auto' is cuda where there is one
     batch_size: int = Field(default=128, ge=1)
-    max_wait_ms: float = Field(default=5.0, ge=0)  # an idle engine waits so long for company before it starts
+    max_wait_ms: float = Field(default=5.0, ge=0)  # an idle engine waits this long for further requests
     threads: int | None = Field(default=None, ge=1)
     context: int | None = Field(default=None, ge=2)  # tokens; null takes the model's own
 
     @property
     def places(self) -> int:
-        """How many requests may be on their way at once."""
+        """How many requests may be in flight at once."""
         return self.batch_size
 
 
@@ -96,7 +96,7 @@ class RewardSpec(_Weights):
 
     @property
     def places(self) -> int:
-        """How many requests may be on their way at once."""
+        """How many requests may be in flight at once."""
         return self.batch_size
 
 
@@ -114,18 +114,18 @@ class VllmSpec(_Weights):
     max_model_len: int | None = Field(default=None, ge=2)
     gpu_memory_utilization: float | None = Field(default=None, gt=0, le=1)
     tensor_parallel_size: int = Field(default=1, ge=1)  # GPUs that hold one model together
-    data_parallel_size: int = Field(default=1, ge=1)  # such models, between which the requests are shared out
+    data_parallel_size: int = Field(default=1, ge=1)  # copies of the model, between which requests are divided
     in_flight: int | None = Field(default=None, ge=1)  # requests at once, for each; null: half more than vLLM batches
     options: Annotated[dict[str, Any], AfterValidator(_without_remote_code)] = {}
 
     @property
     def places(self) -> int:
-        """How many requests may be on their way at once, at most: vLLM batches 1024 on the largest GPUs."""
+        """How many requests may be in flight at once, at most: vLLM batches 1024 on the largest GPUs."""
         batch = self.options.get("max_num_seqs")
         return self.at_once(batch if isinstance(batch, int) else 1024)
 
     def at_once(self, batch: int) -> int:
-        """The same where vLLM batches so many: half more, so that some wait for the next place that is free."""
+        """The same if vLLM batches that many: half as many again, so that some wait for the next free place."""
         return (self.in_flight or math.ceil(1.5 * batch)) * self.data_parallel_size
 
 
@@ -165,11 +165,11 @@ class OpenAISpec(_Spec):
     connect_timeout_s: float = Field(default=10.0, gt=0)
     read_timeout_s: float | None = Field(default=None, gt=0)  # of silence; null: as long as timeout_s
     timeout_s: float = Field(default=600.0, gt=0)  # of one try of a request, from its first byte to its answer's last
-    probe_timeout_s: float = Field(default=30.0, gt=0)  # of the one token that a server in doubt is asked for
+    probe_timeout_s: float = Field(default=30.0, gt=0)  # of a health check, a request for one token
     give_up_after_s: float = Field(default=300.0, gt=0)  # without any answer, or any server in the folder
     first_pause_s: float = Field(default=0.5, gt=0)  # before a try where no Retry-After says how long; it doubles
     longest_pause_s: float = Field(default=30.0, gt=0)
-    retries: int = Field(default=4, ge=0)  # of a request that fails where others are answered
+    retries: int = Field(default=4, ge=0)  # of a request that fails while others are answered
     max_answer_bytes: int = Field(default=16 << 20, ge=1)
     choose_draws: int = Field(default=16, ge=1)  # replies to a choice, where the server has no log-probabilities
     system_role: bool = True  # false: a system turn's words begin the user's first turn
@@ -178,7 +178,7 @@ class OpenAISpec(_Spec):
 
     @property
     def places(self) -> int:
-        """How many requests may be on their way at once."""
+        """How many requests may be in flight at once."""
         return self.in_flight * (self.servers.expect if self.servers else len(self.base_url))
 
     @model_validator(mode="after")
@@ -208,7 +208,7 @@ class VerifierSpec(_Spec):
 
     @property
     def places(self) -> int:
-        """How many requests may be on their way at once."""
+        """How many requests may be in flight at once."""
         return 64
 
     def identity(self) -> str:
@@ -224,7 +224,7 @@ class ScriptedSpec(_Spec):
 
     @property
     def places(self) -> int:
-        """How many requests may be on their way at once."""
+        """How many requests may be in flight at once."""
         return 64
 
     def identity(self) -> str:
@@ -302,7 +302,7 @@ class RaySpec(_Spec):
 
     @property
     def places(self) -> int:
-        """How many requests may be on their way at once."""
+        """How many requests may be in flight at once."""
         return self.in_flight * self.replicas.max
 
     @property

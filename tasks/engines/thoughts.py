@@ -1,4 +1,4 @@
-"""Reasoning models write their thought before the answer. It is taken apart here, for every engine: the attempt keeps
+"""Reasoning models write their thought before the answer. It is split off here, for every engine: the attempt stores
 it, and no parser and no record gets it."""
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _QUOTES = frozenset("`'\"“”‘’")
 
 
 def _next_tag(text: str, place: int, tag: str = "") -> re.Match[str] | None:
-    """The next tag, or this very one, that is not spoken about, as in `</think>`."""
+    """The next tag, or the one at this place, that is not quoted, as `</think>` in backticks."""
     for found in _TAG.finditer(text, place):
         quoted = text[found.start() - 1 : found.start()] in _QUOTES and text[found.end() : found.end() + 1] in _QUOTES
         if not quoted and tag in ("", found[0].casefold()):
@@ -27,7 +27,7 @@ def without_thought(text: str) -> str:
 def split_thought(text: str) -> tuple[str | None, str]:
     """A reply's thought, tags and all, and its answer: what follows it, or the reply itself where there is none.
 
-    A thought is what stands between `<think>` at the reply's beginning and the first `</think>` after it (or
+    A thought is the text between `<think>` at the reply's beginning and the first `</think>` after it (or
     `<thinking>`, `<reasoning>`, `[THINK]` …), and several may follow each other. Some chat templates write the
     beginning into the prompt: then all before a `</think>` that nothing opened is thought. A reply that ends within its
     thought has no answer, and its text is empty. A tag later in an answer, or in quotes, cuts nothing.

@@ -1,4 +1,4 @@
-"""Prompts to tokens, and replies to text, alike for the engines that hold a tokenizer."""
+"""Prompts to tokens, and replies to text, the same for all engines with a tokenizer."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def encode(
     """Token ids of a prompt: a text with its special tokens (BOS, no EOS); messages through the chat template.
 
     The template writes its own special tokens, so none are added to what it renders. A last turn of the assistant's
-    begins the reply, which the model goes on with. Where the template knows no system turn, the user's first begins
-    with its words.
+    begins the reply, which the model continues. If the template has no system turn, its text is put at the start of the
+    user's first turn.
 
     Args:
         variables: further ones of the chat template.
@@ -67,7 +67,7 @@ def without_system(messages: list[Message]) -> list[Message]:
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of new tokens as the model wrote it: without special tokens, and no space of it tidied away."""
+    """The text of new tokens as the model wrote it: without special tokens, and with all its spaces."""
     return str(tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
@@ -91,16 +91,16 @@ def encode_spellings(tokenizer: Any, options: Sequence[str]) -> list[tuple[int, 
 
 
 def _ids(tokenizer: Any, text: str, special: bool = True) -> list[int]:
-    """As calling the tokenizer gives them, sooner: the call makes masks and more beside them."""
+    """The same as calling the tokenizer, but faster: the call also makes masks and more."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    # Settings that the call would undo or make first: then the call it is.
+    # Settings that the call would undo or make first: then the call is used.
     if backend is None or backend.truncation or backend.padding or tokenizer.split_special_tokens:
         return list(tokenizer(text, add_special_tokens=special)["input_ids"])
     return list(backend.encode(text, add_special_tokens=special).ids)
 
 
 def check_form(form: Form, model: str, tokenizer: Any) -> None:
-    """Raises SpecError where a model is to be sent messages and has no chat template: that is no fault of a row."""
+    """Raises SpecError if a model gets messages and has no chat template: that is not an error of a row."""
     if form == "chat" and tokenizer.chat_template is None:
         raise SpecError(
             f"engine.form: {excerpt(model)} has no chat template, as a base model has none; set form: text, or "
@@ -109,7 +109,7 @@ def check_form(form: Form, model: str, tokenizer: Any) -> None:
 
 
 def check_length(tokens_in: int, max_tokens: int, context: int) -> None:
-    """Raises RequestRefused for an empty prompt, or one that cannot stand in the context with its reply (in tokens)."""
+    """Raises RequestRefused for an empty prompt, or one that exceeds the context with its reply (in tokens)."""
     if not tokens_in:
         raise RequestRefused("the prompt is empty and the model has no token that begins a text; give words")
     if tokens_in + max_tokens > context:
@@ -120,7 +120,7 @@ def check_length(tokens_in: int, max_tokens: int, context: int) -> None:
 
 
 def form(sampling: Sampling) -> dict[str, Any] | None:
-    """The form that a reply is held to, as vLLM names it (its StructuredOutputsParams)."""
+    """The constraint on a reply, as vLLM's StructuredOutputsParams."""
     if sampling.choices:
         return {"choice": list(sampling.choices)}
     return None if sampling.pattern is None else {"regex": sampling.pattern}

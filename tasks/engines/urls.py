@@ -15,7 +15,7 @@ def is_url(url: Any) -> bool:
         parts = urlsplit(url)
         host = (parts.hostname or "").encode("idna")  # what a name is written in on the way
         return bool(host) and parts.port != 0 and not parts.netloc.endswith(":")
-    except ValueError:  # a port out of range, brackets of no address, a name that is none
+    except ValueError:  # a port out of range, brackets around no address, an invalid name
         return False
 
 

@@ -1,7 +1,7 @@
 """vLLM in this process: AsyncLLM, one coroutine a request, batched by vLLM itself; prefix caching on.
 
-It lives in the event loop that opened it. vLLM's own engine is a process beside this one; if it dies, it is started
-once more, and what was in flight is asked again.
+It belongs to the event loop that opened it. vLLM's own engine is a separate process; if it dies, it is restarted once,
+and requests in flight are sent again.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tasks.engines.specs import VllmSpec
 from tasks.engines.thoughts import split_thought
 from tasks.engines.tokenization import check_form, check_length, decode, encode, encode_spellings, form, tidy
 
-# The CPU's key-value cache is in GiB, and our choice; left alone, vLLM takes a share of the machine's memory.
+# The CPU's key-value cache is in GiB, and our choice; by default vLLM takes a share of the machine's memory.
 QUIET = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
@@ -34,7 +34,7 @@ QUIET = {
     "VLLM_CPU_KVCACHE_SPACE": "2",
 }
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
-_CONFIGURED = {"VLLM_LOGGING_CONFIG_PATH", "VLLM_CONFIGURE_LOGGING"}  # by which a user says where vLLM's log goes
+_CONFIGURED = {"VLLM_LOGGING_CONFIG_PATH", "VLLM_CONFIGURE_LOGGING"}  # by which a user configures vLLM's log
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)  # that vLLM has room for: vllm.config.lora.MaxLoRARanks
 
 logger = logging.getLogger(__name__)
@@ -103,31 +103,31 @@ class VllmEngine:
         try:
             llm = await asyncio.shield(starting)
         except asyncio.CancelledError:
-            # The thread starts it whatever happens here; it must not be left without an owner.
+            # The thread starts it whatever happens here; the engine must not be left without an owner.
             with suppress(SpecError, EngineDown):
                 (await starting).shutdown()
             raise
         self._llm, self._tokenizer, self._context = llm, llm.get_tokenizer(), int(llm.model_config.max_model_len)
         check_form(self._spec.prompt_form, self._spec.model, self._tokenizer)
-        if not self._deaths:  # started anew it keeps its places, for requests in flight hold them
+        if not self._deaths:  # after a restart it keeps its slots, because requests in flight hold them
             self._slots = asyncio.Semaphore(self._spec.at_once(llm.vllm_config.scheduler_config.max_num_seqs))
         if self._spec.lora:
             await self._load(self._spec.lora)
 
     async def _load(self, lora: str) -> None:
-        """Load the adapter now: left to the first requests, what is wrong with it would be each row's fault."""
+        """Load the adapter now: at the first request, an error in it would fail each row."""
         from vllm.lora.request import LoRARequest
 
         self._lora = LoRARequest("adapter", 1, str(locate_adapter(lora).folder.resolve()))
         try:
             await self._llm.add_lora(self._lora)
         except Exception as error:
-            if type(error) is not Exception:  # vLLM hands on whatever its own process raised as a bare one
+            if type(error) is not Exception:  # vLLM passes on any error of its own process as a bare Exception
                 raise
             raise SpecError(f"engine.lora: vLLM cannot use {lora!r}: {error}; give an adapter of the model") from error
 
     async def _restart(self, dead: Any) -> None:
-        """Start vLLM anew, the first time; requests that were in flight are sent again, with the same seeds.
+        """Restart vLLM, once; requests that were in flight are sent again, with the same seeds.
 
         Raises:
             EngineDown: it died a second time, or does not start.
@@ -138,11 +138,11 @@ class VllmEngine:
             self._deaths += 1
             if self._deaths > 1:
                 raise EngineDown(
-                    f"vLLM's engine process died again after it had been started anew once; {named(self._log)} says "
+                    f"vLLM's engine process died again after it had been restarted once; {named(self._log)} says "
                     "why (out of memory? lower max_model_len, gpu_memory_utilization or in_flight); what was answered "
-                    "is kept: run again to go on from here"
+                    "is kept: run again to resume"
                 )
-            logger.warning("vLLM's engine process died; it is started anew, and what was in flight is asked again")
+            logger.warning("vLLM's engine process died; it is restarted, and requests in flight are sent again")
             dead.shutdown()
             await self.start()
 
@@ -184,7 +184,7 @@ class VllmEngine:
 
 
 def parameters(sampling: Sampling) -> dict[str, Any]:
-    """A sampling in the words of vLLM's SamplingParams, all but the form that replies are held to."""
+    """A sampling as arguments of vLLM's SamplingParams, without constraints on replies."""
     return {
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -193,7 +193,7 @@ def parameters(sampling: Sampling) -> dict[str, Any]:
         "frequency_penalty": sampling.frequency_penalty,
         "presence_penalty": sampling.presence_penalty,
         "stop": list(sampling.stop),
-        # Token by token, vLLM needs the text for stop strings alone; it is decoded once, at the end.
+        # Token by token, vLLM needs the text only for stop strings; it is decoded once, at the end.
         "detokenize": bool(sampling.stop),
         "seed": sampling.seed,
     }
@@ -247,7 +247,7 @@ def _started(spec: VllmSpec, log: Path | None) -> Any:
     if not _CONFIGURED & os.environ.keys():
         logged_to(log, "vllm")
     try:
-        # The factory is offline work: so vLLM's batches are as big by default as those of its LLM class.
+        # A refresh is offline work: so by default batches are as big as those of vLLM's LLM class.
         return AsyncLLM.from_engine_args(AsyncEngineArgs(**_arguments(spec)), usage_context=UsageContext.LLM_CLASS)
     except (TypeError, ValueError, OSError) as error:
         raise SpecError(

@@ -1,1 +1,1 @@
-"""Evaluation: held-out prompts answered once, scored by a function that is handed in, and compared."""
+"""Evaluation: held-out prompts answered once, scored by a given function, and compared."""

@@ -1,8 +1,8 @@
 """The gate's budget of error: how much of it each decision may spend.
 
-A season is the time that one model stands: all decisions against it share one budget, so the chance that it is ever
-replaced by a model that is no better is at most that budget, however many nights there are. Decision k of a season has
-the share
+A season is the time that one model stays in place: all decisions against it share one budget, so the chance that it is
+ever replaced by a model that is no better is at most that budget, however many nights there are. Decision k of a season
+has the share
 
     s / ((s + k - 1) (s + k)),
 

@@ -1,8 +1,8 @@
 """Confirmation: a promotion must hold on prompts that no earlier decision saw.
 
-The budget of error takes the prompts as drawn for this decision. They are not: every night looks at the same ones, and
-a model, a recipe or a person may come to suit them. So a share of them is kept apart, and a candidate that passes is
-looked at once more on some of these. Each confirmation takes prompts of its own; the registry says which were seen.
+The error budget assumes prompts drawn for this decision. They are not: every night uses the same ones, and a model, a
+recipe or a person may overfit to them. So a share of them is reserved, and a candidate that passes is tested once more
+on some of these. Each confirmation uses new prompts; the registry records which were used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def mark(row: Row) -> str:
 
 
 def split(prompts: Prompts, share: float) -> tuple[list[Row], list[Row]]:
-    """The prompts that decide, and those that are kept apart. A prompt's words say where it stands: further prompts in
+    """The prompts that decide, and those that are kept apart. A prompt's text decides its side: further prompts in
     the file move no other."""
     parts: tuple[list[Row], list[Row]] = [], []
     for row in prompts:
@@ -39,7 +39,7 @@ def unseen(kept: Prompts, seen: Collection[str], count: int) -> list[Row]:
 
 
 def used_up(policy: Policy, decision: Decision) -> Decision:
-    """The decision where there is nothing left to confirm it on."""
+    """The decision when no prompts are left to confirm it on."""
     why = (
         f"not promoted: it passed, but fewer than {policy.confirm} reserved prompts are left that no decision saw "
         "(gate.confirm); add prompts to the held-out file"
@@ -48,7 +48,7 @@ def used_up(policy: Policy, decision: Decision) -> Decision:
 
 
 def confirmed(policy: Policy, decision: Decision, before: Mapping[str, Row], after: Mapping[str, Row]) -> Decision:
-    """A promotion, looked at again on fresh prompts: one of its better axes must be better there too, none worse.
+    """A promotion, tested again on new prompts: one of its better axes must be better there too, none worse.
 
     Better is tested at the season's alpha, with Holm's correction over the axes that were claimed: this comes on top of
     what the decision has shown at its own level. That no axis is worse by its margin is not shown again; that would

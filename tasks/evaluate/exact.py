@@ -1,8 +1,8 @@
-"""Exact tests of paired differences: what the gate's decisions rest on.
+"""Exact tests of paired differences, for the gate's decisions.
 
 A difference is candidate less incumbent on one prompt, from -1 to 1. Differences are rounded to hundredths, which makes
 their sum a walk on a lattice: its whole distribution is computed, so that no p-value rests on draws or on a normal law.
-All p-values are one-sided. Each function says what it takes for granted; all take prompts as independent of each other.
+All p-values are one-sided. Each function states its assumptions; all assume that prompts are independent of each other.
 """
 
 from __future__ import annotations

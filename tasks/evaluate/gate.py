@@ -10,8 +10,8 @@ At the error that the budget gives to this decision (`tasks.evaluate.budget`), b
    has it. This can only hold back, and a correction would let more harm through the more axes there are.
 
 A model that is better on no axis, or worse than the margin on one, is so promoted with a chance of at most the level.
-Aligner's figure (arXiv 2402.02416, section 4), (wins - losses) / all, stands beside the tests. Where no oracle scores
-the answers, a pairwise judge's wins and losses do: then the two are one.
+Aligner's figure (arXiv 2402.02416, section 4), (wins - losses) / all, is reported as well. If no oracle scores the
+answers, a pairwise judge's wins and losses do: then the two are the same.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Policy(BaseModel):
 
     @model_serializer(mode="wrap")
     def _recorded(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A policy without people is recorded as before there were marks, so that its decisions stay made."""
+        """A policy without people is recorded as before marks existed, so that its decisions stay valid."""
         return {name: value for name, value in whole(self).items() if (name, value) != ("marks", None)}
 
     @property
@@ -164,14 +164,14 @@ def _signed(metric: str, scored: Mapping[str, float]) -> float:
 
 
 def lost_verdicts(asked: Sequence[Row], verdicts: Sequence[Row]) -> list[Row]:
-    """What was asked of a judge and not read, as verdicts for the incumbent: the worst that each may have been.
+    """Unparsed replies of a judge, as verdicts for the incumbent: the worst that each may have been.
 
-    So a pair counts as a tie where the one verdict that was read is not the incumbent's, and else as lost. A judge that
-    cannot read what harmful answers say would otherwise take them out of the count.
+    So a pair counts as a tie if the one parsed verdict is not the incumbent's, and else as lost. A judge whose replies
+    to harmful answers cannot be parsed would otherwise take them out of the count.
     """
-    heard = {(row["a_id"], row["b_id"], row["first"]) for row in verdicts}
+    read = {(row["a_id"], row["b_id"], row["first"]) for row in verdicts}
     keys = [(row["a_id"], row["b_id"], row["first"]) for row in asked]
-    return [{"a_id": a, "b_id": b, "first": first, "winner": "b"} for a, b, first in keys if (a, b, first) not in heard]
+    return [{"a_id": a, "b_id": b, "first": first, "winner": "b"} for a, b, first in keys if (a, b, first) not in read]
 
 
 def decide(policy: Policy, before: Mapping[str, Row], after: Mapping[str, Row], number: int = 1) -> Decision:

@@ -56,7 +56,7 @@ def checked(lines: Iterable[tuple[int, Any]], source: str, model: type[HeldOutPr
         source: names them in errors.
 
     Raises:
-        HeldOutError: no prompts, a line that is not such an object, or an id that stands twice.
+        HeldOutError: no prompts, a line that is not such an object, or a duplicate id.
     """
     rows: dict[str, Row] = {}
     for number, value in lines:
@@ -106,7 +106,7 @@ def choice(
     form: Form,
     variables: Callable[[Row], Mapping[str, Any]] = lambda row: {"instruction": row["prompt"]},
 ) -> Step:
-    """The step that asks how probable each of a prompt's options is as the reply; its text is for `probabilities`."""
+    """The step that requests the probability of each of a prompt's options; its text is for `probabilities`."""
     return Step(
         name="evaluate.choose",
         table="eval_answers",
@@ -133,7 +133,7 @@ def compare(before: Sequence[Row], after: Sequence[Row], better: Mapping[str, st
 
     Returns:
         Rows {metric, before, after, low, high, better}: low and high the 95 % interval of `after`; `better` None
-        when the metric is not judged, stands on one side only, did not move, or applied to other prompts.
+        when the metric is not judged, exists on one side only, did not change, or applied to other prompts.
     """
     old, new = ({row["metric"]: row for row in rows} for rows in (before, after))
     order = [metric for metric in better if metric in old or metric in new]

@@ -1,6 +1,6 @@
 """A stack's own steps on held-out prompts and on the answers to them, with tables of their own.
 
-What is made of held-out prompts is never exported, so it is in no table that the exports read.
+Rows made from held-out prompts are never exported, so they are in no table that exports read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The promoted model over time as an SVG file: each decision of the registry, and what stood there after it."""
+"""The promoted model over time as an SVG file: each decision of the registry, and the model in place after it."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _Score = tuple[Figure, float | None]
 
 
 def history(rows: Sequence[Row]) -> str:
-    """A panel for each axis: what each candidate scored, and the model that stood there after each decision.
+    """A panel for each axis: what each candidate scored, and the model in place after each decision.
 
-    An oracle's figures are means from 0 to 1. A judge's are win rates against the model that stood there, which have no
+    An oracle's figures are means from 0 to 1. A judge's are win rates against the incumbent, which have no
     line through them: each has another opponent, and .5 is as good as that one.
 
     Args:
@@ -56,7 +56,7 @@ def history(rows: Sequence[Row]) -> str:
 
 
 def _scored(row: Row) -> dict[str, _Score]:
-    """Of each axis: the candidate's value with its interval, and that of what stood there; None of a judge."""
+    """Of each axis: the candidate's value with its interval, and the incumbent's; None of a judge."""
     judged = json.loads(row["policy"] or "{}").get("by") == "judge"
     return {
         one["axis"]: ((one["after"], *interval(one["after"], one["prompts"])), None if judged else one["before"])
@@ -66,7 +66,7 @@ def _scored(row: Row) -> dict[str, _Score]:
 
 
 def _standing(rows: Sequence[Row], found: Sequence[_Score | None]) -> list[float | None]:
-    """The value of the model that stood there after each decision; None where it is not known."""
+    """The value of the model in place after each decision; None where it is not known."""
     own = rows[0]["against"]  # the preset's own model; a decision by hand has no name for it
     known: dict[str | None, float] = {}
     values = []
@@ -92,7 +92,7 @@ def _panel(top: int, axis: str, rows: Sequence[Row], found: Sequence[_Score | No
         return f"{top + HIGH * (high - value) / (high - low):.1f}"
 
     judged = any(one and one[1] is None for _, one in shown)
-    title = printable(axis[:LONGEST]) + (": win rate against the model that stood there" if judged else "")
+    title = printable(axis[:LONGEST]) + (": win rate against the incumbent" if judged else "")
     lines = [f'<text x="{LEFT}" y="{top - 8}" font-weight="bold">{escape(title)}</text>']
     for tick in (low, high):
         lines.append(f'<line x1="{LEFT}" y1="{y(tick)}" x2="{LEFT + WIDE}" y2="{y(tick)}" stroke="#ddd"/>')
@@ -116,7 +116,7 @@ def _panel(top: int, axis: str, rows: Sequence[Row], found: Sequence[_Score | No
 
 
 def _line(values: Sequence[float | None], x: Callable[[float], str], y: Callable[[float], str]) -> list[str]:
-    """What stood there, as steps: each value holds from its decision to the next."""
+    """The model in place, as steps: each value holds from its decision to the next."""
     drawn, before = [], None
     for place, value in enumerate(values):
         if value is not None:

@@ -1,13 +1,13 @@
-"""A pairwise judge: which of two answers is better, asked in both orders, and what all verdicts say together.
+"""A pairwise judge: which of two answers is better, in both orders, and the report on all verdicts.
 
 Sources: FastChat's llm_judge (arXiv 2306.05685), AlpacaEval, Aligner (arXiv 2402.02416), AlpaGasus (arXiv 2307.08701).
 As in llm_judge: both orders, a win only where both agree and else a tie, T 0, 2,048 tokens, the verdict as [[A]], [[B]]
 or [[C]] after a comparison, replies without one excluded. The verdict is read from text and not from the probabilities
-of two labels (AlpacaEval 2): it can be a tie, it comes with its reasons, every chat server can give it, and a judge
-that says something else is seen to. Helpful and harmless are judged apart, by a prompt each, as in Aligner. Departures:
+of two labels (AlpacaEval 2): it can be a tie, it comes with its reasons, every chat server can give it, and a
+reply without one is noticed. Helpful and harmless are judged apart, by a prompt each, as in Aligner. Departures:
 1. The verdict is the last line's, as the prompt asks. Without one there, a reply with two different verdicts is
    unparsed; llm_judge takes the first that it looks for, which is A.
-2. A lone letter is a verdict too: it is all that nano was taught to say.
+2. A single letter is a verdict too: nano was trained to write only that.
 3. A pair counts only if both of its orders were read; the others are counted as excluded.
 4. Two answers of the same words are a tie; no request is sent for them.
 """
@@ -63,7 +63,7 @@ def pairs(a: Sequence[Row], b: Sequence[Row]) -> list[Row]:
     """The requests that judge two sets of answers to the same prompts: each pair in both orders.
 
     Args:
-        a, b: rows {id, prompt_id, prompt, text}, at most one a prompt; a prompt with one answer alone is left out.
+        a, b: rows {id, prompt_id, prompt, text}, at most one a prompt; a prompt with only one answer is left out.
 
     Returns:
         Rows {prompt_id, prompt, a_id, b_id, a, b, first}, `first` being "a" or "b".
@@ -108,7 +108,7 @@ def judge(library: Library, dimension: str, config: Config) -> Step:
         read=read,
         key_fields=lambda row: {"first": row["first"]},
         known_reply=lambda row: NOT_ASKED if alike(row) else None,
-        retries=2 if config.sampling.temperature else 0,  # at T 0 another seed says the same again
+        retries=2 if config.sampling.temperature else 0,  # at T 0 another seed gives the same reply
     )
 
 
@@ -118,7 +118,7 @@ def alike(row: Row) -> bool:
 
 
 def parse(reply: str) -> str:
-    """The verdict of a reply, "A", "B" or "C" (tie), by places and not by who stands there.
+    """The verdict of a reply, "A", "B" or "C" (tie), by position and not by model.
 
     Raises:
         ParseError: there is none, or two different ones.
@@ -131,7 +131,7 @@ def parse(reply: str) -> str:
 
 
 def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mapping[str, str]] = ()) -> dict[str, Any]:
-    """What the verdicts of one dimension say of `a` against `b`.
+    """The report on one dimension's verdicts on `a` against `b`.
 
     Args:
         asked: the rows of `pairs`.
@@ -154,7 +154,7 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mappi
     w = (win - lose) / len(won) if won else None
     given = [said for row, said in judged if not alike(row)]
     led = [winner == first for said in given for winner, first in zip(said, ORDERS, strict=True) if winner != "tie"]
-    # Both orders, ("a", "b"), were won by who stood first, or both by who stood second.
+    # Both orders, ("a", "b"), were won by the first position, or both by the second.
     places = [float(tuple(said) == ORDERS) - float(tuple(said) == ORDERS[::-1]) for said in given]
     return {
         "pairs": len(both),
@@ -197,7 +197,7 @@ def outcomes(asked: Sequence[Row], verdicts: Sequence[Row]) -> dict[str, str]:
 
 
 def walkovers(prompts: Sequence[Row], a: Sequence[Row], b: Sequence[Row]) -> dict[str, str]:
-    """Who wins the prompts that no judge can be asked of, since one of the two gave no answer, or neither: a tie."""
+    """Who wins the prompts that no judge sees, because one of the two gave no answer, or neither: a tie."""
     both = [{row["prompt_id"] for row in answers} for answers in (a, b)]
     names = {(True, False): "a", (False, True): "b", (False, False): "tie"}
     answered = {id: (id in both[0], id in both[1]) for id in (row["prompt_id"] for row in prompts)}
@@ -205,10 +205,10 @@ def walkovers(prompts: Sequence[Row], a: Sequence[Row], b: Sequence[Row]) -> dic
 
 
 def _said(asked: Sequence[Row], verdicts: Sequence[Row]) -> list[tuple[Row, list[str | None]]]:
-    """Each pair, and who won it in the two orders; None where no verdict was read."""
-    heard = {(row["a_id"], row["b_id"], row["first"]): row["winner"] for row in verdicts}
+    """Each pair, and who won it in the two orders; None where no verdict was parsed."""
+    winners = {(row["a_id"], row["b_id"], row["first"]): row["winner"] for row in verdicts}
     pairs = {(row["a_id"], row["b_id"]): row for row in asked}
-    return [(row, [heard.get((*pair, first)) for first in ORDERS]) for pair, row in pairs.items()]
+    return [(row, [winners.get((*pair, first)) for first in ORDERS]) for pair, row in pairs.items()]
 
 
 def figures(suite: str, found: Row) -> list[Row]:

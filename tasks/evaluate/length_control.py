@@ -1,4 +1,4 @@
-"""The win rate that a judge would give if both answers were as long as each other: judges like long ones.
+"""The win rate that a judge would give if both answers had the same length: judges prefer long ones.
 
 Source: Length-Controlled AlpacaEval (arXiv 2404.04475, section 3). For answer a against answer b to prompt x:
 
@@ -9,10 +9,10 @@ win rate is the mean over prompts with the term of length left out. Departures:
 1. gamma_x is the log-odds of how other models did on the prompt against the same answer b (a half win and a half loss
    added), standardised; with no other model there is no such term. The paper fits it to all models of its leaderboard.
 2. A Gaussian prior with a standard deviation of 2.5 on each coefficient (as Gelman et al. 2008, arXiv 0901.4011, have
-   it in width) stands for the paper's cross-validated penalty: it needs no draws, and has a figure where one side never
+   it in width) replaces the paper's cross-validated penalty: it needs no draws, and has a value even if one side never
    wins.
 3. Lengths are in characters, which every tokenizer leaves alike.
-4. An interval stands beside it. Ties count a half, which varies less than wins and losses do: it is too wide rather
+4. An interval is given as well. Ties count a half, which varies less than wins and losses do: it is too wide rather
    than too narrow. Where no length overlaps (one model's answers are all longer), it is wide, as it must be.
 """
 

@@ -58,10 +58,10 @@ def forest(title: str, why: str, axes: Sequence[Moved]) -> str:
     """A forest plot of a decision: the difference on each axis with its interval, and the margin that it must clear.
 
     An axis passes where its whisker ends right of its red mark; what is right of the dashed line is a gain. The ends
-    are at the decision's own level, so that the picture shows the decision and not something beside it.
+    are at the decision's own level, so that the picture shows exactly the decision.
 
     Args:
-        why: the decision, which stands below the title.
+        why: the decision, shown below the title.
     """
     words = wrap(printable(why), WORDS)
     top = TOP + 16 * len(words)
@@ -140,7 +140,7 @@ def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: st
     for place, (label, (wide, high)) in enumerate(at.items()):
         colour = COLOUR if label in front else "#8c959f"
         (cx, *xs), (cy, *ys) = map(across, wide), map(down, high)
-        # The labels of points that lie together stand above each other.
+        # The labels of points that are close together are stacked.
         above = sum(abs(w[0] - wide[0]) < 0.1 and abs(h[0] - high[0]) < 0.05 for w, h in list(at.values())[:place])
         shown = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
         lines += [

@@ -1,4 +1,4 @@
-"""Several models beside each other: ranked from a judge's verdicts, and Aligner's table of w by model and suite.
+"""Several models compared: ranked from a judge's verdicts, and Aligner's table of w by model and suite.
 
 Bradley and Terry (1952): the log-odds that a is preferred to b are the difference of their strengths. A tie counts half
 a win for each. Choices:

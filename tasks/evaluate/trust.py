@@ -1,4 +1,4 @@
-"""How far a judge is to be trusted: labelled pairs, and whether it judges its own kin.
+"""How far a judge can be trusted: labelled pairs, and whether it judges related models.
 
 A judge with a check decides nothing unless it agrees often enough with a file of pairs whose better answer is known.
 Self-preference: models recognise and prefer their own answers (arXiv 2404.13076), so a judge that is the model it
@@ -29,7 +29,7 @@ KIN = (
 
 
 class JudgeError(AligneryError):
-    """The judge did not pass its own check, so what it says decides nothing."""
+    """The judge did not pass its own check, so its verdicts decide nothing."""
 
 
 class _Labelled(BaseModel):
@@ -45,7 +45,7 @@ def load(path: Path, dimensions: Collection[str]) -> dict[str, list[Row]]:
     """The requests of a judge's check, by dimension: the rows of `judge.pairs`, `a` being the chosen answer.
 
     Args:
-        path: one {"prompt", "chosen", "rejected"} a line; with a "dimension", it is asked of that one alone.
+        path: one {"prompt", "chosen", "rejected"} a line; with a "dimension", it is only for that one.
         dimensions: the judge's.
 
     Raises:

@@ -1,1 +1,1 @@
-"""What keeps a record out: heuristics, near-duplicates, evaluation prompts. Pure functions of text."""
+"""Filters that reject records: heuristics, near-duplicates, evaluation prompts. Pure functions of text."""

@@ -59,7 +59,7 @@ class Contamination:
 
     def reason(self, text: str, near: float | None = None) -> str | None:
         """`REASON` if the text is an evaluation prompt or shares a run of words with one, `NEAR` if it is a near copy,
-        else None. `near` stands in for the threshold of the whole."""
+        else None. `near` replaces the default threshold."""
         found = tuple(words(text))
         shared = any(run in runs for length, runs in self._runs.items() for run in _runs(found, length))
         if shared or found in self._whole:

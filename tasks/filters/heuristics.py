@@ -1,4 +1,4 @@
-"""Small named tests of a text, each with a fixed reason: the rules of Self-Instruct, and what no answer may be.
+"""Small named tests of a text, each with a fixed reason: the rules of Self-Instruct, and tests of answers.
 
 Source: Self-Instruct (arXiv 2212.10560), section 2.2 and its code's post-processing. Whether an answer may decline is
 the method's to say: a refusal is what harmless data may want (Constitutional AI), and what helpful data does not.
@@ -11,7 +11,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-# Why a reply is not wanted, whichever step asked for it.
+# Why a reply is rejected, by any step.
 TRUNCATED = "truncated: the reply reached max_tokens"
 EMPTY = "empty reply"
 ECHO = "echo of the instruction"
@@ -42,7 +42,7 @@ _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 _MARKS = re.compile(r"[^\w\s]|_")
 _SENTENCES = re.compile(r"(?<=[.!?;:])\s+|\n+")
-_LOOP_WORDS, _LOOP_TIMES = 4, 4  # a sentence of so many words that stands so often is a loop; our choice
+_LOOP_WORDS, _LOOP_TIMES = 4, 4  # a sentence of that many words repeated that often is a loop; our choice
 _ECHO_FROM = 16  # characters; a shorter instruction may rightly come back whole
 
 
@@ -52,7 +52,7 @@ def words(text: str) -> int:
 
 
 def has_word(text: str, listed: Sequence[str]) -> bool:
-    """Whether any listed word or phrase stands in the text as a whole word."""
+    """Whether any listed word or phrase is in the text as a whole word."""
     return any(re.search(rf"\b{re.escape(word)}\b", text, re.IGNORECASE) for word in listed)
 
 
@@ -67,7 +67,7 @@ def starts_outside_ascii(text: str) -> bool:
 def instruction_fault(
     text: str, *, min_words: int, max_words: int, blacklist: Sequence[str], openings: Sequence[str], ascii_start: bool
 ) -> str | None:
-    """The reason why a written instruction is not wanted, or None. The tests stand in the paper's order."""
+    """The reason why a written instruction is rejected, or None. The tests are in the paper's order."""
     tests: tuple[tuple[str, Callable[[], bool]], ...] = (
         ("too short", lambda: words(text) < min_words),
         ("too long", lambda: words(text) > max_words),
@@ -91,14 +91,14 @@ def opens_with_refusal(answer: str) -> bool:
 
 
 def answer_fault(answer: str, instruction: str, *, refusals: bool) -> str | None:
-    """The reason why an answer is not wanted, or None; a refusal is none unless `refusals` are to be found."""
+    """The reason why an answer is rejected, or None; a refusal is a reason only with `refusals`."""
     if refusals and opens_with_refusal(answer):
         return REFUSAL
     return ECHO if echoes(answer, instruction) else None
 
 
 def loops(answer: str) -> bool:
-    """Whether the answer says one sentence, or one line, again and again."""
+    """Whether the answer repeats one sentence, or one line, again and again."""
     # The lines under the heads of tables have no letters.
     sentences = (plain for text in _SENTENCES.split(answer) if re.search(r"\w", plain := _plain(text)))
     said = Counter(plain for plain in sentences if words(plain) >= _LOOP_WORDS)
@@ -106,7 +106,7 @@ def loops(answer: str) -> bool:
 
 
 def echoes(answer: str, instruction: str) -> bool:
-    """Whether the answer says the instruction again and nothing else."""
+    """Whether the answer only repeats the instruction."""
     said, asked = (" ".join(_MARKS.sub(" ", _plain(text)).split()) for text in (answer, instruction))
     return len(asked) > _ECHO_FROM and asked in said and not said.replace(asked, "").strip()
 

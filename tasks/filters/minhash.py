@@ -5,7 +5,7 @@ in numpy, which is here already, where `datasketch` would be one more dependency
 1. Shingles are five characters, after Unicode normalisation and case-folding, with one blank for any: no script is left
    out.
 2. 160 hashes estimate a similarity s with a standard error of sqrt(s (1 - s) / 160): 0.032 at 0.8.
-3. 32 bands of 5 rows: a pair at 0.8 is looked at with probability 0.999997, at 0.5 with 0.64.
+3. 32 bands of 5 rows: a pair at 0.8 is compared with probability 0.999997, at 0.5 with 0.64.
 4. A text is compared with those that were kept before it; the first of a group stays. The same texts in the same order
    give the same answer, in however many batches they come, on every machine.
 """
@@ -81,7 +81,7 @@ def signature(hashes: Hashes) -> Signatures:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A text that is too much like a kept one. `of` is that one's id, `similarity` the estimate, 0 to 1."""
+    """A near-duplicate of a kept text. `of` is that one's id, `similarity` the estimate, 0 to 1."""
 
     id: str
     of: str

@@ -19,7 +19,7 @@ _BLOCK = 4096  # texts in a row that one process has
 
 
 class GateDied(AligneryError, RuntimeError):
-    """A process that has a part of the pool is gone: what it had cannot be compared with."""
+    """A process that holds a part of the pool has died: that part cannot be compared with."""
 
 
 class Pool(Protocol):
@@ -33,10 +33,10 @@ class Pool(Protocol):
 class LatePool:
     """A pool that is filled when it is first needed; used by one thread at a time.
 
-    It is divided among so many processes as ALIGNERY_GATE_PROCESSES says, by default none but this one.
+    It is divided among ALIGNERY_GATE_PROCESSES processes, by default only this one.
 
     Raises:
-        UsageError: ALIGNERY_GATE_PROCESSES is no number of processes.
+        UsageError: ALIGNERY_GATE_PROCESSES is not a number of processes.
     """
 
     def __init__(self, texts: Callable[[], Iterable[str]]) -> None:
@@ -70,7 +70,7 @@ class DividedPool:
     """
 
     def __init__(self, processes: int) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork would take over locks of threads that it has not
+        context = multiprocessing.get_context("spawn")  # a fork would inherit locks of threads that it does not have
         self._pipes: list[Connection] = []
         self._waiting: list[list[str]] = [[] for _ in range(processes)]  # texts that are not sent yet
         self._size = 0

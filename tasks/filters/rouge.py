@@ -70,7 +70,7 @@ def f_measure(lcs: int, candidate: int, reference: int) -> float:
 @dataclass(frozen=True)
 class Nearest:
     """The most similar of `size` texts. `similarity` and `mean` are ROUGE-L F: the largest, and that of all of them,
-    which is None where not all were compared; `place` is where it stands in its pool."""
+    which is None where not all were compared; `place` is its index in its pool."""
 
     similarity: float = 0.0
     mean: float | None = 0.0
@@ -79,7 +79,7 @@ class Nearest:
     place: int = 0
 
     def merged(self, other: Nearest) -> Nearest:
-        """What both say together; of equals the first counts."""
+        """Both combined; of equals the first counts."""
         best = other if other.similarity > self.similarity else self
         size = self.size + other.size
         mean = None
@@ -88,7 +88,7 @@ class Nearest:
         return replace(best, mean=mean, size=size)
 
     def nearer(self, other: Nearest) -> Nearest:
-        """That of two texts of one pool which is nearer; of equals the one that stands first there."""
+        """The nearer of two texts of one pool; of equals the one that comes first there."""
         is_other = other.similarity > self.similarity or (
             other.similarity == self.similarity > 0 and other.place < self.place
         )
@@ -96,13 +96,13 @@ class Nearest:
 
 
 class RougePool:
-    """Texts to be compared with; what is added counts at once.
+    """The texts to compare with; an added text counts at once.
 
     A text of a full chunk is compared only where it may be the nearest. Each has a signature, the parity of its tokens
     by hash: two of them differ in at most as many bits as the texts have tokens that are not shared, p, so that
     F = 2·LCS/(m+n) ≤ 1 - p/(m+n) (the bitmap filter of Sandes, Teodoro and Melo, arXiv 1711.07295, over multisets).
 
-    Full chunks lie in temporary files. In memory a text has its signature (16 to 128 bytes, by the lengths of the
+    Full chunks are in temporary files. In memory a text has its signature (16 to 128 bytes, by the lengths of the
     texts) and 24 bytes beside it; there is also the vocabulary.
     """
 
@@ -153,7 +153,7 @@ class RougePool:
         ]
 
     def is_near(self, text: str, above: float) -> bool:
-        """Whether a text of the pool is more similar than that; the pool learns nothing."""
+        """Whether a text of the pool is more similar than that; the pool is not changed."""
         return self._nearest([self._known(text)], above)[0].similarity > above
 
     def covered(self, others: Iterable[str]) -> list[float]:
@@ -231,7 +231,7 @@ class _Vocabulary(dict[str, str]):
 
 
 def _code(place: int) -> str:
-    """The character that stands for the token of that place, from 1."""
+    """The character that encodes the token of that place, from 1."""
     return chr(place if place < _SURROGATES.start else place + len(_SURROGATES))
 
 
@@ -261,7 +261,7 @@ class _Chunk:
 
 
 class _Sought:
-    """A text that near ones are sought of."""
+    """A text whose near-duplicates are searched."""
 
     def __init__(self, code: str) -> None:
         self.code = code
@@ -322,7 +322,7 @@ class _Opened:
 
 
 def _signatures(codes: npt.NDArray[np.uint32], sizes: npt.NDArray[np.int64], words: int) -> npt.NDArray[np.uint64]:
-    """(texts, words) the parity of the tokens that fall on each bit, of texts one after the other."""
+    """(texts, words) the parity of the tokens that map to each bit, of texts one after the other."""
     bits = 64 * words
     places = ((codes * _GOLDEN) >> np.uint32(22)).astype(np.int64) % bits
     found, ends = np.empty((len(sizes), words), np.uint64), np.append(0, sizes.cumsum())

@@ -1,7 +1,7 @@
-"""What no correction, revision or principled answer may be that a model is to learn: cheap tests, each with its reason.
+"""Cheap tests of training targets (corrections, revisions, principled answers), each with its reason for rejection.
 
-A target is text that stands in the place of an answer. A reply that speaks of the answer, or that broke off, would be
-learnt as one.
+A target is text that replaces an answer. A reply that talks about the answer, or that broke off, would be learnt as
+an answer.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ _ITEM_END = re.compile(r"(?:\d{1,3}[.)]|[-*+])")
 _LONG = re.compile(r"[^\W\d_]{4,}")
 _REMARK = 160  # characters of a remark in place of an answer, at the most
 _STEM = 5  # letters that two words have to share at their beginning
-_RUN = 8  # words in a row that nobody says twice by chance; our choice
+_RUN = 8  # words in a row that are not repeated by chance; our choice
 _WORDS = re.compile(r"[^\W_]+")
 _MANY = 8  # words of an answer of which at least one should come back; our choice
 
 
 def says_unchanged(text: str) -> bool:
-    """Whether a reply says, in place of an answer, that nothing has to change: "No revision is needed."."""
+    """Whether a reply only says that nothing has to change: "No revision is needed."."""
     said = text.strip().strip("()[]*_ ")
     if len(said) <= _REMARK and _UNCHANGED.fullmatch(said):
         return True
@@ -96,7 +96,7 @@ def runs(text: str, length: int = _RUN) -> set[tuple[str, ...]]:
 
 
 def target_fault(text: str, question: str, answer: str, *, least_share: float) -> str | None:
-    """Why a text may not take the place of an answer, or None. One that declines is not compared with it.
+    """Why a text may not replace an answer, or None. One that declines is not compared with it.
 
     Args:
         least_share: of the answer's words, how many the text has at least (0 to 1).

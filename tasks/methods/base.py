@@ -1,4 +1,4 @@
-"""What the configurations of methods share: unknown keys are refused, and a part of a sampling may be given."""
+"""Shared settings of methods: unknown keys are refused, and a sampling may be given in part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.filters.targets import ABOUT, LEAK, runs, says_unchanged, speaks_of_a
 from tasks.normalise import plain_answer
 from tasks.step import ParseError, Rejected
 
-MIN_MASS = 0.1  # below it a model said something else than the options of a choice, nine times out of ten
+MIN_MASS = 0.1  # below it a model wrote something else than the options, nine times out of ten
 
 
 class MethodConfig(BaseModel):
@@ -33,7 +33,7 @@ class MethodConfig(BaseModel):
 
 
 class New(BaseModel):
-    """So many more in each run that finishes, in place of so many in all."""
+    """A number to add in each finished run, in place of a total."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,12 +52,12 @@ def _plain(value: int | New) -> int | dict[str, int]:
     return value if isinstance(value, int) else {"new": value.new}
 
 
-# How many accepted instructions there are to be.
+# The target of accepted instructions.
 Accept = Annotated[int | New, PlainValidator(_accept), PlainSerializer(_plain, Any)]
 
 
 def wanted(accept: int | New) -> int:
-    """How many accepted instructions one run is to bring, at the most."""
+    """How many accepted instructions one run adds, at most."""
     return accept.new if isinstance(accept, New) else accept
 
 
@@ -67,19 +67,19 @@ class SourceConfig(MethodConfig):
     accept: Accept = 1000  # accepted instructions
     max_candidates: int = Field(default=10_000, ge=1)  # written before the run stops short of `accept`
     requests_per_round: int = Field(default=64, ge=1)
-    count: int = Field(default=1, ge=1)  # candidates that a request is to bring
+    count: int = Field(default=1, ge=1)  # candidates that a request asks for
     rounds_in_flight: int = Field(default=2, ge=1)
 
 
 class AnswerConfig(MethodConfig):
-    """The settings of a method that asks for answers: base ones, principled ones, revisions or corrections."""
+    """The settings of a method that requests answers: base ones, principled ones, revisions or corrections."""
 
     reject_refusals: bool = False  # answers that open by declining; the papers keep them
-    # Of the words of the answer that a text takes the place of, the least share that it has; our choice.
+    # The least share of the original answer's words in a text that replaces it; our choice.
     least_share: float = Field(default=0.1, ge=0, le=1)
 
     def reading(self) -> dict[str, Any]:
-        """What of the reading belongs in a fingerprint; the defaults are known by their absence."""
+        """The parsing settings for a fingerprint; defaults are left out."""
         kept = {"reject_refusals": self.reject_refusals, "least_share": self.least_share}
         return {name: value for name, value in kept.items() if value != AnswerConfig.model_fields[name].default}
 
@@ -96,15 +96,15 @@ def check_own(text: str, question: str, own: set[tuple[str, ...]]) -> None:
 
 
 def replacement(reply: str, question: str, answer: str, config: AnswerConfig, prompt_words: Sequence[str] = ()) -> str:
-    """The text in a reply that is to take an answer's place; the answer itself, where it says that nothing is wrong.
+    """The text in a reply that replaces an answer; the answer itself, if the reply says that nothing is wrong.
 
     Args:
         prompt_words: its worked examples and requests. A run of these words is none of an answer,
             unless question or answer have it.
 
     Raises:
-        ParseError: there is none, or it speaks of the answer; another try may give one.
-        Rejected: it declines, says the question again, or is none that a model may learn; see `target_fault`.
+        ParseError: there is none, or it talks about the answer; another try may give one.
+        Rejected: it declines, repeats the question, or is not a valid training target; see `target_fault`.
     """
     text = plain_answer(reply)
     if not text:

@@ -1,4 +1,4 @@
-"""Which methods there are: the built-in ones, those of installed packages, and files that a preset names.
+"""The known methods: the built-in ones, those of installed packages, and files that a preset names.
 
 A package offers its method as an entry point of the group `alignery.methods`; a preset names a file under `methods`.
 Either is code, and is run when it is loaded.
@@ -79,12 +79,12 @@ class Methods:
 
     @property
     def sources(self) -> list[Method]:
-        """Those that bring instructions."""
+        """Those that are sources of instructions."""
         return [method for method in self if method.source]
 
     @property
     def aliases(self) -> tuple[str, ...]:
-        """Every alias that a method calls by itself; without a model of its own, it is the generator."""
+        """Every alias that a method itself calls; without a model of its own, it is the generator."""
         return tuple(dict.fromkeys((GENERATOR, *(alias for method in self for alias in method.models))))
 
     @property
@@ -125,13 +125,13 @@ class Methods:
 
         Args:
             configs: the settings of those that are run.
-            contamination: the evaluation prompts; none to look at the stages without running them.
-            source: of the methods that bring instructions, or of those that each instruction runs through.
+            contamination: the evaluation prompts; none to inspect the stages without running them.
+            source: of the sources of instructions, or of the methods that each instruction runs through.
             form: alias of a model → the form of prompt that it takes.
             bound: the aliases that have a model of their own.
 
         Raises:
-            PromptError: a file that a method's requests are made from is not there or is wrong.
+            PromptError: a file that a method's requests are made from is missing or wrong.
             MethodError: a stage calls a model that its method does not declare.
         """
         context = Context(configs, contamination or Contamination([]), bound)
@@ -156,7 +156,7 @@ class Methods:
 
 @cache
 def installed() -> Methods:
-    """The built-in methods and those of installed packages. Raises MethodError where one of these is broken."""
+    """The built-in methods and those of installed packages. Raises MethodError if one of these is broken."""
     points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
     return Methods([*built_in().installed.values(), *(_of_package(point) for point in points)])
 
@@ -167,7 +167,7 @@ def built_in() -> Methods:
 
 
 def views_of(method: Method) -> dict[str, str]:
-    """Name → SQL of a method's views. Raises MethodError where the folder is none."""
+    """Name → SQL of a method's views. Raises MethodError if it is not a folder."""
     if method.views is None:
         return {}
     if not method.views.is_dir():
@@ -222,7 +222,7 @@ def _of_file(path: Path) -> Installed:
 
 @cache
 def _of_version(path: Path, stamp: int) -> Installed:
-    """The method of a file as it stood then: it is run once, however many presets name it."""
+    """The method of a file at one time stamp: it is run once, however many presets name it."""
     name = f"alignery_method_{digest(str(path), stamp)[:16]}"
 
     def load() -> Any:
@@ -238,10 +238,10 @@ def _of_version(path: Path, stamp: int) -> Installed:
 
 
 def _loaded(where: str, load: Callable[[], Any]) -> Method:
-    """What the code gives, whatever it raises."""
+    """The result of the code; any exception becomes a MethodError."""
     try:
         found = load()
-    except (Exception, SystemExit) as error:  # it is the user's code: whatever it raises is one sentence
+    except (Exception, SystemExit) as error:  # it is the user's code: any exception becomes one message
         raise MethodError(
             f"{where}: cannot be loaded: {type(error).__name__}: {excerpt(error, 400)}; correct it, or remove it"
         ) from error

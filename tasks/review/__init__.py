@@ -1,1 +1,1 @@
-"""What people say of the lake's rows: marks, their agreement, and the files of other tools that hold them."""
+"""People's marks on the lake's rows, their agreement, and the files of other tools that hold them."""

@@ -72,6 +72,6 @@ def _unlike(counts: Counter[str]) -> int:
 
 
 def majority(verdicts: Iterable[str]) -> str:
-    """What most people said of a pair; a tie where no verdict leads."""
+    """The majority's verdict on a pair; a tie if no verdict leads."""
     (first, most), *rest = Counter(verdicts).most_common()
     return "tie" if rest and rest[0][1] == most else first

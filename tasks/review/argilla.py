@@ -24,12 +24,12 @@ _IDS = ("target_id", "left_id", "right_id", "dimension")
 
 
 def user_id(name: str) -> str:
-    """The UUID that stands for a person's name."""
+    """The UUID of a person's name."""
     return str(uuid5(NAMESPACE_URL, f"alignery:{name}"))
 
 
 def records(items: Iterable[Row], marks: Iterable[Row]) -> list[dict[str, Any]]:
-    """Items with their marks, as records: those as responses, and what a judge said as a suggestion."""
+    """Items with their marks, as records: marks as responses, and a judge's outcome as a suggestion."""
     return [_record(item, given) for item, given in by_thing(items, marks)]
 
 

@@ -17,9 +17,9 @@ OF_ROW, OF_PAIR = ("right", "wrong", "flag"), ("left", "right", "tie", "flag")
 
 
 def shown(item: Row) -> dict[str, Any]:
-    """An item as the fields that a person reads, and the ids that its marks come back with.
+    """An item as the fields that a person reads, and the ids that its marks are returned with.
 
-    Which of a pair is on the left is drawn from the pair, so that neither the place nor a name gives it away.
+    Which of a pair is on the left is drawn by a hash of the pair, so neither the place nor a name reveals the model.
     """
     about = {"dimension": item["dimension"]} if item.get("dimension") else {}
     if item["other_id"] is None:
@@ -32,7 +32,7 @@ def shown(item: Row) -> dict[str, Any]:
 
 
 def side(data: Mapping[str, Any], mark: Row) -> str | None:
-    """A mark's verdict in the words of the file: of a pair left or right, as the file shows it."""
+    """A mark's verdict in the file's terms: of a pair left or right, as the file shows it."""
     verdict = mark["verdict"]
     if mark["other_id"] is not None and verdict in _SIDES:
         verdict = verdict if data["left_id"] == mark["target_id"] else _TURNED[verdict]
@@ -41,7 +41,7 @@ def side(data: Mapping[str, Any], mark: Row) -> str | None:
 
 
 def marked(where: str, ids: Mapping[str, str | None], said: Mapping[str, Any], **more: Any) -> Mark:
-    """A mark from what a file says: ids {target_id} or {left_id, right_id}, said {verdict, score, text, note}.
+    """A mark from a file's values: ids {target_id} or {left_id, right_id}, said {verdict, score, text, note}.
 
     Raises:
         MarkError: with the place in the file.

@@ -28,7 +28,7 @@ _CONTROLS = {
 
 
 def tasks(items: Iterable[Row], marks: Iterable[Row]) -> list[dict[str, Any]]:
-    """Items with their marks, as tasks: those as annotations, and what a judge said as a prediction."""
+    """Items with their marks, as tasks: marks as annotations, and a judge's outcome as a prediction."""
     return [_task(item, given) for item, given in by_thing(items, marks)]
 
 

@@ -1,4 +1,4 @@
-"""A mark: what one person says of one row or pair. Checked here, so that no caller writes another kind."""
+"""A mark: one person's judgement of one row or pair. Checked here, so that no caller writes an invalid one."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _TURNED = {"first": "second", "second": "first"}
 
 
 class MarkError(UsageError):
-    """A mark is not one; the message names the field, and what would do."""
+    """A mark is invalid; the message names the field and what was expected."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What one person says; at least one of verdict, score, text and note.
+    """One person's judgement; at least one of verdict, score, text and note.
 
     Args:
         target_id: the record or attempt; of a pair its first.
         by: the person's name, as they give it.
-        verdict: right, wrong or flag; of a pair first, second, tie or flag; clear takes back what the person said.
+        verdict: right, wrong or flag; of a pair first, second, tie or flag; clear withdraws the person's marks.
         other_id: the second of a pair.
         score: 0 to 5.
         text: the text as it should be, of one record.
         note: in the person's words.
         dimension: what is judged; None for the whole.
-        shown_left: which of a pair stood on the left: first or second.
+        shown_left: which of a pair was shown on the left: first or second.
         at: when; by default when it is written.
     """
 
@@ -98,7 +98,7 @@ class Mark:
             found.append("got neither verdict, score, text nor note; give one of them")
         if self.at is not None and self.at.tzinfo is None:
             found.append("at: got a time without its zone, expected one with it")
-        elif self.at is not None and self.at > datetime.now(UTC) + timedelta(days=1):  # it would outdo all later ones
+        elif self.at is not None and self.at > datetime.now(UTC) + timedelta(days=1):  # it would win over later ones
             found.append(f"at: got {self.at:%Y-%m-%d}, which is to come, expected a time that has been")
         return found
 
@@ -106,8 +106,8 @@ class Mark:
 def left_side(first: str, second: str, by: str) -> str:
     """Which of a pair a person is shown on the left, first or second: drawn from the two ids and the name.
 
-    So a person sees about as many pairs the one way round as the other, two people see a pair both ways as often as
-    not, and nobody can tell from the side who wrote it. The order in which the two are given changes nothing.
+    So a person sees about half of the pairs in each order, two people see a pair in different orders about half of the
+    time, and the side does not reveal the model. The order in which the two ids are given does not matter.
     """
     low, high = sorted((first, second))
     lower_left = int(digest("left", low, high, by)[:8], 16) % 2 == 0

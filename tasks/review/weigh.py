@@ -1,10 +1,10 @@
-"""People's verdicts on two models' answers, in the gate: beside the judge's, and as the measure of the judge.
+"""People's verdicts on two models' answers, in the gate: next to the judge's, and as a check of the judge.
 
-On a prompt that people marked, an axis' figure is (1 - weight) times what the judge or the oracle says and weight times
-what people say: 1 for the answer that they prefer, a half each for a tie, the mean over people. The differences that
-the gate tests stay between -1 and 1, and if the two models are no different each is as likely the other way round, for
-people are shown the answers blind. So the exact tests hold as they are, whatever the weight, as long as which prompts
-are marked has nothing to do with which model wrote what (`alignery marks queue` shows no models).
+On a prompt that people marked, an axis' figure is (1 - weight) times the judge's or oracle's plus weight times
+people's: 1 for the answer that they prefer, a half each for a tie, the mean over people. The differences that the gate
+tests stay between -1 and 1, and if the two models do not differ, both signs are equally likely, because people see the
+answers blind. So the exact tests stay valid for every weight, as long as the choice of prompts to mark does not depend
+on which model wrote what (`alignery marks queue` shows no models).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ WORTH = {"first": 1.0, "tie": 0.5, "second": 0.0}  # of the first of a pair
 
 
 class People(BaseModel):
-    """What people's marks do in the gate. The weight is our choice: one person's word is worth the judge's."""
+    """People's marks in the gate. The weight is our choice: people's verdicts count as much as the judge's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     weight: float = Field(default=0.5, ge=0, le=1)  # of people's verdicts, on the prompts that they marked
-    floor: float | None = Field(default=None, gt=0, lt=1)  # agreement with people that the judge must be shown to have
+    floor: float | None = Field(default=None, gt=0, lt=1)  # the judge's least agreement with people
 
 
 def weighed(
@@ -57,7 +57,7 @@ def mean_worth(verdicts: Sequence[str]) -> float:
 
 
 def distrust(axis: str, floor: float, compared: Row | None) -> str | None:
-    """Why a judge may not decide on an axis; None where its agreement with people is shown to reach the floor.
+    """Why a judge may not decide on an axis; None if its agreement with people is shown to reach the floor.
 
     Args:
         compared: its agreement with people, as `alignery.pipeline.marks.agreement.compared` gives it: `low` is the

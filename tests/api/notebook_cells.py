@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 FORMS = {"_repr_svg_": "image/svg+xml", "_repr_html_": "text/html"}
-PLAIN = 200  # characters of a value's text, which stands beside what it draws
+PLAIN = 200  # characters of a value's text, shown beside what it draws
 
 
 def run(notebook: dict[str, Any]) -> list[list[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""The example notebook: its cells run in order on the embedded model, and show what its reader is told of."""
+"""The example notebook: its cells run in order on the embedded model, and show what its text describes."""
 
 from __future__ import annotations
 

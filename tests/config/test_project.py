@@ -27,7 +27,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_start_is_a_sound_preset_with_words_of_its_own(start: str, tmp_path: Path) -> None:
     make(tmp_path / "my factory", start)
     preset = load(str(tmp_path / "my factory/preset.yaml"))
-    assert preset.name == "my factory", "two projects on one lake are told apart by it"
+    assert preset.name == "my factory", "it distinguishes two projects on one lake"
     preset._check_words()
     (words,) = (tmp_path / "my factory/words").rglob("*.yaml")
     assert preset.library().path("constitutional/constitution") == words

@@ -80,7 +80,7 @@ def test_the_checks_notice_when_the_journal_is_taken_away(refresh: Refresh) -> N
 
 
 def test_the_checks_notice_when_the_fence_is_taken_away(refresh: Refresh) -> None:
-    # What had landed when the process died, before its journal was dropped, then comes in twice.
+    # What was committed when the process died, before its journal was dropped, is then committed twice.
     assert refresh.strike("journal removed", "before", "die", "fence").doubled > 0
 
 

@@ -34,7 +34,7 @@ ELSEWHERE = {
 
 
 def unnamed(source: str) -> list[int]:
-    """The lines of durable calls that stand in no effect's block."""
+    """The lines of durable calls that are in no effect's block."""
     found: list[int] = []
 
     def visit(node: ast.AST, named: bool) -> None:

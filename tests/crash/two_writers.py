@@ -33,7 +33,7 @@ class Writer:
 
     def __init__(self, name: str, lake: Lake, gate: threading.Condition) -> None:
         self.name, self._lake, self._gate = name, lake, gate
-        self.at: str | None = None  # the effect that it stands before
+        self.at: str | None = None  # the effect that it has reached
         self.passed: str | None = None  # the one before that
         self.working = self.inside = False  # inside: between BEGIN and the end of its transaction
         self.acknowledged = False  # what it was given is in its journal
@@ -48,7 +48,7 @@ class Writer:
         self._thread.start()
 
     def go(self, *, die: bool = False) -> None:
-        """Pass the effect before which it stands, or die there."""
+        """Pass the effect that it has reached, or die there."""
         with self._gate:
             self.passed, self.at = None if die else self.at, None
             self._go, self._die = True, die
@@ -117,7 +117,7 @@ class Pair:
             mine.stop(name)
 
     def settle(self) -> None:
-        """Wait until each writer stands at an effect, is done, or waits for the lock that the other one has."""
+        """Wait until each writer has reached an effect, is done, or waits for the lock that the other one has."""
 
         def still() -> bool:
             moving = [one for one in self.writers if one.working and one.at is None]
@@ -130,7 +130,7 @@ class Pair:
             assert self.gate.wait_for(still, _WAIT_S), [(one.at, one.working) for one in self.writers]
 
     def holds(self, writer: Writer) -> bool:
-        """Whether it stands in the block of the lake's lock."""
+        """Whether it is in the block of the lake's lock."""
         within = {"begin", "insert", "ledger row", "commit", "lock released"}
         return writer.at in within | (set() if self.lake.place.on_postgres else {"lock taken"})
 

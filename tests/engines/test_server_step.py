@@ -1,4 +1,4 @@
-"""A step over the server engine: what stands in its rows when requests are bad, and when the server dies."""
+"""A step over the server engine: what its rows contain when requests are bad, and when the server dies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The picture of the promoted model over time: each decision where it belongs, and the line of what stood there."""
+"""The picture of the promoted model over time: each decision where it belongs, and the line of the model in place."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_judges_win_rates_have_no_line_for_each_has_another_opponent() -> None
     rows = [decision(n, "promoted", f"m{n}", "own", {"helpful": (0.4, 0.6)}, by="judge") for n in range(3)]
     root = ET.fromstring(history(rows))
     assert not list(root.iter(f"{SVG}path"))
-    assert "helpful: win rate against the model that stood there" in {text.text for text in root.iter(f"{SVG}text")}
+    assert "helpful: win rate against the incumbent" in {text.text for text in root.iter(f"{SVG}text")}
 
 
 def test_what_a_person_put_there_without_figures_breaks_the_line_and_is_marked() -> None:

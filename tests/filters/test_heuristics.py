@@ -1,4 +1,4 @@
-"""Each heuristic has its reason; answers that apologise or echo are told apart from those that do not."""
+"""Each heuristic has its reason; answers that apologise or echo are distinguished from those that do not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMITS = Config().model_dump(include={"min_words", "max_words", "blacklist", "op
         ("word " * 151, "too long"),
         ("Describe the images in this book", "blacklisted word"),
         ("Where should I go to eat tonight?", "blacklisted word"),
-        ("Describe a profile of a good leader", None),  # "file" stands inside a word
+        ("Describe a profile of a good leader", None),  # "file" is part of a word
         ("Write a program that sorts numbers", "asks for a program"),
         ("Write a programme for a school concert", "asks for a program"),  # as in the paper: a prefix
         ("- Name three common garden birds", "starts with punctuation"),

@@ -145,5 +145,5 @@ def test_marks_change_an_export(home: Path, tmp_path: Path) -> None:
         done = alignery(*command, *more, "--out", str(tmp_path / name), home=home)
         assert done.returncode == 0, done.stderr
         counts.append(json.loads(done.stdout)["rows"]["qac"]["train"])
-    # Of sixty, two that Bob calls wrong are out; the third of those is an edit, which stands.
+    # Of sixty, two that Bob calls wrong are out; the third of those is an edit, which is kept.
     assert counts == [2 * MANY, MANY - 2]

@@ -75,7 +75,7 @@ def test_a_chunk_is_retried_when_the_engine_comes_and_goes() -> None:
 
 @pytest.mark.flow
 def test_a_server_that_is_named_is_used(tmp_path: Path, speaker: Speaker) -> None:
-    """With PREFECT_API_URL the run stands in that server, and no other one is started."""
+    """With PREFECT_API_URL the run is recorded in that server, and no other one is started."""
     code = "import uvicorn; from prefect.server.api.server import create_app; "
     code += "uvicorn.run(create_app(), port=0, log_level='info')"
     own = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect")}

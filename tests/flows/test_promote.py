@@ -100,7 +100,7 @@ def test_each_further_decision_on_what_stands_there_spends_less(lake: Lake, pres
 def test_a_better_model_is_confirmed_on_prompts_that_no_decision_saw(
     preset: Preset, spoilt: Path, empty: Path, tmp_path: Path
 ) -> None:
-    """The spoilt model stands there, and nano is the candidate. What was confirmed on is not used twice."""
+    """The spoilt model is the incumbent, and nano is the candidate. What was confirmed on is not used twice."""
     from alignery.pipeline.runs.promotion import promote_candidates
 
     nano = preset.spec("generator")

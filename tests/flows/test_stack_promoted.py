@@ -148,12 +148,12 @@ def test_a_stack_is_promoted_writes_the_next_refresh_and_is_rolled_back(
         assert (decided.alias, decided.state, decided.model) == ("aligner", "promoted", made), decided.reasons
         decision = model_registry.current(lake, "aligner")
         assert decision is not None
-        assert decision["against"] == nano.identity(), "the generator alone stood there"
+        assert decision["against"] == nano.identity(), "the incumbent was the generator alone"
         judged = json.loads(decision["policy"])
         stack = stack_of(resolve_models(preset, lake))
         assert [judged["stack"], judged["parts"]] == [stack.identity(), stack.parts()]
         assert [part["model"] for part in stack.parts()] == [nano.identity(), made]
-        assert asyncio.run(promote_candidates(preset, lake)) == [], "it stands there now"
+        assert asyncio.run(promote_candidates(preset, lake)) == [], "it is in place now"
 
         before = lake.snapshot()
         asyncio.run(run_refresh(preset, lake))

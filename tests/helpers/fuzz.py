@@ -1,6 +1,6 @@
 """Replies as no model should write them, by `hypothesis`: pieces of good ones, junk, and cuts anywhere.
 
-They are the same each time (derandomised); where a parser falls, the shortest reply that fells it is shown.
+They are the same each time (derandomised); if a parser fails, the shortest reply on which it fails is shown.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Replies:
     count: int
 
     def each(self, see: Callable[[str], None]) -> None:
-        """Show each reply; what `see` raises is told with the shortest reply that makes it do so."""
+        """Show each reply; what `see` raises is reported with the shortest reply that causes it."""
         good, junk = st.sampled_from(self.pieces), st.sampled_from(_JUNK)
         text = (st.lists(good, max_size=6) | st.lists(good | junk | st.text(max_size=12), max_size=8)).map("".join)
         cut = st.tuples(text, st.none() | st.none() | st.integers(0, 400)).map(lambda pair: pair[0][: pair[1]])

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 ODD = "\x1b]0;owned\x07\u202e[/]"
-# By the kind of value that stands in a sound file: what may not stand there.
+# By the kind of value in a valid file: values that are not allowed there.
 WRONG: dict[type, list[Any]] = {
     bool: [7, "perhaps", [], {"a": 1}],
     int: ["x", [], {}, True, float("nan"), float("inf"), 2**70, -(2**70), 1.5, -7, ODD],

@@ -23,7 +23,7 @@ class Speaker(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128  # connections that wait to be taken; of more, some are cut, and sent again
     served = 0
-    unparsed = 0.0  # the share of replies that hold nothing to be read, told by each request's own seed
+    unparsed = 0.0  # the share of replies that hold nothing to be read, chosen by each request's own seed
     lock = threading.Lock()
 
     def __init__(self, *given: Any, **named: Any) -> None:

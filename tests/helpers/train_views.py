@@ -31,7 +31,7 @@ def bad(number, noun):
 
 
 def conversation(pair):
-    """The extra column `id` stands in every export and must not reach the trainer."""
+    """The extra column `id` is in every export and must not reach the trainer."""
     return {"messages": [user(question(*pair)), assistant(good(*pair))], "id": " ".join(pair)}
 
 
@@ -51,7 +51,7 @@ def ranked(pair):
 
 
 def soft_preference(pair):
-    """A judge who is the less sure, the later the noun stands in the list."""
+    """A judge that is less sure the later the noun is in the list."""
     return preference(pair) | {"p": 0.95 - 0.1 * NOUNS.index(pair[1])}
 
 

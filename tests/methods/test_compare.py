@@ -24,7 +24,7 @@ def pair(instruction: Row) -> Row:
 
 
 def prefers(words: str, sure: float) -> Callable[[Any, Sequence[str]], list[float]]:
-    """A judge that finds the answer with these words better, wherever it stands."""
+    """A judge that prefers the answer with these words, in either position."""
 
     def choices(prompt: Any, options: Sequence[str]) -> list[float]:
         is_a = words in text_of(prompt).split("Answer A:")[1].split("Answer B:")[0]

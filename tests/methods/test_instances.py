@@ -1,4 +1,4 @@
-"""Instances: which task is a classification task, what stands in a reply, and which of it is kept, and why not."""
+"""Instances: which task is a classification task, how a reply is parsed, and which instances are kept, and why."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_one_input_with_two_outputs_discards_all_instances_of_the_task() -> None
 
 
 def test_every_filter_has_its_own_reason() -> None:
-    """Self-Instruct (9): what is dropped, and why, is told apart."""
+    """Self-Instruct (9): what is dropped is counted by reason."""
     pairs = [("a", "a"), ("a", ""), ("a:", "x"), ("a", "x:"), ("b", "1"), ("b", "1"), ("c", "2"), ("d", "3")]
     assert judged(pairs, 2, cut=False) == [COPY, NO_OUTPUT, COLON, COLON, None, TWICE, None, SURPLUS]
     six = [(str(number), "same") for number in range(6)]

@@ -154,7 +154,7 @@ def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
     assert len(read) > 200
     for reply, (score, reason) in read.items():  # type: ignore[misc]
         first, *rest = (line for line in reply.split("\n") if line.strip())
-        first = first if re.search(r"\d", first) else rest[0]  # a label may stand on a line of its own
+        first = first if re.search(r"\d", first) else rest[0]  # a label may be on a line of its own
         said = re.findall(r"\d+(?:\.\d+)?", re.sub(r"(/|out of)[\s*_`]*5\D*$", "", first))
         assert [float(number) for number in said] == [score]
         assert score in GRID

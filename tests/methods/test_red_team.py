@@ -88,7 +88,7 @@ def test_a_topic_is_at_most_three_words_with_a_capital_and_no_full_stop(text: st
 
 
 def test_a_type_has_each_topic_once_however_it_is_written() -> None:
-    """SELF-ALIGN (2): duplicates are told apart by type, without regard to capitals."""
+    """SELF-ALIGN (2): duplicates are found within a type, ignoring capitals."""
     records = [
         {"question_type": type, "text": text, "reason": reason}
         for type, text, reason in [("law", "WILLS", None), ("art", "Wills", None), ("law", "Courts", None),
@@ -136,7 +136,7 @@ def test_a_request_has_twenty_hints_and_five_exemplars_of_either_kind() -> None:
 
 
 def test_questions_carry_their_type_topic_and_origin(ask: Callable) -> None:
-    """SELF-ALIGN (1): where a row comes from stands on it."""
+    """SELF-ALIGN (1): each row records its origin."""
     engine = ScriptedEngine(["3. Who inherits a boat?\n4. May a cat own land?\n4. Or a dog?\n9. Stray?"])
     step = red_team.questions(Library(), Config(), GATE)
     outcome = ask(step, [question_row(2)], engine)

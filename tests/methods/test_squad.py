@@ -58,7 +58,7 @@ def test_an_aligner_is_due_below_a_half(answered: Row, found: float, due: bool) 
     """Aligner (10)"""
     assert CONFIG.below == 0.5
     assert is_due(answered | {"scores": {("ethical", "r1"): found}}, ONE, CONFIG) is due
-    assert not is_due(answered, ONE, CONFIG), "nothing is mended without a score"
+    assert not is_due(answered, ONE, CONFIG), "nothing is corrected without a score"
     assert not is_due(answered | {"scores": {("ethical", "r9"): 0.1}}, ONE, CONFIG), "that was another text"
 
 

@@ -98,7 +98,7 @@ def test_instructions_are_written_on_their_topics_and_pass_the_gate() -> None:
 
 
 def test_questions_keep_to_their_topics_and_not_to_their_types() -> None:
-    """SELF-ALIGN (1), (2): type and topic stand on each row; nano was taught to follow a topic, and no type."""
+    """SELF-ALIGN (1), (2): type and topic are on each row; nano was trained to follow a topic, but no type."""
     types = LIBRARY.question_types()
     known = {type.name: list(type.topics) for type in types}
     sampling = Sampling(temperature=1.0, max_tokens=96)
@@ -231,7 +231,7 @@ def test_a_squads_corrections_are_scored_anew(prompts: list[Row]) -> None:
     ]
     rows, _ = chain(steps, prompts[:24])
     mended = [row for row in rows if squad.score(row, "overall") is None]
-    assert mended, "nano mends little, but not nothing"
+    assert mended, "nano corrects little, but not nothing"
     again, _ = chain([squad.inspect(LIBRARY, SQUAD, "overall")], mended)
     assert all(squad.score(row, "overall") is not None for row in again)
 

@@ -1,4 +1,4 @@
-"""A call is journalled the moment it is answered, and dropped from there when it has landed: no sooner, no later."""
+"""A call is journalled once it is answered, and dropped from there when it is committed: no sooner, no later."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_commit_that_fails_leaves_the_journal_to_the_next_run(lake: Lake, monk
         writer.put(made)
         with pytest.raises(LakeFailure, match="the disk is full"):
             await writer.flush()
-        with pytest.raises(LakeFailure, match="the disk is full"):  # and nobody goes on as if it had landed
+        with pytest.raises(LakeFailure, match="the disk is full"):  # and nothing continues as if it were committed
             writer.put(later)
 
     with monkeypatch.context() as patch:

@@ -117,7 +117,7 @@ def test_an_edit_walks_everything_once_and_is_then_remembered_as_well(works: Wor
     edit(works.words / "aligner/correct.yaml", "the question:", "question:")
     looked_up.clear()
     asyncio.run(works.walk())
-    assert looked_up == [], "it was finished under the words of before"
+    assert looked_up == [], "it was finished under the earlier prompts"
 
 
 def test_what_a_budget_cut_off_is_not_finished(works: Works) -> None:

@@ -1,6 +1,6 @@
 """The graph of stages: what it refuses, how rows run through it, and that the requests of whole presets stay the same.
 
-`PYTHONPATH=.:tests:tests/flows python tests/pipeline/test_graph.py` writes golden_requests.json anew.
+`PYTHONPATH=.:tests:tests/flows python tests/pipeline/test_graph.py` rewrites golden_requests.json.
 """
 
 from __future__ import annotations

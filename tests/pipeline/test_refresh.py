@@ -64,7 +64,7 @@ def test_an_edited_principle_resends_only_what_it_touches(works: Works) -> None:
     write_principles(works.words, changed)
     asyncio.run(works.walk())
 
-    # A row that drew it in round 1 is revised anew, and so is what follows; in round 2, that round alone.
+    # A row that drew it in round 1 is revised again, and so is what follows; in round 2, only that round.
     assert works.asked("constitutional/critique") == len(first) + len(first | second)
     assert works.asked("constitutional/revision") == len(first) + len(first | second)
     assert len(works.engine.calls) == 2 * (len(first) + len(first | second))

@@ -1,6 +1,6 @@
 """Full prompts as they are sent, in golden/<id>.txt: read them aloud. A changed word is a changed file.
 
-`PYTHONPATH=. python tests/prompts/test_golden.py` writes them anew; a prompt joins them as an empty file.
+`PYTHONPATH=. python tests/prompts/test_golden.py` rewrites them; a prompt is added as an empty file.
 """
 
 from __future__ import annotations

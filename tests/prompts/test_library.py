@@ -100,7 +100,7 @@ def test_a_malformed_seed_line_is_named_by_its_number(written: Callable[..., Lib
 
 
 def test_names_that_stand_twice_are_refused(written: Callable[..., Library]) -> None:
-    with pytest.raises(PromptError, match=r"topic \['tea'\] stands twice"):
+    with pytest.raises(PromptError, match=r"topic \['tea'\] occurs twice"):
         written("topics: [tea, ink, tea]", "self_instruct/topics.yaml").topics()
     twice = "principles: [{id: a, critique: c, revision: r}, {id: a, critique: d, revision: s}]"
     with pytest.raises(PromptError, match=r"principle id \['a'\]"):
@@ -182,7 +182,7 @@ def test_the_choice_prompts_can_be_greedy() -> None:
 
 
 def test_a_digest_is_of_the_canonical_json_whatever_writes_it():
-    """Every key in every lake is one: a change of it would ask for all work anew."""
+    """It is in every key of every lake: a change of it would repeat all work."""
     parts = ['é "\\ \n\x00\x1f\x7f\u2028 😀', True, None, ["b", ("x", [], {})], -5, 2**63, 0.7, 1.0, 1e-3, 12345.678]
     parts.append({"ß": 1, "a": {"z": 1, "b": 2}, "Z": 3, "😀": 4, "\uffff": 5})
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -108,5 +108,5 @@ def test_a_library_checks_what_its_overlay_holds(overlay):
     library.check(["judge/kind"])
     (folder / "self_instruct").mkdir()
     (folder / "self_instruct/topics.yaml").write_text("topics: [a, a]")
-    with pytest.raises(PromptError, match="stands twice"):
+    with pytest.raises(PromptError, match="occurs twice"):
         library.check(["judge/kind"])

@@ -90,7 +90,7 @@ def test_no_two_seeds_are_alike(shown: str) -> None:
     texts = [getattr(seed, shown) for seed in SEEDS]
     judged = gate([{"text": text} for text in texts], RougePool(), config, Contamination([]))
     faults = [(row["text"], row["reason"]) for row in judged if row["reason"]]
-    # Where no blank stands between words, or two words and an input are a task, a count of words says little.
+    # Without blanks between words, or if two words and an input are a task, a count of words says little.
     assert [fault for fault in faults if fault[1] != "too short" or fault[0].isascii()] == []
 
 

@@ -1,4 +1,4 @@
-"""An export of what people hold right: their marks choose its rows, and their edits stand in place of the originals."""
+"""An export of what people marked right: their marks choose its rows, and their edits replace the originals."""
 
 from __future__ import annotations
 

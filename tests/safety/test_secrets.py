@@ -1,4 +1,4 @@
-"""Secrets are masked wherever they stand; words that are no secrets stay."""
+"""Secrets are masked wherever they occur; words that are not secrets stay."""
 
 import json
 

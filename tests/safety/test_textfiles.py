@@ -41,8 +41,8 @@ def test_a_line_separator_within_a_line_of_json_does_not_end_it(write):
     [
         (b"a: 1\nb: \xe9", "line 2: got the byte 0xe9"),
         ("a: 1".encode("utf-16-le"), "line 1: got a null character"),
-        ("a: 1\na: 2", "line 2, column 1: not YAML: the key 'a' stands twice"),
-        ("line: {chunk: 1, chunk: 2}", "stands twice"),
+        ("a: 1\na: 2", "line 2, column 1: not YAML: the key 'a' occurs twice"),
+        ("line: {chunk: 1, chunk: 2}", "occurs twice"),
         ("a: [1", "line 1"),
         ("a: .nan", "a: got nan"),
         ("a: [1, -.inf]", "a.1: got -inf"),
@@ -107,5 +107,5 @@ def test_any_bytes_are_read_as_yaml_reads_them_or_are_one_sentence(tmp_path, dat
 
 def test_a_key_that_stands_twice_in_json_is_refused(write):
     path = write('{"a": 1}\n{"b": {"a": 1, "c": 2, "a": 3}}')
-    with pytest.raises(TextFileError, match=r"line 2: not JSON: the key 'a' stands twice"):
+    with pytest.raises(TextFileError, match=r"line 2: not JSON: the key 'a' occurs twice"):
         list(read_jsonl(path))

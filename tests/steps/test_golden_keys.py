@@ -1,6 +1,6 @@
 """The keys of every shipped step on fixed rows, in golden_keys.json: a key that moves is work that is sent again.
 
-`PYTHONPATH=. python tests/steps/test_golden_keys.py` writes the file anew, for a change that is meant to move keys.
+`PYTHONPATH=. python tests/steps/test_golden_keys.py` rewrites the file, for a change that is meant to move keys.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a model must be to be trained, on random models: mended, or refused in one sentence, before the first step."""
+"""What a model must be to be trained, on random models: corrected, or refused with one error, before the first step."""
 
 import json
 import shutil

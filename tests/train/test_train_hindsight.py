@@ -38,7 +38,7 @@ def test_a_chain_has_both_answers_each_after_its_feedback_in_both_orders() -> No
         asked, said = texts(first)
         feedback = asked.removeprefix(f"{question(*pair)} ")
         assert said == answers[feedback]
-        assert texts(second)[:2] == [asked, said], "the second answer stands after the first"
+        assert texts(second)[:2] == [asked, said], "the second answer follows the first"
         assert texts(second)[3] == answers[texts(second)[2]] != said
         assert [turn["role"] for turn in second["prompt"]] == ["user", "assistant", "user"]
         orders.add(feedback)

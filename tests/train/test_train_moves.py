@@ -13,7 +13,7 @@ from tasks.train.recipes.preferences.lists import Answers
 
 pytestmark = pytest.mark.flow
 
-# Supervised fine-tuning on other rows than engrave's: what the loss falls on is theirs, the rest is engrave's.
+# Supervised fine-tuning on other rows than engrave's: what the loss covers is theirs, the rest is engrave's.
 ROWS = ("verbose", "constitutional_sft", "raft", "chain_of_thought", "dialogue", "tagged", "rewriter", *ROUTES)
 TRAINED = [case for case in ALL if case.name not in ROWS]
 every = pytest.mark.parametrize("case", TRAINED, ids=lambda case: case.name)

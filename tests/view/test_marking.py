@@ -75,7 +75,7 @@ def test_a_foreign_page_makes_no_mark(marking: TestClient) -> None:
         (RIGHT | {"verdict": "perfect"}, "expected one of right"),
         (RIGHT | {"by": ""}, "by: got"),
         (RIGHT | {"target_id": "none"}, "no record or attempt"),
-        (RIGHT | {"note": "x" * FORM}, "say less"),
+        (RIGHT | {"note": "x" * FORM}, "shorten it"),
         ({f"f{n}": "x" for n in range(30)}, "cannot be read"),
     ],
 )

@@ -135,7 +135,7 @@ def test_a_row_tells_its_whole_story(client: TestClient) -> None:
     assert {"responses", "critiques", "revisions", "corrections", "comparisons", "attempts"} <= tables
     page = client.get("/row/revisions/v-i0").text
     assert "<del>answer b-i0" in page, "what the revision took away"
-    assert "too long: 7001 tokens" in page, "a call that was lost stands in the story"
+    assert "too long: 7001 tokens" in page, "a call that was lost is in the story"
     assert "Is the answer kind?" in page, "the principle's words"
     assert page.index("Answer (base)") < page.index("Critique 1") < page.index("Revision 1") < page.index("Correction")
 

@@ -131,7 +131,7 @@ def test_a_file_that_is_taken_away_before_it_is_locked_is_made_again(
     made.end()
 
 
-# What cannot be written is told, and spoils nothing
+# What cannot be written is reported, and spoils nothing
 
 
 def nearly_full(monkeypatch: pytest.MonkeyPatch, room: int, code: int = errno.ENOSPC) -> None:

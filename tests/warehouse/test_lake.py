@@ -74,7 +74,7 @@ def test_reading_where_there_is_no_lake_says_what_makes_one(tmp_path):
 
 def test_a_home_that_is_a_file_or_holds_another_thing_is_named(tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(LakeUsageError, match="a file stands where the lake's folder belongs"):
+    with pytest.raises(LakeUsageError, match="got a file, expected the lake's folder"):
         Lake.open(tmp_path / "file")
     (tmp_path / "catalog.sqlite").write_text("this is no database, though it stands in its place")
     with pytest.raises(LakeUsageError, match="the lake cannot be opened"):

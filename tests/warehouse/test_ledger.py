@@ -1,4 +1,4 @@
-"""A row lands once, with what was asked for it, or not at all."""
+"""A row is committed once, with its attempts, or not at all."""
 
 import json
 from contextlib import contextmanager
@@ -134,7 +134,7 @@ def test_seeds_need_no_attempt_and_land_once(lake):
 
 
 def test_two_seeds_are_two_commits_each_with_an_id_of_its_own(lake):
-    """By its id it is told whether a commit whose answer was lost has landed."""
+    """Its id shows whether a commit whose reply was lost succeeded."""
     for name in ("s1", "s2"):
         commit(lake, instructions=[instruction(name, attempt_id=None, origin="seed")])
     assert lake.rows("SELECT count(*) AS n, count(DISTINCT id) AS ids FROM commits") == [{"n": 2, "ids": 2}]
@@ -245,7 +245,7 @@ def test_rows_of_several_tables_are_one_commit_or_none(lake):
 
 
 class Lossy:
-    """A cursor whose COMMIT answers with an error: after it landed, or instead of landing."""
+    """A cursor whose COMMIT returns an error: after it succeeded, or instead of succeeding."""
 
     def __init__(self, cursor, lands):
         self.cursor, self.lands = cursor, lands

@@ -1,4 +1,4 @@
-"""The registry: the newest decision that puts a model in place says which one stands there."""
+"""The registry: the newest decision that binds a model names the current one."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ def decide(lake: Lake, state: str, model: str | None, alias: str = "generator") 
     lake.ledger.write("decisions", [row | {"model_path": path}], run_id="r", message="a decision")
 
 
-def stands(lake: Lake) -> str | None:
+def current_model(lake: Lake) -> str | None:
     row = model_registry.current(lake, "generator")
     return row["model"] if row else None
 
 
 def test_what_is_promoted_stands_and_what_is_kept_does_not(lake: Lake) -> None:
-    assert stands(lake) is None
+    assert current_model(lake) is None
     decide(lake, "promoted", "a")
     decide(lake, "kept", "b")
     decide(lake, "promoted", "other", alias="aligner")
-    assert stands(lake) == "a"
+    assert current_model(lake) == "a"
 
 
 def test_rolling_back_goes_through_the_promotions_to_the_presets_own(lake: Lake) -> None:
@@ -42,14 +42,14 @@ def test_rolling_back_goes_through_the_promotions_to_the_presets_own(lake: Lake)
     assert before is not None
     assert before["model"] == "a"
     decide(lake, "rolled back", "a")
-    assert stands(lake) == "a"
+    assert current_model(lake) == "a"
     assert model_registry.before(lake, "generator") is None
     decide(lake, "rolled back", None)
-    assert stands(lake) is None
+    assert current_model(lake) is None
     with pytest.raises(LakeUsageError, match="nothing to roll back"):
         model_registry.before(lake, "generator")
     decide(lake, "promoted", "c")
-    assert stands(lake) == "c"
+    assert current_model(lake) == "c"
 
 
 def test_a_decision_is_written_once(lake: Lake) -> None:

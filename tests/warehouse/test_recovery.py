@@ -186,7 +186,7 @@ def test_where_lines_cannot_be_set_aside_the_journal_stays(lake: Lake, monkeypat
         with pytest.raises(LakeFailure, match=r"could not be set aside: No space left on device; make room"):
             recover(lake)
     assert path.read_bytes() == there
-    assert recover(lake) == 0  # its good line had landed
+    assert recover(lake) == 0  # its good line was committed before
     aside = path.with_suffix(recovery.REJECTED)
     assert aside.read_bytes() == b"half a line"
     assert standing(lake.home).rejected == {aside: 1}

@@ -1,6 +1,6 @@
 """Each step's outcomes by run, counted in one query over attempts and candidates.
 
-A run's counts change only when it commits, so that `commits` tells which of them still hold.
+A run's counts change only when it commits, so `commits` shows which of them are still valid.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def judged(lake: Lake, runs: Collection[str]) -> list[Row]:
     Returns:
         run_id, step, state, reason (null of what was accepted), times (calls or candidates), lost (those that settled
         their work), calls, tokens_in, tokens_out, seconds (of calls, which overlap) and started_at. Reasons that differ
-        in their numbers alone are one, in which '…' stands for the numbers.
+        only in their numbers are merged, with '…' in place of the numbers.
     """
     # First by the reasons as they are: few rows are then left whose numbers must be looked for.
     by_reason = (

@@ -1,7 +1,8 @@
-"""A refresh that is running, as another process sees it: what it has committed, and what its journal holds beside.
+"""A running refresh, as another process sees it: what it has committed, and what is still in its journal.
 
-The journal is read and never locked, so that nobody takes a dead run's file for a live one's. What is in flight cannot
-be seen from outside; it is the rate of answers times their latency (Little's law).
+The journal is read and never locked, so that no process takes a dead run's file for a live one's. The number of
+requests in flight cannot be seen from outside; it is estimated as the rate of answers times their latency (Little's
+law).
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ def progress(lake: Lake, run_id: str) -> dict[str, Any]:
     """How far a run is.
 
     Returns:
-        steps: step, calls, accepted, tokens_in, tokens_out, uncommitted (calls that are in the journal alone), and,
+        steps: step, calls, accepted, tokens_in, tokens_out, uncommitted (calls that are only in the journal), and,
         where the run was planned, calls_low, calls_foreseen, calls_high; rates over the last seconds: answers_per_s,
         tokens_per_s, in_flight (about); newest_at: when the last answer came.
     """
-    # The journal first: what is in none of its files any more is then in the lake's snapshot, and what is in both is
-    # known by its id.
+    # The journal first: what is no longer in its files is then in the lake's snapshot, and what is in both is
+    # recognised by its id.
     waiting = list(journalled(lake.place.home, run_id))
     with read_transaction(lake) as cursor:
         known = _known(cursor, run_id, waiting)
@@ -70,9 +71,9 @@ def journalled(home: Path, run_id: str) -> Iterator[Row]:
             with path.open("rb") as file:
                 lines = file.read(_MOST).splitlines(keepends=True)
         except FileNotFoundError:
-            continue  # it has landed in the meantime
+            continue  # committed in the meantime
         for line in lines:
-            if line.endswith(b"\n"):  # the last one may be on its way
+            if line.endswith(b"\n"):  # the last one may be incomplete
                 for call in orjson.loads(line)["attempts"]:
                     yield call | {"created_at": _moment(call["created_at"])}
 

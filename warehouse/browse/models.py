@@ -1,4 +1,4 @@
-"""Models beside each other: their figures, and what two of them answered to the same held-out prompts."""
+"""Models side by side: their figures, and two models' answers to the same held-out prompts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def figures(lake: Lake) -> list[Row]:
 
 
 def answers(lake: Lake, a: str, b: str, after: str = "", limit: int = 20) -> dict[str, Any]:
-    """What two models answered to the same held-out prompts, those first that they answer otherwise.
+    """Two models' answers to the same held-out prompts, those that differ first.
 
     Returns:
         rows: prompt_id, suite, prompt, a, b; next: what to give as `after` for the next ones, None at the end.

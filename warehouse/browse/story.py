@@ -1,6 +1,6 @@
 """One row's whole story: the instruction it belongs to, all that was made of it, and the calls that made it.
 
-One look at a table each, by the instruction, so it costs the same wherever in the story the row stands.
+One query per table, by the instruction, so the cost does not depend on the row's place in the story.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MEMBERS = 400  # rows of one table that were made of an instruction; our choice
 
 
 def find(lake: Lake, id: str) -> tuple[str, str]:
-    """The table, and the whole id that begins so. Raises LakeUsageError where none does, or several."""
+    """The table, and the whole id with this beginning. Raises LakeUsageError if none has it, or several."""
     with read_transaction(lake) as cursor:
         return whole_id(cursor, lake.schema, id)
 
@@ -82,7 +82,7 @@ def held(lake: Lake, ids: Iterable[str], instruction: str) -> list[Row]:
 
 
 def whole_text(lake: Lake, table: str, id: str, column: str) -> str:
-    """One text of one row, whole. Raises LakeUsageError where there is none."""
+    """One text of one row, whole. Raises LakeUsageError if it does not exist."""
     _check(lake, table)
     if column not in lake.schema.tables[table].names:
         raise LakeUsageError(f"{table} has no column {excerpt(column, 60)!r}")

@@ -25,15 +25,15 @@ CELL = 400  # characters of a text in a page of rows
 COUNTED = 100_000  # rows that counts and facets look at
 VALUES = 12  # of a facet
 _KEY = 100  # characters of a text that rows are sorted by
-# What a column may be asked for, beside its very value: `seed__gt=7`.
+# Operators of a column's filter, besides equality: `seed__gt=7`.
 OPERATORS = ("not", "contains", "starts", "gt", "lt", "null")
 FACETS = {
     *("state", "step", "reason", "model", "prompt_id", "finish_reason", "final", "flow", "preset", "recipe"),
     *("tag", "view", "suite", "metric", "alias", "decided_by", "principle_id", "kind", "source", "topic", "round"),
     *("run_id", "record_table", "aligner", "dimension"),
 }
-_NUMBERS = "regexp_replace({}, '[0-9]+', '…', 'g')"  # reasons that differ in their numbers alone, as `rejects` has them
-_MESSAGES = 'STRUCT("role" VARCHAR, "content" VARCHAR)[]'  # of which a page has what is said
+_NUMBERS = "regexp_replace({}, '[0-9]+', '…', 'g')"  # reasons that differ only in their numbers, as `rejects` has them
+_MESSAGES = 'STRUCT("role" VARCHAR, "content" VARCHAR)[]'  # whose text a page shows
 _LABELS = re.compile(r"(?:^|_)(?:id|hash|key|path|fingerprint|config|sampling|inputs)$")
 
 
@@ -43,7 +43,7 @@ class Asked:
 
     Args:
         filters: (column or column__operator, value); all of them must hold.
-        search: words that must each stand in one of the row's texts, in capitals or not.
+        search: words that must each occur in one of the row's texts, in capitals or not.
         sort: a column; with '-' before it the greatest first.
         after: the `next` of the page before.
         size: rows, at most 500.
@@ -62,7 +62,7 @@ class Asked:
 
     @property
     def relation(self) -> str:
-        """What stands after FROM."""
+        """What follows FROM."""
         return f"({self.source})" if self.source else self.name
 
 
@@ -73,7 +73,7 @@ def columns_of(lake: Lake, name: str) -> dict[str, str]:
     """The columns of a table or view, and of a table the snapshot that brought each row.
 
     Raises:
-        LakeUsageError: there is none of that name.
+        LakeUsageError: it does not exist.
     """
     check_table(lake, name)
     found = {row["column_name"]: row["column_type"] for row in lake.rows(f"DESCRIBE {name}")}
@@ -102,7 +102,7 @@ def table_page(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
     source, cut = f"FROM {asked.relation}{_all(tests)}", f"LIMIT {size + 1}"
     place = f"ORDER BY __at {way} NULLS LAST, __tie {way}"
     shown = ", ".join(f'{_cell(name, type, asked.cell)} AS "{name}"' for name, type in columns.items())
-    # Texts are cut of the rows that are shown alone.
+    # Only texts of the rows shown are cut.
     rows = lake.rows(
         f"SELECT {shown}, CAST(__at AS VARCHAR) AS __text, __tie FROM (SELECT {held}, {key} AS __at, {tie} AS __tie"
         f" {source} {place} {cut}) {place}"
@@ -210,7 +210,7 @@ def _later(asked: Asked, type: str, key: str, tie: str, down: bool) -> list[str]
     if at is None:
         return [f"{key} IS NULL AND {later}"]
     value = f"CAST({quoted(str(at))} AS {type})"
-    if key == '"created_at"':  # which is never null: files of other times are not looked at
+    if key == '"created_at"':  # which is never null: files of other times are not read
         return [f"{key} {sign}= {value}", f"({key} {sign} {value} OR {later})"]
     return [f"({key} {sign} {value} OR ({key} = {value} AND {later}) OR {key} IS NULL)"]
 

@@ -1,4 +1,4 @@
-"""What models were asked with: prompts, principles and rules, their wordings over time, and what each of them did."""
+"""Texts of requests: prompts, principles and rules, their wordings over time, and the effect of each."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def principles(lake: Lake) -> list[Row]:
 def prompts(lake: Lake) -> list[Row]:
     """Every wording: hash, id, source (its beginning), created_at, calls, accepted; an id's newest wording first.
 
-    A principle's or rule's words are no prompt of their own, so they have no calls.
+    A principle or rule is not a prompt of its own, so it has no calls.
     """
     return lake.rows(
         f"SELECT p.hash, p.id, {shortened('p.source', 600)} AS source, p.created_at, coalesce(a.calls, 0) AS calls,"
@@ -35,7 +35,7 @@ def prompts(lake: Lake) -> list[Row]:
 
 
 def wordings(lake: Lake, id: str) -> list[Row]:
-    """The wordings of one id, the newest first. Raises LakeUsageError where there is none."""
+    """The wordings of one id, the newest first. Raises LakeUsageError if the id is unknown."""
     rows = lake.rows(
         f"SELECT hash, any_value({shortened('source', BOUND)}) AS source, min(created_at) AS created_at FROM prompts"
         f" WHERE id = {quoted(id)} GROUP BY hash ORDER BY created_at DESC, hash"
@@ -46,7 +46,7 @@ def wordings(lake: Lake, id: str) -> list[Row]:
 
 
 def principle(lake: Lake, id: str) -> dict[str, Any]:
-    """What one principle did.
+    """The effect of one principle.
 
     Returns:
         critique and revision: its wordings, where it was asked with them; rounds: round, drawn, changed; examples: the

@@ -1,4 +1,4 @@
-"""A SQLite catalog to read where nothing may be written."""
+"""A SQLite catalog, to be read where nothing can be written."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _COPIES = 5  # tries to copy a catalog between two writes to it
 
 
 class CatalogCopy:
-    """A copy of a SQLite catalog, for one that stands where nothing may be written: there SQLite cannot even read it,
-    for each reader keeps its place in the journal in a file beside it."""
+    """A copy of a SQLite catalog, for a catalog in a read-only folder: there SQLite cannot even read it,
+    because each reader keeps its place in the journal in a file beside it."""
 
     def __init__(self, place: LakeLocation) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="alignery-")

@@ -31,11 +31,11 @@ from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.schema.tables import quoted
 
 LAKE = "lake"  # the name under which SQL knows the catalog
-CATALOG = f"__ducklake_metadata_{LAKE}"  # DuckLake's own tables, where its functions do not tell enough
+CATALOG = f"__ducklake_metadata_{LAKE}"  # DuckLake's own tables, for what its functions do not return
 AUTHOR = "alignery"
-BUSY_MS = 10_000  # how long SQLite waits for another reader's or writer's lock
-MEMORY = "1GB"  # what one query may hold before it goes on in temporary files; ALIGNERY_MEMORY says otherwise
-_verified: set[Path] = set()  # extensions whose signature this process has seen to be right
+BUSY_MS = 10_000  # how long SQLite waits for another process's lock
+MEMORY = "1GB"  # a query's memory before it uses temporary files; ALIGNERY_MEMORY overrides it
+_verified: set[Path] = set()  # extensions whose signature this process has verified
 _at_work: set[duckdb.DuckDBPyConnection] = set()
 _OFF = {
     "autoinstall_known_extensions": "false",
@@ -48,7 +48,7 @@ _OFF = {
 
 
 class _TimeLimit:
-    """Seconds that all statements of a block have together."""
+    """A limit in seconds for all statements of a block together."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds, self._until = seconds, time.monotonic() + seconds
@@ -103,15 +103,15 @@ def connect(
         _verified.update(files)
         if place.on_s3:
             db.execute(_secret(place))
-        # No second try where another commit came between: its rows are not among those that ours was checked against.
+        # No retry after a concurrent commit: its rows are not among those that ours was checked against.
         db.execute("SET GLOBAL ducklake_max_retry_count = 0")
-        if not place.on_postgres:  # else each thread opens the catalog anew for each small query: half of their time
+        if not place.on_postgres:  # else each thread reopens the catalog for each small query: half of their time
             db.execute("SET GLOBAL sqlite_disable_multithreaded_scans = true")
         source = f"ducklake:sqlite:{catalog}" if catalog else place.source
         db.execute(f"ATTACH {quoted(source)} AS {LAKE} ({', '.join(options)})")
         db.execute("SET GLOBAL TimeZone = 'UTC'")
         db.execute(f"SET temp_directory = {quoted(str(_spill(place)))}")
-        # As it is, and as it is written where DuckDB takes a pattern.
+        # Unchanged, and escaped for places where DuckDB takes a pattern.
         allowed = ", ".join(quoted(folder) for folder in (place.folder, literal(place.folder)))
         db.execute(f"SET allowed_directories = [{allowed}]")
         db.execute("SET enable_external_access = false")
@@ -130,7 +130,7 @@ def connect(
 
 
 def literal(path: str) -> str:
-    """The path as DuckDB must be given it wherever it would take a pattern: it stands for this one file alone."""
+    """The path escaped for places where DuckDB takes a pattern: it matches only this file."""
     return re.sub(r"[*?\[]", r"[\g<0>]", path)
 
 
@@ -152,10 +152,10 @@ def extension(name: str) -> Path:
 
 @contextmanager
 def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-    """Let `interrupt` end what the cursor is at; an interrupted statement raises KeyboardInterrupt.
+    """Let `interrupt` end the cursor's statement, which then raises KeyboardInterrupt.
 
     Raises:
-        LakeUsageError: the time that `time_limit` gives was over.
+        LakeUsageError: the time of `time_limit` was over.
     """
     _at_work.add(cursor)
     limit = _time_limit.get()
@@ -169,7 +169,7 @@ def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
             ) from error
         raise KeyboardInterrupt from error
     except RuntimeError as error:
-        # DuckDB's own look at Python's signals between two parts of a statement.
+        # DuckDB's own check of Python's signals between two parts of a statement.
         if str(error) == "Query interrupted":
             raise KeyboardInterrupt from error
         raise
@@ -181,7 +181,7 @@ def interruptible(cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """What this thread reads in the block is interrupted after so many seconds, and raises LakeUsageError."""
+    """Interrupt this thread's queries in the block after that many seconds; they raise LakeUsageError."""
     token = _time_limit.set(_TimeLimit(seconds))
     try:
         yield
@@ -190,7 +190,7 @@ def time_limit(seconds: float) -> Iterator[None]:
 
 
 def interrupt() -> None:
-    """End every statement that this process is at, from any thread. DuckDB itself would not look until it is done."""
+    """End every running statement of this process, from any thread. DuckDB itself would not check until it is done."""
     for cursor in tuple(_at_work):
         cursor.interrupt()
 
@@ -240,9 +240,9 @@ def _memory() -> str:
 
 
 def _spill(place: LakeLocation) -> Path:
-    """A folder of its own for a connection's temporary files, for DuckDB deletes it when it closes.
+    """A separate folder for a connection's temporary files, because DuckDB deletes it when it closes.
 
-    What a killed process left there goes now.
+    Files that a killed process left there are deleted now.
     """
     folder = place.home / "tmp"
     with suppress(OSError):  # a reader may not be allowed to
@@ -263,7 +263,7 @@ def _extensions(place: LakeLocation) -> list[str]:
 
 
 def _secret(place: LakeLocation) -> str:
-    """The statement that gives DuckDB S3's keys, from the environment and valid for this lake's data alone."""
+    """The statement that gives DuckDB S3's keys, from the environment and valid only for this lake's data."""
     needed = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
     if missing := [name for name in needed if not os.environ.get(name)]:
         raise LakeUsageError(f"{place}: S3 needs {' and '.join(missing)} in the environment; export them")
@@ -272,7 +272,7 @@ def _secret(place: LakeLocation) -> str:
     if token := os.environ.get("AWS_SESSION_TOKEN"):
         values["SESSION_TOKEN"] = token
     if url := os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"):
-        # An endpoint of one's own has its buckets in the path, for their names have no address there.
+        # A custom endpoint has its buckets in the path, because it has no host names for them.
         parts = urlsplit(url)
         values |= {"ENDPOINT": parts.netloc + parts.path.rstrip("/"), "URL_STYLE": "path"}
         values["USE_SSL"] = "false" if parts.scheme == "http" else "true"

@@ -1,6 +1,6 @@
-"""Where a lake is: its catalog, its data, and the home folder beside which everything else of it lives.
+"""Where a lake is: its catalog, its data, and the home folder, which has everything else.
 
-One host needs a home folder and nothing else: a SQLite catalog and a data folder stand in it. For several hosts the
+One host needs only a home folder, which contains a SQLite catalog and a data folder. For several hosts the
 catalog is a Postgres database and the data an S3 bucket; each host keeps a home of its own, for exports and models.
 """
 
@@ -47,7 +47,7 @@ class LakeLocation:
             raise LakeUsageError(f"lake.data: got {self.data!r}, expected s3://bucket/prefix or the path of a folder")
         if self.on_s3 and re.search(r"[*?\[]", str(self.data)):
             raise LakeUsageError(
-                f"lake.data: got {self.data!r}, in which *, ? and [ stand for a pattern; rename the prefix"
+                f"lake.data: got {self.data!r}, in which *, ? and [ would be a pattern; rename the prefix"
             )
         if not self.on_s3 and "\\" in (bad := str(self.home) + (self.data or "")):
             raise LakeUsageError(
@@ -80,15 +80,15 @@ class LakeLocation:
     def own(self, recorded: str) -> str:
         """Where a model or an export is that the lake recorded with its whole path.
 
-        A home that was copied or moved has its own, under `models` or `exports`, and those count: the path may lead to
-        the lake that this one is a copy of.
+        A home that was copied or moved uses its own, under `models` or `exports`: the recorded path may lead to the
+        lake that this one is a copy of.
         """
         path = Path(recorded)
         here = self.home / path.parent.name / path.name
         return str(here) if path.parent.name in (MODELS, EXPORTS) and here.is_dir() else recorded
 
     def check_export(self, folder: Path) -> None:
-        """Refuse a folder for an export among what the lake itself keeps, or inside another export.
+        """Refuse an export's folder inside the lake's own folders, or inside another export.
 
         Raises:
             LakeUsageError: it is such a folder.
@@ -121,21 +121,19 @@ class LakeLocation:
 
 
 def as_location(home: Path | LakeLocation) -> LakeLocation:
-    """A place as it is, or the place that a home folder is by itself; its home made absolute."""
+    """A location, or that of a home folder; with its home made absolute."""
     found = home if isinstance(home, LakeLocation) else LakeLocation(home)
     return LakeLocation(found.home.absolute(), found.catalog, found.data)
 
 
 def make_folders(where: LakeLocation) -> None:
-    """The home and the data folder, where they are not there yet. Raises LakeUsageError."""
+    """Create the home and the data folder if missing. Raises LakeUsageError."""
     path = where.home if "://" in where.folder else Path(where.folder)
     try:
         where.home.mkdir(parents=True, exist_ok=True)
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:
-        raise LakeUsageError(
-            f"{path}: a file stands where the lake's folder belongs; move it or choose another"
-        ) from error
+        raise LakeUsageError(f"{path}: got a file, expected the lake's folder; move it or choose another") from error
     except OSError as error:
         why = os.strerror(error.errno or 0).lower()
         raise LakeUsageError(f"{path}: the folder cannot be made: {why}; choose another home") from error

@@ -28,21 +28,21 @@ from warehouse.errors import LakeFailure, LakeUsageError
 if TYPE_CHECKING:
     import psycopg
 
-PATIENCE_S = 5.0  # after which a waiting writer says whom it waits for
+PATIENCE_S = 5.0  # after which a waiting writer logs the holder
 _POLL_S = 0.02
 _LONGEST = 150  # characters of a name: a file system takes 255 bytes
 _NAMED = 63  # characters that Postgres keeps of a session's name
-# So that the server notices in about a minute when a holder's host has vanished without a word.
+# So that the server notices within about a minute if a holder's host has disappeared.
 _KEEPALIVE = "-c tcp_keepalives_idle=30 -c tcp_keepalives_interval=10 -c tcp_keepalives_count=3"
 _log = logging.getLogger(__name__)
 
 
 @contextmanager
 def exclusive(place: LakeLocation, name: str, who: str, *, wait: bool = True) -> Iterator[None]:
-    """Hold a lake's lock of that name alone.
+    """Hold a lake's lock of that name, exclusively.
 
     Args:
-        who: what the holder does; shown to processes that wait.
+        who: describes the holder; shown to waiting processes.
         wait: for as long as it takes; else LakeFailure names the holder at once.
 
     Raises:
@@ -54,13 +54,13 @@ def exclusive(place: LakeLocation, name: str, who: str, *, wait: bool = True) ->
 
 
 def of_preset(flow: str, preset: str) -> str:
-    """The name of the lock of a flow that runs once a preset, and for several presets at once."""
+    """The lock's name of a flow that runs once per preset, and for several presets at once."""
     name = quote(preset, safe="")
     return f"{flow}.{name if len(name) <= _LONGEST else hashlib.blake2b(name.encode(), digest_size=16).hexdigest()}"
 
 
 def known(place: LakeLocation) -> list[str]:
-    """The names of locks that were ever held on this host; a Postgres server does not say them."""
+    """The names of locks that were ever held on this host; a Postgres server does not list them."""
     return [] if place.on_postgres else sorted(path.stem for path in place.home.glob("*.lock"))
 
 
@@ -72,7 +72,7 @@ def holder(place: LakeLocation, name: str) -> str | None:
     path = place.home / f"{name}.lock"
     if not path.is_file():
         return None
-    # Only a file that is open for writing can be locked on NFS; one that may not be written to is asked as it is.
+    # On NFS only a file that is open for writing can be locked; a read-only file is checked as it is.
     with path.open("a+" if os.access(path, os.W_OK) else "r", encoding="utf-8") as file:
         return None if _taken(file) else _read(path)
 
@@ -96,7 +96,7 @@ def _flock(place: LakeLocation, name: str, who: str, wait: bool) -> Iterator[Non
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             todo = "free some space, and run again" if full else "choose a home that you may write to"
             raise LakeUsageError(f"{path}: {os.strerror(error.errno or 0).lower()}; {todo}") from error
-        # A lock file that was deleted meanwhile locks nothing: the next comer would make another.
+        # A lock file that was deleted meanwhile locks nothing: the next process would create another.
         if _taken(file) and _same(file, path):
             break
         file.close()
@@ -154,7 +154,7 @@ def _advisory(place: LakeLocation, name: str, who: str, wait: bool) -> Iterator[
 
 
 def _acquire(session: psycopg.Connection, place: LakeLocation, name: str, wait: bool) -> None:
-    """Take the lock, or stand in Postgres's own queue, which is fair; look once who is in front."""
+    """Take the lock, or wait in Postgres's own queue, which is fair; look up the holder once."""
     import psycopg
 
     key, warned = _key(name), False
@@ -176,7 +176,7 @@ def _acquire(session: psycopg.Connection, place: LakeLocation, name: str, wait: 
 
 @contextmanager
 def _reached(place: LakeLocation) -> Iterator[None]:
-    """A server that does not answer, as a sentence."""
+    """The error of a server that does not answer."""
     import psycopg
 
     try:

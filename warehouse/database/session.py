@@ -1,4 +1,4 @@
-"""One connection to a lake: reads that take a cursor of their own and never wait, and the one path of every commit."""
+"""One connection to a lake: reads with their own cursors, which never wait, and the single path of all commits."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 COMMITS = "lake"  # the lock that every commit holds
-_MERGES = 50  # that may land between the beginning of a read and its end, before it is given up
-_TRIES = 3  # of a commit that another, which did not hold the lock, came before
+_MERGES = 50  # that may be committed between the beginning and the end of a read, before it is given up
+_TRIES = 3  # of a commit, after concurrent ones without the lock
 READ = "BEGIN TRANSACTION READ ONLY"
 _SEARCH = f"SET search_path = 'memory.main,{LAKE}.main'"
 _T = TypeVar("_T")
@@ -87,7 +87,7 @@ class Session:
 
     @contextmanager
     def cursor(self, *, views: bool = False, begin: str = "", **given: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of its own to the same lake, in which tables go by their plain names.
+        """A separate connection to the same lake, with tables by their plain names.
 
         Args:
             views: whether its statements name views.
@@ -102,10 +102,10 @@ class Session:
             try:
                 if views:
                     self._define_views()
-                # Before the lake is searched for names: else each would begin a transaction of it and end it.
+                # Before names are searched in the lake: else each would begin and end a transaction of it.
                 for name, rows in given.items():
                     cursor.register(name, rows)
-                if begin:  # before the search path: to set it alone is a transaction of the lake
+                if begin:  # before the search path: setting that alone is a transaction of the lake
                     cursor.execute(begin)
                 cursor.execute(_SEARCH)
                 with interruptible(cursor):
@@ -144,16 +144,16 @@ class Session:
                 raise LakeUsageError(f"the query failed: {excerpt(error)}; correct it, and ask again") from error
 
     def _define_views(self) -> None:
-        """Once, when they are first named: they take a tenth of a second, and most work needs none."""
+        """Define the views once, on first use: they take a tenth of a second, and most work needs none."""
         with self._defining:
             if not self._defined:
-                with self._db.cursor() as cursor:  # closing it ends what a failure leaves open
+                with self._db.cursor() as cursor:  # closing it ends what an error leaves open
                     cursor.execute(_SEARCH)
                     migrate.define_views(cursor, self.schema)
                 self._defined = True
 
     def read_consistent(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
-        """Read in the transaction that `READ` began; again in a new one, where a merge of files landed between the two.
+        """Read in the transaction that `READ` began; again in a new one, if a merge of files was committed meanwhile.
 
         On SQLite a transaction that began before a merge sees no row of the new files: the table would seem empty.
         """
@@ -191,12 +191,12 @@ class Session:
     # Writing
 
     def commit(self, who: str, body: Callable[[duckdb.DuckDBPyConnection], _T]) -> _T:
-        """What `body` returns: it is given a cursor inside BEGIN, checks, inserts and commits, alone in the lake.
+        """What `body` returns: it gets a cursor inside BEGIN, checks, inserts and commits, under the lake's lock.
 
-        It is called again where a commit that did not hold the lock came between, for its checks are then void.
+        It is called again after a concurrent commit without the lock, because its checks are then void.
 
         Raises:
-            LakeFailure: nothing was committed, or the catalog was lost under way.
+            LakeFailure: nothing was committed, or the catalog was lost meanwhile.
         """
         for left in reversed(range(_TRIES)):
             try:
@@ -209,7 +209,7 @@ class Session:
 
     @contextmanager
     def transaction(self, who: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A cursor inside BEGIN, alone in the lake: other threads, processes and hosts wait.
+        """A cursor inside BEGIN, under the lake's lock: other threads, processes and hosts wait.
 
         What was not committed when the block ends is rolled back.
         """
@@ -219,7 +219,7 @@ class Session:
             try:
                 with effects.BEGIN:
                     cursor.execute("BEGIN")
-                # A new file may have the number of the deleted one; from here on this one is open, and keeps it.
+                # A new file may get the inode number of the deleted one; from here on this one is open, and keeps it.
                 if self._catalog_id(cursor) != self._id:
                     raise self._lost(who)
                 newest = cursor.execute(f"SELECT max(version) FROM {LAKE}.versions").fetchone()
@@ -231,7 +231,7 @@ class Session:
             self._check_catalog(who)
 
     def _check_catalog(self, who: str) -> None:
-        """SQLite goes on writing to a deleted file, and nobody would ever find what it wrote."""
+        """SQLite continues writing to a deleted file, and its rows would be lost."""
         if self.place.identity() != self._catalog:
             raise self._lost(who)
 
@@ -245,12 +245,12 @@ class Session:
 
     @staticmethod
     def _catalog_id(cursor: duckdb.DuckDBPyConnection) -> object:
-        """What tells this catalog from any other."""
+        """What identifies this catalog."""
         return cursor.execute(f"SELECT schema_uuid FROM {CATALOG}.ducklake_schema ORDER BY schema_id").fetchone()
 
     @contextmanager
     def prepared(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The block, with the connection; then stand-ins for what an older lake lacks. A failure closes the lake."""
+        """The block, with the connection; then stand-ins for what an older lake lacks. An error closes the lake."""
         try:
             self._db.execute(_SEARCH)
             self._id = self._catalog_id(self._db)

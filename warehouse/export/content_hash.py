@@ -1,9 +1,9 @@
-"""What rows are, as one hash: it depends on their values and their order, and on nothing else.
+"""One hash of rows: it depends only on their values and their order.
 
 A column of texts is two streams of bytes, the lengths (eight bytes each, little-endian, -1 for null) and the texts
 themselves; one of doubles is which of them are there, and their eight bytes each; a list adds its own lengths, a struct
-whether it is null. Each stream has a sha256 of its own, so where one batch ends and the next begins leaves no trace,
-nor does how Arrow or Parquet lay the values out.
+whether it is null. Each stream has a sha256 of its own, so the hash does not depend on how rows are split into
+batches, nor on how Arrow or Parquet store the values.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ _LISTS = (pa.types.is_list, pa.types.is_large_list)
 
 
 class ContentHasher:
-    """The hash of a table that comes batch by batch; columns of texts or doubles, and lists and structs of them."""
+    """The hash of a table, batch by batch; columns of texts or doubles, and lists and structs of them."""
 
     def __init__(self) -> None:
         self._streams: dict[str, Any] = defaultdict(hashlib.sha256)
 
     def add(self, batch: pa.RecordBatch) -> None:
-        """Go on with these rows. Raises TypeError for a column of another kind."""
+        """Add these rows. Raises TypeError for a column of another kind."""
         if not batch.num_rows:
-            return  # or an empty batch, which a reader may hand on, would leave a trace
+            return  # else an empty batch, which a reader may return, would change the hash
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             for stream, data in _streams(name, column):
                 self._streams[stream].update(data)

@@ -1,7 +1,6 @@
-"""What an export says of itself: the manifest, and the card made from it.
+"""An export's description: the manifest, and the card made from it.
 
-Texts in a card come from models and are data: bounded, JSON inside a fence, and escaped
-where they stand in a line.
+Texts in a card come from models and are data: bounded, JSON inside a fence, and escaped within a line.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000
 
 @dataclass(frozen=True)
 class Release:
-    """The snapshot that an export is of, and what is known of it; `tag` is None where it has no name."""
+    """The snapshot of an export, and its facts; `tag` is None if it has no name."""
 
     tag: str | None
     snapshot_id: int
@@ -62,7 +61,7 @@ class ExportedShape:
     columns: tuple[str, ...]
     splits: dict[str, Split]
     sample: Row | None
-    contaminated: int = 0  # rows left out, for their prompts are in evaluation sets
+    contaminated: int = 0  # rows left out because their prompts are in evaluation sets
     mixture: Row | None = None  # of the training split: target shares and realised ones
 
     @property
@@ -78,7 +77,7 @@ def manifest(
     shapes: Mapping[str, ExportedShape],
     licences: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Everything that says what this export is and how to make it again."""
+    """Everything that describes this export and how to make it again."""
     splits = [split for exported in shapes.values() for split in exported.splits.values()]
     return {
         "tag": release.tag,
@@ -103,7 +102,7 @@ def manifest(
             for name, exported in shapes.items()
         },
         "files": {path: file for split in splits for path, file in (split.data | split.provenance).items()},
-        # Not from the view funnel, which tells work keys apart, and so holds them all in memory.
+        # Not from the view funnel, which distinguishes work keys, and so holds them all in memory.
         "steps": pinned.rows(
             "SELECT * EXCLUDE began FROM (SELECT step, count(*) AS attempts,"
             " count(*) FILTER (state = 'accepted') AS accepted, coalesce(sum(tokens_out), 0)::BIGINT AS tokens_out,"
@@ -141,7 +140,7 @@ def render(release: Release, facts: Mapping[str, Any], shapes: Mapping[str, Expo
         _table(("", ""), [(key, facts[key]) for key in ("snapshot_id", "content_hash", "run_id", "created_at")]),
         "## Data\n\n" + _table(("shape", "train", "test", "columns", ""), [_described(v) for v in shapes.values()]),
         f"The test split holds out {facts['held_out']:.4g} of the prompts; a prompt's text decides, so it is on the "
-        "same side in every export. Each row's origin stands in `provenance/`, file by file in the same order.",
+        "same side in every export. Each row's origin is in `provenance/`, file by file in the same order.",
         *_neighbours(facts["neighbours"]),
         *(text for exported in filled.values() if exported.mixture for text in _mixture(exported.mixture)),
         "## Loading\n\n" + _fenced("\n".join(_loading(name, len(shapes) > 1) for name in filled), "python"),
@@ -223,7 +222,7 @@ def _front_matter(release: Release, facts: Mapping[str, Any], filled: Mapping[st
 
 
 def _splits(exported: ExportedShape) -> list[dict[str, str]]:
-    """The splits that have rows, for `datasets` refuses a file without any."""
+    """The splits that have rows, because `datasets` refuses a file without any."""
     filled = {name: next(iter(split.data)) for name, split in exported.splits.items() if split.rows}
     return [{"split": name, "path": f"{first.rpartition('/')[0]}/{name}-*.parquet"} for name, first in filled.items()]
 
@@ -255,7 +254,7 @@ def _table(heads: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 
 def _line(text: str) -> str:
-    """Text as it may stand in a line of Markdown: bounded, on one line, its marks escaped."""
+    """Text made safe for a line of Markdown: bounded, on one line, special characters escaped."""
     return re.sub(r"([\\`*\[\]<>#!|~&])", r"\\\1", " ".join(printable(_bounded(text, _INLINE)).split()))
 
 

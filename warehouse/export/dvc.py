@@ -1,6 +1,6 @@
-"""An export's `.dvc` file, as `dvc add` would write it: Data Version Control takes the folder over as it is.
+"""An export's `.dvc` file, as `dvc add` would write it: Data Version Control uses the folder unchanged.
 
-DVC (3.x) knows a folder by the MD5 of the JSON list of its files' MD5 sums and paths, in the order of the paths
+DVC (3.x) identifies a folder by the MD5 of the JSON list of its files' MD5 sums and paths, in the order of the paths
 (https://dvc.org/doc/user-guide/project-structure/dvc-files; `dvc_data.hashfile.tree.Tree.as_bytes`).
 """
 
@@ -20,7 +20,7 @@ from warehouse.errors import LakeUsageError
 def write_dvc(folder: Path) -> Path:
     """Write `<folder>.dvc` beside the folder; returns it. The same folder gives the same bytes.
 
-    Of a file that is there, all other keys stay, such as `desc`, `meta` and `remote`, as they do under `dvc add`.
+    All other keys of an existing file are kept, such as `desc`, `meta` and `remote`, as `dvc add` does.
 
     Raises:
         LakeUsageError: the file there is no `.dvc` file.

@@ -1,4 +1,4 @@
-"""Exporting: what a snapshot holds, in the shapes that trainers take, as a folder that the ecosystem opens as it is.
+"""Exporting: a snapshot's rows in the shapes that trainers take, as a folder that `datasets` opens directly.
 
     <folder>/README.md       the card, whose front matter says which files are which split
              manifest.json   snapshot, queries, rows, hashes, prompts, models
@@ -49,7 +49,7 @@ _GRAIN = 1_000_000  # the share that is held out is counted in millionths
 _THREADS = 1
 _PLACES = 1 << 16
 _PART = 50_000  # instructions whose rows are sorted at once; our choice
-_BATCH = 2048  # rows that DuckDB hands on at a time
+_BATCH = 2048  # rows that DuckDB returns at a time
 _CHOSEN = "JOIN temp.chosen USING (id) "  # a mixture may have an id more than once
 
 
@@ -76,7 +76,7 @@ def export(
     shard_rows: int = SHARD_ROWS,
     selection: Selection | None = None,
 ) -> Export:
-    """Write an export, or find that the folder holds it already: the same content in files of the same rows.
+    """Write an export, unless the folder holds it already: the same content in files of the same rows.
 
     Args:
         pinned: a lake open at the release's snapshot.
@@ -89,7 +89,7 @@ def export(
         selection: which rows are taken; all of them if left out.
 
     Raises:
-        LakeUsageError: an unknown shape, a share or number out of bounds, nothing to export, another thing in the way.
+        LakeUsageError: an unknown shape, a share or number out of bounds, nothing to export, or something in the way.
     """
     check(pinned.schema, shapes, held_out, shard_rows)
     pinned.place.check_export(folder)
@@ -111,7 +111,7 @@ def export(
 
 
 def check(schema: LakeSchema, shapes: Sequence[str], held_out: float, shard_rows: int) -> None:
-    """Refuse what no export can be made of."""
+    """Refuse arguments of which no export can be made."""
     for name in shapes:
         schema.shape(name)
     if not 0 <= held_out < 1:
@@ -123,14 +123,14 @@ def check(schema: LakeSchema, shapes: Sequence[str], held_out: float, shard_rows
 
 
 def is_held_out(prompt: str, held_out: float = HELD_OUT) -> str:
-    """The SQL that tells whether a row falls into the test split, from the SQL of its prompt's text."""
+    """The SQL of whether a row is in the test split, from the SQL of its prompt's text."""
     # The view sft splits by the lower half of the same hash; these are bits of the upper one.
     return f"md5_number_upper({prompt}) % {_GRAIN} < {round(held_out * _GRAIN)}"
 
 
 @contextmanager
 def drafted(lake: Lake, folder: Path) -> Iterator[Path]:
-    """A folder beside the export's own to write it in, alone; gone afterwards, whatever came of it."""
+    """A folder beside the export's own to write it in, exclusively; removed afterwards in any case."""
     with exclusive(lake.place, "publish", f"exporting to {folder}"):
         draft = folder.parent / f".{folder.name}.unfinished"
         with effects.DRAFT_REMOVE:
@@ -157,7 +157,7 @@ def write(
 ) -> dict[str, ExportedShape]:
     """The data and provenance of each shape, streamed: no more than some batches are held in memory.
 
-    DuckDB is held to one thread, for each takes buffers of its own: with two, joins and sorts of a million wide rows do
+    DuckDB has one thread, because each takes its own buffers: with two, joins and sorts of a million wide rows do
     not fit the gigabyte that a lake's connection may take.
     """
     with pinned.cursor(views=True) as cursor:
@@ -177,7 +177,7 @@ def describe(
     held_out: float = HELD_OUT,
     selection: Selection | None = None,
 ) -> dict[str, Any]:
-    """Write the manifest and the card; returns what the manifest says."""
+    """Write the manifest and the card; returns the manifest's content."""
     facts = manifest(pinned, release, content_hash(written), held_out, written, licences)
     nearest = selection.nearest if selection else None
     facts["neighbours"] = near_share(pinned, is_held_out("text", held_out), nearest)
@@ -195,7 +195,7 @@ def content_hash(written: Mapping[str, ExportedShape]) -> str:
 
 
 def place(draft: Path, folder: Path) -> None:
-    """Move the finished draft to where it belongs, in one step. Raises LakeUsageError where something stands there."""
+    """Move the finished draft to where it belongs, in one step. Raises LakeUsageError if something is already there."""
     try:
         with effects.EXPORT_RENAME:
             draft.rename(folder)
@@ -214,7 +214,7 @@ def _query(
     """The query of a shape's rows: the trainer's columns, all that its view knows beside, and each row's side.
 
     Args:
-        rows_of: the shape's view, or what stands in its place.
+        rows_of: the shape's view, or what replaces it.
         ties: what orders the rows of one id.
     """
     hidden = ", ".join(shape.hidden if shape.select else shape.columns)
@@ -307,9 +307,9 @@ def _parts(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, query: str) ->
 
 
 def _batches(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-    """The reader's batches; what DuckDB fails of under way, Arrow tells in its own errors."""
+    """The reader's batches; if DuckDB fails meanwhile, Arrow raises its own errors."""
     try:
         yield from reader
     except (pa.ArrowException, OSError) as error:
         message = f"the lake failed while it was read: {' '.join(str(error).split())[:400]}"
-        raise LakeFailure(f"{message}; where memory ran out, allow more, as with ALIGNERY_MEMORY=2GB") from error
+        raise LakeFailure(f"{message}; if memory ran out, allow more, as with ALIGNERY_MEMORY=2GB") from error

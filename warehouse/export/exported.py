@@ -14,10 +14,10 @@ IN_THE_WAY = "something that is not an export is already there; move it away, or
 
 
 def holds_export(folder: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether the folder holds this very export; False where there is nothing.
+    """Whether the folder holds exactly this export; False if there is nothing.
 
     Raises:
-        LakeUsageError: something else stands there.
+        LakeUsageError: something else is there.
     """
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False

@@ -1,14 +1,14 @@
-"""Mixing: how many rows each part of an export gives, and in which form each row stands.
+"""Mixing: how many rows each part of an export gives, and the form of each row.
 
 Source: examples-proportional mixing of T5 (arXiv 1910.10683, section 3.5.2), as FLAN has it (2109.01652, section 2.4;
 2301.13688): the rate of a part of n rows is min(n, cap)^(1/T), the cap before the temperature, and its share is that
 rate over the sum of all; T 1 is proportional, and the shares become equal as T grows. Departures:
 1. The sources draw a stream at these rates; here a file of that many rows is written, so its size is a setting: by
    default the most that gives every part its share without a row twice.
-2. A part that has too few rows gives what it has, and the realised share says so. Rows are repeated under `repeat`
-   alone, whole passes first, and counted.
+2. A part that has too few rows gives what it has, and the realised share shows it. Rows are repeated only with
+   `repeat`, whole passes first, and counted.
 3. FLAN draws a template for each example; here each form has its exact share of the rows, drawn by hash.
-4. The test split is left as it is: neither mixed nor put into other forms.
+4. The test split is unchanged: neither mixed nor put into other forms.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def part_of(by: str) -> str:
 
 @dataclass(frozen=True)
 class Mix:
-    """Which parts there are, how large each is to be, and in which forms rows stand.
+    """Which parts there are, how large each should be, and the forms of its rows.
 
     Args:
         by: origin (of the instruction), method (that wrote the answer), or a column of the view, such as topic.
@@ -94,18 +94,18 @@ class Mix:
 
     @property
     def offered(self) -> list[str]:
-        """The names of those that the choice itself is made by; the others are for the examples."""
+        """The names of those that the choice itself uses; the others are for the examples."""
         return ["part", *(["rationale"] if self.forms.get(CHAIN) else [])]
 
     def check(self, shape: Shape, there: Sequence[str]) -> None:
-        """Raises LakeUsageError where the shape's rows have no such parts; `there` are its view's columns."""
+        """Raises LakeUsageError if the shape's rows have no such parts; `there` are its view's columns."""
         needed = {"origin": "instruction_id", "method": "attempt_id"}.get(self.by, self.by)
         if needed not in there:
             known = [*_PARTS, *(name for name in there if name in ("topic", "source", "kind"))]
             raise LakeUsageError(f"mix: got {excerpt(self.by, 60)!r}, and {shape.name} has no such column; try {known}")
 
     def choose(self, cursor: duckdb.DuckDBPyConnection, examples: Examples) -> Row:
-        """Narrow the table `chosen` to the mixture, with a row for each time that an id is taken.
+        """Restrict the table `chosen` to the mixture, with a row for each time that an id is taken.
 
         Args:
             cursor: has the table `chosen` (id), and `offered` (id, held_out, part, and rationale for chains).
@@ -115,7 +115,7 @@ class Mix:
             The settings, and of the parts and forms the target shares and the realised ones, for manifest and card.
 
         Raises:
-            LakeUsageError: there is no part of a name in `only`.
+            LakeUsageError: a part in `only` does not exist.
         """
         examples.keep(cursor)
         rows = cursor.execute(
@@ -209,7 +209,7 @@ class Mix:
         ]
 
     def _draw(self, *texts: str) -> str:
-        """The SQL of a hash that orders rows; `form` stands for itself, all others for columns."""
+        """The SQL of a hash that orders rows; `form` is a literal, all others are columns."""
         parts = [quoted(text) if text == "form" else f"CAST({text} AS VARCHAR)" for text in texts]
         return f"md5({' || chr(0) || '.join([quoted(str(self.seed)), *parts])})"
 
@@ -253,7 +253,7 @@ class Examples:
                 heapq.heappop(self._pool)
 
     def keep(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Drop the rows that are not in the table `chosen` (id), so that none is shown that a selection leaves out."""
+        """Drop the rows that are not in the table `chosen` (id), so that no example is one left out by a selection."""
         if not self._pool:
             return
         ids = pa.table({"id": pa.array([id for _, id, *_ in self._pool], pa.string())})
@@ -263,7 +263,7 @@ class Examples:
         self._pool = sorted(row for row in self._pool if row[1] in kept)[-_POOL:]
 
     def check(self, shots: int) -> None:
-        """Raises LakeUsageError where no row could be shown so many."""
+        """Raises LakeUsageError if there are too few rows for that many."""
         there = len({asked for _, _, asked, _ in self._pool})
         if there <= shots:
             raise LakeUsageError(
@@ -286,7 +286,7 @@ def shares(counts: Mapping[str, int], cap: int | None, temperature: float) -> di
 
 
 def apportioned(parts: Mapping[str, float], total: int) -> dict[str, int]:
-    """Whole numbers of that sum, as near to the shares as can be: the largest remainders are rounded up."""
+    """Whole numbers of that sum, as close to the shares as possible: the largest remainders are rounded up."""
     exact = {name: share * total for name, share in parts.items()}
     found = {name: int(value + 1e-9) for name, value in exact.items()}
     by_rest = sorted(found, key=lambda name: (found[name] - exact[name], name))

@@ -1,4 +1,4 @@
-"""How many test prompts have a training prompt that says nearly the same: what a score on the test split is worth."""
+"""How many test prompts have a near-duplicate in training, which limits what a score on the test split is worth."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _BATCH = 8192
 
 
 def near_share(pinned: Lake, side: str, nearest: Nearest | None) -> Row | None:
-    """Of the accepted instructions in the test split, how many were looked at, and how many are near.
+    """Of the accepted instructions in the test split, how many were compared, and how many are near.
 
     Args:
         pinned: a lake open at the export's snapshot.
-        side: the SQL that says of an instruction's `text` whether it falls into the test split.
-        nearest: None where nobody compares.
+        side: the SQL of whether an instruction's `text` is in the test split.
+        nearest: None if nothing is compared.
 
     Returns:
         {tested, near}; None where there is nothing to compare.

@@ -1,6 +1,6 @@
 """Naming a snapshot, and publishing it: a name and an export of sft, preferences and qac, under `<exports>/<tag>`.
 
-The lake holds the truth: an export that was deleted is made again from its tag.
+The lake is the source: an export that was deleted is made again from its tag.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PUBLISHED = ("sft", "preferences", "qac")
 
 @dataclass(frozen=True)
 class Tag:
-    """A named snapshot. `created` is false where it had that name already."""
+    """A named snapshot. `created` is false if it had that name already."""
 
     tag: str
     snapshot_id: int
@@ -43,7 +43,7 @@ class Tag:
 
 @dataclass(frozen=True)
 class Publication(Displayed):
-    """A tagged snapshot and its export. `created` is false where it was there already."""
+    """A tagged snapshot and its export. `created` is false if it existed already."""
 
     tag: str
     snapshot_id: int
@@ -104,7 +104,7 @@ def tag(
     shapes: Sequence[str] = PUBLISHED,
     beside: Beside = lambda rows: {},
 ) -> Tag:
-    """Name a snapshot, so that maintenance keeps it; nothing is exported. Naming it so again commits nothing.
+    """Name a snapshot, so that maintenance keeps it; nothing is exported. The same name again commits nothing.
 
     Args:
         snapshot: as `resolve` gives it; the newest if left out, which is still the one that was named so before where
@@ -126,7 +126,7 @@ def tag(
                 f"another, e.g. {lake.next_tag()}"
             )
         snapshot = lake.snapshot() if snapshot is None else snapshot
-        # As an export would have it, written for its hash alone.
+        # As in an export, written only for its hash.
         try:
             with (
                 Lake.open(lake.place, schema=lake.schema, snapshot=snapshot) as pinned,
@@ -184,7 +184,7 @@ def _publish(
             pinned = stack.enter_context(Lake.open(lake.place, schema=lake.schema, snapshot=there.snapshot_id))
             written = write(pinned, shapes, draft, selection=selection)
         describe(pinned, release, written, models, draft, selection=selection)
-    # What an interrupted publication left there makes way, and nothing else does.
+    # The remains of an interrupted publication are removed, and nothing else.
     if (folder / "manifest.json").is_file():
         with effects.EXPORT_REPLACE:
             shutil.rmtree(folder)
@@ -211,7 +211,7 @@ def _record(lake: Lake, release: Release, content: str, rows: Mapping[str, int],
 
 
 def _tagged(lake: Lake, tag: str | None, content: str) -> Release | None:
-    """The tag that already stands for this content: the named one, or without a name the newest that was published."""
+    """The existing tag with this content: the named one, or without a name the newest that was published."""
     if tag is None:
         found = lake.rows("SELECT * FROM tags WHERE export_path IS NOT NULL ORDER BY rowid DESC LIMIT 1")
         found = [row for row in found if row["content_hash"] == content]

@@ -1,14 +1,13 @@
-"""The rows of a view that people hold right, with their edits in the place of what they edited.
+"""The rows of a view that people marked right, with their edits in place of the originals.
 
-A row is held right where one person at least marked it so (its record, or of a pair the chosen answer, by itself or
-against the other), and nobody marked it wrong, preferred the other, called the two equal or flagged it. An edited row
-is taken with the edit, whatever was said of the original, unless somebody flagged it. An edit of an answer that the
-view does not have is a row of its own in `sft`, `preferences` (chosen is the edit, rejected the original) or `qac`, on
-that side of the split of prompts that the view is. `author` says who wrote the text that is learned; null where a model
-did.
+A row counts as right if at least one person marked it so (its record, or of a pair the chosen answer, alone or against
+the other), and no one marked it wrong, preferred the other, called the two equal or flagged it. An edited row is taken
+with the edit, whatever the marks of the original, unless it was flagged. An edit of an answer that the view does not
+have is a new row in `sft`, `preferences` (chosen is the edit, rejected the original) or `qac`, on the view's side of
+the split of prompts. `author` is the person who wrote the text that is learned; null for a model.
 
-With a weight nothing is left out but what people hold wrong or flagged, and the column `weight` says how many times a
-row counts in training: what they hold right so many times, all else once.
+With a weight only rows that are marked wrong or flagged are left out, and the column `weight` is the number of times
+that a row counts in training: `weight` for rows marked right, 1 for all others.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ _ROWS = """(
     WHERE {flags} = 0 AND {taken}
     {added}
 )"""
-# Of a pair that a user brought `id` is neither answer's, so that the chosen one has marks of its own.
+# Of a pair that a user provided `id` is neither answer's, so the chosen one has marks of its own.
 _PAIRS = """LEFT JOIN (FROM {source}reviews WHERE other_id IS NULL) c
         ON c.target_id = v.chosen_id AND c.target_id <> v.id
     LEFT JOIN (FROM {source}reviews WHERE other_id IS NOT NULL) p
@@ -52,7 +51,7 @@ _WON, _LOST = (
 
 
 def reviewed_rows(cursor: duckdb.DuckDBPyConnection, shape: Shape, weight: int | None = None, source: str = "") -> str:
-    """The SQL that stands in the place of the shape's view: its columns, and author and reviewed_by beside them.
+    """The SQL that replaces the shape's view: its columns, and author and reviewed_by as well.
 
     Args:
         weight: of rows that are held right; then the others are taken too, and the column `weight` is there.
@@ -87,7 +86,7 @@ def reviewed_rows(cursor: duckdb.DuckDBPyConnection, shape: Shape, weight: int |
 
 
 def _sum(column: str, pair: bool, *of_pair: str) -> str:
-    """How many people say so of a row; of a pair also of its chosen answer, and against the other."""
+    """How many people gave that verdict on a row; for a pair also on its chosen answer, and against the other."""
     counts = [f"coalesce({of}.{column}, 0)" for of in ("r", *("c" if pair else ""))]
     return f"({' + '.join([*counts, *(of_pair if pair else ())])})"
 

@@ -1,7 +1,7 @@
-"""Taking a part of an export's rows: the well-rated ones, as many at random beside them, no two too much alike.
+"""Taking a part of an export's rows: the well-rated ones, as many at random for comparison, without near-duplicates.
 
-The rows of a shape are read once to see which are offered; what is chosen of them is then a table of their ids, and the
-export is read again through it. AlpaGasus (arXiv 2307.08701): answers rated 4.5 or more, and as many drawn at random.
+The rows of a shape are read once as candidates; the chosen ones are then a table of their ids, and the export is read
+again through it. AlpaGasus (arXiv 2307.08701): answers rated 4.5 or more, and as many drawn at random.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _CONTROL = """
     SELECT id FROM scored
     QUALIFY row_number() OVER (PARTITION BY held_out ORDER BY md5_number_lower(id))
         <= count(*) FILTER (well) OVER (PARTITION BY held_out)"""
-# (ids, answers) of a batch of rows → the ids of those that are too much like one before; it remembers what it saw.
+# (ids, answers) of a batch of rows → the ids of near-duplicates of earlier ones; it is stateful.
 DuplicateMarker = Callable[[Sequence[str], Sequence[str]], Iterable[str]]
-PROMPTS = "evaluated"  # the column of the texts that `Leaks` looks at
+PROMPTS = "evaluated"  # the column of the texts that `Leaks` checks
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class Selection:
         control: in place of the well-rated rows as many others of the rated ones, in each split. A hash of a row's id
             decides, so the draw is the same each time; it may hit well-rated rows too, as any draw does.
         duplicates: makes a marker, whose rows are left out, before anything is rated; one is made for each shape.
-        alike: what it calls too much alike, in words.
+        alike: its criterion, in words.
         leaked: whether a prompt is in an evaluation set; its rows are left out before all else.
         nearest: compares the prompts of the two splits, for the card; it leaves nothing out.
-        reviewed: only rows that people hold right, as they edited them (`warehouse.export.reviewed`).
-        weight: the same with all rows that nobody holds wrong or flagged: those held right count so many times.
+        reviewed: only rows that people marked right, as they edited them (`warehouse.export.reviewed`).
+        weight: the same with all rows not marked wrong or flagged: those marked right count that many times.
         mix: how many of what is left each part gives to the training split (`warehouse.export.mixing`).
     """
 
@@ -68,12 +68,12 @@ class Selection:
 
     @property
     def chooses(self) -> bool:
-        """Whether it must see all rows before it can say which it takes."""
+        """Whether it must see all rows before it can choose."""
         return self.min_rating is not None or self.duplicates is not None or self.mix is not None
 
     @property
     def suffix(self) -> str:
-        """What tells the folder of such an export from others."""
+        """What distinguishes the folder of such an export from others."""
         rated = "" if self.min_rating is None else f"-{'control' if self.control else 'rated'}-{self.dimension}"
         further = (
             ("-distinct", self.duplicates),

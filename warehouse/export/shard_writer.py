@@ -1,4 +1,4 @@
-"""Parquet in shards, `<split>-00000-of-000NN.parquet`, whose bytes depend on the rows alone."""
+"""Parquet in shards, `<split>-00000-of-000NN.parquet`, whose bytes depend only on the rows."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Shards:
     def _write(self, size: int) -> None:
         import pyarrow.parquet as pq
 
-        # In one piece, for how a row group is cut into pages depends on how its columns are cut into chunks.
+        # In one piece, because a row group's pages depend on how its columns are split into chunks.
         group = self._waiting.slice(0, size).combine_chunks()
         self._waiting = self._waiting.slice(size)
         if self._open is None:

@@ -1,4 +1,4 @@
-"""One split of an export under way: its files, and the hash of its rows."""
+"""One split of an export in progress: its files, and the hash of its rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from warehouse.schema.tables import Row
 
 
 class SplitWriter:
-    """One split of one shape under way: the trainer's columns, their origins, and the hash of the former."""
+    """One split of one shape in progress: the trainer's columns, their origins, and the hash of the former."""
 
     def __init__(
         self,

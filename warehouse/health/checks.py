@@ -1,4 +1,4 @@
-"""What the doctor looks at in an open lake. Each check yields a finding a fault, and nothing where all is well."""
+"""The doctor's checks of an open lake. Each yields one finding per fault, and nothing if all is well."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from warehouse.schema import migrate
 from warehouse.schema.tables import SCHEMA_VERSION
 
 State = Literal["ok", "warning", "problem"]
-MANY = 100  # small files of a table that are worth a maintenance; our choice
-SKEW = timedelta(seconds=2)  # by which two hosts' clocks may differ without a word
+MANY = 100  # small files of a table from which on maintenance is worthwhile; our choice
+SKEW = timedelta(seconds=2)  # by which two hosts' clocks may differ without a finding
 NAMED = 20  # faults of one kind that are listed one by one
-_LOCK_OF = {"maintain": "publish"}  # the lock that a flow holds, where it has not the flow's name
+_LOCK_OF = {"maintain": "publish"}  # the lock that a flow holds, if it does not have the flow's name
 _HAND = "rows were written by something other than alignery; compare with a backup, or with the exports of the tags"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, how it stands, and what to do (empty where nothing is to be done)."""
+    """What was checked, its state, and what to do (empty if nothing needs to be done)."""
 
     check: str
     state: State
@@ -129,7 +129,7 @@ def models(lake: Lake, deep: bool) -> Iterator[Finding]:
 def upkeep(lake: Lake, deep: bool) -> Iterator[Finding]:
     report, fix = maintain.plan(lake), "alignery maintain --apply"
     if small := sum(row["small"] for row in report.merging):
-        # As many as `alignery maintain` says; so few slow nothing down that is a warning.
+        # The same number as in `alignery maintain`; so few do not slow anything down enough for a warning.
         names = ", ".join(row["table"] for row in report.merging)
         state: State = "warning" if any(row["small"] > MANY for row in report.merging) else "ok"
         what = f"{small} small files are worth merging, of {names}"
@@ -142,7 +142,7 @@ def upkeep(lake: Lake, deep: bool) -> Iterator[Finding]:
 
 
 def ledger(lake: Lake, deep: bool) -> Iterator[Finding]:
-    """Nothing is there twice; and, if `deep`, every record has its attempt, and the commits' counts add up."""
+    """No duplicates; and, if `deep`, every record has its attempt, and the commits' counts add up."""
     queries = {
         "work keys are settled more than once": "SELECT work_key AS id FROM attempts WHERE final",
         "attempts are there more than once": "SELECT id FROM attempts",
@@ -192,7 +192,7 @@ def journals(lake: Lake, deep: bool) -> Iterator[Finding]:
         yield Finding("journal", "ok", f"{folder}: {len(found.live)} files are those of a run that is at work", "")
 
 
-# Check → its function, and what is said where it finds nothing.
+# Check → its function, and the text if it finds nothing.
 CHECKS: dict[str, tuple[Check, str]] = {
     "versions": (versions, "schema and program are of one version"),
     "clock": (clock, "the snapshots' times are in the order of their numbers, and none is ahead of this clock"),

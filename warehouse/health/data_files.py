@@ -1,4 +1,4 @@
-"""Whether the data files are what the catalog says: each that a snapshot needs, there and whole."""
+"""Whether the data files match the catalog: each that a snapshot needs exists and is intact."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _misplaced(file: Row, there: dict[str, Row]) -> str | None:
 
 def _unreadable(cursor: duckdb.DuckDBPyConnection, wanted: Sequence[Row], deep: bool) -> dict[str, str]:
     """Path → why, of the files whose footer (if `deep`, whose every row) cannot be read, or has other rows."""
-    # One file by one is what tells which cannot be read, and what reads files of several schema versions.
+    # One file at a time: this shows which cannot be read, and can read files of several schema versions.
     size = 1 if deep else _BATCH
     bad = {}
     for start in range(0, len(wanted), size):
@@ -79,7 +79,7 @@ def _unreadable(cursor: duckdb.DuckDBPyConnection, wanted: Sequence[Row], deep: 
 def _rows(cursor: duckdb.DuckDBPyConnection, paths: list[str], deep: bool) -> dict[str, int]:
     """Path → rows."""
     if deep:
-        # The hash is what has every value read.
+        # The hash makes DuckDB read every value.
         query = f"SELECT count(*), bit_xor(hash(t)) FROM read_parquet({quoted(literal(paths[0]))}) t"
         found = cursor.execute(query).fetchone()
         assert found is not None

@@ -1,7 +1,7 @@
-"""What ails a lake: findings that name each fault and say what to do. It reads only, and needs no lake that opens.
+"""Problems of a lake: findings that name each fault and say what to do. Read-only; the lake need not open.
 
-Call it where no lake is open in the process: it looks at a SQLite catalog with a connection of its own, whose end
-frees the locks that any other connection of the process holds on that file.
+Call it when no lake is open in the process: it opens a SQLite catalog with its own connection, whose end frees the
+locks that any other connection of the process holds on that file.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BACKUP = "bring the catalog back from a backup; only it tells which Parquet fil
 
 
 def doctor(where: Path | LakeLocation, *, deep: bool = False) -> list[Finding]:
-    """Look for everything that is known to go wrong.
+    """Check for everything that is known to go wrong.
 
     Args:
         where: the lake's home or place.
@@ -54,7 +54,7 @@ def doctor(where: Path | LakeLocation, *, deep: bool = False) -> list[Finding]:
 
 
 def _checked(name: str, check: Callable[[], Iterable[Finding]], well: str) -> list[Finding]:
-    """What a check found; where a file that it reads is damaged, that."""
+    """A check's findings; or, if a file that it reads is damaged, that."""
     try:
         return bounded(list(check())) or [Finding(name, "ok", well, "")]
     except (LakeUsageError, LakeFailure) as error:
@@ -62,7 +62,7 @@ def _checked(name: str, check: Callable[[], Iterable[Finding]], well: str) -> li
 
 
 def _catalog(where: LakeLocation) -> Iterator[Finding]:
-    """A SQLite catalog that is gone or broken, and then what is left. (Postgres is asked when the lake is opened.)"""
+    """A missing or broken SQLite catalog, and then what is left. (Postgres is checked when the lake is opened.)"""
     if where.on_postgres:
         return
     if not where.file.is_file():
@@ -96,7 +96,7 @@ def _quick_check(file: Path) -> str | None:
 
 
 def _remains(where: LakeLocation) -> Iterator[Finding]:
-    """What lies in the data folder of a lake whose catalog does not open."""
+    """The content of the data folder of a lake whose catalog does not open."""
     if where.on_s3:
         yield Finding("files", "warning", f"the data in {where.folder} was not looked at", "list it with an S3 client")
         return

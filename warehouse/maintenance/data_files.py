@@ -1,6 +1,6 @@
-"""The Parquet files: which of them the catalog knows, which a snapshot needs, and what lies in the data folder.
+"""The Parquet files: those in the catalog, those that a snapshot needs, and those in the data folder.
 
-A file is known by its name, which is a UUID: the folder may be spelled in several ways, and a lake may be moved.
+A file is identified by its name, which is a UUID: the folder may be spelled in several ways, and a lake may be moved.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UUID = re.compile(r"ducklake-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.par
 
 
 def name(path: str) -> str:
-    """The file's name, by which it is known."""
+    """The file's name, which identifies it."""
     return path.rpartition("/")[2]
 
 
@@ -48,7 +48,7 @@ def needed(files: list[Row], snapshot: int) -> list[Row]:
 
 
 def scheduled(cursor: duckdb.DuckDBPyConnection) -> dict[str, datetime]:
-    """Name → since when the catalog needs it no longer: merged away, or of expired snapshots alone."""
+    """Name → since when the catalog no longer needs it: merged, or only of expired snapshots."""
     cursor.execute(
         f"SELECT path, schedule_start::TIMESTAMPTZ AS since FROM {CATALOG}.ducklake_files_scheduled_for_deletion"
     )
@@ -64,12 +64,12 @@ def listed(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> dict[str, 
 
 
 def is_data(path: str, place: LakeLocation) -> bool:
-    """Whether a file of the data folder is named as DuckLake names a data file, and stands where it would."""
+    """Whether a file of the data folder has the name and the place of a data file of DuckLake's."""
     return re.fullmatch(rf"[^/]+/[^/]+/{_UUID.pattern}", path.removeprefix(place.folder)) is not None
 
 
 def strays(cursor: duckdb.DuckDBPyConnection, there: dict[str, Row]) -> dict[str, Row]:
-    """Those of the listed files that the catalog does not know: left by a writer that died, or not of this lake."""
+    """Those of the listed files that the catalog does not know: left by a writer that died, or of another lake."""
     tables = ("ducklake_data_file", "ducklake_delete_file", "ducklake_files_scheduled_for_deletion")
     cursor.execute(" UNION ALL ".join(f"SELECT path FROM {CATALOG}.{table}" for table in tables))
     ours = {name(path) for (path,) in cursor.fetchall()}
@@ -77,7 +77,7 @@ def strays(cursor: duckdb.DuckDBPyConnection, there: dict[str, Row]) -> dict[str
 
 
 def foreign(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, there: Iterable[Row]) -> list[Row]:
-    """Those of the files that are older than this lake, so they are another one's.
+    """Those of the files that are older than this lake, and so belong to another one.
 
     A file's name says when it was made (UUIDv7), and copying does not change that; else its last change does. Files of
     `versions` may be this lake's: one that was killed before its first commit wrote no other.

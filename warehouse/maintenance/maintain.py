@@ -1,12 +1,12 @@
-"""Maintenance: small files merged, old snapshots expired, and files that nobody needs deleted.
+"""Maintenance: small files merged, old snapshots expired, and unused files deleted.
 
-`plan` says what would be done and does nothing; `apply` does it. It may run beside refreshes and readers:
+`plan` reports what would be done; `apply` does it. It may run alongside refreshes and readers:
 
-1. Each step is a transaction of its own under the lake's lock, so commits wait for seconds and come between.
-2. A file is deleted only when it has been useless for longer than `age`: a reader, or a writer that does not hold
+1. Each step is its own transaction under the lake's lock, so commits wait for seconds and can run in between.
+2. A file is deleted only when it has been unused for longer than `age`: a reader, or a writer that does not hold
    our lock, may still have it open.
-3. A snapshot that a tag names is never expired, and a publication that is under way is waited for.
-4. What DuckLake says that it would delete is compared with what may be deleted, before it does.
+3. A snapshot that a tag names is never expired, and maintenance waits for a running publication.
+4. The list of files that DuckLake would delete is checked against those that may be deleted, before it does.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from warehouse.schema.tables import Row, quoted
 KEEP, AGE = timedelta(days=7), timedelta(hours=1)
 MINIMUM_AGE = timedelta(hours=1)
 TARGET = "128MiB"  # a merged file's size; our choice: few enough to open, and one merge holds the lock for seconds
-FEW = 8  # small files of a table that are left alone: merging them again and again costs more than they do
+FEW = 8  # small files of a table that are not merged: merging them again and again costs more than they do
 _DAY = timedelta(days=1)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 Tell = Callable[[str], None]
@@ -53,7 +53,7 @@ class Report:
 
     @property
     def merging(self) -> list[Row]:
-        """The tables whose small files are worth a merge."""
+        """The tables whose small files are worth merging."""
         return [row for row in self.tables if row["small"] > FEW]
 
     @property
@@ -63,10 +63,10 @@ class Report:
 
 
 def duration(text: str) -> timedelta:
-    """A time in words: '90m', '1h', '7d' or '2w'.
+    """A duration: '90m', '1h', '7d' or '2w'.
 
     Raises:
-        LakeUsageError: it is none.
+        LakeUsageError: it is not a duration.
     """
     found = re.fullmatch(r"(\d{1,5})([mhdw])", text)
     if not found:
@@ -115,15 +115,15 @@ def apply(lake: Lake, *, keep: timedelta = KEEP, age: timedelta = AGE, tell: Tel
 
     Args:
         keep: snapshots younger than this stay, and any that a tag names, and the newest.
-        age: how long a file must have been useless before it is deleted; at least an hour.
-        tell: takes a line for each step that is done.
+        age: how long a file must have been unused before it is deleted; at least an hour.
+        tell: called with a line for each finished step.
 
     Raises:
         LakeUsageError: `age` is too short.
-        LakeFailure: a step failed; those before it are done, and it itself is not.
+        LakeFailure: a step failed; the steps before it are done.
     """
     check_age(age)
-    # A publication names the snapshot that it has read when it is done, which must then still be there.
+    # A publication tags the snapshot that it has read when it ends, and it must still exist then.
     with exclusive(lake.place, "publish", "maintenance"):
         with lake.cursor() as cursor:
             before = _tables(cursor, lake)
@@ -187,9 +187,9 @@ def _snapshots(cursor: duckdb.DuckDBPyConnection, keep: timedelta) -> tuple[list
     ).fetchall():
         tagged[number] = why
     found = cursor.execute(f"SELECT snapshot_id, snapshot_time FROM ducklake_snapshots('{LAKE}') ORDER BY 1").fetchall()
-    # A clock that was set back makes no snapshot older than those before it.
+    # A clock that was set back makes no snapshot older than earlier ones.
     times = accumulate((time for _, time in found), max)
-    # Who began to read an hour ago may be reading on.
+    # A reader that started an hour ago may still be reading.
     keep = max(keep, MINIMUM_AGE)
     before, doomed = datetime.now(UTC) - keep, []
     kept: dict[str, list[int]] = {}
@@ -223,7 +223,7 @@ def _deletable(
     now, there = datetime.now(UTC), data_files.listed(cursor, lake.place)
     ripe = {name: _ripe(lake, since, age) for name, since in data_files.scheduled(cursor).items()}
     unknown = data_files.strays(cursor, there)
-    # Whatever else somebody put there (an export, say) is theirs.
+    # Any other file there (an export, say) is the user's.
     strays = {name: row for name, row in unknown.items() if data_files.is_data(row["path"], lake.place)}
     ripe |= {name: row["changed"] + age for name, row in strays.items()}
     old = {name for name, when in ripe.items() if when <= now and name not in strays}
@@ -247,7 +247,7 @@ def _deletable(
 
 
 def _ripe(lake: Lake, since: datetime, age: timedelta) -> datetime:
-    """From when on a file that is needed no longer may be deleted."""
+    """From when on an unused file may be deleted."""
     if lake.place.on_postgres:
         return since + age
     # On SQLite this build compares a time with '2026-01-02T…' as text, where '2026-01-02 …' always comes first: any

@@ -1,1 +1,1 @@
-"""People's marks in the lake: what may be marked, what was, and what to look at next."""
+"""People's marks in the lake: what can be marked, what was, and what to review next."""

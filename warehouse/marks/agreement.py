@@ -1,4 +1,4 @@
-"""What people said, and what judges said of the same pairs, for the figures of their agreement."""
+"""People's verdicts, and judges' on the same pairs, for the figures of their agreement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def verdicts(lake: Lake) -> list[Row]:
 
 
 def judged(lake: Lake) -> list[Row]:
-    """What a judge said of pairs that people gave a verdict on: source, a_id, b_id, dimension, judge, p and winner."""
+    """A judge's outcomes on pairs that people gave a verdict on: source, a_id, b_id, dimension, judge, p and winner."""
     return lake.rows(
         "SELECT j.source, j.a_id, j.b_id, j.dimension, j.judge, j.p, j.winner FROM judged_pairs j"
         " SEMI JOIN (SELECT target_id, other_id FROM current_marks WHERE verdict IN ('first', 'second', 'tie')) m"

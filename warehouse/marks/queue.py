@@ -1,4 +1,4 @@
-"""What a person should look at next: pairs of answers, or rows of a trainer's view, in the order that was asked for."""
+"""What a person should review next: pairs of answers, or rows of a trainer's view, in the requested order."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from warehouse.schema.tables import Row, quoted
 
 PAIRS, ANSWERS = "pairs", "answers"
 ORDERS = ("uncertainty", "disagreement", "principle", "random")
-# What judges said of a pair, all of them together.
+# The outcomes of all judges of a pair together.
 _JUDGED = """
     SELECT
         a_id, b_id, any_value(instruction_id) AS instruction_id, min(dimension) AS dimension, avg(p) AS p,
         max(greatest(p_a_first, p_b_first)) - min(least(p_a_first, p_b_first)) AS spread
     FROM judged_pairs WHERE source = '{source}' AND {wanted} GROUP BY a_id, b_id"""
-# An answer and its revision are a pair too, that no judge was asked of.
+# An answer and its revision are a pair too, without a judge.
 _REVISED = """
     SELECT r.response_id AS a_id, r.id AS b_id, r.instruction_id, v.principle_id AS dimension, NULL AS p, NULL AS spread
     FROM revised r JOIN revisions v ON v.id = r.id WHERE {wanted}"""
@@ -51,7 +51,7 @@ def queue(
     dimension: str | None = None,
     seed: int = 0,
 ) -> list[Row]:
-    """So many things to mark, the first one first.
+    """The next things to mark, in order.
 
     Args:
         kind: 'pairs' (two answers to an instruction, compared or revised), 'answers' (two models' held-out answers that
@@ -64,11 +64,11 @@ def queue(
 
     Returns:
         Rows: target_id and other_id (of a row null), record_table, instruction_id, dimension, p (0 to 1 that the first
-        is better; null where no judge said), spread (0 to 1 between orders and judges), prompt, first, second (the
-        texts; of a row what it stands beside: the rejected answer, or the one that was corrected; null where nothing).
+        is better; null without a judge), spread (0 to 1 between orders and judges), prompt, first, second (the
+        texts; second of a row is what it is compared with: the rejected answer, or the corrected one; else null).
 
     Raises:
-        LakeUsageError: no such kind or order, or nothing that can be ordered so.
+        LakeUsageError: no such kind or order, or nothing that can be ordered like that.
     """
     if kind not in kinds(lake) or order not in ORDERS:
         known = ", ".join(kinds(lake)) if kind not in kinds(lake) else ", ".join(ORDERS)
@@ -133,7 +133,7 @@ def _with_texts(lake: Lake, kind: str, found: list[Row]) -> list[Row]:
 
 
 def _beside(shape: Shape) -> str:
-    """The SQL of the text that a row's answer stands beside."""
+    """The SQL of the text that a row's answer is shown with."""
     if "rejected" in shape.columns:
         return "rejected[1].content"
     return "answer" if shape.answer == "correction" else "NULL"

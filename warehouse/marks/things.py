@@ -15,7 +15,7 @@ Pair = tuple[str, str | None]  # a row, or two
 def find(lake: Lake, ids: Iterable[str]) -> dict[str, Row]:
     """The records and attempts of these ids: record_table, instruction_id (null where it belongs to none), text.
 
-    An id that nothing has is left out.
+    An unknown id is left out.
     """
     wanted = is_in("id", set(ids))
     with lake.cursor() as cursor:
@@ -24,7 +24,7 @@ def find(lake: Lake, ids: Iterable[str]) -> dict[str, Row]:
 
 
 def describe(lake: Lake, pairs: Sequence[Pair]) -> dict[Pair, Row]:
-    """Rows or pairs as a person is shown them: record_table, instruction_id, prompt (null where there is none), first
+    """Rows or pairs as shown to a person: record_table, instruction_id, prompt (null where there is none), first
     and second (their texts; null where there is none). What the lake does not have is left out."""
     things = find(lake, {id for pair in pairs for id in pair if id})
     about = {row["instruction_id"] for row in things.values() if row["instruction_id"]}

@@ -1,4 +1,4 @@
-"""What two snapshots differ in: rows by table, by topic and by principle, and what came into and left the views."""
+"""The differences of two snapshots: rows by table, topic and principle, and rows that the views gained or lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def diff(lake: Lake, a: int, b: int, samples: int = SAMPLES) -> dict[str, Any]:
         define_schema_at(cursor, lake.schema, "a", a)
         define_schema_at(cursor, lake.schema, "b", b)
         for view in PUBLISHED:
-            # Ids and topics alone: the texts stay where they are.
+            # Only ids and topics: texts are not copied.
             cursor.execute(
                 f"CREATE TEMP TABLE diff_{view} AS SELECT 'a' AS side, id, topic FROM a.{view}"
                 f" UNION ALL SELECT 'b', id, topic FROM b.{view}"

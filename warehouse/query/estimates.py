@@ -1,4 +1,4 @@
-"""What plans rest on, what they foresaw, and how they held: plain rows for `tasks.estimate` and for `alignery plan`."""
+"""The basis of plans, their estimates, and what was used: plain rows for `tasks.estimate` and `alignery plan`."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from warehouse.lake import Lake
 from warehouse.schema.tables import Row, quoted
 
 _REQUESTS = 1000  # the newest of a model, from which its pace is estimated
-_OWN = ("id", "run_id", "created_at", "source")  # what the probe measured is then in the lake
+_OWN = ("id", "run_id", "created_at", "source")  # the probe's measurements are then in the lake
 
 
 def step_costs(lake: Lake, fingerprints: Iterable[str]) -> dict[str, Row]:
-    """What finished work took, by fingerprint of its step; work whose replies were only read again is left out.
+    """What finished work used, by fingerprint of its step; work whose replies were only parsed again is left out.
 
     Returns:
         fingerprint → rows, accepted, cached (share of prompt tokens, 0 to 1), and of calls, tokens_in and tokens_out
@@ -50,7 +50,7 @@ def written(lake: Lake, table: str, fingerprint: str, preset: str) -> tuple[int,
     """The same up to the end of the preset's newest refresh that finished (of another, where it has none): what a run
     that is to bring more starts from.
 
-    What a run that fell has written since is not counted, so that its next try completes the same number.
+    What a failed run has written since is not counted, so that its next try completes the same number.
     """
     (found,) = lake.rows(
         f"SELECT count(*) AS written, count(*) FILTER (state = 'accepted') AS kept FROM {table}"
@@ -62,7 +62,7 @@ def written(lake: Lake, table: str, fingerprint: str, preset: str) -> tuple[int,
 
 
 def requests(lake: Lake, model: str) -> list[tuple[float, float, float]]:
-    """A model's newest requests: reply tokens, requests on their way meanwhile (their mean), seconds."""
+    """A model's newest requests: reply tokens, requests in flight meanwhile (their mean), seconds."""
     found = lake.rows(
         "WITH sent AS (SELECT id, tokens_out, latency_s, created_at,"
         " created_at - to_microseconds((1e6 * latency_s)::BIGINT) AS sent_at FROM attempts"
@@ -77,7 +77,7 @@ def requests(lake: Lake, model: str) -> list[tuple[float, float, float]]:
 
 
 def newest(lake: Lake, config_hash: str) -> list[Row]:
-    """The rows of the newest plan for a configuration, the total last; none where there is no plan."""
+    """The rows of the newest plan for a configuration, the total last; none without a plan."""
     return lake.rows(
         f"SELECT * FROM plans WHERE config_hash = {quoted(config_hash)}"
         " QUALIFY snapshot_id = max(snapshot_id) OVER () ORDER BY step = 'total', step"
@@ -90,11 +90,11 @@ def keep(lake: Lake, rows: list[Row], run_id: str) -> None:
 
 
 def same(plan: list[Row], rows: list[Row]) -> bool:
-    """Whether a kept plan foresees what these rows do."""
+    """Whether a stored plan has the same estimates as these rows."""
     one, other = ({row["step"]: {k: row[k] for k in row if k not in _OWN} for row in side} for side in (plan, rows))
     return one == other
 
 
 def estimate_vs_actual(lake: Lake, plan_id: str) -> list[Row]:
-    """How a plan held so far: its rows of the view `plan_vs_actual`."""
+    """A plan compared with what was used so far: its rows of the view `plan_vs_actual`."""
     return lake.rows(f"SELECT * FROM plan_vs_actual WHERE plan_id = {quoted(plan_id)}")

@@ -1,7 +1,7 @@
-"""Records and attempts by their ids: who they are, what they say, and what wrote them.
+"""Records and attempts by their ids: what they are, their texts, and what wrote them.
 
-Only those rows are read, and of long texts only the beginning. Ids stand in the SQL as literals, for bound values would
-make DuckDB import pandas.
+Only those rows are read, and of long texts only the beginning. Ids are literals in the SQL, because bound values
+would make DuckDB import pandas.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row, quoted, sql_type
 
 BOUND = 2000  # characters of one text that are read, where not all of it is wanted
-SHORTEST = 6  # characters of an id that may stand for the whole of it
+SHORTEST = 6  # characters that suffice to name an id
 _CANDIDATES = 10
 _FEW = 2000  # characters
 
@@ -59,8 +59,8 @@ def tables_of_ids(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, test: s
 
 
 def whole_id(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, prefix: str) -> tuple[str, str]:
-    """The table of the record or attempt whose id begins so, or is so where it has fewer than six characters, and its
-    id. Raises LakeUsageError where none does, or several."""
+    """The table and id of the record or attempt whose id begins like this, or equals it if shorter than six characters.
+    Raises LakeUsageError if none does, or several."""
     short = len(prefix) < SHORTEST
     test = is_in("id", [prefix]) if short else f"starts_with(id, {quoted(prefix)})"
     found = tables_of_ids(cursor, schema, test, _CANDIDATES)

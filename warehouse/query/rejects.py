@@ -1,4 +1,4 @@
-"""Why rows were rejected: by step and reason, how many, what share of the step's work, and a few of them."""
+"""Why rows were rejected: by step and reason, how many, the share of the step's work, and samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from warehouse.schema.tables import Row, quoted
 def rejects(
     lake: Lake, *, step: str | None = None, reason: str | None = None, run: str | None = None, samples: int = 3
 ) -> list[Row]:
-    """Groups of what was not accepted, the most frequent first. Reasons that differ in their numbers alone are one.
+    """Groups of what was not accepted, the most frequent first. Reasons that differ only in their numbers are one.
 
     Args:
         step: only this step's.
@@ -26,7 +26,7 @@ def rejects(
 
     Returns:
         step, reason, state, times (calls, or candidates of the gate), lost (those that settled their work: the
-        others were mended by another seed), share (lost / all work of the step that was settled, 0 to 1), and
+        others were retried with another seed), share (lost / all work of the step that was settled, 0 to 1), and
         samples: id, text, about (the instruction asked about), nearest and similarity (of an instruction's), model,
         seed, run_id, created_at.
 

@@ -1,4 +1,4 @@
-"""One SELECT and nothing else: what a query may be, decided on DuckDB's own parse tree.
+"""One SELECT and nothing else: which queries are allowed, decided on DuckDB's own parse tree.
 
 DuckDB writes a statement as a tree only if it is a SELECT (DESCRIBE, SHOW, SUMMARIZE, PIVOT and VALUES are forms of
 one), so no other statement passes, however it is spelled. A SELECT can then do nothing but call functions and read
@@ -66,7 +66,7 @@ TABLE_FUNCTIONS |= {
     )
 }
 TABLE_FUNCTIONS |= {f"pragma_{name}" for name in ("platform", "show", "table_info", "version")}
-# They read the environment, bind a query that nobody checked, or leave something behind.
+# They read the environment, bind an unchecked query, or have side effects.
 _REFUSED_FUNCTIONS = {"getenv", "json_serialize_plan", "nextval", "write_log"}
 # They show the catalog's URL, which may hold a password, or secrets' names.
 _REFUSED_TABLES = frozenset(
@@ -78,11 +78,11 @@ _EXPLAIN = re.compile(
     rf"(?P<options>\({_SPACE}*(?:ANALYZE|FORMAT{_SPACE}+\w+|,|{_SPACE})+\))?",
     re.IGNORECASE | re.DOTALL,
 )
-_ONLY = "expected one SELECT (or EXPLAIN of one); the lake is written to by the flows alone"
+_ONLY = "expected one SELECT (or EXPLAIN of one); only the flows write to the lake"
 
 
 def checked(db: duckdb.DuckDBPyConnection, query: str) -> str:
-    """The statement to execute: the query itself, once it is known to be one SELECT that only reads the lake.
+    """The statement to execute: the query itself, checked to be one SELECT that only reads the lake.
 
     Raises:
         LakeUsageError: it is something else; the message says what.
@@ -90,7 +90,7 @@ def checked(db: duckdb.DuckDBPyConnection, query: str) -> str:
     if (explain := _EXPLAIN.match(query)) is None:
         _check(db, query)
         return query
-    # Put together anew, so that what is explained is the very text that was checked.
+    # Rebuilt, so that what is explained is exactly the text that was checked.
     inner = query[explain.end() :]
     _check(db, inner)
     options = " ".join(explain["options"].split()) if explain["options"] else ""
@@ -116,7 +116,7 @@ def _tree(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
     """DuckDB's parse tree of the text, or its error."""
     if "\0" in query or (not query.isascii() and query.encode(errors="replace").decode() != query):
         raise LakeUsageError("the query holds a character that is no text (NUL, or half of one); type it again")
-    if not duckdb.tokenize(query):  # nothing, or comments alone
+    if not duckdb.tokenize(query):  # nothing, or only comments
         return {"statements": []}
     with db.cursor() as cursor:
         found = cursor.execute(f"SELECT json_serialize_sql({quoted(query)})").fetchone()
@@ -131,7 +131,7 @@ def _tree(db: duckdb.DuckDBPyConnection, query: str) -> dict[str, Any]:
 
 
 def _kinds(db: duckdb.DuckDBPyConnection, query: str) -> str:
-    """What statements the text holds, as DuckDB calls them. Of IMPORT it would read a file, if the connection may."""
+    """The statements of the text, by DuckDB's names. For IMPORT it would read a file, if the connection may."""
     try:
         kinds = [statement.type.name for statement in db.extract_statements(query)]
     except duckdb.Error:

@@ -1,4 +1,4 @@
-"""What a tag brought since the last one that trained a model: the figures on which a retraining is decided."""
+"""What a tag adds to the last one that trained a model: the figures on which a retraining is decided."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from warehouse.schema.tables import Row
 
 @dataclass(frozen=True)
 class TagDelta:
-    """What came in between two tags, after the older one's snapshot.
+    """What was added between two tags, after the older one's snapshot.
 
     Args:
         tag: the newer one.
@@ -42,7 +42,7 @@ class TagDelta:
 
 
 def tag_delta(lake: Lake, tag: str | None = None) -> TagDelta:
-    """What a published tag brought; the newest one when left out.
+    """What a published tag added; the newest one when left out.
 
     Raises:
         LakeUsageError: no such tag is published.
@@ -66,7 +66,7 @@ def _trained(lake: Lake, published: list[Row], until: Row) -> Row | None:
     return max(older, key=lambda row: row["snapshot_id"], default=None)
 
 
-# Answers to held-out prompts are no part of the data.
+# Answers to held-out prompts are not part of the data.
 _COUNTS = """
 SELECT
     ((SELECT count(*) FROM sft WHERE snapshot_id > ?) + (SELECT count(*) FROM preferences WHERE snapshot_id > ?))

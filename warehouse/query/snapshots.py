@@ -1,7 +1,7 @@
 """Snapshots for people: listed, and found by a tag, a number, a date or an age.
 
-The newest is the one with the highest snapshot number, which no clock turns back: as of a time is the snapshot of the
-highest number among those whose time is not after it. Times are UTC unless they say otherwise.
+The newest is the one with the highest snapshot number, whatever the clock: "as of a time" is the snapshot with the
+highest number among those whose time is not after it. Times are UTC unless they state an offset.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def snapshots(lake: Lake, limit: int = 20) -> list[Row]:
 
 
 def resolve(lake: Lake, name: str) -> int:
-    """The snapshot that a tag, a number, a date (its end), a time or an age (`30m`, `12h`, `7d`, `2w`) stands for.
+    """The snapshot that a tag, a number, a date (its end), a time or an age (`30m`, `12h`, `7d`, `2w`) refers to.
 
     Raises:
-        LakeUsageError: there is none of that name or from that time, or it has been expired.
+        LakeUsageError: none has that name or time, or it has been expired.
     """
     known = {row["name"]: row["snapshot_id"] for row in status.tags(lake)}
     if name in known:
@@ -61,7 +61,7 @@ def resolve(lake: Lake, name: str) -> int:
 
 
 def release_of(lake: Lake, name: str) -> Release:
-    """What an export of the snapshot of that name is called; for a tag, as it was named.
+    """The name of an export of that snapshot; for a tag, the tag's.
 
     Raises:
         LakeUsageError: as `resolve` does.
@@ -75,7 +75,7 @@ def release_of(lake: Lake, name: str) -> Release:
 
 
 def check_name(lake: Lake, name: str) -> None:
-    """Refuse a tag's name that is no plain name, or that would be read as a number, a date or an age."""
+    """Refuse a tag's name that is not a plain name, or that would be read as a number, a date or an age."""
     if not _NAME.fullmatch(name):
         raise LakeUsageError(
             f"tag: got {name!r}, expected a name of a-z, 0-9, '.', '_' and '-', at most 100 characters, such as "
@@ -86,7 +86,7 @@ def check_name(lake: Lake, name: str) -> None:
 
 
 def _moment(name: str) -> datetime | None:
-    """The time that a date, a time or an age means; None where it is none of them."""
+    """The time that a date, a time or an age means; None for anything else."""
     if age := _AGE.fullmatch(name):
         return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
     try:
@@ -113,7 +113,7 @@ def _as_of(lake: Lake, moment: datetime) -> int:
     at = f"TIMESTAMPTZ {quoted(moment.isoformat())}"
     (found,) = lake.rows(f"SELECT max(snapshot_id) AS id FROM {_KEPT} WHERE snapshot_time <= {at}")
     below = found["id"] or 0
-    # Rows that were there by then, from a snapshot that no longer is: what stood then cannot be had.
+    # Rows committed by then in a snapshot that has been expired: that state can no longer be read.
     (hidden,) = lake.rows(
         f"SELECT max(c.snapshot_id) AS id FROM commits c ANTI JOIN {_KEPT} k ON k.snapshot_id = c.snapshot_id"
         f" WHERE c.created_at <= {at} AND c.snapshot_id > {below}"

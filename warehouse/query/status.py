@@ -1,4 +1,4 @@
-"""Looking in: what `alignery tables`, `show` and `status` print, as plain data."""
+"""What `alignery tables`, `show` and `status` print, as plain data."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def count(lake: Lake, name: str) -> int:
 
 
 def sizes(lake: Lake) -> list[Row]:
-    """Rows and bytes of each table that has data files, by the catalog alone: no data file is read.
+    """Rows and bytes of each table that has data files, from the catalog: no data file is read.
 
     Returns:
         table, rows, bytes.
@@ -55,7 +55,7 @@ def sizes(lake: Lake) -> list[Row]:
 
 
 def check_table(lake: Lake, name: str) -> None:
-    """Raises LakeUsageError where there is no table or view of that name."""
+    """Raises LakeUsageError if there is no table or view of that name."""
     known = [*lake.schema.tables, *lake.schema.views]
     if name not in known:
         near = get_close_matches(name, known, 3, 0.7)
@@ -67,9 +67,9 @@ def check_table(lake: Lake, name: str) -> None:
 
 
 def runs(lake: Lake, limit: int = 10) -> list[Row]:
-    """How the newest runs stand: each run's last row of `runs`, with `started_at`, the newest first.
+    """The state of the newest runs: each run's last row of `runs`, with `started_at`, the newest first.
 
-    A refresh that ended has `sent`, `saved` and `saved_share`: requests, those that the lake had the answers to, and
+    A refresh that ended has `sent`, `saved` and `saved_share`: requests, those that the lake had answers to, and
     their share of both (0 to 1).
     """
     found = lake.rows(
@@ -86,7 +86,7 @@ def runs(lake: Lake, limit: int = 10) -> list[Row]:
 
 
 def check_run(lake: Lake, run_id: str) -> None:
-    """Raises LakeUsageError where there is no run of that id; the message names the newest."""
+    """Raises LakeUsageError if no run has that id; the message names the newest."""
     if not lake.rows("SELECT 1 FROM runs WHERE id = ? LIMIT 1", [run_id]):
         newest = ", ".join(row["id"] for row in runs(lake, 3))
         raise LakeUsageError(f"the lake has no run {excerpt(run_id, 60)!r}; the newest are {newest or '(none)'}")
@@ -119,7 +119,7 @@ def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
 
 
 def funnel(lake: Lake, run_id: str | None = None) -> list[Row]:
-    """What became of each step's work, in one run or in all."""
+    """The outcome of each step's work, in one run or in all."""
     return lake.rows("SELECT * FROM funnel WHERE run_id = coalesce(?, run_id)", [run_id])
 
 

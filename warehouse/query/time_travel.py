@@ -1,8 +1,8 @@
-"""The lake as it stood, beside the lake as it stands: tables and views of an older snapshot in a schema of their own.
+"""An older snapshot next to the current lake: its tables and views in a schema of their own.
 
-The tables are only ever appended to, and every row knows the snapshot that brought it (`snapshot_id`, which survives
-merging and expiry), so what stood at a snapshot is what that snapshot and those before it brought. One cursor can so
-ask of two snapshots at once, which two attachments of a catalog could not be joined for.
+Tables are append-only, and every row has the snapshot that added it (`snapshot_id`, which survives merging and expiry),
+so the lake as of a snapshot is what that snapshot and earlier ones added. One cursor can thus query two snapshots at
+once; two attachments of a catalog could not be joined.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from warehouse.schema.tables import Row
 
 
 def versioned_tables(schema: LakeSchema) -> list[str]:
-    """Tables whose rows know the snapshot that brought them. (In `tags` the column `snapshot_id` is the named one.)"""
+    """Tables whose rows have the snapshot that added them. (In `tags` the column `snapshot_id` is the named one.)"""
     return [name for name in schema.tables if name != "tags"]
 
 

@@ -1,10 +1,10 @@
-"""A row's ancestors and descendants: from the request that asked for its instruction to the models it trained.
+"""A row's ancestors and descendants: from the request for its instruction to the models it trained.
 
-All that is made from an instruction names it, so one look finds the whole family; from family to family lead only the
-instructions that were shown as examples where another was asked for.
+Everything made from an instruction names it, so one query finds the whole family; families are linked only by
+instructions that were examples in the request for another.
 
-A record names as its parents all that it was made from, near and far (a revision: the critique, what it revises, the
-first answer, the instruction); the nearest of them, the last in the order of making, is the branch it hangs on.
+A record names as its parents all that it was made from, direct and indirect (a revision: the critique, what it revises,
+the first answer, the instruction); the direct one, the last that was made, is its parent in the tree.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _gathered(
     if not root["instruction_id"]:
         begun += _by_parents(cursor, schema, root, bound)
     pool = {node["id"]: node for node in begun}
-    # A call that wrote nothing is of no instruction, but one is among its parents.
+    # A call that wrote nothing belongs to no instruction, but one is among its parents.
     own = {id for node in begun for id in ([node["instruction_id"]] if node["instruction_id"] else node["parents"])}
     above, more_above = _instructions(cursor, schema, own, "parents", bound, limit)
     shown = [node["id"] for node in begun if node["record_table"] == "instructions"]
@@ -89,7 +89,7 @@ def _gathered(
 
 
 def _by_parents(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, root: Row, bound: int | None) -> list[Row]:
-    """A mark's rows, and the marks on a row: where these belong to no instruction, their parents alone lead there."""
+    """A mark's rows, and the marks on a row: if these belong to no instruction, only their parents lead there."""
     if root["record_table"] == "marks":
         return nodes(cursor, schema, [*schema.records, "attempts"], is_in("id", root["parents"]), bound)
     there = [name for name in ("marks",) if name in schema.records]
@@ -106,7 +106,7 @@ def _instructions(
 ) -> tuple[_Pool, bool]:
     """Instructions from example to example: these and their ancestors ('parents'), or what is below them ('children').
 
-    Those of one level are looked for at once. Stops when there are more than the limit, and says whether it did.
+    Each level is one query. Stops when there are more than the limit, and returns whether it did.
     """
     found: _Pool = {}
     level = set(ids)
@@ -165,7 +165,7 @@ def _reached(edges: Mapping[str, list[str]], start: str) -> set[str]:
 
 
 def _requests(found: list[Row]) -> list[Row]:
-    """Those parents that are no records: requests for instructions, and held-out prompts, as the attempts say them."""
+    """The parents that are not records: requests for instructions, and held-out prompts, as stored in attempts."""
     known = {node["id"] for node in found}
     given: dict[str, dict[str, Any]] = {}
     for node in found:
@@ -181,7 +181,7 @@ def _requests(found: list[Row]) -> list[Row]:
 
 
 def _texts(exemplars: Iterable[str | Row]) -> list[str]:
-    """What a request's exemplars say; those of a question have a type and a topic beside it."""
+    """The texts of a request's exemplars; those of a question also have a type and a topic."""
     return [one if isinstance(one, str) else one["text"] for one in exemplars]
 
 

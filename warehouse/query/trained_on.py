@@ -1,4 +1,4 @@
-"""What was trained on what: the models, the tag and view that each read, and which records those held."""
+"""Which models were trained on what: the tag and view of each, and the records in these."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from warehouse.schema.tables import Row, quoted
 _PUBLISHED = ("sft", "preferences", "qac")
 Publish = Mapping[str, Any]  # the section of a preset, as its run recorded it
 Mix = Mapping[str, Any]  # of `retrain.mix`, as a model's settings recorded it
-# What a model of before version 2 read, which its row does not say.
+# What a model from before version 2 read, which its row does not record.
 _READ = {"sft": "sft", "dpo": "preferences"}
 
 
@@ -34,12 +34,12 @@ def rows_of(
 ) -> str | None:
     """The query of the rows of a view that a model trained on it may have read; ask it at the model's tag.
 
-    Of a mixture only the choice of parts counts: which of their rows it drew is not known here.
+    Of a mixture only the choice of parts counts: which of their rows were drawn is not known here.
 
     Args:
         view: the shape that was trained on.
         source: the schema that the view is asked of, with its dot; the search path's own if left out.
-        marked: what stands in the place of the view where people's marks chose what was published: see `_marked`.
+        marked: what replaces the view if people's marks chose what was published: see `_marked`.
         mix: how the rows were mixed.
 
     Returns:
@@ -77,7 +77,7 @@ def _marked(
     publish: Publish | None,
     source: str = "",
 ) -> str:
-    """What was published of a view where the preset's section `publish` lets people's marks choose; '' where not."""
+    """What was published of a view if people's marks chose it (the preset's section `publish`); else ''."""
     weight = ((publish or {}).get("marks") or {}).get("weight")
     if not publish or view not in schema.shapes or not (publish["reviewed"] or weight):
         return ""
@@ -209,7 +209,7 @@ def _among(cursor: duckdb.DuckDBPyConnection, query: str, ids: Iterable[str]) ->
 
 
 def _gather(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, instructions: Iterable[str]) -> None:
-    """Stand up `held` over the records of these instructions and of those with the same words.
+    """Create `held` from the records of these instructions and of those with the same text.
 
     The views choose among the rows of one prompt, so over these few rows they choose as over all, at once.
     """

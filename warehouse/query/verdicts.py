@@ -1,4 +1,4 @@
-"""Which model won which prompt by a judge's verdicts, and what was stored of such comparisons, by the models' names."""
+"""Which model won which prompt by a judge's verdicts, and the stored figures of comparisons, by model name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from warehouse.lake import Lake
 from warehouse.query import status
 from warehouse.schema.tables import Row
 
-# An answer that was read again from an attempt of before is another row of the same id. A stack's corrected answers are
+# An answer parsed again from an earlier attempt is another row with the same id. A stack's corrected answers are
 # rows of `eval_corrections`: stacks are not ranked.
 _COMPARED = """
     WITH answered AS (

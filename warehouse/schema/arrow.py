@@ -1,4 +1,4 @@
-"""Rows on their way in: checked against their table's schema, value by value, and made into Arrow."""
+"""Rows to be written: checked against their table's schema, value by value, and converted to Arrow."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _PYTHON: dict[pa.DataType, tuple[type, ...]] = {TEXT: (str,), FLAG: (bool,), INT
 _PYTHON |= {REAL: (float, int), TEXTS: (list, tuple), WHEN: (datetime,)}
 
 
-_MOST = {INT: 2**31, LONG: 2**63}  # the first number that a column does not hold
+_MOST = {INT: 2**31, LONG: 2**63}  # the first number too large for a column
 
 
 def check_row(schema: LakeSchema, name: str, row: Mapping[str, Any]) -> None:
-    """Refuse a row that would not go into its table. `run_id` may be missing: it is filled in later.
+    """Refuse a row that does not fit its table. `run_id` may be missing: it is filled in later.
 
     Raises:
         RowRefused: with the field, what was got and what is expected.
@@ -44,7 +44,7 @@ def check_row(schema: LakeSchema, name: str, row: Mapping[str, Any]) -> None:
 
 
 def check_texts(schema: LakeSchema, name: str, row: Mapping[str, Any]) -> None:
-    """Refuse half characters, which no file can hold. Raises RowRefused."""
+    """Refuse lone surrogates, which no file can hold. Raises RowRefused."""
     for field, value in row.items():
         for text in value if isinstance(value, list | tuple) else [value]:
             try:
@@ -123,7 +123,7 @@ def _arranged(name: str, schema: pa.Schema, rows: pa.Table, filled: Mapping[str,
 
 
 def _column(name: str, field: pa.Field, values: Sequence[Any]) -> pa.Array:
-    # Arrow alone would cut 1.5 to 1, spell a string out into a list and take a naive time for UTC.
+    # Arrow itself would cut 1.5 to 1, split a string into a list and take a naive time for UTC.
     if not _all_fit(field, values):
         value = next(value for value in values if not _fits(field, value))
         got = "null" if value is None else f"{value!r:.80} ({type(value).__name__})"
@@ -135,7 +135,7 @@ def _column(name: str, field: pa.Field, values: Sequence[Any]) -> pa.Array:
 
 
 def _all_fit(field: pa.Field, values: Sequence[Any]) -> bool:
-    # The types alone decide nearly always, and are looked at in a tenth of the time that the values take.
+    # The types nearly always suffice, and are checked in a tenth of the time that the values take.
     plain = {*_PYTHON[field.type], type(None)} if field.nullable else set(_PYTHON[field.type])
     if field.type != WHEN and plain.issuperset(map(type, values)):
         return True

@@ -1,4 +1,4 @@
-"""What the tables are declared with: the types of their columns, and a comment and a unit on each."""
+"""Declarations of columns: types, and a comment and a unit on each."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The schema of a lake: the ledger's tables, and all that follows from what the installed methods declare beside them.
+"""The schema of a lake: the ledger's tables, and everything that follows from the declarations of installed methods.
 
-DDL, comments, the check of every row that comes in, views and their order, lineage and the shapes of exports: nothing
-is listed a second time. A table or a column of a method needs no schema version: a writer makes what a lake lacks.
+DDL, comments, the check of every written row, views and their order, lineage and the shapes of exports: nothing is
+listed twice. A table or a column of a method needs no schema version: a writer creates what a lake lacks.
 """
 
 from __future__ import annotations
@@ -68,23 +68,23 @@ class LakeSchema:
             )
 
     def with_found(self, found: Mapping[str, pa.Schema]) -> LakeSchema:
-        """The same with tables that a lake has and nobody declares."""
+        """The same with tables that a lake has and no method declares."""
         return LakeSchema(*self._given, found) if found else self
 
     def table(self, name: str) -> pa.Schema:
-        """The schema of a table. Raises LakeUsageError naming the tables when there is none of that name."""
+        """The schema of a table. Raises LakeUsageError naming the tables if it does not exist."""
         if name not in self.tables:
             raise LakeUsageError(f"the lake has no table {name!r}; its tables are {', '.join(self.tables)}")
         return self.tables[name]
 
     def shape(self, name: str) -> Shape:
-        """Raises LakeUsageError naming the shapes when there is none of that name."""
+        """Raises LakeUsageError naming the shapes if it does not exist."""
         if name not in self.shapes:
             raise LakeUsageError(f"no shape {name!r}: there are {', '.join(self.shapes)}")
         return self.shapes[name]
 
     def label(self, table: str) -> str:
-        """What a row of a table is called."""
+        """The label of a table's rows."""
         return self.declared[table].label if table in self.declared else table.removesuffix("s")
 
     def view_comment(self, name: str) -> str:
@@ -94,7 +94,7 @@ class LakeSchema:
 
     @cached_property
     def names(self) -> re.Pattern[str]:
-        """What in a query may name views, or list them."""
+        """Words in a query that may name views, or list them."""
         return re.compile(rf"\b(?:{'|'.join(self.views)}|show|describe|information_schema|duckdb_\w+)\b", re.IGNORECASE)
 
     @cached_property
@@ -109,13 +109,13 @@ class LakeSchema:
         return [name for name, schema in self.records.items() if "instruction_id" in schema.names]
 
     def text_column(self, table: str) -> str | None:
-        """The column that holds what a row of a table says."""
+        """The column with the text of a table's rows."""
         if table in self.declared:
             return self.declared[table].text
         return next((name for name in ("text", "output", "raw_text") if name in self.tables[table].names), None)
 
     def read_by(self, query: str, view: str = "") -> list[str]:
-        """The tables of records that a query (a view's name, say) reads, by itself or through views.
+        """The tables of records that a query (a view's name, say) reads, directly or through views.
 
         Args:
             view: where the query is that of a view, its name.
@@ -254,8 +254,7 @@ _default = LakeSchema()
 
 
 def set_default(schema: LakeSchema) -> None:
-    """Set what lakes of this process have that are opened without a schema of their own: that of the built-in methods
-    and of the packages that are installed."""
+    """Set the default schema of this process's lakes: that of the built-in methods and of installed packages."""
     global _default  # noqa: PLW0603  # one registry a process, as its entry points
     _default = schema
 

@@ -1,7 +1,7 @@
-"""The schema's life: a new lake is made, an older one migrated, a newer one refused.
+"""Schema versions: a new lake is created, an older one migrated, a newer one refused.
 
-Migrations are numbered files, `migrations/NNNN.sql`; each lands in one transaction with its row in `versions`. A
-lake or snapshot from before a migration is read through stand-ins: what it does not have is null, or no rows.
+Migrations are numbered files, `migrations/NNNN.sql`; each is committed in one transaction with its row in `versions`. A
+lake or snapshot from before a migration is read through stand-ins: what it lacks is null, or no rows.
 """
 
 from __future__ import annotations
@@ -56,32 +56,32 @@ def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lake
         _refuse_foreign_rows(cursor, place)
         for option, value in _OPTIONS.items():
             cursor.execute(f"CALL {LAKE}.set_option('{option}', {value})")
-        _land(cursor, SCHEMA_VERSION, schema.ddl(LAKE))
+        _apply(cursor, SCHEMA_VERSION, schema.ddl(LAKE))
         return
     check(place, found)
     for number in range(found + 1, SCHEMA_VERSION + 1):
-        _land(cursor, number, _statements(number))
+        _apply(cursor, number, _statements(number))
     made, changed = _missing(cursor, place, schema)
-    # Comments come last: before there may be tables and columns that are still missing.
+    # Comments come last: before that, tables and columns may still be missing.
     comments = schema.comments(LAKE, None if found < SCHEMA_VERSION else changed)
     if statements := [*made, *comments]:
         _run(cursor, statements, "tables and columns that were missing", {"tables": sorted(schema.tables)})
 
 
 def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> None:
-    """Rows without their catalog are rows that were lost: a new lake over them would hide it."""
-    # A lake that died in the making has written to `versions` alone.
+    """Rows without their catalog are lost: a new lake over them would hide that."""
+    # A process killed while it creates a lake has written only to `versions`.
     pattern = quoted(f"{literal(place.folder)}**/*.parquet")
     found = cursor.execute(f"SELECT file FROM glob({pattern})").fetchall()
     if rows := [file for (file,) in found if "/versions/" not in file.removeprefix(place.folder)]:
         raise LakeUsageError(
             f"{place}: {len(rows)} Parquet files are in {place.folder}, and the catalog that knows them is gone; bring "
-            "it back from a backup (`alignery doctor` says more), or move the files away to begin anew"
+            "it back from a backup (`alignery doctor` says more), or move the files away to start a new lake"
         )
 
 
 def check(place: LakeLocation, found: int | None) -> None:
-    """Refuse what is no lake, and a lake of a newer version. (An older one is read through stand-ins.)
+    """Refuse what is not a lake, and a lake of a newer version. (An older one is read through stand-ins.)
 
     Raises:
         LakeUsageError: with what to do.
@@ -119,7 +119,7 @@ def define_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> None:
 
 
 def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> tuple[list[str], list[str]]:
-    """The statements that make what is declared and the lake has not, and the tables that they change."""
+    """The statements that create what is declared and missing in the lake, and the tables that they change."""
     there, made, changed = _columns(cursor), list[str](), list[str]()
     for name, columns in schema.tables.items():
         has = there.get(name, {})
@@ -141,7 +141,7 @@ def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lak
     return made, changed
 
 
-def _land(cursor: duckdb.DuckDBPyConnection, number: int, statements: Iterable[str]) -> None:
+def _apply(cursor: duckdb.DuckDBPyConnection, number: int, statements: Iterable[str]) -> None:
     version = f"INSERT INTO {LAKE}.versions VALUES ({number}, now())"
     _run(cursor, [*statements, version], f"schema version {number}", {"schema_version": number})
 

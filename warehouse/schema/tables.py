@@ -64,7 +64,7 @@ LEDGER: dict[str, pa.Schema] = {
         may("replayed_from", TEXT, "the attempt whose reply was read again; null where the model was asked"),
     ),
     "commits": declared(
-        "One row a commit: the ledger that makes each land once",
+        "One row a commit: the ledger by which each is made only once",
         need("id", TEXT, "digest of the sorted attempt ids"),
         RUN,
         need("step", TEXT, "method.step"),
@@ -74,7 +74,7 @@ LEDGER: dict[str, pa.Schema] = {
         CREATED,
     ),
     "runs": declared(
-        "Runs: one row for each change of state, the newest says how it stands",
+        "Runs: one row for each change of state, the newest is the current state",
         need("id", TEXT, "the run"),
         need("state", TEXT, "started, finished, failed or short"),
         need("flow", TEXT, "the flow"),
@@ -122,13 +122,13 @@ LEDGER: dict[str, pa.Schema] = {
         CREATED,
     ),
     "decisions": declared(
-        "Which model stands behind an alias, whether a tag trains one, and why: one row a decision",
+        "Which model an alias is bound to, whether a tag trains one, and why: one row a decision",
         need("id", TEXT, "content hash: of a decision of the gate or a policy, what it was made from"),
         need("alias", TEXT, "the alias of the presets; retrain, where it was decided on a tag"),
         need("state", TEXT, "promoted, kept (not promoted) or rolled back; of a tag: retrain or held back"),
         may("model", TEXT, "the model decided on; null where a roll-back leads to the preset's own"),
         may("model_path", TEXT, "its folder"),
-        may("against", TEXT, "the model that stood there"),
+        may("against", TEXT, "the model in place at the time"),
         need("decided_by", TEXT, "gate, hand or policy"),
         need("reasons", TEXTS, "why, a sentence each, the whole first"),
         may("figures", TEXT, "what it rests on; of the gate, by axis: means, interval of the difference, w", "JSON"),
@@ -210,7 +210,7 @@ def sql_type(field: pa.Field) -> str:
 
 
 def quoted(text: str) -> str:
-    """A SQL string literal. Raises LakeUsageError where the text has half characters: bytes that were no UTF-8."""
+    """A SQL string literal. Raises LakeUsageError if the text has lone surrogates: bytes that were not UTF-8."""
     if any("\ud800" <= char <= "\udfff" for char in text):
         raise LakeUsageError(
             f"got '{excerpt(text, 100)}', expected UTF-8; correct the setting or the name that it comes from"

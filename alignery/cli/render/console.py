@@ -1,4 +1,4 @@
-"""What all that is shown has in common: the console, one value as a cell, and JSON for scripts."""
+"""Shared output functions: the console, one value as a cell, and JSON for scripts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ID = 8  # characters of an id where the whole of it is not needed: `trace` and `
 
 
 class _Literal(Console):
-    """A console to which a string is text: no markup, no emoji names, and no commands of a terminal."""
+    """A console that prints strings as plain text: no markup, no emoji names, no terminal control sequences."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for text, style, control in super().render(renderable, options):
@@ -45,7 +45,7 @@ def console() -> Console:
 
 
 def say(text: str) -> None:
-    """A sentence of ours; never broken, so that a command in it can be copied, and it runs as it stands."""
+    """Print a message; never wrapped, so that a command in it can be copied and run unchanged."""
     console().print(runnable(text), soft_wrap=True)
 
 
@@ -60,17 +60,17 @@ def quiet() -> Iterator[None]:
 
 
 def hint(text: str) -> None:
-    """Print what to look at or to run next, as `say` does; nothing under --quiet."""
+    """Print what to run next, as `say` does; nothing under --quiet."""
     if not _is_quiet.get():
         say(text)
 
 
 def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
-    """Rows, of which there is one at least, as a table."""
+    """One or more rows as a table."""
     made = Table(title=title, header_style="bold")
     for name in found[0]:
         cells = [plain(row[name]) for row in found]
-        # Short values, such as names, stay whole, and numbers with their intervals; long ones give way.
+        # Short values, such as names, stay whole, as do numbers with their intervals; long ones are wrapped.
         short = all(map(_stays_whole, cells))
         right = all(isinstance(row[name], int | float | None) for row in found)
         made.add_column(line(name), no_wrap=short, overflow="fold", justify="right" if right else "left")
@@ -80,7 +80,7 @@ def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table
 
 
 def fits(found: Sequence[Mapping[str, Any]], width: int) -> bool:
-    """Whether the rows are pleasant as a table of this width: short values whole, long ones not in slivers."""
+    """Whether the rows are readable as a table of this width: short values whole, long ones not too narrow."""
     needed = 0
     for name in found[0]:
         cells = [line(name), *(plain(row[name]) for row in found)]
@@ -94,7 +94,7 @@ def _stays_whole(cell: str) -> bool:
 
 
 def plain(value: Any, limit: int = CELL) -> str:
-    """A value as bounded text in which a terminal finds no commands."""
+    """A value as bounded text without terminal control sequences."""
     match value:
         case None:
             text = ""
@@ -104,7 +104,7 @@ def plain(value: Any, limit: int = CELL) -> str:
             text = f"{value:%Y-%m-%d %H:%M:%S}"
         case _:
             text = str(value)
-    # Cut first, for a text may be long.
+    # Cut first, because a text may be long.
     return printable(text if len(text) <= limit else text[: limit - 1] + "…")
 
 
@@ -119,7 +119,7 @@ def short(id: str | None) -> str:
 
 
 def as_json(value: Any) -> None:
-    """Strict JSON, in which a terminal finds no commands; in ASCII where the stream takes no more."""
+    """Strict JSON without terminal control sequences; in ASCII if the stream encodes nothing else."""
     narrow = "utf" not in (sys.stdout.encoding or "utf-8").lower()
     print(printable_json(json.dumps(_jsonable(value), ensure_ascii=narrow, allow_nan=False, indent=2)))
 

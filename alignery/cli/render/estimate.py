@@ -1,4 +1,4 @@
-"""What `plan` prints, how a plan held, and what requests cost."""
+"""What `plan` prints, how a plan compares with its refreshes, and what requests cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the looking verbs print: how things stand, snapshots and what they differ in, rejects, models."""
+"""What the read commands print: the lake's status, snapshots and their differences, rejects, models."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def maintained(report: Report, json: bool) -> None:
 
 
 def findings(found: Sequence[Finding], json: bool) -> None:
-    """Each finding with what to do; the worst last, where a terminal leaves the eye."""
+    """Each finding with what to do; the worst last, where a terminal's reader looks first."""
     if json:
         return as_json(found)
     screen, order = console(), ("ok", "warning", "problem")

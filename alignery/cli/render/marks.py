@@ -92,7 +92,7 @@ def review(
 
 
 def _keys(item: Mapping[str, Any], key: Callable[[], str], ask: Callable[[str], str]) -> dict[str, str] | None:
-    """What a person says of an item: verdict, text, note; nothing where it is passed over, None to leave."""
+    """A person's answer on an item: verdict, text, note; empty if it is skipped, None to quit."""
     verdicts, said = (_OF_PAIR if item["other_id"] else _OF_ROW), dict[str, str]()
     while True:
         match key():
@@ -131,7 +131,7 @@ def _mark(item: Mapping[str, Any], by: str, said: Mapping[str, str]) -> Mark:
 
 
 def _show(item: Mapping[str, Any], place: str) -> None:
-    """An item, blind: neither its judge's word nor who wrote what is shown."""
+    """An item, blind: without the judge's verdict and the models' names."""
     out = console()
     out.rule(place)
     out.print(Text(plain(item["prompt"] or "", TEXT), "bold"))

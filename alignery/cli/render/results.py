@@ -210,7 +210,7 @@ def _refusals(evaluations: Sequence[Evaluation]) -> None:
 
 
 def _judged(evaluation: Evaluation) -> None:
-    """The judge's report: w and the win rate with their intervals, and what says how far to trust them."""
+    """The judge's report: w and the win rate with their intervals, and figures on how far to trust them."""
     from tasks.evaluate.trust import KIN
 
     heads = (

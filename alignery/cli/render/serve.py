@@ -53,12 +53,12 @@ def _rewards(done: BootstrapResult) -> list[dict[str, Any]]:
 
 
 def bootstrapped(done: BootstrapResult, as_json: bool) -> None:
-    """The rounds, the gate's words on each, and why there is no further one."""
+    """The rounds, the gate's reasons on each, and why there is no further one."""
     if as_json:
         return terminal.as_json(done)
     out = console()
     for one in done.rounds:
-        writer = " and ".join(Path(path).name for path in one.writers.values()) or "the model that stood there"
+        writer = " and ".join(Path(path).name for path in one.writers.values()) or "the model in place at the time"
         before = "" if one.new else " (done before)"
         out.print(Text.assemble((plain(one.tag), "bold"), f", written by {plain(writer)}{before}"))
         for reason in one.reasons:

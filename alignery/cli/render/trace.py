@@ -81,7 +81,7 @@ class _Labels:
         return Text("\n").join(lines)
 
     def _words(self, name: str, words: str | None) -> list[Text]:
-        """What a prompt or a principle says, once."""
+        """The text of a prompt or a principle, once."""
         if words is None or name in self._said:
             return []
         self._said.add(name)
@@ -92,7 +92,7 @@ class _Labels:
 
 
 def _facts(node: Mapping[str, Any]) -> list[str]:
-    """What a table says of its record beside its text."""
+    """A record's fields besides its text."""
     changed = {True: "changed", False: "unchanged", None: None}[node.get("changed")]
     copy = {True: "a copy", False: None, None: None}[node.get("is_copy")]
     of_round = f"round {node['round']}" if node.get("round") else None

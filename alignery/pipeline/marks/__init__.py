@@ -1,4 +1,4 @@
-"""People's marks: give one, see what to look at next, see how far people and judges agree.
+"""People's marks: add one, list what to review next, measure how far people and judges agree.
 
 with Lake.open(home) as lake:
     add(lake, Mark(target_id=id, by="ada", verdict="right"))

@@ -1,7 +1,7 @@
 """How far people agree with each other, and judges with them.
 
 Things that two people marked give Cohen's kappa, any number Krippendorff's alpha; rows and pairs have verdicts of their
-own and are counted apart. A judge is compared with most people's verdict on a pair, once a pair, so that pairs are
+own and are counted separately. A judge is compared with most people's verdict on a pair, once a pair, so that pairs are
 independent of each other and Wilson's interval holds; as in llm_judge (arXiv 2306.05685, section 4.2) with ties, and
 over the pairs on which neither says a tie. A flag is no verdict here.
 """

@@ -64,10 +64,10 @@ def read_marks(lake: Lake, tool: str, path: Path, people: Mapping[str, str] | No
 
 
 def bring_in(lake: Lake, marks: Sequence[Mark]) -> tuple[int, int]:
-    """Commit marks that say something new; a file that was brought in before changes nothing.
+    """Commit marks that are new; importing a file again changes nothing.
 
     Returns:
-        How many were added, and how many people had said already.
+        How many were added, and how many were there already.
 
     Raises:
         MarkError: one is on a row that the lake does not have; nothing is then committed.

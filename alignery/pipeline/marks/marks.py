@@ -1,4 +1,4 @@
-"""Marks go into the lake under its usual lock, in one commit; nothing is ever written over."""
+"""Marks are written to the lake under its usual lock, in one commit; nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def add(lake: Lake, mark: Mark) -> str:
 
 
 def add_all(lake: Lake, marks: Sequence[Mark]) -> list[str]:
-    """Commit marks, all or none. One that is in the lake already (the same person's at the same time) is not doubled.
+    """Commit marks, all or none. One that is in the lake already (same person, same time) is not duplicated.
 
     Raises:
         MarkError, LakeFailure: as `add`.
@@ -92,7 +92,7 @@ def queue(
 
 
 def of(lake: Lake, ids: Sequence[str]) -> list[Row]:
-    """What each person says now of these records, and of pairs with one of them: rows of the view `current_marks`."""
+    """Each person's current marks of these records, and of pairs with one of them: rows of the view `current_marks`."""
     return lake.rows(
         f"SELECT * FROM current_marks WHERE {is_in('target_id', ids)} OR {is_in('other_id', ids)}"
         " ORDER BY target_id, other_id, marked_by"

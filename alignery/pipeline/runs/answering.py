@@ -37,7 +37,7 @@ class Answered:
 
     @property
     def compared(self) -> list[Row]:
-        """The answers that a judge compares: those of suites that it is to tell about."""
+        """The answers that a judge compares: those of the suites that it judges."""
         judged = {suite.name for suite in self.suites if suite.kind == "judge"}
         return [row for row in self.answers if row["suite"] in judged]
 
@@ -68,7 +68,7 @@ def suites_of(preset: Preset, config: Evaluate, spec: EngineSpec) -> list[Suite]
 async def answer_prompts(
     preset: Preset, config: Evaluate, executor: Executor, spec: EngineSpec, stack: Stack | None = None
 ) -> Answered:
-    """A model's answers to the preset's held-out prompts and suites; what the lake has is not asked again.
+    """A model's answers to the preset's held-out prompts and suites; answered requests are not sent again.
 
     Args:
         stack: whose generator the model is; its rewriter rewrites the prompts, and its Aligners correct the answers.

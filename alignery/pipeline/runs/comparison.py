@@ -17,7 +17,7 @@ from tasks.step import Row
 
 @dataclass(frozen=True)
 class Compared:
-    """Both models' figures, as `per_prompt` gives them, on how many prompts people had a say, and how many of a judge's
+    """Both models' figures, as `per_prompt` gives them, how many prompts people judged, and how many of a judge's
     verdicts were lost."""
 
     before: Mapping[str, Row]
@@ -29,7 +29,7 @@ class Compared:
 async def compared(
     preset: Preset, executor: Executor, prompts: Sequence[Row], old: Answered, new: Answered
 ) -> Compared:
-    """The figures of these prompts: an oracle's, or what a judge says, and people beside them."""
+    """The figures of these prompts: an oracle's or a judge's, with people's verdicts."""
     assert preset.evaluate is not None
     ids, policy = {row["prompt_id"] for row in prompts}, preset.gate
     if not preset.evaluate.oracle:  # the other axes are an oracle's

@@ -80,7 +80,7 @@ def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
         ("evaluation.svg", "Held-out prompts, 95 % intervals", scored, (0.0, 1.0), None),
         ("judged.svg", "(wins - losses) / all against the base model, 95 % intervals", judged, (-1.0, 1.0), 0.0),
     ):
-        # One of an evaluation before is none of this one.
+        # A picture of an earlier evaluation does not belong to this one.
         with effects.PICTURE_WRITE:
             (folder / name).unlink(missing_ok=True)
             if models:
@@ -96,7 +96,7 @@ def _w(judged: Sequence[Row]) -> dict[str, Figure]:
 async def evaluate_models(
     preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline, logs: Path | None = None
 ) -> list[Evaluation]:
-    """The evaluation itself, with or without Prefect. Answers that the lake has are not asked for again.
+    """The evaluation itself, with or without Prefect. Answers that the lake has are not requested again.
 
     Args:
         logs: a folder for logs that `inspect view` opens, one for each model and suite.
@@ -194,7 +194,7 @@ def _as_before(lake: Lake, suites: Sequence[Suite]) -> list[Suite]:
         there = status.earlier_prompts(lake, suite.name, len(suite.prompts))
         old = [row for row in suite.prompts if row["prompt"] in there]
         if 0 < len(old) < len(suite.prompts):
-            found.append(replace(suite, prompts=old, suffix=f" (on the {len(old)} prompts of before)"))
+            found.append(replace(suite, prompts=old, suffix=f" (on the {len(old)} earlier prompts)"))
     return found
 
 

@@ -17,7 +17,7 @@ _ASKED = ("--query-gpu=name,driver_version", "--format=csv,noheader")
 
 
 def gpus(*, vllm: bool) -> Iterator[Finding]:
-    """GPU, memory, CUDA and driver, or why there is none to be used.
+    """GPU, memory, CUDA and driver, or why no GPU can be used.
 
     Args:
         vllm: whether a model of the preset runs in vLLM, which is made for a GPU.

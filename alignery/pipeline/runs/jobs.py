@@ -1,4 +1,4 @@
-"""A job that makes one model: known by all that decides its weights, so that it is not done twice."""
+"""A job that makes one model: identified by everything that determines its weights, so that it is not done twice."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Job(ABC):
     @property
     @abstractmethod
     def config(self) -> str:
-        """All that decides the weights beside base and publication, as the table of models has it: JSON."""
+        """What determines the weights besides base and publication, as JSON, as in the table of models."""
 
     @property
     def view(self) -> str | None:
@@ -49,7 +49,7 @@ class Job(ABC):
         """Make the folder of the model, with its report, all at once."""
 
     def known(self, models: Sequence[Row]) -> Row | None:
-        """The model that this very job made before, if its folder is still there."""
+        """The model that the same job made before, if its folder still exists."""
         mine = (self.name, self.config, self.published["content_hash"], self.base.identity())
         for row in models:
             if mine == (row["recipe"], row["config"], row["export_hash"], row["base_id"]):
@@ -61,7 +61,7 @@ class Job(ABC):
         key = digest(self.name, self.config, self.published["content_hash"], self.base.identity())
         out = (home / "models" / f"{self.name}-{key[:12]}").resolve()
         await asyncio.to_thread(run.start)
-        # A run that died after the training and before its row left the finished model there: it is taken as it is.
+        # A run that died after the training and before the commit left the finished model there: it is used unchanged.
         if not (out / REPORT).is_file():
             await self.make(out, run, runner)
         report = json.loads((out / REPORT).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Asking the judge: its own check on labelled pairs, one model's answers against another's, and what both say of it."""
+"""The judge: its check on labelled pairs, comparisons of two models' answers, and the report on both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people's marks do to a promotion: see `tasks.review.weigh`."""
+"""How people's marks affect a promotion: see `tasks.review.weigh`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def verdicts(lake: Lake) -> list[Row]:
 
 
 def state(preset: Preset, lake: Lake) -> str | None:
-    """What a decision knows of people; where it changes, the decision is made anew. None where the gate asks nobody."""
+    """A hash of people's verdicts: a change of it leads to a new decision. None if the gate uses no verdicts."""
     return digest(verdicts(lake)) if preset.gate.marks else None
 
 
@@ -51,7 +51,7 @@ def with_people(
 
 
 def explained(preset: Preset, lake: Lake, decision: Decision, marked: int) -> Decision:
-    """The decision with what people had to do with it; kept where the judge is not shown to agree with them by the
+    """The decision with the figures of people's marks; kept back if the judge is not shown to agree with them by the
     gate's floor."""
     if not preset.gate.marks:
         return decision

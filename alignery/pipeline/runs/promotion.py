@@ -1,10 +1,10 @@
-"""Promotion: trained models go through the gate, one after the other; what passes stands behind its alias from then on.
+"""Promotion: trained models go through the gate, one after the other; one that passes is then bound to its alias.
 
-`alignery.pipeline.model_resolution` says what a promotion changes. An Aligner is judged in its stack: by the answers of
-generator and Aligners as they stand, and with it in its place. A generator is judged by itself, for it also writes,
-criticises and revises, and Aligners would hide how it answers; besides, it must be worse on no axis in its stack. The
-registry's rows are the gate's memory: how many decisions the stack that stands there has seen off, which says what
-a further one may spend of the budget of error, and which prompts were looked at.
+`alignery.pipeline.model_resolution` says what a promotion changes. An Aligner is judged in its stack: the current
+generator and Aligners, against the same with the candidate in its place. A generator is judged without Aligners,
+because it also writes, criticises and revises, and they would hide how it answers; besides, its stack must be worse on
+no axis. The registry's rows are the gate's memory: how many decisions were made against the current stack, which
+determines how much of the error budget a further one may spend, and which prompts were used.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     if not preset.has_axes:
         raise PresetError(f"preset {preset.name}: {NO_AXIS}")
     prompts = all_prompts(preset.evaluate.prompts, preset.evaluate.suites)
-    # Suites, a judge's check and marks are left out where there are none: a decision from before them still holds.
+    # Suites, a judge's check and marks are left out if there are none: decisions from before they existed still hold.
     settings = preset.evaluate.model_dump(mode="json", exclude=None if preset.evaluate.suites else {"suites"})
     if settings["judge"] and settings["judge"]["check"] is None:
         del settings["judge"]["check"]
@@ -79,13 +79,13 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     decided = []
     with Run(lake, "promote", preset) as run:
         for alias, model in list(_candidates(preset, lake, base.identity())):
-            stands = placed(preset, lake, stackable(preset))
-            # Whatever stood there then: what was kept, or rolled back, does not come again with every promotion.
+            current = placed(preset, lake, stackable(preset))
+            # Whatever the incumbent was: a model that was kept back or rolled back is not tried at every promotion.
             id = digest(alias, model["id"], scored)
             before = [row for row in model_registry.decisions(lake) if row["decided_by"] == "gate"]
-            if model["id"] == stands.spec(alias).identity() or id in {row["id"] for row in before}:
+            if model["id"] == current.spec(alias).identity() or id in {row["id"] for row in before}:
                 continue
-            incumbent, candidate = stack_of(stands), stack_of(bind(stands, alias, model["path"]))
+            incumbent, candidate = stack_of(current), stack_of(bind(current, alias, model["path"]))
             decision, seen = await _judged(preset, lake, run, runner, before, incumbent, candidate)
             by = "judge" if preset.evaluate.deciding_judge else "oracle"
             row = _row(id, alias, model, decision, policy, seen) | {"against": incumbent.identity()}
@@ -148,7 +148,7 @@ async def _judged(
     stacks = (incumbent, candidate)
     by_itself = candidate.is_more and incumbent.base != candidate.base
     with StepProgress() as progress:
-        # One a stack: an executor looks once at what the lake has, and stacks share parts.
+        # One per stack: an executor reads the lake's state once, and stacks share parts.
         def executor() -> Executor:
             return Executor(lake, run, progress, runner, reject_limit=1.0)
 
@@ -199,7 +199,7 @@ def _with_lost(decision: Decision, lost: int) -> Decision:
 
 
 def _described(stack: Stack) -> Row:
-    """What is written down of the stack that was judged, where it is more than a generator."""
+    """What is recorded of the judged stack, if it is more than a generator."""
     return {"stack": stack.identity(), "parts": stack.parts()} if stack.is_more else {}
 
 
@@ -219,10 +219,10 @@ def _row(id: str, alias: Alias, model: Row, decision: Decision, policy: Policy, 
 
 
 def promote_manually(lake: Lake, run: Run, id: str, why: str, alias: Alias | None = None) -> Decided:
-    """Put a trained model in place, whatever a gate says of it.
+    """Bind a trained model to its alias, whatever the gate says of it.
 
     Args:
-        alias: that it is to stand behind; by default the one that its recipe makes models for.
+        alias: to bind it to; by default the one that its recipe makes models for.
 
     Raises:
         LakeUsageError: there is no such model.
@@ -237,24 +237,24 @@ def promote_manually(lake: Lake, run: Run, id: str, why: str, alias: Alias | Non
 
 
 def roll_back(lake: Lake, run: Run, why: str, alias: Alias = ALIAS) -> Decided:
-    """Put back in place what stood behind an alias before the current model.
+    """Bind an alias to the model that it had before the current one.
 
     Raises:
-        LakeUsageError: the preset's own model stands there.
+        LakeUsageError: the alias has the preset's own model.
     """
     before = model_registry.before(lake, alias) or {"model": None, "model_path": None}
     return _place(lake, run, alias, "rolled back", before["model"], before["model_path"], why)
 
 
 def _place(lake: Lake, run: Run, alias: Alias, state: str, model: str | None, path: str | None, why: str) -> Decided:
-    stands = model_registry.current(lake, alias)
+    current = model_registry.current(lake, alias)
     row = {
         "id": digest(alias, state, model, datetime.now(UTC).isoformat()),
         "alias": alias,
         "state": state,
         "model": model,
         "model_path": path,
-        "against": stands["model"] if stands else None,
+        "against": current["model"] if current else None,
         "decided_by": "hand",
         "reasons": [why],
     }

@@ -1,6 +1,6 @@
-"""Whether a preset can run here: its words, its libraries, one request to each model, the lake, the disk.
+"""Whether a preset can run here: its prompts, its libraries, one request to each model, the lake, the disk.
 
-Nothing is written but what an engine itself keeps, and nothing is sent but one short request to each model.
+Nothing is written except by the engines themselves, and only one short request is sent to each model.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PATIENCE_S = 15  # for a server; a run has the preset's own
 
 
 async def check(preset: Preset, place: LakeLocation, *, ask: bool = True) -> AsyncIterator[Finding]:
-    """Each finding as it is there: what was looked at, its state, and the fix where there is one to make.
+    """Each finding as soon as it is known: what was checked, its state, and the fix if one is needed.
 
     Args:
         ask: send one request to each model; else no model is loaded.

@@ -30,7 +30,7 @@ class Summary(Displayed):
     saved: int
     seconds: float
     message: str | None  # why it stopped short
-    plan: str | None  # how the plan held that was made for it
+    plan: str | None  # how its plan compares with what it took
 
 
 async def run_refresh(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> Summary:
@@ -66,7 +66,7 @@ async def run_refresh(preset: Preset, lake: Lake, *, runner: TaskRunner = run_in
 
 
 def _held(preset: Preset, lake: Lake) -> str | None:
-    """The newest plan of this configuration beside what was taken since, in half a sentence."""
+    """The newest plan of this configuration next to what was used since, as a clause."""
     if not (planned := estimates.newest(lake, preset.hash)):
         return None
     total = [row for row in estimates.estimate_vs_actual(lake, planned[0]["id"]) if row["step"] == TOTAL]

@@ -1,8 +1,8 @@
-"""A soup: the models of two recipes and those between them, each asked the held-out prompts; one goes to the gate.
+"""A soup: interpolations of two recipes' models, each evaluated on the held-out prompts; one goes to the gate.
 
-Source: Rewarded soups (arXiv 2306.04488); `tasks.train.soups` says what is taken from it and what is not. Each model is
-asked by itself, as the gate asks a generator. λ is chosen on the prompts that a gate with `reserve` decides on first:
-those it confirms a promotion on have no part in the choice.
+Source: Rewarded soups (arXiv 2306.04488); `tasks.train.soups` lists the departures. Each model is evaluated without
+Aligners, as the gate evaluates a generator. λ is chosen on the prompts on which a gate with `reserve` decides first:
+those that confirm a promotion are not used for the choice.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class SoupJob(Job):
         return json.dumps(soup.model_dump(mode="json") | {"of": known} | baseline | {"scored": scored})
 
     async def make(self, out: Path, run: Run, runner: TaskRunner) -> None:
-        """Ask every model, and put the one that is chosen at `out`, with `report.json` and a picture of all."""
+        """Evaluate every model, and put the chosen one at `out`, with `report.json` and a picture of all."""
         began, soup = time.perf_counter(), self.soup
         parts = [Path(self.models[name]["path"]) for name in soup.of.values()]
         await asyncio.to_thread(check_alike, parts)
@@ -91,7 +91,7 @@ class SoupJob(Job):
     async def _of_share(
         self, asking: _Asking, old: Answered, parts: Sequence[Path], share: float, out: Path
     ) -> Figures:
-        """The figures of one λ: of a part itself at the ends; else its model is there only while it is asked."""
+        """The figures of one λ: at the ends those of the parts; other models exist only during their evaluation."""
         if share in (0, 1):
             return await asking.measured(old, await asking.answers(self.base.with_weights(str(parts[int(share)]))))
         place = out.with_name(f".{out.name}.between")
@@ -103,7 +103,7 @@ class SoupJob(Job):
             await asyncio.to_thread(_clear, place)
 
     def _report(self, figures: Mapping[str, Figures], grid: Sequence[float]) -> Row:
-        """What stands in the model's folder and in the table of models.
+        """The report that is written to the model's folder and to the table of models.
 
         Returns:
             of (axis → recipe or variant), chosen (λ), rule, hypervolume and the like (`choice.summary`), and `models`:
@@ -142,7 +142,7 @@ class _Asking:
 
     @property
     def executor(self) -> Executor:
-        """One a model: an executor looks once at what the lake has."""
+        """One per model: an executor reads the lake's state once."""
         return Executor(self.lake, self.run, self.progress, self.runner, reject_limit=1.0)
 
     async def start(self, base: Spec) -> Answered:

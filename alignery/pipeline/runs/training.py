@@ -38,7 +38,7 @@ from warehouse.query.trained_on import leaking
 
 _LINE = 1 << 20  # bytes of a line that a training process may write
 
-_MISTAKE, _FAILURE = "error: ", "failed: "  # how `tasks.train` begins the sentence that says why it ended
+_MISTAKE, _FAILURE = "error: ", "failed: "  # the prefix of the message in which `tasks.train` says why it ended
 
 
 class TrainingStopped(AligneryError, RuntimeError):
@@ -65,7 +65,7 @@ async def train_recipes(
     policy: str | None = None,
     runner: TaskRunner = run_inline,
 ) -> list[Trained]:
-    """The retraining itself, with or without Prefect. What was trained before, from the same, is not trained again.
+    """The retraining itself, with or without Prefect. A model of the same job is not trained again.
 
     Args:
         policy: the folder of the model that drew the tag's samples, which `current` in `start_from` stands for; if left
@@ -134,7 +134,7 @@ async def _done(job: Job, lake: Lake, run: Run, home: Path, runner: TaskRunner) 
 
 
 def _settings(config: Settings, words: PromptSource) -> dict[str, Any]:
-    """The settings of the training process; what learns in the words of a prompt learns in those of the preset."""
+    """The settings of the training process; a recipe that learns with a prompt uses the preset's."""
     settings = config.model_dump(mode="json")
     return settings | words.model_dump(mode="json") if "overlay" in settings else settings
 
@@ -246,7 +246,7 @@ class TrainingJob(Job):
             "--out",
             str(out),
         ]
-        # -P: a folder `tasks` where the user stands is not ours. Its words go to standard error, results to ours.
+        # -P: a folder `tasks` in the working directory is not ours. Its output goes to standard error, results to ours.
         process = await asyncio.create_subprocess_exec(
             *(*self.launch.command, sys.executable, "-P", "-m", "tasks.train", self.recipe or self.name, *arguments),
             *("--config", json.dumps(self.settings)),
@@ -288,5 +288,5 @@ def _stopped(recipe: str, data: Path, code: int, error: str) -> AligneryError:
         return TrainingStopped(words + error.removeprefix(_FAILURE))
     how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
     return TrainingStopped(
-        f"{words}the process {how}; its own words stand above, and the same command goes on from there"
+        f"{words}the process {how}; its own output is above, and the same command resumes from there"
     )

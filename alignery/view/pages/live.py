@@ -1,4 +1,4 @@
-"""A refresh that is running, seen from here; and the loop: the schedule, what was decided last, what runs next."""
+"""A running refresh, and the loop: the schedule, the last decisions, what runs next."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def live(req: PageRequest) -> Page:
 
 
 def progress(req: PageRequest) -> Page:
-    """The part of the page that moves: of several running refreshes the one that is asked for, else the newest."""
+    """The part of the page that is updated: of several running refreshes the requested one, else the newest."""
     lake = req.lakes.now
     there = running(lake)
     run = next((row for row in there if row["id"] == req.get("run")), there[0] if there else None)

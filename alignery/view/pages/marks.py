@@ -1,4 +1,4 @@
-"""People's marks: on a row of a story, and one after another from a queue, pairs blind and both ways round."""
+"""People's marks: on a row of a story, and one after another from a queue, pairs blind and in both orders."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def marks(req: PageRequest) -> Page:
 
 
 def standing_marks(req: PageRequest, ids: Iterable[str]) -> Mapping[str, list[Row]]:
-    """Id → what people say of that row now."""
+    """Id → people's current marks of that row."""
     said: dict[str, list[Row]] = defaultdict(list)
     if "current_marks" in req.lake.schema.views:
         for row in req.once("marks", *ids, count=lambda: of(req.lake, list(ids))):
@@ -52,7 +52,7 @@ def standing_marks(req: PageRequest, ids: Iterable[str]) -> Mapping[str, list[Ro
 def form_of(body: bytes) -> dict[str, str]:
     """The fields of a form, as a browser sends them."""
     if len(body) > FORM:
-        raise UsageError(f"the form has more than {FORM:,} bytes; say less")
+        raise UsageError(f"the form has more than {FORM:,} bytes; shorten it")
     try:
         return dict(parse_qsl(body.decode(), max_num_fields=20, errors="strict"))
     except ValueError as error:
@@ -60,7 +60,7 @@ def form_of(body: bytes) -> dict[str, str]:
 
 
 def keep(req: PageRequest, form: Mapping[str, str]) -> None:
-    """Commit what a form says. Raises MarkError where it is no mark, LakeFailure where it could not be written."""
+    """Commit a form as a mark. Raises MarkError if it is not a mark, LakeFailure if it could not be written."""
     given: dict[str, Any] = {name: form[name] for name in _FIELDS if form.get(name)}
     with req.lakes.writing() as lake:
         if "text" in given:

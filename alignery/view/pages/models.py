@@ -1,4 +1,4 @@
-"""The models: what trained them, their curves and figures, what was decided on them; and two of them side by side."""
+"""The models: what trained them, their curves, figures and decisions; and two of them side by side."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def overview(req: PageRequest) -> Page:
 
 
 def report(req: PageRequest, run_id: str) -> Page:
-    """All there is to say of one run, on one page that needs no other file."""
+    """The report of one run, on one page that needs no other file."""
     found = req.once("overview", count=lambda: _counted(req))
     run = _run(run_id, found)
     steps = _steps(found, run)

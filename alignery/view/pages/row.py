@@ -10,7 +10,7 @@ from alignery.view.pages.marks import standing_marks
 from warehouse.browse.story import BOUND, held, story
 
 Row = dict[str, Any]
-REWRITES = ("revisions", "corrections")  # whose text stands in the place of another
+REWRITES = ("revisions", "corrections")  # whose text replaces another
 # Fields with a place of their own on the page, or that belong to the attempt.
 _APART = {
     *("id", "record_table", "parents", "attempt_id", "work_key", "run_id", "created_at", "snapshot_id", "text"),
@@ -97,12 +97,12 @@ def _heading(req: PageRequest, one: Row) -> str:
 
 
 def _text(one: Row) -> str | None:
-    """What a row says."""
+    """A row's text."""
     return next((one[name] for name in ("text", "raw_text", "output", "reason") if one.get(name)), None)
 
 
 def _request(found: Mapping[str, Any]) -> Row | None:
-    """What asked for the instruction: its topic and the examples that were shown."""
+    """The request for the instruction: its topic and examples."""
     about = found["instruction"]
     call = found["calls"].get(about.get("attempt_id")) if about else None
     if call is None:

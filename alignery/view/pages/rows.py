@@ -68,7 +68,7 @@ def pairs(req: PageRequest, name: str) -> Page:
 
 
 def pair_columns(lake: Lake, name: str) -> tuple[str, str, str]:
-    """The columns of a view of pairs that have the prompt and the two texts. Raises UsageError where it is none."""
+    """The columns of a view of pairs that have the prompt and the two texts. Raises UsageError if it has no pairs."""
     if name not in PAIRS or name not in lake.schema.views:
         raise UsageError(f"pairs: got {excerpt(name, 60)!r}, expected one of {', '.join(PAIRS)}")
     return PAIRS[name]
@@ -125,7 +125,7 @@ def export_query(req: PageRequest, name: str) -> str:
 
 
 def columns_of(req: PageRequest, name: str) -> dict[str, str]:
-    """The columns of a table or view. Raises LakeUsageError where there is none of that name."""
+    """The columns of a table or view. Raises LakeUsageError if it does not exist."""
     return req.once("columns", name, count=lambda: table_columns(req.lake, name))
 
 
@@ -137,7 +137,7 @@ def row_table(req: PageRequest, name: str) -> str | None:
 
 
 def _shown(req: PageRequest, columns: Mapping[str, str]) -> list[str]:
-    """The columns that say most: texts first, then what a row is; no hashes, no settings."""
+    """The most informative columns: texts first, then what a row is; no hashes, no settings."""
     hidden = (
         "hash",
         "fingerprint",

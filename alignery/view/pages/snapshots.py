@@ -1,4 +1,4 @@
-"""Snapshots and tags, and what two of them differ in."""
+"""Snapshots and tags, and the differences between two of them."""
 
 from __future__ import annotations
 

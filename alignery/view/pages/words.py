@@ -1,4 +1,4 @@
-"""Principles and prompts: their words, how often they were drawn, what they changed, and examples."""
+"""Principles and prompts: their text, how often they were used, what they changed, and examples."""
 
 from __future__ import annotations
 

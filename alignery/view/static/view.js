@@ -61,7 +61,7 @@ for (const place of document.querySelectorAll("[data-load]")) {
       const part = parsed(text).querySelector("#part");
       if (part) place.replaceChildren(...part.childNodes);
     })
-    .catch(() => {}); // the link that stands there stays
+    .catch(() => {}); // the existing link stays
 }
 
 const live = document.querySelector("[data-events]");

@@ -13,15 +13,15 @@ from tasks.engines.protocol import RequestRefused, Sampling
 from tasks.engines.tokenization import form, split_prefill
 
 LIMITS = ("max_tokens", "max_completion_tokens")  # the two names of one field
-# A server of one's own fills what a request leaves out from the model's generation_config.json or from its own
-# defaults. Its `owned_by` in the list of models says who it is; this turns off what it would fill.
+# A self-hosted server fills fields that a request leaves out from the model's generation_config.json or from its own
+# defaults. `owned_by` in its list of models identifies it; this turns off what it would fill.
 _NO_PENALTIES = {"frequency_penalty": 0.0, "presence_penalty": 0.0}
 OFF: Mapping[str, Mapping[str, Any]] = {
     "vllm": {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, **_NO_PENALTIES},
     "sglang": {"top_k": -1, "min_p": 0.0, "repetition_penalty": 1.0, **_NO_PENALTIES},
     "llamacpp": {"top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0, **_NO_PENALTIES},
 }
-# The fields with which a server goes on with a last turn of the assistant's; llama.cpp's needs none.
+# The fields with which a server continues a last turn of the assistant's; llama.cpp's needs none.
 _CONTINUED = {"add_generation_prompt": False, "continue_final_message": True}
 _GOES_ON: Mapping[str, Mapping[str, Any]] = {"vllm": _CONTINUED, "sglang": _CONTINUED, "llamacpp": {}}
 _THOUGHTS = ("reasoning_content", "reasoning")  # the fields of a message that hold a thought
@@ -43,17 +43,17 @@ _NO_SYSTEM = re.compile(r"system (?:role|message|turn|prompt)s?\b.*(?:not|n't|un
 
 @dataclass(frozen=True)
 class Reply:
-    """What an answer says. `tokens` are those of the prompt, of the reply, and of the prompt those that were cached."""
+    """The content of a response. `tokens` are those of the prompt, the reply, and the cached ones of the prompt."""
 
     text: str
     finish_reason: Literal["stop", "length"]
     tokens: tuple[int, int, int | None]
-    thought: str | None = None  # where the server has taken it out of the text
+    thought: str | None = None  # if the server has taken it out of the text
 
 
 def turns(messages: list[Message], owner: str = "") -> dict[str, Any]:
-    """The fields for the messages. A last turn of the assistant's, which begins the reply, is sent to servers that go
-    on with it; the others get the turns before it, and the model says those words or does not."""
+    """The fields for the messages. A last turn of the assistant's, which begins the reply, is sent to servers that
+    continue it; the others get the turns before it, and the model may or may not write those words."""
     answered, begun = split_prefill(messages)
     if not begun:
         return {"messages": messages}
@@ -61,10 +61,10 @@ def turns(messages: list[Message], owner: str = "") -> dict[str, Any]:
 
 
 def fields(sampling: Sampling, owner: str = "") -> dict[str, Any]:
-    """The request's fields: what is recorded of a sampling is sent, so that it is what was drawn.
+    """The request's fields: the recorded sampling is sent, so that it is the one that was used.
 
-    Temperature and top_p always. The rest, at its default, means the same everywhere, and vendors refuse fields that
-    they do not know: so it is sent where it says something, or where the server (`owner`) would fill it.
+    Temperature and top_p always. The rest, at its default, means the same everywhere, and vendors refuse unknown
+    fields: so it is sent only if it is not the default, or if the server (`owner`) would fill it.
     """
     always: dict[str, Any] = {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature}
     always |= {"top_p": sampling.top_p, **OFF.get(owner, {})}
@@ -90,7 +90,7 @@ def body(
 
     Args:
         limit_field: what the server calls max_tokens.
-        most: where it is given, the limit whatever the options say.
+        most: if given, the limit, whatever the options say.
     """
     renamed = {limit_field if name == "max_tokens" else name: value for name, value in wanted.items()}
     whole = {"model": model, **renamed, **options}
@@ -100,7 +100,7 @@ def body(
 
 
 def advice(sent: Mapping[str, Any], refusal: str) -> str:
-    """What to set in the preset where a server refuses a field by its name; empty where it speaks of something else."""
+    """What to set in the preset if a server refuses a field by its name; empty for any other refusal."""
     if _NO_SYSTEM.search(refusal):
         return "; set system_role: false in the engine's spec"
     if not _NO_SUCH_FIELD.search(refusal):
@@ -126,7 +126,7 @@ def reply(answer: Mapping[str, Any]) -> Reply:
 
     Raises:
         RequestRefused: it ended otherwise, or the model refused; in the server's words.
-        LookupError, TypeError, ValueError, AttributeError: it is no answer.
+        LookupError, TypeError, ValueError, AttributeError: it is not a valid response.
     """
     choice = answer["choices"][0]
     message = choice.get("message")
@@ -174,7 +174,7 @@ def _tokens(usage: Any) -> tuple[int, int, int | None]:
 
 
 def count(value: Any) -> int | None:
-    """A whole number that a column of the lake holds; None for all else, for a silly count spoils no answer."""
+    """A whole number that a column of the lake holds; else None, as an invalid count must not fail it."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _LARGEST:
         return None
     return int(value) if value == int(value) else None

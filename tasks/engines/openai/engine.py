@@ -1,14 +1,14 @@
 """Any OpenAI-compatible server, or several that serve the same model: patient with servers, exact about rows.
 
-A request that brings no answer is sent again, after what `Retry-After` says or a doubling pause with jitter. Whose
-fault it is decides what comes of it:
+A request without an answer is sent again, after the time in `Retry-After` or a doubling pause with jitter. What happens
+depends on the cause:
 
-- 400, 413, 422 and the like speak of the request: `RequestRefused` at once, in the server's words.
-- 429 speaks of the server's load: fewer are sent at once (see `replicas`), and the request waits for its turn.
-- A connection that is refused speaks of the server: it is out until it answers again, and no request is the worse.
-- 5xx, resets, stalls and garbled answers may be either's. After `retries` more tries (one, if it ran out of time) the
-  server is asked for one token: if it gives it, the request is refused; if not, it is out, and the request waits for
-  it and has one more try.
+- 400, 413, 422 and the like are about the request: `RequestRefused` at once, with the server's message.
+- 429 is about the server's load: fewer are sent at once (see `replicas`), and the request waits for its turn.
+- A refused connection is about the server: it is out until it answers again, and requests are not affected.
+- 5xx, resets, stalls and garbled responses may be either. After `retries` more tries (one, if it ran out of time) the
+  server is asked for one token: if it answers, the request is refused; if not, it is out, and the request waits for it
+  and has one more try.
 - 401, 403, 404 and redirects likewise, at the first: a server that refuses the one token too ends the run at once.
 
 With every server out for `give_up_after_s` the engine is down. An answer that was read is never asked for again.
@@ -37,7 +37,7 @@ from tasks.engines.specs import OpenAISpec
 from tasks.engines.thoughts import split_thought
 from tasks.engines.tokenization import cut, tidy, without_system
 
-BUSY_TRIES = 20  # a request that was put off so often while others were answered is too big for the server's limit
+BUSY_TRIES = 20  # a request put off that often while others are answered is too big for the server's limit
 CHAT, TEXT = "chat/completions", "completions"
 
 _T = TypeVar("_T")
@@ -49,7 +49,7 @@ class RetryState:
 
     since: float = math.inf  # its first trouble
     tries: int = 0
-    breaks: int = 0  # tries that did not just take too long
+    breaks: int = 0  # tries that did not time out
     put_off: int = 0
     last: Replica[Wire] | None = None
 
@@ -63,11 +63,11 @@ class ServerEngine:
         self.replicas: Replicas[Wire] = Replicas(spec, self._question, _advice(spec))
         for url in spec.base_url:
             self.replicas.add(url, Wire(url, spec))
-        self._owner: str | None = None  # whose server it is, as its list of models says; "" where that says nothing
+        self._owner: str | None = None  # the kind of server, from its list of models; "" if unknown
         self._exact: bool | None = None  # whether it is a vLLM server, which gives any token's log-probability
         self._spellings: dict[tuple[tuple[int, str], ...], list[tuple[int, list[int]]]] = {}
         self._mute = False  # gives no log-probabilities at all
-        self._asking: asyncio.Event | None = None  # set once the question whose server it is has its answer, or failed
+        self._asking: asyncio.Event | None = None  # set once the request for the kind of server is answered, or failed
         self._looking, self._suspects = asyncio.Lock(), asyncio.Lock()
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
@@ -82,7 +82,7 @@ class ServerEngine:
         return Completion(tidy(text), reason, tokens_in, tokens_out, latency_s, cached, reply.thought or thought)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
-        """Probabilities of the options as the reply's beginning, by the best that the server has.
+        """Probabilities of the options as the reply's beginning, by the best method that the server offers.
 
         A vLLM server gives the log-probability of any token, so any options are exact. Another gives those of the 20
         likeliest tokens: exact for options of one token, and one that is not among them counts as 0. Where that cannot
@@ -103,7 +103,7 @@ class ServerEngine:
         return drawn
 
     async def _top(self, prompt: str | list[Message]) -> list[tuple[str, float]] | None:
-        """The likeliest first tokens and their log-probabilities; None where the server has no such thing."""
+        """The likeliest first tokens and their log-probabilities; None if the server does not give them."""
         asked = (
             {"logprobs": option_probs.TOP}
             if isinstance(prompt, str)
@@ -159,15 +159,15 @@ class ServerEngine:
                 if self._exact:
                     try:
                         await self._tokens("a")
-                    except RequestRefused:  # a gateway that does not hand on /tokenize
+                    except RequestRefused:  # a gateway that does not forward /tokenize
                         self._exact = False
         return self._exact
 
     async def _whose(self) -> str:
-        """Whose server it is: the first of `chat.OFF` that owns one of its models. It is asked once.
+        """The kind of server: the first of `chat.OFF` that owns one of its models. It is requested once.
 
-        One request asks, and the others wait for its answer all together: in the turn of a lock, each would cost a
-        round of the event loop. Where it fails, another asks.
+        One request asks, and the others wait for its answer together: with a lock, each would cost a round of the
+        event loop. If it fails, another asks.
         """
         while self._owner is None:
             if self._asking:
@@ -189,7 +189,7 @@ class ServerEngine:
         return next((owner for owner in chat.OFF if owner in owners), "")
 
     def _take_path(self, prompt: str | list[Message]) -> str:
-        """Where a prompt goes, and from now on the question to a server in doubt."""
+        """The endpoint for a prompt; it is used for health checks from now on."""
         self._path = TEXT if isinstance(prompt, str) else CHAT
         return self._path
 
@@ -227,8 +227,8 @@ class ServerEngine:
         content, retry = None if body is None else json.dumps(body).encode(), RetryState()
         begins = beginnings(content) if content and len(self.replicas.all) > 1 else ()
         while True:
-            # One that kills the server takes all others under way with it. So those that broke twice go one at a time:
-            # the guilty one then fails without them.
+            # One that kills the server takes all others in flight with it. So those that broke twice go one at a time:
+            # the one at fault then fails without them.
             async with self._suspects if retry.breaks >= 2 else nullcontext():
                 replica = await self.replicas.enter(retry.last, begins)
                 sent = time.perf_counter()
@@ -269,7 +269,7 @@ class ServerEngine:
         elif isinstance(trouble, Busy):
             self.replicas.refused(replica)
             retry.put_off += 1
-            if retry.put_off >= BUSY_TRIES and replica.heard > retry.since:
+            if retry.put_off >= BUSY_TRIES and replica.answered_at > retry.since:
                 raise RequestRefused(
                     f"the server answers others and put this off {retry.put_off} times, last: {trouble}"
                 )
@@ -280,7 +280,7 @@ class ServerEngine:
             await self._rest(replica, trouble, retry.tries)
 
     async def _rest(self, replica: Replica[Wire], trouble: RequestError, number: int) -> None:
-        """As long as Retry-After says and a little more, else a pause that doubles, with jitter."""
+        """The time in Retry-After and a little more, else a pause that doubles, with jitter."""
         pause_s, spec = trouble.pause_s, self._spec
         if pause_s is None:
             longest = min(spec.longest_pause_s, spec.first_pause_s * 2 ** (number - 1))
@@ -296,7 +296,7 @@ class ServerEngine:
         retry.tries += max(1, self._spec.retries - retry.tries) if isinstance(trouble, TimedOut) else 1
         replica.failures += 1
         if retry.tries > self._spec.retries:
-            # One more try went to a server that had just shown that it lives.
+            # One more try went to a server that had just passed a health check.
             return retry.tries > self._spec.retries + 1 or await self.replicas.confirm_alive(replica)
         if replica.failures >= SUSPECT:
             await self.replicas.confirm_alive(replica)
@@ -323,7 +323,7 @@ async def _ask(
 
 
 def _owners(answer: dict[str, Any]) -> list[Any]:
-    """Who owns the models of a list; whatever else a server may say there, it is no fault."""
+    """The owners of the models in a list; anything else that a server returns is not an error."""
     models = answer.get("data")
     return [one.get("owned_by") for one in models if isinstance(one, dict)] if isinstance(models, list) else []
 

@@ -1,7 +1,7 @@
 """One request over HTTP: how it is sent, how long and how big its answer may be, and what an answer means.
 
-What brings no answer is a `RequestError`, whose kind says whom it speaks of; what the server says of the request is
-`RequestRefused`. No limit stands here: all are the spec's.
+Without an answer a `RequestError` is raised, whose kind says what is at fault; if the server refuses the request, it is
+`RequestRefused`. No limits are defined here: all are the spec's.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from tasks.engines.specs import OpenAISpec
 
 REFUSING = {400, 413, 414, 422, 431, 451}  # of this request alone
 BUSY = {429, 529}
-FAILING = {408, 409, 425}  # and all of 5xx but 501, which says that there is no such thing
+FAILING = {408, 409, 425}  # and all of 5xx but 501, which means not implemented
 _HALF = re.compile(r"\\u[dD][89a-fA-F]")  # a surrogate, in JSON's way of writing it
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
 class Unreachable(RequestError):
-    """Nobody listens at the address: the request was never sent."""
+    """Nothing listens at the address: the request was never sent."""
 
 
 class Busy(RequestError):
-    """The server has too much to do: HTTP 429 or 529, or 503 with a Retry-After."""
+    """The server is overloaded: HTTP 429 or 529, or 503 with a Retry-After."""
 
 
 class Failed(RequestError):
-    """The server broke down over it, hung up, or said what is no completion."""
+    """The server failed on it, closed the connection, or returned something that is not a completion."""
 
 
 class TimedOut(Failed):
@@ -51,7 +51,7 @@ class TimedOut(Failed):
 class Wire:
     """The connections to one base URL: one for each request in flight, kept for the next.
 
-    Of aiohttp's session nothing is wanted that a browser would do: no cookies, no redirects.
+    aiohttp's session is used without browser features: no cookies, no redirects.
     """
 
     def __init__(self, base_url: str, spec: OpenAISpec) -> None:
@@ -89,14 +89,14 @@ class Wire:
                     self._clocks.discard(clock)
         except (aiohttp.ClientError, TimeoutError) as error:
             trouble = self._trouble(error, limit_s)
-        # Not in the handler: the library's error, which may hold a server's words and a secret in them, is let go.
+        # Not in the handler: the library's error, which may contain a secret, must not be chained.
         raise trouble
 
     async def _response(self, url: URL, content: bytes | None) -> tuple[aiohttp.ClientResponse, bytes]:
         session = self._session = self._session or self._opened()
         method = "GET" if content is None else "POST"
         async with session.request(method, url, data=content, allow_redirects=False) as response:
-            if response.status < 200:  # another protocol from here on: the connection serves nobody again
+            if response.status < 200:  # another protocol from here on: the connection cannot be reused
                 response.close()
                 return response, b""
             return response, await self._body(response)
@@ -124,7 +124,7 @@ class Wire:
 
     def _opened(self) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
-            # How many may be open is the replica's to say. Servers close what was idle for 5 s (uvicorn): we do first.
+            # The replica limits the connections. Servers close idle ones after 5 s (uvicorn): we do so earlier.
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=4),
             timeout=aiohttp.ClientTimeout(connect=self._spec.connect_timeout_s, sock_read=self._silence),
             headers=self._headers,
@@ -156,13 +156,13 @@ class Wire:
         return answer if isinstance(answer, dict) else None
 
     def cut(self) -> None:
-        """End what is under way now, as if its time were up."""
+        """End the requests in flight, as if they had timed out."""
         for clock in self._clocks:
             if not clock.expired():
                 clock.reschedule(0.0)
 
     async def close(self) -> None:
-        """Close the connections that are at rest; what is under way must have been cut."""
+        """Close the idle connections; requests in flight must have been ended before."""
         if self._session:
             await self._session.close()
 
@@ -177,7 +177,7 @@ def _proxy(url: SplitResult) -> str | None:
 
 
 def retry_after(header: str | None) -> float | None:
-    """Seconds of a Retry-After header, which says seconds or a date; None where it says neither."""
+    """Seconds of a Retry-After header, which has seconds or a date; None if it has neither."""
     if header is None:
         return None
     if re.fullmatch(r"\d{1,9}(\.\d*)?", header.strip()):
@@ -201,7 +201,7 @@ def key_of(variable: str) -> str | None:
 
 
 def _words(answer: dict[str, Any] | None, body: bytes) -> str:
-    """The server's own words: of the error that it names, else its whole answer."""
+    """The server's own message: of the error in its response, else the whole response."""
     error = (answer or {}).get("error")
     if said := error.get("message") if isinstance(error, dict) else error:
         return excerpt(said)
@@ -213,7 +213,7 @@ def _parsed(body: bytes) -> Any:
     """The JSON value of a body in UTF-8, -16 or -32.
 
     Half a character in it (a lone surrogate), which no table can hold, becomes U+FFFD, as do bytes that are no text. A
-    number too long to be read becomes null. Raises ValueError or RecursionError where it is no JSON.
+    number too long to be read becomes null. Raises ValueError or RecursionError if it is not JSON.
     """
     code, is_whole = json.detect_encoding(body), True
     try:

@@ -1,4 +1,4 @@
-"""Probabilities of options, out of what a server can say: any token's log-probability, the likeliest, or replies."""
+"""Probabilities of options, from what a server offers: any token's log-probability, the likeliest, or replies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.engines.protocol import RequestRefused, spellings
 
-_DRESS = "*_`\"'([“‘# "  # what may stand before an option in a reply
+_DRESS = "*_`\"'([“‘# "  # what may precede an option in a reply
 TOP = 20  # the most log-probabilities that servers give
 LEAST, ROUNDING = -9999.0, 0.01  # of a log-probability: the least that counts, and how much over 0 is rounding
 
@@ -25,7 +25,7 @@ def top_of(answer: dict[str, Any]) -> list[tuple[str, float]] | None:
 
 
 def log_of(value: Any) -> float:
-    """A log-probability, at least -9999, as some servers write what has none. Raises ValueError where it is none."""
+    """A log-probability, at least -9999, which some servers use if there is none. Raises ValueError if invalid."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value <= ROUNDING:  # NaN is not, either
         raise ValueError(f"got the log-probability {value!r}, expected a number of at most 0")
     return max(float(value), LEAST)
@@ -38,10 +38,10 @@ def _token(value: Any) -> str:
 
 
 def among_top(given: Sequence[tuple[str, float]], options: Sequence[str]) -> list[float] | None:
-    """Weights of the options among the likeliest tokens; None where these do not tell.
+    """Weights of the options among the likeliest tokens; None if these do not determine them.
 
-    Tokens that differ only in blanks, or in a capital, count as one. An option that is not there counts as 0, for it is
-    less likely than the last that is; but a token that is its beginning may be the first of several that write it.
+    Tokens that differ only in blanks, or in a capital, count as one. A missing option counts as 0, because it is less
+    likely than the last that is listed; but a token that is its beginning may be the first of several that write it.
     """
     tokens = [(token.strip(), log) for token, log in given]
     spelled = [{text.strip() for place, text in spellings(options) if place == one} for one in range(len(options))]

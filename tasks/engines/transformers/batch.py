@@ -1,6 +1,6 @@
 """Continuous batching over a transformers model: rows join and leave a running batch between two steps.
 
-Rows stand right-aligned: column W-1 is each one's newest token, columns before its first are masked. So one
+Rows are right-aligned: column W-1 is each one's newest token, columns before its first are masked. So one
 two-dimensional mask serves any causal decoder. `model.generate` runs a whole batch to its longest reply; with replies
 of 8 to 96 tokens this loop gives about twice its tokens a second, with equal ones about the same.
 """
@@ -27,7 +27,7 @@ MAX_PREFILL_TOKENS = 16384  # padded prompt tokens read at once; bounds memory
 
 @dataclass
 class Row:
-    """One request under way: its prompt's token ids, what it has written, and who waits for it."""
+    """One request in progress: its prompt's token ids, the tokens written, and the future that waits for it."""
 
     prompt: list[int]
     sampling: Sampling
@@ -90,7 +90,7 @@ class Decoder:
         self._merge(rows, cache)
 
     def step(self) -> None:
-        """One more token for every row. Rows that are done ride along until an eighth of the batch is."""
+        """One more token for every row. Finished rows stay until they are an eighth of the batch."""
         if len(self.rows) - self.living > len(self.rows) // 8:
             self._merge([], None)
         if self.rows:
@@ -154,7 +154,7 @@ class Decoder:
         return closers is None or token in closers
 
     def _merge(self, newcomers: Sequence[Row], cache: Any) -> None:
-        """Drop the rows that are done and stand the newcomers below the rest, in a cache no wider than they need."""
+        """Drop the finished rows and append the newcomers below the rest, in a cache no wider than they need."""
         parts = [(rows, part) for rows, part in ((self.rows, self._cache), (newcomers, cache)) if rows]
         if len(parts) == 1 and not any(row.done for row in parts[0][0]):
             self.rows, self._cache = list(parts[0][0]), parts[0][1]

@@ -33,7 +33,7 @@ from tasks.engines.tokenization import check_form, check_length, encode, encode_
 from tasks.engines.transformers.batch import MAX_PREFILL_TOKENS, Decoder, Row, score
 from tasks.engines.transformers.loading import loaded
 
-MAX_JOIN_WAIT_STEPS = 8  # steps that a newcomer waits for company before it joins the running batch
+MAX_JOIN_WAIT_STEPS = 8  # steps that a newcomer waits for others before it joins the running batch
 
 
 @dataclass
@@ -104,7 +104,7 @@ class TransformersEngine:
                     self._decoder.step()
 
     def _ended(self, work: Future[None]) -> None:
-        """The worker is gone, closed or broken: all that is open, and all that comes, gets EngineDown."""
+        """The worker is closed or broken: open and later requests get EngineDown."""
         cause = work.exception()
         fault = EngineDown(
             f"the transformers engine failed: {type(cause).__name__}: {excerpt(cause)}"
@@ -120,7 +120,7 @@ class TransformersEngine:
                 future.set_exception(fault)
 
     def _listen(self) -> bool:
-        """Take in what has come; wait only when there is nothing to do. False when it is to stop."""
+        """Accept new requests; wait only when there is nothing to do. False when it should stop."""
         deadline = 0.0
         if not (self._rows or self._choices or self._decoder.living):
             if not self._take(self._inbox.get()):
@@ -154,7 +154,7 @@ class TransformersEngine:
         return True
 
     def _newcomers(self) -> list[Row]:
-        """Whom to let in now: none while they are few and the batch is busy, so that merging stays rare."""
+        """The requests to admit now: none while they are few and the batch is busy, so that merging stays rare."""
         self._rows = [row for row in self._rows if not row.future.cancelled()]
         running = self._decoder.living
         count = min(len(self._rows), self._spec.batch_size - running)
@@ -196,7 +196,7 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
     place, is_here = locate(spec.model)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
     disable_progress_bar()
-    # What is here is read without asking any hub, and a model's own code is never run: left open, stdin is asked.
+    # Local files are read without requests to a hub, and a model's own code is never run: by default stdin is asked.
     here_alone = is_here or not hub_answers(place, spec.revision)
     source: dict[str, Any] = {"local_files_only": here_alone, "trust_remote_code": False}
     source |= {} if is_here else {"revision": spec.revision}

@@ -35,7 +35,7 @@ async def loaded(load: Callable[[], _E], model: str, log: Path | None) -> AsyncI
     try:
         engine = await asyncio.shield(loading)
     except asyncio.CancelledError:
-        # The thread loads on whatever happens here; its engine must not be left without an owner.
+        # The thread continues loading whatever happens here; its engine must not be left without an owner.
         await (await loading).close()
         raise
     try:

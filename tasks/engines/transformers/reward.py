@@ -1,8 +1,8 @@
 """A reward model as an engine: it is sent a whole conversation, and its reply is a number, how good the last turn is.
 
-It is a transformers model for sequence classification with one label, as the recipe `reward` saves it. So it is asked,
-remembered and known by its weights as every other model is. One worker thread owns the model, and scores what waits
-together, up to `batch_size` conversations of nearest length.
+It is a transformers model for sequence classification with one label, as the recipe `reward` saves it. So it is
+requested, cached and identified by its weights like every other model. One worker thread owns the model, and scores
+waiting conversations together, up to `batch_size` of similar length.
 """
 
 from __future__ import annotations
@@ -53,22 +53,22 @@ class RewardEngine:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="reward-engine", initializer=self._begin)
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
-        """The score as a text, with six places; `sampling` has no say in it.
+        """The score as a text, with six places; `sampling` is ignored.
 
         Raises:
-            RequestRefused: it is no conversation whose last turn is the assistant's, or is longer than the context.
+            RequestRefused: it is not a conversation whose last turn is the assistant's, or is longer than the context.
         """
         ask = _Ask(self._encoded(prompt), Future())
         with self._lock:
             if self._fault:
                 raise self._fault
             self._waiting.append(ask)
-        # One job a request: the first takes all that waits by then, and those that find nothing left do nothing.
+        # One job per request: the first takes all that wait by then, and those that find nothing left do nothing.
         self._pool.submit(self._score_waiting).add_done_callback(self._ended)
         return await asyncio.wrap_future(ask.future)
 
     def scores(self, conversations: Sequence[list[Message]]) -> list[float]:
-        """The same as numbers, all at once and in this thread: for a training, which has the engine to itself.
+        """The same as numbers, all at once and in this thread: for a training, which is the engine's only user.
 
         Raises:
             RequestRefused: as above.
@@ -138,7 +138,7 @@ class RewardEngine:
                 ask.future.set_exception(RequestRefused(f"the reward model's score is {score}, expected a number"))
 
     def _scores(self, rows: Sequence[list[int]]) -> list[float]:
-        """Each is read at its row's last token: padding stands right of it, and is the model's own padding token."""
+        """Each is read at its row's last token: padding is to its right, and is the model's own padding token."""
         width, pad = max(map(len, rows)), self._model.config.pad_token_id
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows], device=self._model.device)
         columns = torch.arange(width, device=self._model.device)
@@ -148,7 +148,7 @@ class RewardEngine:
         return scores
 
     def _ended(self, work: Future[None]) -> None:
-        """Where the worker broke, all that is open and all that comes gets EngineDown."""
+        """If the worker broke, open and later requests get EngineDown."""
         if not work.cancelled() and (cause := work.exception()):
             fault = EngineDown(f"the reward engine failed: {type(cause).__name__}: {excerpt(cause)}")
             fault.__cause__ = cause
@@ -168,7 +168,7 @@ def load_reward(spec: RewardSpec) -> RewardEngine:
     place, is_here = locate(spec.model)
     device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
     disable_progress_bar()
-    # As the embedded engine: what is here is read without asking any hub, and a model's own code is never run.
+    # As in the embedded engine: local files are read without a hub, and a model's own code is never run.
     here_alone = is_here or not hub_answers(place, spec.revision)
     source: dict[str, Any] = {"local_files_only": here_alone, "trust_remote_code": False}
     source |= {} if is_here else {"revision": spec.revision}

@@ -16,7 +16,7 @@ import torch
 
 from tasks.engines.protocol import Sampling
 
-HEAD = 128  # top-p looks among so many likeliest tokens first, and sorts the whole vocabulary only if it must
+HEAD = 128  # top-p first looks at this many likeliest tokens, and sorts the whole vocabulary only if needed
 
 
 @dataclass
@@ -86,7 +86,7 @@ def keep_top(scores: Any, top_k: Sequence[int], top_p: Sequence[float]) -> Any:
 
 
 def _kept(values: Any, scores: Any, k: Any, p: Any) -> tuple[Any, bool]:
-    """Which of the descending `values` (B, H) stand, and whether these H decide it for every row."""
+    """Which of the descending `values` (B, H) are kept, and whether these H decide it for every row."""
     rank = torch.arange(values.shape[-1], device=values.device)
     inside = rank < k
     topmost = values.masked_fill(~inside, -torch.inf).logsumexp(-1, keepdim=True)
@@ -94,7 +94,7 @@ def _kept(values: Any, scores: Any, k: Any, p: Any) -> tuple[Any, bool]:
     total = torch.where(k < scores.shape[-1], topmost, scores.logsumexp(-1, keepdim=True))
     mass = (values - total).exp().cumsum(-1)
     decided = (k <= values.shape[-1]) | (mass[:, -1:] >= p)
-    # A token stands if what is likelier than it has not yet reached p; the likeliest always does.
+    # A token is kept if the likelier ones have not yet reached p; the likeliest always is.
     before = torch.cat([torch.zeros_like(mass[:, :1]), mass[:, :-1]], dim=-1)
     return inside & (before < p), bool(decided.all()) or values.shape[-1] == scores.shape[-1]
 

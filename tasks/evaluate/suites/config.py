@@ -37,7 +37,7 @@ SHIPPED: dict[str, tuple[Kind, Path]] = {
 
 
 class LmEval(BaseModel):
-    """A task of lm-evaluation-harness: see `tasks.evaluate.suites.harness`. What is null is as the task has it."""
+    """A task of lm-evaluation-harness: see `tasks.evaluate.suites.harness`. Null fields have the task's own values."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

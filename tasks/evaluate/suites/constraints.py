@@ -143,7 +143,7 @@ class Language(_Constraint):
 
 
 class Include(_Constraint):
-    """Each of these words stands there so often at least, whatever its capitals."""
+    """Each of these words occurs at least that many times, whatever its capitals."""
 
     check: Literal["include"]
     words: tuple[Filled, ...] = Field(min_length=1)
@@ -154,7 +154,7 @@ class Include(_Constraint):
 
 
 class Exclude(_Constraint):
-    """None of these words stands there."""
+    """None of these words occurs."""
 
     check: Literal["exclude"]
     words: tuple[Filled, ...] = Field(min_length=1)
@@ -164,7 +164,7 @@ class Exclude(_Constraint):
 
 
 class Without(_Constraint):
-    """None of these characters stands there: `,` for an answer without commas."""
+    """None of these characters occurs: `,` for an answer without commas."""
 
     check: Literal["without"]
     characters: Filled
@@ -190,7 +190,7 @@ class End(_Constraint):
 
 
 class Quoted(_Constraint):
-    """The whole answer stands in double quotation marks."""
+    """The whole answer is in double quotation marks."""
 
     check: Literal["quoted"]
 

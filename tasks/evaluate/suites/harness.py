@@ -1,13 +1,13 @@
 """Tasks of lm-evaluation-harness as suites: contexts, options, filters and scores are its own, and our engines answer.
 
-Each document is a prompt that is asked as any other: what the lake has is not asked again, and two models are compared
-document by document. A task is of the type `generate_until`, which every engine can answer, or `multiple_choice`, which
+Each document is a prompt like any other: answered ones are not sent again, and two models are compared document by
+document. A task is of the type `generate_until`, which every engine can answer, or `multiple_choice`, which
 takes the log-probability of whole options. Departures from what lm_eval does with its own models:
 
 1. A model that has a chat template is sent the document as one user's turn, with its worked examples and its
    description; there the description is the system's. `apply_chat_template: false` sends a text, the default there.
 2. A text begins with the special tokens (BOS) that its tokenizer writes; there only with `add_bos_token`.
-3. An option is tokenized by itself, and not together with the context.
+3. An option is tokenized separately, and not together with the context.
 4. A figure is a mean over documents, of a group too. Metrics that only many documents have together (perplexity, BLEU,
    F1) are left out, and so is `exact_match` of a choice, for which an engine would have to report its greedy decoding.
 5. A document without an answer has the worst figure.
@@ -65,7 +65,7 @@ def load(config: Config) -> Loaded:
     """A suite's task. It is loaded once, and again where a file of its `include_path` has changed.
 
     Raises:
-        HarnessError: lm_eval, the task or its data are not there, or it is none that can be asked here.
+        HarnessError: lm_eval, the task or its data are missing, or the task cannot be run here.
     """
     folder = config.lm_eval.include_path if config.lm_eval else None
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if folder else []
@@ -73,7 +73,7 @@ def load(config: Config) -> Loaded:
 
 
 def step(config: Config, library: Library, sampling: Sampling, form: Form) -> Callable[[Row], Step]:
-    """How a model of that form is asked a document.
+    """How a document is sent to a model of that form.
 
     Args:
         sampling: its `max_tokens` is for tasks that give none.
@@ -150,7 +150,7 @@ def _load(config: Config, files: tuple[tuple[Path, int], ...]) -> Loaded:
         known = sorted({metric for task in scored.values() for metric in task.known})
         raise HarnessError(f"{where}: metrics: got {excerpt(unknown, 80)}, expected some of {known}; correct it")
     if not better:
-        raise HarnessError(f"{where}: task: {asked.task} has no figure of a document alone; choose another task")
+        raise HarnessError(f"{where}: task: {asked.task} has no figure of a single document; choose another task")
     return Loaded(rows, lambda row, answer: scored[row["kind"]].score(row, answer), better)
 
 
@@ -195,7 +195,7 @@ def _manager(folder: Path | None) -> Any:
 
 
 class _Task:
-    """One task: its documents, and what an answer to one is worth."""
+    """One task: its documents, and the score of an answer to one."""
 
     def __init__(self, task: Any, name: str, asked: LmEval, where: str) -> None:
         self._task, self._name, self._asked, self._where = task, name, asked, f"{where}: task: {name}"
@@ -301,7 +301,7 @@ def _label(metric: str, filter: str) -> str:
 
 @contextmanager
 def _seeded() -> Iterator[None]:
-    """As lm_eval seeds them, for some tasks shuffle options: so they are the same ones every time."""
+    """Seeded as in lm_eval, because some tasks shuffle options: so they are the same every time."""
     import numpy as np
 
     before = random.getstate(), np.random.get_state()

@@ -1,6 +1,6 @@
-"""Sets of prompts inside packages that others publish: the file is read, its package is never imported.
+"""Sets of prompts inside third-party packages: the file is read, its package is never imported.
 
-Each is pinned by the sha256 of its file, so that a figure says what it was measured on. A package is installed with
+Each is pinned by the sha256 of its file, so that it is known what a figure was measured on. A package is installed with
 `--no-deps`: nothing of it is run.
 """
 
@@ -28,7 +28,7 @@ class InstalledSetError(UsageError):
 
 @dataclass(frozen=True)
 class InstalledSet:
-    """Where a set lies and how its lines are read."""
+    """Where a set is and how its lines are read."""
 
     distribution: str
     version: str

@@ -22,7 +22,7 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 class SuiteError(UsageError):
-    """Suites do not go together; the message names the suite and the fix."""
+    """Suites cannot be combined; the message names the suite and the fix."""
 
 
 class RefusalPrompt(HeldOutPrompt):
@@ -112,7 +112,7 @@ def all_prompts(own: Path | None, configs: Sequence[Config]) -> list[Row]:
     """The preset's own held-out prompts and those of all suites.
 
     Raises:
-        SuiteError: a suite stands twice, or harm would be measured without over-refusal; else as `rows`.
+        SuiteError: a duplicate suite, or harm would be measured without over-refusal; else as `rows`.
     """
     found = {config.name: rows(config) for config in configs}
     if len(found) < len(configs):
@@ -121,6 +121,6 @@ def all_prompts(own: Path | None, configs: Sequence[Config]) -> list[Row]:
     if harmful == {True}:
         raise SuiteError(
             "evaluate.suites: got harmful prompts alone, where a model that refuses everything is best; "
-            "add {name: twins}, so that over-refusal stands beside harm"
+            "add {name: twins}, so that over-refusal is measured as well"
         )
     return [*(held_out.load(own) if own else ()), *(row for some in found.values() for row in some)]

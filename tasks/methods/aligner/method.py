@@ -3,14 +3,14 @@
 Source: Aligner (arXiv 2402.02416), sections 2 and 3. The same: one request of question and answer, the reply is
 the corrected answer; answers that were right are kept and come back as copies (the training's identity rows).
 Departures:
-1. The record names its template by hash, since a trained corrector answers only to the words it was trained with.
-2. A correction that only says the question again is rejected; so is one that declines, if the preset says so.
+1. The record names its template by hash, since a trained corrector works only with the prompt it was trained with.
+2. A correction that only repeats the question is rejected; so is one that declines, if the preset says so.
 3. Any engine may correct; the paper's correctors of training data are GPT-4, Llama-2-70B-chat and people.
-4. Answers of further models (`upstreams`) are corrected beside the generator's; each record names the model's alias.
+4. Answers of further models (`upstreams`) are corrected too; each record names the model's alias.
 5. The identity set (Q-A-A) is a view, `qac_warmup`: a fifth of the rows, chosen by a hash of question and answer.
 6. No frequency penalty: engines add it up by the tokens that a reply has, and 1.2 for each forbids the copy that the
    request asks for where nothing is wrong.
-7. A correction that only says that nothing is wrong is a copy; one that speaks of the answer is asked for again.
+7. A correction that only says that nothing is wrong is a copy; one that talks about the answer is requested again.
 8. Stacked (`stack`), its correction is the answer that all later stages get, and that the gate judges. A correction
    that is lost leaves the answer as it was; the paper has none. Several may follow one another.
 """
@@ -42,10 +42,10 @@ class Config(AnswerConfig):
 
     # paper: T 0.3, top_p 0.95, top_k 10, frequency 1.2 (see departure 6), 2,048 tokens
     sampling: Sampling = Sampling(temperature=0.3, top_p=0.95, top_k=10, max_tokens=2048)
-    # paper: eight models of four families; ours none beside the generator
+    # paper: eight models of four families; ours only the generator
     upstreams: tuple[str, ...] = ()  # aliases of `models`
     # The Aligners whose corrections become the answer, one after another; each as soon as it has a model of its own.
-    # paper: one, on any upstream model; ours none, so that corrections are data alone
+    # paper: one, on any upstream model; ours none, so that corrections are only data
     stack: tuple[str, ...] = ()  # aliases of `models`, "aligner" first
 
     @field_validator("upstreams")
@@ -99,7 +99,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
 
 
 def stack(library: Library, config: Config, aliases: Sequence[str]) -> list[Stage]:
-    """Aligners one after another: what each makes of the answer is the answer then."""
+    """Aligners one after another: each one's correction becomes the answer."""
     found: list[Stage] = []
     for alias in aliases:
         step = correct(library, config) if alias == ALIAS else correct_further(library, config, alias)
@@ -119,7 +119,7 @@ def stack(library: Library, config: Config, aliases: Sequence[str]) -> list[Stag
 
 
 def next_target(row: Row, record: Row) -> Row:
-    """The row whose target the correction is now, unless that is a copy."""
+    """The row with the correction as its target, unless that is a copy."""
     return row if record["is_copy"] else row | {"target_id": record["id"], "target": record["text"]}
 
 

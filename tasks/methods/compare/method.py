@@ -1,13 +1,13 @@
-"""Constitutional AI's feedback half: the model says which of two answers is better under a principle, as a soft label.
+"""Constitutional AI's feedback half: which of two answers is better under a principle, by the model, as a soft label.
 
 Source: Constitutional AI (arXiv 2212.08073), section 4. The same: two answers at T 1 to one instruction, one principle
 for each comparison, the normalised probabilities of the two letters as a soft label; with a thought before the choice
 they are clamped to 0.40-0.60, and only then. Departures:
-1. Each pair is asked about in both orders by default, where the paper shows it in one; the view `compared` has the mean
+1. Each pair is compared in both orders by default, in the paper in one; the view `compared` has the mean
    and whether the orders agree. Under `orders: one` a hash of the instruction balances them.
-2. The principle is drawn by rendezvous hashing, as in `constitutional`, so an edited one asks only its own rows again.
-3. The two answers may be the first one and its last revision (`pairs: revision`), which are there already.
-4. The judge sees no worked examples: the choice is read off probabilities and has no form to be shown.
+2. The principle is drawn by rendezvous hashing, as in `constitutional`, so an edit repeats only its own rows.
+3. The two answers may be the first one and its last revision (`pairs: revision`), which exist already.
+4. The judge sees no worked examples: the choice is read off probabilities and needs no format.
 5. The answers are the generator's; the paper's are of the model that was fine-tuned on its revisions. Bind that one.
 """
 
@@ -82,7 +82,7 @@ THOUGHTS = Table(
 
 
 def check(config: Config, configs: Mapping[str, Any]) -> None:
-    """Raises ValueError: a revision is compared, and nobody revises."""
+    """Raises ValueError: a revision is compared, and no method revises."""
     if config.pairs == "revision" and "constitutional" not in configs:
         raise ValueError("compare.pairs: got 'revision' without constitutional; add it, or compare 'samples'")
 

@@ -1,7 +1,7 @@
 """Self-chat: a model plays the person and the assistant in turn, from an instruction as the person's first message.
 
-Source: Baize (arXiv 2304.01196), section 3.1 and its code (collect_v2). The same: a seed begins the dialogue and is
-known by its id; the roles take turns, the person first; T 1 and top_p 0.95; a last turn without an answer is dropped.
+Source: Baize (arXiv 2304.01196), section 3.1 and its code (collect_v2). The same: a seed begins the dialogue, and is
+named by its id; the roles take turns, the person first; T 1 and top_p 0.95; a last turn without an answer is dropped.
 Departures:
 1. Every turn is a request of its own, so that one bad reply costs a turn and not the dialogue. The first version of
    the paper has one request write all of it.
@@ -9,7 +9,7 @@ Departures:
 3. The person's turn may be written by another model (the alias `user`), and ends the dialogue by "[END]". The paper
    ends it where the model does.
 4. A dialogue ends at `exchanges` at the latest; the paper's have 3.4 to 3.9 turns of the assistant on average.
-5. A message that says an earlier one again is asked for anew; one that is no answer, or an evaluation prompt, ends the
+5. A message that repeats an earlier one is requested again; one that is no answer, or an evaluation prompt, ends the
    dialogue before it.
 """
 
@@ -179,7 +179,7 @@ def _turn(row: Row, place: int, role: str, text: str) -> Row:
 
 
 def _said(row: Row) -> list[str]:
-    """Everything that was said before the newest message."""
+    """All messages before the newest one."""
     return [text for one in row["exchanges"] for text in one.values()]
 
 

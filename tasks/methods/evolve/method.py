@@ -5,8 +5,8 @@ deeper question, a concrete case, more steps of reasoning, an input to work on) 
 of the same field), each as likely; what evolved may evolve again; evolutions that failed are eliminated. Departures:
 1. It begins from the seed tasks, and a request takes any of these and of what evolved by then, by hash; the paper
    evolves 52,000 instructions in four rounds, all of them in each.
-2. Elimination by rules alone: the same text again, or words of the request in it, is asked for anew; few words and
-   near-duplicates of anything accepted are the gate's. The paper asks a model whether an evolution gained anything.
+2. Elimination by rules alone: the same text again, or words of the request in it, is requested again; the gate rejects
+   short texts and near-duplicates of anything accepted. The paper asks a model whether an evolution gained anything.
 3. Its rule on answers (a short one that says sorry) is `respond: {reject_refusals: true}`.
 """
 

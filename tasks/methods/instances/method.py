@@ -1,11 +1,11 @@
-"""Instances: inputs and outputs for an instruction, after a look at whether it is a classification task.
+"""Instances: inputs and outputs for an instruction, once it is known whether it is a classification task.
 
-Source: Self-Instruct (arXiv 2212.10560), sections 2.2 and 2.3, and its code. The same: 12 and 19 examples tell what a
-classification task is; for one that is, the label comes first and the input after it, else the input first; greedy,
+Source: Self-Instruct (arXiv 2212.10560), sections 2.2 and 2.3, and its code. The same: 12 and 19 examples show what a
+classification task is; for such a task the label comes first and the input after it, else the input first; greedy,
 at most five instances, and the filters of its post-processing. Departures:
 1. A verdict that is neither yes nor no is unparsed; the paper's code takes everything but yes for a no.
 2. Demonstrations are drawn from the seeds by hash, the same for every request; the paper's are fixed texts.
-3. What a filter turns down is a record with its reason, and the first five are kept, not five at random.
+3. What a filter rejects is a record with its reason, and the first five are kept, not five at random.
 4. The paper trains on the seeds too, in 13 templates; that is a matter of the export, and left to it.
 """
 
@@ -144,7 +144,7 @@ def classify(library: Library, config: Config) -> Step:
         read_cut=read,  # three tokens end in the middle of "Yes, because"
         next_row=lambda row, record: row | {"classification": record["classification"]},
         config={"demos": [demo.model_dump() for demo in demos]},
-        retries=0,  # a greedy reply comes again
+        retries=0,  # a greedy reply would be the same
     )
 
 
@@ -215,7 +215,7 @@ def output_first(reply: str) -> list[_Pair]:
 
 
 def judged(pairs: Sequence[_Pair], limit: int, *, cut: bool) -> list[str | None]:
-    """For each instance of one task why it is not kept, or None; the filters stand in the paper's order.
+    """For each instance of one task why it is not kept, or None; the filters are in the paper's order.
 
     Args:
         pairs: input and output of each.

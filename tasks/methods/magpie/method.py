@@ -1,9 +1,9 @@
 """Magpie: a chat model writes the user's turn itself, from the bare beginning of its chat template.
 
-Source: Magpie (arXiv 2406.08464), section 2. The same: the request is the template up to where the user's words would
-stand, and nothing else; the reply, to the end of the turn, is the instruction; `respond` answers it. Departures:
-1. The beginning is a setting (`prefix`), for a server does not give away its model's template: it has no default, so
-   that a model without a template is never asked. The paper's code has a list by model.
+Source: Magpie (arXiv 2406.08464), section 2. The same: the request is the template up to the place of the user's
+message, and nothing else; the reply, to the end of the turn, is the instruction; `respond` answers it. Departures:
+1. The beginning is a setting (`prefix`), because servers do not report their model's template: it has no default, so
+   that no request goes to a model without a template. The paper's code has a list by model.
 2. Candidates pass the gate of all instructions (words, near-duplicates, evaluation prompts). The paper filters later,
    by quality, difficulty, reward and nearest neighbours; quality and difficulty are columns of `tagging`.
 3. No system turn, so no steering towards a kind of task; further turns are the method `dialogue`.
@@ -25,7 +25,7 @@ from tasks.methods.self_instruct.method import instruction_row
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage
 from tasks.step import ParseError, Row, Step
 
-TOPIC = "any"  # nothing is asked for
+TOPIC = "any"  # the prompt is empty
 
 
 class Config(SourceConfig):

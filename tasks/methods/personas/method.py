@@ -1,7 +1,7 @@
-"""Personas: instructions as a described person would ask them, so that a topic is asked about from many sides.
+"""Personas: instructions as a described person would write them, so that a topic is covered from many sides.
 
-Source: Persona Hub (arXiv 2406.20094), section 3. The same: a persona is a sentence or two about a person, it stands
-in the request, and one persona writes many instructions. Departures:
+Source: Persona Hub (arXiv 2406.20094), section 3. The same: a persona is a sentence or two about a person, it is
+part of the request, and one persona writes many instructions. Departures:
 1. The personas are a file of ours, `prompts/personas/personas.yaml`, some sixty of them, or your own in its place; the
    paper's billion are made from web pages.
 2. Each request names a topic too, Self-Instruct's; personas take turns, so that each is asked as often as the others.
@@ -28,7 +28,7 @@ PERSONAS = "personas/personas"
 class Config(SourceConfig):
     """The settings; all figures are our choice."""
 
-    count: int = Field(3, ge=1)  # instructions that a request is to bring
+    count: int = Field(3, ge=1)  # instructions that a request asks for
     sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=512)
 
 

@@ -3,8 +3,8 @@
 Source: Black-Box Prompt Optimization (arXiv 2311.04155), section 3. The same: a model is shown an instruction with a
 good and a bad answer, says what the good one does better, and rewrites the instruction; rewrites are filtered by their
 form and by length (words before / after above 2, after / before above 6); a rewriter is fine-tuned on them and then
-stands before a model, which is not trained. Departures:
-1. The pairs are those of the lake: a pair that the user brought, else the newest text of an answer over the first one
+rewrites the prompts of a model, which is not trained. Departures:
+1. The pairs are those of the lake: a pair that the user provided, else the newest text of an answer over the first one
    where these differ. The paper's 14,395 come from people's and models' preferences in four public sets.
 2. Where the two answers of a pair are a revision and what was revised, and a judge of `compare` finds the first one
    better, the rewrite is a row, and is not learnt.
@@ -12,8 +12,8 @@ stands before a model, which is not trained. Departures:
    it again. Filters on "[protected" and self-BLEU are left out: there is no such data, and the gate of instructions
    keeps near-copies out.
 4. One rewrite a prompt (T 0.6, top_p 0.9); the paper's "aggressive" mode draws five at T 0.9.
-5. A least share of the prompt's words may be asked for (`kept`), for rewriters that change what they are to keep.
-6. A rewrite that is lost, or is refused by the same filters, leaves the prompt as it is.
+5. A least share of the prompt's words may be required (`kept`), for rewriters that change what they should keep.
+6. A rewrite that is lost, or is rejected by the same filters, leaves the prompt unchanged.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Config(MethodConfig):
     shorter: float = Field(2.0, ge=1)  # paper: 2
     longer: float = Field(6.0, ge=1)  # paper: 6
     kept: float = Field(0.0, ge=0, le=1)  # least share of the prompt's words in the rewrite; paper: none
-    # Whether the rewriter stands before the generator on held-out prompts, as soon as it has a model of its own.
+    # Whether the rewriter precedes the generator on held-out prompts, as soon as it has a model of its own.
     stacked: bool = False
 
     @property
@@ -68,7 +68,7 @@ OPTIMIZED = Table(
         Column.flag("changed", "whether it differs from the instruction").shown,
     ),
 )
-# Of held-out prompts alone: `tasks.evaluate.held_out_stack` has its table.
+# Only of held-out prompts: `tasks.evaluate.held_out_stack` has its table.
 REWRITTEN = Table(
     "rewritten_prompts",
     "Prompts as a rewriter put them before the generator answered",

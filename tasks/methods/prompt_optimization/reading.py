@@ -1,4 +1,4 @@
-"""What of a reply is the rewritten prompt, and what makes it none."""
+"""Finds the rewritten prompt in a reply, and checks it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def parted(reply: str, begun: bool) -> tuple[str, str]:
     """The comparison and the rewritten prompt of a reply.
 
     Args:
-        begun: whether the prompt ended in the label, so that the reply is the rewritten prompt alone.
+        begun: whether the prompt ended in the label, so that the reply is only the rewritten prompt.
 
     Raises:
-        ParseError: one of the two is not there.
+        ParseError: one of the two is missing.
     """
     if begun:
         comparison, found = "", reply
@@ -33,14 +33,14 @@ def parted(reply: str, begun: bool) -> tuple[str, str]:
 
 
 def rewritten(text: str) -> str:
-    """The prompt in a text that is to hold nothing else. Raises ParseError where there is none."""
+    """The prompt in a text that should hold nothing else. Raises ParseError if there is none."""
     if not (found := plain_answer(text, [LABEL])):
         raise ParseError(f"nothing after '{LABEL}:'")
     return found
 
 
 def check(prompt: str, better: str, *, shorter: float, longer: float, kept: float) -> None:
-    """Raises Rejected where a rewrite has lost or gained too many words, or what the prompt quotes.
+    """Raises Rejected if a rewrite has lost or gained too many words, or what the prompt quotes.
 
     Args:
         shorter: how many times as many words the prompt may have, at most.

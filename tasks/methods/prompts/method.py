@@ -1,9 +1,8 @@
 """Your own data: prompts of files or of another lake, with the answers, corrections or pairs that you have for them.
 
 Prompts pass the gate of the instructions that a model writes, or, with `gate: off`, only the check that keeps
-evaluation prompts out. What comes with them is a row of the table that such rows have anyway: an answer is a base
-answer, which is then not asked for; a correction is one of the Aligner's; a pair is a comparison whose outcome is
-known.
+evaluation prompts out. What comes with them is a row of the usual table: an answer is a base answer, which is then not
+requested; a correction is one of the Aligner's; a pair is a comparison whose outcome is known.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ LONGEST = 100_000  # characters of a text; our choice
 _HELD = 64 << 20  # characters that a batch holds, about; our choice
 GIVEN = "given"  # the principle of a pair whose outcome the user knows
 _ORIGIN = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
-_NO_TEXT = re.compile("[\ud800-\udfff\0]")  # half characters, and what no column holds
+_NO_TEXT = re.compile("[\ud800-\udfff\0]")  # lone surrogates, and what no column holds
 _TAKEN = ("seed", "self_instruct", "red_team")
 
 
@@ -45,7 +44,7 @@ class Entry(MethodConfig):
     table: Filled = "instructions"  # or view, of that lake
     field: Filled = "prompt"  # the column of the prompt; one of chat messages gives its first user turn
     topic: Filled = "own data"
-    origin: Filled | None = None  # the name under which they stand; of a file its stem, of a lake its tag
+    origin: Filled | None = None  # the name of their source; by default a file's stem, a lake's tag
     answers: Filled | None = None  # the column of answers; of chat messages, the first assistant turn
     corrections: Filled | None = None  # the column of corrected answers
     chosen: Filled | None = None  # the columns of a pair
@@ -93,7 +92,7 @@ class Entry(MethodConfig):
             raise ValueError(f"templates: {error}") from error
 
     def read(self) -> tuple[Entry, tuple[Template, ...]]:
-        """The entry as its rows are read, with the templates that put them into words."""
+        """The entry prepared for reading, with its templates loaded."""
         if self.templates is None:
             return self, ()
         found = templates.load(self.templates)
@@ -138,9 +137,9 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
 
 
 def instruction(row: DataRow, entry: Entry) -> Row:
-    """A row as a candidate instruction; `reason` says why it is none, where it cannot be one.
+    """A row as a candidate instruction; if it cannot be one, `reason` says why.
 
-    The id is that of the prompt's words under its origin, so that a line more in a file moves no other.
+    The id is a hash of the prompt's text and its origin, so that a new line in a file changes no other.
     """
     text, fault = "", row.fault
     if not fault:
@@ -155,7 +154,7 @@ def instruction(row: DataRow, entry: Entry) -> Row:
 
 
 def companions(row: DataRow, entry: Entry, instruction: Row, template: str) -> dict[str, list[Row]]:
-    """What a row brings beside its prompt: table → records; of a templated row, which template it was.
+    """What a row has besides its prompt: table → records; for a templated row, its template.
 
     Args:
         instruction: its accepted record.
@@ -178,7 +177,7 @@ def companions(row: DataRow, entry: Entry, instruction: Row, template: str) -> d
 
 
 def is_complete(row: DataRow, entry: Entry) -> bool:
-    """Whether a row has all that the entry's columns name; an empty cell is no fault, and brings nothing."""
+    """Whether a row has all of the entry's columns; an empty cell is not an error, and adds nothing."""
     return all(_is_there(row, column) for column in entry.brought)
 
 
@@ -193,7 +192,7 @@ def _fault_of_brought(row: DataRow, entry: Entry) -> str | None:
 
 
 def start_row(record: Row, brought: dict[str, list[Row]]) -> Row:
-    """The row with which the stages start; an answer that was brought is not asked for."""
+    """The row with which the stages start; a given answer is not requested."""
     row = {"instruction_id": record["id"], "instruction": record["text"], "topic": record["topic"]}
     if pairs := [one for one in brought.get("comparisons", []) if one["principle_id"] == GIVEN]:
         texts = {one["id"]: one["text"] for one in brought["responses"]}
@@ -211,7 +210,7 @@ def _is_there(row: DataRow, field: str) -> bool:
 
 
 def _given(row: DataRow, field: str) -> tuple[str, str | None]:
-    """The text of an answer, or why it is none."""
+    """The text of an answer, or why it is invalid."""
     text, fault = _text(row.values, field, "assistant")
     return ("" if fault else text), fault
 

@@ -1,4 +1,4 @@
-"""Templates over a user's own table: a row and a template make a question and, where the table has it, the answer.
+"""Templates over a user's own table: a row and a template make a question and, if the table has it, the answer.
 
 Source: PromptSource (arXiv 2202.01279): a data set's rows are put into words by named templates, each with the metrics
 that its answers are measured by and, where the answer is one of few, the choices. Departures:
@@ -84,7 +84,7 @@ def load(path: Path) -> tuple[Template, ...]:
     """The templates of a file.
 
     Raises:
-        PromptError, TextFileError: it is no such file, a template is wrong, or two have one name.
+        PromptError, TextFileError: it is not such a file, a template is wrong, or two have one name.
     """
     templates = validated(_File, read_yaml(path), str(path), PromptError).templates
     names = [template.name for template in templates]
@@ -96,7 +96,7 @@ def load(path: Path) -> tuple[Template, ...]:
 def templated(rows: Iterator[DataRow], templates: Sequence[Template], one: bool) -> Iterator[DataRow]:
     """Each row in the words of each template, or of one that a hash draws."""
     for row in rows:
-        # Of its values, so that a row more in the file changes no other's template.
+        # A hash of its values, so that a new row in the file changes no other's template.
         drawn = int(digest("template", repr(sorted(row.values.items()))), 16) % len(templates)
         for template in [templates[drawn]] if one else templates:
             yield _filled(row, template)

@@ -7,10 +7,10 @@ and the random control of the same size are chosen when rows are exported (`ware
 threshold asks for nothing. Departures:
 1. The score is the whole first line. The code's `strip("\\n")[0]` reads one character: 4.5 becomes 4, and "10" a 1.
 2. A first line that holds anything else (a range, another scale, a score off the grid, two scores) is unparsed; -1,
-   the code's mark for that, is no score and is stored nowhere. One that states a single score in a sentence is read.
+   the code's mark for that, is not a score and is not stored. One that states a single score in a sentence is accepted.
 3. Only the first line must be whole: an explanation that reached 256 tokens costs no score.
 4. Any answer may be rated: a first answer, a principled one, the last revision. The paper rates Alpaca's outputs.
-5. The reply is begun with "Score:", where the engine can go on with a reply.
+5. The reply begins with "Score:", if the engine can continue a reply.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def rate(library: Library, config: Config, of: str = "") -> Step:
         read=read,
         next_row=lambda row, record: row | {"score": record["score"]},
         read_cut=read_cut,
-        # At T 0 another seed says the same again.
+        # At T 0 another seed gives the same reply.
         retries=2 if config.sampling.temperature else 0,
     )
 

@@ -10,18 +10,18 @@ from tasks.step import ParseError
 
 NO_SCORE = "no score on the first line"
 _MARKS = re.compile(r"[\s*_`]+")
-_BEGUN = re.compile(r"^score: (?=[^\W\d])", re.IGNORECASE)  # the prompt's, where the model says a sentence all the same
+_BEGUN = re.compile(r"^score: (?=[^\W\d])", re.IGNORECASE)  # the prompt's, if the model writes a sentence anyway
 _LISTED = re.compile(r"^[ \t]*+\d{1,3}[.:)]", re.MULTILINE)  # a list of marks chooses none
 _GRID = r"([0-4](?:\.[05])?|5(?:\.0)?)"
 _OUT_OF = r"(?: ?(?:/|out of) ?5)?"
 _MARKED = re.compile(rf"{_GRID}[.:] [^\W\d].*")
 _OTHER_SCALE = re.compile(r"\W{0,3}+(?:out of|of|on|from)\b", re.IGNORECASE)  # "4 (out of 10)"
-# A number that may be a second score; "14:35", "2.50", "5th" and "30%" are none.
+# A number that may be a second score; "14:35", "2.50", "5th" and "30%" are not.
 _LONE = re.compile(rf"(?<![\w.,:/$-]){_GRID}(?![\w%]|[.,:/-]\d)")
 
 
 def parse(reply: str, dimension: str) -> tuple[float, str]:
-    """The score, 0 to 5 by halves, on the first line that is not empty, and what is said after that line.
+    """The score, 0 to 5 by halves, on the first line that is not empty, and the text after that line.
 
     The line may name the dimension ("Accuracy: 4.5", "Score: 4.5/5"), or state the score in a sentence that has no
     other number that may be one: "The score is 2.5, because …", "I would give this response a 4 out of 5."
@@ -31,7 +31,7 @@ def parse(reply: str, dimension: str) -> tuple[float, str]:
     """
     line, _, rest = reply.strip().partition("\n")
     label = rf"(?:(?:{dimension} )?(?:score|rating)|{dimension})? ?[:=]? ?"
-    if re.fullmatch(label, plain := _plain(line), re.IGNORECASE):  # it stands on the next line
+    if re.fullmatch(label, plain := _plain(line), re.IGNORECASE):  # the score is on the next line
         line, _, rest = rest.lstrip().partition("\n")
         plain = _plain(line)
     found = re.fullmatch(rf"{label}{_GRID}{_OUT_OF}\.?", plain, re.IGNORECASE)

@@ -1,4 +1,4 @@
-"""Chains of thought with a majority vote: several rationales to an instruction, of which those are learnt that agree.
+"""Chains of thought with a majority vote: several rationales for an instruction; those that agree are learnt.
 
 Sources: self-consistency (arXiv 2203.11171), which draws chains of thought and takes the answer that most of them end
 in; "Large Language Models Can Self-Improve" (2210.11610), which trains on the chains that end in it. The same: k chains
@@ -6,9 +6,9 @@ at T 0.7, the final answers are extracted and vote, and a model learns every cha
 1. k is 8; the sources draw 40 and 32.
 2. A tie, fewer than three answers, or a winner with less than half of them is no majority, and nothing is learnt; the
    sources take the most frequent answer and measure confidence apart.
-3. Whatever the instruction asks is sampled, or only that on some `topics`; where there is no short answer, the answers
-   do not agree, and the vote rejects it.
-4. The chain is learnt as the reply to the instruction alone; the mixture's form `chain` puts a request for it there.
+3. All instructions are sampled, or only those on some `topics`; without a short answer, the answers do not agree, and
+   the vote rejects them.
+4. The chain is learnt as the reply to just the instruction; the mixture's form `chain` puts a request for it there.
 """
 
 from __future__ import annotations

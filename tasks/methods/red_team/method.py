@@ -4,12 +4,12 @@ Source: SELF-ALIGN (arXiv 2305.03047), section 3.1, and its code. The same: 20 t
 ten to a request after five examples (one until there are ten), of at most three words, with a capital and no full
 stop; every type cut to the number of topics of the smallest; then questions, 20 hints of type and topic to a request
 after five seed questions and five new ones; the last line of a reply cut short is dropped. Departures:
-1. Types, hints and seed questions are our own; the paper's types stand here as themes.
+1. Types, hints and seed questions are our own; the paper's types are our themes.
 2. Topics, and the exemplars of a request, are drawn by hash and not by a random generator, round by round.
-3. A capital is asked for only of letters that have one, so that a topic may be written in any script or begin with a
+3. A capital is required only of letters that have one, so that a topic may be written in any script or begin with a
    number.
-4. A question belongs to its hint by its number, and not by a repeated prefix. One with a number of no hint is nobody's.
-5. Questions pass the gate of Self-Instruct, heuristics and near-duplicates; the paper's only tells pairs apart.
+4. A question belongs to its hint by its number, and not by a repeated prefix. One with an unknown number is dropped.
+5. Questions pass the gate of Self-Instruct, heuristics and near-duplicates; the paper only removes equal pairs.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Topics(MethodConfig):
         default=5, ge=0
     )  # paper: 9 were run, the questions used the first 5; 0 leaves it at the types' own
     requests_per_type: int = Field(default=10, ge=1)  # in a round; our choice
-    # Topics asked for, at the most, for each question that is to be accepted: not all are new, and not all questions
-    # pass; our choice. The figures above ask for so many at 2,000 questions.
+    # Topics requested, at most, for each question to be accepted: not all are new, and not all questions pass; our
+    # choice. The figures above request this many at 2,000 questions.
     per_question: int = Field(default=5, ge=1)
-    count: int = Field(default=10, ge=1)  # paper: 10 topics asked for
+    count: int = Field(default=10, ge=1)  # paper: 10 topics requested
     examples: int = Field(default=5, ge=1)  # paper: 5
     first_examples: int = Field(default=1, ge=1)  # paper: 1 until there are ten
     many: int = Field(default=10, ge=1)  # paper: 10
@@ -64,10 +64,10 @@ class Config(MethodConfig):
     # paper: T 1, top_p 0.95, 384 tokens; ours 1,024, for 20 questions need more
     sampling: Sampling = Sampling(temperature=1.0, top_p=0.95, max_tokens=1024)
     count: int = Field(20, ge=1)  # hints of a request, each for one question; paper: 20
-    seed_exemplars: int = Field(5, ge=1)  # paper: 5, and one more for each new one that is not there yet (ours)
+    seed_exemplars: int = Field(5, ge=1)  # paper: 5, and one more for each missing new one (ours)
     new_exemplars: int = Field(5, ge=0)  # paper: 5
     accept: Accept = 2000  # accepted questions; our choice (paper: 99,121)
-    max_candidates: int = Field(20000, ge=1)  # asked for before the run stops short of `accept`; our choice
+    max_candidates: int = Field(20000, ge=1)  # requested before the run stops short of `accept`; our choice
     requests_per_round: int = Field(16, ge=1)  # our choice
     rounds_in_flight: int = Field(2, ge=1)  # a round's exemplars come from those before these; our choice
 
@@ -122,7 +122,7 @@ def topics(library: Library, config: Topics) -> Step:
         parents=("request_id",),
         variables=lambda row: {"type": row["type"], "examples": row["examples"], "count": config.count},
         key_fields=lambda row: {"type": row["type"], "exemplars": row["examples"]},
-        # Two requests that happened to draw the same examples are to be answered each for itself.
+        # Two requests that happened to draw the same examples get separate answers.
         sample_key=lambda row: row["request_id"],
         read=read,
         read_cut=lambda reply, row: _last_cut(read(reply, row)),
@@ -175,7 +175,7 @@ def gate_topics(records: Sequence[Row], known: Known, config: Topics) -> list[Ro
 
 
 def topic_fault(text: str, max_words: int) -> str | None:
-    """The reason why a topic is not in the form that was asked for, or None."""
+    """The reason why a topic is not in the requested form, or None."""
     if len(text.split()) > max_words:
         return "too long"
     if unicodedata.category(text[-1]).startswith("P"):
@@ -184,7 +184,7 @@ def topic_fault(text: str, max_words: int) -> str | None:
 
 
 def joined(known: Known, records: Sequence[Row]) -> Known:
-    """What is known with the accepted topics among the records, each once."""
+    """The known topics and the accepted ones among the records, each once."""
     found = {name: {text.casefold(): text for text in texts} for name, texts in known.items()}
     for record in records:
         if record["state"] == "accepted":
@@ -233,10 +233,10 @@ def questions(library: Library, config: Config, gate: self_instruct.Config) -> S
 def answered(reply: str, first: int, hints: int, continues: bool) -> list[tuple[int, str]]:
     """Place of the hint (from 0) and text of each question; the first hint has the number `first`.
 
-    A list may begin anew at 1, if it has one question for each hint.
+    A list may restart at 1, if it has one question for each hint.
 
     Raises:
-        ParseError: no list, or another one that begins anew, so that its questions cannot be matched to the hints.
+        ParseError: no list, or another list that restarts, so that its questions cannot be matched to the hints.
     """
     items = numbered(reply, first if continues else None)
     numbers = [number for number, _ in items]
@@ -285,7 +285,7 @@ def question_requests(
 def gate_questions(
     records: Sequence[Row], pool: Pool, config: self_instruct.Config, contamination: Contamination
 ) -> list[Row]:
-    """Judges questions in their order, as `self_instruct.gate` does; what has a reason already is only marked."""
+    """Judges questions in their order, as `self_instruct.gate` does; those with a reason already are only marked."""
     whole = [record for record in records if record["reason"] is None]
     judged = iter(self_instruct.gate(whole, pool, config, contamination))
     return [record | {"state": "rejected"} if record["reason"] else next(judged) for record in records]

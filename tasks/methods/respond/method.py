@@ -1,4 +1,4 @@
-"""The base answer: what the model says unaided. Every other method criticises, revises or corrects it."""
+"""The base answer: what the model answers without help. Other methods criticise, revise or correct it."""
 
 from __future__ import annotations
 

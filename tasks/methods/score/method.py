@@ -4,9 +4,9 @@ Sources: UltraFeedback (arXiv 2310.01377), four aspects with a mark from 1 to 5 
 (2304.06767) and RRHF (2304.05302), a reward model's scores; rule-based rewards (2411.01111), see `propositions`; IFEval
 (2311.07911), constraints that a program verifies. From the scores come rankings and pairs. Departures:
 1. UltraFeedback's judge sees all four answers of a prompt at once. Here each is marked alone: no order can matter, and
-   an answer that comes later changes no mark of before.
-2. `marks: expected` reads the mean mark off the judge's probabilities (G-Eval, 2303.16634) and writes nothing: few
-   answers tie, and a model without the habit of explaining can be asked.
+   a later answer changes no earlier mark.
+2. `marks: expected` reads the mean mark off the judge's probabilities (G-Eval, 2303.16634) without writing: few
+   answers tie, and a model that does not explain can be used.
 3. Only answers that have a mark on every aspect are ranked against each other.
 4. No oracle and no person is a scorer: nano's oracle is for evaluation and never reaches the data.
 5. A verifier holds every answer to the same constraints; IFEval's belong to an instruction each.
@@ -54,12 +54,12 @@ NO_REWARD = "no number: a reward model scores; bind the alias `reward` to an eng
 NUMBER = re.compile(r"-?\d{1,9}\.\d{1,9}")
 TARGET = ("target_id", "target")  # the fields of a row's newest text
 Aspect = str
-# A name, a step, the alias of the model that it asks, and the texts that stand in its prompt besides.
+# A name, a step, the alias of its model, and further texts in its prompt.
 Scorer = tuple[str, Step, str, list[Row]]
 
 
 class Config(MethodConfig):
-    """Who scores, and how; "paper" is arXiv 2310.01377."""
+    """The scorers and their settings; "paper" is arXiv 2310.01377."""
 
     answers: bool = False  # also first answers, last revisions and principled ones; RRHF ranks answers of many sources
     reward: bool = False  # the model bound to `reward`, of `engine: reward`
@@ -81,7 +81,7 @@ class Config(MethodConfig):
 
 SCORES = Table(
     "sample_scores",
-    "Scores of samples, one row for each scorer and aspect; who scored and how stands in the attempt",
+    "Scores of samples, one row for each scorer and aspect; the attempt has who scored and how",
     "score",
     (
         INSTRUCTION_ID,
@@ -124,7 +124,7 @@ def check(config: Config, configs: Mapping[str, Any]) -> None:
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
-    """Each scorer of each kind of answer; an answer that others gave is taken as a sample is."""
+    """Each scorer of each kind of answer; answers of other methods are scored like samples."""
     kinds = {"": Kind("sample", SAMPLE)} if "samples" in context.configs else {}
     if config.answers:
         kinds["first"] = Kind("answer", ("response_id", "response"))
@@ -202,7 +202,7 @@ def mark(library: Library, config: Config, aspect: Aspect) -> Step:
         variables=lambda row: {"instruction": row["instruction"], "response": row["sample"]},
         read=expected if chooses else read,
         read_cut=read_cut,
-        retries=2 if config.sampling.temperature and not chooses else 0,  # at T 0 another seed says the same again
+        retries=2 if config.sampling.temperature and not chooses else 0,  # at T 0 another seed gives the same reply
         options=prompt.following(*MARKS) if chooses else (),
         min_mass=config.min_mass if chooses else 0.0,
         config={"min_mass": config.min_mass} if chooses and config.min_mass != MIN_MASS else {},
@@ -233,7 +233,7 @@ def counted(library: Library, scorer: str, principle: Principle | None = None) -
 
 
 def parse(reply: str, aspect: Aspect) -> tuple[float, str]:
-    """The mark, 1 to 5 (a half is taken), on the first line, and what is said after that line.
+    """The mark, 1 to 5 (a half is taken), on the first line, and the text after that line.
 
     Raises:
         ParseError: the line is anything else.

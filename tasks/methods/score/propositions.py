@@ -2,7 +2,7 @@
 
 Source: Rule Based Rewards (Mu et al., arXiv 2411.01111). The same: a judge says how probable it is that a proposition
 holds; the reward is linear in these, and its weights are fitted so that better answers score higher; propositions for
-needless refusals stand against those for harm. Departures:
+needless refusals balance those for harm. Departures:
 1. The weights are fitted on preference pairs (logistic regression of the differences), where the paper ranks
    completions of four made-up kinds with a hinge loss; or they are set by hand.
 2. No sum with a helpfulness reward model: `grpo` adds rules and model where RL is wanted; here one scorer ranks.
@@ -60,7 +60,7 @@ def fitted(
     Args:
         better, worse: of each pair, proposition → its probability (a row's value over its weight), 0 to 1; a
             proposition that an answer lacks counts as 0. l2: how strongly the weights are drawn to zero; above 0, or
-            pairs that can be told apart would have none.
+            separable pairs would have no finite weights.
 
     Raises:
         ValueError: no pairs, not as many of both, or an l2 that is not above 0.

@@ -6,14 +6,14 @@ exemplar, open with an apology or go round in circles are dropped. The thought i
 training. Departures:
 1. A reply cut short is rejected as a whole. With `keep_truncated` it is kept as the paper's code keeps it, without its
    last, partial word; it is marked as not complete, and is in no training set, for trainers close every example.
-2. "Sorry" is not suppressed by a logit bias: such answers are seen, and rejected with that reason.
+2. "Sorry" is not suppressed by a logit bias: such answers are rejected with that reason.
 3. A leak is a long run of words from the prompt's own rules and exemplars, and not a list of phrases.
-4. An answer that only says the query again is rejected (after Dromedary-2's filter: more than 16 characters).
-5. The assistant has no name, and a thought need not say who speaks. A rules' file of one's own may have an `identity`,
+4. An answer that only repeats the query is rejected (after Dromedary-2's filter: more than 16 characters).
+5. The assistant has no name, and a thought need not say who speaks. Your own rules file may have an `identity`,
    with which each thought then begins.
 6. A thought must cite a rule; the paper's code does not ask for it.
 7. No complete answer is dropped for being short (the paper's code: below 160 characters).
-8. An answer that speaks of the rules, which the person never saw, is asked for again; one that broke off is rejected.
+8. An answer that mentions the rules, which the person never saw, is requested again; one that broke off is rejected.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ def answer(library: Library, config: Config) -> Step:
         variables=lambda row: {"rules": rules, "exemplars": exemplars, "instruction": row["instruction"]},
         read=read,
         read_cut=partial(read, complete=False) if config.keep_truncated else None,
-        # A further step takes this answer for the one to look at, as it takes a base answer.
+        # A further step uses this answer as its target, as it uses a base answer.
         next_row=lambda row, record: (
             next_row(row, record) | {"principled_id": record["id"], "principled": record["text"]}
         ),
-        # The rules and exemplars are words that every request holds: they belong to the fingerprint.
+        # The rules and exemplars are part of every request: they belong to the fingerprint.
         config={
             "identity": identity,
             "rules": [rule.model_dump() for rule in rules],

@@ -1,12 +1,12 @@
-"""Self-Instruct: a model writes new instructions after examples, and a gate keeps the new, sound ones.
+"""Self-Instruct: a model writes new instructions after examples, and a gate keeps those that are new and valid.
 
 Source: Self-Instruct (arXiv 2212.10560), section 2.2 and its code; topics after SELF-ALIGN (arXiv 2305.03047).
 The same: human and machine exemplars in one numbered list, the heuristics and their order, ROUGE-L against seeds
 and everything accepted, accepted items join the pool at once. Departures:
-1. Each request names a topic: the one that has fewest accepted instructions so far, as far as is known by then, so
-   that topics whose candidates are rejected more often are asked more. Exemplars come from it where there are enough.
-2. Exemplars are drawn by hash and not by a random generator, so that a round can be asked for again.
-3. An instruction is a whole task, unless instances follow (`tasks/methods/instances/`), as in the paper.
+1. Each request names a topic: the one with the fewest accepted instructions, as far as is known by then, so that
+   topics whose candidates are rejected more often get more requests. Exemplars come from it if there are enough.
+2. Exemplars are drawn by hash and not by a random generator, so that a round can be repeated.
+3. An instruction is a complete task, unless instances follow (`tasks/methods/instances/`), as in the paper.
 4. The text is kept as written. The paper's code calls capitalize(), which turns "Python" into "python".
 5. Instructions that overlap an evaluation prompt are rejected; the paper's code leaves that to the user.
 """
@@ -38,10 +38,10 @@ from tasks.step import ParseError, Row, Step
 DUPLICATE = "near-duplicate: ROUGE-L"
 _BATCH = 64  # compared with the pool at once
 _NUMBER = re.compile(r"^[^\S\n]*+(\d{1,4})\s?[.)]\s+", re.MULTILINE)
-# The task is what stands before.
+# The task is what precedes it.
 _ANSWERED = re.compile(r"(?<=[.?!])\s+(?:(?:Answer|Output|Response):\s|The answer is\b)", re.IGNORECASE)
 _LIMITS = ("min_words", "max_words", "blacklist", "openings", "ascii_start")
-# What a model of text alone can neither see nor do.
+# What a text-only model can neither see nor do.
 _PICTURED = ("image", "images", "graph", "graphs", "picture", "pictures", "map", "maps", "draw", "plot")
 _OUTSIDE = ("file", "files", "go to")
 
@@ -49,7 +49,7 @@ _OUTSIDE = ("file", "files", "go to")
 class Config(MethodConfig):
     """Self-Instruct's settings; "paper" is arXiv 2212.10560 with its code."""
 
-    human_exemplars: int = Field(6, ge=1)  # paper: 6, and one more for each machine exemplar that is not there yet
+    human_exemplars: int = Field(6, ge=1)  # paper: 6, and one more for each missing machine exemplar
     machine_exemplars: int = Field(2, ge=0)  # paper: 2
     count: int = Field(7, ge=1)  # paper: after 8 examples the list stops at item 16
     # paper: T 0.7, top_p 0.5, presence 2, 1,024 tokens
@@ -116,9 +116,9 @@ def requests(
         library: where topics and seeds come from.
         config: counts of exemplars and requests.
         round: its number.
-        accepted: machine instructions of the rounds that are not on their way now, as rows with id, topic and text.
+        accepted: machine instructions of the rounds that are not in flight now, as rows with id, topic and text.
         asked: the topics of all requests of the rounds before, in their order.
-        bare: exemplars are instructions alone, for instances follow; else the seeds' inputs stand in them.
+        bare: exemplars are instructions alone, because instances follow; else they contain the seeds' inputs.
 
     Returns:
         Rows with request_id, topic, exemplars (texts) and exemplar_ids (of the machine's among them).
@@ -145,15 +145,15 @@ def requests(
 
 
 def _balanced(topics: Sequence[str], config: Config, round: int, accepted: View, asked: Sequence[str]) -> list[str]:
-    """The topics of a round's requests: each time the one that will have fewest accepted instructions.
+    """The topics of a round's requests: each time the one that will have the fewest accepted instructions.
 
-    Requests on their way are taken to bring what that topic's requests brought so far. No topic gets more than twice
-    its equal share of a round, so that one which brings nothing takes no more.
+    Requests in flight are assumed to yield what that topic's requests yielded so far. No topic gets more than twice
+    its equal share of a round, so that a topic without any yield takes no more.
     """
     settled = asked[: config.requests_per_round * max(0, round + 1 - config.rounds_in_flight)]
     have = {topic: len(accepted.of_topic(topic)) for topic in topics}
     done, due = Counter(settled), Counter(asked[len(settled) :])
-    usual = (len(accepted) + config.count) / (len(settled) + 1)  # as if one more request had brought all it could
+    usual = (len(accepted) + config.count) / (len(settled) + 1)  # as if one more request had yielded all it could
     brings = {topic: (have[topic] + usual) / (done[topic] + 1) for topic in topics}
     most = math.ceil(2 * config.requests_per_round / len(topics))
     here: list[str] = []
@@ -175,9 +175,9 @@ def generate(library: Library, config: Config, *, bare: bool = False) -> Step:
         sampling=config.sampling,
         parents=("request_id",),
         variables=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"], "count": config.count},
-        # The request's id is their hash already; they stand in the attempt so that it can be read what was asked.
+        # The request's id is already their hash; they are in the attempt so that the request can be read there.
         key_fields=lambda row: {"topic": row["topic"], "exemplars": row["exemplars"]},
-        # Two requests that happened to draw the same exemplars are to be answered each for itself.
+        # Two requests that happened to draw the same exemplars get separate answers.
         sample_key=lambda row: row["request_id"],
         read=lambda reply, row: [
             {
@@ -206,7 +206,7 @@ def numbered_items(reply: str, continues: bool) -> list[str]:
         continues: the prompt ended in a number, so the text before the reply's first number is an item too.
 
     Raises:
-        ParseError: no item is there.
+        ParseError: there is no item.
     """
     return [text for _, text in numbered(reply, 0 if continues else None)]
 
@@ -221,7 +221,7 @@ def numbered(reply: str, first: int | None) -> list[tuple[int, str]]:
             the prompt did not.
 
     Raises:
-        ParseError: no item is there.
+        ParseError: there is no item.
     """
     head, *rest = _NUMBER.split(structured(reply))
     pieces = [(int(number), piece) for number, piece in zip(rest[::2], rest[1::2], strict=True)]
@@ -273,7 +273,7 @@ def _judged(batch: Sequence[Row], pool: Pool, config: Config, contamination: Con
             | {
                 "state": "rejected" if reason else "accepted",
                 "reason": reason,
-                # Not known of what is new to a pool that is too large to compare all.
+                # Unknown for a new text, if the pool is too large to compare all.
                 "similarity": near.similarity if is_known else None,
                 "mean_similarity": near.mean,
                 "nearest": near.text if is_known else None,
@@ -283,12 +283,12 @@ def _judged(batch: Sequence[Row], pool: Pool, config: Config, contamination: Con
 
 
 def draw(items: Sequence[Any], count: int, index: int, name: Callable[[Any], str]) -> list[Any]:
-    """So many items, in an order given by a hash of the request's index and each item's name."""
+    """That many items, in an order given by a hash of the request's index and each item's name."""
     return sorted(items, key=lambda item: digest(index, name(item)))[:count] if count else []
 
 
 def pick(pool: Sequence[Row], count: int, index: int) -> list[Row]:
-    """So many of a pool that only grows, at places given by a hash: hashing all of it would take longer and longer."""
+    """That many of a growing pool, at places given by a hash: hashing all of it would take longer and longer."""
     found: dict[int, Row] = {}
     draws = 0
     while len(found) < min(count, len(pool)):

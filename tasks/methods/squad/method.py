@@ -1,11 +1,11 @@
-"""Squads of aligners: an inspector scores an answer, an aligner corrects what scores low, and that is scored anew.
+"""Squads of aligners: an inspector scores an answer, an aligner corrects what scores low, and the correction is scored.
 
 Source: Aligners (Ngweta et al., arXiv 2403.04224) and its code. The same: each aligner has an inspector of its own
 subject; it is applied only to answers that score below 0.5, and each correction is scored again. Departures:
 1. An inspector is a model's probability of "yes" to a question (prompts/squad/), or, where a member names its
    `classifier`, a trained one as the paper's: a model that the recipe `inspector` has made.
-2. The aligners stand in the order given, or (`order: mean_score`) in the paper's: ascending by the mean that each
-   inspector gave to first answers. Rows walk alone, so that the means are those of the refreshes before; every
+2. The aligners are in the order given, or (`order: mean_score`) in the paper's: ascending by the mean that each
+   inspector gave to first answers. Rows are processed independently, so the means are those of earlier refreshes; every
    inspector then scores the first answer before any aligner is applied. The view `inspectors` lists the means.
 3. A copy is not scored again: its score is that of the answer it repeats.
 """
@@ -42,7 +42,7 @@ class Member(BaseModel):
 
     aligner: str = "aligner"  # an alias of `models`
     inspector: str = Field("overall", pattern=r"^[a-z]+$")
-    # An alias of `models`, of `engine: reward`: a trained inspector, whose score takes the place of the question's.
+    # An alias of `models`, of `engine: reward`: a trained inspector, whose score replaces the question's.
     classifier: str | None = None
 
 
@@ -51,12 +51,12 @@ class Config(MethodConfig):
 
     members: tuple[Member, ...] = Field(min_length=1)
     below: float = Field(0.5, gt=0, lt=1)  # paper: 0.5
-    fit: tuple[str, ...] = Field(("yes",), min_length=1)  # the replies that speak for an answer
+    fit: tuple[str, ...] = Field(("yes",), min_length=1)  # the replies in favour of an answer
     unfit: tuple[str, ...] = Field(("no",), min_length=1)
     sampling: Sampling = aligner.Config().sampling  # of corrections
     min_mass: float = Field(MIN_MASS, ge=0, le=1)  # of a choice: the options' probability together; our choice
     order: Literal["given", "mean_score"] = "given"  # paper: mean_score
-    # Whether what it makes of the answer is the answer, as soon as its aligners have models of their own; our choice.
+    # Whether its result becomes the answer, as soon as its aligners have models of their own; our choice.
     stacked: bool = False
 
     @field_validator("members")
@@ -93,7 +93,7 @@ INSPECTIONS = Table(
 
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
-    """For each member: inspect what has no score, correct what is due, and inspect the correction."""
+    """For each member: inspect answers without a score, correct those below the limit, and inspect the correction."""
     in_stack = config.stacked and all(member.aligner in context.bound for member in config.members)
     before = "answer" if in_stack else "respond.answer"
     found: list[Stage] = []
@@ -125,7 +125,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
             model=member.aligner,
             when=partial(_is_due, member, config),
             skippable=True,
-            then=kept,  # where the correction was lost, the next member has its turn
+            then=kept,  # if the correction was lost, the next member follows
             needs=inspected.needs,
             in_stack=in_stack,
         )
@@ -149,7 +149,7 @@ def inspect(library: Library, config: Config, inspector: str, *, trained: bool =
     """Scores the row's target, 0 to 1; the row gains the score in scores, under inspector and target.
 
     Args:
-        trained: whether the model that is asked is a classifier, which is sent the conversation and no question.
+        trained: whether the model is a classifier, which is sent the conversation and no question.
     """
 
     def next_row(row: Row, record: Row) -> Row:
@@ -182,7 +182,7 @@ def inspect(library: Library, config: Config, inspector: str, *, trained: bool =
 
 
 def _fitness(reply: str) -> float:
-    """The probability of a classifier's logit, which is its reply. Raises ParseError where that is no number."""
+    """The probability of a classifier's logit, which is its reply. Raises ParseError if it is not a number."""
     if not NUMBER.fullmatch(reply):
         raise ParseError(NO_LOGIT)
     return 1 / (1 + math.exp(-max(-700.0, min(700.0, float(reply)))))
@@ -195,7 +195,7 @@ def correct(library: Library, config: Config, member: Member) -> Step:
 
 
 def score(row: Row, inspector: str) -> float | None:
-    """What this inspector has said of the row's target; None where it was not asked, or its reply was lost."""
+    """This inspector's score of the row's target; None if it was not requested, or its reply was lost."""
     found: float | None = row.get("scores", {}).get((inspector, row["target_id"]))
     return found
 
@@ -207,7 +207,7 @@ def is_due(row: Row, member: Member, config: Config) -> bool:
 
 
 def ordered(config: Config, rows: Callable[[str], Sequence[Row]]) -> Config:
-    """The settings with the members in the order in which they are applied now.
+    """The settings with the members in their current order.
 
     Args:
         rows: name of a view → its rows.

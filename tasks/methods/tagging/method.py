@@ -1,8 +1,8 @@
-"""Difficulty, quality and category of instructions, each labelled by a judge: what Magpie selects its data by.
+"""Difficulty, quality and category of instructions, each labelled by a judge: Magpie selects its data by these.
 
 Source: Magpie (arXiv 2406.08464), section 2.2 and its code: five grades of difficulty (of what it takes to answer) and
-of quality (of how clear the instruction is), twelve categories of task. The same: one request an aspect, the
-instruction alone is shown, T 0. Departures:
+of quality (of how clear the instruction is), twelve categories of task. The same: one request per aspect, only
+the instruction is shown, T 0. Departures:
 1. The label comes first, on a line of its own; the paper has JSON with an intent and an explanation before it.
 2. One category; the paper has further ones beside the first.
 3. Instructions of every source are tagged, in a table of their own. Reward and nearest neighbours are not here: see
@@ -91,7 +91,7 @@ def label(library: Library, config: Config, aspect: Aspect) -> Step:
         variables=lambda row: {"instruction": row["instruction"]},
         read=read,
         read_cut=read_cut,
-        retries=2 if config.sampling.temperature else 0,  # at T 0 another seed says the same again
+        retries=2 if config.sampling.temperature else 0,  # at T 0 another seed gives the same reply
     )
 
 

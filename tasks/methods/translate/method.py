@@ -1,14 +1,14 @@
 """Other languages, by two routes side by side: a translated instruction is answered, or its answer is translated too.
 
-Source: Phoenix (arXiv 2304.10453), section 3.1. The same: post-answering translates an instruction and has a model
-answer it in that language; post-translating translates the instruction and the answer that it has; the language is
+Source: Phoenix (arXiv 2304.10453), section 3.1. The same: post-answering translates an instruction, which a model
+answers in that language; post-translating translates the instruction and the answer that it has; the language is
 drawn. Departures:
 1. Both routes take the same instructions, and one translation of each, so that their answers can be compared; the
    paper's two sets have instructions of their own.
-2. Shares of the languages are the preset's, and what they leave of 1 stays as it is; the paper draws more than forty by
+2. Shares of the languages are the preset's, and the rest stays untranslated; the paper draws more than forty by
    how many people speak them. There are fifteen: those that `tasks.filters.languages` identifies.
 3. The language of each reply is identified, by its script and its commonest words, and another one is rejected.
-4. Code and web addresses, and unless the preset says otherwise quotations, must come back as they were.
+4. Code and web addresses, and unless the preset says otherwise quotations, must be unchanged.
 5. The newest text of the answer is translated (a revision or a stacked Aligner's correction, where there is one).
 6. Any model may translate (the alias `translator`) and any answer; the paper has GPT-4 and GPT-3.5.
 """
@@ -57,7 +57,7 @@ class Config(MethodConfig):
 
     languages: dict[Code, Share] = Field(min_length=1)  # of the instructions; ISO 639-1
     routes: tuple[Route, ...] = Field(("post_answering", "post_translating"), min_length=1)
-    quotes: bool = True  # whether quotations stay as they are; false for stories, in which people speak
+    quotes: bool = True  # whether quotations stay unchanged; false for stories with dialogue
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=3000)  # of translations
     answers: Answers = Answers()
 
@@ -127,7 +127,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
 
 
 def words_of(library: Library, config: Config) -> dict[str, LanguageWords]:
-    """The words of the languages that are drawn. Raises PromptError where the file lacks one of them."""
+    """The words of the languages that are drawn. Raises PromptError if the file lacks one of them."""
     known = library.languages()
     if missing := [code for code in config.languages if code not in known]:
         raise PromptError(
@@ -183,7 +183,7 @@ def translate(library: Library, config: Config, languages: Mapping[str, Language
         key_fields=lambda row: {"language": row["language"]},
         next_row=lambda row, record: row | {"translation_id": record["id"], "translation": record["text"]},
         config={} if config.quotes else {"quotes": False},
-        retries=2 if config.sampling.temperature else 0,  # at T 0 another seed says the same again
+        retries=2 if config.sampling.temperature else 0,  # at T 0 another seed gives the same reply
     )
 
 

@@ -29,12 +29,12 @@ def translation(reply: str, source: str, language: str, label: str, *, quotes: b
     Args:
         language: one of `tasks.filters.languages.LANGUAGES`.
         label: the word before a translation in that language, such as "Übersetzung".
-        quotes: whether quotations of the source must stay as they are.
+        quotes: whether quotations of the source must be unchanged.
 
     Raises:
         ParseError: there is none.
-        Rejected: code, an address or a quotation is not as it was; it is in another language; or it has far more or
-            far fewer words than the source, as an answer to it has.
+        Rejected: code, an address or a quotation changed; it is in another language; or it has far more or far fewer
+            words than the source, as an answer to it would.
     """
     is_code = not prose(source, quotes=False).strip()  # the fence around all of it is part of the text
     if not (text := reply.strip() if is_code else plain_answer(reply, (_LABEL, re.escape(label)))):
@@ -53,7 +53,7 @@ def translation(reply: str, source: str, language: str, label: str, *, quotes: b
 
 
 def check_language(text: str, language: str, *, quotes: bool = True) -> None:
-    """Raises Rejected where the words of a text are in another language, or in none that can be identified.
+    """Raises Rejected if a text is in another language, or in none that can be identified.
 
     A few words without any of the commonest ones pass, such as a name or the items of a list.
     """

@@ -1,4 +1,4 @@
-"""What a translation must leave as it is: code, web addresses and quotations; and the words around them."""
+"""What a translation must leave unchanged: code, web addresses and quotations; and the words around them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _QUOTED = re.compile(
 
 
 def changed(source: str, translation: str, *, quotes: bool) -> str | None:
-    """The kind of passage that a translation has otherwise than its source ("code block", "quotation"), or None.
+    """The kind of passage that differs between a translation and its source ("code block", "quotation"), or None.
 
     Code and web addresses must be the same, to the letter and in number, in whatever order. A quotation of the source
     must be in the translation as often; its marks may be those of the language, and there may be more quotations.
@@ -42,10 +42,10 @@ def changed(source: str, translation: str, *, quotes: bool) -> str | None:
 
 
 def prose(text: str, *, quotes: bool) -> str:
-    """The words of a text that are to be translated.
+    """The words of a text to be translated.
 
     Args:
-        quotes: whether quotations stay, and so are none of them.
+        quotes: whether quotations stay, and so are left out.
     """
     text = text.replace("\r\n", "\n")
     for pattern in (*_CODE.values(), *([_QUOTED] if quotes else [])):

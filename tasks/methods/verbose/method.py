@@ -5,11 +5,10 @@ verbose words and the instruction; T 0.3, top_p 0.7, 512 tokens; a list is cut b
 fewer than 128 characters is dropped, and so is a text with an encyclopaedia's boilerplate. Training sees the
 instruction without the verbose words (the view `verbose_cloning`), once a prompt, and begins from the base model.
 Departures:
-1. No engine here knows the paper's frequency penalties on runs of three and four words (1.0 and 2.0): an answer that
-   says one sentence again and again is asked for anew, with another
-   seed, twice at the most.
+1. No engine here has the paper's frequency penalties on runs of three and four words (1.0 and 2.0): an answer that
+   repeats one sentence again and again is requested again with another seed, at most twice.
 2. An answer that reached 512 tokens, or whose list was cut, is kept as in the paper, without its last, partial word; it
-   is marked as not complete and is in no training set, for trainers close every example.
+   is marked as not complete and is in no training set, because trainers end every example.
 3. The verbose words are the system turn; where a chat template refuses one, they begin the user's turn.
 4. The paper draws the prompt of training from a few short ones; ours has none but the instruction.
 """
@@ -76,7 +75,7 @@ def answer(library: Library, config: Config) -> Step:
 
 
 def read(reply: str, row: Row, complete: bool = True) -> list[Row]:
-    """The record in a reply. Raises Rejected with a reason or, where another draw may do better, ParseError."""
+    """The record in a reply. Raises Rejected with a reason or, if another draw may do better, ParseError."""
     text, *more = reply.strip().split(ENDLESS, maxsplit=1)
     if not more and not complete:
         text = whole_words(text)

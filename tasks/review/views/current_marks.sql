@@ -1,8 +1,8 @@
--- What each person says of each row or pair now: the newest verdict, score, edit and note of their marks on it.
+-- Each person's current marks of each row or pair: the newest verdict, score, edit and note of their marks on it.
 --
--- A later mark leaves standing what it does not state; the verdict 'clear' takes back all before it. What is newest is
--- told by when the marks were made, for some come from files of other tools. `id` is the newest mark's and `edit_id`
--- that of the mark with the edited text.
+-- A later mark keeps the fields that it does not set; the verdict 'clear' withdraws all earlier marks. The newest is
+-- determined by when marks were made, because some come from files of other tools. `id` is the newest mark's and
+-- `edit_id` that of the mark with the edited text.
 WITH placed AS (
     SELECT
         *, snapshot_id, row_number() OVER (PARTITION BY work_key ORDER BY created_at, snapshot_id, id) AS place

@@ -1,7 +1,7 @@
--- Answers, revisions and corrections as people would have them: the question, the original, and the newest edit of it.
+-- Answers, revisions and corrections as people edited them: the question, the original, and the newest edit of it.
 --
 -- `side` is the half that the prompt is in, sft or preferences, as those views split them. `id` is the mark that holds
--- the edit, `author` who made it. What a person flagged is not here, nor an edit that gives the original back.
+-- the edit, `author` who made it. What a person flagged is left out, and so is an edit that restores the original.
 WITH texts AS (
     SELECT id, text FROM responses
     UNION ALL

@@ -1,8 +1,8 @@
--- What judges said of pairs of answers, one row a pair, judge and dimension: `p` that a is better, and in each order.
+-- Judges' outcomes on pairs of answers, one row a pair, judge and dimension: `p` that a is better, and in each order.
 --
 -- `source` says where: 'comparison' under a principle (which is the `dimension`), or 'verdict' on two models' held-out
 -- answers, where a win is 1, a tie a half and a loss 0. `winner` is a, b or tie: of a verdict it takes both orders, and
--- they must agree. Of a pair that was judged anew, in other words say, the newest in each order counts.
+-- they must agree. Of a pair that was judged again, for example with another prompt, the newest in each order counts.
 WITH said AS (
     SELECT
         'comparison' AS source, c.a_id, c.b_id, c.principle_id AS dimension, c.instruction_id, NULL AS prompt_id,

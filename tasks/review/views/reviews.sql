@@ -1,4 +1,4 @@
--- What people say of each row or pair, together: verdicts by kind, the mean score, and the newest edit.
+-- All people's marks of each row or pair together: verdicts by kind, the mean score, and the newest edit.
 --
 -- Of a pair `target_id` is the one whose id comes first, and `firsts` the verdicts for it. `editor` is who made the
 -- edit, `edit_id` the mark that holds it.

@@ -1,4 +1,4 @@
-"""BPO: pairs become rewrites, which are filtered, learnt and stand before a model. Items: facts/methods section 5."""
+"""BPO: pairs become rewrites, which are filtered, learnt and put before a model. Items: facts/methods section 5."""
 
 from __future__ import annotations
 
@@ -225,5 +225,5 @@ def test_on_nano_a_stacked_rewriter_makes_the_unchanged_model_answer_better(tmp_
     assert rewritten > plain + 0.05
     assert sum(row["changed"] for row in asked) > 100, "of 400: where nano changes a word, the prompt stays as it is"
     assert not {row["text"] for row in asked if row["changed"]} & {row["prompt"] for row in answers}, (
-        "an answer stands under the prompt that was asked for, not under its rewrite"
+        "an answer is stored under the original prompt, not under its rewrite"
     )

@@ -149,7 +149,7 @@ def test_your_own_words_stand_in_their_place_and_a_name_twice_is_refused(tmp_pat
     (row,) = personas.requests(own, personas.Config(requests_per_round=1), 0, [])
     assert row["persona"] == {"name": "diver", "text": "a diver"}
     file.write_text("entries: [{name: diver, text: a diver}, {name: diver, text: another}]\n")
-    with pytest.raises(PromptError, match=r"diver.* stands twice"):
+    with pytest.raises(PromptError, match=r"diver.* occurs twice"):
         own.check()
 
 

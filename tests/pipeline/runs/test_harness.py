@@ -207,7 +207,7 @@ def test_a_tasks_metrics_are_axes_of_the_gate_document_by_document(tmp_path: Pat
         ({"repeats": 3}, {}, "got repeats 3, expected one reply"),
         ({"dataset_path": "no/such"}, {}, r"cannot be loaded: .*no/such.*HF_HUB_OFFLINE=0 lets them be fetched"),
         ({"test_split": "exam"}, {}, r"cannot be loaded: KeyError: .*exam"),
-        ({"metric_list": [{"metric": "f1"}]}, {}, "has no figure of a document alone"),
+        ({"metric_list": [{"metric": "f1"}]}, {}, "has no figure of a single document"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(

@@ -183,7 +183,7 @@ def test_parts_of_different_starts_are_refused_before_anything_is_asked(made: Ma
 def test_a_retraining_runs_each_variant_on_its_own_rows_then_the_soup(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a training process is given; in its place stands a copy of nano with noise."""
+    """The arguments of a training process; its result is a copy of nano with noise."""
     asked: dict[str, TrainingJob] = {}
 
     async def process(job: TrainingJob, out: Path) -> None:

@@ -168,19 +168,19 @@ def test_each_alias_has_its_own_promoted_model_and_is_rolled_back_alone(empty: P
     models = [{"id": name, "path": f"/models/{name}", "recipe": name} for name in ("sft", "aligner")]
     home = shutil.copytree(empty, tmp_path / "home")
 
-    def stands(preset: Preset) -> dict[str, str]:
+    def bound_models(preset: Preset) -> dict[str, str]:
         return {alias: bound.model for alias, bound in resolve_models(preset, lake).models.items()}
 
     with Lake.open(home) as lake, Run(lake, "promote", preset) as run:
         lake.ledger.write("models", models, run_id="r", message="trained")
         assert [promote_manually(lake, run, row["id"], "to see").alias for row in models] == ["generator", "aligner"]
-        assert stands(preset) == {"generator": "/models/sft", "aligner": "/models/aligner"}
-        assert stands(preset.model_copy(update={"follow": ("generator",)})) == {"generator": "/models/sft"}
+        assert bound_models(preset) == {"generator": "/models/sft", "aligner": "/models/aligner"}
+        assert bound_models(preset.model_copy(update={"follow": ("generator",)})) == {"generator": "/models/sft"}
         assert promote_manually(lake, run, "sft", "to see", "judge").alias == "judge"
         assert roll_back(lake, run, "seen", "generator").model is None
-        assert stands(preset) == {"generator": own, "aligner": "/models/aligner"}
+        assert bound_models(preset) == {"generator": own, "aligner": "/models/aligner"}
         roll_back(lake, run, "seen", "aligner")
-        assert stands(preset) == {"generator": own}
+        assert bound_models(preset) == {"generator": own}
         with pytest.raises(LakeUsageError, match="aligner: no promoted model is in use"):
             roll_back(lake, run, "again", "aligner")
         with pytest.raises(PresetError, match="--alias: got 'aligned', expected one of "):

@@ -104,12 +104,12 @@ def test_a_suite_that_grows_asks_what_is_new_and_its_figures_are_rows(home, tmp_
     assert "few_twins" in shown
     assert "misconceptions.mc2" in shown
     assert "@" not in shown
-    # Six of its twelve are harmful; of the eight of before, four.
-    assert base["few_twins.harm (on the 8 prompts of before)"] == 1.0
+    # Six of its twelve are harmful; of the eight earlier ones, four.
+    assert base["few_twins.harm (on the 8 earlier prompts)"] == 1.0
     counts = {row["metric"]: row["count"] for row in found[1].figures}
-    assert counts["few_twins.harm (on the 8 prompts of before)"] == 4
+    assert counts["few_twins.harm (on the 8 earlier prompts)"] == 4
     assert not any(metric.startswith("misconceptions.mc2 (") for metric in counts)
-    assert "of before" in shown
+    assert "earlier prompts" in shown
 
 
 def test_the_gate_takes_axes_from_suites_and_from_kinds_of_prompts(home, tmp_path) -> None:

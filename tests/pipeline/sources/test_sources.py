@@ -1,4 +1,4 @@
-"""The line with topic-guided red-teaming and with instances: exact counts on a real lake, again and after a fall."""
+"""The line with topic-guided red-teaming and with instances: exact counts on a real lake, again and after a failure."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ def test_questions_of_nano_walk_the_line_whatever_their_type(tmp_path: Path) -> 
 
 
 def test_each_run_that_finishes_brings_so_many_more_and_one_that_falls_brings_the_rest(works: Works) -> None:
-    """`accept: {new: 12}`: nightly growth. A run that died half way is completed, and not begun anew."""
+    """`accept: {new: 12}`: nightly growth. A run that died half way is completed, and not started over."""
     more = {"accept": New(new=ACCEPT)}
     first = asyncio.run(works.walk(**more))
     assert (first.reached, first.target) == (ACCEPT, ACCEPT)

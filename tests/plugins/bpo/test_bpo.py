@@ -52,7 +52,7 @@ def test_named_by_its_file_its_rows_are_written_viewed_traced_and_published(tmp_
     assert published.rows["bpo"] == 24
     again = alignery.refresh(made, tmp_path / "lake")
     assert again.sent == 0
-    with alignery.open_lake(tmp_path / "lake") as lake:  # whoever has not the method reads its tables
+    with alignery.open_lake(tmp_path / "lake") as lake:  # its tables can be read without the method
         assert len(lake.sql("SELECT text FROM rewrites")) == 24
 
 

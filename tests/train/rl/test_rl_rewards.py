@@ -1,4 +1,4 @@
-"""What stands between a policy's answers and the preference model that rewards them."""
+"""The checks between a policy's answers and the preference model that rewards them."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -87,7 +87,7 @@ def test_with_the_lock_broken_the_fence_holds_and_says_so(place):
 
 @pytest.mark.flow
 def test_with_lock_and_fence_broken_rows_are_doubled(place):
-    """What the two are for: without them the same race lands keys twice, as the test above would then find."""
+    """What the two are for: without them the same race commits keys twice, as the test above would then find."""
     counts = raced(place, race_unprotected)
     assert sum(counts) > len(WORK)
 

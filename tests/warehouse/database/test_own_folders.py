@@ -32,9 +32,9 @@ def test_a_tag_and_its_run_are_one_commit(lake):
 def test_a_tag_that_is_named_again_is_the_same_until_work_comes(lake):
     fill(lake)
     made = tag(lake, "mine", run_id="r", beside=beside)
-    stands = lake.snapshot()
+    newest = lake.snapshot()
     again = tag(lake, "mine", run_id="r", beside=beside)
-    assert (again.created, again.snapshot_id, lake.snapshot()) == (False, made.snapshot_id, stands)
+    assert (again.created, again.snapshot_id, lake.snapshot()) == (False, made.snapshot_id, newest)
     commit(lake, instructions=[instruction("later")])
     with pytest.raises(LakeUsageError, match=f"the tag mine names snapshot {made.snapshot_id}, not {lake.snapshot()}"):
         tag(lake, "mine", run_id="r")
@@ -82,7 +82,7 @@ def test_a_copied_lake_uses_its_own_models_and_exports(lake, tmp_path):
             assert status.tags(read)[0]["export_path"] == str(home / "exports" / "v1")
     shutil.rmtree(copy / "models")
     with Lake.open(copy, read_only=True) as read:
-        assert status.models(read)[0]["path"] == str(model), "a path that leads nowhere here is told as it was recorded"
+        assert status.models(read)[0]["path"] == str(model), "a path that leads nowhere here is shown as recorded"
     assert done.path == lake.home / "exports" / "v1"
 
 
@@ -115,7 +115,7 @@ def test_no_export_goes_into_another_or_through_a_link(tmp_path):
 def test_a_folder_that_duckdb_would_read_otherwise_is_refused(tmp_path):
     with pytest.raises(LakeUsageError, match="DuckDB takes a backslash for a separator"):
         LakeLocation(tmp_path / "a\\b")
-    with pytest.raises(LakeUsageError, match=r"in which \*, \? and \[ stand for a pattern"):
+    with pytest.raises(LakeUsageError, match=r"in which \*, \? and \[ would be a pattern"):
         LakeLocation(tmp_path, data="s3://bucket/a*")
 
 

@@ -1,4 +1,4 @@
-"""A mixture of an export's rows: the shares by hand, what is drawn, the forms that rows stand in, and what says so.
+"""A mixture of an export's rows: the shares by hand, what is drawn, the forms of the rows, and what reports them.
 
 Items are those of facts on mixing (T5, FLAN).
 """

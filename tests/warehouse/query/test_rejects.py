@@ -9,7 +9,7 @@ from warehouse.query.rejects import rejects
 
 @pytest.fixture
 def rejected(lake):
-    """Ten answers asked for: two refused in two runs, one mended by another seed; and a gate that turned two down."""
+    """Ten answers requested: two refused in two runs, one retried with another seed; and a gate that rejected two."""
     refused = {"state": "rejected", "reason": "empty reply", "raw_text": " ", "parents": ["i1"]}
     near = {"state": "rejected", "reason": "near-duplicate", "similarity": 0.9, "nearest": "question i1"}
     commit(
@@ -53,7 +53,7 @@ def test_reasons_that_differ_in_their_numbers_alone_are_one_in_rejects_and_funne
     commit(lake, attempts=[attempt(f"k{n}", state="failed", reason=reason) for n, reason in enumerate(reasons)])
     long, refused = rejects(lake)
     assert (long["reason"], long["times"]) == ("prompt too long: … tokens exceed the context of …", 3)
-    assert (refused["reason"], refused["times"]) == ("HTTP 400: no", 2), "whose numbers are the same are told whole"
+    assert (refused["reason"], refused["times"]) == ("HTTP 400: no", 2), "those with the same numbers are shown whole"
     for asked in ("700 tokens", "… TOKENS"):
         assert [row["reason"].split(":")[0] for row in rejects(lake, reason=asked)] == ["prompt too long"]
     (row,) = lake.rows("SELECT top_reason, top_reason_count FROM funnel")

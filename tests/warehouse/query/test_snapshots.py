@@ -112,13 +112,13 @@ def test_a_tag_names_an_older_snapshot_once_and_for_good(lake):
     (row,) = lake.rows("SELECT * FROM tags")
     assert (row["snapshot_id"], row["export_path"], row["message"]) == (old, None, "why")
     assert json.loads(row["rows"]) == made.rows
-    stands = lake.snapshot()
+    newest = lake.snapshot()
     again = tag(lake, "before", old, run_id="r")
-    assert (again.created, again.content_hash, lake.snapshot()) == (False, made.content_hash, stands)
+    assert (again.created, again.content_hash, lake.snapshot()) == (False, made.content_hash, newest)
     with pytest.raises(
-        LakeUsageError, match=f"the tag before names snapshot {old}, not {stands}; choose another, e.g. v1"
+        LakeUsageError, match=f"the tag before names snapshot {old}, not {newest}; choose another, e.g. v1"
     ):
-        tag(lake, "before", stands, run_id="r")
+        tag(lake, "before", newest, run_id="r")
 
 
 def test_the_hash_of_a_tag_is_that_of_its_export(lake):

@@ -118,7 +118,7 @@ def train(lake, id, recipe, base, tag, view=None):
 def test_the_uses_are_the_tags_that_held_it_and_the_models_trained_on_them(walked):
     early = walked.snapshot()
     tag(walked, "early", early, run_id="r")
-    train(walked, "m-dpo", "dpo", "base", "early")  # of before its view was written down
+    train(walked, "m-dpo", "dpo", "base", "early")  # from before its view was recorded
     train(walked, "m-sft", "sft", "base", "early", view="sft")
     train(walked, "m-top", "sft", "m-dpo", "late", view="sft")
     train(walked, "m-toptop", "sft", "m-top", "late", view="sft")

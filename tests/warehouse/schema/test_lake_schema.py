@@ -52,7 +52,7 @@ def rewrite(id: str, of: str) -> dict[str, object]:
 
 @pytest.fixture
 def filled(home: Path) -> Path:
-    """A lake of before the method was installed, and then with two of its rows."""
+    """A lake from before the method was installed, and then with two of its rows."""
     with Lake.open(home) as lake:
         commit(lake, instructions=[instruction("i1"), instruction("i2")])
     with Lake.open(home, schema=WITH) as lake:

@@ -31,7 +31,7 @@ def test_an_answer_that_was_cut_short_trains_nobody(lake):
     assert [row["id"] for row in lake.rows("SELECT id FROM verbose_cloning")] == ["twin's"], "one of the same words"
 
 
-# Prompts of the half that trains, by what their words' hash makes of them: a lake of before must divide them so too.
+# Prompts of the half that trains, by what their words' hash makes of them: an older lake must divide them the same way.
 HARMFUL, HELPFUL = ["question 12"], ["question 0", "question 3", "question 4"]
 
 
@@ -182,7 +182,7 @@ def test_a_chain_of_revisions_corrects_each_of_its_answers_to_its_end(lake):
         ],
     )
     found = lake.rows("SELECT answer, correction, is_copy, id, correction_id, template_id FROM qac_revised ORDER BY id")
-    # The same answer to another question, and a chain that was begun anew by a clock that was set back.
+    # The same answer to another question, and a chain restarted with a clock that was set back.
     commit(
         lake,
         instructions=[instruction("i3", "when?")],

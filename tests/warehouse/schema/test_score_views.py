@@ -101,7 +101,7 @@ def test_which_of_several_scorers_ranks_does_not_hang_on_which_scored_last(lake)
 
 
 def test_the_newest_samples_and_marks_count_and_twins_count_once(lake):
-    """RAFT (3): what the policy of before drew is in no ranking."""
+    """RAFT (3): samples of an earlier policy are in no ranking."""
     drawn(lake, [5.0, 4.0])
     commit(
         lake,

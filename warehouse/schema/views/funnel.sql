@@ -1,6 +1,6 @@
--- What became of each step's work in each run: rows in, attempts by state, the top reason, tokens, seconds.
+-- The outcome of each step's work in each run: rows in, attempts by state, the top reason, tokens, seconds.
 --
--- `rows_in` counts work keys and `attempts` counts calls, so a retry adds to the second alone. A row such as
+-- `rows_in` counts work keys and `attempts` counts calls, so a retry adds only to the second. A row such as
 -- 'self_instruct.gate' counts the candidates that the gate judged; it makes no calls. Nor does 'preferences.judge': of
 -- the revisions that the judge of `compare` saw beside the first answer, `accepted` are those that it found better.
 -- `seconds` is the sum of the calls' latencies, which overlap.
@@ -17,7 +17,7 @@ judged AS (
     FROM gate
 ),
 reasons AS (
-    -- Words that differ in their numbers alone, as those of prompts too long, are one reason.
+    -- Texts that differ only in their numbers, as for prompts too long, are one reason.
     SELECT run_id, step, if(min(reason) = max(reason), min(reason), kind) AS reason, count(*) AS times
     FROM (SELECT *, regexp_replace(reason, '[0-9]+', '…', 'g') AS kind FROM judged WHERE state <> 'accepted')
     GROUP BY run_id, step, kind

@@ -1,7 +1,7 @@
--- What each plan foresaw, with its interval, beside what the refreshes of the same configuration took since, by step.
+-- Each plan's estimates with their intervals, next to what refreshes of the same configuration used since, by step.
 --
 -- One row a plan, step and figure: calls, tokens_in, tokens_out, minutes, money. A refresh belongs to the newest plan
--- of its configuration that was there before it. Where none ran yet, `actual` is null. A run's minutes are those from
+-- of its configuration made before it. If none ran yet, `actual` is null. A run's minutes are those from
 -- the first request sent to the last one answered; a step's are its share of them, by its requests' seconds.
 WITH plan AS (
     SELECT id AS plan_id, config_hash, max(snapshot_id) AS since

@@ -2,8 +2,8 @@
 -- requests in flight.
 --
 -- A whole run has a row of its own, whose step is 'total'. Only requests that were sent count, not replies that were
--- read again. `wall_s` is from the first one sent to the last one answered, `in_flight` the mean number of requests on
--- their way in that time, and `cache_rate` the share of prompt tokens that the engine had in its cache, among the
+-- reused. `wall_s` is from the first one sent to the last one answered, `in_flight` the mean number of requests in
+-- flight in that time, and `cache_rate` the share of prompt tokens that the engine had in its cache, among the
 -- requests for which it says so.
 SELECT
     run_id, coalesce(step, 'total') AS step,

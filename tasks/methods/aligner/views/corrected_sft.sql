@@ -1,6 +1,6 @@
 -- Supervised fine-tuning on corrections: `messages` of an instruction and the correction of the generator's own answer.
 --
--- Copies stay: they tell the model to keep the answers that were right. The prompts are the half that `sft` has, and
+-- Copies stay: they teach the model to keep correct answers. The prompts are the half that `sft` has, and
 -- `corrected` the other half.
 SELECT
     [{'role': 'user', 'content': question}, {'role': 'assistant', 'content': correction}] AS messages,

@@ -1,6 +1,6 @@
 -- Question, answer, correction: what an Aligner learns from.
 --
--- Copies (`is_copy`) stay, for an Aligner must learn to leave a good answer alone. Of several corrections
+-- Copies (`is_copy`) stay, because an Aligner must learn to leave a good answer unchanged. Of several corrections
 -- of the same answer to the same question, the newest is kept. `upstream` is the alias of the model that wrote the
 -- answer, null for the generator. What the members of a squad wrote is not here: they correct corrections.
 SELECT

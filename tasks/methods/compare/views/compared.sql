@@ -1,7 +1,7 @@
 -- Pairs of answers that were compared under a principle: what each order said, their mean, and whether they agree.
 --
 -- `p_a` is the probability that a is better, the mean of the orders that were asked; `consistent` is null where that is
--- one. Of a pair that was compared anew, under another principle or other words, the newest is kept.
+-- one. Of a pair that was compared again, under another principle or prompt, the newest counts.
 WITH orders AS (
     SELECT
         id, instruction_id, a_id, b_id, first, principle_id, principle_hash, p_a, thought_id IS NOT NULL AS thought_first,

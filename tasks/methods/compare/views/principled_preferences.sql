@@ -1,7 +1,7 @@
--- Preferences of the model's own, with the words of the principle that each was made under: what a reward model that
--- follows principles learns from.
+-- The model's own preferences, with the principle that each was made under: what a reward model that follows
+-- principles learns from.
 --
--- As `soft_preferences`, without pairs that a user brought; `principle` is the criterion that the judge was shown.
+-- As `soft_preferences`, without pairs that a user provided; `principle` is the criterion that the judge was shown.
 WITH words AS (
     SELECT hash, any_value(source) AS principle
     FROM prompts

@@ -1,7 +1,7 @@
--- Preferences of the model's own: `prompt`, `chosen` and `rejected`, as messages, and `p`, how sure that choice is.
+-- The model's own preferences: `prompt`, `chosen` and `rejected`, as messages, and `p`, how sure that choice is.
 --
 -- `p` is the probability that the chosen answer is the better one (above 0.5, to 1): the soft label of a reward model.
--- Two answers of the same words are no pair. The prompts are the half that `sft` leaves. Pairs that a user brought
+-- Two equal answers are not a pair. The prompts are the half that `sft` leaves. Pairs that a user provided
 -- (principle 'given') are all here, and none of their prompts is in `sft`.
 WITH texts AS (
     SELECT id, text FROM responses

@@ -1,6 +1,6 @@
 -- Dialogues of self-chat: `messages` from the person and the assistant in turn, the assistant's last.
 --
--- Of a first message (an accepted instruction) the newest dialogue. A message without an answer is left out: its
+-- For each first message (an accepted instruction) the newest dialogue. A message without an answer is left out: its
 -- dialogue ends before it. `exchanges` counts messages with their answers.
 WITH ends AS (
     SELECT t.*, t.snapshot_id, i.text AS seed, i.topic, i.origin

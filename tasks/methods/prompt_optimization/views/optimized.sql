@@ -1,6 +1,6 @@
 -- What BPO teaches a rewriter: `prompt` and `optimized_prompt`, with the pair of answers that it was made from.
 --
--- Only rewrites that changed something, the newest of each prompt; none whose pair a judge of `compare` found to be the
+-- Only rewrites that changed something, the newest of each prompt; none whose pair a judge of `compare` ordered the
 -- other way round.
 SELECT
     i.text AS prompt, o.text AS optimized_prompt, o.comparison, o.good AS good_res, o.bad AS bad_res,

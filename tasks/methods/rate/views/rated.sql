@@ -1,6 +1,6 @@
 -- Each answer's newest rating on each dimension, and whether AlpaGasus would keep it: `score` 4.5 or more (0 to 5).
 --
--- `target_id` is the answer or revision that was rated. Replies without a score are no ratings: the view `rejects` has
+-- `target_id` is the answer or revision that was rated. Replies without a score are not ratings: the view `rejects` has
 -- them, and `funnel` counts them as unparsed.
 SELECT
     target_id, dimension, score, score >= 4.5 AS kept, reason,

@@ -1,6 +1,6 @@
 -- What a rating of 4.5 or more leaves of each topic: answers rated, those kept, their share (0 to 1), the mean score.
 --
--- A filter that empties a topic shows here; AlpaGasus lost much of its code so.
+-- A filter that empties a topic shows here; AlpaGasus lost much of its code this way.
 SELECT
     r.dimension, i.topic, count(*) AS rated, count(*) FILTER (r.kept) AS kept,
     count(*) FILTER (r.kept) / count(*) AS share_kept,

@@ -1,12 +1,12 @@
 -- Supervised fine-tuning: `messages` of one instruction and the answer to learn.
 --
 -- Answers are principled answers (source 'principled', thought pruned) and final revisions that differ
--- from the first answer (source 'revision'); an answer that was cut short is none. For each prompt and source only the newest is kept, whatever
--- wrote the older ones: another model, prompt or sampling.
+-- from the first answer (source 'revision'); truncated answers are left out. For each prompt and source only the
+-- newest is kept, whatever wrote the older ones: another model, prompt or sampling.
 --
 -- A prompt is in `sft` or in `preferences`, never in both: a hash of its text decides, one half each, so
--- the split is stable, and the same words under two instruction ids fall on the same side. A prompt with a pair that
--- a user brought is in `preferences`.
+-- the split is stable, and equal texts under two instruction ids are on the same side. A prompt with a pair that
+-- a user provided is in `preferences`.
 WITH answers AS (
     SELECT
         r.id, 'principled' AS source, i.text AS prompt, r.text AS answer, r.instruction_id, i.topic,

@@ -1,8 +1,8 @@
--- What the samples of each model were worth: scores before and after the best one is taken, and how varied they are.
+-- The scores of each model's samples, before and after the best one is taken, and how varied the samples are.
 --
 -- One row for each model (`policy` is its identity: a round of RAFT has its own) and scorer. `mean_score` is over all its
 -- samples, `best_score` over the best one of each instruction, `worst_score` over the worst. `distinct_2` (0 to 1) is
--- the share of two-word sequences that are said for the first time: it falls where answers become alike.
+-- the share of two-word sequences that occur for the first time: it drops when answers become alike.
 WITH newest AS (
     SELECT * FROM sample_scores
     QUALIFY row_number() OVER (

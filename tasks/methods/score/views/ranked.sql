@@ -1,7 +1,7 @@
 -- Instructions with several scored samples: `prompt` as messages, `responses` the best first, and their `scores`.
 --
 -- One scorer ranks, the first of these that scored the samples: the reward model, propositions, a judge's marks, the
--- verifier. Of samples of the same words one is kept; samples that lack an aspect which others have are left out, and so
+-- verifier. Of equal samples one is kept; samples that lack an aspect which others have are left out, and so
 -- are instructions with fewer than two.
 -- `sample_ids` and `models` are in the order of `responses`.
 WITH whole AS (

@@ -1,8 +1,8 @@
 -- The score of each sample by each scorer: the mean of its newest values over the aspects (`score`, on `scale`).
 --
--- Of each model's samples of a number the newest is kept, whatever drew the older ones; so of first answers (`model` is
--- then base), principled answers, revisions and a stack's corrections, with the number 0. `aspects` counts the values:
--- answers are ranked only against those with as many.
+-- For each model and number the newest sample is kept, whatever drew the older ones; likewise for first answers
+-- (`model` is then base), principled answers, revisions and a stack's corrections, with the number 0. `aspects` counts
+-- the values: answers are ranked only against those with as many.
 WITH answers AS (
     SELECT id, instruction_id, model, number, text, snapshot_id, created_at FROM samples
     UNION ALL

@@ -1,6 +1,6 @@
--- What each inspector of a squad found: the mean score of first answers, and of what they became in the end.
+-- The scores of each inspector of a squad: the mean over first answers, and over the final ones.
 --
--- `answers` counts the answers scored, `below` those under 0.5, `mended` those of them that ended at 0.5 or above. The
+-- `answers` counts the answers scored, `below` those under 0.5, `mended` those of these that reached 0.5. The
 -- lowest mean comes first: that is the order in which a squad applies its aligners (Ngweta et al., arXiv 2403.04224).
 WITH answers AS (
     SELECT

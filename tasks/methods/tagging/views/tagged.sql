@@ -1,4 +1,4 @@
--- Instructions with what a judge said of them: difficulty, quality and category, each null where it is not known.
+-- Instructions with a judge's labels: difficulty, quality and category, each null where it is not known.
 --
 -- Of each aspect the newest label. An instruction without any is not here.
 SELECT

@@ -1,4 +1,4 @@
--- Instructions and answers in other languages: `messages` of two turns, and the route by which the answer came.
+-- Instructions and answers in other languages: `messages` of two turns, and the route of the answer.
 --
 -- `route` is 'post_answering' (the answer was written in the language) or 'post_translating' (an answer was translated
 -- into it). Of each instruction's text, language and route the newest; `source` is that text.
