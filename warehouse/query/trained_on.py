@@ -66,7 +66,7 @@ def runs_since(lake: Lake, view: str, after: int, at: int) -> list[str]:
             f"SELECT run_id FROM ({rows}) GROUP BY run_id HAVING min(snapshot_id) > ? ORDER BY run_id", [after]
         )
     if not found:
-        raise LakeUsageError(f"{view}: no row came between the snapshots {after} and {at}; see `alignery funnel`")
+        raise LakeUsageError(f"{view}: no row came between the snapshots {after} and {at}; see `alignery rejects`")
     return [row["run_id"] for row in found]
 
 
