@@ -16,7 +16,7 @@ SAMPLES, SCORE, JUDGE = "samples", "score", "judge"  # the methods that draw and
 class Rounds(BaseModel):
     """RAFT's rounds (arXiv 2304.06767, algorithm 1): the model that a round trains draws the samples of the next one.
 
-    The gate decides what stands behind the alias, and ends nothing.
+    The gate decides which model the alias is bound to, and ends no round.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

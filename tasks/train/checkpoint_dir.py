@@ -1,7 +1,7 @@
 """The hidden folder in which a model is made, beside its place: renamed to it when all went well, never half there.
 
 A run that is killed leaves its folder, with the checkpoints that were whole. The same job (recipe, settings, rows,
-weights) goes on from the last of them; another job, or one that failed of itself, begins anew.
+weights) goes on from the last of them; another job, or one that failed by itself, starts over.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the recipes share: their settings, their report, and their errors.
 
-Departures from the recipes' sources (a recipe's own stand in its module):
+Departures from the recipes' sources (a recipe's own are in its module):
 1. AdamW for all (TRL's default), where the DPO paper and the handbook's DPO take RMSprop.
 2. Trained weights are float32 whatever `dtype` says (mixed precision): at 5e-7 a step is lost in bfloat16's rounding.
 3. A step is `batch_size` × `gradient_accumulation` rows, however many processes share them: the sources' figures are
@@ -52,7 +52,7 @@ class Launch(Strict):
     """Where and how the processes of a training are started. It changes nothing of what is trained."""
 
     accelerate: ExistingFile | None = Field(default=None, description="Accelerate's own file: GPUs, machines, FSDP …")
-    command: tuple[Filled, ...] = Field(default=(), description="stands before python: [srun, --nodes=2], [ray, job …]")
+    command: tuple[Filled, ...] = Field(default=(), description="precedes python: [srun, --nodes=2], [ray, job …]")
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Settings(Strict):
 
 
 class Report(Strict):
-    """What a training did; stands as `report.json` in the model's folder."""
+    """What a training did; saved as `report.json` in the model's folder."""
 
     recipe: str
     base_model: str
@@ -139,7 +139,7 @@ class Recipe:
         alias: of models, which its model is a candidate for; None where it is for `generator` if it answers, else for
             none.
         models: setting → the recipe whose model it names, where the settings leave it out and that recipe is run too.
-        words: of a recipe whose rows are put into the preset's words, a hash of these: in others it is trained anew.
+        words: of a recipe whose rows are put into the preset's words, a hash of these; a new hash means a new training.
     """
 
     config: type[Settings]

@@ -172,7 +172,7 @@ def _tied(policy: Any) -> set[str]:
 
 
 def special_tokens(tokenizer: Any) -> list[str]:
-    """The texts that the tokenizer reads as control tokens wherever they stand."""
+    """The texts that the tokenizer reads as control tokens wherever they occur."""
     added = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
     return sorted((added | set(tokenizer.all_special_tokens)) - {""})  # an empty one would be in every text
 

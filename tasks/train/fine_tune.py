@@ -263,7 +263,7 @@ def summary(history: Sequence[Row]) -> Row:
 
 
 def _tokens(counts: Sequence[int]) -> int:
-    """The last of a count that grows with each step, and that a trainer begins anew where it goes on after a kill."""
+    """The last of a count that grows with each step, and that a trainer restarts when it resumes after a kill."""
     ends = [now for now, then in zip(counts, [*counts[1:], 0], strict=True) if then <= now]
     return sum(ends)
 

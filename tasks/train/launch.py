@@ -75,7 +75,7 @@ def become(count: int | None, arguments: Sequence[str], accelerate: Path | None 
     import torch
 
     kind = _kind(accelerate) if accelerate else "MULTI_GPU"
-    os.environ["PYTHONSAFEPATH"] = "1"  # a folder `tasks` where the user stands is not ours
+    os.environ["PYTHONSAFEPATH"] = "1"  # a folder `tasks` in the working directory is not ours
     if not torch.cuda.is_available():
         if kind in _SHARDED:
             raise TrainError(

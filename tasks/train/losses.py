@@ -71,7 +71,7 @@ def pro(logps: Tensor, scores: Tensor, sft_weight: float) -> Tensor:
 
     −Σ_k log[ exp(p_k / T_k) / (exp(p_k / T_k) + Σ_{r_i < r_k} exp(p_i / T_ki)) ] − w (n − 1)² p_best, with
     T_ki = 1 / (r_k − r_i) and T_k = min_i T_ki (PRO, arXiv 2306.17492, equations 6 to 9, and its code's w). p is an
-    answer's log-probability divided by its tokens. Departures: answers of the same score do not stand against each
+    answer's log-probability divided by its tokens. Departures: answers of the same score are not compared with each
     other, where T would be infinite; the last term is a mean over tokens, where the code adds them up (its issue 53).
 
     Args:

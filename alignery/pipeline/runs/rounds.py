@@ -53,7 +53,7 @@ class Reward:
 
 @dataclass(frozen=True)
 class Round:
-    """One round: which models wrote it (none: those that stood there at first), and what the gate said."""
+    """One round: which models wrote it (none: those in place at the start), and what the gate said."""
 
     tag: str
     writers: dict[Alias, str]  # alias → folder, of the models that earlier rounds had put in place, or passed on
@@ -134,7 +134,7 @@ def _trained(lake: Lake, tag: str, recipe: str) -> str:
     found = [row["path"] for row in status.models(lake) if (row["tag"], row["recipe"]) == (tag, recipe)]
     if not found:
         raise LakeUsageError(
-            f"{tag}: got no model of rounds.recipe {recipe!r}, for other recipes were trained on it; begin anew under "
+            f"{tag}: got no model of rounds.recipe {recipe!r}, for other recipes were trained on it; start over under "
             "another name (--name)"
         )
     return str(found[-1])

@@ -68,8 +68,8 @@ async def train_recipes(
     """The retraining itself, with or without Prefect. A model of the same job is not trained again.
 
     Args:
-        policy: the folder of the model that drew the tag's samples, which `current` in `start_from` stands for; if left
-            out, the one that stood behind the generator at the tag.
+        policy: the folder of the model that drew the tag's samples, which `current` in `start_from` means; if left
+            out, the one that the generator was bound to at the tag.
 
     Raises:
         PresetError: the preset has no recipes, or its generator has no weights to train.

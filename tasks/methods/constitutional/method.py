@@ -1,7 +1,7 @@
 """Constitutional AI: the model criticises its answer under a principle, then revises it; some rounds of that.
 
 Source: Constitutional AI (arXiv 2212.08073), section 3; Hugging Face's reproduction (llm-swarm). The same: paired
-critique and revision requests, a principle drawn anew in each round, every round kept. Departures:
+critique and revision requests, a principle drawn for each round, every round kept. Departures:
 1. The draw is by rendezvous hashing and not by a random generator: an edited principle moves no row to another
    one, an added one takes over 1/N of the rows, and only those are asked again.
 2. Preambles such as "Sure, here is the revised answer:", labels, closing remarks and quotes around the whole reply are

@@ -3,7 +3,7 @@
 Source: Preference Ranking Optimization (arXiv 2306.17492) and its code (DAMO-ConvAI, PRO). The same: the list-wise loss
 with the differences of the scores as inverse temperatures, the SFT term's weight of .05 (n − 1)²; 2 epochs, 5e-6.
 Departures:
-1. Answers of one score do not stand against each other, and the SFT term is a mean over tokens; see `losses.pro`.
+1. Answers of the same score are not compared with each other, and the SFT term is a mean over tokens; see `losses.pro`.
 2. `score_scale` multiplies the scores: the paper's are of one reward model, and marks from 1 to 5 spread further.
 3. 2,048 tokens for the code's 512.
 """
