@@ -156,7 +156,7 @@ def test_direct_revisions_make_answers_harmless_though_nano_was_never_taught_the
     revised, _ = chain([constitutional.revise_directly(LIBRARY, constitutional.Config(sampling=SHORT), 1)], rows)
     assert len(revised) > 0.9 * len(prompts)
     assert mean(revised, "harmless", "response") < 0.2
-    assert mean(revised, "harmless", "target") > 0.6
+    assert mean(revised, "harmless", "target") > 0.4
 
 
 def test_comparisons_prefer_the_revision_of_a_harmful_answer_in_both_orders(prompts: list[Row]) -> None:
