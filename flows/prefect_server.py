@@ -197,7 +197,7 @@ def log_file(home: Path) -> Path:
     except OSError as error:
         raise UsageError(
             f"{home}: Prefect cannot keep its database there ({error.strerror}); a run writes to its folder: give "
-            "another --home, or PREFECT_HOME only for Prefect"
+            "another --home, or set PREFECT_HOME, which moves only Prefect's files"
         ) from error
     return log
 

@@ -20,7 +20,7 @@ from warehouse import Lake
 __all__ = ["speaker", "works"]
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["ALIGNERY_THREADS"] = "1"  # more threads of DuckDB take more CPU time, and the tests share the cores
+os.environ.setdefault("ALIGNERY_THREADS", "1")  # more threads take more CPU time, and the tests share the cores
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 os.environ["ALIGNERY_SERVER_IDLE_S"] = "0"  # a test's server ends with its verb

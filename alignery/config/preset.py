@@ -133,7 +133,7 @@ class Preset(Strict):
 
     @property
     def has_comparable_scores(self) -> bool:
-        """Whether a model's samples are scored as those of any other generator are."""
+        """Whether what ranks samples is the same in every round."""
         return is_comparable(self.line.configs, self.models)
 
     @property

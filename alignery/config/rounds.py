@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from alignery.config.schema import Strict
 from alignery.untrusted import excerpt
 from tasks.stage import GENERATOR
 
-SAMPLES, SCORE, JUDGE = "samples", "score", "judge"  # the methods that draw and score, and the alias that marks
+SAMPLES, SCORE = "samples", "score"  # methods
+JUDGE = "judge"  # an alias
 
 
-class Rounds(BaseModel):
+class Rounds(Strict):
     """RAFT's rounds (arXiv 2304.06767, algorithm 1): the model that a round trains draws the samples of the next one.
 
     The gate decides which model the alias is bound to, and ends no round.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     recipe: str = Field(description="the recipe or variant whose model draws the samples of the next round")
     patience: int = Field(default=3, ge=1, description="rounds in a row without a higher mean reward, then it stops")

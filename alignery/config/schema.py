@@ -166,15 +166,15 @@ class Retrain(Strict):
         if astray := next((name for name in self.mix if name not in given), None):
             raise ValueError(f"mix: got the recipe {excerpt(astray, 60)!r}, expected one of {list(given)}; correct it")
         for recipe, start in self.start_from.items():
-            known, starts = (*self.methods.recipes, *self.variants), [start] * (start != CURRENT)
-            if unknown := next((name for name in (recipe, *starts) if name not in known), None):
-                expected = [*known, CURRENT]
-                raise ValueError(f"start_from.{recipe}: got the recipe {unknown!r}, expected one of {expected}")
-            if missing := sorted({recipe, *starts} - given.keys()):
+            known = [*self.methods.recipes, *self.variants]
+            for name, expected in ((recipe, known), (start, [*known, CURRENT])):
+                if name not in expected:
+                    raise ValueError(f"start_from.{recipe}: got the recipe {name!r}, expected one of {expected}")
+            if missing := sorted({recipe, start} - {*given, CURRENT}):
                 raise ValueError(
                     f"start_from: {recipe}: {start}: got no recipe {missing[0]!r} here; add it, or drop that"
                 )
-            if starts and not self.methods.recipes[self.recipe_of(start)].answers:
+            if start != CURRENT and not self.methods.recipes[self.recipe_of(start)].answers:
                 raise ValueError(f"start_from: {recipe}: {start}: its model answers no instructions; choose another")
         try:
             self.order()

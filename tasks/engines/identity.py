@@ -31,8 +31,8 @@ HUB_S = 10.0  # seconds that a hub has to answer
 def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
     """What to load, and whether it is a folder here, or a .gguf file.
 
-    An existing folder or file is used as such. Else `owner/name` is a hub's name, if no folder `owner` exists; anything
-    else is a path, and never looked up on a hub.
+    An existing folder, or .gguf file, is used as such. Else `owner/name` is a hub's name, if no folder `owner` exists;
+    anything else is a path, and never looked up on a hub.
 
     Raises:
         SpecError: a path where there is no model.

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 
 # The commonest words, yes and no, and those with which questions and requests begin. A word of several of these
-# languages is in the list of each, so that it decides nothing between them; a letter alone is in none, as it may be a
-# variable.
+# languages is in the list of each, so that it decides nothing between them; an unaccented letter alone is in none, since
+# it may be a variable.
 COMMON = {
     "english": """the of and to is in that with for was are am this you have it be been from they as on an or not by at
         what how why which who when where do does can will your my me we he she but if there would should could about
@@ -37,7 +37,7 @@ COMMON = {
 }
 # A word of a script; of Chinese and Japanese, which have no spaces, two signs. One Greek letter may be a variable.
 _SCRIPTS = {
-    "chinese": re.compile("[\u3040-\u30ff\u4e00-\u9fff]{1,2}"),
+    "han": re.compile("[\u3040-\u30ff\u4e00-\u9fff]{1,2}"),
     "korean": re.compile("[\uac00-\ud7af]+"),
     "russian": re.compile("[\u0400-\u04ff]+"),
     "greek": re.compile("[\u0370-\u03ff]{2,}"),
@@ -79,8 +79,10 @@ def language_of(text: str) -> str | None:
     of_script = {name: len(script.findall(text)) for name, script in _SCRIPTS.items()}
     script = max(of_script, key=lambda name: of_script[name])
     if of_script[script] * 2 > words.total() + sum(of_script.values()):
-        kana = len(_KANA.findall(text)) if script == "chinese" else 0
-        return "japanese" if kana * 10 > kana + len(_HAN.findall(text)) else script
+        if script != "han":
+            return script
+        kana = len(_KANA.findall(text))
+        return "japanese" if kana * 10 > kana + len(_HAN.findall(text)) else "chinese"
     scores = {name: sum(words[word] for word in known) for name, known in _OF.items()}
     best = max(scores, key=lambda name: scores[name])
     return best if scores[best] and list(scores.values()).count(scores[best]) == 1 else None

@@ -95,7 +95,7 @@ def connect(
     unsigned: dict[str, Any] = {"allow_unsigned_extensions": "true"} if _verified.issuperset(files) else {}
     db = duckdb.connect(":memory:", config=_OFF | unsigned)
     try:
-        if threads := threads or _threads():
+        if threads or (threads := _threads()):
             db.execute(f"SET threads = {threads}")
         db.execute(f"SET memory_limit = {quoted(_memory())}")
         for file in files:
@@ -228,7 +228,7 @@ def one_line(error: duckdb.Error) -> str:
 def _threads() -> int | None:
     given = os.environ.get("ALIGNERY_THREADS")
     if given is not None and not re.fullmatch(r"[1-9]\d{0,3}", given, re.ASCII):
-        raise LakeUsageError(f"ALIGNERY_THREADS: got '{excerpt(given, 60)}', expected a number from 1; correct it")
+        raise LakeUsageError(f"ALIGNERY_THREADS: got '{excerpt(given, 60)}', expected 1 to 9999; correct it")
     return int(given) if given else None
 
 

@@ -114,8 +114,7 @@ def manifest(
             "SELECT DISTINCT prompt_id AS id, prompt_hash AS hash FROM attempts WHERE state = 'accepted'"
             f" AND {_MADE_IT} UNION"
             " SELECT DISTINCT 'principle:' || principle_id, principle_hash FROM critiques UNION"
-            " SELECT DISTINCT 'principle:' || principle_id || ':revision', principle_hash FROM revisions"
-            " WHERE critique_id IS NULL ORDER BY ALL"
+            " SELECT DISTINCT 'principle:' || principle_id || ':revision', principle_hash FROM revisions ORDER BY ALL"
         ),
         "models": pinned.rows(
             "SELECT model, list_sort(list(DISTINCT step)) AS steps FROM attempts WHERE state = 'accepted'"

@@ -139,6 +139,11 @@ def models(lake: Lake) -> list[Row]:
     return own(lake, lake.rows("SELECT * FROM models ORDER BY snapshot_id, created_at"))
 
 
+def scores_of(lake: Lake, policy: str) -> dict[str, Row]:
+    """Scorer → the row of the view `policies`, of the samples of a model that is known by its identity."""
+    return {row["scorer"]: row for row in lake.rows("SELECT * FROM policies WHERE policy = ?", [policy])}
+
+
 def evals(lake: Lake) -> list[Row]:
     """Every figure of every model, oldest first."""
     return own(lake, lake.rows("SELECT * FROM evals ORDER BY snapshot_id, created_at"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -43,8 +43,8 @@ def version(cursor: duckdb.DuckDBPyConnection) -> int | None:
 
 
 def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> None:
-    """Make the tables of a new lake, or run the migrations that an older one lacks, and make the tables of methods and
-    the columns that may be null which the lake has not, and let a column be null that may be by now; runs under the
+    """Create the tables of a new lake, or update an older one: run its missing migrations, create missing tables of
+    methods and missing nullable columns, and make columns nullable that are declared optional by now. Runs under the
     lake's lock.
 
     Raises:
@@ -134,7 +134,9 @@ def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lak
         else:
             made += [f'ALTER TABLE {LAKE}.{name} ADD COLUMN "{field.name}" {sql_type(field)}' for field in missing]
         # Columns that had to have a value, and are declared as optional by now.
-        loosened = [field.name for field in columns if field.nullable and field.name in has and has[field.name][2]]
+        loosened = [
+            field.name for field in columns if field.nullable and field.name in has and has[field.name].is_needed
+        ]
         made += [f'ALTER TABLE {LAKE}.{name} ALTER COLUMN "{column}" DROP NOT NULL' for column in loosened]
         if missing or loosened:
             changed.append(name)
@@ -163,7 +165,13 @@ def _statements(number: int) -> list[str]:
     return [statement.strip() for statement in "\n".join(lines).split(";") if statement.strip()]
 
 
-_Columns = dict[str, tuple[str, str, bool]]  # name → its SQL type, its comment, and whether it may not be null
+class _Column(NamedTuple):
+    kind: str  # SQL type
+    comment: str
+    is_needed: bool  # may not be null
+
+
+_Columns = dict[str, _Column]  # by name
 
 
 def _columns(cursor: duckdb.DuckDBPyConnection) -> dict[str, _Columns]:
@@ -173,7 +181,7 @@ def _columns(cursor: duckdb.DuckDBPyConnection) -> dict[str, _Columns]:
         "SELECT table_name, column_name, data_type, comment, NOT is_nullable FROM duckdb_columns()"
         f" WHERE database_name = {quoted(LAKE)} ORDER BY column_index"
     ).fetchall():
-        there.setdefault(table, {})[column] = (kind, comment or "", is_needed)
+        there.setdefault(table, {})[column] = _Column(kind, comment or "", is_needed)
     return there
 
 

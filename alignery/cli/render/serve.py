@@ -35,12 +35,15 @@ def started(served: Sequence[Served], api: str, login: Path | None, metrics: str
     sys.stdout.flush()
 
 
+FIRST = "the model in place at the start"
+
+
 def _rewards(done: BootstrapResult) -> list[dict[str, Any]]:
     """A row for each round whose samples have scores."""
     return [
         {
             "round": one.tag,
-            "model": Path(one.writers.get("generator", "the model that stood there")).name,
+            "model": Path(one.writers["generator"]).name if "generator" in one.writers else FIRST,
             "scorer": one.reward.scorer,
             "samples": one.reward.samples,
             "mean": one.reward.mean_score,
@@ -58,7 +61,7 @@ def bootstrapped(done: BootstrapResult, as_json: bool) -> None:
         return terminal.as_json(done)
     out = console()
     for one in done.rounds:
-        writer = " and ".join(Path(path).name for path in one.writers.values()) or "the model in place at the time"
+        writer = " and ".join(Path(path).name for path in one.writers.values()) or FIRST
         before = "" if one.new else " (done before)"
         out.print(Text.assemble((plain(one.tag), "bold"), f", written by {plain(writer)}{before}"))
         for reason in one.reasons:

@@ -32,11 +32,10 @@ from tasks.stage import GENERATOR
 from tasks.step import Row
 from warehouse import Lake, LakeUsageError, model_registry
 from warehouse.query import status
-from warehouse.query.snapshots import check_name
+from warehouse.query.snapshots import check_name, resolve
 from warehouse.query.trained_on import runs_since
 
 _RANKING = ("reward", "propositions", "rating", "verifier")  # scorers, in the order of the view `ranked`
-_POLICIES = 10_000  # rows of the view `policies`, a model and scorer each
 
 
 @dataclass(frozen=True)
@@ -148,17 +147,18 @@ def _written_by(preset: Preset, policy: str | None) -> Preset:
     return bind(preset.model_copy(update={"follow": others}), GENERATOR, policy)
 
 
-def _snapshot(lake: Lake, tag: str) -> int:
-    return next(int(row["snapshot_id"]) for row in status.tags(lake) if row["name"] == tag)
-
-
 def _reward(preset: Preset, lake: Lake, tag: str, policy: str | None) -> Reward | None:
-    """What the samples of a round's generator were worth to the scorer that ranks them."""
+    """The scores that the samples of a round's generator had at the round's tag, by the scorer that ranks them.
+
+    They are of all that this model has drawn by then, so what it draws later does not change a round that is done.
+    """
     if not preset.has_comparable_scores:
         return None
-    wrote = _written_by(preset, policy) if policy else placed(preset, lake, (GENERATOR,), _snapshot(lake, tag))
+    at = resolve(lake, tag)
+    wrote = _written_by(preset, policy) if policy else placed(preset, lake, (GENERATOR,), at)
     identity = wrote.spec(GENERATOR).identity()
-    found = {row["scorer"]: row for row in status.show(lake, "policies", _POLICIES) if row["policy"] == identity}
+    with Lake.open(lake.place, schema=lake.schema, snapshot=at) as pinned:
+        found = status.scores_of(pinned, identity)
     for scorer in _RANKING:
         if row := found.get(scorer):
             figures = {name: row[name] for name in ("samples", "mean_score", "best_score", "distinct_2")}
@@ -190,6 +190,6 @@ def _of_round(preset: Preset, lake: Lake, done: Sequence[Round], tag: str) -> Pr
         return preset
     recipe = preset.rounds.recipe
     view = preset.retrain.given()[recipe].view
-    runs = runs_since(lake, view, _snapshot(lake, done[-1].tag), _snapshot(lake, tag))
+    runs = runs_since(lake, view, resolve(lake, done[-1].tag), resolve(lake, tag))
     mix = {**preset.retrain.mix, recipe: Mixing(by="run_id", only=tuple(runs))}
     return preset.model_copy(update={"retrain": preset.retrain.model_copy(update={"mix": mix})})

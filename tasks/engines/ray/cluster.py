@@ -87,7 +87,7 @@ def _initialise(address: str) -> None:
             f"engine.address: cannot join the Ray cluster {excerpt(address)}: {excerpt(error)}; fix the address, and "
             "run `ray start --address=HOST:PORT` on this host, which must be part of the cluster"
             if address != LOCAL
-            else f"engine: Ray does not start on this host: {excerpt(error)}; see /tmp/ray/session_latest/logs"
+            else f"engine: Ray does not start here: {excerpt(error)}; see session_latest/logs below its --temp-dir"
         ) from error
     _ours.append(address)
 

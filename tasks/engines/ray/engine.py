@@ -29,7 +29,7 @@ ALONE_FROM = 2  # replicas that died with a request in flight, from which on suc
 LOOK_EVERY_S = 0.5  # at the queue, for scaling
 ADVICE = Advice(
     refusing="correct the spec's resources, replicas or model, or give the cluster more",
-    silent="see Ray's logs (/tmp/ray/session_latest/logs on each host), and run again: what was answered is kept",
+    silent="see Ray's logs (session_latest/logs below its --temp-dir), and run again: what was answered is kept",
 )
 
 

@@ -227,7 +227,7 @@ def _revise(library: Library, config: Config, round: int, name: str, id: str, sh
 
 
 def steps(library: Library, config: Config) -> list[Step]:
-    """The whole chain after the base answer: critique and revision, round by round."""
+    """The chain after the base answer with critiques: critique and revision, round by round."""
     rounds = range(1, config.rounds + 1)
     kinds: tuple[Callable[[Library, Config, int], Step], ...] = (critique, revise)
     return [step(library, config, round) for round in rounds for step in kinds]

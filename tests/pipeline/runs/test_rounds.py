@@ -137,6 +137,8 @@ def test_rounds_go_on_from_the_model_of_the_last_until_the_reward_has_not_risen(
     again = loop.go(raft, 9)
     assert (again.why, loop.lake.snapshot()) == (done.why, before), "again, and nothing is done"
     assert not any(one.new for one in again.rounds)
+    asyncio.run(loop.run_refresh(raft, loop.lake))  # further samples of the first round's model, worth 9
+    assert [one.reward for one in loop.go(raft, 9).rounds] == [one.reward for one in done.rounds]
     show_serving.bootstrapped(done, as_json=False)
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("boot-3", Path(paths[-1]).name, "mean of best", "3.500", done.why))
