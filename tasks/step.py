@@ -7,6 +7,7 @@ one place where a completion is requested, retried, read and recorded.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,11 +20,12 @@ from alignery.untrusted import excerpt
 from prompts import Form, Message, Prompt
 from tasks.answer import fields_of
 from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampling, Verbatim
-from tasks.filters.heuristics import EMPTY, TRUNCATED
+from tasks.filters.heuristics import BROKEN, EMPTY, TRUNCATED
 
 Row = dict[str, Any]
 # (request key, try number) → the attempt whose reply is reused without a request.
 Replies = Mapping[tuple[str, int], Row]
+_BROKEN = re.compile("\ufffd[\\w\ufffd]|\\w\ufffd")  # bytes that are no text, within words; by itself it may be meant
 _WORDS = 1000  # characters of an engine's words in a reason; our choice
 
 
@@ -266,6 +268,8 @@ def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
         raise Rejected(TRUNCATED)
     if not completion.text.strip():
         raise Rejected(EMPTY)
+    if _BROKEN.search(completion.text):
+        raise ParseError(BROKEN)
     if step.options:
         _check_mass(completion.text, step.min_mass)
     return read(step.whole_reply(completion.text), row)

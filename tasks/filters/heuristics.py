@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 # Why a reply is rejected, by any step.
 TRUNCATED = "truncated: the reply reached max_tokens"
 EMPTY = "empty reply"
+BROKEN = "broken characters"
 ECHO = "echo of the instruction"
 REFUSAL = "refusal: opens by declining"
 APOLOGY = "opens with an apology"

@@ -7,8 +7,8 @@ import re
 from collections import Counter
 
 # The commonest words, yes and no, and those with which questions and requests begin. A word of several of these
-# languages is in the list of each, so that it decides nothing between them; an unaccented letter alone is in none, since
-# it may be a variable.
+# languages is in the list of each, so that it decides nothing between them; an unaccented letter alone is in none,
+# since it may be a variable.
 COMMON = {
     "english": """the of and to is in that with for was are am this you have it be been from they as on an or not by at
         what how why which who when where do does can will your my me we he she but if there would should could about

@@ -65,3 +65,13 @@ def test_a_choice_that_was_made_is_read_again_and_not_asked() -> None:
     assert len(engine.calls) == 1
     assert again.records[0]["p"] == first.records[0]["p"]
     assert again.attempts[0]["replayed_from"] == before["id"]
+
+
+def test_a_reply_with_broken_characters_is_asked_for_again_and_one_that_shows_the_sign_is_read() -> None:
+    def read(reply: str, row: Row) -> list[Row]:
+        return [{"text": reply, "kind": "base", "complete": True}]
+
+    step = answering(read, name="test.answer")
+    outcome = asyncio.run(run(step, ROWS[:1], ScriptedEngine(["��aimaría ser", "caf\ufffd", "It is drawn as “�”."])))
+    assert [one["reason"] for one in outcome.attempts] == ["broken characters", "broken characters", None]
+    assert [record["text"] for record in outcome.records] == ["It is drawn as “�”."]

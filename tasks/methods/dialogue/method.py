@@ -33,7 +33,7 @@ from tasks.step import ParseError, Rejected, Row, Step
 from tasks.train.config import Recipe
 from tasks.train.recipes import dialogue as train_dialogue
 
-END = "[END]"
+_END = re.compile(r"\[\s{0,9}end\b[^\]\n]{0,40}\]", re.IGNORECASE)  # "[END]", and as small models write it
 AGAIN = "says an earlier message again"
 USER = "user"  # the alias of the model that plays the person
 _LABEL = re.compile(r"^(?:the )?(?:person|user|human)\s*:\s*", re.IGNORECASE)
@@ -167,10 +167,10 @@ def message(reply: str) -> str | None:
         ParseError: nothing is there before the assistant's label.
     """
     text = _NEXT.split(_NUMBER.sub("", _LABEL.sub("", reply.strip())), maxsplit=1)[0].strip()
-    if END in text or "".join(filter(str.isalnum, text)).casefold() == "end":  # "End.": as small models write it
-        return None
     if not text:
         raise ParseError("no message of the person's")
+    if _END.search(text) or "".join(filter(str.isalnum, text.splitlines()[-1])).casefold() == "end":  # "End."
+        return None
     return text
 
 

@@ -28,6 +28,8 @@ from tasks.step import ParseError, Row, Step
 
 OPERATIONS = "evolve/operations"
 _LABELS = (r"(?:the )?(?:new |rewritten )?(?:task|instruction)",)
+_OPENING = 60  # characters in which a reply that repeats the operation does so; our choice
+_WORD = re.compile(r"\w+")
 _OF_REQUEST = re.compile(r"\b(?:given|new|rewritten|original) (?:task|instruction)\b", re.IGNORECASE)
 
 
@@ -87,8 +89,7 @@ def rewrite(library: Library, config: Config) -> Step:
         if loops(text):
             raise ParseError(LOOP)
         asked = row["operation"]["text"]
-        ours, theirs = (runs(" ".join(words.split()[:3]), 3) for words in (text, asked))
-        if ours & theirs:  # "Add one requirement: …", the operation itself
+        if _is_operation(text, asked):
             raise ParseError(LEAK)
         check_own(text, before, own | runs(asked))
         parents = [row["request_id"], *row["from_ids"]]
@@ -106,6 +107,14 @@ def rewrite(library: Library, config: Config) -> Step:
         read=read,
         next_row=lambda row, record: instruction_row(record),
     )
+
+
+def _is_operation(text: str, operation: str) -> bool:
+    """Whether a text begins as the operation does, or with a label of its words: "Add a requirement: …"."""
+    asked, said = (_WORD.findall(one[:_OPENING].casefold()) for one in (operation, text))
+    label = _WORD.findall(text[:_OPENING].casefold().rpartition(":")[0])
+    begins = " ".join(asked[:4]) in " ".join(said[:8])
+    return begins or (asked[0] in label and len({*label} & {*asked[:4]}) > 1)
 
 
 method = Method("evolve", Config, stages, source=True, requests=requests, paper="Evol-Instruct (arXiv 2304.12244)")

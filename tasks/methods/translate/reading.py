@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.filters.heuristics import loops, words
+from tasks.filters.heuristics import echoes, loops, words
 from tasks.filters.languages import COMMON, language_of
 from tasks.filters.targets import LOOP
 from tasks.methods.translate.verbatim import changed, prose
@@ -16,10 +16,16 @@ _LABEL = (
     r"(?:(?:sure|certainly|of course)\b[,.!]*\s*)?(?:here(?: is|['’]s) )?(?:the |a |my )?(?:[a-z]{1,20} )?"
     r"translat(?:ion|ed (?:text|version))(?: (?:in|into|to|of) [^:\n]{1,40})?"
 )
+REMARK = "a remark about the translation"
+UNTRANSLATED = "not translated"
+MIXED = "letters of two scripts in one word"
 UNKNOWN = "in no language that can be identified"
 SHORT, LONG = "far shorter than its source", "far longer than its source"
 _FEW = 8  # words among which the commonest ones of a language may be missing; our choice
-_PARTS = re.compile(r"[\n,;]")  # the items of a list lie between these
+_PARTS = re.compile(r"[\n,;|•·、，；]")  # the items of a list lie between these
+_OTHERS = "\u0400-\u07ff\u0900-\u097f\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af"  # Greek may be of a unit: µm, Δt
+_OTHER = re.compile(f"[{_OTHERS}\u0370-\u03ff]")
+_MIXED = re.compile(f"[a-z\u00df-\u024f][{_OTHERS}]|[{_OTHERS}][a-z\u00df-\u024f]", re.IGNORECASE)
 _TIMES, _LEAST = 5, 3  # how many times the words of the other a text may have; fewer words count as three; our choice
 
 
@@ -41,11 +47,17 @@ def translation(reply: str, source: str, language: str, label: str, *, quotes: b
         raise ParseError("nothing after the label")
     if kind := changed(source, text, quotes=quotes):
         raise Rejected(f"{kind} changed")
+    if is_code:
+        return source  # nothing to translate, whatever the reply says around it
+    *before, last = text.split("\n\n")
+    if label.casefold() in last.casefold() and len(before) > source.strip().count("\n\n"):
+        raise ParseError(REMARK)
     if loops(text) and not loops(source):
         raise Rejected(LOOP)
     check_language(text, language, quotes=quotes)
-    if text == source and words(plain := prose(text, quotes=quotes)) >= _FEW and language_of(plain) is None:
-        raise Rejected(UNKNOWN)  # a long list that was not translated
+    plain = prose(text, quotes=quotes)
+    if echoes(text, source) and words(plain) >= _FEW and language_of(plain) is None:
+        raise Rejected(UNTRANSLATED)  # a long list
     before, after = (max(_LEAST, words(prose(one, quotes=quotes))) for one in (source, text))
     if before > _TIMES * after or after > _TIMES * before:
         raise Rejected(SHORT if before > after else LONG)
@@ -61,7 +73,10 @@ def check_language(text: str, language: str, *, quotes: bool = True) -> None:
     identified = language_of(plain)
     if (language, identified) == ("japanese", "chinese"):  # a few words of Japanese may have no kana
         identified = None
-    parts = _PARTS.split(plain) if language in COMMON else [plain]
+    if language in COMMON and _MIXED.search(plain):
+        raise Rejected(MIXED)
+    is_list = language in COMMON or _OTHER.search(plain)  # a list of Latin words alone is in none of the others
+    parts = _PARTS.split(plain) if is_list else [plain]
     if identified is None and max(map(words, parts)) >= _FEW:
         raise Rejected(UNKNOWN)
     if identified not in (language, None):

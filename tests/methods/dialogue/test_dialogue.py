@@ -80,7 +80,10 @@ def test_the_person_may_be_another_model_and_a_row_needs_what_its_stage_reads() 
         Config(exchanges=1)
 
 
-@pytest.mark.parametrize("end", ["[END]", "Thank you!\n[END]", "End.", "(end)"])
+@pytest.mark.parametrize(
+    "end",
+    ["[END]", "Thank you!\n[END]", "End.", "(end)", "Thanks. [end]", "Thank you!\nEND", "Bye.\n(end)", "[END OF CHAT]"],
+)
 def test_the_person_ends_it_and_no_answer_follows(end: str) -> None:
     turns, _, engine, attempts = talk([SAID[0], end, "never"], exchanges=4)
     assert len(turns) == 1

@@ -27,7 +27,7 @@ from tasks.filters.heuristics import ECHO, TRUNCATED
 from tasks.filters.languages import CODES, LANGUAGES, language_of
 from tasks.filters.targets import LEAK, LOOP
 from tasks.methods.translate.method import Code, Config, drawn, stages
-from tasks.methods.translate.reading import LONG, SHORT, UNKNOWN, check_language
+from tasks.methods.translate.reading import LONG, MIXED, REMARK, SHORT, UNKNOWN, UNTRANSLATED, check_language
 from tasks.stage import Context, Stage
 from tasks.step import ParseError, Rejected, Row
 from warehouse import Lake
@@ -148,6 +148,8 @@ def test_shares_that_are_none_are_refused(languages: dict[str, float], message: 
         ("`water(0)` mul dap raq sob tik lum pow gar neb", UNKNOWN),
         ("Wie gieße ich einen Kaktus im Winter? Führe `wasser(0)` aus.", "inline code changed"),
         ("Wie gieße ich einen Kaktus im Winter?", "inline code changed"),
+        ("Wie gieße ich einen Kaktus, der疫苗 braucht, im Winter? `water(0)`", MIXED),
+        ("Leистe Hilfe: Wie gieße ich einen Kaktus im Winter? `water(0)`", MIXED),
         (f"{TRANSLATION} " + "Und noch etwas ist zu sagen. " * 9, LOOP),
         (TRANSLATION + "".join(f" Das ist der Satz mit der Zahl {n} und mehr." for n in range(9)), LONG),
         (Completion(TRANSLATION, "length", 9, 9, 0.1), TRUNCATED),
@@ -156,6 +158,14 @@ def test_shares_that_are_none_are_refused(languages: dict[str, float], message: 
 def test_a_translation_that_is_none_is_rejected_with_its_reason(reply: str | Completion, why: str) -> None:
     """(3), (5)"""
     assert reason(usual()["instruction"], reply, ROW) == ("rejected", why)
+
+
+def test_a_remark_about_a_translation_is_no_part_of_it() -> None:
+    remark = f"{TRANSLATION}\n\nHier ist die deutsche Übersetzung und nichts sonst."
+    assert reason(usual()["instruction"], remark, ROW) == ("unparsed", REMARK)
+    about = "Was ist eine Übersetzung?\n\nUnd was ist in `water(0)` eine gute Übersetzung?"
+    row = ROW | {"instruction": "What is a translation?\n\nAnd what is a good translation in `water(0)`?"}
+    assert reason(usual()["instruction"], about, row) == ("accepted", None)
 
 
 def test_a_summary_of_an_answer_is_no_translation_of_it() -> None:
@@ -209,6 +219,10 @@ def test_a_name_is_the_same_in_many_languages_and_code_is_in_none() -> None:
         ("PythonでTensorFlowを使います。", "japanese"),
         ("使用 TensorFlow, PyTorch, JAX 等框架训练。", "chinese"),
         ("Используйте PyTorch, TensorFlow и JAX.", "russian"),
+        ("Установите Python, PyTorch, TensorFlow, JAX, NumPy, SciPy, Keras и Pandas.", "russian"),
+        ("使用 Python, PyTorch, TensorFlow, JAX, NumPy, SciPy, XGBoost 和 Keras。", "chinese"),
+        ("| Apfel | Birne | Kirsche | Pflaume | Traube | Banane | Orange | Zitrone |", "german"),
+        ("Apfel • Birne • Kirsche • Pflaume • Traube • Banane • Orange • Zitrone", "german"),
     ],
 )
 def test_lists_formulas_and_words_of_another_language_are_no_reason_to_reject(text: str, language: str) -> None:
@@ -234,7 +248,10 @@ def test_code_alone_is_its_own_translation_and_a_long_list_is_none() -> None:
     row = translated() | {"target": code}
     assert sent(usual()["response"], row, code)[0][0]["text"] == code
     items = "apples, pears, plums, cherries, grapes, oranges, lemons, limes"
-    assert reason(usual()["response"], items, row | {"target": items}) == ("rejected", UNKNOWN)
+    assert reason(usual()["response"], items, row | {"target": items}) == ("rejected", UNTRANSLATED)
+    assert reason(usual()["response"], f"{items.capitalize()}.", row | {"target": items}) == ("rejected", UNTRANSLATED)
+    for reply in (f"Übersetzung:\n{code}", f"Sure! Here it is:\n{code}"):
+        assert sent(usual()["response"], row, reply)[0][0]["text"] == code
 
 
 def test_quotations_stay_unless_the_preset_says_otherwise() -> None:

@@ -165,3 +165,26 @@ def test_what_they_write_passes_the_gate_and_is_answered(tmp_path: Path) -> None
         assert {row["text"] for row in rows if row["state"] == "accepted"} == {texts[0], texts[3]}
         assert {row["origin"] for row in rows} == {"magpie"}
         assert len(lake.sql("FROM responses")) == 2
+
+
+CONSTRAINT = (
+    "Add one requirement that a good answer must meet, such as a limit, a reader, a form or something to avoid."
+)
+INPUT = "Add a short text, table, list or piece of code that the answer has to work on, written out in full."
+
+
+@pytest.mark.parametrize(
+    ("operation", "text", "is_it"),
+    [
+        (CONSTRAINT, "Add one requirement: at most fifty words.", True),
+        (CONSTRAINT, "- Add one requirement that it must rhyme.", True),
+        (CONSTRAINT, "My task: Add one requirement: it must rhyme.", True),
+        (CONSTRAINT, "Add a requirement: it must rhyme.", True),
+        (CONSTRAINT, "Why do lighthouses flash? Answer in one sentence.", False),
+        (INPUT, "Add a short dedication to this poem about the sea.", False),
+        (INPUT, "Add a short text: the sea is blue.", True),
+        (INPUT, "Sum up this text in a short line: the sea is blue.", False),
+    ],
+)
+def test_an_operation_that_is_said_again_is_no_task(operation: str, text: str, is_it: bool) -> None:
+    assert evolve._is_operation(text, operation) is is_it
