@@ -194,7 +194,7 @@ def _as_before(lake: Lake, suites: Sequence[Suite]) -> list[Suite]:
         there = status.earlier_prompts(lake, suite.name, len(suite.prompts))
         old = [row for row in suite.prompts if row["prompt"] in there]
         if 0 < len(old) < len(suite.prompts):
-            found.append(replace(suite, prompts=old, suffix=f" (on the {len(old)} prompts of before)"))
+            found.append(replace(suite, prompts=old, suffix=f" (on the {len(old)} earlier prompts)"))
     return found
 
 
