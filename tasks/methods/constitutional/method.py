@@ -11,8 +11,8 @@ critique and revision requests, a principle drawn for each round, every round ke
 4. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference.
 
 `critique: false` is section 3.5's ablation, direct revision: the answer is revised under the principle drawn for the
-round, with no critique before it. Departure: 5. A principle's request that speaks of what a critique would have found
-has other words for it, so that it can be followed alone.
+round, with no critique before it. Departure: 5. A principle has another request for it, which says itself when the
+answer stays as it is.
 """
 
 from __future__ import annotations
