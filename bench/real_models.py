@@ -1,9 +1,10 @@
 """How much of what real models reply is kept, step by step: `python bench/real_models.py MODEL… [--home DIR]`.
 
-MODEL is a folder, a .gguf file or a hub's name, in vLLM where it is installed, else in transformers. Every method runs
-on the 32 prompts of bench/data/real_prompts.jsonl, beside instructions and questions that the model writes itself. The
-table has, for each step, the rows that were asked and accepted, and the reasons of the rest; below it what the records
-say of themselves (copies, changes), and tokens and minutes. Samples are written beside the lake, to be read.
+MODEL is a folder, a .gguf file or a hub's name, in vLLM where it is installed, else in transformers. The methods run on
+the 32 prompts of bench/data/real_prompts.jsonl, beside instructions and questions that the model writes itself: without
+`--methods` those of the presets for real models; `direct` is `constitutional` without critiques. The table has, for
+each step, the rows that were asked and accepted, and the reasons of the rest; below it what the records say of
+themselves (copies, changes), and tokens and minutes. Samples are written beside the lake, to be read.
 
 With `--ratio` the engine is warm before the run; after it, its cache of prefixes emptied, the very same requests are
 sent to it once more, all at once and by nobody but this script: the factory's tokens a second ÷ the engine's own.
@@ -31,7 +32,15 @@ from tasks.engines.specs import parse_spec
 from tasks.engines.vllm import VllmEngine
 
 PROMPTS = Path(__file__).parent / "data" / "real_prompts.jsonl"
-SAMPLED = ("responses", "critiques", "revisions", "corrections", "instructions")
+SAMPLED = (
+    *("responses", "critiques", "revisions", "corrections", "instructions"),
+    *("translations", "turns", "rationales", "instruction_tags"),
+)
+SHOWN = (
+    *("kind", "origin", "state", "reason", "changed", "is_copy", "language", "route", "role"),
+    *("final", "aspect", "value", "text"),
+)
+USUAL = ("self_instruct", "self_align", "constitutional", "aligner", "verbose", "rate", "compare")
 STEPS = """
     SELECT step, count(*) FILTER (final) AS asked, count(*) FILTER (state = 'accepted') AS accepted,
         count(*) FILTER (final AND reason LIKE 'truncated%') AS cut, count(*) AS calls
@@ -107,10 +116,11 @@ async def measured(made: dict[str, Any], home: Path) -> tuple[alignery.Summary, 
 
 
 def preset(model: str, engine: str, given: argparse.Namespace) -> dict[str, Any]:
-    """Every method that is wanted, one round."""
+    """Every method that is wanted, one round. What Magpie sends is the start of ChatML, which such models know."""
     spec: dict[str, Any] = {"engine": engine, "model": model}
     spec |= {"dtype": given.dtype, "max_model_len": 4096} if engine == "vllm" else {"dtype": "float32", "threads": 2}
     long, short = {"max_tokens": given.tokens}, {"max_tokens": 160}
+    few = {"accept": 12, "max_candidates": 24, "requests_per_round": 8}
     methods: dict[str, Any] = {
         "self_instruct": {"accept": 20, "max_candidates": 60, "requests_per_round": 4, "sampling": long},
         "self_align": {"sampling": long},
@@ -119,8 +129,17 @@ def preset(model: str, engine: str, given: argparse.Namespace) -> dict[str, Any]
         "verbose": {"sampling": long},
         "rate": {"sampling": short},
         "compare": {"sampling": long},
+        "evolve": few | {"sampling": long},
+        "personas": few | {"sampling": long},
+        "magpie": few | {"prefix": "<|im_start|>user\n", "sampling": short},
+        "tagging": {},
+        "reason": {"k": 3, "sampling": long},
+        "translate": {"languages": {"de": 0.5, "es": 0.5}, "sampling": long, "answers": {"sampling": long}},
+        "dialogue": {"exchanges": 3, "sampling": long, "questions": {"sampling": short}},
+        "direct": {"critique": False, "rounds": 1, "sampling": long | {"temperature": 0.5}},
     }
-    wanted = {name: settings for name, settings in methods.items() if name in (given.methods or methods)}
+    names = {"direct": "constitutional"}
+    wanted = {names.get(name, name): methods[name] for name in given.methods}
     prompts = {"path": str(first(given.prompts, given.home)), "origin": "real_prompts", "gate": False}
     line = {"reject_limit": 1.0, "prompts": [prompts], "respond": {"sampling": long}}
     return {"models": {"generator": spec}, "line": line | wanted}
@@ -159,11 +178,7 @@ def samples(lake: alignery.OpenLake, place: Path) -> None:
     with place.open("w", encoding="utf-8") as file:
         for name in SAMPLED:
             for row in lake.sql(f"FROM {name}").to_pylist():
-                kept = {
-                    key: str(row[key])
-                    for key in ("kind", "state", "reason", "changed", "is_copy", "text")
-                    if key in row
-                }
+                kept = {key: str(row[key]) for key in SHOWN if row.get(key) is not None}
                 file.write(json.dumps({"table": name} | kept, ensure_ascii=False) + "\n")
 
 
@@ -178,7 +193,7 @@ def main() -> None:
     )
     parser.add_argument("--tokens", type=int, default=320, help="the longest reply")
     parser.add_argument("--prompts", type=int, default=32, help="how many of the prompts")
-    parser.add_argument("--methods", nargs="+", help="beside the plain answers; all by default")
+    parser.add_argument("--methods", nargs="+", default=USUAL, help="beside the plain answers")
     parser.add_argument("--dtype", default="bfloat16", help="in vLLM; float32 on a CPU that has no AVX-512")
     parser.add_argument("--ratio", action="store_true", help="send the same requests to the engine alone, too")
     given = parser.parse_args()

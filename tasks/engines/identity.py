@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from alignery.untrusted import excerpt
@@ -55,29 +56,34 @@ def locate(model: str, where: str = "engine.model") -> tuple[str, bool]:
     )
 
 
-def hub_answers(name: str, revision: str) -> bool:
-    """Whether a hub answers; if not, the model must be in the hub's cache on this machine.
+def local_only(model: str, revision: str) -> bool:
+    """Whether a loader should send no request to a hub: the model is a folder or a file, or no hub answers and the
+    hub's cache on this machine has it.
 
-    One request of a few seconds, before a loader repeats each of its own for half a minute.
+    A hub is sent one request of a few seconds, before a loader repeats each of its own for half a minute. An error of
+    the hub's server (5xx) is no answer.
 
     Raises:
-        SpecError: no hub answers, and the cache lacks the model.
+        SpecError: it is neither here nor a hub's name, or no hub answers and the cache lacks the model.
     """
+    name, is_here = locate(model)
+    if is_here:
+        return True
     from huggingface_hub import HfApi, try_to_load_from_cache
     from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]  # of its HTTP library
 
     try:
         HfApi().model_info(name, revision=revision, timeout=HUB_S)
-    except HfHubHTTPError:
-        return True  # the loader reports what is wrong with the name or the token
     except (HTTPError, OSError) as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return False  # the loader reports what is wrong with the name or the token
         if isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
-            return False
+            return True
         raise SpecError(
             f"engine.model: {name!r} is neither here nor can it be fetched: {excerpt(error)}; check the network, or "
             "give a folder that a model was saved to"
         ) from error
-    return True
+    return False
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,15 @@ import logging
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from alignery.untrusted import excerpt
 from prompts import Message
-from tasks.engines.identity import GGUF, hub_answers, locate, locate_adapter
+from tasks.engines.identity import GGUF, local_only, locate, locate_adapter
 from tasks.engines.output import logged_to, named, printed_to
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import VllmSpec
@@ -230,10 +230,9 @@ def _start(spec: VllmSpec, log: Path | None) -> Any:
 
 
 def _started(spec: VllmSpec, log: Path | None) -> Any:
-    place, is_folder = locate(spec.model)
-    here_alone = is_folder or not hub_answers(place, spec.revision)
+    offline = OFFLINE if local_only(spec.model, spec.revision) else {}
     # Read by vLLM's own processes when they start.
-    for name, value in (QUIET | OFFLINE if here_alone else QUIET).items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     try:
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -248,13 +247,26 @@ def _started(spec: VllmSpec, log: Path | None) -> Any:
         logged_to(log, "vllm")
     try:
         # A refresh is offline work: so by default batches are as big as those of vLLM's LLM class.
-        return AsyncLLM.from_engine_args(AsyncEngineArgs(**_arguments(spec)), usage_context=UsageContext.LLM_CLASS)
+        with _environment(offline):
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**_arguments(spec)), usage_context=UsageContext.LLM_CLASS)
     except (TypeError, ValueError, OSError) as error:
         raise SpecError(
             f"engine: vLLM will not start {spec.model!r}: {excerpt(error)}; correct the spec's options"
         ) from error
     except RuntimeError as error:
         raise EngineDown(f"vLLM's engine process failed to start: {excerpt(error)}; {named(log)} says why") from error
+
+
+@contextmanager
+def _environment(added: Mapping[str, str]) -> Iterator[None]:
+    """Variables for the processes that are started in it, and not for those that come later: these may need a hub."""
+    new = {name: value for name, value in added.items() if name not in os.environ}
+    os.environ.update(new)
+    try:
+        yield
+    finally:
+        for name in new:
+            os.environ.pop(name, None)
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from tasks.engines import (
     open_engine,
     parse_spec,
 )
-from tasks.engines.identity import ADAPTER, folder_hash, hub_answers, identity_of, locate, locate_adapter
+from tasks.engines.identity import ADAPTER, folder_hash, identity_of, locate, locate_adapter
 
 
 def test_importing_the_package_loads_neither_torch_nor_vllm():
@@ -163,31 +163,6 @@ def test_owner_slash_name_is_a_hub_model_known_by_its_revision(tmp_path, monkeyp
     (tmp_path / "some-owner").mkdir()
     with pytest.raises(SpecError, match="no model folder"):
         locate("some-owner/some-model")
-
-
-@pytest.mark.parametrize("engine", ["transformers", "reward", "vllm"])
-def test_a_hub_that_does_not_answer_is_asked_once(engine, tmp_path, monkeypatch):
-    from huggingface_hub import constants, hf_api
-
-    asked, ask = [], hf_api.HfApi.model_info
-    monkeypatch.setattr(hf_api.HfApi, "model_info", lambda *args, **given: asked.append(args) or ask(*args, **given))
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # no port that anything listens at
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-
-    async def main():
-        async with open_engine({"engine": engine, "model": "some-owner/some-model"}):
-            raise AssertionError("opened")
-
-    with pytest.raises(SpecError, match=r"some-owner/some-model' is neither here nor can it be fetched.*check the net"):
-        asyncio.run(main())
-    assert len(asked) == 1
-    cached = tmp_path / "models--some-owner--some-model"
-    for place, text in {"refs/main": "0a1b", "snapshots/0a1b/config.json": "{}"}.items():
-        (cached / place).parent.mkdir(parents=True, exist_ok=True)
-        (cached / place).write_text(text)
-    assert not hub_answers("some-owner/some-model", "main")
-    with pytest.raises(SpecError):
-        hub_answers("some-owner/some-model", "another")
 
 
 def test_a_folder_without_a_config_is_named(tmp_path):

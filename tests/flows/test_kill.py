@@ -21,7 +21,8 @@ from speaker import Speaker, write_preset
 
 from warehouse import Lake
 
-KILLS, ACCEPT, PLACES = 2, 96, 12
+ACCEPT, PLACES = 96, 12
+KILLS = [2, pytest.param(4, marks=pytest.mark.long)]
 LINE = {
     "chunk": 4,
     "self_instruct": {"accept": ACCEPT, "max_candidates": 400, "requests_per_round": 4, "count": 3},
@@ -59,10 +60,11 @@ def kept(home: Path) -> int:
 
 
 @pytest.mark.flow
-def test_killed_again_and_again_it_finishes_with_every_row_once(tmp_path: Path, speaker: Speaker) -> None:
+@pytest.mark.parametrize("kills", KILLS)
+def test_killed_again_and_again_it_finishes_with_every_row_once(tmp_path: Path, speaker: Speaker, kills: int) -> None:
     preset, home = write_preset(tmp_path, speaker.server_port, LINE, in_flight=PLACES), tmp_path / "lake"
     draw, lost = random.Random(7), 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         kill_mid_way(start(preset, home), speaker, draw.randrange(3 * PLACES, 9 * PLACES))
         assert speaker.served - kept(home) - lost <= PLACES, "more than what was on the wire is lost"
         lost = speaker.served - kept(home)
@@ -104,13 +106,16 @@ def replies(home: Path) -> Counter[str]:
 
 
 @pytest.mark.flow
-def test_where_many_replies_do_not_parse_no_kill_loses_one_that_was_received(tmp_path: Path, speaker: Speaker) -> None:
+@pytest.mark.parametrize("kills", KILLS)
+def test_where_many_replies_do_not_parse_no_kill_loses_one_that_was_received(
+    tmp_path: Path, speaker: Speaker, kills: int
+) -> None:
     """A try that did not parse is kept as it is answered, and not with the one that settles its row."""
     speaker.unparsed = 0.4
     line = {"chunk": 8, "self_instruct": {"accept": 48, "max_candidates": 600, "requests_per_round": 4, "count": 3}}
     preset = write_preset(tmp_path, speaker.server_port, line | {"reject_limit": 1.0}, in_flight=PLACES)
     home, draw, lost = tmp_path / "lake", random.Random(11), 0
-    for _ in range(KILLS):
+    for _ in range(kills):
         kill_mid_way(start(preset, home, "--no-prefect"), speaker, draw.randrange(3 * PLACES, 6 * PLACES))
         beyond = len(speaker.answered) - kept(home) - lost
         assert beyond <= PLACES, "more than what was on the wire is lost"

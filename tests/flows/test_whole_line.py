@@ -1,11 +1,13 @@
-"""The shipped preset from end to end, on real parts: nano, the lake, TRL, the oracle. Prefect is left out here.
+"""The preset nano from end to end, on real parts: nano, the lake, TRL, the oracle. Prefect is left out here.
 
-Half of its instructions, two rounds of critique, and every third prompt of the evaluation: enough to see each figure.
+By default half of its instructions, two rounds of critique and every third prompt of the evaluation: enough to see each
+figure. The preset as it is shipped is `long`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,16 +25,19 @@ if TYPE_CHECKING:  # the flows import Prefect, which is left out where these tes
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module", params=["half", pytest.param("shipped", marks=pytest.mark.long)])
+def home(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
     home = tmp_path_factory.mktemp("whole")
+    if request.param == "shipped":
+        shutil.copy(ROOT / "presets/nano.yaml", home / "line.yaml")
+        return home
     held_out = (ROOT / "nano/held_out.jsonl").read_text().splitlines()[::3]
     (home / "held_out.jsonl").write_text("\n".join(held_out) + "\n")
     preset = yaml.safe_load((ROOT / "presets/nano.yaml").read_text())
     preset["line"]["self_instruct"]["accept"] = 400
     preset["line"]["constitutional"]["rounds"] = 2
     preset["evaluate"]["prompts"] = "./held_out.jsonl"
-    (home / "half.yaml").write_text(yaml.safe_dump(preset))
+    (home / "line.yaml").write_text(yaml.safe_dump(preset))
     return home
 
 
@@ -45,7 +50,7 @@ def whole_line(home: Path) -> tuple[int, list[Trained], list[Evaluation]]:
     from alignery.pipeline.runs.training import train_recipes
 
     async def walk() -> tuple[int, list[Trained], list[Evaluation]]:
-        preset = load(str(home / "half.yaml"))
+        preset = load(str(home / "line.yaml"))
         with Lake.open(home) as lake:
             summary = await run_refresh(preset, lake)
             assert summary.accepted == preset.line.self_instruct.accept

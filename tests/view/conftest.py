@@ -43,6 +43,12 @@ def lake_home(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> Path:
     return home
 
 
+@pytest.fixture(autouse=True)
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB with threads, as users have it; the other tests have one. A connection is opened by its first request."""
+    monkeypatch.setenv("ALIGNERY_THREADS", "4")
+
+
 @pytest.fixture(scope="session")
 def lakes(lake_home: Path) -> Iterator[Lakes]:
     found = Lakes(lake_home, load("nano"))

@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
 from alignery import effects
+from alignery.textfiles import TextFileError, read_yaml
 from alignery.untrusted import excerpt
 from warehouse.errors import LakeUsageError
+
+# The keys that a person writes; the others are DVC's own, about the content of then.
+FACTS = ("desc", "meta")
+OUTPUT = ("desc", "type", "labels", "meta", "remote", "push")
 
 
 def write_dvc(folder: Path) -> Path:
     """Write `<folder>.dvc` beside the folder; returns it. The same folder gives the same bytes.
 
-    All other keys of an existing file are kept, such as `desc`, `meta` and `remote`, as `dvc add` does.
+    What a person wrote into an existing file is kept, such as `desc`, `meta` and `remote`, as `dvc add` keeps it; what
+    DVC wrote about the content of then is not.
 
     Raises:
-        LakeUsageError: the file there is no `.dvc` file.
+        LakeUsageError: the file there is no `.dvc` file, or one of another command than `dvc add`.
     """
     import yaml
 
@@ -45,20 +52,24 @@ def write_dvc(folder: Path) -> Path:
 
 
 def _read(place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A `.dvc` file's keys, and those of its output; none where there is no file."""
-    import yaml
-
-    try:
-        facts = yaml.safe_load(place.read_text(encoding="utf-8"))
-        (output,) = facts["outs"]
-        return facts, dict(output)
-    except FileNotFoundError:
+    """What a person may have written into a `.dvc` file, and of its output; nothing where there is no file."""
+    if not place.exists():
         return {}, {}
-    except (yaml.YAMLError, ValueError, LookupError, TypeError) as error:
+    try:
+        facts = read_yaml(place)
+        (output,) = facts["outs"]
+        if "deps" in facts:
+            raise ValueError("it has dependencies, as `dvc import` writes them")
+        return _kept(facts, FACTS), _kept(dict(output), OUTPUT)
+    except (TextFileError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise LakeUsageError(
             f"{place}: got no .dvc file of one output ({excerpt(error)}), and writing it would lose what it says; move "
             "it away, or export to another folder"
         ) from error
+
+
+def _kept(found: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: found[name] for name in names if name in found}
 
 
 def _md5(path: Path) -> str:

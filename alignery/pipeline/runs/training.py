@@ -25,7 +25,7 @@ from alignery.pipeline.runs.jobs import Job, Spec
 from alignery.pipeline.runs.publication import published_rows
 from alignery.pipeline.runs.soups import SoupJob
 from tasks.engines import RaySpec, TransformersSpec, VllmSpec
-from tasks.engines.identity import hub_answers, locate
+from tasks.engines.identity import local_only, locate
 from tasks.stage import GENERATOR
 from tasks.step import Row
 from tasks.train.config import Launch, Settings
@@ -186,7 +186,7 @@ def _weights(spec: Spec) -> str:
         return place
     from huggingface_hub import snapshot_download
 
-    return snapshot_download(place, revision=spec.revision, local_files_only=not hub_answers(place, spec.revision))
+    return snapshot_download(place, revision=spec.revision, local_files_only=local_only(spec.model, spec.revision))
 
 
 def _publication(lake: Lake, tag: str | None) -> Row:

@@ -26,7 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from alignery.untrusted import excerpt
 from prompts import Message
-from tasks.engines.identity import GGUF, hub_answers, locate, locate_adapter
+from tasks.engines.identity import GGUF, local_only, locate, locate_adapter
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import TransformersSpec
 from tasks.engines.tokenization import check_form, check_length, encode, encode_spellings
@@ -197,8 +197,10 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
     disable_progress_bar()
     # Local files are read without requests to a hub, and a model's own code is never run: by default stdin is asked.
-    here_alone = is_here or not hub_answers(place, spec.revision)
-    source: dict[str, Any] = {"local_files_only": here_alone, "trust_remote_code": False}
+    source: dict[str, Any] = {
+        "local_files_only": local_only(spec.model, spec.revision),
+        "trust_remote_code": False,
+    }
     source |= {} if is_here else {"revision": spec.revision}
     if place.endswith(GGUF):
         place, source["gguf_file"] = os.path.split(place)

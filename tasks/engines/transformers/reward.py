@@ -26,7 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from alignery.untrusted import excerpt
 from prompts import Message
-from tasks.engines.identity import hub_answers, locate
+from tasks.engines.identity import local_only, locate
 from tasks.engines.protocol import Completion, EngineDown, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import RewardSpec
 from tasks.engines.transformers.batch import MAX_PREFILL_TOKENS
@@ -169,8 +169,10 @@ def load_reward(spec: RewardSpec) -> RewardEngine:
     device = ("cuda" if torch.cuda.is_available() else "cpu") if spec.device == "auto" else spec.device
     disable_progress_bar()
     # As in the embedded engine: local files are read without a hub, and a model's own code is never run.
-    here_alone = is_here or not hub_answers(place, spec.revision)
-    source: dict[str, Any] = {"local_files_only": here_alone, "trust_remote_code": False}
+    source: dict[str, Any] = {
+        "local_files_only": local_only(spec.model, spec.revision),
+        "trust_remote_code": False,
+    }
     source |= {} if is_here else {"revision": spec.revision}
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **source)

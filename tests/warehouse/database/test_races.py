@@ -18,9 +18,16 @@ from warehouse.database.location import as_location
 
 pytestmark = pytest.mark.flow
 
+
 KEYS = [f"k{n}" for n in range(40)]
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["warehouse", "pandas"])
+
+
+@pytest.fixture(autouse=True)
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB with threads, as users have it; the other tests have one."""
+    monkeypatch.setenv("ALIGNERY_THREADS", "4")
 
 
 def write(lake, keys, run_id):

@@ -39,16 +39,30 @@ def test_what_a_person_wrote_into_the_file_stays(tmp_path: Path) -> None:
     place = write_dvc(tmp_path / "v1")
     facts = yaml.safe_load(place.read_text())
     facts["meta"] = {"owner": "data"}
-    facts["outs"][0] |= {"remote": "store", "desc": "first"}
+    facts["outs"][0] |= {"remote": "store", "desc": "first", "cloud": {"store": {"etag": "of the content then"}}}
     place.write_text(yaml.safe_dump(facts))
     (tmp_path / "v1" / "data.txt").write_text("row")
     after = yaml.safe_load(write_dvc(tmp_path / "v1").read_text())
     assert after["meta"] == {"owner": "data"}
     (output,) = after["outs"]
     assert (output["remote"], output["desc"], output["nfiles"]) == ("store", "first", 1)
+    assert "cloud" not in output
 
 
-@pytest.mark.parametrize("text", ["", "outs: []", "outs: [{}, {}]", "outs: [3]", "[1", "\x00", "deps: []"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "outs: []",
+        "outs: [{}, {}]",
+        "outs: [3]",
+        "[1",
+        "\x00",
+        "deps: []",
+        "deps: []\nouts: [{}]",
+        "outs: [{}]\nouts: [{}]",
+    ],
+)
 def test_a_file_of_another_kind_is_not_written_over(tmp_path: Path, text: str) -> None:
     (tmp_path / "v1").mkdir()
     place = tmp_path / "v1.dvc"
