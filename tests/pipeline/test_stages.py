@@ -32,7 +32,7 @@ MORE = {
     "prompt_optimization/contrast": ["instruction", "good", "bad"],
     "dialogue/answer": ["exchanges", "question"],
     "dialogue/question": ["topic", "exchanges"],
-    "translate/text": ["language", "quotes", "text"],
+    "translate/text": ["language", "quotes", "examples", "text"],
     "translate/answer": ["words", "instruction"],
     "tagging/difficulty": ["instruction"],
     "tagging/quality": ["instruction"],

@@ -69,7 +69,12 @@ OTHER = {  # where a prompt means another thing by a variable's name
         "exemplars": [{"question_type": "science", "topic": "Melting ice", "text": "Does the glass run over?"}]
     },
     "mixing/few": {"examples": [{"instruction": "Why is ice slippery?", "answer": "A film of water."}]},
-    "translate/text": {"language": "German", "quotes": True, "text": 'Why does `"a" + 1` fail? The error says "no".'},
+    "translate/text": {
+        "language": "German",
+        "quotes": True,
+        "examples": [{"text": "Is it far?", "translation": "Ist es weit?"}],
+        "text": 'Why does `"a" + 1` fail? The error says "no".',
+    },
     "translate/answer": {
         "words": Library().languages()["de"].model_dump(),
         "instruction": "Warum ist der Himmel nachts dunkel?",

@@ -29,16 +29,17 @@ from prompts.languages import LanguageWords
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault, loops
 from tasks.filters.languages import CODES, language_of
-from tasks.filters.targets import LOOP, runs
+from tasks.filters.targets import LEAK, LOOP, runs
 from tasks.methods.base import MethodConfig, check_own, own_runs
 from tasks.methods.translate.reading import check_language, translation
 from tasks.methods.translate.verbatim import prose
 from tasks.stage import ANSWER, GENERATOR, INSTRUCTION, SOURCE, Context, Method, Stage, prompt_row
-from tasks.step import Rejected, Row, Step
+from tasks.step import ParseError, Rejected, Row, Step
 from tasks.train.recipes import declared
 
 TRANSLATOR = "translator"  # the alias of the model that translates
 ANSWERED, TRANSLATED = "post_answering", "post_translating"
+_MARKS = ".。।"
 BOTH = "both"  # the column `route` of a translated instruction
 
 Code = Literal["en", "de", "fr", "es", "it", "pt", "nl", "ja", "ko", "zh", "ru", "el", "ar", "he", "hi"]
@@ -105,12 +106,12 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
         when=lambda row: is_asked(row, config),
         needs=(*INSTRUCTION, *(ANSWER if paired else ())),
         adds=("language", "translation_id", "translation"),
+        texts=[prompt_row(f"language:{one.code}", one.source, one.hash) for one in languages.values()],
     )
     needs, made = ("instruction_id", *first.adds), [first]
     if ANSWERED in config.routes:
         step = answer(library, config, languages)
-        texts = [prompt_row(f"language:{one.code}", one.source, one.hash) for one in languages.values()]
-        made.append(Stage(step.name, step, after=first.name, needs=needs, texts=texts))
+        made.append(Stage(step.name, step, after=first.name, needs=needs))
     if paired:
         step = translate(library, config, languages, "target")
         made.append(
@@ -137,6 +138,21 @@ def words_of(library: Library, config: Config) -> dict[str, LanguageWords]:
     return {code: known[code] for code in config.languages}
 
 
+def pairs(known: Mapping[str, LanguageWords], code: str) -> list[dict[str, str]]:
+    """Texts with their translations, by which a model is shown what to do: in turn a question and an answer.
+
+    They are English; for translations into English German, or none where the file lacks the language.
+    """
+    source = known.get("en" if code != "en" else "de")
+    examples = zip(source.examples, known[code].examples, strict=False) if source else ()
+    return [
+        {"text": one.answer, "translation": other.answer}
+        if place % 2
+        else {"text": one.question, "translation": other.question}
+        for place, (one, other) in enumerate(examples)
+    ]
+
+
 def drawn(instruction_id: str, shares: Mapping[Code, float]) -> Code | None:
     """The language of an instruction, each with the probability that its share is; None for what the shares leave of 1.
 
@@ -158,8 +174,9 @@ def is_asked(row: Row, config: Config) -> bool:
 
 def translate(library: Library, config: Config, languages: Mapping[str, LanguageWords], field: str) -> Step:
     """Translates an instruction, and the row gains the translation; or its answer (the target), which ends the row."""
-    prompt = library.prompt("translate/text")
-    own, is_instruction = own_runs(prompt), field == "instruction"
+    prompt, is_instruction = library.prompt("translate/text"), field == "instruction"
+    examples = {code: pairs(library.languages(), code) for code in languages}
+    own = own_runs(prompt).union(*(runs(one["translation"]) for each in examples.values() for one in each))
 
     def read(reply: str, row: Row) -> list[Row]:
         source, code = row[field], row["language"]
@@ -177,10 +194,11 @@ def translate(library: Library, config: Config, languages: Mapping[str, Language
         variables=lambda row: {
             "language": CODES[row["language"]].title(),
             "quotes": config.quotes,
+            "examples": examples[row["language"]],
             "text": row[field],
         },
         read=read,
-        key_fields=lambda row: {"language": row["language"]},
+        key_fields=lambda row: {"language": row["language"], "examples": digest(examples[row["language"]])},
         next_row=lambda row, record: row | {"translation_id": record["id"], "translation": record["text"]},
         config={} if config.quotes else {"quotes": False},
         retries=2 if config.sampling.temperature else 0,  # at T 0 another seed gives the same reply
@@ -194,6 +212,8 @@ def answer(library: Library, config: Config, languages: Mapping[str, LanguageWor
 
     def read(reply: str, row: Row) -> list[Row]:
         text = reply.strip()
+        if languages[row["language"]].request.rstrip(_MARKS).casefold() in text.casefold():
+            raise ParseError(LEAK)
         if fault := answer_fault(text, row["translation"], refusals=False):
             raise Rejected(fault)
         if loops(text):

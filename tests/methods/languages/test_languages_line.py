@@ -25,9 +25,8 @@ def reply(prompt: str | list[Message], sampling: Sampling) -> str:
     """One instruction in four comes back in other words of English."""
     text = text_of(prompt)
     number = hashlib.sha256(text.encode()).hexdigest()[:4]
-    if text.startswith("Translate the text below into "):
-        language = text.split("into ")[1].split(".")[0]
-        source = text.split("Text:\n\n")[1].split("\n\nWrite the translation")[0]
+    if text.startswith("You translate into "):
+        language, source = text.split("into ")[1].split(".")[0], str(prompt[-1]["content"])  # type: ignore[index]
         is_lost = source.startswith("Write") and int(number, 16) % 4 == 0
         return "Write of this and of that, if you can." if is_lost else f"{SAID[language]} {number}"
     if language := next((REQUESTS[begin] for begin in REQUESTS if text.startswith(begin)), ""):
@@ -70,7 +69,7 @@ def test_languages_are_drawn_both_routes_are_walked_and_only_what_is_new_is_aske
     more: dict[Code, float] = SHARES | {"hi": 0.5}
     asyncio.run(with_shares(works, more).walk())
     moved = {id for id, code in expected.items() if drawn(id, more) != code}
-    assert works.asked("Translate") >= len(moved) > 0
+    assert works.asked("You translate") >= len(moved) > 0
     again = works.rows("SELECT DISTINCT instruction_id AS id FROM translations WHERE language = 'hi'")
     assert {id for id, code in expected.items() if code == "hi" and id in translated} <= {row["id"] for row in again}
     sent = works.rows(

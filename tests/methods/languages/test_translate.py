@@ -23,8 +23,9 @@ from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import ECHO, TRUNCATED
 from tasks.filters.languages import CODES, LANGUAGES, language_of
 from tasks.filters.targets import LEAK, LOOP
-from tasks.methods.translate.method import Code, Config, drawn, stages
+from tasks.methods.translate.method import Code, Config, drawn, pairs, stages
 from tasks.methods.translate.reading import LONG, MIXED, REMARK, SHORT, UNKNOWN, UNTRANSLATED, check_language
+from tasks.methods.translate.verbatim import changed
 from tasks.stage import Context, Stage
 from tasks.step import ParseError, Rejected, Row
 
@@ -265,10 +266,12 @@ def test_quotations_stay_unless_the_preset_says_otherwise() -> None:
 
 def test_a_request_in_other_words_asks_for_the_answers_of_its_language_anew(tmp_path: Path) -> None:
     words = yaml.safe_load(Library().path("translate/languages").read_text(encoding="utf-8"))
-    german, hindi = (next(one for one in words["languages"] if one["code"] == code) for code in ("de", "hi"))
+    english, german, hindi = (
+        next(one for one in words["languages"] if one["code"] == code) for code in ("en", "de", "hi")
+    )
     german["request"] = "Antworte auf Deutsch."
     (tmp_path / "translate").mkdir()
-    (tmp_path / "translate/languages.yaml").write_text(yaml.safe_dump({"languages": [german, hindi]}))
+    (tmp_path / "translate/languages.yaml").write_text(yaml.safe_dump({"languages": [english, german, hindi]}))
     library, engine = Library(overlay=tmp_path), ScriptedEngine(["x"])
     library.check()
     shares = {"de": 0.5, "hi": 0.5}
@@ -302,6 +305,29 @@ def test_both_forms_ask_in_the_language() -> None:
             assert words.request in asked
             assert asked.rstrip().endswith("?!" if form == "chat" else "### Assistant:")
             assert (words.examples[0].answer in asked) == (form == "text")
+
+
+def test_a_translator_is_shown_texts_of_another_language_with_their_translations() -> None:
+    known = Library().languages()
+    for code, words in known.items():
+        other = known["de" if code == "en" else "en"]
+        shown = pairs(known, code)
+        assert [one["text"] for one in shown] == [
+            other.examples[0].question,
+            other.examples[1].answer,
+            other.examples[2].question,
+        ]
+        assert shown[1]["translation"] == words.examples[1].answer
+        assert not changed(shown[2]["text"], shown[2]["translation"], quotes=True)
+    german = {code: words for code, words in known.items() if code == "de"}
+    assert pairs(german, "de") == []
+
+
+def test_an_example_or_the_request_itself_is_no_reply() -> None:
+    stages, row = usual(), translated()
+    example = Library().languages()["de"].examples[0].question
+    assert reason(stages["instruction"], f"{example} `water(0)`", ROW | {"language": "de"})[1] == LEAK
+    assert reason(stages["answer"], f"Beantworte die folgende Anfrage auf Deutsch: {ANSWER}", row)[1] == LEAK
 
 
 @settings(max_examples=50, deadline=None)
