@@ -9,8 +9,8 @@ Departures:
 3. The person's turn may be written by another model (the alias `user`), and ends the dialogue by "[END]". The paper
    ends it where the model does.
 4. A dialogue ends at `exchanges` at the latest; the paper's have 3.4 to 3.9 turns of the assistant on average.
-5. A message that repeats an earlier one is requested again; one that is no answer, or an evaluation prompt, ends the
-   dialogue before it.
+5. A message that repeats an earlier one, or declines as an assistant does, is requested again; one that is no answer,
+   or an evaluation prompt, ends the dialogue before it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
-from tasks.filters.heuristics import answer_fault, loops
+from tasks.filters.heuristics import answer_fault, loops, opens_with_refusal
 from tasks.filters.targets import LOOP
 from tasks.methods.base import AnswerConfig, MethodConfig, check_own, own_runs
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
@@ -34,11 +34,12 @@ from tasks.train.config import Recipe
 from tasks.train.recipes import dialogue as train_dialogue
 
 _END = re.compile(r"\[\s{0,9}end\b[^\]\n]{0,40}\]", re.IGNORECASE)  # "[END]", and as small models write it
+ASSISTANT = "speaks as the assistant"
 AGAIN = "says an earlier message again"
 USER = "user"  # the alias of the model that plays the person
 _LABEL = re.compile(r"^(?:the )?(?:person|user|human)\s*:\s*", re.IGNORECASE)
 _NEXT = re.compile(r"^(?:the )?(?:assistant|ai)\s*:", re.IGNORECASE | re.MULTILINE)
-_NUMBER = re.compile(r"^\d{1,4}[.)]\s+")
+_BULLET = re.compile(r"^(?:\d{1,4}[.)]\s+|[-*•]\s+(?!.*\n))")  # a longer message may begin with a list
 _STATE = ("exchanges", "question", "before", "before_id")
 
 
@@ -138,6 +139,8 @@ def question(library: Library, config: Config, number: int, contamination: Conta
         text = message(reply)
         if text is None:
             return []
+        if opens_with_refusal(text):
+            raise ParseError(ASSISTANT)
         if _plain(text) in map(_plain, _said(row)):
             raise ParseError(AGAIN)
         if loops(text):
@@ -166,7 +169,7 @@ def message(reply: str) -> str | None:
     Raises:
         ParseError: nothing is there before the assistant's label.
     """
-    text = _NEXT.split(_NUMBER.sub("", _LABEL.sub("", reply.strip())), maxsplit=1)[0].strip()
+    text = _NEXT.split(_BULLET.sub("", _LABEL.sub("", reply.strip())), maxsplit=1)[0].strip()
     if not text:
         raise ParseError("no message of the person's")
     if _END.search(text) or "".join(filter(str.isalnum, text.splitlines()[-1])).casefold() == "end":  # "End."

@@ -29,6 +29,7 @@ from tasks.step import ParseError, Row, Step
 OPERATIONS = "evolve/operations"
 _LABELS = (r"(?:the )?(?:new |rewritten )?(?:task|instruction)",)
 _OPENING = 60  # characters in which a reply that repeats the operation does so; our choice
+_MOST = 0.6  # share of words; our choice
 _WORD = re.compile(r"\w+")
 _OF_REQUEST = re.compile(r"\b(?:given|new|rewritten|original) (?:task|instruction)\b", re.IGNORECASE)
 
@@ -89,7 +90,7 @@ def rewrite(library: Library, config: Config) -> Step:
         if loops(text):
             raise ParseError(LOOP)
         asked = row["operation"]["text"]
-        if _is_operation(text, asked):
+        if _is_operation(text, asked) or _says_little_else(text, asked, before):
             raise ParseError(LEAK)
         check_own(text, before, own | runs(asked))
         parents = [row["request_id"], *row["from_ids"]]
@@ -115,6 +116,12 @@ def _is_operation(text: str, operation: str) -> bool:
     label = _WORD.findall(text[:_OPENING].casefold().rpartition(":")[0])
     begins = " ".join(asked[:4]) in " ".join(said[:8])
     return begins or (asked[0] in label and len({*label} & {*asked[:4]}) > 1)
+
+
+def _says_little_else(text: str, operation: str, before: str) -> bool:
+    """Whether most words of a text are the operation's, and none of them the instruction's."""
+    said, asked, had = ({*_WORD.findall(one.casefold())} for one in (text, operation, before))
+    return len(said & asked - had) > _MOST * len(said)
 
 
 method = Method("evolve", Config, stages, source=True, requests=requests, paper="Evol-Instruct (arXiv 2304.12244)")

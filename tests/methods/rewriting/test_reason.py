@@ -36,6 +36,8 @@ def test_k_chains_are_drawn_each_with_a_seed_of_its_own_and_only_on_the_topics_a
     ("reply", "thought", "answer"),
     [
         ("Two each, so 6.\nAnswer: 6", "Two each, so 6.", "6"),
+        ("Thought: Two each, so 6. Answer: 6", "Two each, so 6.", "6"),
+        ("**Thought:** Is the answer: 6? Yes.\nAnswer: 6", "Is the answer: 6? Yes.", "6"),
         ("Two each.\n\n**Answer:** 6 wheels.", "Two each.", "6 wheels."),
         ("Answer: 5? No.\nThree times two.\nanswer: 6\n", "Answer: 5? No.\nThree times two.", "6"),
         ("A hash.\n> **Answer: C#**", "A hash.", "C#"),

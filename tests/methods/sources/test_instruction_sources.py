@@ -88,6 +88,7 @@ def evolving() -> Row:
         ("How does water reach the top of a tall tree without a pump, and what sets the limit to it?", LEAK),
         ("Ask more deeply: why does a lighthouse flash?", LEAK),
         ("Write a short text, table, list or piece of code that shows how a lighthouse flashes.", LEAK),
+        ("Understand a table, list, or piece of code.", LEAK),
         ("Why does it turn so slowly? " * 9, LOOP),
     ],
 )
