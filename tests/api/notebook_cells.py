@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 FORMS = {"_repr_svg_": "image/svg+xml", "_repr_html_": "text/html"}
+ROOT = Path(__file__).parents[2]
 PLAIN = 200  # characters of a value's text, shown beside what it draws
 
 
@@ -45,7 +46,7 @@ def _run(source: str, number: int, names: dict[str, Any]) -> list[dict[str, Any]
             for name, form in FORMS.items()
             if hasattr(value, name)
         }
-        data = shown | {"text/plain": [repr(value)[:PLAIN]]}
+        data = shown | {"text/plain": [repr(value).replace(f"{ROOT}/", "")[:PLAIN]]}
         outputs.append({"output_type": "execute_result", "execution_count": number, "metadata": {}, "data": data})
     return outputs
 
