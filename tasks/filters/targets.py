@@ -36,8 +36,9 @@ _UNCHANGED = re.compile(
     re.IGNORECASE,
 )
 _ABOUT = re.compile(
-    rf"\W{{0,9}}+(?:(?:yes|no|partly)[.,]\s+)?"
-    rf"(?:(?:the|this|that|your|my)\s+(?:\w+\s+)?{_ANSWER}\b(?!\s+(?:to|key|sheet)\b)|"
+    rf"\W{{0,9}}+(?:(?:yes|no|partly|you(?:[’']re| are) right)[.,]\s+)?"
+    rf"(?:(?:the|this|that|your|my)\s+(?:\w+\s+)?{_ANSWER}\b(?!\s+(?:(?:to|key|sheet|is that)\b|is:|is \d))|"
+    rf"i(?:[’']ll| will) (?:add|change|correct|fix|include|revise|rewrite|update)\b[^.\n]{{0,60}}\b{_ANSWER}\b|"
     rf"(?:it|this) (?:does|doesn[’']t|is|isn[’']t|should|fails|lacks)\b(?=[^.\n]{{0,120}}\b{_ANSWER}\b)|"
     rf"critique\b|the user\b|(?:yes|partly)[.,]\s+[\"“])",
     re.IGNORECASE,

@@ -170,6 +170,14 @@ def test_what_belongs_to_the_answer_stays(reply: str) -> None:
     assert plain_answer(reply) == reply
 
 
+def test_a_critique_that_begins_with_its_request_is_asked_for_again(ask: Callable, answered: Row) -> None:
+    criticise = critique(Library(), Config(), 1)
+    request = criticise.variables(answered)["critique_request"]
+    engine = ScriptedEngine([f"{request} Yes, it does.", "Every day is far too often."])
+    outcome = ask(criticise, [answered], engine)
+    assert [(a["state"], a["reason"]) for a in outcome.attempts] == [("unparsed", LEAK), ("accepted", None)]
+
+
 def test_a_revision_that_repeats_the_request_or_an_example_is_asked_for_again(ask: Callable, answered: Row) -> None:
     library = Library()
     criticise, mend = critique(library, Config(), 1), revise(library, Config(), 1)

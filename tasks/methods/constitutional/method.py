@@ -17,6 +17,7 @@ answer stays as it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -30,13 +31,16 @@ from alignery.hashing import digest
 from prompts import Library, Principle
 from tasks.engines import Sampling
 from tasks.filters.heuristics import echoes
-from tasks.filters.targets import ABOUT
+from tasks.filters.targets import ABOUT, LEAK
 from tasks.methods.base import AnswerConfig, replacement
 from tasks.normalise import plain_answer
 from tasks.stage import INSTRUCTION, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Row, Step
 from tasks.train.config import Recipe
 from tasks.train.recipes import constitutional_sft, dpo
+
+_WORDS = re.compile(r"\w+")
+_OPENING = 8  # words with which a critique that only repeats its request begins; our choice
 
 
 class Config(AnswerConfig):
@@ -172,7 +176,7 @@ def critique(library: Library, config: Config, round: int) -> Step:
             "response": row["target"],
             "critique_request": drawn(row).critique,
         },
-        read=lambda reply, row: [_named(drawn(row), round) | {"text": _criticism(reply)}],
+        read=lambda reply, row: [_named(drawn(row), round) | {"text": _criticism(reply, drawn(row).critique)}],
         key_fields=lambda row: _named(drawn(row), round),
         sample_key=lambda row: str(round),  # the same words in another round want another critique
         next_row=next_row,
@@ -233,10 +237,16 @@ def steps(library: Library, config: Config) -> list[Step]:
     return [step(library, config, round) for round in rounds for step in kinds]
 
 
-def _criticism(reply: str) -> str:
+def _criticism(reply: str, request: str) -> str:
     if not (text := plain_answer(reply, ("(?:my |the )?critique",))):
         raise ParseError("nothing after the label")
+    if _opening(text) == _opening(request):
+        raise ParseError(LEAK)
     return text
+
+
+def _opening(text: str) -> list[str]:
+    return _WORDS.findall(text.casefold())[:_OPENING]
 
 
 def _named(principle: Principle, round: int) -> dict[str, Any]:
