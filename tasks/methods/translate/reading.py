@@ -58,9 +58,9 @@ def translation(reply: str, source: str, language: str, label: str, *, quotes: b
     plain = prose(text, quotes=quotes)
     if echoes(text, source) and words(plain) >= _FEW and language_of(plain) is None:
         raise Rejected(UNTRANSLATED)  # a long list
-    before, after = (max(_LEAST, words(prose(one, quotes=quotes))) for one in (source, text))
-    if before > _TIMES * after or after > _TIMES * before:
-        raise Rejected(SHORT if before > after else LONG)
+    had, has = (max(_LEAST, words(prose(one, quotes=quotes))) for one in (source, text))
+    if had > _TIMES * has or has > _TIMES * had:
+        raise Rejected(SHORT if had > has else LONG)
     return text
 
 
