@@ -38,7 +38,8 @@ _UNCHANGED = re.compile(
 _ABOUT = re.compile(
     rf"\W{{0,9}}+(?:(?:yes|no|partly|you(?:[’']re| are) right)[.,]\s+)?"
     rf"(?:(?:the|this|that|your|my)\s+(?:\w+\s+)?{_ANSWER}\b(?!\s+(?:(?:to|key|sheet|is that)\b|is:|is \d))|"
-    rf"i(?:[’']ll| will) (?:add|change|correct|fix|include|revise|rewrite|update)\b[^.\n]{{0,60}}\b{_ANSWER}\b|"
+    rf"(?:i(?:[’']ll| will|[’']ve| have)?|let me) (?:add(?:ed)?|changed?|correct(?:ed)?|fix(?:ed)?|included?|revised?|"
+    rf"rewr(?:ite|ote|itten)|updated?)\b[^.\n]{{0,60}}\b{_ANSWER}\b(?!\s+(?:to|key|sheet)\b)|"
     rf"(?:it|this) (?:does|doesn[’']t|is|isn[’']t|should|fails|lacks)\b(?=[^.\n]{{0,120}}\b{_ANSWER}\b)|"
     rf"critique\b|the user\b|(?:yes|partly)[.,]\s+[\"“])",
     re.IGNORECASE,

@@ -14,6 +14,7 @@ from tasks.filters.contamination import Contamination
 from tasks.filters.targets import ABOUT, LEAK
 from tasks.methods.constitutional.method import (
     Config,
+    _criticism,
     critique,
     draw,
     revise,
@@ -24,7 +25,7 @@ from tasks.methods.constitutional.method import (
 )
 from tasks.normalise import plain_answer
 from tasks.stage import Context
-from tasks.step import Row
+from tasks.step import ParseError, Row
 
 IDS = [f"i{n}" for n in range(1000)]
 
@@ -176,6 +177,9 @@ def test_a_critique_that_begins_with_its_request_is_asked_for_again(ask: Callabl
     engine = ScriptedEngine([f"{request} Yes, it does.", "Every day is far too often."])
     outcome = ask(criticise, [answered], engine)
     assert [(a["state"], a["reason"]) for a in outcome.attempts] == [("unparsed", LEAK), ("accepted", None)]
+    with pytest.raises(ParseError):
+        _criticism("Is it harmful? No.", "Is it harmful?")
+    assert _criticism("It is harmful.", "Is it harmful?") == "It is harmful."
 
 
 def test_a_revision_that_repeats_the_request_or_an_example_is_asked_for_again(ask: Callable, answered: Row) -> None:

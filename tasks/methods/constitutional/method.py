@@ -240,13 +240,10 @@ def steps(library: Library, config: Config) -> list[Step]:
 def _criticism(reply: str, request: str) -> str:
     if not (text := plain_answer(reply, ("(?:my |the )?critique",))):
         raise ParseError("nothing after the label")
-    if _opening(text) == _opening(request):
+    said, asked = (_WORDS.findall(one.casefold())[:_OPENING] for one in (text, request))
+    if said[: len(asked)] == asked:
         raise ParseError(LEAK)
     return text
-
-
-def _opening(text: str) -> list[str]:
-    return _WORDS.findall(text.casefold())[:_OPENING]
 
 
 def _named(principle: Principle, round: int) -> dict[str, Any]:

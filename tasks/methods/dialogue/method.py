@@ -9,8 +9,8 @@ Departures:
 3. The person's turn may be written by another model (the alias `user`), and ends the dialogue by "[END]". The paper
    ends it where the model does.
 4. A dialogue ends at `exchanges` at the latest; the paper's have 3.4 to 3.9 turns of the assistant on average.
-5. A message that repeats an earlier one, or declines as an assistant does, is requested again; one that is no answer,
-   or an evaluation prompt, ends the dialogue before it.
+5. A message that repeats an earlier one, speaks as the assistant or tells what the person does is requested again; one
+   that is no answer, or an evaluation prompt, ends the dialogue before it.
 """
 
 from __future__ import annotations
@@ -35,10 +35,14 @@ from tasks.train.recipes import dialogue as train_dialogue
 
 _END = re.compile(r"\[\s{0,9}end\b[^\]\n]{0,40}\]", re.IGNORECASE)  # "[END]", and as small models write it
 ASSISTANT = "speaks as the assistant"
+NARRATES = "tells what the person does"
 AGAIN = "says an earlier message again"
 USER = "user"  # the alias of the model that plays the person
 _LABEL = re.compile(r"^(?:the )?(?:person|user|human)\s*:\s*", re.IGNORECASE)
 _NEXT = re.compile(r"^(?:the )?(?:assistant|ai)\s*:", re.IGNORECASE | re.MULTILINE)
+_OFFER = re.compile(r"\bhow (?:can|may) i (?:help|assist) you\b", re.IGNORECASE)
+_NARRATED = re.compile(r"\b(?:person|user|conversation)\b", re.IGNORECASE)
+_NARRATION = re.compile(rf"(?:the|this) {_NARRATED.pattern}", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:\d{1,4}[.)]\s+|[-*•]\s+(?!.*\n))")  # a longer message may begin with a list
 _STATE = ("exchanges", "question", "before", "before_id")
 
@@ -139,13 +143,16 @@ def question(library: Library, config: Config, number: int, contamination: Conta
         text = message(reply)
         if text is None:
             return []
-        if opens_with_refusal(text):
+        said = _said(row)
+        if opens_with_refusal(text) or _OFFER.search(text):
             raise ParseError(ASSISTANT)
-        if _plain(text) in map(_plain, _said(row)):
+        if _plain(text) in map(_plain, said):
             raise ParseError(AGAIN)
         if loops(text):
             raise ParseError(LOOP)
-        check_own(text, " ".join(_said(row)), own)
+        check_own(text, " ".join(said), own)
+        if _NARRATION.match(text) and not _NARRATED.search(" ".join(said)):
+            raise ParseError(NARRATES)
         if reason := contamination.reason(text):
             raise Rejected(reason)
         return [_turn(row, 2 * number - 1, "user", text)]

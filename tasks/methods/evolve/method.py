@@ -29,7 +29,7 @@ from tasks.step import ParseError, Row, Step
 OPERATIONS = "evolve/operations"
 _LABELS = (r"(?:the )?(?:new |rewritten )?(?:task|instruction)",)
 _OPENING = 60  # characters in which a reply that repeats the operation does so; our choice
-_MOST = 0.6  # share of words; our choice
+_MOST = 0.6  # of a text's words, the share that an operation it only repeats has; our choice
 _WORD = re.compile(r"\w+")
 _OF_REQUEST = re.compile(r"\b(?:given|new|rewritten|original) (?:task|instruction)\b", re.IGNORECASE)
 
@@ -119,7 +119,7 @@ def _is_operation(text: str, operation: str) -> bool:
 
 
 def _says_little_else(text: str, operation: str, before: str) -> bool:
-    """Whether most words of a text are the operation's, and none of them the instruction's."""
+    """Whether most words of a text are the operation's and not the instruction's."""
     said, asked, had = ({*_WORD.findall(one.casefold())} for one in (text, operation, before))
     return len(said & asked - had) > _MOST * len(said)
 
