@@ -210,3 +210,11 @@ def test_a_misplaced_file_that_a_preset_names_itself_is_reported_as_misplaced(tm
     path.write_text("id: squad/tidy")
     with pytest.raises(PromptError, match=rf"words\.overlay: got {path}.*rename it to squad/tidy\.yaml"):
         Library("full", tmp_path / "words").prompt("squad/tidy")
+
+
+@pytest.mark.parametrize(("method", "shape"), [("dialogue", "dialogues"), ("instances", "instructed")])
+def test_rows_that_are_in_no_common_shape_are_published_with_their_method(
+    tmp_path: Path, method: str, shape: str
+) -> None:
+    assert shape in load(written(tmp_path, line={"self_instruct": {}, method: {}})).published
+    assert shape not in load(written(tmp_path)).published

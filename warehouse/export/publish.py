@@ -170,7 +170,8 @@ def _publish(
         rows = {name: shape.rows for name, shape in written.items()}
         if not any(rows.values()):
             raise LakeUsageError(
-                f"{lake.home}: nothing to publish, {', '.join(rows)} are empty; run `alignery refresh` first"
+                f"{lake.home}: nothing to publish, {', '.join(rows)} are empty; run `alignery refresh` with a "
+                "method that fills one of them (alignery methods)"
             )
         content = content_hash(written)
         there = _tagged(lake, tag, content)

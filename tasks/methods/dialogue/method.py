@@ -229,5 +229,6 @@ method = Method(
             hidden=("messages",),
         ),
     ),
+    published=True,
     recipes={"dialogue": Recipe(train_dialogue.Config, train_dialogue.train)},
 )

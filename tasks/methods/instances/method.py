@@ -309,4 +309,5 @@ method = Method(
             answer="output",
         ),
     ),
+    published=True,
 )

@@ -53,7 +53,8 @@ def test_one_leaves_and_one_joins_in_the_middle_and_nothing_is_lost(tmp_path, di
 
     replies, before, one, two = asyncio.run(main())
     assert [reply.text for reply in replies] == ["fine"] * 120
-    assert one.rows.total() == before < 120
+    assert before < 120
+    assert one.rows.total() - before <= (0 if dies else 4), "only what was on its way"
     asked = one.rows + two.rows
     assert asked.total() - 120 <= (4 if dies else 0)
     assert all(asked[str(number)] for number in range(120))
