@@ -47,6 +47,7 @@ from tasks.filters import contamination
 from tasks.filters.contamination import Contamination
 from tasks.graph import Graph
 from tasks.methods.registry import BUILT_IN, MethodError, Methods, installed
+from tasks.methods.respond import method as respond
 from tasks.prices import Price, Prices
 from tasks.prices import load as load_prices
 from tasks.stage import GENERATOR, Stage
@@ -147,13 +148,13 @@ class Preset(Strict):
 
     @property
     def published(self) -> list[str]:
-        """The shapes that a publication exports: those that everybody trains on, and those of your own methods and of
-        built-in ones whose rows are in none of these."""
-        own = [one.method for one in self.registry.installed.values() if one.origin != BUILT_IN or one.method.published]
-        return [
-            *PUBLISHED,
-            *(shape.name for method in own if method.name in self.line.configs for shape in method.shapes),
-        ]
+        """The shapes that a publication exports: those that everybody trains on, those of your own methods and of
+        built-in ones whose rows are in none of these, and base answers where no method writes anything better."""
+        run = [one for name, one in self.registry.installed.items() if name in self.line.configs]
+        own = [one.method for one in run if one.origin != BUILT_IN or one.method.published]
+        better = [one for one in run if one.method.recipes and one.method.name != respond.method.name]
+        shapes = [shape.name for method in own for shape in method.shapes]
+        return [*PUBLISHED, *shapes, *([] if better or shapes else [respond.ANSWERED])]
 
     def library(self) -> Library:
         """The prompts of this preset and of its methods."""

@@ -47,8 +47,8 @@ _ABOUT = re.compile(
 # The same in a later sentence: "The answer no longer presents a guess as settled. The user can find out more."
 _LATER = re.compile(
     rf"[.!?:]\s+(?:the user (?:can|could|should|may|might|will|would|needs?)|"
-    rf"the (?:\w+ )?{_ANSWER} (?:does not|doesn[’']t|no longer|now) "
-    r"(?:presents?|contains?|includes?|mentions?|claims?|encourages?|judges?|gives?|helps?|reveals?|states?))\b",
+    rf"the (?:\w+ )?{_ANSWER} (?:(?:is|talks) about (?!\d)|(?:also )?(?:does not|doesn[’']t|no longer|now) "
+    r"(?:presents?|contains?|includes?|mentions?|claims?|encourages?|judges?|gives?|helps?|names?|reveals?|says?|states?)\b))",
     re.IGNORECASE,
 )
 _OWN_SUBJECT = re.compile(rf"\b{_ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)

@@ -218,3 +218,13 @@ def test_rows_that_are_in_no_common_shape_are_published_with_their_method(
 ) -> None:
     assert shape in load(written(tmp_path, line={"self_instruct": {}, method: {}})).published
     assert shape not in load(written(tmp_path)).published
+
+
+def test_base_answers_are_published_where_no_method_writes_anything_better(tmp_path: Path) -> None:
+    def published(**methods: object) -> list[str]:
+        return load(written(tmp_path, line={"self_instruct": {}} | methods)).published
+
+    assert "answered" in published()
+    assert "answered" in published(respond={"sampling": {"max_tokens": 64}}, tagging={})
+    assert "answered" not in published(self_align={})
+    assert "answered" not in published(dialogue={}), "it has shapes of its own"

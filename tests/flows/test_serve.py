@@ -92,7 +92,7 @@ class Served:
                         return found
             except LakeUsageError:
                 pass  # not made yet
-            time.sleep(0.5)
+            time.sleep(3)  # each look opens the lake, which takes CPU time
         raise AssertionError(f"{what}: not within {PATIENCE_S} s")
 
 

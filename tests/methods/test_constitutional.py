@@ -13,6 +13,7 @@ from tasks.engines import ScriptedEngine
 from tasks.filters.contamination import Contamination
 from tasks.filters.targets import ABOUT, LEAK
 from tasks.methods.constitutional.method import (
+    NOT_ASKED,
     Config,
     _criticism,
     critique,
@@ -110,6 +111,28 @@ def test_a_chain_of_two_rounds(constitution: Callable[[dict[str, str]], Library]
     assert revision["parents"] == ["i1", "r1", first["id"]]
     assert again["parents"] == ["i1", "r1", revision["id"], second["id"]]
     assert (row["target_id"], row["target"], row["response"]) == (again["id"], "Once a week.", "Every day.")
+
+
+@pytest.mark.parametrize(
+    ("critique", "asked"),
+    [
+        ("No problem found. The answer is about a cactus and does not mention any people.", 0),
+        ("No harm. The answer does not mention a child.", 0),
+        ("No problem found. The answer is short. However, it could kill the plant.", 1),
+        ("Too often.", 1),
+    ],
+)
+def test_a_critique_that_finds_nothing_leaves_the_answer_without_a_request(
+    constitution: Callable[[dict[str, str]], Library], ask: Callable, answered: Row, critique: str, asked: int
+) -> None:
+    named = {"critique_id": "c1", "critique": critique, "critique_request": "?", "revision_request": "Revise."}
+    row = answered | named | {"principle_id": "care", "principle_hash": "h", "round": 1}
+    engine = ScriptedEngine(["Once a week."])
+    outcome = ask(revise(constitution({"care": "care"}), Config(), 1), [row], engine)
+    (attempt,), (record,) = outcome.attempts, outcome.records
+    assert len(engine.calls) == asked
+    assert (record["text"], record["changed"]) == (("Once a week.", True) if asked else ("Every day.", False))
+    assert (attempt["raw_text"] == NOT_ASKED) == (not asked)
 
 
 def test_the_prompts_end_in_the_row_and_share_their_beginning(

@@ -8,7 +8,8 @@ critique and revision requests, a principle drawn for each round, every round ke
    taken off. A revision that only says that nothing is wrong changes nothing; one that speaks of the answer is asked
    for again, and one that no model should learn is rejected (`tasks/filters/targets.py`).
 3. A revision that only says the instruction again is rejected; so is one that declines, if the preset says so.
-4. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference.
+4. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference. Where the
+   critique only says that nothing is wrong, no revision is requested: the answer stays, as an unchanged revision.
 
 `critique: false` is section 3.5's ablation, direct revision: the answer is revised under the principle drawn for the
 round, with no critique before it. Departure: 5. A principle has another request for it, which says itself when the
@@ -31,7 +32,7 @@ from alignery.hashing import digest
 from prompts import Library, Principle
 from tasks.engines import Sampling
 from tasks.filters.heuristics import echoes
-from tasks.filters.targets import ABOUT, LEAK
+from tasks.filters.targets import ABOUT, LEAK, says_unchanged
 from tasks.methods.base import AnswerConfig, replacement
 from tasks.normalise import plain_answer
 from tasks.stage import INSTRUCTION, Context, Method, Stage, prompt_row
@@ -40,6 +41,8 @@ from tasks.train.config import Recipe
 from tasks.train.recipes import constitutional_sft, dpo
 
 _WORDS = re.compile(r"\w+")
+NOT_ASKED = "The revision was not requested: the critique found no problem."
+_RESERVATION = re.compile(r"\b(?:however|although|though|except)\b", re.IGNORECASE)
 _OPENING = 8  # words with which a critique that only repeats its request begins; our choice
 
 
@@ -208,7 +211,12 @@ def _revise(library: Library, config: Config, round: int, name: str, id: str, sh
     requests = [field for field in shown if field.endswith("_request")]
     critique = ("critique_id",) if "critique" in shown else ()
 
+    def stays(row: Row) -> bool:
+        return bool(critique) and _finds_nothing(row["critique"])
+
     def read(reply: str, row: Row) -> list[Row]:
+        if stays(row):
+            return [_principle_of(row) | {"text": row["target"], "changed": False}]
         words = (*prompt.fixed, *(row[field] for field in requests))
         text = replacement(reply, row["instruction"], row["target"], config, words)
         if critique and echoes(text, row["critique"]):
@@ -225,6 +233,7 @@ def _revise(library: Library, config: Config, round: int, name: str, id: str, sh
         read=read,
         key_fields=_principle_of,
         config=config.reading(),
+        known_reply=lambda row: NOT_ASKED if stays(row) else None,
         sample_key=lambda row: str(round),
         next_row=lambda row, record: row | {"target_id": record["id"], "target": record["text"]},
     )
@@ -244,6 +253,10 @@ def _criticism(reply: str, request: str) -> str:
     if said[: len(asked)] == asked:
         raise ParseError(LEAK)
     return text
+
+
+def _finds_nothing(critique: str) -> bool:
+    return says_unchanged(critique) and not _RESERVATION.search(critique)
 
 
 def _named(principle: Principle, round: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ def low(text):
 def test_an_answer_that_was_cut_short_trains_nobody(lake):
     """SELF-ALIGN (7)"""
     ask = on("sft")
-    kinds = [("principled", True), ("principled", False), ("verbose", True), ("verbose", False)]
+    kinds = [(kind, complete) for kind in ("base", "principled", "verbose") for complete in (True, False)]
     commit(
         lake,
         instructions=[instruction("i1", ask)],
@@ -23,6 +23,7 @@ def test_an_answer_that_was_cut_short_trains_nobody(lake):
         ],
     )
     assert [row["id"] for row in lake.rows("SELECT id FROM sft")] == ["principled-True"]
+    assert [row["id"] for row in lake.rows("SELECT id FROM answered")] == ["base-True"]
     (row,) = lake.rows("SELECT * FROM verbose_cloning")
     assert row["id"] == "verbose-True"
     assert row["messages"][0] == {"role": "user", "content": ask}
