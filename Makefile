@@ -29,7 +29,7 @@ test: setup postgres  ## the default tests: minutes
 test-flow: setup postgres chromium  ## Prefect, kills and real training (minutes)
 	$(BIN)/pytest -m "flow and not long" -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 
-test-long: setup  ## whole presets on nano to a trained model, and further kills of trainings (minutes each)
+test-long: setup postgres chromium  ## whole presets on nano to a trained model, and further kills of trainings (minutes each)
 	$(BIN)/pytest -m long -n auto --maxprocesses 2
 
 test-engine: .venv-vllm/.ready  ## the real vLLM on this CPU, in its own environment

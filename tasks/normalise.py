@@ -21,7 +21,7 @@ _BOLD = re.compile(r"(?<![\w*])(\*\*|__)(?=\S)((?:(?!\1)[^\n])+?)(?<=\S)\1(?![\w
 _FENCED = re.compile(r"```(?:text|markdown|md|plaintext)?[^\S\n]*\n((?:(?!```).)*)\n```", re.DOTALL | re.IGNORECASE)
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "「": "」"}
 
-_KIND = r"(?:revised|corrected|edited|improved|rewritten|updated|modified|final|new|better)"
+_KIND = r"(?:revised|corrected|edited|improved|rewritten|updated|modified|final|new|better|direct)"
 _THING = r"(?:answer|response|reply|version|text|message)"
 # "Revised answer:" and "Correction:" are labels; "My revised plan:" and "Response times:" are content.
 LABELS = (

@@ -99,11 +99,12 @@ def answer_fault(answer: str, instruction: str, *, refusals: bool) -> str | None
 
 
 def loops(answer: str) -> bool:
-    """Whether the answer repeats one sentence, or one line, again and again."""
+    """Whether the answer repeats one sentence, or one line, again and again, or says nothing else."""
     # The lines under the heads of tables have no letters.
-    sentences = (plain for text in _SENTENCES.split(answer) if re.search(r"\w", plain := _plain(text)))
+    sentences = [plain for text in _SENTENCES.split(answer) if re.search(r"\w", plain := _plain(text))]
     said = Counter(plain for plain in sentences if words(plain) >= _LOOP_WORDS)
-    return any(times >= _LOOP_TIMES for times in said.values())
+    times = max(said.values(), default=0)
+    return times >= _LOOP_TIMES or 1 < times == len(sentences)
 
 
 def echoes(answer: str, instruction: str) -> bool:

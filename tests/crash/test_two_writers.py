@@ -140,6 +140,7 @@ def test_two_writers_in_any_order_land_each_answer_once(pair: Pair) -> None:
 
 
 @pytest.mark.flow
+@pytest.mark.long
 def test_so_they_do_in_many_orders(pair: Pair) -> None:
     run_state_machine_as_test(machine(pair), settings=examples(60))
 

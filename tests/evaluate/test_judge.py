@@ -269,7 +269,7 @@ def test_nothing_else_is_a_verdict(reply: str) -> None:
 
 def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
     read = made_outcomes(
-        parse, replies(["[[A]]", "[[B]]", "[[C]]", "A", "B", "better ", "Answer ", "[", "]]"], 2000), ParseError
+        parse, replies(["[[A]]", "[[B]]", "[[C]]", "A", "B", "better ", "Answer ", "[", "]]"], 700), ParseError
     )
     assert len(read) > 500
     for reply, verdict in read.items():

@@ -131,6 +131,8 @@ def test_where_a_text_ends_like_none_it_is_broken_off(text: str, broken: bool) -
     [
         ("true", SHORT),
         ("The cactus needs water in winter. " * 4, LOOP),
+        ("The cactus needs water in winter. " * 2, LOOP),
+        ("The cactus needs water in winter. " * 2 + "So water it.", None),
         ("Water a cactus once a month in winter.", None),
         ("I can't help with that.", None),
         ("Bonjour tout le monde, voici quelque chose sans rapport aucun.", STRANGE),

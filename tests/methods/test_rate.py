@@ -150,7 +150,7 @@ def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
         "Accuracy: 2/5\nIt leaves out the name.\n",
         "0.5\n",
     ]
-    read = outcomes(lambda reply: parse(reply, "accuracy"), replies(pieces, 4000), ParseError)
+    read = outcomes(lambda reply: parse(reply, "accuracy"), replies(pieces, 700), ParseError)
     assert len(read) > 200
     for reply, (score, reason) in read.items():  # type: ignore[misc]
         first, *rest = (line for line in reply.split("\n") if line.strip())

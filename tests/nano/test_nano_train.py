@@ -45,6 +45,7 @@ def test_a_model_beyond_the_limit_is_refused() -> None:
 
 
 @pytest.mark.flow
+@pytest.mark.long
 def test_a_seed_gives_one_checkpoint_and_training_moves_every_parameter(tmp_path: Path) -> None:
     import torch
     from transformers import LlamaForCausalLM

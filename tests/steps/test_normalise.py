@@ -10,6 +10,7 @@ from tasks.normalise import half_width, plain_answer, structured, unquoted
 
 ANNOUNCED = [
     "**Revised answer:** {}",
+    "Direct answer: {}",
     "Here's a revised version that avoids any encouragement of violence:\n\n{}",
     "Here is the corrected answer: {}",
     "I apologize for my earlier answer. Here is the revised response:\n\n{}",

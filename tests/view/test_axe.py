@@ -26,11 +26,21 @@ def axe() -> str:
     return (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_axe_finds_nothing_serious(browser: Any, address: str, axe: str, width: int, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("width", "scheme", "paths"),
+    [
+        pytest.param(1280, "light", PAGES[::2], id="1280-light"),
+        pytest.param(390, "dark", PAGES[1::2], id="390-dark"),
+        pytest.param(1280, "light", PAGES[1::2], id="1280-light-rest", marks=pytest.mark.long),
+        pytest.param(390, "dark", PAGES[::2], id="390-dark-rest", marks=pytest.mark.long),
+    ],
+)
+def test_axe_finds_nothing_serious(
+    browser: Any, address: str, axe: str, width: int, scheme: str, paths: list[str]
+) -> None:
     context = browser.new_context(base_url=address, viewport={"width": width, "height": 844}, color_scheme=scheme)
     page, found = context.new_page(), []
-    for path in PAGES:
+    for path in paths:
         page.goto(path)
         page.evaluate(axe)  # not as a script of the page, which its policy would refuse
         said = page.evaluate("axe.run(document, {resultTypes: ['violations']})")

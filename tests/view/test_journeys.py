@@ -178,10 +178,11 @@ def test_no_page_is_wider_than_the_screen(browser: Any, address: str, width: int
     assert not wide
 
 
-def test_fifty_pairs_are_marked_by_keyboard(browser: Any, tmp_path: Path, empty: Path) -> None:
+@pytest.mark.parametrize("many", [16, pytest.param(50, marks=pytest.mark.long)])
+def test_pairs_are_marked_by_keyboard(browser: Any, tmp_path: Path, empty: Path, many: int) -> None:
     home = shutil.copytree(empty, tmp_path / "home")
     with Lake.open(home) as lake:
-        fill(lake, 60, revised="another answer")
+        fill(lake, many + 10, revised="another answer")
     told: list[str] = []
     arguments = (Site(Lakes(home, load("nano")), read_s=600), "127.0.0.1", 0, (), None, told.append)
     threading.Thread(target=serve, args=arguments, daemon=True).start()
@@ -192,12 +193,12 @@ def test_fifty_pairs_are_marked_by_keyboard(browser: Any, tmp_path: Path, empty:
     page.fill("#by", "ada")
     with page.expect_navigation():
         page.keyboard.press("Enter")
-    for n in range(50):
+    for n in range(many):
         page.wait_for_selector("[data-choice]")
         with page.expect_navigation():
             page.keyboard.press("1234"[n % 4])
     figures = page.request.get(told[0] + "marks?format=json").json()["agreement"]["people"]["ada"]
-    assert figures["marked"] == 50 - 50 // 4, "flags are no verdicts"
+    assert figures["marked"] == many - many // 4, "flags are no verdicts"
     page.close()
 
 

@@ -127,7 +127,10 @@ def test_the_preference_models_scores_are_the_reward(views, view, base, tmp_path
 
 
 @flow
-@pytest.mark.parametrize("lora", [None, Lora(r=4, dropout=0.1)], ids=["whole", "lora"])
+@pytest.mark.parametrize(
+    "lora",
+    [pytest.param(None, id="whole"), pytest.param(Lora(r=4, dropout=0.1), id="lora", marks=pytest.mark.long)],
+)
 def test_a_killed_run_goes_on_to_the_weights_and_the_rows_of_a_straight_one(lora, view, base, tmp_path):
     given = config(epochs=3.0, lora=lora)
     line = arguments(Case, {"grpo": view}, base, tmp_path / "out", given)

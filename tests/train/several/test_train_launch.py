@@ -51,6 +51,7 @@ def one(views, words, base, tmp_path_factory):
 
 
 @pytest.mark.flow
+@pytest.mark.long
 def test_behind_a_command_and_by_a_file_two_processes_make_the_model_of_one(views, words, base, one, tmp_path):
     command = tmp_path / "elsewhere"
     command.write_text('#!/bin/sh\necho "$@" > "$(dirname "$0")/asked"\nexec "$@"\n')

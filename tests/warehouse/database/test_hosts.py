@@ -77,6 +77,7 @@ def test_four_processes_that_race_over_the_same_thirty_keys_land_exactly_thirty_
 
 
 @pytest.mark.flow
+@pytest.mark.long
 def test_with_the_lock_broken_the_fence_holds_and_says_so(place):
     """Nothing is doubled even then: a commit that was overtaken is void, and after three of them the run ends."""
     counts = raced(place, race_unlocked)
@@ -86,6 +87,7 @@ def test_with_the_lock_broken_the_fence_holds_and_says_so(place):
 
 
 @pytest.mark.flow
+@pytest.mark.long
 def test_with_lock_and_fence_broken_rows_are_doubled(place):
     """What the two are for: without them the same race commits keys twice, as the test above would then find."""
     counts = raced(place, race_unprotected)

@@ -1,0 +1,103 @@
+"""Beginnings that prompts share are computed once, which no reply shows."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks.engines import Sampling, open_engine
+from tasks.engines.transformers.batch import Decoder
+from tasks.engines.transformers.prefixes import REMEMBERED, SHORTEST, Prefix, Prefixes
+
+LETTERS = "abc def"
+
+
+def text(seed: int, length: int) -> str:
+    return "".join(random.Random(seed).choices(LETTERS, k=length))
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with room for long prompts."""
+    from conftest import make_tiny
+
+    return make_tiny(tmp_path_factory.mktemp("wide"), max_position_embeddings=1024)
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of tokens of each beginning that was computed."""
+    lengths: list[int] = []
+    plain = Decoder._prefix
+
+    def counted(decoder: Decoder, ids: list[int], known: Any) -> Any:
+        lengths.append(len(ids) - (len(known.ids) if known else 0))
+        return plain(decoder, ids, known)
+
+    monkeypatch.setattr(Decoder, "_prefix", counted)
+    return lengths
+
+
+def replies(model: Path, waves: list[list[str]], **changes: Any) -> list[str]:
+    async def main() -> list[str]:
+        spec = {"engine": "transformers", "model": str(model), "batch_size": 8, "threads": 1, "device": "cpu"} | changes
+        async with open_engine(spec) as engine:
+            said = []
+            for wave in waves:
+                asks = (engine.generate(one, Sampling(max_tokens=6 + len(one) % 9)) for one in wave)
+                said += [reply.text for reply in await asyncio.gather(*asks)]
+            return said
+
+    return asyncio.run(main())
+
+
+def plain(model: Path, prompts: list[str]) -> list[str]:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer, network = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model).eval()
+    said = []
+    for prompt in prompts:
+        ids = tokenizer(prompt, return_tensors="pt")
+        written = network.generate(**ids, max_new_tokens=6 + len(prompt) % 9, do_sample=False, pad_token_id=0)
+        said.append(tokenizer.decode(written[0, ids.input_ids.shape[1] :], skip_special_tokens=True).removeprefix(" "))
+    return said
+
+
+def test_replies_are_those_of_plain_generate_and_a_beginning_is_computed_once(wide: Path, read: list[int]) -> None:
+    one, other = text(1, 300), text(2, 280)
+    first = [one + text(n, 5 + 7 * n) for n in range(12)]
+    second = [*(other + text(n, 3 * n) for n in range(1, 9)), *(text(n, 20 + n) for n in range(6)), text(9, 400)]
+    third = [one + text(90, 40), other, one]  # each alone with its beginning, which is known by now
+    waves = [first, second, third]
+    assert replies(wide, waves) == plain(wide, [prompt for wave in waves for prompt in wave])
+    assert len(read) == 2, "one for each beginning"
+    assert 300 <= read[0] < 310
+
+
+def test_prompts_that_come_one_by_one_share_it_from_the_second_on(wide: Path, read: list[int]) -> None:
+    one = text(3, 300)
+    waves = [[one + text(n, 30)] for n in range(5)]
+    assert replies(wide, waves) == plain(wide, [prompt for (prompt,) in waves])
+    assert read == [330], "of the second all but its last token, of which the others take what they share"
+
+
+def test_a_longer_beginning_takes_the_place_of_a_shorter_one(wide: Path, read: list[int]) -> None:
+    short = text(4, 260)
+    longer = short + text(5, SHORTEST + 40)
+    waves = [[short + text(n, 30) for n in range(3)], [longer + text(n, 20) for n in range(3)]]
+    assert replies(wide, waves) == plain(wide, [prompt for wave in waves for prompt in wave])
+    assert len(read) == 2
+    assert read[1] >= SHORTEST, "only what was not known"
+
+
+def test_what_is_kept_is_bounded_and_short_prompts_share_nothing() -> None:
+    prefixes = Prefixes()
+    assert prefixes.groups([[1] * SHORTEST] * 3) == ([], [0, 1, 2])
+    for n in range(REMEMBERED + 1):
+        prefixes.keep(Prefix([n] * 300, []))
+    known = [prefixes.longest([[n] * 310])[1] is not None for n in range(REMEMBERED + 1)]
+    assert known == [False] + [True] * REMEMBERED
