@@ -72,7 +72,7 @@ def test_the_number_of_a_snapshot_is_taken_as_well(home: Path, tmp_path: Path) -
 def test_an_unknown_tag_or_format_is_answered_with_those_there_are(home: Path) -> None:
     assert "the tags are v1" in sentence(alignery("export", "v7", home=home))
     told = sentence(alignery("export", "v1", "--format", "chatml", home=home))
-    assert "there are instructed, sft, alpaca, " in told
+    assert "there are instructed, sft, answered, alpaca, " in told
 
 
 def test_a_tag_that_was_never_published_is_nothing_to_train_on(home: Path, tmp_path: Path) -> None:

@@ -21,6 +21,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_tiny(tmp_path_factory.mktemp("tiny"))
 
 
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a context of 1,024."""
+    return make_tiny(tmp_path_factory.mktemp("wide"), max_position_embeddings=1024)
+
+
 def make_tiny(folder: Path, **changes: int) -> Path:
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors

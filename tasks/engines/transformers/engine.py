@@ -30,6 +30,7 @@ from tasks.engines.identity import GGUF, local_only, locate, locate_adapter
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import TransformersSpec
 from tasks.engines.tokenization import check_form, check_length, encode, encode_spellings
+from tasks.engines.transformers.attention import use_grouped_attention
 from tasks.engines.transformers.batch import MAX_PREFILL_TOKENS, Decoder, Row, score
 from tasks.engines.transformers.loading import loaded
 
@@ -225,6 +226,8 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
             f"engine.model: {spec.model!r} ({type(model).__name__}) keeps no attention cache of a known length; "
             "set engine.context, or use engine: vllm"
         )
+    if device == "cpu":
+        use_grouped_attention(model)
     return TransformersEngine(spec, model.to(device).eval(), tokenizer, context)
 
 

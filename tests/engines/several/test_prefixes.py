@@ -20,14 +20,6 @@ def text(seed: int, length: int) -> str:
     return "".join(random.Random(seed).choices(LETTERS, k=length))
 
 
-@pytest.fixture(scope="module")
-def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with room for long prompts."""
-    from conftest import make_tiny
-
-    return make_tiny(tmp_path_factory.mktemp("wide"), max_position_embeddings=1024)
-
-
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of tokens of each beginning that was computed."""
@@ -101,3 +93,19 @@ def test_what_is_kept_is_bounded_and_short_prompts_share_nothing() -> None:
         prefixes.keep(Prefix([n] * 300, []))
     known = [prefixes.longest([[n] * 310])[1] is not None for n in range(REMEMBERED + 1)]
     assert known == [False] + [True] * REMEMBERED
+
+
+def test_heads_that_share_keys_read_them_together_and_say_the_same(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tasks.engines.transformers import attention
+
+    shapes: set[tuple[int, ...]] = set()
+    plain_attention = attention.scaled_dot_product_attention
+
+    def seen(query: Any, key: Any, value: Any, **rest: Any) -> Any:
+        shapes.add((query.shape[1], query.shape[2], key.shape[1]))
+        return plain_attention(query, key, value, **rest)
+
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", seen)
+    prompts = [text(n, 20 + 9 * n) for n in range(12)]
+    assert replies(wide, [prompts]) == plain(wide, prompts)
+    assert shapes == {(1, 2, 1)}, "two heads as two queries to one head of keys"
