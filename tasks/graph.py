@@ -56,7 +56,7 @@ class Graph:
         open_to = [number for number in providers if method not in providers or number < method]
         if not open_to:
             raise GraphError(
-                f"stage {stage.name}: comes after {stage.after!r}, which no method provides; there are "
+                f"stage {stage.name}: comes after {stage.after!r}, which no method provides, expected one of "
                 f"{[*self._ports, *self.by_name]}; name one of these, or add the method that provides it"
             )
         return providers[max(open_to)]

@@ -25,6 +25,7 @@ from tasks.filters.heuristics import BROKEN, EMPTY, TRUNCATED
 Row = dict[str, Any]
 # (request key, try number) → the attempt whose reply is reused without a request.
 Replies = Mapping[tuple[str, int], Row]
+KNOWN_REPLY = "known_reply"  # `attempts.replayed_from` of a reply that followed from the row
 _BROKEN = re.compile("\ufffd[\\w\ufffd]|\\w\ufffd")  # bytes that are no text, within words; by itself it may be meant
 _WORDS = 1000  # characters of an engine's words in a reason; our choice
 
@@ -197,11 +198,12 @@ async def execute(
         sampling = replace(step.drawn, seed=int(digest(ask.request_key, number)[:8], 16) >> 1)
         attempt = _new_attempt(ask, number, sampling)
         try:
-            if known := replies.get((ask.request_key, number)):
+            if (text := step.known_reply(row)) is not None:
+                completion = Completion(text, "stop", 0, 0, 0.0)
+                attempt |= {"replayed_from": KNOWN_REPLY}
+            elif known := replies.get((ask.request_key, number)):
                 completion = Completion(known["raw_text"], known["finish_reason"], 0, 0, 0.0)
                 attempt |= {"replayed_from": known["id"]}
-            elif (text := step.known_reply(row)) is not None:
-                completion = Completion(text, "stop", 0, 0, 0.0)
             elif step.options:
                 completion = await _choose(ask)
             else:

@@ -63,4 +63,4 @@ def find(lake: Lake, id: str) -> Row:
         return found[-1]
     there = [str(row["path"]).rsplit("/", 1)[-1] for row in (found or rows)]
     what = "several models begin" if found else "no model begins"
-    raise LakeUsageError(f"{what} with {id!r}; there are {there}")
+    raise LakeUsageError(f"{what} with {id!r}; expected one of {', '.join(there) or '(none)'}")

@@ -149,12 +149,12 @@ class Preset(Strict):
     @property
     def published(self) -> list[str]:
         """The shapes that a publication exports: those that everybody trains on, those of your own methods and of
-        built-in ones whose rows are in none of these, and base answers where no method writes anything better."""
-        run = [one for name, one in self.registry.installed.items() if name in self.line.configs]
-        own = [one.method for one in run if one.origin != BUILT_IN or one.method.published]
-        better = [one for one in run if one.method.recipes and one.method.name != respond.method.name]
+        built-in ones whose rows are in none of these; base answers where no other method has training data."""
+        used = [one for name, one in self.registry.installed.items() if name in self.line.configs]
+        own = [one.method for one in used if one.origin != BUILT_IN or one.method.published]
         shapes = [shape.name for method in own for shape in method.shapes]
-        return [*PUBLISHED, *shapes, *([] if better or shapes else [respond.ANSWERED])]
+        trains = any(one.method.recipes for one in used if one.method.name != respond.method.name)
+        return [*PUBLISHED, *shapes] if shapes or trains else [*PUBLISHED, respond.BASE_SFT]
 
     def library(self) -> Library:
         """The prompts of this preset and of its methods."""

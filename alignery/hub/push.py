@@ -100,7 +100,7 @@ def find_source(lake: Lake, name: str, licences: Mapping[str, str]) -> Source:
     except LakeUsageError as error:
         tags = ", ".join(row["name"] for row in status.tags(lake) if row["export_path"])
         what = f"push: got {excerpt(name, 100)!r}, which is neither the folder of an export nor a published tag"
-        raise UsageError(f"{what} (there are {tags or '(none)'}) nor a model: {error}") from error
+        raise UsageError(f"{what} (published: {tags or '(none)'}) nor a model: {error}") from error
     folder = Path(row["path"])
     if not (folder / "config.json").is_file():
         raise UsageError(

@@ -25,7 +25,7 @@ from tasks import prices
 from tasks.budget import BudgetSpent
 from tasks.engines import Engine, EngineDown
 from tasks.prices import Price, PriceError
-from tasks.step import Outcome, Request, Row, Step, execute
+from tasks.step import KNOWN_REPLY, Outcome, Request, Row, Step, execute
 from warehouse import Lake, LakeFailure
 
 ChunkWork = Callable[[], Awaitable[None]]
@@ -263,9 +263,9 @@ class Executor:
 
     def _count(self, outcome: Outcome) -> None:
         step = outcome.step.name
-        replayed = sum(attempt["replayed_from"] is not None for attempt in outcome.attempts)
-        self.tally.sent += len(outcome.attempts) - replayed
-        self.tally.saved += replayed
+        sources = Counter(attempt["replayed_from"] for attempt in outcome.attempts)
+        self.tally.sent += sources[None]
+        self.tally.saved += len(outcome.attempts) - sources[None] - sources[KNOWN_REPLY]
         self._count_money(outcome.attempts)
         metrics.answered(outcome.attempts)
         # Only settled attempts count: not those that were retried with another seed, nor calls that a dead engine left.

@@ -224,7 +224,7 @@ def test_base_answers_are_published_where_no_method_writes_anything_better(tmp_p
     def published(**methods: object) -> list[str]:
         return load(written(tmp_path, line={"self_instruct": {}} | methods)).published
 
-    assert "answered" in published()
-    assert "answered" in published(respond={"sampling": {"max_tokens": 64}}, tagging={})
-    assert "answered" not in published(self_align={})
-    assert "answered" not in published(dialogue={}), "it has shapes of its own"
+    assert "base_sft" in published()
+    assert "base_sft" in published(respond={"sampling": {"max_tokens": 64}}, tagging={})
+    assert "base_sft" not in published(self_align={})
+    assert "base_sft" not in published(dialogue={}), "it has shapes of its own"

@@ -148,7 +148,7 @@ def test_one_that_was_stopped_before_its_commit_is_pushed_again(hub: Hub, home: 
 
 
 def test_what_is_no_tag_and_no_model_is_named(home: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no model begins with 'v7'; there are \['sft-1'\]"):
+    with pytest.raises(UsageError, match=r"no model begins with 'v7'; expected one of sft-1"):
         source(home, "v7")
     (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
     assert export_source(tmp_path) is None, "a folder of something else"

@@ -13,7 +13,7 @@ from tasks.engines import ScriptedEngine
 from tasks.filters.contamination import Contamination
 from tasks.filters.targets import ABOUT, LEAK
 from tasks.methods.constitutional.method import (
-    NOT_ASKED,
+    NOT_REQUESTED,
     Config,
     _criticism,
     critique,
@@ -26,7 +26,7 @@ from tasks.methods.constitutional.method import (
 )
 from tasks.normalise import plain_answer
 from tasks.stage import Context
-from tasks.step import ParseError, Row
+from tasks.step import KNOWN_REPLY, ParseError, Row
 
 IDS = [f"i{n}" for n in range(1000)]
 
@@ -130,9 +130,9 @@ def test_a_critique_that_finds_nothing_leaves_the_answer_without_a_request(
     engine = ScriptedEngine(["Once a week."])
     outcome = ask(revise(constitution({"care": "care"}), Config(), 1), [row], engine)
     (attempt,), (record,) = outcome.attempts, outcome.records
-    assert len(engine.calls) == asked
     assert (record["text"], record["changed"]) == (("Once a week.", True) if asked else ("Every day.", False))
-    assert (attempt["raw_text"] == NOT_ASKED) == (not asked)
+    sent = (len(engine.calls), attempt["raw_text"], attempt["replayed_from"])
+    assert sent == ((1, "Once a week.", None) if asked else (0, NOT_REQUESTED, KNOWN_REPLY))
 
 
 def test_the_prompts_end_in_the_row_and_share_their_beginning(

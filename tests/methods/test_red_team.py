@@ -206,7 +206,7 @@ def _flat(text: str) -> str:
 
 def test_no_reply_makes_the_parser_fall_or_invent() -> None:
     pieces = ("3. Who owns it?\n", "4) Why so?\n", "5. How?\n\nEnough.", "\n", "1. Anew\n", "99. Far\n")
-    read = outcomes(lambda reply: red_team.answered(reply, 3, 3, False), replies(pieces, 700), ParseError)
+    read = outcomes(lambda reply: red_team.answered(reply, 3, 3, False), replies(pieces, 3000), ParseError)
     assert len(read) > 200
     for reply, found in read.items():
         flat = _flat(structured(reply))

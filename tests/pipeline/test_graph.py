@@ -214,7 +214,7 @@ def test_a_port_belongs_to_the_last_method_that_provides_it(stage: Callable[...,
         ([[("a", {})], [("a", {})]], "stage a: there is another of that name; rename one of them"),
         ([[(SOURCE, {})]], "stage instruction: a port has that name; rename one of them"),
         ([[("a", {"provides": "b"}), ("b", {})]], "stage b: a port has that name"),
-        ([[("a", {"after": "draft"})]], "stage a: comes after 'draft', which no method provides; there are .*'a'"),
+        ([[("a", {"after": "draft"})]], "comes after 'draft', which no method provides, expected one of .*'a'"),
         ([[("a", {"after": None})]], "stage a: comes after None, which no method provides"),
         ([[("a", {"after": "b"}), ("b", {"after": "a"})]], "stage [ab]: comes after itself"),
         (

@@ -156,6 +156,25 @@ def test_direct_revisions_have_no_critiques_and_every_view_of_revisions_has_them
     assert drawn[0]["revised"] <= again < 2 * ACCEPT, "those that drew it, and what follows them"
 
 
+def test_a_revision_after_a_critique_that_finds_nothing_is_no_request(works: Works) -> None:
+    works = prepared(works, {"constitutional": {"rounds": 1}})
+
+    def content(prompt: str | list[Message], sampling: Sampling) -> str:
+        text = speak(prompt, sampling)
+        return "No problem found." if text.startswith("critique") else text
+
+    works.engine = ScriptedEngine(content)
+    line = asyncio.run(works.walk())
+    assert works.asked("constitutional/revision") == 0 < works.asked("constitutional/critique")
+    assert (line.executor.tally.sent, line.executor.tally.saved) == (len(works.engine.calls), 0)
+    assert works.rows("SELECT count(*)::INT AS n, bool_or(changed) AS changed FROM revisions") == [
+        {"n": ACCEPT, "changed": False}
+    ]
+    assert works.rows("SELECT 1 AS one FROM usage WHERE step = 'constitutional.revise'") == []
+    asyncio.run(works.walk())
+    assert works.engine.calls == []
+
+
 def test_two_answers_of_the_same_words_are_no_pair(works: Works) -> None:
     def same(prompt: str | list[Message], sampling: Sampling) -> str:
         text = speak(prompt, sampling)

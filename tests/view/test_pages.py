@@ -105,7 +105,7 @@ def test_rows_are_filtered_searched_and_counted(client: TestClient) -> None:
         ("/rows/attempts?format=xml", "expected html or json"),
         ("/rows/attempts?at=v9", "no tag"),
         ("/row/instructions/none", "no row"),
-        ("/row/runs/run-1", "no table of records"),
+        ("/row/runs/run-1", "got the table"),
         ("/go?id=zzzzzz", "no record or attempt"),
         ("/words/nothing", "no prompt or principle"),
         ("/models/none", "no model"),

@@ -95,7 +95,7 @@ def whole_text(lake: Lake, table: str, id: str, column: str) -> str:
 def _check(lake: Lake, table: str) -> None:
     if table not in lake.schema.records and table != "attempts":
         known = ", ".join((*lake.schema.records, "attempts"))
-        raise LakeUsageError(f"{excerpt(table, 60)!r} is no table of records; there are {known}")
+        raise LakeUsageError(f"got the table {excerpt(table, 60)!r}, expected one of {known}")
 
 
 def _select(lake: Lake, table: str, bound: int) -> str:

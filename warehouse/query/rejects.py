@@ -86,7 +86,7 @@ def _check_step(cursor: duckdb.DuckDBPyConnection, step: str) -> None:
     steps = "(SELECT step FROM attempts UNION SELECT step FROM candidates)"
     known = [row["step"] for row in fetch_rows(cursor, f"SELECT step FROM {steps} ORDER BY step")]
     if step not in known:
-        raise LakeUsageError(f"no step {step!r}; there are {', '.join(known)}")
+        raise LakeUsageError(f"got the step {step!r}, expected one of {', '.join(known)}")
 
 
 def _check_run(cursor: duckdb.DuckDBPyConnection, run: str) -> None:

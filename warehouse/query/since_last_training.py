@@ -50,7 +50,8 @@ def tag_delta(lake: Lake, tag: str | None = None) -> TagDelta:
     published = [row for row in status.tags(lake) if row["export_path"]]
     named = [row for row in published if tag in (None, row["name"])]
     if not named:
-        raise LakeUsageError(f"no tag {tag or ''!r} is published: there are {[row['name'] for row in published]}")
+        known = ", ".join(row["name"] for row in published) or "(none)"
+        raise LakeUsageError(f"got the tag {tag or ''!r}, expected a published one: {known}")
     until = named[-1]
     since = _trained(lake, published, until)
     after = since["snapshot_id"] if since else -1

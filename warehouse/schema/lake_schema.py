@@ -80,7 +80,7 @@ class LakeSchema:
     def shape(self, name: str) -> Shape:
         """Raises LakeUsageError naming the shapes if it does not exist."""
         if name not in self.shapes:
-            raise LakeUsageError(f"no shape {name!r}: there are {', '.join(self.shapes)}")
+            raise LakeUsageError(f"got the shape {name!r}, expected one of {', '.join(self.shapes)}")
         return self.shapes[name]
 
     def label(self, table: str) -> str:

@@ -61,7 +61,11 @@ LEDGER: dict[str, pa.Schema] = {
             "tokens_cached", INT, "prompt tokens that the engine had in its cache; null where it does not say", "tokens"
         ),
         may("thought", TEXT, "what a reasoning model wrote before the reply; no record has it"),
-        may("replayed_from", TEXT, "the attempt whose reply was read again; null where the model was asked"),
+        may(
+            "replayed_from",
+            TEXT,
+            "if no request was sent: the attempt whose reply was read again, or known_reply",
+        ),
     ),
     "commits": declared(
         "One row a commit: the ledger by which each is made only once",

@@ -195,9 +195,8 @@ def _publication(lake: Lake, tag: str | None) -> Row:
         raise LakeUsageError("nothing is published yet: run `alignery publish` first")
     found = [row for row in tags if tag in (None, row["name"])]
     if not found:
-        raise LakeUsageError(
-            f"no tag {tag!r} is published: there are {[row['name'] for row in tags]}; see `alignery status`"
-        )
+        known = ", ".join(row["name"] for row in tags)
+        raise LakeUsageError(f"got the tag {tag!r}, expected a published one: {known}; see `alignery status`")
     published = found[-1]
     if published["export_path"] is None:
         name = published["name"]

@@ -1,4 +1,4 @@
-"""Attention of one new token on a CPU, where several heads share keys and values (grouped-query attention)."""
+"""Grouped-query attention of one new token on a CPU, without a copy of keys and values for each query head."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _NAME = "sdpa_grouped"
 
 
 def use_grouped_attention(model: Any) -> None:
-    """Let the heads that share keys and values read them together, if the model's attention is PyTorch's.
+    """Replace the SDPA attention of a model for single queries.
 
-    Transformers copies keys and values for each head when there is a mask; with long prompts that is most of a step.
+    Where there is a mask, transformers copies keys and values for each query head, which takes most of a decoding step
+    after a long prompt.
     """
     if model.config._attn_implementation == "sdpa":
         AttentionInterface.register(_NAME, _attend)
@@ -26,15 +27,16 @@ def use_grouped_attention(model: Any) -> None:
 def _attend(
     module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float | None = None, **rest: Any
 ) -> tuple[Any, None]:
-    """Of a query (B, H, 1, D) and keys (B, K, W, D) the output (B, 1, H, D); other queries go transformers' own way."""
-    batch, heads, count, size = query.shape
-    groups = key.shape[1]
-    of_heads = attention_mask is not None and attention_mask.shape[1] != 1
-    if heads == groups or count > 1 or of_heads or rest.get("position_bias") is not None:
+    """query (B, H, Q, D), key and value (B, K, W, D) → (B, Q, H, D); as transformers does it where Q is not 1."""
+    batch, heads, queries, size = query.shape
+    kv_heads = key.shape[1]
+    per_head_mask = attention_mask is not None and attention_mask.shape[1] != 1
+    if heads == kv_heads or queries > 1 or per_head_mask or rest.get("position_bias") is not None:
         found: tuple[Any, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, scaling=scaling, **rest
         )
         return found
-    together = query.reshape(batch, groups, heads // groups, size)
-    seen = scaled_dot_product_attention(together, key, value, attn_mask=attention_mask, scale=scaling)
-    return seen.reshape(batch, heads, 1, -1).transpose(1, 2).contiguous(), None
+    # The query heads of a group become the queries of their one key-value head.
+    grouped = query.reshape(batch, kv_heads, heads // kv_heads, size)
+    output = scaled_dot_product_attention(grouped, key, value, attn_mask=attention_mask, scale=scaling)
+    return output.reshape(batch, heads, 1, -1).transpose(1, 2).contiguous(), None

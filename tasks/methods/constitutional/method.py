@@ -41,7 +41,7 @@ from tasks.train.config import Recipe
 from tasks.train.recipes import constitutional_sft, dpo
 
 _WORDS = re.compile(r"\w+")
-NOT_ASKED = "The revision was not requested: the critique found no problem."
+NOT_REQUESTED = "The revision was not requested: the critique found no problem."
 _RESERVATION = re.compile(r"\b(?:however|although|though|except)\b", re.IGNORECASE)
 _OPENING = 8  # words with which a critique that only repeats its request begins; our choice
 
@@ -211,11 +211,11 @@ def _revise(library: Library, config: Config, round: int, name: str, id: str, sh
     requests = [field for field in shown if field.endswith("_request")]
     critique = ("critique_id",) if "critique" in shown else ()
 
-    def stays(row: Row) -> bool:
+    def settled(row: Row) -> bool:
         return bool(critique) and _finds_nothing(row["critique"])
 
     def read(reply: str, row: Row) -> list[Row]:
-        if stays(row):
+        if settled(row):
             return [_principle_of(row) | {"text": row["target"], "changed": False}]
         words = (*prompt.fixed, *(row[field] for field in requests))
         text = replacement(reply, row["instruction"], row["target"], config, words)
@@ -233,7 +233,7 @@ def _revise(library: Library, config: Config, round: int, name: str, id: str, sh
         read=read,
         key_fields=_principle_of,
         config=config.reading(),
-        known_reply=lambda row: NOT_ASKED if stays(row) else None,
+        known_reply=lambda row: NOT_REQUESTED if settled(row) else None,
         sample_key=lambda row: str(round),
         next_row=lambda row, record: row | {"target_id": record["id"], "target": record["text"]},
     )

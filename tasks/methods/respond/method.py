@@ -14,7 +14,7 @@ from tasks.step import Rejected, Row, Step
 from tasks.train.config import Recipe
 from tasks.train.recipes import sft
 
-ANSWERED = "answered"
+BASE_SFT = "base_sft"
 
 
 class Config(AnswerConfig):
@@ -90,7 +90,7 @@ method = Method(
     views=Path(__file__).parent / "views",
     shapes=(
         Shape.of_messages("sft", "an instruction and the answer to learn, as messages"),
-        Shape.of_messages(ANSWERED, "an instruction and the model's own answer, as messages"),
+        Shape.of_messages(BASE_SFT, "an instruction and the model's own answer, as messages"),
         Shape(
             "alpaca",
             "the rows of sft as instruction, input (empty: an instruction says all of it) and output",

@@ -68,7 +68,7 @@ def test_aspects_are_named_once_and_the_judge_is_asked() -> None:
 
 def test_no_reply_breaks_the_reading() -> None:
     pieces = ("Quality:", " good", "excellent", "\n", "**", "very ", "poor", ". ")
-    found = outcomes(lambda reply: [{"value": parse(reply, "quality")}], replies(pieces, 700), (ParseError,))
+    found = outcomes(lambda reply: [{"value": parse(reply, "quality")}], replies(pieces, 2000), (ParseError,))
     assert {records[0]["value"] for records in found.values()} <= {*LABELS["quality"]}  # type: ignore[index]
     assert found
 

@@ -17,13 +17,12 @@ pytestmark = pytest.mark.long
 
 
 def test_two_models_of_one_start_are_trained_interpolated_and_judged(tmp_path: Path) -> None:
-    few = {"epochs": 4, "batch_size": 8}
-    soups.write(tmp_path, 150, 98)
+    few: dict[str, int] = {}  # the bench's own, with the bench's number of prompts: fewer teach neither axis
+    soups.write(tmp_path, 800, 98)
     report = soups.made(tmp_path, 0, 3, few)
     assert [row["model"] for row in report["models"]] == ["start", "λ 0", "λ 0.5", "λ 1", "both"]
     at = {row["model"]: row for row in report["models"]}
-    figures = {label: (row["helpful"], row["harmless"]) for label, row in at.items()}
-    assert len({figures[label] for label in ("start", "λ 0", "λ 1")}) == 3, "each part learnt from other rows"
+    assert at["λ 1"]["harmless"] > at["λ 0"]["harmless"], "each part is for its axis"
     assert report["hypervolume"] >= at["λ 0.5"]["helpful"] * at["λ 0.5"]["harmless"]
     assert "| λ 0.5 |" in soups.table([report])
     preset = soups.preset(tmp_path, 0, 3, few)

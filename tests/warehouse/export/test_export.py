@@ -259,7 +259,9 @@ def test_what_cannot_be_exported_is_a_sentence(filled, unwritten, tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(LakeUsageError, match="something that is not an export"):
         out(filled, folder=tmp_path / "file")
-    with pytest.raises(LakeUsageError, match="no shape 'chatml': there are instructed, sft, answered, alpaca, "):
+    with pytest.raises(
+        LakeUsageError, match="got the shape 'chatml', expected one of instructed, sft, base_sft, alpaca, "
+    ):
         out(filled, "chatml")
     with pytest.raises(LakeUsageError, match=r"held out: got 1\.5"):
         out(filled, held_out=1.5)

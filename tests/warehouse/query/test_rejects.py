@@ -77,7 +77,9 @@ def test_a_step_a_reason_and_a_run_narrow_it_down(rejected):
     (row,) = rejects(rejected, run="run-2")
     assert (row["times"], row["share"]) == (1, 1.0)
     assert rejects(rejected, reason="it's") == []
-    with pytest.raises(LakeUsageError, match=r"no step 'respond'; there are respond\.answer, self_instruct\.gate"):
+    with pytest.raises(
+        LakeUsageError, match=r"got the step 'respond', expected one of respond\.answer, self_instruct\.gate"
+    ):
         rejects(rejected, step="respond")
     with pytest.raises(LakeUsageError, match="no run 'run-3'"):
         rejects(rejected, run="run-3")

@@ -59,5 +59,5 @@ def test_all_is_new_before_the_first_training_and_only_what_came_since_after_it(
 
 
 def test_a_tag_that_is_not_published_is_refused(lake: Lake) -> None:
-    with pytest.raises(LakeUsageError, match="no tag 'v9' is published"):
+    with pytest.raises(LakeUsageError, match="got the tag 'v9', expected a published one: "):
         tag_delta(lake, "v9")

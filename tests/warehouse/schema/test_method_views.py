@@ -23,7 +23,7 @@ def test_an_answer_that_was_cut_short_trains_nobody(lake):
         ],
     )
     assert [row["id"] for row in lake.rows("SELECT id FROM sft")] == ["principled-True"]
-    assert [row["id"] for row in lake.rows("SELECT id FROM answered")] == ["base-True"]
+    assert [row["id"] for row in lake.rows("SELECT id FROM base_sft")] == ["base-True"]
     (row,) = lake.rows("SELECT * FROM verbose_cloning")
     assert row["id"] == "verbose-True"
     assert row["messages"][0] == {"role": "user", "content": ask}

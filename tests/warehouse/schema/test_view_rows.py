@@ -57,7 +57,7 @@ def test_of_two_commits_the_later_counts_wherever_the_clock_stood(lake):
     }
     for view, id in {"preferences": "v2", "verbose_cloning": "w2", "qac": "c2", "instructed": "n2"}.items():
         assert [row["id"] for row in lake.rows(f"SELECT id FROM {view}")] == [id], view
-    assert {row["id"] for row in lake.rows("SELECT id FROM answered")} == {"a2", "b2"}
+    assert {row["id"] for row in lake.rows("SELECT id FROM base_sft")} == {"a2", "b2"}
 
 
 def test_usage_has_percentiles_a_model_where_there_is_one_and_calls_without_a_latency(lake):

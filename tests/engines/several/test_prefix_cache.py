@@ -1,4 +1,4 @@
-"""Beginnings that prompts share are computed once, which no reply shows."""
+"""The prefix cache of the transformers engine, and its grouped-query attention: replies stay those of `generate`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from tasks.engines import Sampling, open_engine
-from tasks.engines.transformers.batch import Decoder
-from tasks.engines.transformers.prefixes import REMEMBERED, SHORTEST, Prefix, Prefixes
+from tasks.engines.transformers.prefix_cache import MAX_PREFIXES, MIN_TOKENS, Prefix, PrefixCache
 
 LETTERS = "abc def"
 
@@ -21,16 +20,16 @@ def text(seed: int, length: int) -> str:
 
 
 @pytest.fixture
-def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of tokens of each beginning that was computed."""
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of tokens of each prefix that comes into the cache."""
     lengths: list[int] = []
-    plain = Decoder._prefix
+    put = PrefixCache.put
 
-    def counted(decoder: Decoder, ids: list[int], known: Any) -> Any:
-        lengths.append(len(ids) - (len(known.ids) if known else 0))
-        return plain(decoder, ids, known)
+    def counted(cache: PrefixCache, prefix: Prefix) -> None:
+        lengths.append(len(prefix.ids))
+        put(cache, prefix)
 
-    monkeypatch.setattr(Decoder, "_prefix", counted)
+    monkeypatch.setattr(PrefixCache, "put", counted)
     return lengths
 
 
@@ -59,43 +58,48 @@ def plain(model: Path, prompts: list[str]) -> list[str]:
     return said
 
 
-def test_replies_are_those_of_plain_generate_and_a_beginning_is_computed_once(wide: Path, read: list[int]) -> None:
+def test_replies_are_those_of_plain_generate_and_a_prefix_is_computed_once(wide: Path, computed: list[int]) -> None:
     one, other = text(1, 300), text(2, 280)
     first = [one + text(n, 5 + 7 * n) for n in range(12)]
     second = [*(other + text(n, 3 * n) for n in range(1, 9)), *(text(n, 20 + n) for n in range(6)), text(9, 400)]
-    third = [one + text(90, 40), other, one]  # each alone with its beginning, which is known by now
+    third = [one + text(90, 40), other, one]  # each alone, with a prefix that is cached by now
     waves = [first, second, third]
     assert replies(wide, waves) == plain(wide, [prompt for wave in waves for prompt in wave])
-    assert len(read) == 2, "one for each beginning"
-    assert 300 <= read[0] < 310
+    assert len(computed) == 2, "one for each prefix"
+    assert 300 <= computed[0] < 310
 
 
-def test_prompts_that_come_one_by_one_share_it_from_the_second_on(wide: Path, read: list[int]) -> None:
+def test_prompts_that_come_one_by_one_share_a_prefix_from_the_second_on(wide: Path, computed: list[int]) -> None:
     one = text(3, 300)
     waves = [[one + text(n, 30)] for n in range(5)]
     assert replies(wide, waves) == plain(wide, [prompt for (prompt,) in waves])
-    assert read == [330], "of the second all but its last token, of which the others take what they share"
+    assert computed == [330], "all of the second but its last token; the others use the part that they share"
 
 
-def test_a_longer_beginning_takes_the_place_of_a_shorter_one(wide: Path, read: list[int]) -> None:
+def test_a_longer_prefix_replaces_a_shorter_one(wide: Path, computed: list[int]) -> None:
     short = text(4, 260)
-    longer = short + text(5, SHORTEST + 40)
+    longer = short + text(5, MIN_TOKENS + 40)
     waves = [[short + text(n, 30) for n in range(3)], [longer + text(n, 20) for n in range(3)]]
     assert replies(wide, waves) == plain(wide, [prompt for wave in waves for prompt in wave])
-    assert len(read) == 2
-    assert read[1] >= SHORTEST, "only what was not known"
+    assert len(computed) == 2
+    assert computed[1] - computed[0] >= MIN_TOKENS
 
 
-def test_what_is_kept_is_bounded_and_short_prompts_share_nothing() -> None:
-    prefixes = Prefixes()
-    assert prefixes.groups([[1] * SHORTEST] * 3) == ([], [0, 1, 2])
-    for n in range(REMEMBERED + 1):
-        prefixes.keep(Prefix([n] * 300, []))
-    known = [prefixes.longest([[n] * 310])[1] is not None for n in range(REMEMBERED + 1)]
-    assert known == [False] + [True] * REMEMBERED
+def test_the_cache_is_bounded_and_short_prompts_share_nothing() -> None:
+    cache = PrefixCache()
+    assert cache.group([[1] * MIN_TOKENS] * 3) == ([], [0, 1, 2])
+    for n in range(MAX_PREFIXES + 1):
+        cache.put(Prefix([n] * 300, []))
+    cached = [cache.find([[n] * 310])[1] is not None for n in range(MAX_PREFIXES + 1)]
+    assert cached == [False] + [True] * MAX_PREFIXES
+    cache.find([[1] * 310])
+    cache.put(Prefix([99] * 300, []))
+    assert cache.find([[1] * 310])[1] is not None, "it was used more recently than the others"
 
 
-def test_heads_that_share_keys_read_them_together_and_say_the_same(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grouped_query_attention_without_copies_gives_the_same_replies(
+    wide: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tasks.engines.transformers import attention
 
     shapes: set[tuple[int, ...]] = set()
@@ -108,4 +112,4 @@ def test_heads_that_share_keys_read_them_together_and_say_the_same(wide: Path, m
     monkeypatch.setattr(attention, "scaled_dot_product_attention", seen)
     prompts = [text(n, 20 + 9 * n) for n in range(12)]
     assert replies(wide, [prompts]) == plain(wide, prompts)
-    assert shapes == {(1, 2, 1)}, "two heads as two queries to one head of keys"
+    assert shapes == {(1, 2, 1)}, "two query heads as two queries of one key-value head"

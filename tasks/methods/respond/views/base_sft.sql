@@ -1,7 +1,7 @@
 -- Supervised fine-tuning on base answers: `messages` of one instruction and what the model answered it.
 --
--- Of each prompt the newest answer; truncated answers are left out. A line whose methods write nothing better to learn,
--- such as one of Magpie alone, publishes these.
+-- Of each prompt the newest answer; truncated answers are left out. Published where no other method of the preset has
+-- training data of its own, as with Magpie alone.
 SELECT
     [{'role': 'user', 'content': i.text}, {'role': 'assistant', 'content': r.text}] AS messages,
     r.id, i.origin, r.instruction_id, i.topic, r.attempt_id, r.run_id, r.created_at, r.snapshot_id
