@@ -11,7 +11,7 @@ from warehouse.database.lock import exclusive
 from warehouse.database.session import COMMITS, Session
 from warehouse.errors import LakeUsageError
 from warehouse.ledger import Ledger
-from warehouse.schema import migrate
+from warehouse.schema import migrate, statistics
 from warehouse.schema.lake_schema import LakeSchema, default
 from warehouse.schema.tables import Row, note
 
@@ -54,6 +54,7 @@ class Lake(Session):
                 lake = cls(where, schema, read_only=False, threads=threads)
                 with lake.prepared() as connection:
                     migrate.migrate(connection, where, schema)
+                    statistics.complete(connection)
             return lake
         if not where.on_postgres and not where.file.is_file():
             within = where.file.parent / ".alignery"  # of a project's folder

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from alignery.untrusted import excerpt
 from warehouse.browse.story import BOUND
 from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
-from warehouse.query.records import shortened
+from warehouse.query.records import is_in, shortened
 from warehouse.schema.tables import Row, quoted
 
 PRINCIPLE = "principle:"
@@ -36,13 +37,20 @@ def prompts(lake: Lake) -> list[Row]:
 
 def wordings(lake: Lake, id: str) -> list[Row]:
     """The wordings of one id, the newest first. Raises LakeUsageError if the id is unknown."""
-    rows = lake.rows(
-        f"SELECT hash, any_value({shortened('source', BOUND)}) AS source, min(created_at) AS created_at FROM prompts"
-        f" WHERE id = {quoted(id)} GROUP BY hash ORDER BY created_at DESC, hash"
-    )
-    if not rows:
+    if not (said := _wordings(lake, [id])):
         raise LakeUsageError(f"no prompt or principle {excerpt(id, 60)!r}; see /words for those that were sent")
-    return rows
+    return said[id]
+
+
+def _wordings(lake: Lake, ids: Sequence[str]) -> dict[str, list[Row]]:
+    """Id → its wordings, the newest first; of those that are known."""
+    found: dict[str, list[Row]] = {}
+    for row in lake.rows(
+        f"SELECT id, hash, any_value({shortened('source', BOUND)}) AS source, min(created_at) AS created_at"
+        f" FROM prompts WHERE {is_in('id', ids)} GROUP BY id, hash ORDER BY created_at DESC, hash"
+    ):
+        found.setdefault(row.pop("id"), []).append(row)
+    return found
 
 
 def principle(lake: Lake, id: str) -> dict[str, Any]:
@@ -56,13 +64,13 @@ def principle(lake: Lake, id: str) -> dict[str, Any]:
     Raises:
         LakeUsageError: no such principle.
     """
-    names = [row["id"] for row in lake.rows(f"SELECT DISTINCT id FROM prompts WHERE starts_with(id, '{PRINCIPLE}')")]
     own, revision = f"{PRINCIPLE}{id}", f"{PRINCIPLE}{id}:revision"
-    if not {own, revision} & {*names}:
+    said = _wordings(lake, [own, revision])
+    if not said:
         raise LakeUsageError(f"no principle {excerpt(id, 60)!r}; see /words for those that were drawn")
     return {
-        "critique": wordings(lake, own) if own in names else [],
-        "revision": wordings(lake, revision) if revision in names else [],
+        "critique": said.get(own, []),
+        "revision": said.get(revision, []),
         "rounds": _rounds(lake, id),
         "examples": _examples(lake, id),
     }

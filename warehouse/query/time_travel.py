@@ -7,7 +7,7 @@ once; two attachments of a catalog could not be joined.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import duckdb
@@ -47,11 +47,13 @@ def define_schema_at(
     name: str,
     snapshot: int,
     sources: Mapping[str, str] | None = None,
+    views: Iterable[str] | None = None,
 ) -> None:
     """Define the schema `name`, in which every table (but `tags`) and view is as it was at a snapshot.
 
     Args:
         sources: table → the relation to read in its place, with all its columns and `snapshot_id`.
+        views: those that will be asked, which are then defined with what they read; all if left out.
     """
     cursor.execute(f"SET VARIABLE {name} = {int(snapshot)}")
     cursor.execute(f"CREATE SCHEMA IF NOT EXISTS memory.{name}")
@@ -61,8 +63,8 @@ def define_schema_at(
             f"CREATE OR REPLACE VIEW memory.{name}.{table} AS SELECT snapshot_id, {columns} FROM {relation}"
             f" WHERE snapshot_id <= getvariable('{name}')"
         )
-    for view, text in schema.views.items():
-        cursor.execute(f"CREATE OR REPLACE VIEW memory.{name}.{view} AS {text}")
+    for view in schema.views if views is None else schema.views_behind(views):
+        cursor.execute(f"CREATE OR REPLACE VIEW memory.{name}.{view} AS {schema.views[view]}")
 
 
 def set_snapshot(cursor: duckdb.DuckDBPyConnection, name: str, snapshot: int) -> None:

@@ -11,6 +11,7 @@ import duckdb
 
 from alignery.declarations import Shape
 from warehouse import model_registry
+from warehouse.database.connection import filled_tables
 from warehouse.errors import LakeUsageError
 from warehouse.export.export import is_held_out
 from warehouse.export.mixing import part_of
@@ -20,6 +21,7 @@ from warehouse.query import status
 from warehouse.query.records import is_in
 from warehouse.query.time_travel import define_schema_at, fetch_rows, set_snapshot
 from warehouse.schema.lake_schema import LakeSchema
+from warehouse.schema.migrate import no_rows
 from warehouse.schema.tables import Row, quoted
 
 _PUBLISHED = ("sft", "preferences", "qac")
@@ -172,10 +174,10 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
         `upon` (the models trained on top of it).
     """
     schema = lake.schema
-    _gather(cursor, schema, instructions)
     trained, found, published = models(lake), list[Row](), _publish_sections(lake)
     views = dict.fromkeys((*_PUBLISHED, *(row["view"] for row in trained if row["view"])))
     views = {name: None for name in views if name in schema.shapes}
+    _gather(cursor, schema, instructions, [schema.shapes[name].view for name in views])
     for tag in status.tags(lake):
         set_snapshot(cursor, "held", tag["snapshot_id"])
         for view in views:
@@ -208,8 +210,10 @@ def _among(cursor: duckdb.DuckDBPyConnection, query: str, ids: Iterable[str]) ->
     return [row["id"] for row in fetch_rows(cursor, f"FROM ({query}) WHERE {is_in('id', ids)} ORDER BY id")]
 
 
-def _gather(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, instructions: Iterable[str]) -> None:
-    """Create `held` from the records of these instructions and of those with the same text.
+def _gather(
+    cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, instructions: Iterable[str], views: Iterable[str]
+) -> None:
+    """Create `held`, for these views, from the records of these instructions and of those with the same text.
 
     The views choose among the rows of one prompt, so over these few rows they choose as over all, at once.
     """
@@ -217,10 +221,11 @@ def _gather(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, instructions:
         "CREATE OR REPLACE TEMP TABLE kin AS SELECT id FROM instructions WHERE text IN"
         f" (SELECT text FROM instructions WHERE {is_in('id', instructions)})"
     )
-    kin = {"instructions"}.union(*(schema.read_by(shape.view) for shape in schema.shapes.values()))
-    kin |= set(schema.read_by("edited")) if "edited" in schema.views else set()
+    asked = [*views, *(name for name in ("edited", "reviews") if name in schema.views)]  # the latter for people's marks
+    kin, filled = {"instructions"}.union(*map(schema.read_by, asked)), filled_tables(cursor)
     for table in sorted(kin):
         column = "id" if table == "instructions" else "instruction_id"
         among = f" WHERE {column} IN (SELECT id FROM kin)" if column in schema.tables[table].names else ""
-        cursor.execute(f"CREATE OR REPLACE TEMP TABLE kin_{table} AS SELECT snapshot_id, * FROM {table}{among}")
-    define_schema_at(cursor, schema, "held", 0, {table: f"temp.kin_{table}" for table in kin})
+        rows = f"SELECT snapshot_id, * FROM {table}{among}" if table in filled else no_rows(schema.tables[table])
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE kin_{table} AS {rows}")
+    define_schema_at(cursor, schema, "held", 0, {table: f"temp.kin_{table}" for table in kin}, asked)

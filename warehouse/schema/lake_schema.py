@@ -7,7 +7,7 @@ listed twice. A table or a column of a method needs no schema version: a writer 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -125,6 +125,15 @@ class LakeSchema:
         for other in names & self.views.keys():
             found |= set(self.read_by(self.views[other], other))
         return [name for name in self.records if name in found]
+
+    def views_behind(self, names: Iterable[str]) -> list[str]:
+        """These views and those that they read, each after what it reads."""
+        found, left = set[str](), [*names]
+        while left:
+            if (name := left.pop()) not in found:
+                found.add(name)
+                left += _named(self.views[name]) & self.views.keys()
+        return [name for name in self.views if name in found]
 
     def ddl(self, catalog: str) -> Iterator[str]:
         """The statements that make every table in an attached catalog, comments included."""

@@ -19,7 +19,8 @@ SILENT_S = 300  # after which a run is more likely dead than slow
 def live(req: PageRequest) -> Page:
     """How far the running refresh is, and the loop around it."""
     moving, lake = progress(req), req.lakes.now
-    data = {**moving.data, "decisions": model_registry.decisions(lake)[:-6:-1]} | _loop(req)
+    decisions = model_registry.decisions(lake)
+    data = {**moving.data, "decisions": decisions[:-6:-1]} | _loop(req, {row["tag"] for row in decisions})
     run = data["run"]
     query = f"SELECT step, state, count(*) FROM attempts WHERE run_id = '{run}' GROUP BY ALL" if run else ""
     return Page("live.html", "Live", data, (query,) if query else (), moving.shown)
@@ -42,8 +43,11 @@ def progress(req: PageRequest) -> Page:
     return Page("progress.html", "", data, shown={"silent_after": SILENT_S})
 
 
-def _loop(req: PageRequest) -> dict[str, Any]:
+def _loop(req: PageRequest, decided: set[str]) -> dict[str, Any]:
     """What `alignery serve` does.
+
+    Args:
+        decided: the tags that a decision is about.
 
     Returns:
         schedule: the preset's; serving: the process that runs it now, or None; next: flow → when it is due; undecided:
@@ -51,10 +55,10 @@ def _loop(req: PageRequest) -> dict[str, Any]:
     """
     lake, schedule = req.lakes.now, req.lakes.preset.schedule
     published = [row["name"] for row in status.tags(lake) if row["export_path"]]
-    decided = {row["tag"] for row in model_registry.decisions(lake)} | {row["tag"] for row in status.models(lake)}
+    known = decided | {row["tag"] for row in status.models(lake)}
     return {
         "schedule": {} if schedule is None else {name: str(value) for name, value in schedule if value is not None},
         "serving": holder(lake.place, SERVE),
         "next": dict(req.lakes.upcoming(schedule)) if schedule and req.lakes.upcoming else {},
-        "undecided": published[-1] if published and published[-1] not in decided else None,
+        "undecided": published[-1] if published and published[-1] not in known else None,
     }
