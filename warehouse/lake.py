@@ -53,8 +53,7 @@ class Lake(Session):
             with exclusive(where, COMMITS, "opening the lake"):
                 lake = cls(where, schema, read_only=False, threads=threads)
                 with lake.prepared() as connection:
-                    migrate.migrate(connection, where, schema)
-                    statistics.complete(connection)
+                    statistics.complete(connection, migrate.migrate(connection, where, schema))
             return lake
         if not where.on_postgres and not where.file.is_file():
             within = where.file.parent / ".alignery"  # of a project's folder

@@ -1,4 +1,4 @@
-"""Rewarded soups on nano, by its oracle: `python bench/training/soups.py [--prompts 300] [--lambdas 11] [--seeds 3]`.
+"""Rewarded soups on nano, by its oracle: `python bench/training/soups.py [--prompts 800] [--lambdas 11] [--seeds 3]`.
 
 Prompts of the micro-world, harmful ones and others, are brought as two origins; nano answers and revises them, which is
 published. Once a seed, DPO learns from the revisions of the one origin (for `helpful`) and of the other (`harmless`),
@@ -44,7 +44,7 @@ BASELINE = "both"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--prompts", type=int, default=300, help="of each origin")
+    parser.add_argument("--prompts", type=int, default=800, help="of each origin")
     parser.add_argument("--lambdas", type=int, default=11)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--held-out", type=int, help="prompts to judge by; all if left out")

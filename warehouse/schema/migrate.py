@@ -42,10 +42,13 @@ def version(cursor: duckdb.DuckDBPyConnection) -> int | None:
     return int(found[0]) if found else None
 
 
-def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> None:
+def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> bool:
     """Create the tables of a new lake, or update an older one: run its missing migrations, create missing tables of
     methods and missing nullable columns, and make columns nullable that are declared optional by now. Runs under the
     lake's lock.
+
+    Returns:
+        Whether tables or columns were made.
 
     Raises:
         LakeUsageError: the lake was made by a newer version, there are rows whose catalog is gone, or a table lacks a
@@ -57,7 +60,7 @@ def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lake
         for option, value in _OPTIONS.items():
             cursor.execute(f"CALL {LAKE}.set_option('{option}', {value})")
         _apply(cursor, SCHEMA_VERSION, schema.ddl(LAKE))
-        return
+        return True
     check(place, found)
     for number in range(found + 1, SCHEMA_VERSION + 1):
         _apply(cursor, number, _statements(number))
@@ -66,6 +69,7 @@ def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lake
     comments = schema.comments(LAKE, None if found < SCHEMA_VERSION else changed)
     if statements := [*made, *comments]:
         _run(cursor, statements, "tables and columns that were missing", {"tables": sorted(schema.tables)})
+    return bool(statements) or found < SCHEMA_VERSION
 
 
 def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> None:

@@ -29,10 +29,14 @@ _TABLES = (
 )
 
 
-def complete(cursor: duckdb.DuckDBPyConnection) -> None:
+def complete(cursor: duckdb.DuckDBPyConnection, changed: bool) -> None:
     """Write, for each table without rows, what DuckLake would have written for a file of none: no value is null, and
-    there is neither least nor greatest. The first rows update that. Runs under the lake's lock."""
-    if not cursor.execute(f"SELECT 1 FROM ({_COLUMNS}) LIMIT 1").fetchone():
+    there is neither least nor greatest. The first rows update that. Runs under the lake's lock.
+
+    Args:
+        changed: whether tables or columns were made, so that there may be tables with statistics of some columns.
+    """
+    if not changed and not cursor.execute(f"{_TABLES} LIMIT 1").fetchone():
         return
     with effects.BEGIN:
         cursor.execute("BEGIN")

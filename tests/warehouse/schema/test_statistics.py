@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from test_migrations import unpacked
 from warehouse import Lake, LakeLocation
 from warehouse.database.connection import CATALOG
 from warehouse.schema import statistics
+from warehouse.schema.lake_schema import LakeSchema
 
 # Columns of nulls and without, empty lists and full ones, a float; the second commit goes beyond the first's values.
 FIRST = {
@@ -61,7 +63,7 @@ def test_first_rows_leave_the_statistics_that_ducklake_itself_would_write(tmp_pa
         return LakeLocation(tmp_path / name, server.database(f"statistics_{name}"))
 
     ours = written(place("ours"))
-    monkeypatch.setattr(statistics, "complete", lambda cursor: None)
+    monkeypatch.setattr(statistics, "complete", lambda *_: None)
     sizes = {"file_size_bytes"}  # a file's writing may differ by some bytes
     theirs = [{name: row[name] for name in row.keys() - sizes} for row in written(place("theirs"))]
     assert len(theirs) > 50
@@ -70,7 +72,7 @@ def test_first_rows_leave_the_statistics_that_ducklake_itself_would_write(tmp_pa
 
 def test_an_empty_table_is_read_with_few_questions_to_the_catalog(lake, tmp_path, monkeypatch):
     assert queries_of_statistics(lake, "SELECT * FROM decisions") <= 2
-    monkeypatch.setattr(statistics, "complete", lambda cursor: None)
+    monkeypatch.setattr(statistics, "complete", lambda *_: None)
     with Lake.open(tmp_path / "without") as without:
         # Where this fails, DuckLake itself remembers that there are none, and `statistics` can go.
         assert queries_of_statistics(without, "SELECT * FROM decisions") > 10
@@ -83,3 +85,15 @@ def test_an_older_lake_gets_them_from_its_first_writer_once(tmp_path):
         rows = lake.rows(f"SELECT count(*) AS n FROM {CATALOG}.ducklake_table_column_stats")
     with Lake.open(home) as lake:
         assert lake.rows(f"SELECT count(*) AS n FROM {CATALOG}.ducklake_table_column_stats") == rows
+
+
+def test_a_column_that_a_method_adds_to_an_empty_table_gets_them_too(tmp_path, unwritten):
+    table = unwritten.schema.declared["instructions"]
+    older = [column for column in table.columns if column.name != "nearest"]
+    Lake.open(tmp_path / "lake", schema=LakeSchema([replace(table, columns=older)])).close()
+    with Lake.open(tmp_path / "lake") as lake:
+        known = (
+            f"SELECT c.table_id FROM {CATALOG}.ducklake_column c JOIN {CATALOG}.ducklake_table_column_stats"
+            " USING (table_id, column_id) WHERE c.column_name = 'nearest'"
+        )
+        assert len(lake.rows(known)) == 1
