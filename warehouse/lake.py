@@ -53,16 +53,19 @@ class Lake(Session):
             with exclusive(where, COMMITS, "opening the lake"):
                 lake = cls(where, schema, read_only=False, threads=threads)
                 with lake.prepared() as connection:
-                    statistics.complete(connection, migrate.migrate(connection, where, schema))
+                    there, changed = migrate.migrate(connection, where, schema)
+                    statistics.complete(connection, changed)
+                    lake.schema = migrate.define_stand_ins(connection, schema, there)
             return lake
         if not where.on_postgres and not where.file.is_file():
             within = where.file.parent / ".alignery"  # of a project's folder
-            there = (within / where.file.name).is_file()
-            fix = f"there is one in {within}, give that folder" if there else "`alignery refresh` makes one"
+            nearby = (within / where.file.name).is_file()
+            fix = f"there is one in {within}, give that folder" if nearby else "`alignery refresh` makes one"
             raise LakeUsageError(f"there is no lake in {where}; {fix}")
         lake = cls(where, schema, read_only=True, snapshot=snapshot, threads=threads)
         with lake.prepared() as connection:
             migrate.check(where, migrate.version(connection))
+            lake.schema = migrate.define_stand_ins(connection, schema, migrate.columns(connection))
         return lake
 
     @property
@@ -82,7 +85,7 @@ class Lake(Session):
         counts = " UNION ALL ".join(
             f"SELECT '{item['name']}' AS name, count(*) AS n FROM {item['name']}" for item in listed
         )
-        with self.cursor(views=True) as cursor:
+        with self.cursor(views=self.schema.views) as cursor:
             # DuckLake takes some 10 ms to plan each reading of a table without files, and views read many of them: for
             # this cursor they are empty views. Rows that are written to one of them meanwhile are not counted yet.
             for name in self.schema.tables.keys() - filled_tables(cursor):

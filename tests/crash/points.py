@@ -29,7 +29,6 @@ from alignery.errors import AligneryError
 from warehouse import Lake, journal, ledger
 from warehouse import lake as lakes
 from warehouse.database import session as sessions
-from warehouse.schema import migrate
 
 DIED = 77
 FAULTS = ("die", "ENOSPC", "EIO", "lock lost", "reply lost", "power cut")
@@ -147,7 +146,7 @@ def strike(
 
 def _struck(at: Path, point: Point, fault: str, sabotage: str) -> None:
     synced = _power(at) if fault == "power cut" else {}
-    _without(sabotage, point.phase)
+    _without(sabotage)
     guard, count, place = threading.Lock(), [0], _place(at)
 
     def hook(name: str, side: str) -> None:
@@ -218,14 +217,12 @@ def _power(at: Path) -> dict[str, int]:
 
 
 def _judge(at: Path, phase: str, sabotage: str, examined: Collection[str]) -> Verdict:
-    _without(sabotage, phase)
+    _without(sabotage)
     return judge(at, phase, _place(at), examined)
 
 
-def _without(what: str, phase: str) -> None:
-    """Take a safeguard away, to see that the checks notice; and the views, half of an opening, where none is read."""
-    if phase not in ("tag", "publish"):
-        migrate.define_views = lambda cursor, schema: None
+def _without(what: str) -> None:
+    """Take a safeguard away, to see that the checks notice."""
     if what == "journal":
         journal.Journal.write = lambda self, batch: None  # type: ignore[method-assign]
     elif what == "fence":

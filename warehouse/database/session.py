@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
@@ -63,7 +63,7 @@ class Session:
         self._db = connect(where, read_only=read_only, snapshot=snapshot, threads=threads, catalog=copy)
         self._checked = lru_cache(maxsize=64)(partial(checked, self._db))
         self._catalog = where.identity()
-        self._writing, self._defining, self._defined = threading.Lock(), threading.Lock(), False
+        self._writing, self._defining, self._defined = threading.Lock(), threading.Lock(), set[str]()
 
     @property
     def logs(self) -> Path:
@@ -86,11 +86,13 @@ class Session:
     # Reading
 
     @contextmanager
-    def cursor(self, *, views: bool = False, begin: str = "", **given: pa.Table) -> Iterator[duckdb.DuckDBPyConnection]:
+    def cursor(
+        self, *, views: Collection[str] = (), begin: str = "", **given: pa.Table
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         """A separate connection to the same lake, with tables by their plain names.
 
         Args:
-            views: whether its statements name views.
+            views: those that its statements name.
             begin: the statement that begins its transaction; without one, each statement is a transaction.
             given: tables that its statements may name beside the lake's.
 
@@ -101,7 +103,7 @@ class Session:
         with self._db.cursor() as cursor:
             try:
                 if views:
-                    self._define_views()
+                    self._define(views)
                 # Before names are searched in the lake: else each would begin and end a transaction of it.
                 for name, rows in given.items():
                     cursor.register(name, rows)
@@ -121,7 +123,7 @@ class Session:
             LakeUsageError: it is not one reading statement, or DuckDB refuses it; for an unknown name, with the known.
             LakeFailure: the catalog or a data file is gone or damaged.
         """
-        with self.cursor(views=self.schema.names.search(query) is not None, begin=READ) as cursor:
+        with self.cursor(views=self.schema.views_in(query), begin=READ) as cursor:
             try:
                 statement = self._checked(query)
                 # Bound values make DuckDB import pandas, a second that `alignery tables` need not spend.
@@ -143,14 +145,15 @@ class Session:
                     raise errors.unreadable(self.place, error) from error
                 raise LakeUsageError(f"the query failed: {excerpt(error)}; correct it, and ask again") from error
 
-    def _define_views(self) -> None:
-        """Define the views once, on first use: they take a tenth of a second, and most work needs none."""
+    def _define(self, views: Collection[str]) -> None:
+        """Define views, and those that they read, once, on first use: all of them take a tenth of a second."""
         with self._defining:
-            if not self._defined:
+            missing = [name for name in self.schema.views_behind(views) if name not in self._defined]
+            if missing:
                 with self._db.cursor() as cursor:  # closing it ends what an error leaves open
                     cursor.execute(_SEARCH)
-                    migrate.define_views(cursor, self.schema)
-                self._defined = True
+                    migrate.define_views(cursor, {name: self.schema.views[name] for name in missing})
+                self._defined.update(missing)
 
     def read_consistent(self, cursor: duckdb.DuckDBPyConnection, read: Callable[[], Any]) -> None:
         """Read in the transaction that `READ` began; again in a new one, if a merge of files was committed meanwhile.
@@ -258,12 +261,11 @@ class Session:
 
     @contextmanager
     def prepared(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The block, with the connection; then stand-ins for what an older lake lacks. An error closes the lake."""
+        """The block, with the connection. An error closes the lake."""
         try:
             self._db.execute(_SEARCH)
             self._id = self._catalog_id(self._db)
             yield self._db
-            self.schema = migrate.define_stand_ins(self._db, self.schema)
         except duckdb.Error as error:
             self.close()
             todo = "see what `alignery doctor` says, or choose another place"

@@ -160,7 +160,7 @@ def write(
     DuckDB has one thread, because each takes its own buffers: with two, joins and sorts of a million wide rows do
     not fit the gigabyte that a lake's connection may take.
     """
-    with pinned.cursor(views=True) as cursor:
+    with pinned.cursor() as cursor:
         cursor.execute(f"SET threads = {_THREADS}")
     several = len(shapes) > 1
     return {
@@ -238,7 +238,8 @@ def _write(
     ties = ", form" if mix and mix.forms else ""
     splits: list[SplitWriter] = []
     leaks = Leaks(selection.leaked if selection else None)
-    with pinned.cursor(views=True) as cursor, ExitStack() as stack:
+    views = pinned.schema.views if selection else [shape.view]
+    with pinned.cursor(views=views) as cursor, ExitStack() as stack:
         if selection and (selection.reviewed or selection.weight):
             about = f"{about}; {WEIGHED.format(selection.weight) if selection.weight else ABOUT}"
             rows_of = reviewed_rows(cursor, shape, selection.weight)

@@ -79,7 +79,7 @@ def queue(
     draw = f"md5(concat(a_id, b_id, {quoted(str(int(seed)))}))"
     done = "SELECT target_id, other_id FROM current_marks WHERE verdict IS NOT NULL AND marked_by = " + quoted(by or "")
     done += f" AND (dimension IS NULL OR {_wanted('dimension', dimension)})"
-    with lake.cursor(views=True) as cursor:
+    with lake.cursor(views=lake.schema.views_in(f"{source} {done}")) as cursor:
         cursor.execute(f"CREATE OR REPLACE TEMP TABLE offered AS SELECT * FROM ({source}) WHERE {only}")
         found = fetch_rows(
             cursor,

@@ -25,8 +25,8 @@ def diff(lake: Lake, a: int, b: int, samples: int = SAMPLES) -> dict[str, Any]:
         `views`: name, a, b, new, gone, and a few of both as `new_samples` and `gone_samples`.
     """
     with read_transaction(lake) as cursor:
-        define_schema_at(cursor, lake.schema, "a", a)
-        define_schema_at(cursor, lake.schema, "b", b)
+        define_schema_at(cursor, lake.schema, "a", a, views=PUBLISHED)
+        define_schema_at(cursor, lake.schema, "b", b, views=PUBLISHED)
         for view in PUBLISHED:
             # Only ids and topics: texts are not copied.
             cursor.execute(

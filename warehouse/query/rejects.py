@@ -36,7 +36,7 @@ def rejects(
     # What is settled: work of a step, and candidates of a gate.
     settled = "(SELECT step, run_id FROM attempts WHERE final UNION ALL SELECT step, run_id FROM candidates)"
     ran = f"starts_with(run_id, {quoted(run)})" if run else "true"
-    with read_transaction(lake) as cursor:
+    with read_transaction(lake, ["rejects", "candidates"]) as cursor:
         wanted = [ran]
         if step:
             _check_step(cursor, step)

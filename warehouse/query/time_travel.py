@@ -7,7 +7,7 @@ once; two attachments of a catalog could not be joined.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 import duckdb
@@ -25,13 +25,16 @@ def versioned_tables(schema: LakeSchema) -> list[str]:
 
 
 @contextmanager
-def read_transaction(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
+def read_transaction(lake: Lake, views: Collection[str] = ()) -> Iterator[duckdb.DuckDBPyConnection]:
     """A cursor in one snapshot, for several statements with temporary tables of their own.
+
+    Args:
+        views: those that its statements name.
 
     Raises:
         LakeFailure: the lake cannot be read.
     """
-    with lake.cursor(views=True) as cursor:
+    with lake.cursor(views=views) as cursor:
         try:
             cursor.execute("BEGIN")
             yield cursor

@@ -146,7 +146,7 @@ def models(lake: Lake) -> list[Row]:
 def _rows(lake: Lake, view: str, publish: Publish | None, mix: Mix | None) -> str | None:
     if not publish:
         return rows_of(lake.schema, view, mix=mix)
-    with lake.cursor(views=True) as cursor:
+    with lake.cursor(views=lake.schema.views) as cursor:
         return rows_of(lake.schema, view, marked=_marked(cursor, lake.schema, view, publish), mix=mix)
 
 

@@ -7,7 +7,7 @@ listed twice. A table or a column of a method needs no schema version: a writer 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -96,6 +96,11 @@ class LakeSchema:
     def names(self) -> re.Pattern[str]:
         """Words in a query that may name views, or list them."""
         return re.compile(rf"\b(?:{'|'.join(self.views)}|show|describe|information_schema|duckdb_\w+)\b", re.IGNORECASE)
+
+    def views_in(self, query: str) -> Collection[str]:
+        """The views that a query may name; all of them if it may list them."""
+        words = {word.lower() for word in self.names.findall(query)}
+        return words if words <= self.views.keys() else self.views
 
     @cached_property
     def facts(self) -> list[str]:

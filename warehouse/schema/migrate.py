@@ -42,13 +42,13 @@ def version(cursor: duckdb.DuckDBPyConnection) -> int | None:
     return int(found[0]) if found else None
 
 
-def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> bool:
+def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> tuple[Columns, bool]:
     """Create the tables of a new lake, or update an older one: run its missing migrations, create missing tables of
     methods and missing nullable columns, and make columns nullable that are declared optional by now. Runs under the
     lake's lock.
 
     Returns:
-        Whether tables or columns were made.
+        The columns of each table, and whether tables or columns were made.
 
     Raises:
         LakeUsageError: the lake was made by a newer version, there are rows whose catalog is gone, or a table lacks a
@@ -60,16 +60,18 @@ def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lake
         for option, value in _OPTIONS.items():
             cursor.execute(f"CALL {LAKE}.set_option('{option}', {value})")
         _apply(cursor, SCHEMA_VERSION, schema.ddl(LAKE))
-        return True
+        return columns(cursor), True
     check(place, found)
     for number in range(found + 1, SCHEMA_VERSION + 1):
         _apply(cursor, number, _statements(number))
-    made, changed = _missing(cursor, place, schema)
+    there = columns(cursor)
+    made, changed = _missing(there, place, schema)
     # Comments come last: before that, tables and columns may still be missing.
     comments = schema.comments(LAKE, None if found < SCHEMA_VERSION else changed)
     if statements := [*made, *comments]:
         _run(cursor, statements, "tables and columns that were missing", {"tables": sorted(schema.tables)})
-    return bool(statements) or found < SCHEMA_VERSION
+        return columns(cursor), True
+    return there, found < SCHEMA_VERSION
 
 
 def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: LakeLocation) -> None:
@@ -99,22 +101,24 @@ def check(place: LakeLocation, found: int | None) -> None:
         raise LakeUsageError(f"{place}: {known}; upgrade alignery")
 
 
-def define_stand_ins(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> LakeSchema:
+def define_stand_ins(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, there: Columns) -> LakeSchema:
     """Views in memory in the place of tables that an older lake, or an older snapshot of it, lacks.
+
+    Args:
+        there: the columns that it has.
 
     Returns:
         The schema with the tables that the lake has and it does not know, so that they stay readable.
     """
-    there = _columns(cursor)
     for statement in compat_views(schema, there):
         cursor.execute(statement)
     return schema.with_found({name: _found(there[name]) for name in sorted(there) if name not in schema.tables})
 
 
-def define_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> None:
-    """The views, in memory, over whichever lake the search path names; after the stand-ins."""
+def define_views(cursor: duckdb.DuckDBPyConnection, views: Mapping[str, str]) -> None:
+    """Views (name → SQL), in memory, over whichever lake the search path names; after the stand-ins."""
     cursor.begin()  # one transaction: each of its own would read the newest snapshot from the catalog
-    for name, text in schema.views.items():
+    for name, text in views.items():
         try:
             cursor.execute(f"CREATE VIEW memory.main.{name} AS {text}")
         except duckdb.Error as error:
@@ -122,12 +126,12 @@ def define_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> None:
     cursor.commit()
 
 
-def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: LakeSchema) -> tuple[list[str], list[str]]:
+def _missing(there: Columns, place: LakeLocation, schema: LakeSchema) -> tuple[list[str], list[str]]:
     """The statements that create what is declared and missing in the lake, and the tables that they change."""
-    there, made, changed = _columns(cursor), list[str](), list[str]()
-    for name, columns in schema.tables.items():
+    made, changed = list[str](), list[str]()
+    for name, fields in schema.tables.items():
         has = there.get(name, {})
-        missing = [field for field in columns if field.name not in has]
+        missing = [field for field in fields if field.name not in has]
         if name not in there:
             made.append(schema.create(LAKE, name))
         elif needed := [field.name for field in missing if not field.nullable]:
@@ -139,7 +143,7 @@ def _missing(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lak
             made += [f'ALTER TABLE {LAKE}.{name} ADD COLUMN "{field.name}" {sql_type(field)}' for field in missing]
         # Columns that had to have a value, and are declared as optional by now.
         loosened = [
-            field.name for field in columns if field.nullable and field.name in has and has[field.name].is_needed
+            field.name for field in fields if field.nullable and field.name in has and has[field.name].is_needed
         ]
         made += [f'ALTER TABLE {LAKE}.{name} ALTER COLUMN "{column}" DROP NOT NULL' for column in loosened]
         if missing or loosened:
@@ -175,12 +179,12 @@ class _Column(NamedTuple):
     is_needed: bool  # may not be null
 
 
-_Columns = dict[str, _Column]  # by name
+Columns = dict[str, dict[str, _Column]]  # table → column → what it is
 
 
-def _columns(cursor: duckdb.DuckDBPyConnection) -> dict[str, _Columns]:
+def columns(cursor: duckdb.DuckDBPyConnection) -> Columns:
     """The columns of each table that the lake has at this snapshot."""
-    there: dict[str, _Columns] = {}
+    there: Columns = {}
     for table, column, kind, comment, is_needed in cursor.execute(
         "SELECT table_name, column_name, data_type, comment, NOT is_nullable FROM duckdb_columns()"
         f" WHERE database_name = {quoted(LAKE)} ORDER BY column_index"
@@ -189,14 +193,14 @@ def _columns(cursor: duckdb.DuckDBPyConnection) -> dict[str, _Columns]:
     return there
 
 
-def _found(columns: _Columns) -> pa.Schema:
+def _found(columns: Mapping[str, _Column]) -> pa.Schema:
     """The schema of a table that no installed method declares, as far as we have its types."""
     known = {sql: type for type, sql in SQL_TYPES.items()} | {"TIMESTAMP WITH TIME ZONE": WHEN}
     fields = [may(name, known[kind], comment) for name, (kind, comment, _) in columns.items() if kind in known]
     return declared("a table of a method that is not installed", *fields)
 
 
-def compat_views(schema: LakeSchema, there: Mapping[str, _Columns]) -> Iterator[str]:
+def compat_views(schema: LakeSchema, there: Columns) -> Iterator[str]:
     """Views in the place of tables that this snapshot does not have, or has with fewer columns."""
     for name, columns in schema.tables.items():
         missing = [field for field in columns if field.name not in there.get(name, ())]
@@ -212,7 +216,7 @@ def no_rows(columns: pa.Schema) -> str:
     return f"SELECT NULL::BIGINT AS snapshot_id, {nulls} WHERE false"
 
 
-def _old_name(table: str, field: pa.Field, there: Mapping[str, _Columns]) -> str:
+def _old_name(table: str, field: pa.Field, there: Columns) -> str:
     """A missing column by the name that it had before it was renamed; null where it was not there either."""
     old = _RENAMED.get((table, field.name))
     return f'"{old}"' if old in there.get(table, ()) else f"NULL::{sql_type(field)}"
