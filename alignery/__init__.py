@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Shape, Table
     from alignery.errors import AligneryError, UsageError
     from alignery.lake_reader import OpenLake, load_preset, open_lake
+    from alignery.pipeline import marks
     from alignery.pipeline.estimate import Estimate
     from alignery.pipeline.executor import RejectLimitExceeded
     from alignery.pipeline.runs.evaluation import Evaluation
@@ -45,11 +46,12 @@ if TYPE_CHECKING:
     from prompts import Library
     from tasks.engines import EngineDown, Sampling
     from tasks.methods.base import MethodConfig, SourceConfig
+    from tasks.methods.score.propositions import fitted as fit_propositions
     from tasks.stage import Context, Method, Stage
     from tasks.step import ParseError, Rejected, Row, Step
     from tasks.train.config import Recipe
     from tasks.train.recipes import declared as recipes
-    from warehouse import LakeFailure, Publication
+    from warehouse import Lake, LakeFailure, Publication
     from warehouse.export.export import Export
 
 # Nothing leaves the machine. Set before Prefect, vLLM or a hub client is imported; what the user set wins.
@@ -77,7 +79,7 @@ _PUBLIC = {
     "Evaluation": "alignery.pipeline.runs.evaluation",
     "Estimate": "alignery.pipeline.estimate",
     "RejectLimitExceeded": "alignery.pipeline.executor",
-    **dict.fromkeys(("Publication", "LakeFailure"), "warehouse"),
+    **dict.fromkeys(("Lake", "LakeFailure", "Publication"), "warehouse"),
     "Export": "warehouse.export.export",
     **dict.fromkeys(("AligneryError", "UsageError"), "alignery.errors"),
     **dict.fromkeys(("Column", "Table", "Shape", "INSTRUCTION_ID", "RESPONSE_ID"), "alignery.declarations"),
@@ -87,7 +89,10 @@ _PUBLIC = {
     **dict.fromkeys(("Sampling", "EngineDown"), "tasks.engines"),
     "Library": "prompts",
     "Recipe": "tasks.train.config",
+    "fit_propositions": "tasks.methods.score.propositions",
 }
+_MODULES = {"marks": "alignery.pipeline.marks", "recipes": "tasks.train.recipes.declared"}
+_NAMED = {"fit_propositions": "fitted"}  # those with another name where they are from
 
 __all__ = [
     "INSTRUCTION_ID",
@@ -100,6 +105,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "Export",
+    "Lake",
     "LakeFailure",
     "Library",
     "Method",
@@ -130,7 +136,9 @@ __all__ = [
     "arefresh",
     "aretrain",
     "evaluate",
+    "fit_propositions",
     "load_preset",
+    "marks",
     "open_lake",
     "plan",
     "promote",
@@ -142,11 +150,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "recipes":
-        return import_module("tasks.train.recipes.declared")
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name not in _PUBLIC:
         raise AttributeError(f"module 'alignery' has no attribute {name!r}; its names are {', '.join(__all__)}")
-    return getattr(import_module(_PUBLIC[name]), name)
+    return getattr(import_module(_PUBLIC[name]), _NAMED.get(name, name))
 
 
 def __dir__() -> list[str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 TESTS = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
@@ -24,3 +27,14 @@ def test_the_readmes_table_is_that_of_the_methods_that_are_built_in() -> None:
 
     table = markdown([_described(one, full=True) for one in built_in().installed.values()])
     assert table in (ROOT / "README.md").read_text(encoding="utf-8"), "alignery methods --markdown prints it"
+
+
+def test_a_method_is_shown_as_yaml_with_the_same_values_as_its_json() -> None:
+    from alignery.cli.main import app
+    from tasks.methods.registry import built_in
+
+    for name in built_in().installed:
+        shown, as_json = (CliRunner().invoke(app, ["methods", name, *more]).stdout for more in ([], ["--json"]))
+        assert yaml.safe_load(shown) == json.loads(as_json)[0]
+    sampling = yaml.safe_load(CliRunner().invoke(app, ["methods", "aligner"]).stdout)["settings"]["sampling"]
+    assert (sampling["temperature"], sampling["top_k"]) == (0.3, 10)

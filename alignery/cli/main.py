@@ -27,6 +27,7 @@ from alignery.cli.options import (
     JsonOption,
     PrefectOption,
     PresetOption,
+    PublishedOption,
     QuietOption,
     TagOption,
     WaitOption,
@@ -115,7 +116,7 @@ def publish(
 def retrain(
     preset: PresetOption = "nano",
     home: HomeOption = HOME,
-    tag: TagOption = None,
+    tag: PublishedOption = None,
     wait: WaitOption = True,
     prefect: PrefectOption = True,
     quiet: QuietOption = False,

@@ -10,6 +10,7 @@ import typer
 
 from alignery.cli.options import JsonOption, PresetOption, app, fail, handle_errors
 from alignery.cli.render import results
+from alignery.cli.render.console import console
 
 NameArgument = Annotated[str | None, typer.Argument(help="One method, with its settings and their defaults.")]
 
@@ -35,8 +36,10 @@ def methods(
     found = [_described(one, full=as_json or as_markdown or name is not None) for one in chosen]
     if as_markdown:
         typer.echo(markdown(found))
-    elif name:
-        results.records(found, as_json)
+    elif name and not as_json:
+        import yaml
+
+        console().print(yaml.safe_dump(found[0], sort_keys=False, allow_unicode=True).rstrip(), soft_wrap=True)
     else:
         results.rows(found, as_json)
 
@@ -46,8 +49,12 @@ def _described(one: Any, full: bool) -> dict[str, Any]:
     row = {"method": method.name, "from": one.origin, "paper": method.paper, "recipes": " ".join(method.recipes)}
     if not full:
         return row
+    from pydantic_core import to_jsonable_python
+
     defaults = {
-        key: "(required)" if field.is_required() else field.get_default(call_default_factory=True)
+        key: "(required)"
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True), serialize_unknown=True)
         for key, field in method.config.model_fields.items()
     }
     return row | {

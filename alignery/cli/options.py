@@ -1,6 +1,7 @@
 """What all verbs of the command share: the app, its options, how a flow is run and how an error is reported.
 
-Exit codes: 0 done, 1 the run failed, 2 your mistake (one sentence says which), 3 it stopped short of its target.
+Exit codes: 0 done, 1 the run failed, 2 your mistake (one sentence says which), 3 it stopped short of its target,
+130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ app = typer.Typer(
         "Everything is stored in the folder .alignery (--home, ALIGNERY_HOME). Run a command twice: finished work is "
         "not repeated."
     ),
-    epilog="Exit codes: 0 done · 1 the run failed · 2 wrong input · 3 stopped short of its target.",
+    epilog="Exit codes: 0 done · 1 the run failed · 2 wrong input · 3 stopped short of its target · 130 Ctrl-C.",
 )
 
 HOME = Path(".alignery")
@@ -141,7 +142,10 @@ PrefectOption = Annotated[
         "--prefect/--no-prefect", envvar="ALIGNERY_PREFECT", help="Run as a Prefect flow, or without Prefect."
     ),
 ]
-TagOption = Annotated[str | None, typer.Option("--tag", help="The tag's name.")]
+TagOption = Annotated[str | None, typer.Option("--tag", help="Name of the new tag; by default the next of v1, v2, …")]
+PublishedOption = Annotated[
+    str | None, typer.Option("--tag", help="The published tag to train on; by default the newest.")
+]
 AtOption = Annotated[
     str | None,
     typer.Option("--at", help="As of a tag, a snapshot's number, a date or time (UTC), or an age: 7d."),

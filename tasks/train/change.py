@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-# The relative update below which a model answers as its base does: of all weights, and of those under an adapter. On
-# SmolLM2-135M either widens DPO's margin by some 3 nats (docs/methods/training.md); our choice.
+# The relative update below which a model answers as its base does: of all weights, and of those under an adapter; our
+# choice.
 FLOOR, LORA_FLOOR = 1e-5, 1e-4
 
 

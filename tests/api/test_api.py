@@ -62,6 +62,7 @@ def test_the_public_names_are_these_and_each_is_there() -> None:
         "OpenLake",
     ]
     types += ["MethodConfig", "SourceConfig", "INSTRUCTION_ID", "RESPONSE_ID"]
+    types += ["Lake", "marks", "fit_propositions"]
     results = ["Summary", "Publication", "Trained", "Evaluation", "Decided", "Estimate", "Export"]
     errors = [
         "AligneryError",
@@ -86,6 +87,11 @@ def test_the_public_names_are_these_and_each_is_there() -> None:
     with pytest.raises(AttributeError, match="no attribute 'refesh'; its names are"):
         _ = alignery.refesh
     assert (Path(alignery.__file__).parent / "py.typed").is_file()
+
+
+def test_the_weights_of_propositions_are_fitted_by_its_public_name() -> None:
+    weights = alignery.fit_propositions([{"answers": 0.9, "harm": 0.1}], [{"answers": 0.2, "harm": 0.8}])
+    assert weights["answers"] > 0 > weights["harm"]
 
 
 def test_importing_it_imports_nothing_heavy() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -17,6 +18,7 @@ from alignery.cli import (
     main,  # noqa: F401  # registers the verbs
 )
 from alignery.cli.options import app
+from alignery.config.preset import load
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "presets/init/README.md"])
@@ -55,6 +57,20 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         assert not anchor or anchor in anchors(file), f"{target}: no such heading"
 
 
+def leaves(command: Any, path: str = "") -> Iterator[tuple[str, set[str]]]:
+    """The commands below one, each with its options."""
+    if below := getattr(command, "commands", None):
+        for key, each in below.items():
+            yield from leaves(each, f"{path} {key}".strip())
+    else:
+        yield path, {option for each in command.params for option in each.opts}
+
+
+def section(page: str, begin: str, end: str) -> str:
+    """The words of a page from one phrase to another."""
+    return (ROOT / page).read_text(encoding="utf-8").split(begin)[1].split(end)[0]
+
+
 @pytest.fixture(autouse=True)
 def options(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hints, "_options", {})
@@ -68,6 +84,39 @@ def test_every_command_is_one_that_there_is(page: Path) -> None:
             continue
         assert verb in VERBS, arguments
         VERBS[verb].make_context(verb, list(rest))
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md"], ids=name)
+def test_every_verb_in_a_sentence_is_one_that_there_is(page: Path) -> None:
+    named = re.findall(r"`alignery ([a-z][\w-]*)[^`]*`", page.read_text(encoding="utf-8"))
+    assert not set(named) - set(VERBS)
+
+
+def test_the_pages_say_which_commands_lack_an_option_and_which_have_it() -> None:
+    found = list(leaves(typer.main.get_command(app)))
+    stated = {
+        "--json": section("docs/guides/look.md", "Every command takes `--json`, except", "."),
+        "--preset": section("docs/guides/hosts.md", "Every command but", " takes `--preset`"),
+    }
+    for option, words in stated.items():
+        assert set(re.findall(r"`([^`]+)`", words)) == {verb for verb, has in found if option not in has}
+    having = section("docs/guides/look.md", "`--at` (of", ")")
+    assert set(re.findall(r"`([^`]+)`", having)) == {verb for verb, has in found if "--at" in has}
+
+
+def test_the_help_has_the_exit_codes_of_the_page() -> None:
+    table = section("docs/guides/operate.md", "## Exit codes", "\n## ")
+    codes = re.findall(r"(?m)^\| (\d+) \|", table)
+    assert len(codes) == 5
+    assert codes == re.findall(r"(?:: |· )(\d+) ", str(app.info.epilog))
+
+
+def test_the_tables_that_the_guide_lists_are_there() -> None:
+    schema = load("nano").lake_schema
+    rows = section("docs/guides/look.md", "| table or view | holds |\n|---|---|\n", "\n\n").splitlines()
+    named = {each for row in rows for each in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert len(named) > 30
+    assert not named - set(schema.tables) - set(schema.views)
 
 
 def test_the_site_builds_strictly_and_has_every_page(tmp_path: Path) -> None:

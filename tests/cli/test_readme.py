@@ -66,6 +66,17 @@ def test_a_method_of_thirty_lines_beside_it_is_one_more_stage(newcomer: Path) ->
         assert lake.trace(one["id"])["nodes"][-1]["label"] == "rewrite"
 
 
+def test_the_marks_of_the_page_are_added(newcomer: Path) -> None:
+    alignery.refresh("mine.yaml", "lake")
+    (block,) = blocks("docs/marks.md", "marks")
+    names: dict[str, object] = {}
+    exec(compile(block, "block", "exec"), names)
+    with alignery.open_lake("lake", preset="mine.yaml") as lake:
+        (mark,) = lake.sql("SELECT verdict, marked_by FROM marks").to_pylist()
+    assert mark == {"verdict": "right", "marked_by": "ada"}
+    assert names["figures"]["people"] == {"ada": {"marked": 1, "left": None}}  # type: ignore[index]
+
+
 def test_the_cell_of_the_notebook_runs(newcomer: Path) -> None:
     (cell,) = blocks("docs/api.md", "notebook")
     names: dict[str, object] = {}
