@@ -18,9 +18,7 @@ pytestmark = pytest.mark.long
 
 def test_two_models_of_one_start_are_trained_interpolated_and_judged(tmp_path: Path) -> None:
     few: dict[str, int] = {}  # the bench's own settings
-    soups.write(
-        tmp_path, 400, 98
-    )  # some 100 pairs an axis: enough to learn it, and not yet too many
+    soups.write(tmp_path, 400, 98)  # some 100 pairs an axis: enough to learn it, and not yet too many
     report = soups.made(tmp_path, 0, 3, few)
     assert [row["model"] for row in report["models"]] == ["start", "λ 0", "λ 0.5", "λ 1", "both"]
     at = {row["model"]: row for row in report["models"]}
