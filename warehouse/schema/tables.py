@@ -48,7 +48,7 @@ LEDGER: dict[str, pa.Schema] = {
         need("try_number", INT, "0 for the first try, more for retries"),
         need("state", TEXT, "accepted, rejected, unparsed or failed"),
         may("reason", TEXT, "why it is not accepted; null when it is"),
-        need("final", FLAG, "whether this settles the work key, so that it is never asked again"),
+        need("final", FLAG, "whether this is the final attempt at its work key, so that it is never asked again"),
         may("raw_text", TEXT, "the reply as it came"),
         may("finish_reason", TEXT, "why the engine stopped"),
         may("tokens_in", INT, "prompt tokens", "tokens"),
@@ -185,7 +185,7 @@ LEDGER: dict[str, pa.Schema] = {
         CREATED,
     ),
     "rounds": declared(
-        "Rounds of a source of instructions in which every request is settled and every candidate judged",
+        "Rounds of a source of instructions in which every request is finished and every candidate judged",
         need("source_key", TEXT, "hash of all that decides what the source asks for"),
         need("round", INT, "its number, from 0"),
         need("requests", INT, "requests that it took", "requests"),

@@ -229,7 +229,7 @@ method = Method(
     stages,
     models=("inspector", "aligner"),
     named_models=named_models,
-    settle=ordered,
+    resolve_settings=ordered,
     paper="Aligner squads (arXiv 2403.04224)",
     tables=(INSPECTIONS,),
     views=Path(__file__).parent / "views",
