@@ -218,14 +218,14 @@ def _gather(
     The views choose among the rows of one prompt, so over these few rows they choose as over all, at once.
     """
     cursor.execute(
-        "CREATE OR REPLACE TEMP TABLE kin AS SELECT id FROM instructions WHERE text IN"
+        "CREATE OR REPLACE TEMP TABLE related AS SELECT id FROM instructions WHERE text IN"
         f" (SELECT text FROM instructions WHERE {is_in('id', instructions)})"
     )
     asked = [*views, *(name for name in ("edited", "reviews") if name in schema.views)]  # the latter for people's marks
-    kin, filled = {"instructions"}.union(*map(schema.read_by, asked)), filled_tables(cursor)
-    for table in sorted(kin):
+    related, filled = {"instructions"}.union(*map(schema.read_by, asked)), filled_tables(cursor)
+    for table in sorted(related):
         column = "id" if table == "instructions" else "instruction_id"
-        among = f" WHERE {column} IN (SELECT id FROM kin)" if column in schema.tables[table].names else ""
+        among = f" WHERE {column} IN (SELECT id FROM related)" if column in schema.tables[table].names else ""
         rows = f"SELECT snapshot_id, * FROM {table}{among}" if table in filled else no_rows(schema.tables[table])
-        cursor.execute(f"CREATE OR REPLACE TEMP TABLE kin_{table} AS {rows}")
-    define_schema_at(cursor, schema, "held", 0, {table: f"temp.kin_{table}" for table in kin}, asked)
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE related_{table} AS {rows}")
+    define_schema_at(cursor, schema, "held", 0, {table: f"temp.related_{table}" for table in related}, asked)
