@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 import httpx
 
-from bench.engines.stand_in import MODELS, StandIn, completion, response, serving
+from bench.engines.mock_server import MODELS, StandIn, completion, response, serving
 from tasks.engines import Sampling, open_engine
 
 TAIL = (*[0.06] * 10, *[0.14] * 6, *[0.4] * 3, 1.04)  # seconds: a fifth of 0.3, 0.7, 2.0 and 5.2

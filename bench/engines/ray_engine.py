@@ -16,7 +16,7 @@ import time
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 
-from bench.engines.stand_in import MODELS, StandIn, completion, response, serving
+from bench.engines.mock_server import MODELS, StandIn, completion, response, serving
 from tasks.engines import Engine, Sampling, open_engine
 
 PLACES = 64  # of a replica

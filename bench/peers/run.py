@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.engines.stand_in import serving
+from bench.engines.mock_server import serving
 from bench.peers.load import IN_FLIGHT, Job
 from bench.peers.server import Weather, connections
 from bench.peers.tables import Result, table

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from bench.engines.stand_in import MODELS, StandIn, completion, response
+from bench.engines.mock_server import MODELS, StandIn, completion, response
 from bench.peers.load import is_bad, latency_s, place_of, reply
 
 Place = tuple[int, int]  # row and step

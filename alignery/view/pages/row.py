@@ -55,7 +55,7 @@ def held_by(req: PageRequest, table: str, id: str) -> Page:
     about = found["instruction"]
     ids = [one["id"] for one in found["members"]]
     uses = req.once("held", about["id"], count=lambda: held(req.lake, ids, about["id"])) if about else []
-    return Page("rows/held.html", "Held by", {"uses": uses, "id": id, "table": table})
+    return Page("rows/uses.html", "Held by", {"uses": uses, "id": id, "table": table})
 
 
 def _stage(req: PageRequest, one: Row, found: Mapping[str, Any], texts: Mapping[str, str | None]) -> Row:
