@@ -28,7 +28,7 @@ _Pool = dict[str, Row]
 
 
 def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
-    """The ancestors and descendants of a record or an attempt, and the tags and models that hold them.
+    """The ancestors and descendants of a record or an attempt, and the tags and models that use them.
 
     Args:
         id: its id, or the beginning of it, of six characters at least, that no other has.

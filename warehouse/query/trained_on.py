@@ -162,10 +162,10 @@ def upon(model: Row, models: Iterable[Row]) -> list[Row]:
 
 
 def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], instructions: Iterable[str]) -> list[Row]:
-    """Where records are held: for each tag and view with any of them, its ids, and the models trained on it.
+    """Where records are used: for each tag and view with any of them, its ids, and the models trained on it.
 
     Args:
-        cursor: of `standing.scratch`.
+        cursor: in a read transaction (`time_travel.read_transaction`).
         ids: the records.
         instructions: the instructions that they belong to.
 
