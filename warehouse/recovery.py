@@ -44,7 +44,7 @@ class Line:
 
 
 @dataclass
-class Standing:
+class JournalState:
     """The state of a lake's journals."""
 
     dead: list[Path] = field(default_factory=list)  # killed runs left them
@@ -62,7 +62,7 @@ def recover(lake: Lake) -> int:
     committed = 0
     with ExitStack() as stack:
         runs: dict[str, list[IO[bytes]]] = {}
-        for file in _left(lake.home, Standing()):
+        for file in _left(lake.home, JournalState()):
             runs.setdefault(Path(file.name).name.split(".")[0], []).append(stack.enter_context(file))
         # All files of a run at once: a call may be in one file as answered, in another as judged.
         for run_id, files in runs.items():
@@ -74,12 +74,12 @@ def recover(lake: Lake) -> int:
 
 def waiting(home: Path) -> int:
     """How many journal files of dead runs wait to be committed."""
-    return len(standing(home).dead)
+    return len(journal_state(home).dead)
 
 
-def standing(home: Path) -> Standing:
+def journal_state(home: Path) -> JournalState:
     """The state of the journals; read-only."""
-    found = Standing()
+    found = JournalState()
     for file in _left(home, found):
         with file:
             found.dead.append(Path(file.name))
@@ -143,7 +143,7 @@ def _set_aside(path: Path, lines: list[Line]) -> None:
         _log.warning("%s: %d lines in all are set aside in %s", path, len(lines), aside)
 
 
-def _left(home: Path, found: Standing) -> Iterator[IO[bytes]]:
+def _left(home: Path, found: JournalState) -> Iterator[IO[bytes]]:
     """The journals whose process is dead, open and locked; the others are noted in `found`."""
     for path in sorted((home / FOLDER).glob("*.jsonl")):
         try:

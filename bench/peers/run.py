@@ -1,4 +1,4 @@
-"""Alignery against its peers and a bare client, on one stand-in server. README.md says what is compared, and how.
+"""Alignery against its peers and a bare client, on one mock server. README.md says what is compared, and how.
 
     python bench/peers/run.py [--only NAME,NAME] [--scenario a,b,c,d] [--rounds 3] [--small]
 

@@ -16,7 +16,7 @@ from warehouse import Lake, LakeFailure, recovery
 from warehouse.health.checks import journals
 from warehouse.journal import FOLDER
 from warehouse.ledger import Batch, Ledger
-from warehouse.recovery import recover, standing
+from warehouse.recovery import journal_state, recover
 from warehouse.schema.lake_schema import default
 
 
@@ -167,7 +167,7 @@ def test_what_may_not_be_read_stays_and_the_others_are_taken_in(lake: Lake, monk
         patch.setattr(Path, "open", opened)
         assert recover(lake) == 1
         assert not fine.exists()
-        assert standing(lake.home).unreadable[locked] == "Permission denied"
+        assert journal_state(lake.home).unreadable[locked] == "Permission denied"
         told = [found.what for found in journals(lake, False)]
         assert f"{locked} cannot be read: Permission denied" in told
     assert recover(lake) == 1
@@ -189,7 +189,7 @@ def test_where_lines_cannot_be_set_aside_the_journal_stays(lake: Lake, monkeypat
     assert recover(lake) == 0  # its good line was committed before
     aside = path.with_suffix(recovery.REJECTED)
     assert aside.read_bytes() == b"half a line"
-    assert standing(lake.home).rejected == {aside: 1}
+    assert journal_state(lake.home).rejected == {aside: 1}
 
 
 def test_a_failure_of_the_lake_sets_nothing_aside(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ def test_a_pipe_or_link_with_the_name_of_what_is_set_aside_is_neither_read_nor_w
     folder = lake.home / FOLDER
     folder.mkdir(exist_ok=True)
     os.mkfifo(folder / "pipe.rejected")
-    assert standing(lake.home).unreadable == {folder / "pipe.rejected": "it is no file"}
+    assert journal_state(lake.home).unreadable == {folder / "pipe.rejected": "it is no file"}
     theirs = tmp_path / "theirs"
     theirs.write_text("theirs")
     (folder / "run.jsonl").write_text("no line of ours\n")

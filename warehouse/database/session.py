@@ -258,12 +258,12 @@ class Session:
 
     @contextmanager
     def prepared(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The block, with the connection; then stand-ins for what an older lake lacks. An error closes the lake."""
+        """The block, with the connection; then the compatibility views of an older lake. An error closes the lake."""
         try:
             self._db.execute(_SEARCH)
             self._id = self._catalog_id(self._db)
             yield self._db
-            self.schema = migrate.define_stand_ins(self._db, self.schema)
+            self.schema = migrate.define_compat_views(self._db, self.schema)
         except duckdb.Error as error:
             self.close()
             todo = "see what `alignery doctor` says, or choose another place"

@@ -178,7 +178,7 @@ def _sums(lake: Lake) -> Iterator[Finding]:
 
 
 def journals(lake: Lake, deep: bool) -> Iterator[Finding]:
-    folder, found = lake.home / journal.FOLDER, recovery.standing(lake.home)
+    folder, found = lake.home / journal.FOLDER, recovery.journal_state(lake.home)
     if found.dead:
         what = f"{folder}: {len(found.dead)} files hold answers that killed runs had not committed"
         yield Finding("journal", "warning", what, "nothing: the next run takes them into the lake; do not delete them")

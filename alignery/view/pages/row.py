@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignery.view.page_request import Page, PageRequest
-from alignery.view.pages.marks import standing_marks
+from alignery.view.pages.marks import current_marks
 from warehouse.browse.story import BOUND, story, uses
 
 Row = dict[str, Any]
@@ -40,7 +40,7 @@ def row(req: PageRequest, table: str, id: str) -> Page:
         "request": _request(found),
         "focus": found["row"]["id"],
         "bound": BOUND,
-        "marks": standing_marks(req, texts),
+        "marks": current_marks(req, texts),
         "marking": not (req.bundled or req.get("at")),
     }
     label = req.lake.schema.label(table)
