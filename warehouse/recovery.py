@@ -154,7 +154,8 @@ def _left(home: Path, found: JournalState) -> Iterator[IO[bytes]]:
             continue
         except OSError as error:
             found.unreadable[path] = str(error.strerror)
-            _log.warning("%s: cannot be read: %s; what it holds is not in the lake: fix that", path, error.strerror)
+            todo = "correct its permissions, or move it away, and run again"
+            _log.warning("%s: cannot be read: %s; its answers are not in the lake: %s", path, error.strerror, todo)
             continue
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -102,7 +102,7 @@ class Line(Strict):
         configs = self.configs
         if not any(self.methods[name].source for name in configs):
             known = [method.name for method in self.methods.sources]
-            raise ValueError(f"got no method that brings instructions; add one of {known}")
+            raise ValueError(f"got no source of instructions, expected one of {known}; add one")
         for name, config in configs.items():
             self.methods[name].check(config, configs)
         return self
