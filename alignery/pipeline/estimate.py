@@ -54,14 +54,14 @@ class Seen:
     """What a walk found at one step."""
 
     pending: int = 0
-    settled: int = 0
+    finished: int = 0
 
 
 @dataclass
 class ProbeExecutor(Executor):
     """Runs the stages over what the lake has, and sends only a few rows of the steps to be probed.
 
-    Replies to identical requests count as settled: they would be reused.
+    Replies to identical requests count as finished: they would be reused.
     """
 
     wanted: frozenset[Step] = frozenset()  # steps that may be asked
@@ -88,16 +88,16 @@ class ProbeExecutor(Executor):
         seen = self.seen.setdefault(ask.step, Seen())
         found = await self._lookup.find(ask)
         if found.records is not None:
-            seen.settled += 1
+            seen.finished += 1
             return found.records
         again = Outcome(ask.step, ask.fingerprint)
         with suppress(BudgetSpent):
             await execute(replace(ask, engine=self._silent(ask.engine)), found.replies, again)
-        is_heard = any(attempt["final"] for attempt in again.attempts)
-        if not is_heard and (ask.step not in self.wanted or seen.settled >= ROWS):
+        is_final = any(attempt["final"] for attempt in again.attempts)
+        if not is_final and (ask.step not in self.wanted or seen.finished >= ROWS):
             seen.pending += 1
             return []
-        seen.settled += 1
+        seen.finished += 1
         self.progress.expect(ask.step.name, 1)
         # The very first one alone: the time of a single request shows what each further one adds.
         async with self._alone:
@@ -217,14 +217,14 @@ def _stations(
     runner = line.runner
     for stage in line.stages:
         found, seen = measured.get(prints[stage.name]), met[stage.step]
-        sent = seen.pending + seen.settled
+        sent = seen.pending + seen.finished
         stations.append(
             StageLoad(
                 name=stage.step.name,
                 model=runner.engine(stage).identity,
                 after=tuple(places[before.name] for before in line.predecessors(stage)),
                 pending=seen.pending,
-                saved=seen.settled,
+                saved=seen.finished,
                 measure=_measure(found) if found else None,
                 source="lake" if stage.name in known else "probe",
                 price=line.preset.price(stage.model, listed) if listed else None,
@@ -244,11 +244,11 @@ def _met(line: RefreshPipeline, probe: ProbeExecutor, step: Step) -> Seen:
     if not topics or not questions or probe.may_ask(topics):
         return seen
     if step is topics:
-        return Seen(seen.pending + probe.skipped[step], seen.settled)
+        return Seen(seen.pending + probe.skipped[step], seen.finished)
     if step is questions.step:
         config = questions.config
-        rounds = ceil((seen.settled + seen.pending) / config.requests_per_round)
-        whole = min(seen.settled, len(line.writing.hints) // config.count)
+        rounds = ceil((seen.finished + seen.pending) / config.requests_per_round)
+        whole = min(seen.finished, len(line.writing.hints) // config.count)
         return Seen(rounds * config.requests_per_round - whole, whole)
     return seen
 
@@ -278,7 +278,7 @@ def _writings(
         hints = len(line.writing.hints)
         if not probe.may_ask(topics):  # all types are assumed to get the same number of topics
             hints = sum(len(type.topics) for type in types) + kept
-        hints = max(0, hints - met[questions.step].settled * questions.config.count)
+        hints = max(0, hints - met[questions.step].finished * questions.config.count)
         found[questions.step] = replace(found[questions.step], hints=hints, count=questions.config.count)
     return {stage.name: found[stage.step] for stage in line.writing.stages.values()}
 

@@ -27,7 +27,7 @@ async def check_judge(preset: Preset, config: judge.Config, executor: Executor) 
         return []
     asked = trust.load(config.check.path, config.dimensions)
     verdicts, least = await _verdicts(preset, config, executor, asked), config.check.at_least
-    found = [{"dimension": name} | trust.accuracy(asked[name], said, least) for name, said in verdicts.items()]
+    found = [{"dimension": name} | trust.accuracy(asked[name], some, least) for name, some in verdicts.items()]
     trust.require(config.check.path, found)
     return found
 
@@ -73,10 +73,10 @@ async def judge_model(
     asked, verdicts = await judge_answers(preset, config, executor, *answers)
     shares_base = await asyncio.to_thread(judge_shares_base, preset, executor.lake, models)
     found = [
-        {"dimension": name, "shares_base": shares_base} | judge.report(asked, said, [one[name] for one in before])
-        for name, said in verdicts.items()
+        {"dimension": name, "shares_base": shares_base} | judge.report(asked, some, [one[name] for one in before])
+        for name, some in verdicts.items()
     ]
-    before.append({name: judge.outcomes(asked, said) for name, said in verdicts.items()})
+    before.append({name: judge.outcomes(asked, some) for name, some in verdicts.items()})
     return found
 
 
