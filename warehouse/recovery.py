@@ -66,7 +66,7 @@ def recover(lake: Lake) -> int:
             runs.setdefault(Path(file.name).name.split(".")[0], []).append(stack.enter_context(file))
         # All files of a run at once: a call may be in one file as answered, in another as judged.
         for run_id, files in runs.items():
-            committed += _take_in(lake, run_id, files)
+            committed += _recover(lake, run_id, files)
     if committed:
         _log.info("%d answers that a killed run had left were committed to the lake", committed)
     return committed
@@ -94,7 +94,7 @@ def journal_state(home: Path) -> JournalState:
     return found
 
 
-def _take_in(lake: Lake, run_id: str, files: list[IO[bytes]]) -> int:
+def _recover(lake: Lake, run_id: str, files: list[IO[bytes]]) -> int:
     lines = {file.name: list(lines_of(file, lake.schema)) for file in files}
     whole = [line for some in lines.values() for line in some if line.batch]
     try:

@@ -129,14 +129,14 @@ async def estimate_refresh(preset: Preset, lake: Lake, engines: Mapping[Alias, E
             with raise_first():
                 await line.walk()
         listed = prices.load(preset.prices) if preset.prices else None
-        stations = _stations(line, executor, prints, estimates.step_costs(lake, prints.values()), known, listed)
+        loads = _loads(line, executor, prints, estimates.step_costs(lake, prints.values()), known, listed)
         models = {engine.identity: preset.spec(alias).places for alias, engine in line.engines.items()}
         paces = {model: Throughput(places, estimates.requests(lake, model)) for model, places in models.items()}
         try:
-            rows = estimate(stations, paces, listed)
+            rows = estimate(loads, paces, listed)
         except Unmeasured as error:
             raise RejectLimitExceeded(f"{error}: {_why(executor)}") from error
-        return _keep(run, rows, executor.tally.sent, _short(stations))
+        return _keep(run, rows, executor.tally.sent, _short(loads))
 
 
 def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Estimate:
@@ -152,17 +152,17 @@ def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Estimate
     return Estimate(id, run.id, sent, rows, message)
 
 
-def _short(stations: Sequence[StageLoad]) -> str | None:
+def _short(loads: Sequence[StageLoad]) -> str | None:
     """Whether the requests that a source has left will not suffice."""
     reasons = []
-    for station in stations:
-        if not (writing := station.writing):
+    for load in loads:
+        if not (writing := load.writing):
             continue
-        section = station.name.partition(".")[0]
+        section = load.name.partition(".")[0]
         left, more = writing.left, f"candidates (line.{section}.max_candidates)"
         if (
             writing.hints is not None
-            and (hints := writing.hints + sum(_to_come(stations[place]) for place in station.after)) < left
+            and (hints := writing.hints + sum(_to_come(loads[place]) for place in load.after)) < left
         ):
             left, more = hints, f"pairs of type and topic (line.{section}.topics.per_question, requests_per_type)"
         likely = left * writing.kept // max(1, writing.candidates)
@@ -202,7 +202,7 @@ def _wanted(line: RefreshPipeline, known: Collection[str]) -> frozenset[Step]:
     return frozenset(stage.step for stage in found.values())
 
 
-def _stations(
+def _loads(
     line: RefreshPipeline,
     probe: ProbeExecutor,
     prints: Mapping[str, str],
@@ -213,12 +213,12 @@ def _stations(
     places = {stage.name: place for place, stage in enumerate(line.stages)}
     met = {stage.step: _met(line, probe, stage.step) for stage in line.stages}
     writings = _writings(line, probe, prints, met)
-    stations: list[StageLoad] = []
+    loads: list[StageLoad] = []
     runner = line.runner
     for stage in line.stages:
         found, seen = measured.get(prints[stage.name]), met[stage.step]
         sent = seen.pending + seen.finished
-        stations.append(
+        loads.append(
             StageLoad(
                 name=stage.step.name,
                 model=runner.engine(stage).identity,
@@ -234,7 +234,7 @@ def _stations(
                 skippable=stage.skippable,
             )
         )
-    return stations
+    return loads
 
 
 def _met(line: RefreshPipeline, probe: ProbeExecutor, step: Step) -> Seen:

@@ -112,10 +112,10 @@ class Executor:
         """Whether a further round of a step may be sent."""
         return self.spent is None
 
-    async def chunk(self, name: str, work: ChunkWork, landing: ChunkWork | None = None) -> None:
+    async def chunk(self, name: str, work: ChunkWork, commit: ChunkWork | None = None) -> None:
         """Run a chunk's work in the runner, which may retry it; its results are committed either way.
 
-        A commit of few rows costs nearly as much as one of many: unless `landing` says what to wait for, it also
+        A commit of few rows costs nearly as much as one of many: unless `commit` says what to wait for, it also
         waits for the rows of other chunks in progress.
         """
         tries = 0
@@ -137,7 +137,7 @@ class Executor:
             finally:
                 self._working -= 1
             together = self._writer.committed if self._working else self._writer.flush
-            await (landing or together)()
+            await (commit or together)()
 
         await self.runner(name, attempt)
 
@@ -184,11 +184,11 @@ class Executor:
                 found[place] = some
             records[:] = [record for some in found for record in some]
 
-        async def landing() -> None:
+        async def commit() -> None:
             if asked or not self._working:  # else only other chunks' rows wait, and can wait for more
                 await self._writer.flush()
 
-        await self.chunk(f"{step.name} × {len(rows)}", work, landing)
+        await self.chunk(f"{step.name} × {len(rows)}", work, commit)
         return sorted(records, key=lambda record: (record["work_key"], record["id"]))
 
     async def gather(self, *work: Coroutine[Any, Any, Any]) -> None:
