@@ -176,7 +176,8 @@ async def _judged(
             lost, marked = lost + found.lost, max(marked, found.marked)
     decision = explained(preset, lake, _with_lost(decision, lost), marked)
     models = [part["model"] for part in candidate.parts()]
-    if decides and await asyncio.to_thread(judge_shares_base, preset, lake, models):
+    shares_base = await asyncio.to_thread(judge_shares_base, preset, lake, models) if decides else False
+    if shares_base:
         decision = replace(decision, reasons=(*decision.reasons, SELF_PREFERENCE))
     return decision, [confirm.mark(row) for row in asked]
 
