@@ -95,6 +95,11 @@ def read_cut(read: Callable[[str, Row], Sequence[Row]]) -> Callable[[str, Row], 
     return read_whole_line
 
 
+def choice_limits(min_mass: float) -> dict[str, Any]:
+    """The fields of a step of a choice that its least mass determines; the default is left out of its work keys."""
+    return {"min_mass": min_mass, "config": {} if min_mass == MIN_MASS else {"min_mass": min_mass}}
+
+
 def own_runs(prompt: Prompt) -> set[tuple[str, ...]]:
     """The runs of words in a prompt's own instructions and examples."""
     return set().union(*map(runs, prompt.own_words))

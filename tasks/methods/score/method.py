@@ -26,7 +26,7 @@ from pydantic import Field, FiniteFloat, field_validator
 from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library, Principle, PromptError
 from tasks.engines import Sampling
-from tasks.methods.base import MIN_MASS, MethodConfig, read_cut
+from tasks.methods.base import MIN_MASS, MethodConfig, choice_limits, read_cut
 from tasks.methods.rate.score import NO_SCORE
 from tasks.methods.rate.score import parse as parse_mark
 from tasks.methods.samples.method import SAMPLE
@@ -197,8 +197,7 @@ def mark(library: Library, config: Config, aspect: Aspect) -> Step:
         read_cut=read_cut(read),  # the reason may be cut short
         retries=2 if config.sampling.temperature and not chooses else 0,  # at T 0 another seed gives the same reply
         options=prompt.following(*MARKS) if chooses else (),
-        min_mass=config.min_mass if chooses else 0.0,
-        config={"min_mass": config.min_mass} if chooses and config.min_mass != MIN_MASS else {},
+        **(choice_limits(config.min_mass) if chooses else {}),
     )
 
 
