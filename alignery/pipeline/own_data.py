@@ -15,6 +15,7 @@ from typing import Any
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.finished import FinishedWork
+from alignery.pipeline.source import Chunks
 from tasks import datafiles
 from tasks.datafiles import DataRow
 from tasks.methods.prompts import method as prompts
@@ -27,7 +28,6 @@ from warehouse.query.snapshots import resolve
 
 BATCH = 4096  # rows that are read, judged and committed at once; our choice
 STEP = "prompts.read"
-Chunks = asyncio.Queue[list[Row] | None]
 
 
 @dataclass

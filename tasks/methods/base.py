@@ -16,6 +16,7 @@ from tasks.filters.targets import ABOUT, LEAK, runs, says_unchanged, speaks_of_a
 from tasks.normalise import plain_answer
 from tasks.step import ParseError, Rejected, Row
 
+CUT = "cut short: the last of a reply that reached max_tokens"
 MIN_MASS = 0.1  # below it a model wrote something else than the options, nine times out of ten
 
 

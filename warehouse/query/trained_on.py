@@ -15,6 +15,7 @@ from warehouse.database.connection import filled_tables
 from warehouse.errors import LakeUsageError
 from warehouse.export.export import is_held_out
 from warehouse.export.mixing import part_of
+from warehouse.export.publish import PUBLISHED
 from warehouse.export.reviewed import reviewed_rows
 from warehouse.lake import Lake
 from warehouse.query import status
@@ -24,7 +25,6 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.migrate import no_rows
 from warehouse.schema.tables import Row, quoted
 
-_PUBLISHED = ("sft", "preferences", "qac")
 Publish = Mapping[str, Any]  # the section of a preset, as its run recorded it
 Mix = Mapping[str, Any]  # of `retrain.mix`, as a model's settings recorded it
 # What a model from before version 2 read, which its row does not record.
@@ -175,7 +175,7 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
     """
     schema = lake.schema
     trained, found, published = models(lake), list[Row](), _publish_sections(lake)
-    views = dict.fromkeys((*_PUBLISHED, *(row["view"] for row in trained if row["view"])))
+    views = dict.fromkeys((*PUBLISHED, *(row["view"] for row in trained if row["view"])))
     views = {name: None for name in views if name in schema.shapes}
     _gather(cursor, schema, instructions, [schema.shapes[name].view for name in views])
     for tag in status.tags(lake):
