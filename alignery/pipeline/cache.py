@@ -60,7 +60,7 @@ class ResultCache:
             return await asyncio.to_thread(self._query, batch.asks)
 
     def _query(self, asks: list[Request]) -> dict[str, CacheHit]:
-        # Read once for the whole query, because it runs in a thread while `forget` may be called.
+        # Read once for the whole query, because it runs in a thread while `invalidate` may be called.
         if (known := self._known) is None:
             known = self._known = self._lake.ledger.cache_summary()
         by_key = {ask.key: ask for ask in asks if _maybe(known, ask)}
