@@ -208,12 +208,13 @@ def _weights(spec: Spec) -> str:
 
 
 def _publication(lake: Lake, tag: str | None) -> Row:
-    tags = [row for row in status.tags(lake) if row["export_path"]]
-    if not tags:
+    tags = status.tags(lake)
+    exported = [row for row in tags if row["export_path"]]
+    if not exported:
         raise LakeUsageError("nothing is published yet: run `alignery publish` first")
-    found = [row for row in tags if tag in (None, row["name"])]
+    found = exported if tag is None else [row for row in tags if row["name"] == tag]
     if not found:
-        known = ", ".join(row["name"] for row in tags)
+        known = ", ".join(row["name"] for row in exported)
         raise LakeUsageError(f"got the tag {tag!r}, expected a published one: {known}; see `alignery status`")
     published = found[-1]
     if published["export_path"] is None:
