@@ -67,7 +67,7 @@ class Lake(Session):
 
     @property
     def ledger(self) -> Ledger:
-        """What is settled, and the only way to write rows."""
+        """What is finished, and the only way to write rows."""
         return Ledger(self)
 
     def tables(self) -> list[Row]:

@@ -218,7 +218,7 @@ def _row(schema: LakeSchema, table: str, given: Mapping[str, Any]) -> Row:
 def _batches(lines: list[Line], *, together: bool = True) -> list[Batch]:
     """The lines' batches, one per fingerprint, or one per call.
 
-    If a call was written twice, the line that settles it counts, and of two such the last.
+    If a call was written twice, the final one counts, and of two such the last.
     """
     calls = [(line.batch, attempt) for line in lines if line.batch for attempt in line.batch.attempts]
     chosen: dict[str, int] = {}

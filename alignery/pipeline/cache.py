@@ -13,7 +13,7 @@ from warehouse import Lake
 
 @dataclass(frozen=True)
 class CacheHit:
-    """`records` of settled work, else None; `replies` to the same request, if it is not settled."""
+    """`records` of finished work, else None; `replies` to the same request, if it is not finished."""
 
     records: list[Row] | None
     replies: Replies
@@ -30,7 +30,7 @@ class _Batch:
 
 
 class ResultCache:
-    """Finds settled work and earlier replies, without a query where that is possible."""
+    """Finds finished work and earlier replies, without a query where that is possible."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake

@@ -47,7 +47,7 @@ async def run_inline(name: str, work: ChunkWork) -> None:
 
 @dataclass
 class RunStats:
-    """What a run did: requests sent, work already in the lake, and by step the rows settled and rejected."""
+    """What a run did: requests sent, work already in the lake, and by step the rows finished and rejected."""
 
     sent: int = 0
     saved: int = 0
@@ -268,11 +268,11 @@ class Executor:
         self.tally.saved += len(outcome.attempts) - sources[None] - sources[KNOWN_REPLY]
         self._count_money(outcome.attempts)
         metrics.answered(outcome.attempts)
-        # Only settled attempts count: not those that were retried with another seed, nor calls that a dead engine left.
-        settled = [attempt for attempt in outcome.attempts if attempt["final"]]
-        self.tally.by_step[step] += len(settled)
+        # Only final attempts count: not those that were retried with another seed, nor calls that a dead engine left.
+        final = [attempt for attempt in outcome.attempts if attempt["final"]]
+        self.tally.by_step[step] += len(final)
         refused = self.tally.rejects.setdefault(step, Counter())
-        lost = [attempt for attempt in settled if attempt["state"] != "accepted"]
+        lost = [attempt for attempt in final if attempt["state"] != "accepted"]
         refused.update(attempt["reason"] for attempt in lost)
         samples = self.tally.samples.setdefault(step, deque(maxlen=3))
         samples.extend(str(attempt["raw_text"])[:160] for attempt in lost)

@@ -121,7 +121,7 @@ def test_a_line_that_is_too_long_is_set_aside_and_the_next_is_taken_in(
     assert recover(lake) == 0
 
 
-def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_settled(lake: Lake) -> None:
+def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_final(lake: Lake) -> None:
     """The run died after the judged calls were journalled, and before the notes of them were dropped."""
     judged = batch("k1")
     noted = Batch(judged.step, judged.fingerprint, {}, [{**judged.attempts[0], "final": False, "state": "failed"}])
@@ -133,7 +133,7 @@ def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_settled(
     assert lake.ledger.unfinished(["k1"]) == set()
 
 
-def test_of_two_lines_that_settle_nothing_the_last_counts(lake: Lake) -> None:
+def test_of_two_lines_that_are_not_final_the_last_counts(lake: Lake) -> None:
     judged = batch("k1")
     for reason in ("first", "last"):
         left = {"final": False, "state": "failed", "reason": reason}
