@@ -11,9 +11,9 @@ import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from alignery.config.extras import check_installed
 from alignery.config.preset import Preset
@@ -34,6 +34,7 @@ from warehouse import Lake, Publication
 if TYPE_CHECKING:
     from alignery.pipeline.estimate import Estimate
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
@@ -167,68 +168,27 @@ async def apromote(
             return Results(await promotion.promote_candidates(made, lake))
 
 
-def refresh(
-    preset: str | Path | Preset | Mapping[str, Any] = "nano",
-    home: str | Path = HOME,
-    *,
-    wait: bool = True,
-    progress: bool = False,
-) -> Summary:
-    """`arefresh`, waited for."""
-    return _waited(lambda: arefresh(preset, home, wait=wait, progress=progress))
+def _waited(run: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, _T]:
+    """The form of a run that waits: its name is without the `a`, its signature and docstring are the run's.
+
+    In a running event loop, as a notebook has one, it runs in a thread with its own.
+    """
+
+    @wraps(run)
+    def waited(*args: _P.args, **named: _P.kwargs) -> _T:
+        start = partial(run, *args, **named)
+        return _in_thread(start) if _in_loop() else asyncio.run(start())
+
+    waited.__name__ = waited.__qualname__ = run.__name__.removeprefix("a")
+    return waited
 
 
-def publish(
-    preset: str | Path | Preset | Mapping[str, Any] = "nano", home: str | Path = HOME, *, tag: str | None = None
-) -> Publication:
-    """`apublish`, waited for."""
-    return _waited(lambda: apublish(preset, home, tag=tag))
-
-
-def retrain(
-    preset: str | Path | Preset | Mapping[str, Any] = "nano",
-    home: str | Path = HOME,
-    *,
-    tag: str | None = None,
-    wait: bool = True,
-    progress: bool = False,
-) -> Results[Trained]:
-    """`aretrain`, waited for."""
-    return _waited(lambda: aretrain(preset, home, tag=tag, wait=wait, progress=progress))
-
-
-def evaluate(
-    preset: str | Path | Preset | Mapping[str, Any] = "nano",
-    home: str | Path = HOME,
-    *,
-    logs: Path | None = None,
-    wait: bool = True,
-    progress: bool = False,
-) -> Evaluations:
-    """`aevaluate`, waited for."""
-    return _waited(lambda: aevaluate(preset, home, logs=logs, wait=wait, progress=progress))
-
-
-def plan(
-    preset: str | Path | Preset | Mapping[str, Any] = "nano",
-    home: str | Path = HOME,
-    *,
-    wait: bool = True,
-    progress: bool = False,
-) -> Estimate:
-    """`aplan`, waited for."""
-    return _waited(lambda: aplan(preset, home, wait=wait, progress=progress))
-
-
-def promote(
-    preset: str | Path | Preset | Mapping[str, Any] = "nano",
-    home: str | Path = HOME,
-    *,
-    wait: bool = True,
-    progress: bool = False,
-) -> Results[Decided]:
-    """`apromote`, waited for."""
-    return _waited(lambda: apromote(preset, home, wait=wait, progress=progress))
+refresh = _waited(arefresh)
+publish = _waited(apublish)
+retrain = _waited(aretrain)
+evaluate = _waited(aevaluate)
+plan = _waited(aplan)
+promote = _waited(apromote)
 
 
 # What the command runs without Prefect.
@@ -252,11 +212,6 @@ def _prepared(preset: str | Path | Preset | Mapping[str, Any], home: str | Path,
 
 def _shown(progress: bool) -> Any:
     return nullcontext() if progress else hidden()
-
-
-def _waited(start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-    """The coroutine's result. In a running event loop, as a notebook has one, it runs in a thread with its own."""
-    return _in_thread(start) if _in_loop() else asyncio.run(start())
 
 
 def _in_loop() -> bool:

@@ -3,9 +3,9 @@
 A scenario (make, refresh, tag, publish, maintain, recover, train) is run once to count its effects. Then, for each kind
 of them (one point of each name and side in each phase; with `--all` every point), and for each fault: the fault is
 injected there, the lake is opened again and inspected, the phase is run once more, and the doctor checks the lake.
-`lost` are journalled answers that cannot be read, `doubled` duplicate rows, `half seen` commits that are there in part,
-`asked again` answers requested again beyond the one in flight, `wrong` cases with any other deviation, `doctor silent`
-those after which the doctor reports no problem.
+`lost` are journalled answers that cannot be read, `duplicated` rows that are there twice, `partial commits` those that
+are there in part, `asked again` answers requested again beyond the one in flight, `wrong` cases with any other
+deviation, `doctor silent` those after which the doctor reports no problem.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent.parent / "tests"
 sys.path[:0] = [str(TESTS / "crash"), str(TESTS / "helpers")]
-NAMES = ("phase", "points × faults", "cases", "lost", "doubled", "half seen", "asked again", "wrong", "doctor silent")
+NAMES = ("phase", "points × faults", "cases", "lost", "duplicated", "partial commits", "asked again", "wrong")
+NAMES += ("doctor silent",)
 
 
 @contextmanager
@@ -66,7 +67,7 @@ def main() -> None:
             if time.monotonic() > end:
                 break
             verdict = points.strike(worker, base, point, fault, Path(folder) / "case", examined=judge.QUICK)
-            one = [0, 1, verdict.lost, verdict.doubled, verdict.half_seen, verdict.asked_again, bool(verdict.wrong)]
+            one = [0, 1, verdict.lost, verdict.duplicated, verdict.partial, verdict.asked_again, bool(verdict.wrong)]
             one.append(not verdict.problems)
             sums[point.phase] = [a + b for a, b in zip(sums[point.phase], one, strict=True)]
             if not verdict.sound:

@@ -1,6 +1,6 @@
 """A plan and how it held: `python bench/plan.py [--preset nano] [--accept 800]`.
 
-Foretells a refresh of a new lake, walks it, and prints what was foreseen, the interval, and what came of it.
+Estimates a refresh of a new lake, walks it, and prints what was estimated, the interval, and what came of it.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ def main() -> None:
     fewer = preset.line.self_instruct.model_copy(update={"accept": given.accept})
     preset = preset.model_copy(update={"line": preset.line.model_copy(update={"self_instruct": fewer})})
     with tempfile.TemporaryDirectory() as home, Lake.open(Path(home)) as lake:
-        foresight, summary = asyncio.run(once(preset, lake))
-        held = estimates.estimate_vs_actual(lake, foresight.plan_id)
-    print(f"The probe sent {foresight.sent} requests. {summary.plan}.\n")
-    print("| step | " + " | ".join(f"{name.replace('_', ' ')}: foreseen | took" for name in FIGURES) + " |")
+        estimate, summary = asyncio.run(once(preset, lake))
+        held = estimates.estimate_vs_actual(lake, estimate.plan_id)
+    print(f"The probe sent {estimate.sent} requests. {summary.plan}.\n")
+    print("| step | " + " | ".join(f"{name.replace('_', ' ')}: estimated | took" for name in FIGURES) + " |")
     print("|" + "---|" * (1 + 2 * len(FIGURES)))
     for step in dict.fromkeys(row["step"] for row in held):
         found = {row["figure"]: row for row in held if row["step"] == step}
@@ -45,8 +45,8 @@ def main() -> None:
 
 def cell(row: dict[str, float]) -> str:
     form = "{:,.0f}" if row["high"] >= 10 else "{:.2f}"
-    foreseen, low, high, actual = (form.format(row[name]) for name in ("foreseen", "low", "high", "actual"))
-    return (foreseen if low == high else f"{foreseen} ({low}–{high})") + f" | {actual}"
+    estimated, low, high, actual = (form.format(row[name]) for name in ("estimated", "low", "high", "actual"))
+    return (estimated if low == high else f"{estimated} ({low}–{high})") + f" | {actual}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Exactly once, under fire: `python bench/stress.py`, and the short form of it that the tests run.
 
 Eight processes commit forty chunks each to one lake while they are killed with `kill -9` at random, at least a hundred
-times in all; two readers look all along. Then every chunk that was acknowledged must be there once, none torn, none
+times in all; two readers read all along. Then every chunk that was acknowledged must be there once, none in part, none
 twice, and no reader may ever have seen half a commit. On a SQLite catalog, and on a real Postgres.
 """
 
@@ -45,17 +45,17 @@ WHOLE = """
 
 @dataclass(frozen=True)
 class Figures:
-    """What a stress did. All of `lost`, `torn`, `doubled`, `missing` and `half_seen` must be 0."""
+    """What a stress did. All of `lost`, `partial_commits`, `duplicated`, `missing` and `partial_reads` must be 0."""
 
     chunks: int
     kills: int
     seconds: float
-    looks: int  # of readers
+    reads: int  # of readers
     lost: int  # acknowledged chunks of which a row is missing
-    torn: int  # commits that are there in part
-    doubled: int  # work keys, attempts or records that are there twice
+    partial_commits: int  # commits that are there in part
+    duplicated: int  # work keys, attempts or records that are there twice
     missing: int  # chunks that are not there in the end
-    half_seen: int  # looks that saw a part of a commit
+    partial_reads: int  # reads that saw a part of a commit
 
 
 def chunk_of(worker: int, number: int, run: str) -> tuple[dict[str, list[dict[str, Any]]], list[dict[str, Any]]]:
@@ -90,14 +90,14 @@ def work(place: LakeLocation, worker: int, chunks: range, run: str, log: Path) -
             os.write(acknowledged, f"{worker} {number}\n".encode())
 
 
-def look_all_along(place: LakeLocation, stop: Any, said: Any) -> None:
-    """Count looks, and those that saw a part of a commit."""
-    looks = half = 0
+def read_all_along(place: LakeLocation, stop: Any, said: Any) -> None:
+    """Count reads, and those that saw a part of a commit."""
+    reads = half = 0
     with Lake.open(place, read_only=True) as lake:
         while not stop.is_set():
             half += bool(lake.rows(WHOLE))
-            looks += 1
-    said.put((looks, half))
+            reads += 1
+    said.put((reads, half))
 
 
 def stress(
@@ -123,9 +123,9 @@ def stress(
         for worker in workers.values():
             worker.join()
             assert worker.exitcode == 0, "a worker that was not killed has failed; its output is above"
-    looks, half = (sum(counts) for counts in zip(*looked, strict=True))
+    reads, half = (sum(counts) for counts in zip(*looked, strict=True))
     found = {"chunks": processes * chunks, "kills": killed, "seconds": time.monotonic() - begun}
-    return Figures(**found, looks=looks, half_seen=half, **_examine(place, log, processes, chunks))
+    return Figures(**found, reads=reads, partial_reads=half, **_examine(place, log, processes, chunks))
 
 
 def _examine(place: LakeLocation, log: Path, processes: int, chunks: int) -> dict[str, int]:
@@ -135,13 +135,13 @@ def _examine(place: LakeLocation, log: Path, processes: int, chunks: int) -> dic
         whole = {
             chunk for chunk in there if not lake.ledger.unfinished([f"{chunk[0]}-{chunk[1]}-{n}" for n in range(ROWS)])
         }
-        doubled = len(keys) - len(set(keys))
+        duplicated = len(keys) - len(set(keys))
         for table in ("attempts", "instructions", "responses", "commits"):
-            doubled += lake.rows(f"SELECT count(*) - count(DISTINCT id) AS n FROM {table}")[0]["n"]
-        torn = len(lake.rows(WHOLE))
+            duplicated += lake.rows(f"SELECT count(*) - count(DISTINCT id) AS n FROM {table}")[0]["n"]
+        partial = len(lake.rows(WHOLE))
     acknowledged = {(f"w{worker}", f"c{number}") for worker, number in map(str.split, log.read_text().splitlines())}
     missing = processes * chunks - len(whole)
-    return {"lost": len(acknowledged - whole), "torn": torn, "doubled": doubled, "missing": missing}
+    return {"lost": len(acknowledged - whole), "partial_commits": partial, "duplicated": duplicated, "missing": missing}
 
 
 def _start(place: LakeLocation, worker: int, chunks: int, life: int, log: Path) -> Any:
@@ -159,7 +159,7 @@ def _until(log: Path, chunks: int, workers: dict[int, Any]) -> None:
 @contextmanager
 def _readers(place: LakeLocation) -> Iterator[list[tuple[int, int]]]:
     stop, said, counts = PROCESSES.Event(), PROCESSES.Queue(), []
-    readers = [PROCESSES.Process(target=look_all_along, args=(place, stop, said)) for _ in range(2)]
+    readers = [PROCESSES.Process(target=read_all_along, args=(place, stop, said)) for _ in range(2)]
     for reader in readers:
         reader.start()
     yield counts
@@ -174,7 +174,8 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent.parent / "tests/helpers"))
     from servers import postgres
 
-    print("| catalog | chunks | kills | seconds | looks | lost | torn | doubled | missing | half seen |")
+    names = ("catalog", "chunks", "kills", "seconds", "reads", "lost")
+    print("| " + " | ".join((*names, "partial commits", "duplicated", "missing", "partial reads")) + " |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -185,10 +186,10 @@ def main() -> None:
             }
             for name, place in places.items():
                 found = stress(place, home / f"{name}.log")
-                values = [name, found.chunks, found.kills, f"{found.seconds:.0f}", found.looks, found.lost, found.torn]
-                values += [found.doubled, found.missing, found.half_seen]
+                values = [name, found.chunks, found.kills, f"{found.seconds:.0f}", found.reads, found.lost]
+                values += [found.partial_commits, found.duplicated, found.missing, found.partial_reads]
                 print("| " + " | ".join(map(str, values)) + " |", flush=True)
-                if any((found.lost, found.torn, found.doubled, found.missing, found.half_seen)):
+                if any((found.lost, found.partial_commits, found.duplicated, found.missing, found.partial_reads)):
                     sys.exit(json.dumps(found.__dict__))
 
 

@@ -88,7 +88,7 @@ def use_or_start_server(lake: Path) -> Callable[[], None]:
         keep_settings_in(home)
         healthy = stack.enter_context(shared(home) if idle_s() else starting(home, BRIEF))
 
-    def settle() -> None:
+    def wait_until_ready() -> None:
         from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
         if PREFECT_API_URL.value():  # by the environment, by the user's profile, or for an earlier flow
@@ -98,7 +98,7 @@ def use_or_start_server(lake: Path) -> Callable[[], None]:
             own = healthy(PATIENCE_S)
             stack.enter_context(temporary_settings({PREFECT_API_URL: own.api, PREFECT_API_AUTH_STRING: own.auth}))
 
-    return settle
+    return wait_until_ready
 
 
 @contextmanager

@@ -48,11 +48,11 @@ class StepCost:
 
 @dataclass(frozen=True)
 class StageLoad:
-    """A step of the line as a plan sees it. Stations of one name (the rounds of a step) share their measure."""
+    """A step of the line as a plan sees it. Stages of one name (the rounds of a step) share their measure."""
 
     name: str
     model: str
-    after: tuple[int, ...]  # the places of the stations whose rows it gets; (0,): what is written; (): it begins
+    after: tuple[int, ...]  # the places of the stages whose rows it gets; (0,): what is written; (): it begins
     pending: int  # rows that are known, and not asked yet
     saved: int  # rows that are known and done
     measure: StepCost | None  # None where nothing of it was ever done
@@ -111,30 +111,30 @@ class Unmeasured(ValueError):
     """A step that will be run was never measured, so nothing can be estimated; the message names it."""
 
 
-def estimate(stations: Sequence[StageLoad], paces: Mapping[str, Throughput], prices: Prices | None = None) -> list[Row]:
+def estimate(stages: Sequence[StageLoad], paces: Mapping[str, Throughput], prices: Prices | None = None) -> list[Row]:
     """One row a step and one for the total, as the table `plans` holds them, without whose plan it is.
 
     Args:
-        stations: the steps, each after the one that it gets its rows from; the first one writes, and others may.
+        stages: the steps, each after the one that it gets its rows from; the first one writes, and others may.
         paces: model → how fast it answers.
-        prices: the file that the stations' prices are from.
+        prices: the file that the stages' prices are from.
 
     Raises:
         Unmeasured: rows will come to a step of which nothing is known.
     """
     rng = np.random.default_rng(0)
-    point, drawn = _observed(stations, paces), _drawn(stations, paces, rng)
-    likely, spread = (_walk(stations, paces, guess) for guess in (point, drawn))
+    point, drawn = _observed(stages, paces), _drawn(stages, paces, rng)
+    likely, spread = (_walk(stages, paces, guess) for guess in (point, drawn))
     stated: Row = {"currency": prices and prices.currency, "priced_on": prices and prices.date.isoformat()}
     rows = []
-    for name in [*dict.fromkeys(station.name for station in stations), TOTAL]:
-        own = [station for station in stations if name in (station.name, TOTAL)]
+    for name in [*dict.fromkeys(stage.name for stage in stages), TOTAL]:
+        own = [stage for stage in stages if name in (stage.name, TOTAL)]
         row: Row = {
             "step": name,
-            "model": own[0].model if len({station.model for station in own}) == 1 else None,
-            "source": "lake" if all(station.source == "lake" for station in own) else "probe",
+            "model": own[0].model if len({stage.model for stage in own}) == 1 else None,
+            "source": "lake" if all(stage.source == "lake" for stage in own) else "probe",
             "rows": sum({s.name: s.measure.rows if s.measure else 0 for s in own}.values()),
-            "saved": sum(station.saved for station in own),
+            "saved": sum(stage.saved for stage in own),
             "level": LEVEL,
         }
         for figure in FIGURES:
@@ -159,28 +159,28 @@ def _prices(own: Sequence[StageLoad]) -> Row:
     return {name: getattr(price, field, None) for name, field in names}
 
 
-def _observed(stations: Sequence[StageLoad], paces: Mapping[str, Throughput]) -> _Guess:
+def _observed(stages: Sequence[StageLoad], paces: Mapping[str, Throughput]) -> _Guess:
     """All uncertain values as measured."""
-    known = {s.name: s.measure for s in stations if s.measure}
+    known = {s.name: s.measure for s in stages if s.measure}
     still = dict.fromkeys(("calls", "tokens_in", "tokens_out"), np.float64(0))
     return _Guess(
         accept={name: np.float64(m.accepted / m.rows) for name, m in known.items()},
-        gate={s.name: np.float64(s.writing.kept / max(1, s.writing.candidates)) for s in stations if s.writing},
-        due=_shares(s.due for s in stations),
-        kept=_shares(s.kept for s in stations),
+        gate={s.name: np.float64(s.writing.kept / max(1, s.writing.candidates)) for s in stages if s.writing},
+        due=_shares(s.due for s in stages),
+        kept=_shares(s.kept for s in stages),
         spread=dict.fromkeys(known, still),
         pace={model: fit(_rows(pace)) for model, pace in paces.items()},
     )
 
 
-def _drawn(stations: Sequence[StageLoad], paces: Mapping[str, Throughput], rng: np.random.Generator) -> _Guess:
+def _drawn(stages: Sequence[StageLoad], paces: Mapping[str, Throughput], rng: np.random.Generator) -> _Guess:
     """Draws of all uncertain values, given how little was measured."""
-    known = {s.name: s.measure for s in stations if s.measure}
+    known = {s.name: s.measure for s in stages if s.measure}
     return _Guess(
         accept={name: rng.beta(m.accepted + 0.5, m.rows - m.accepted + 0.5, _DRAWS) for name, m in known.items()},
         gate={
             s.name: rng.beta(s.writing.kept + 0.5, s.writing.candidates - s.writing.kept + 0.5, _DRAWS)
-            for s in stations
+            for s in stages
             if s.writing
         },
         spread={
@@ -188,8 +188,8 @@ def _drawn(stations: Sequence[StageLoad], paces: Mapping[str, Throughput], rng: 
             for name, m in known.items()
         },
         pace={model: _bootstrapped(_rows(pace), rng) for model, pace in paces.items()},
-        due=_shares((s.due for s in stations), rng),
-        kept=_shares((s.kept for s in stations), rng),
+        due=_shares((s.due for s in stages), rng),
+        kept=_shares((s.kept for s in stages), rng),
         rng=rng,
     )
 
@@ -235,18 +235,18 @@ def fit(requests: NDArray[np.float64]) -> tuple[Array, Array]:
     return np.float64(a), np.float64(c)
 
 
-def _walk(stations: Sequence[StageLoad], paces: Mapping[str, Throughput], guess: _Guess) -> dict[str, dict[str, Array]]:
+def _walk(stages: Sequence[StageLoad], paces: Mapping[str, Throughput], guess: _Guess) -> dict[str, dict[str, Array]]:
     """Figures by step name, and of all steps under TOTAL."""
-    works = _works(stations, guess)
+    works = _works(stages, guess)
     found: dict[str, dict[str, Array]] = {}
     replies = []
-    for station, count in zip(stations, works, strict=True):
-        taken, reply = _taken(station, count, guess)
+    for stage, count in zip(stages, works, strict=True):
+        taken, reply = _taken(stage, count, guess)
         replies.append(reply)
-        into = found.setdefault(station.name, {})
+        into = found.setdefault(stage.name, {})
         for figure, value in taken.items():
             into[figure] = into.get(figure, np.float64(0)) + value
-    models = {station.name: station.model for station in stations}
+    models = {stage.name: stage.model for stage in stages}
     everything: Array = sum((figures["calls"] for figures in found.values()), np.float64(0))
     busy: dict[str, Array] = {}
     for name, figures in found.items():
@@ -254,86 +254,86 @@ def _walk(stations: Sequence[StageLoad], paces: Mapping[str, Throughput], guess:
         load = np.clip(everything, 1, paces[models[name]].places)
         figures["minutes"] = figures["tokens_out"] * (a / load + c) / 60
         busy[models[name]] = busy.get(models[name], np.float64(0)) + figures["minutes"]
-    whole = {figure: sum(f[figure] for f in found.values()) for figure in FIGURES if figure in found[stations[0].name]}
-    way = _way(stations, works, replies, guess)
+    whole = {figure: sum(f[figure] for f in found.values()) for figure in FIGURES if figure in found[stages[0].name]}
+    way = _way(stages, works, replies, guess)
     return found | {TOTAL: whole | {"minutes": np.maximum.reduce(list(busy.values())) + way}}
 
 
-def _works(stations: Sequence[StageLoad], guess: _Guess) -> list[Array]:
-    """How much each station is asked."""
+def _works(stages: Sequence[StageLoad], guess: _Guess) -> list[Array]:
+    """How much each stage is asked."""
     works: list[Array] = []
-    zero: Array = np.zeros_like(guess.pace[stations[0].model][0])
+    zero: Array = np.zeros_like(guess.pace[stages[0].model][0])
     written = zero
     brought: dict[int, Array] = {}  # by the place of a writer, what its gate accepts
     passed: dict[int, Array] = {}  # by place, rows that go on unsent
 
     def goes_on(place: int) -> Array:
-        taken = guess.through(works[place], guess.accept.get(stations[place].name, zero))
+        taken = guess.through(works[place], guess.accept.get(stages[place].name, zero))
         return passed[place] + (guess.through(taken, guess.kept[place]) if place in guess.kept else taken)
 
-    for place, station in enumerate(stations):
-        if station.writing:
-            hints = sum((brought[before] for before in station.after), zero)
-            asked, brought[place] = _written(station, station.writing, guess, hints)
-            written = written + np.minimum(station.writing.wanted, brought[place])
+    for place, stage in enumerate(stages):
+        if stage.writing:
+            hints = sum((brought[before] for before in stage.after), zero)
+            asked, brought[place] = _written(stage, stage.writing, guess, hints)
+            written = written + np.minimum(stage.writing.wanted, brought[place])
         else:
-            came = sum((goes_on(before) if before else written for before in station.after), zero)
+            came = sum((goes_on(before) if before else written for before in stage.after), zero)
             sent = guess.through(came, guess.due[place]) if place in guess.due else came
-            passed[place] = came - sent if station.skippable else zero
-            asked = station.pending + sent
+            passed[place] = came - sent if stage.skippable else zero
+            asked = stage.pending + sent
         works.append(asked)
     return works
 
 
-def _written(station: StageLoad, writing: Writing, guess: _Guess, hints: Array) -> tuple[Array, Array]:
+def _written(stage: StageLoad, writing: Writing, guess: _Guess, hints: Array) -> tuple[Array, Array]:
     """A writer's requests, given the hints that are still to come, and what its gate accepts of what comes of them."""
-    measure = station.measure
+    measure = stage.measure
     if writing.wanted and not (measure and writing.candidates):
-        raise Unmeasured(f"{station.name}: no request was answered with an instruction")
+        raise Unmeasured(f"{stage.name}: no request was answered with an instruction")
     if measure is None:
-        return station.pending + np.zeros_like(hints), np.zeros_like(hints)
-    gate = guess.gate[station.name]
-    each = writing.candidates / max(1, measure.accepted) * guess.accept[station.name]
+        return stage.pending + np.zeros_like(hints), np.zeros_like(hints)
+    gate = guess.gate[stage.name]
+    each = writing.candidates / max(1, measure.accepted) * guess.accept[stage.name]
     yielded = np.maximum(each * gate, 1e-9)
     most = np.ceil(writing.left / np.maximum(each * writing.requests, writing.requests))
-    further = np.ceil((writing.wanted / yielded - station.pending) / writing.requests)
-    asked = station.pending + np.clip(further, 0, np.maximum(most, 0)) * writing.requests
+    further = np.ceil((writing.wanted / yielded - stage.pending) / writing.requests)
+    asked = stage.pending + np.clip(further, 0, np.maximum(most, 0)) * writing.requests
     if writing.hints is not None:
         asked = np.minimum(asked, np.ceil((writing.hints + hints) / writing.count))
     return asked, guess.through(asked * each, gate)
 
 
-def _taken(station: StageLoad, works: Array, guess: _Guess) -> tuple[dict[str, Array], Array]:
+def _taken(stage: StageLoad, works: Array, guess: _Guess) -> tuple[dict[str, Array], Array]:
     """Calls, tokens and money of that much work; and the tokens of one reply."""
-    measure = station.measure
+    measure = stage.measure
     if measure is None:
         if np.any(works > 0):
-            raise Unmeasured(f"{station.name}: nothing of it was answered yet")
+            raise Unmeasured(f"{stage.name}: nothing of it was answered yet")
         zero = np.zeros_like(works)
-        return dict.fromkeys(FIGURES[:3] + FIGURES[4:] if station.price else FIGURES[:3], zero), zero
+        return dict.fromkeys(FIGURES[:3] + FIGURES[4:] if stage.price else FIGURES[:3], zero), zero
     taken = {}
     for figure in FIGURES[:3]:
         mean, deviation = getattr(measure, figure)
         if measure.rows == 1 and figure != "calls":
             deviation = mean * _ALONE
         error = deviation * np.sqrt(1 / measure.rows + 1 / np.maximum(works, 1))
-        taken[figure] = works * np.maximum(0, mean + error * guess.spread[station.name][figure])
-    if price := station.price:
+        taken[figure] = works * np.maximum(0, mean + error * guess.spread[stage.name][figure])
+    if price := stage.price:
         cached = price.tokens_in if price.tokens_cached is None else price.tokens_cached
         each_in = (1 - measure.cached) * price.tokens_in + measure.cached * cached
         taken["money"] = (taken["tokens_in"] * each_in + taken["tokens_out"] * price.tokens_out) / _MILLION
     return taken, taken["tokens_out"] / np.maximum(works, 1)
 
 
-def _way(stations: Sequence[StageLoad], works: Sequence[Array], replies: Sequence[Array], guess: _Guess) -> Array:
+def _way(stages: Sequence[StageLoad], works: Sequence[Array], replies: Sequence[Array], guess: _Guess) -> Array:
     """Minutes of the longest way through the line on an idle engine: rounds wait for each other, steps too."""
     ends: list[Array] = []
-    for station, work, reply in zip(stations, works, replies, strict=True):
-        a, c = guess.pace[station.model]
+    for stage, work, reply in zip(stages, works, replies, strict=True):
+        a, c = guess.pace[stage.model]
         seconds = np.where(work > 0, reply * (a + c), 0.0)
-        if station.writing:
-            seconds = seconds * np.ceil(work / station.writing.requests)
-        before = [ends[place] for place in station.after]
+        if stage.writing:
+            seconds = seconds * np.ceil(work / stage.writing.requests)
+        before = [ends[place] for place in stage.after]
         ends.append(seconds + np.maximum.reduce(before) if before else seconds)
     return np.maximum.reduce(ends) / 60
 

@@ -132,8 +132,8 @@ class Method:
         requests: of a source, (library, settings, round, instructions accepted by then) → the rows that its first stage
             is asked for in that round, none when it has no more; its settings are a `SourceConfig`, and the records,
             with text, topic and origin, go through the gate of all instructions.
-        settle: (settings, name of a view → its newest rows) → the settings of one refresh, where these depend on what
-            the lake has by then; None where they do not.
+        resolve_settings: (settings, name of a view → its newest rows) → the settings of one refresh, where these depend
+            on what the lake has by then; None where they do not.
         paper: its source, for people.
         prompts: the folder of its own prompts: X.yaml in it is the prompt NAME/X.
         tables: of its records.
@@ -152,7 +152,7 @@ class Method:
     check: Callable[[Any, Mapping[str, Any]], None] = accept_any
     source: bool = False
     requests: Callable[[Library, Any, int, Sequence[Row]], list[Row]] | None = None
-    settle: Callable[[Any, Callable[[str], list[Row]]], Any] | None = None
+    resolve_settings: Callable[[Any, Callable[[str], list[Row]]], Any] | None = None
     paper: str = ""
     prompts: Path | None = None
     tables: Sequence[Table] = ()

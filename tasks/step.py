@@ -184,14 +184,14 @@ class Request:
 async def execute(
     ask: Request, replies: Replies, outcome: Outcome, on_attempt: Callable[[Row], None] = lambda attempt: None
 ) -> None:
-    """Send requests for one row until its work is settled; each call is in `outcome` as soon as it is answered.
+    """Send requests for one row until its work is finished; each call is in `outcome` as soon as it is answered.
 
     Args:
         on_attempt: called with each attempt at once, so that it survives if the next one fails. The last one, which
             is `final`, comes when its records are in `outcome`.
 
     Raises:
-        EngineDown: the engine does not answer; the call is in `outcome`, and its work is not settled.
+        EngineDown: the engine does not answer; the call is in `outcome`, and its work is not finished.
     """
     step, row = ask.step, ask.row
     for number in range(step.retries + 1):

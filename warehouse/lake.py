@@ -55,7 +55,7 @@ class Lake(Session):
                 with lake.prepared() as connection:
                     there, changed = migrate.migrate(connection, where, schema)
                     statistics.complete(connection, changed)
-                    lake.schema = migrate.define_stand_ins(connection, schema, there)
+                    lake.schema = migrate.define_compat_views(connection, schema, there)
             return lake
         if not where.on_postgres and not where.file.is_file():
             within = where.file.parent / ".alignery"  # of a project's folder
@@ -65,12 +65,12 @@ class Lake(Session):
         lake = cls(where, schema, read_only=True, snapshot=snapshot, threads=threads)
         with lake.prepared() as connection:
             migrate.check(where, migrate.version(connection))
-            lake.schema = migrate.define_stand_ins(connection, schema, migrate.columns(connection))
+            lake.schema = migrate.define_compat_views(connection, schema, migrate.columns(connection))
         return lake
 
     @property
     def ledger(self) -> Ledger:
-        """What is settled, and the only way to write rows."""
+        """What is finished, and the only way to write rows."""
         return Ledger(self)
 
     def tables(self) -> list[Row]:

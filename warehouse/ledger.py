@@ -1,4 +1,4 @@
-"""What is settled and what is not: the anti-join, and the only way to write rows.
+"""What is finished and what is not: the anti-join, and the only way to write rows.
 
 DuckLake has no unique constraint and two inserts never conflict. A row is committed only once because the check and the
 insert are in one transaction under the lake's exclusive lock.
@@ -48,7 +48,7 @@ class Batch:
 
 
 class Ledger:
-    """Which work is settled, and the only way to write rows to a lake."""
+    """Which work is finished, and the only way to write rows to a lake."""
 
     def __init__(self, session: Session) -> None:
         self._session, self._schema = session, session.schema
@@ -103,7 +103,7 @@ class Ledger:
         """Commit records, attempts and a ledger row for each batch in one transaction, or nothing if all exist.
 
         Dropped, with the records they wrote: an attempt that is already in the lake, and every attempt at a
-        work key that is settled there, so that two runs that race for the same work never duplicate it.
+        work key that is finished there, so that two runs that race for the same work never duplicate it.
         A record that no attempt wrote (a seed) is dropped if its id exists.
 
         Args:
@@ -111,7 +111,7 @@ class Ledger:
             beside: rows of the ledger's own tables that hold only if every attempt is new, and are else left out:
                 what these attempts finish.
             since: a snapshot in which, as the caller knows, none of the attempts was there and none of their work
-                settled: what came in later is all that is then looked at.
+                finished: what came in later is all that is then looked at.
 
         Returns:
             How many attempts were new.
@@ -249,7 +249,7 @@ def _records(schema: LakeSchema, name: str, rows: Rows, run_id: str, made: pa.Ta
 
 
 def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table, since: int) -> pa.Table:
-    """Those attempts that are neither in the lake nor at a work key that is settled, there or earlier in the batch."""
+    """Those attempts that are neither in the lake nor at a work key that is finished, there or earlier in the batch."""
     cursor.register("asked", made.select(["work_key"]).rename_columns(["key"]))
     there = cursor.execute(
         f"SELECT id, work_key, final FROM {LAKE}.attempts SEMI JOIN asked ON work_key = key"
@@ -258,18 +258,18 @@ def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table, since: int)
     if not there and _distinct(made["work_key"]) and _distinct(made["id"]):
         return made
     known = {id for id, _, _ in there}
-    settled = {key for _, key, final in there if final}
+    finished = {key for _, key, final in there if final}
     new = []
     for id, key, final in zip(*(made[name].to_pylist() for name in ("id", "work_key", "final")), strict=True):
-        if final and id in known and key not in settled:
-            # Dropping it would leave the work unsettled for ever, and lose its answer.
+        if final and id in known and key not in finished:
+            # Dropping it would leave the work unfinished for ever, and lose its answer.
             raise RowRefused(
-                f"attempts: {id} settles a work key but is in the lake as unsettled; give each call its own id"
+                f"attempts: {id} is final but is in the lake as an attempt that is not; give each call its own id"
             )
-        new.append(id not in known and key not in settled)
+        new.append(id not in known and key not in finished)
         known.add(id)
         if final:
-            settled.add(key)
+            finished.add(key)
     return made.filter(pa.array(new, pa.bool_()))
 
 

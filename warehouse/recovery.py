@@ -44,7 +44,7 @@ class Line:
 
 
 @dataclass
-class Standing:
+class JournalState:
     """The state of a lake's journals."""
 
     dead: list[Path] = field(default_factory=list)  # killed runs left them
@@ -62,11 +62,11 @@ def recover(lake: Lake) -> int:
     committed = 0
     with ExitStack() as stack:
         runs: dict[str, list[IO[bytes]]] = {}
-        for file in _left(lake.home, Standing()):
+        for file in _left(lake.home, JournalState()):
             runs.setdefault(Path(file.name).name.split(".")[0], []).append(stack.enter_context(file))
         # All files of a run at once: a call may be in one file as answered, in another as judged.
         for run_id, files in runs.items():
-            committed += _take_in(lake, run_id, files)
+            committed += _recover(lake, run_id, files)
     if committed:
         _log.info("%d answers that a killed run had left were committed to the lake", committed)
     return committed
@@ -74,12 +74,12 @@ def recover(lake: Lake) -> int:
 
 def waiting(home: Path) -> int:
     """How many journal files of dead runs wait to be committed."""
-    return len(standing(home).dead)
+    return len(journal_state(home).dead)
 
 
-def standing(home: Path) -> Standing:
+def journal_state(home: Path) -> JournalState:
     """The state of the journals; read-only."""
-    found = Standing()
+    found = JournalState()
     for file in _left(home, found):
         with file:
             found.dead.append(Path(file.name))
@@ -94,7 +94,7 @@ def standing(home: Path) -> Standing:
     return found
 
 
-def _take_in(lake: Lake, run_id: str, files: list[IO[bytes]]) -> int:
+def _recover(lake: Lake, run_id: str, files: list[IO[bytes]]) -> int:
     lines = {file.name: list(lines_of(file, lake.schema)) for file in files}
     whole = [line for some in lines.values() for line in some if line.batch]
     try:
@@ -143,7 +143,7 @@ def _set_aside(path: Path, lines: list[Line]) -> None:
         _log.warning("%s: %d lines in all are set aside in %s", path, len(lines), aside)
 
 
-def _left(home: Path, found: Standing) -> Iterator[IO[bytes]]:
+def _left(home: Path, found: JournalState) -> Iterator[IO[bytes]]:
     """The journals whose process is dead, open and locked; the others are noted in `found`."""
     for path in sorted((home / FOLDER).glob("*.jsonl")):
         try:
@@ -154,7 +154,8 @@ def _left(home: Path, found: Standing) -> Iterator[IO[bytes]]:
             continue
         except OSError as error:
             found.unreadable[path] = str(error.strerror)
-            _log.warning("%s: cannot be read: %s; what it holds is not in the lake: fix that", path, error.strerror)
+            todo = "correct its permissions, or move it away, and run again"
+            _log.warning("%s: cannot be read: %s; its answers are not in the lake: %s", path, error.strerror, todo)
             continue
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,7 +218,7 @@ def _row(schema: LakeSchema, table: str, given: Mapping[str, Any]) -> Row:
 def _batches(lines: list[Line], *, together: bool = True) -> list[Batch]:
     """The lines' batches, one per fingerprint, or one per call.
 
-    If a call was written twice, the line that settles it counts, and of two such the last.
+    If a call was written twice, the final one counts, and of two such the last.
     """
     calls = [(line.batch, attempt) for line in lines if line.batch for attempt in line.batch.attempts]
     chosen: dict[str, int] = {}

@@ -9,7 +9,9 @@ import typer
 from alignery.cli.options import JsonOption, app, handle_errors
 from alignery.cli.render import results
 
-NameArgument = Annotated[str | None, typer.Argument(help="The model; without one, those that there are.")]
+NameArgument = Annotated[
+    str | None, typer.Argument(help="The model to fetch; without one, those available are listed.")
+]
 
 
 @app.command()

@@ -226,7 +226,7 @@ from alignery.cli import export, fetch, inspect, maintain, marks, methods, serve
 GROUPS = {
     "Start": ("demo", "init", "check", "schema", "fetch", "methods"),
     "Run": ("plan", "refresh", "publish", "retrain", "evaluate", "promote", "rollback", "serve", "bootstrap", "server"),
-    "Look": (
+    "Inspect": (
         "view",
         "status",
         "rejects",
@@ -240,7 +240,7 @@ GROUPS = {
         "snapshots",
         "diff",
     ),
-    "Keep": ("export", "push", "tag", "maintain", "doctor"),
+    "Export and maintain": ("export", "push", "tag", "maintain", "doctor"),
 }
 
 

@@ -34,7 +34,7 @@ def maintain(
 ) -> None:
     """Merge small files, expire old snapshots, delete unused files. Without --apply it only lists them.
 
-    What a tag names is kept for ever. It may run while a refresh does.
+    What a tag names is never expired. It may run while a refresh does.
     """
     from warehouse.maintenance.maintain import check_age, duration, plan
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from warehouse import Lake
 
 marks_app = typer.Typer(no_args_is_help=True, help="People's marks on rows, pairs and models' answers.")
-app.add_typer(marks_app, name="marks", rich_help_panel="Keep")
+app.add_typer(marks_app, name="marks", rich_help_panel="Export and maintain")
 
 ByOption = Annotated[
     str | None, typer.Option("--by", envvar="ALIGNERY_BY", help="Your name, which is stored with your marks.")

@@ -255,11 +255,11 @@ def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: A
         from alignery.config.preset import load
 
         load(preset).check()  # before a server is started for it, which takes seconds
-        settle = use_or_start_server(home)
+        wait_until_ready = use_or_start_server(home)
         check_prefect()
         with without_pandas():
             flow = _flow(verb)  # imports Prefect meanwhile
-        settle()
+        wait_until_ready()
         return asyncio.run(_interruptible(flow(preset, home, **values)))
 
 

@@ -86,13 +86,13 @@ class Preset(Strict):
     registry: ClassVar[Methods]
 
     @model_validator(mode="after")
-    def _has_generator(self) -> Preset:
+    def _check_generator(self) -> Preset:
         if "generator" not in self.models:
             raise ValueError("models: got no 'generator'; bind one, it writes, answers and revises")
         return self
 
     @model_validator(mode="after")
-    def _knows_its_aliases(self) -> Preset:
+    def _check_aliases(self) -> Preset:
         aliases = self.registry.aliases
         configs = self.line.configs
         named = [alias for name, config in configs.items() for alias in self.registry[name].named_models(config)]
@@ -107,13 +107,13 @@ class Preset(Strict):
         return self
 
     @model_validator(mode="after")
-    def _has_a_judge_to_measure(self) -> Preset:
+    def _check_marks_floor(self) -> Preset:
         if self.gate.marks and self.gate.marks.floor and self.evaluate and not self.evaluate.deciding_judge:
             raise ValueError("gate.marks.floor: got one, but no judge decides; drop it, or let a judge and no oracle")
         return self
 
     @model_validator(mode="after")
-    def _has_an_axis(self) -> Preset:  # unless it evaluates alone
+    def _check_axes(self) -> Preset:  # unless it evaluates alone
         if self.evaluate and (self.retrain or "gate" in self.model_fields_set) and not self.has_axes:
             raise ValueError(NO_AXIS)
         if self.retrain and self.retrain.soup:
@@ -121,7 +121,7 @@ class Preset(Strict):
         return self
 
     @model_validator(mode="after")
-    def _has_rounds_with_a_reward(self) -> Preset:
+    def _check_rounds(self) -> Preset:
         if self.rounds:
             if (retrain := self.retrain) is None:
                 raise ValueError("rounds: got them without `retrain`; add that section, with the recipe of the rounds")

@@ -43,7 +43,7 @@ class LakeConfig(Strict):
     data: str | None = Field(default=None, description="s3://bucket/prefix, or a folder that all hosts share")
 
     @model_validator(mode="after")
-    def _is_a_place(self) -> LakeConfig:
+    def _check_place(self) -> LakeConfig:
         LakeLocation(Path(), self.catalog, self.data)
         check_port(self.catalog or "", "catalog")
         return self
@@ -98,11 +98,11 @@ class Line(Strict):
         return {name: config for name, config in found.items() if config is not None}
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Line:
+    def _check_methods(self) -> Line:
         configs = self.configs
         if not any(self.methods[name].source for name in configs):
             known = [method.name for method in self.methods.sources]
-            raise ValueError(f"got no method that brings instructions; add one of {known}")
+            raise ValueError(f"got no source of instructions, expected one of {known}; add one")
         for name, config in configs.items():
             self.methods[name].check(config, configs)
         return self
@@ -123,7 +123,7 @@ class Mixing(Strict):
     shots: int = Field(default=3, ge=1, le=16, description="worked examples in a row of the form few")
 
     @model_validator(mode="after")
-    def _is_a_mixture(self) -> Mixing:
+    def _check_mixing(self) -> Mixing:
         if sum(self.forms.values()) > 1 + 1e-9:
             total = sum(self.forms.values())
             raise ValueError(f"forms: got shares that sum to {total:g}, expected at most 1; correct one")
@@ -157,14 +157,14 @@ class Retrain(Strict):
     methods: ClassVar[Methods]
 
     @model_validator(mode="after")
-    def _can_be_run(self) -> Retrain:
+    def _check_recipes(self) -> Retrain:
         self._check_variants()
         given, shapes = self.given(), [shape.name for shape in self.methods.shapes]
         for recipe, config in given.items():
             if config.view not in shapes:
                 raise ValueError(f"{recipe}.view: got {config.view!r}, expected one of {shapes}")
-        if astray := next((name for name in self.mix if name not in given), None):
-            raise ValueError(f"mix: got the recipe {excerpt(astray, 60)!r}, expected one of {list(given)}; correct it")
+        if unknown := next((name for name in self.mix if name not in given), None):
+            raise ValueError(f"mix: got the recipe {excerpt(unknown, 60)!r}, expected one of {list(given)}; correct it")
         for recipe, start in self.start_from.items():
             known = [*self.methods.recipes, *self.variants]
             for name, expected in ((recipe, known), (start, [*known, CURRENT])):
@@ -244,7 +244,7 @@ class Evaluate(Strict):
     suites: tuple[Suite, ...] = ()
 
     @model_validator(mode="after")
-    def _can_tell(self) -> Evaluate:
+    def _check_scorer(self) -> Evaluate:
         kinds = [suite.of_kind for suite in self.suites]
         if self.prompts is None and not self.suites:
             raise ValueError("prompts: got nothing, and no suites; add a file of prompts, or suites: [{name: twins}]")
@@ -277,7 +277,7 @@ class Publish(Strict):
     )
 
     @model_validator(mode="after")
-    def _is_one_of_them(self) -> Publish:
+    def _check_exclusive(self) -> Publish:
         if self.reviewed and self.marks:
             raise ValueError("publish: got both reviewed and marks; with reviewed all rows are right ones: drop marks")
         return self
@@ -292,7 +292,7 @@ class Schedule(Strict):
     catch_up: Literal["latest", "none", "all"] = Field(default="latest", description="missed refreshes that are run")
 
     @model_validator(mode="after")
-    def _has_a_zone(self) -> Schedule:
+    def _check_timezone(self) -> Schedule:
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: "America" is a folder

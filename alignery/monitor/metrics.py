@@ -44,7 +44,7 @@ IN_FLIGHT = Metric(
     ("step",),
     "{row}",
 )
-REJECTS = Metric("alignery.rejects", "counter", "Rows that were settled without a record", ("step", "reason"), "{row}")
+REJECTS = Metric("alignery.rejects", "counter", "Rows that were finished without a record", ("step", "reason"), "{row}")
 COMMITS = Metric("alignery.commit.duration", "histogram", "Commits, the wait for the lake's lock included", (), "s")
 RUNS = Metric("alignery.runs", "counter", "Runs that ended", ("flow", "state"), "{run}")
 LAKE_ROWS = Metric("alignery.lake.rows", "gauge", "Rows of a table", ("table",), "{row}")

@@ -13,7 +13,7 @@ from warehouse import Lake
 
 @dataclass(frozen=True)
 class CacheHit:
-    """`records` of settled work, else None; `replies` to the same request, if it is not settled."""
+    """`records` of finished work, else None; `replies` to the same request, if it is not finished."""
 
     records: list[Row] | None
     replies: Replies
@@ -30,7 +30,7 @@ class _Batch:
 
 
 class ResultCache:
-    """Finds settled work and earlier replies, without a query where that is possible."""
+    """Finds finished work and earlier replies, without a query where that is possible."""
 
     def __init__(self, lake: Lake) -> None:
         self._lake = lake
@@ -60,7 +60,7 @@ class ResultCache:
             return await asyncio.to_thread(self._query, batch.asks)
 
     def _query(self, asks: list[Request]) -> dict[str, CacheHit]:
-        # Read once for the whole query, because it runs in a thread while `forget` may be called.
+        # Read once for the whole query, because it runs in a thread while `invalidate` may be called.
         if (known := self._known) is None:
             known = self._known = self._lake.ledger.cache_summary()
         by_key = {ask.key: ask for ask in asks if _maybe(known, ask)}

@@ -155,8 +155,8 @@ class BatchCommitter:
             drop(journal)
         if committed < (made := sum(len(outcome.attempts) for outcome in outcomes)):
             raise LakeFailure(
-                f"{self._lake.place}: another run settled {made - committed} of the same calls first; its answers are "
-                "kept, and later steps must use those, not this run's: run again"
+                f"{self._lake.place}: another run committed {made - committed} of the same requests first; its "
+                "answers are kept, and later steps must use those, not this run's: run again"
             )
         if time.monotonic() - self._measured > MEASURED_EVERY_S:
             measure(self._lake)

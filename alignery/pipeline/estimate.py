@@ -54,14 +54,14 @@ class Seen:
     """What a walk found at one step."""
 
     pending: int = 0
-    settled: int = 0
+    finished: int = 0
 
 
 @dataclass
 class ProbeExecutor(Executor):
     """Runs the stages over what the lake has, and sends only a few rows of the steps to be probed.
 
-    Replies to identical requests count as settled: they would be reused.
+    Replies to identical requests count as finished: they would be reused.
     """
 
     wanted: frozenset[Step] = frozenset()  # steps that may be asked
@@ -88,16 +88,16 @@ class ProbeExecutor(Executor):
         seen = self.seen.setdefault(ask.step, Seen())
         found = await self._lookup.find(ask)
         if found.records is not None:
-            seen.settled += 1
+            seen.finished += 1
             return found.records
         again = Outcome(ask.step, ask.fingerprint)
         with suppress(BudgetSpent):
             await execute(replace(ask, engine=self._silent(ask.engine)), found.replies, again)
-        is_heard = any(attempt["final"] for attempt in again.attempts)
-        if not is_heard and (ask.step not in self.wanted or seen.settled >= ROWS):
+        is_final = any(attempt["final"] for attempt in again.attempts)
+        if not is_final and (ask.step not in self.wanted or seen.finished >= ROWS):
             seen.pending += 1
             return []
-        seen.settled += 1
+        seen.finished += 1
         self.progress.expect(ask.step.name, 1)
         # The very first one alone: the time of a single request shows what each further one adds.
         async with self._alone:
@@ -129,14 +129,14 @@ async def estimate_refresh(preset: Preset, lake: Lake, engines: Mapping[Alias, E
             with raise_first():
                 await line.walk()
         listed = prices.load(preset.prices) if preset.prices else None
-        stations = _stations(line, executor, prints, estimates.step_costs(lake, prints.values()), known, listed)
+        loads = _loads(line, executor, prints, estimates.step_costs(lake, prints.values()), known, listed)
         models = {engine.identity: preset.spec(alias).places for alias, engine in line.engines.items()}
         paces = {model: Throughput(places, estimates.requests(lake, model)) for model, places in models.items()}
         try:
-            rows = estimate(stations, paces, listed)
+            rows = estimate(loads, paces, listed)
         except Unmeasured as error:
             raise RejectLimitExceeded(f"{error}: {_why(executor)}") from error
-        return _keep(run, rows, executor.tally.sent, _short(stations))
+        return _keep(run, rows, executor.tally.sent, _short(loads))
 
 
 def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Estimate:
@@ -152,17 +152,17 @@ def _keep(run: Run, rows: list[Row], sent: int, message: str | None) -> Estimate
     return Estimate(id, run.id, sent, rows, message)
 
 
-def _short(stations: Sequence[StageLoad]) -> str | None:
+def _short(loads: Sequence[StageLoad]) -> str | None:
     """Whether the requests that a source has left will not suffice."""
     reasons = []
-    for station in stations:
-        if not (writing := station.writing):
+    for load in loads:
+        if not (writing := load.writing):
             continue
-        section = station.name.partition(".")[0]
+        section = load.name.partition(".")[0]
         left, more = writing.left, f"candidates (line.{section}.max_candidates)"
         if (
             writing.hints is not None
-            and (hints := writing.hints + sum(_to_come(stations[place]) for place in station.after)) < left
+            and (hints := writing.hints + sum(_to_come(loads[place]) for place in load.after)) < left
         ):
             left, more = hints, f"pairs of type and topic (line.{section}.topics.per_question, requests_per_type)"
         likely = left * writing.kept // max(1, writing.candidates)
@@ -202,7 +202,7 @@ def _wanted(line: RefreshPipeline, known: Collection[str]) -> frozenset[Step]:
     return frozenset(stage.step for stage in found.values())
 
 
-def _stations(
+def _loads(
     line: RefreshPipeline,
     probe: ProbeExecutor,
     prints: Mapping[str, str],
@@ -213,18 +213,18 @@ def _stations(
     places = {stage.name: place for place, stage in enumerate(line.stages)}
     met = {stage.step: _met(line, probe, stage.step) for stage in line.stages}
     writings = _writings(line, probe, prints, met)
-    stations: list[StageLoad] = []
+    loads: list[StageLoad] = []
     runner = line.runner
     for stage in line.stages:
         found, seen = measured.get(prints[stage.name]), met[stage.step]
-        sent = seen.pending + seen.settled
-        stations.append(
+        sent = seen.pending + seen.finished
+        loads.append(
             StageLoad(
                 name=stage.step.name,
                 model=runner.engine(stage).identity,
                 after=tuple(places[before.name] for before in line.predecessors(stage)),
                 pending=seen.pending,
-                saved=seen.settled,
+                saved=seen.finished,
                 measure=_measure(found) if found else None,
                 source="lake" if stage.name in known else "probe",
                 price=line.preset.price(stage.model, listed) if listed else None,
@@ -234,7 +234,7 @@ def _stations(
                 skippable=stage.skippable,
             )
         )
-    return stations
+    return loads
 
 
 def _met(line: RefreshPipeline, probe: ProbeExecutor, step: Step) -> Seen:
@@ -244,11 +244,11 @@ def _met(line: RefreshPipeline, probe: ProbeExecutor, step: Step) -> Seen:
     if not topics or not questions or probe.may_ask(topics):
         return seen
     if step is topics:
-        return Seen(seen.pending + probe.skipped[step], seen.settled)
+        return Seen(seen.pending + probe.skipped[step], seen.finished)
     if step is questions.step:
         config = questions.config
-        rounds = ceil((seen.settled + seen.pending) / config.requests_per_round)
-        whole = min(seen.settled, len(line.writing.hints) // config.count)
+        rounds = ceil((seen.finished + seen.pending) / config.requests_per_round)
+        whole = min(seen.finished, len(line.writing.hints) // config.count)
         return Seen(rounds * config.requests_per_round - whole, whole)
     return seen
 
@@ -278,7 +278,7 @@ def _writings(
         hints = len(line.writing.hints)
         if not probe.may_ask(topics):  # all types are assumed to get the same number of topics
             hints = sum(len(type.topics) for type in types) + kept
-        hints = max(0, hints - met[questions.step].settled * questions.config.count)
+        hints = max(0, hints - met[questions.step].finished * questions.config.count)
         found[questions.step] = replace(found[questions.step], hints=hints, count=questions.config.count)
     return {stage.name: found[stage.step] for stage in line.writing.stages.values()}
 

@@ -47,7 +47,7 @@ async def run_inline(name: str, work: ChunkWork) -> None:
 
 @dataclass
 class RunStats:
-    """What a run did: requests sent, work already in the lake, and by step the rows settled and rejected."""
+    """What a run did: requests sent, work already in the lake, and by step the rows finished and rejected."""
 
     sent: int = 0
     saved: int = 0
@@ -112,10 +112,10 @@ class Executor:
         """Whether a further round of a step may be sent."""
         return self.spent is None
 
-    async def chunk(self, name: str, work: ChunkWork, landing: ChunkWork | None = None) -> None:
+    async def chunk(self, name: str, work: ChunkWork, commit: ChunkWork | None = None) -> None:
         """Run a chunk's work in the runner, which may retry it; its results are committed either way.
 
-        A commit of few rows costs nearly as much as one of many: unless `landing` says what to wait for, it also
+        A commit of few rows costs nearly as much as one of many: unless `commit` says what to wait for, it also
         waits for the rows of other chunks in progress.
         """
         tries = 0
@@ -137,7 +137,7 @@ class Executor:
             finally:
                 self._working -= 1
             together = self._writer.committed if self._working else self._writer.flush
-            await (landing or together)()
+            await (commit or together)()
 
         await self.runner(name, attempt)
 
@@ -184,11 +184,11 @@ class Executor:
                 found[place] = some
             records[:] = [record for some in found for record in some]
 
-        async def landing() -> None:
+        async def commit() -> None:
             if asked or not self._working:  # else only other chunks' rows wait, and can wait for more
                 await self._writer.flush()
 
-        await self.chunk(f"{step.name} × {len(rows)}", work, landing)
+        await self.chunk(f"{step.name} × {len(rows)}", work, commit)
         return sorted(records, key=lambda record: (record["work_key"], record["id"]))
 
     async def gather(self, *work: Coroutine[Any, Any, Any]) -> None:
@@ -268,11 +268,11 @@ class Executor:
         self.tally.saved += len(outcome.attempts) - sources[None] - sources[KNOWN_REPLY]
         self._count_money(outcome.attempts)
         metrics.answered(outcome.attempts)
-        # Only settled attempts count: not those that were retried with another seed, nor calls that a dead engine left.
-        settled = [attempt for attempt in outcome.attempts if attempt["final"]]
-        self.tally.by_step[step] += len(settled)
+        # Only final attempts count: not those that were retried with another seed, nor calls that a dead engine left.
+        final = [attempt for attempt in outcome.attempts if attempt["final"]]
+        self.tally.by_step[step] += len(final)
         refused = self.tally.rejects.setdefault(step, Counter())
-        lost = [attempt for attempt in settled if attempt["state"] != "accepted"]
+        lost = [attempt for attempt in final if attempt["state"] != "accepted"]
         refused.update(attempt["reason"] for attempt in lost)
         samples = self.tally.samples.setdefault(step, deque(maxlen=3))
         samples.extend(str(attempt["raw_text"])[:160] for attempt in lost)

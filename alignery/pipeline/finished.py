@@ -1,7 +1,7 @@
 """What is finished under a configuration: recorded in the lake, so that it is not looked up request by request.
 
 An instruction is finished under a walk key once it went through every stage, and a round of a source under that
-source's key once all its requests are settled. Either key is a hash of everything that determines the requests: stages,
+source's key once all its requests are finished. Either key is a hash of all that determines the requests: stages,
 prompts, models, settings, evaluation prompts, and the code itself. So after an edit, or in another version, one refresh
 looks up every request, and the record is never wrong. It is committed with the last record that it covers, or later; if
 it is lost, the next refresh finds the same answers again.

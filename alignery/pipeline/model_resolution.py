@@ -29,20 +29,20 @@ def resolve_models(preset: Preset, lake: Lake) -> Preset:
     """
     for alias in preset.follow:
         _own_weights(preset, alias, "follow")
-    return placed(_settled(preset, lake), lake, preset.follow)
+    return placed(_with_resolved_settings(preset, lake), lake, preset.follow)
 
 
-def _settled(preset: Preset, lake: Lake) -> Preset:
+def _with_resolved_settings(preset: Preset, lake: Lake) -> Preset:
     """The preset with those settings of methods that depend on what the lake has."""
     configs, methods = preset.line.configs, {method.name: method for method in preset.registry}
-    settled = {
-        name: settle(config, lambda view: status.show(lake, view, _ROWS))
+    resolved = {
+        name: resolve(config, lambda view: status.show(lake, view, _ROWS))
         for name, config in configs.items()
-        if (settle := methods[name].settle)
+        if (resolve := methods[name].resolve_settings)
     }
-    if all(config is configs[name] for name, config in settled.items()):
+    if all(config is configs[name] for name, config in resolved.items()):
         return preset
-    return preset.model_copy(update={"line": preset.line.model_copy(update=settled)})
+    return preset.model_copy(update={"line": preset.line.model_copy(update=resolved)})
 
 
 def placed(preset: Preset, lake: Lake, aliases: Iterable[Alias], at: int | None = None) -> Preset:

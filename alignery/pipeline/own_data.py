@@ -15,6 +15,7 @@ from typing import Any
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.finished import FinishedWork
+from alignery.pipeline.source import Chunks
 from tasks import datafiles
 from tasks.datafiles import DataRow
 from tasks.methods.prompts import method as prompts
@@ -27,7 +28,6 @@ from warehouse.query.snapshots import resolve
 
 BATCH = 4096  # rows that are read, judged and committed at once; our choice
 STEP = "prompts.read"
-Chunks = asyncio.Queue[list[Row] | None]
 
 
 @dataclass
@@ -92,7 +92,7 @@ class OwnData:
             seen: set[bytes] = set()
             batches = prompts.batches(rows, BATCH)
             while batch := await asyncio.to_thread(next, batches, None):
-                started = await self._finished.without_finished(await self._taken_in(entry, batch, counts, seen))
+                started = await self._finished.without_finished(await self._ingest(entry, batch, counts, seen))
                 for first in range(0, len(started), size):
                     if self._executor.spent:
                         return
@@ -116,7 +116,7 @@ class OwnData:
             raise LakeUsageError(f"{place}: {entry.table} has no column {missing[0]!r}; it has {there}")
         return Counts(entry.name, f"{place} {entry.table}", f"snapshot {snapshot}"), _of_lake(lake, entry, columns)
 
-    async def _taken_in(self, entry: Entry, batch: Sequence[DataRow], counts: Counts, seen: set[bytes]) -> list[Row]:
+    async def _ingest(self, entry: Entry, batch: Sequence[DataRow], counts: Counts, seen: set[bytes]) -> list[Row]:
         """Judge and commit what of a batch is new; returns the rows with which the stages start."""
         read = [(row, prompts.instruction(row, entry)) for row in batch]
         counts.read += len(read)

@@ -1,4 +1,5 @@
-"""The sources of instructions: a user's own data, then Self-Instruct, then the questions of red-teaming."""
+"""The sources of instructions: a user's own data, then Self-Instruct, the questions of red-teaming, and those of
+methods that declare `requests`: magpie, evolve, personas and your own."""
 
 from __future__ import annotations
 
@@ -134,7 +135,7 @@ class Sources:
         return self._source("red_team", step, config, ask, gate)
 
     def _further(self, method: Method, step: Step) -> Source:
-        """The source that a method from outside declares."""
+        """The source that a method declares with `requests`."""
         config = self._line.configs[method.name]
 
         def ask(round: int, accepted: Sequence[Row]) -> list[Row]:

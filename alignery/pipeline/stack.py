@@ -102,8 +102,8 @@ def served(preset: Preset) -> Row:
 
 def _request(stage: Stage) -> Row:
     step = stage.step
-    holes = {name: f"{{{{ {name} }}}}" for name in step.prompt.variables}
-    said = {"words": step.prompt.render(**holes), "stop": step.drawn.stop, "sampling": step.sampling.identity()}
+    placeholders = {name: f"{{{{ {name} }}}}" for name in step.prompt.variables}
+    said = {"words": step.prompt.render(**placeholders), "stop": step.drawn.stop, "sampling": step.sampling.identity()}
     return {"alias": stage.model, "step": step.name, **said, "options": step.options}
 
 

@@ -42,7 +42,7 @@ PAGES: dict[str, Show] = {
     "/rows/{name}": rows.rows,
     "/pairs/{name}": rows.pairs,
     "/row/{table}/{id}": row.row,
-    "/row/{table}/{id}/held": row.held_by,
+    "/row/{table}/{id}/uses": row.used_by,
     "/words": words.words,
     "/words/{id:path}": words.word,
     "/models": models.models,

@@ -44,7 +44,7 @@ PAGES = {
     "sort": ("/rows/attempts?_sort=-tokens_out", "SELECT * FROM attempts ORDER BY tokens_out DESC LIMIT 50"),
     "row by id": ("/go?id={short}", "SELECT id FROM instructions WHERE starts_with(id, '{short}')"),
     "story": ("/row/instructions/{id}", "SELECT * FROM revisions WHERE instruction_id = '{id}'"),
-    "held by": ("/row/instructions/{id}/held", "SELECT id FROM sft WHERE instruction_id = '{id}'"),
+    "uses": ("/row/instructions/{id}/uses", "SELECT id FROM sft WHERE instruction_id = '{id}'"),
     "pairs": ("/pairs/preferences", "SELECT * FROM preferences ORDER BY created_at DESC LIMIT 20"),
     "principles": ("/words", "SELECT * FROM principles"),
     "a principle": ("/words/principle:{principle}", "SELECT * FROM revisions WHERE principle_id = '{principle}' AND"

@@ -1,4 +1,4 @@
-"""The openai engine against bare async clients, 64 in flight, on a stand-in server in a process of its own.
+"""The openai engine against bare async clients, 64 in flight, on a mock server in a process of its own.
 
     python bench/engines/http_engine.py [--requests 2000] [--in-flight 64] [--rounds 5]
 
@@ -21,7 +21,7 @@ from typing import Any
 import aiohttp
 import httpx
 
-from bench.engines.stand_in import MODELS, StandIn, completion, response, serving
+from bench.engines.mock_server import MODELS, MockServer, completion, response, serving
 from tasks.engines import Sampling, open_engine
 
 TAIL = (*[0.06] * 10, *[0.14] * 6, *[0.4] * 3, 1.04)  # seconds: a fifth of 0.3, 0.7, 2.0 and 5.2
@@ -34,7 +34,7 @@ REPLY = "word " * 120
 WHOLE = response(completion(REPLY))
 
 
-class _BySeed(StandIn):
+class _BySeed(MockServer):
     """Reads of a request no more than its seed, which is its number."""
 
     def __init__(self, latency: str) -> None:
@@ -75,7 +75,7 @@ class Load:
 
 async def by_engine(load: Load) -> None:
     """As in a refresh: all at once, and the engine bounds the number in flight."""
-    spec = {"engine": "openai", "base_url": load.url, "model": "stand-in", "in_flight": load.in_flight}
+    spec = {"engine": "openai", "base_url": load.url, "model": "mock", "in_flight": load.in_flight}
     async with open_engine(spec) as engine:
         asked = (
             engine.generate(load.prompt(number), Sampling(0.7, max_tokens=128, seed=number))
@@ -108,7 +108,7 @@ async def by_httpx(load: Load) -> None:
 
 
 def _body(load: Load, number: int) -> dict[str, Any]:
-    body = {"model": "stand-in", "messages": load.prompt(number), "max_tokens": 128, "temperature": 0.7}
+    body = {"model": "mock", "messages": load.prompt(number), "max_tokens": 128, "temperature": 0.7}
     return body | {"seed": number}
 
 

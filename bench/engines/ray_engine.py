@@ -16,7 +16,7 @@ import time
 from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 
-from bench.engines.stand_in import MODELS, StandIn, completion, response, serving
+from bench.engines.mock_server import MODELS, MockServer, completion, response, serving
 from tasks.engines import Engine, Sampling, open_engine
 
 PLACES = 64  # of a replica
@@ -24,7 +24,7 @@ REPLY = "word " * 120
 WHOLE = response(completion(REPLY))
 
 
-class _Slow(StandIn):
+class _Slow(MockServer):
     """Answers everything after that many seconds."""
 
     def __init__(self, latency_s: float) -> None:
@@ -54,7 +54,7 @@ async def throughput(engine: Engine, requests: int) -> float:
 async def measure(given: argparse.Namespace, urls: list[str]) -> list[tuple[float, float]]:
     of = {"engine": "scripted", "replies": [REPLY], "latency_s": given.latency}
     in_ray = {"engine": "ray", "of": of, "replicas": given.replicas, "resources": {"CPU": 0.1}}
-    served = {"engine": "openai", "base_url": urls, "model": "stand-in", "in_flight": PLACES}
+    served = {"engine": "openai", "base_url": urls, "model": "mock", "in_flight": PLACES}
     async with AsyncExitStack() as stack:
         engines = [await stack.enter_async_context(open_engine(spec)) for spec in (in_ray, served)]
         while any(one.health_probe for one in engines[0].replicas.all):

@@ -78,8 +78,8 @@ async def walk(job: Job) -> None:
 
 
 if __name__ == "__main__":
-    settle = use_or_start_server(Path.home())  # as the command does; its database is made once for all runs
+    wait_until_ready = use_or_start_server(Path.home())  # as the command does; its database is made once for all runs
     from prefect import flow
 
-    settle()
+    wait_until_ready()
     asyncio.run(flow(name="peers")(walk)(job()))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-MODEL = "stand-in"
+MODEL = "mock"
 MARK = re.compile(r"#(\d{5})\.(\d)")
 # The names that a row's fields have in the prompts of its steps, and what each step asks.
 FIELDS = ("instruction", "answer", "critique", "revision")

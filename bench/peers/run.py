@@ -1,4 +1,4 @@
-"""Alignery against its peers and a bare client, on one stand-in server. README.md says what is compared, and how.
+"""Alignery against its peers and a bare client, on one mock server. README.md says what is compared, and how.
 
     python bench/peers/run.py [--only NAME,NAME] [--scenario a,b,c,d] [--rounds 3] [--small]
 
@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench.engines.stand_in import serving
+from bench.engines.mock_server import serving
 from bench.peers.load import IN_FLIGHT, Job
 from bench.peers.server import Weather, connections
 from bench.peers.tables import Result, table

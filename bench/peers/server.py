@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from bench.engines.stand_in import MODELS, StandIn, completion, response
+from bench.engines.mock_server import MODELS, MockServer, completion, response
 from bench.peers.load import is_bad, latency_s, place_of, reply
 
 Place = tuple[int, int]  # row and step
@@ -78,7 +78,7 @@ class Weather:
 
 
 @dataclass
-class Counting(StandIn):
+class Counting(MockServer):
     """A connection to it; GET /counts returns the counts to the runner, and /again restarts the clock."""
 
     weather: Weather
@@ -105,6 +105,6 @@ class Counting(StandIn):
         self.counts.went(place, self.answer(answer))
 
 
-def connections(weather: Weather) -> Callable[[], StandIn]:
+def connections(weather: Weather) -> Callable[[], MockServer]:
     """What makes a connection, all of them counted together."""
     return partial(Counting, weather, Counts())

@@ -27,7 +27,7 @@ from typing import NamedTuple
 VERBS = {"first": [], "second": [], "--no-prefect": ["--no-prefect"]}
 PRESET = """\
 about: one answer
-models: {{generator: {{engine: openai, base_url: 'http://127.0.0.1:{port}/v1', model: stand-in}}}}
+models: {{generator: {{engine: openai, base_url: 'http://127.0.0.1:{port}/v1', model: mock}}}}
 line:
   prompts: [{{path: ./{name}.jsonl, gate: false}}]
   respond: {{}}
@@ -59,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Model
 
     def do_GET(self) -> None:
-        self._send({"object": "list", "data": [{"id": "stand-in", "object": "model", "owned_by": "bench"}]})
+        self._send({"object": "list", "data": [{"id": "mock", "object": "model", "owned_by": "bench"}]})
 
     def do_POST(self) -> None:
         self.server.note()

@@ -19,11 +19,6 @@ def _next_tag(text: str, place: int, tag: str = "") -> re.Match[str] | None:
     return None
 
 
-def without_thought(text: str) -> str:
-    """The answer in a reply: see `split_thought`."""
-    return split_thought(text)[1]
-
-
 def split_thought(text: str) -> tuple[str | None, str]:
     """A reply's thought, tags and all, and its answer: what follows it, or the reply itself where there is none.
 

@@ -65,7 +65,7 @@ def _scored(row: Row) -> dict[str, _Score]:
     }
 
 
-def _standing(rows: Sequence[Row], found: Sequence[_Score | None]) -> list[float | None]:
+def _values_in_place(rows: Sequence[Row], found: Sequence[_Score | None]) -> list[float | None]:
     """The value of the model in place after each decision; None where it is not known."""
     own = rows[0]["against"]  # the preset's own model; a decision by hand has no name for it
     known: dict[str | None, float] = {}
@@ -79,7 +79,7 @@ def _standing(rows: Sequence[Row], found: Sequence[_Score | None]) -> list[float
 
 
 def _panel(top: int, axis: str, rows: Sequence[Row], found: Sequence[_Score | None]) -> list[str]:
-    first, values = max(0, len(rows) - MOST), _standing(rows, found)[-MOST:]
+    first, values = max(0, len(rows) - MOST), _values_in_place(rows, found)[-MOST:]
     shown, step = list(zip(rows[-MOST:], found[-MOST:], strict=True)), WIDE / min(len(rows), MOST)
     ends = [end for _, one in shown if one for end in one[0]] + [value for value in values if value is not None]
     low, high = math.floor(min(ends) * 10) / 10, math.ceil(max(ends) * 10) / 10

@@ -147,15 +147,15 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mappi
         bias, pairs whose first answer won in both orders less those whose second did, over all, with bias_low and
         bias_high; chars_a and chars_b (mean length in characters). Figures without a case are None.
     """
-    both = _said(asked, verdicts)
-    judged = [(row, said) for row, said in both if None not in said]
+    both = _winners(asked, verdicts)
+    judged = [(row, winners) for row, winners in both if None not in winners]
     won = outcomes(asked, verdicts)
     win, tie, lose = (list(won.values()).count(outcome) for outcome in ("a", "tie", "b"))
     w = (win - lose) / len(won) if won else None
-    given = [said for row, said in judged if not alike(row)]
-    led = [winner == first for said in given for winner, first in zip(said, ORDERS, strict=True) if winner != "tie"]
+    given = [winners for row, winners in judged if not alike(row)]
+    led = [one == first for winners in given for one, first in zip(winners, ORDERS, strict=True) if one != "tie"]
     # Both orders, ("a", "b"), were won by the first position, or both by the second.
-    places = [float(tuple(said) == ORDERS) - float(tuple(said) == ORDERS[::-1]) for said in given]
+    places = [float(tuple(winners) == ORDERS) - float(tuple(winners) == ORDERS[::-1]) for winners in given]
     return {
         "pairs": len(both),
         "excluded": len(both) - len(judged),
@@ -165,7 +165,7 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mappi
         **_named(("low", "high"), interval([1.0] * win + [-1.0] * lose + [0.0] * tie)),
         **_named(("lc_win_rate", "lc_low", "lc_high"), _length_controlled([row for row, _ in judged], won, others)),
         "first_rate": _mean(led),
-        "consistency": _mean([said[0] == said[1] for said in given]),
+        "consistency": _mean([winners[0] == winners[1] for winners in given]),
         **_named(("bias", "bias_low", "bias_high"), (_mean(places), *(interval(places) or (None, None)))),
         "chars_a": _mean([len(row["a"]) for row, _ in judged]),
         "chars_b": _mean([len(row["b"]) for row, _ in judged]),
@@ -191,12 +191,12 @@ def outcomes(asked: Sequence[Row], verdicts: Sequence[Row]) -> dict[str, str]:
     """Who won each prompt: prompt_id → "a", "b" or "tie". A prompt with a verdict missing is left out."""
     return {
         row["prompt_id"]: one if one == other else "tie"
-        for row, (one, other) in _said(asked, verdicts)
+        for row, (one, other) in _winners(asked, verdicts)
         if one is not None and other is not None
     }
 
 
-def walkovers(prompts: Sequence[Row], a: Sequence[Row], b: Sequence[Row]) -> dict[str, str]:
+def unanswered_outcomes(prompts: Sequence[Row], a: Sequence[Row], b: Sequence[Row]) -> dict[str, str]:
     """Who wins the prompts that no judge sees, because one of the two gave no answer, or neither: a tie."""
     both = [{row["prompt_id"] for row in answers} for answers in (a, b)]
     names = {(True, False): "a", (False, True): "b", (False, False): "tie"}
@@ -204,11 +204,11 @@ def walkovers(prompts: Sequence[Row], a: Sequence[Row], b: Sequence[Row]) -> dic
     return {id: names[sides] for id, sides in answered.items() if sides in names}
 
 
-def _said(asked: Sequence[Row], verdicts: Sequence[Row]) -> list[tuple[Row, list[str | None]]]:
+def _winners(asked: Sequence[Row], verdicts: Sequence[Row]) -> list[tuple[Row, list[str | None]]]:
     """Each pair, and who won it in the two orders; None where no verdict was parsed."""
-    winners = {(row["a_id"], row["b_id"], row["first"]): row["winner"] for row in verdicts}
+    winner_of = {(row["a_id"], row["b_id"], row["first"]): row["winner"] for row in verdicts}
     pairs = {(row["a_id"], row["b_id"]): row for row in asked}
-    return [(row, [winners.get((*pair, first)) for first in ORDERS]) for pair, row in pairs.items()]
+    return [(row, [winner_of.get((*pair, first)) for first in ORDERS]) for pair, row in pairs.items()]
 
 
 def figures(suite: str, found: Row) -> list[Row]:

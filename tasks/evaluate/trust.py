@@ -22,9 +22,9 @@ from tasks.evaluate.gate import lost_verdicts
 from tasks.evaluate.held_out import HeldOutError
 from tasks.step import Row
 
-KIN = (
-    "the judge is the model that it judges, or comes from the same one, and may prefer its own way to answer; bind "
-    "another model to the alias judge"
+SELF_PREFERENCE = (
+    "the judge is the model that it judges, or has the same base model, and may prefer its own answers "
+    "(self-preference); bind another model to the alias judge"
 )
 
 
@@ -113,8 +113,8 @@ def require(path: Path, checked: Sequence[Row]) -> None:
             )
 
 
-def is_kin(judge: Collection[str], model: Collection[str]) -> bool:
-    """Whether a judge and a model are the same or come from the same one.
+def shares_base(judge: Collection[str], model: Collection[str]) -> bool:
+    """Whether a judge and a model are the same or have the same base model.
 
     Args:
         judge, model: identities of each and of the models that it was trained from.

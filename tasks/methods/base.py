@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -11,11 +11,12 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 from alignery.untrusted import excerpt
 from prompts import Prompt
 from tasks.engines import Sampling
-from tasks.filters.heuristics import answer_fault
+from tasks.filters.heuristics import TRUNCATED, answer_fault
 from tasks.filters.targets import ABOUT, LEAK, runs, says_unchanged, speaks_of_answer, target_fault
 from tasks.normalise import plain_answer
-from tasks.step import ParseError, Rejected
+from tasks.step import ParseError, Rejected, Row
 
+CUT = "cut short: the last of a reply that reached max_tokens"
 MIN_MASS = 0.1  # below it a model wrote something else than the options, nine times out of ten
 
 
@@ -82,6 +83,22 @@ class AnswerConfig(MethodConfig):
         """The parsing settings for a fingerprint; defaults are left out."""
         kept = {"reject_refusals": self.reject_refusals, "least_share": self.least_share}
         return {name: value for name, value in kept.items() if value != AnswerConfig.model_fields[name].default}
+
+
+def read_cut(read: Callable[[str, Row], Sequence[Row]]) -> Callable[[str, Row], Sequence[Row]]:
+    """Reads a reply that was cut short, whose first line must be whole; what follows it may end anywhere."""
+
+    def read_whole_line(reply: str, row: Row) -> Sequence[Row]:
+        if "\n" not in reply.strip():
+            raise Rejected(TRUNCATED)
+        return read(reply, row)
+
+    return read_whole_line
+
+
+def choice_limits(min_mass: float) -> dict[str, Any]:
+    """The fields of a step of a choice that its least mass determines; the default is left out of its work keys."""
+    return {"min_mass": min_mass, "config": {} if min_mass == MIN_MASS else {"min_mass": min_mass}}
 
 
 def own_runs(prompt: Prompt) -> set[tuple[str, ...]]:

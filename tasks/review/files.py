@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from tasks.review.mark import Mark, MarkError, left_side
+from tasks.review.mark import Mark, MarkError, left_side, other_side
 from tasks.step import Row
 
 # An item is what a person is shown: target_id, other_id, dimension, prompt, first, second, p. A mark row is one of the
 # view `current_marks`.
 Name = Callable[[str], str]  # the id of a tool's user → the person's name
-_TURNED = {"first": "second", "second": "first"}
 _SIDES = {"first": "left", "second": "right"}
 OF_ROW, OF_PAIR = ("right", "wrong", "flag"), ("left", "right", "tie", "flag")
 
@@ -35,7 +34,7 @@ def side(data: Mapping[str, Any], mark: Row) -> str | None:
     """A mark's verdict in the file's terms: of a pair left or right, as the file shows it."""
     verdict = mark["verdict"]
     if mark["other_id"] is not None and verdict in _SIDES:
-        verdict = verdict if data["left_id"] == mark["target_id"] else _TURNED[verdict]
+        verdict = verdict if data["left_id"] == mark["target_id"] else other_side(verdict)
         return _SIDES[verdict]
     return verdict
 

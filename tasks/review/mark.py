@@ -13,7 +13,11 @@ from alignery.untrusted import excerpt
 NAME, NOTE, TEXT, BEST = 80, 2000, 100_000, 5.0  # characters of a name, a note and an edit; the best score
 OF_ONE, OF_PAIR = ("right", "wrong", "flag", "clear"), ("first", "second", "tie", "flag", "clear")
 SIDES = ("first", "second")
-_TURNED = {"first": "second", "second": "first"}
+
+
+def other_side(side: str) -> str:
+    """Of the two of a pair, the one that this is not."""
+    return "second" if side == "first" else "first"
 
 
 class MarkError(UsageError):
@@ -69,7 +73,7 @@ class Mark:
             raise MarkError(f"mark on {excerpt(self.target_id, 60)}: {problem}")
         if self.other_id is None or self.target_id < self.other_id:
             return self
-        verdict, left = (value and _TURNED.get(value, value) for value in (self.verdict, self.shown_left))
+        verdict, left = (other_side(value) if value in SIDES else value for value in (self.verdict, self.shown_left))
         return replace(self, target_id=self.other_id, other_id=self.target_id, verdict=verdict, shown_left=left)
 
     def _problems(self) -> list[str]:

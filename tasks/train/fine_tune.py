@@ -26,7 +26,7 @@ from tasks.train.checkpoint_dir import (
 from tasks.train.config import Report, Row, Settings, TrainError, TrainingFailed
 from tasks.train.facts import cut_sentence, within_context, without_special
 from tasks.train.plot import loss_curve
-from tasks.train.schedule import check, settled
+from tasks.train.schedule import check, resolve_steps
 
 Build = Callable[[dict[str, Any], dict[str, Any]], Any]  # (the trainer's keywords, its arguments') → a TRL trainer
 
@@ -72,7 +72,7 @@ def fine_tune(
     quiet(config.threads)
     from tasks.train.model import check_template, gathered, load, save
 
-    config = _settled(recipe, config, len(rows))
+    config = _resolve_steps(recipe, config, len(rows))
     job = job_of(recipe, rows, model, config)
     policy, tokenizer = load(model, config, scores)
     config, given, rows = within_context(policy, config), rows, _plain(rows, tokenizer)
@@ -108,9 +108,9 @@ def _rows_of(folder: Path) -> int:
     return sum(pq.read_metadata(part).num_rows for part in folder.glob("*.parquet"))
 
 
-def _settled(recipe: str, config: Settings, rows: int) -> Settings:
+def _resolve_steps(recipe: str, config: Settings, rows: int) -> Settings:
     state = processes_state()
-    config, notice = settled(recipe, config, rows, state.num_processes)
+    config, notice = resolve_steps(recipe, config, rows, state.num_processes)
     if notice and state.is_main_process:
         print(notice, flush=True)
     return config

@@ -20,7 +20,7 @@ from tasks.train.config import Settings, Source, TrainError
 FEWEST = 10  # steps that passes added up to one step must leave; our choice
 
 
-def settled(recipe: str, config: Settings, rows: int, processes: int = 1) -> tuple[Settings, str | None]:
+def resolve_steps(recipe: str, config: Settings, rows: int, processes: int = 1) -> tuple[Settings, str | None]:
     """The settings with a learning rate and a step, and a sentence where the step is not the source's.
 
     Args:

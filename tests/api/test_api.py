@@ -218,7 +218,10 @@ def test_a_tag_is_published_and_exported_and_read_as_it_was(home: Path, tmp_path
         (lambda home: alignery.load_preset("nope"), "no preset 'nope'"),
         (lambda home: alignery.load_preset({"line": {"self_instruct": {"acept": 1}}}), "rename it to accept"),
         (lambda home: alignery.open_lake(home / "none"), "there is no lake"),
-        (lambda home: alignery.refresh({"models": PRESET["models"], "line": {}}, home), "brings instructions"),
+        (
+            lambda home: alignery.refresh({"models": PRESET["models"], "line": {}}, home),
+            "got no source of instructions, expected one of",
+        ),
         (lambda home: alignery.retrain(PRESET, home), "got no 'retrain' section"),
         (lambda home: alignery.evaluate(PRESET, home), "got no 'evaluate' section"),
         (lambda home: alignery.publish(PRESET, home), "nothing to publish"),

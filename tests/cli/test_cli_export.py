@@ -82,5 +82,7 @@ def test_a_tag_that_was_never_published_is_nothing_to_train_on(home: Path, tmp_p
     with Lake.open(shutil.copytree(home, tmp_path / "home")) as lake:
         tag = {"name": "named", "snapshot_id": lake.snapshot(), "content_hash": "", "rows": "{}"}
         lake.ledger.write("tags", [tag], run_id="run", message="a name alone")
-        with pytest.raises(LakeUsageError, match="got the tag 'named', expected a published one: v1"):
+        with pytest.raises(LakeUsageError, match="the tag named is not exported: run `alignery publish --tag named`"):
             asyncio.run(train_recipes(load("nano"), lake, tmp_path, "named"))
+        with pytest.raises(LakeUsageError, match="got the tag 'other', expected a published one: v1; see"):
+            asyncio.run(train_recipes(load("nano"), lake, tmp_path, "other"))

@@ -41,8 +41,8 @@ class Verdict:
     """What was found after a case. All but `told` must be 0 or empty."""
 
     lost: int = 0  # answers that were given and journalled, and cannot be read
-    doubled: int = 0  # rows that are there twice
-    half_seen: int = 0  # commits that are there in part
+    duplicated: int = 0  # rows that are there twice
+    partial: int = 0  # commits that are there in part
     asked_again: int = 0  # answers asked for again beyond what was in flight
     problems: list[str] = field(default_factory=list)  # of the doctor
     wrong: list[str] = field(default_factory=list)  # every other invariant that does not hold, a traceback among them
@@ -50,7 +50,7 @@ class Verdict:
 
     @property
     def sound(self) -> bool:
-        return not (self.lost or self.doubled or self.half_seen or self.asked_again or self.problems or self.wrong)
+        return not (self.lost or self.duplicated or self.partial or self.asked_again or self.problems or self.wrong)
 
 
 def judge(at: Path, phase: str, place: LakeLocation, examined: Collection[str]) -> Verdict:
@@ -78,11 +78,11 @@ def judge(at: Path, phase: str, place: LakeLocation, examined: Collection[str]) 
 
 
 def _look(place: LakeLocation, at: Path, found: Verdict) -> dict[str, Any]:
-    """Open the lake, take in what is left, and count what is not whole."""
+    """Open the lake, commit what is left, and count what is not whole."""
     with Lake.open(place, threads=1) as lake:
         recover(lake)
-        found.doubled += sum(row["n"] for row in lake.rows(_DOUBLED))
-        found.half_seen += lake.rows(_TORN)[0]["n"]
+        found.duplicated += sum(row["n"] for row in lake.rows(_DOUBLED))
+        found.partial += lake.rows(_TORN)[0]["n"]
         return state(lake, at)
 
 

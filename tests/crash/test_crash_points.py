@@ -81,7 +81,7 @@ def test_the_checks_notice_when_the_journal_is_taken_away(refresh: Refresh) -> N
 
 def test_the_checks_notice_when_the_fence_is_taken_away(refresh: Refresh) -> None:
     # What was committed when the process died, before its journal was dropped, is then committed twice.
-    assert refresh.strike("journal removed", "before", "die", "fence").doubled > 0
+    assert refresh.strike("journal removed", "before", "die", "fence").duplicated > 0
 
 
 def test_the_checks_notice_when_the_fsync_is_taken_away(refresh: Refresh) -> None:

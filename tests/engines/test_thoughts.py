@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.engines.openai.chat import reply
-from tasks.engines.thoughts import split_thought, without_thought
+from tasks.engines.thoughts import split_thought
 
 TAGS = ("<think>", "<thinking>", "<reasoning>", "<thought>", "<seed:think>", "[THINK]", "<THINK>")
 words = st.text(st.characters(exclude_characters="<>[]`'\"“”‘’", exclude_categories=["Cs"]), max_size=60)
@@ -26,23 +26,23 @@ def test_a_thought_is_cut_off_whole_or_where_only_its_end_is_there(tag, thought,
     whole = f"{gap}{tag}{thought}{closing(tag)}{gap}{answer}"
     only_its_end = f"{thought}{closing(tag)}{gap}{answer}"
     twice = f"{tag}{thought}{closing(tag)}{gap}{whole}"
-    assert {without_thought(text) for text in (whole, only_its_end, twice)} == {answer}
+    assert {split_thought(text)[1] for text in (whole, only_its_end, twice)} == {answer}
 
 
 @given(st.sampled_from(TAGS), words)
 def test_a_reply_that_ends_within_its_thought_has_no_answer(tag, thought):
-    assert without_thought(f"{tag}{thought}") == ""
+    assert split_thought(f"{tag}{thought}")[1] == ""
 
 
 @given(words)
 def test_what_holds_no_tag_is_left_as_it_is(text):
-    assert without_thought(text) == text
+    assert split_thought(text)[1] == text
 
 
 @given(st.sampled_from(TAGS), visible, words)
 def test_an_answer_that_speaks_of_a_tag_is_left_as_it_is(tag, before, after):
     for text in (f"{before} {tag}{after}", f"{before} {tag}{after}{closing(tag)}", f"{before} `{closing(tag)}`{after}"):
-        assert without_thought(text) == text
+        assert split_thought(text)[1] == text
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_an_answer_that_speaks_of_a_tag_is_left_as_it_is(tag, before, after):
     ],
 )
 def test_samples(reply, answer):
-    assert without_thought(reply) == answer
+    assert split_thought(reply)[1] == answer
 
 
 def test_the_scripted_engine_cuts_as_the_others_do():

@@ -26,7 +26,7 @@ from tasks.evaluate.judge import (
     pairs,
     parse,
     report,
-    walkovers,
+    unanswered_outcomes,
 )
 from tasks.evaluate.judge import figures as judge_figures
 from tasks.step import Outcome, ParseError, Row
@@ -101,7 +101,7 @@ def test_a_gates_figure_is_who_won_each_prompt() -> None:
 def test_a_prompt_without_an_answer_is_lost_to_the_one_that_has_one() -> None:
     a, b = answers("a", {"p": "x", "q": "y"}), answers("b", {"q": "z", "r": "w"})
     prompts = [{"prompt_id": id} for id in "pqrs"]
-    assert walkovers(prompts, a, b) == {"p": "a", "r": "b", "s": "tie"}
+    assert unanswered_outcomes(prompts, a, b) == {"p": "a", "r": "b", "s": "tie"}
 
 
 def test_a_judge_that_draws_is_asked_again_and_its_dimensions_are_names() -> None:

@@ -1,4 +1,4 @@
-"""How far a judge is trusted: its check on labelled pairs, and whom it is kin to."""
+"""How far a judge is trusted: its check on labelled pairs, and with whom it shares a base model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tasks.evaluate.held_out import HeldOutError
-from tasks.evaluate.trust import JudgeError, accuracy, figures, is_kin, load, require
+from tasks.evaluate.trust import JudgeError, accuracy, figures, load, require, shares_base
 from tasks.step import Row
 
 PAIR = {"prompt": "Where do owls live?", "chosen": "In trees.", "rejected": "In the sea."}
@@ -66,8 +66,8 @@ def test_accuracy_counts_both_orders_a_tie_as_half_and_what_was_not_read_against
         require(Path("pairs.jsonl"), [row, low])
 
 
-def test_a_judge_is_kin_to_itself_its_base_and_what_comes_from_that() -> None:
-    assert is_kin({"m"}, {"m"})
-    assert is_kin({"base"}, {"dpo", "sft", "base"})
-    assert is_kin({"sft", "base"}, {"dpo", "base"})
-    assert not is_kin({"judge", "its base"}, {"dpo", "base"})
+def test_a_judge_shares_its_base_with_itself_that_base_and_what_was_trained_from_it() -> None:
+    assert shares_base({"m"}, {"m"})
+    assert shares_base({"base"}, {"dpo", "sft", "base"})
+    assert shares_base({"sft", "base"}, {"dpo", "base"})
+    assert not shares_base({"judge", "its base"}, {"dpo", "base"})

@@ -66,7 +66,7 @@ def test_killed_again_and_again_it_finishes_with_every_row_once(tmp_path: Path, 
     draw, lost = random.Random(7), 0
     for _ in range(kills):
         kill_mid_way(start(preset, home), speaker, draw.randrange(3 * PLACES, 9 * PLACES))
-        assert speaker.served - kept(home) - lost <= PLACES, "more than what was on the wire is lost"
+        assert speaker.served - kept(home) - lost <= PLACES, "more than the requests in flight is lost"
         lost = speaker.served - kept(home)
     process = start(preset, home)
     out, _ = process.communicate(timeout=300)
@@ -118,7 +118,7 @@ def test_where_many_replies_do_not_parse_no_kill_loses_one_that_was_received(
     for _ in range(kills):
         kill_mid_way(start(preset, home, "--no-prefect"), speaker, draw.randrange(3 * PLACES, 6 * PLACES))
         beyond = len(speaker.answered) - kept(home) - lost
-        assert beyond <= PLACES, "more than what was on the wire is lost"
+        assert beyond <= PLACES, "more than the requests in flight is lost"
         lost += beyond
     process = start(preset, home, "--no-prefect")
     process.communicate(timeout=300)
@@ -126,7 +126,7 @@ def test_where_many_replies_do_not_parse_no_kill_loses_one_that_was_received(
     there, answered = replies(home), Counter(speaker.answered)
     assert (answered - there).total() == lost
     assert not there - answered
-    # Only what was on the wire is asked again, so no reply is missing whose words came a second time.
+    # Only what was in flight is asked again, so no reply is missing whose words came a second time.
     assert set(answered) - set(there) == set()
 
 

@@ -107,8 +107,8 @@ def test_a_server_that_the_profile_names_is_used_and_no_other(tmp_path: Path) ->
     code = (
         "from processes import started_in; from pathlib import Path\n"
         "from flows.shared_server import use_or_start_server\n"
-        "settle = use_or_start_server(Path('lake'))\n"
-        "try: settle()\n"
+        "wait_until_ready = use_or_start_server(Path('lake'))\n"
+        "try: wait_until_ready()\n"
         f"except ValueError as error: print(len(started_in(Path({str(tmp_path)!r}))), error)\n"
     )
     own = os.environ | {"PREFECT_HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -11,11 +11,11 @@ from fuzz import outcomes, replies
 from prompts import Library, PromptError
 from tasks.engines import Completion, ScriptedEngine
 from tasks.filters.contamination import REASON, Contamination
+from tasks.methods.base import CUT
 from tasks.methods.instances.method import (
     COLON,
     CONFLICT,
     COPY,
-    CUT,
     NO_OUTPUT,
     SURPLUS,
     TWICE,

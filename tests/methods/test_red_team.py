@@ -11,8 +11,9 @@ from prompts import Library, QuestionType
 from tasks.engines import Completion, Sampling, ScriptedEngine
 from tasks.filters.contamination import Contamination
 from tasks.filters.rouge import RougePool
+from tasks.methods.base import CUT
 from tasks.methods.red_team import method as red_team
-from tasks.methods.red_team.method import AGAIN, CUT, KNOWN, Config, Topics
+from tasks.methods.red_team.method import AGAIN, KNOWN, Config, Topics
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.normalise import structured
 from tasks.step import ParseError, Row

@@ -111,7 +111,7 @@ def test_a_run_whose_answers_another_superseded_stops(lake: Lake) -> None:
     async def work(writer: BatchCommitter) -> None:
         lake.ledger.append({"responses": first.records}, first.attempts, run_id="other", step="s", fingerprint="f")
         writer.put(second)
-        with pytest.raises(LakeFailure, match="another run settled 1 of the same calls first"):
+        with pytest.raises(LakeFailure, match="another run committed 1 of the same requests first"):
             await writer.flush()
 
     with_writer(lake, work)

@@ -83,19 +83,19 @@ def with_red_team(works: Works, topics: int, **fields: object) -> None:
 
 
 def check_that_it_holds(works: Works, foresight: Estimate, **changes: Any) -> None:
-    """The refresh takes just the calls that were foreseen, and none that was sent before."""
+    """The refresh takes just the calls that were estimated, and none that was sent before."""
     planned = {call.sampling.seed for call in works.engine.calls if call.sampling}
     asyncio.run(works.walk(**changes))
     assert not planned & {call.sampling.seed for call in works.engine.calls if call.sampling}
     assert len(works.engine.calls) == column(foresight, "calls")["total"]
     held = works.rows(f"SELECT * FROM plan_vs_actual WHERE plan_id = '{foresight.plan_id}' AND figure = 'calls'")
     assert {row["step"]: row["actual"] for row in held} == column(foresight, "calls")
-    assert {row["ratio"] for row in held if row["foreseen"]} == {1.0}
+    assert {row["ratio"] for row in held if row["estimated"]} == {1.0}
     assert all(row["within"] for row in held)
 
 
 @pytest.mark.flow
-def test_questions_of_red_teaming_are_foreseen_with_their_topics(works: Works) -> None:
+def test_questions_of_red_teaming_are_estimated_with_their_topics(works: Works) -> None:
     with_red_team(works, topics=8)
     foresight = asyncio.run(works.plan(**WIDER))
     asked = works.rows("SELECT step, count(*) AS n FROM attempts GROUP BY step")
@@ -214,7 +214,7 @@ def test_replies_that_will_be_read_again_are_saved(works: Works) -> None:
     assert column(foresight, "saved")["self_align.answer"] == ACCEPT
 
 
-def test_what_takes_some_of_the_rows_is_foreseen_by_the_share_it_took(works: Works) -> None:
+def test_what_takes_some_of_the_rows_is_estimated_by_the_share_it_took(works: Works) -> None:
     """Each instruction has instances in one of two forms, and only those without inputs are answered."""
     config = Instances(classification_demos=1, other_demos=1, demos=1)
     works.preset = works.preset.model_copy(update={"line": works.preset.line.model_copy(update={"instances": config})})

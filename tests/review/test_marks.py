@@ -64,10 +64,10 @@ def test_marks_on_what_belongs_to_no_instruction_are_traced_as_well(lake):
     commit(lake, run_id="run-2", eval_answers=[record(id, ["p"], **row) for id, row in answers.items()])
     pair = add(lake, Mark("e2", "ada", "first", other_id="e1"))
     call = add(lake, Mark("k-b-i0-try0", "ada", "wrong"))
-    kin = {id: {node["id"]: node["relation"] for node in trace(lake, id)["nodes"]} for id in (pair, "e1", call)}
-    assert (kin[pair]["e1"], kin[pair]["e2"]) == ("ancestor", "ancestor")
-    assert kin["e1"][pair] == "descendant"
-    assert (kin[call]["k-b-i0-try0"], kin[call][call]) == ("ancestor", "itself")
+    relations = {id: {node["id"]: node["relation"] for node in trace(lake, id)["nodes"]} for id in (pair, "e1", call)}
+    assert (relations[pair]["e1"], relations[pair]["e2"]) == ("ancestor", "ancestor")
+    assert relations["e1"][pair] == "descendant"
+    assert (relations[call]["k-b-i0-try0"], relations[call][call]) == ("ancestor", "itself")
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
 def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     from prompts import Library
     from tasks import normalise
-    from tasks.engines.thoughts import without_thought
+    from tasks.engines.thoughts import split_thought
     from tasks.filters import heuristics, targets
     from tasks.methods.dialogue import method as dialogue
     from tasks.methods.evolve import method as evolve
@@ -92,7 +92,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     yield "loops", heuristics.loops
     yield "echoes", lambda text: heuristics.echoes(text, "Tell me of the rain and the tea.")
     yield "blacklist", lambda text: heuristics.has_word(text, ["go to", "image"])
-    yield "thought", without_thought
+    yield "thought", split_thought
     yield "final answer", final.final_of
     yield "compared", final.compared
     yield "label", lambda text: tagging.parse(text, "category")

@@ -9,7 +9,7 @@ from alignery.config.preset import load
 from tasks.methods.registry import built_in
 from tasks.train.config import Lora, Source, TrainError
 from tasks.train.recipes import dpo, engrave, sft
-from tasks.train.schedule import rows_a_step, settled, steps, warm_up
+from tasks.train.schedule import resolve_steps, rows_a_step, steps, warm_up
 
 RECIPES = built_in().recipes
 
@@ -33,7 +33,7 @@ def rates(config, count):
 @pytest.mark.parametrize("rows", [300, 700, 800, 3150, 20_000])
 def test_the_preset_for_one_gpu_trains_on_few_rows_and_on_many(rows):
     for recipe, given in load("one-gpu").retrain.given().items():
-        config, _ = settled(recipe, given, rows)
+        config, _ = resolve_steps(recipe, given, rows)
         count = steps(config, rows)
         assert count >= 100
         assert max(rates(config, count)) == pytest.approx(config.learning_rate, rel=0.02)
@@ -43,7 +43,7 @@ def test_the_preset_for_one_gpu_trains_on_few_rows_and_on_many(rows):
 def test_engraving_few_rows_goes_about_the_papers_way(rows):
     """The way is the sum of the learning rates: about as far as Adam can move a weight."""
     paper = engrave.Config(batch_size=8, gradient_accumulation=96, warmup=100, learning_rate=4e-4)
-    ours, _ = settled("engrave", load("one-gpu").retrain.given()["engrave"], rows)
+    ours, _ = resolve_steps("engrave", load("one-gpu").retrain.given()["engrave"], rows)
     whole = sum(rates(paper, steps(paper, 258_878)))
     assert steps(paper, 258_878) == 338
     assert 0.7 * whole <= sum(rates(ours, steps(ours, rows))) <= 1.4 * whole
@@ -51,19 +51,19 @@ def test_engraving_few_rows_goes_about_the_papers_way(rows):
 
 
 def test_many_rows_have_the_sources_step_and_nothing_is_said():
-    config, told = settled("engrave", engrave.Config(), 258_878)
+    config, told = resolve_steps("engrave", engrave.Config(), 258_878)
     assert (config.batch_size * config.gradient_accumulation, told) == (768, None)
     assert warm_up(config, steps(config, 258_878)) == pytest.approx(100, abs=2)
 
 
 def test_fewer_rows_have_a_smaller_step_and_it_is_said():
-    config, told = settled("engrave", engrave.Config(), 3150)
+    config, told = resolve_steps("engrave", engrave.Config(), 3150)
     assert (config.batch_size, config.gradient_accumulation, steps(config, 3150)) == (8, 1, 394)
     assert told == (
         "engrave: got 3150 rows, of which its source's 768 a step would make 5 steps: "
         "a step has 8 rows, which makes 394"
     )
-    assert settled("engrave", engrave.Config(), 50)[0].batch_size == 1
+    assert resolve_steps("engrave", engrave.Config(), 50)[0].batch_size == 1
 
 
 def test_a_step_is_the_largest_power_of_two_that_leaves_enough_steps():
@@ -79,7 +79,7 @@ def test_a_step_is_the_largest_power_of_two_that_leaves_enough_steps():
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 8])
 def test_a_step_is_shared_evenly(processes):
-    config, _ = settled("engrave", engrave.Config(), 3150, processes)
+    config, _ = resolve_steps("engrave", engrave.Config(), 3150, processes)
     assert config.gradient_accumulation % processes == 0
     assert 6 <= config.batch_size * config.gradient_accumulation <= 8
     assert steps(config, 3150, processes) >= 100
@@ -88,10 +88,10 @@ def test_a_step_is_shared_evenly(processes):
 @pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
 def test_an_adapter_has_a_rate_of_its_own(case):
     kind = RECIPES[case.name].config
-    whole, adapter = (settled(case.name, kind(lora=lora), 3150)[0].learning_rate for lora in (None, Lora()))
+    whole, adapter = (resolve_steps(case.name, kind(lora=lora), 3150)[0].learning_rate for lora in (None, Lora()))
     assert adapter > 9.9 * whole > 0
     for lora in (None, Lora()):
-        assert settled(case.name, kind(lora=lora, learning_rate=1e-5), 3150)[0].learning_rate == 1e-5
+        assert resolve_steps(case.name, kind(lora=lora, learning_rate=1e-5), 3150)[0].learning_rate == 1e-5
 
 
 @pytest.mark.parametrize("rows", [3, 40, 700, 3150])
@@ -99,12 +99,12 @@ def test_what_is_given_is_taken_as_it_is(rows):
     """nano's settings, and any that name their batch: also after the way to another process."""
     for recipe, given in load("nano").retrain.given().items():
         again = type(given).model_validate(given.model_dump(mode="json"))
-        assert settled(recipe, again, rows) == (given, None)
+        assert resolve_steps(recipe, again, rows) == (given, None)
 
 
 def refused(config, rows):
     with pytest.raises(TrainError) as caught:
-        settled("engrave", config, rows)
+        resolve_steps("engrave", config, rows)
     return str(caught.value)
 
 
@@ -119,5 +119,7 @@ def test_a_schedule_that_cannot_train_is_refused():
         "more; leave it out, and the step follows from the rows"
     )
     assert "warmup: got 1 steps of 1" in refused(sft.Config(), 1)
-    settled("engrave", engrave.Config(batch_size=768, gradient_accumulation=1, **warm, scheduler="constant"), 3150)
-    settled("dpo", dpo.Config(warmup=99), 3150)
+    resolve_steps(
+        "engrave", engrave.Config(batch_size=768, gradient_accumulation=1, **warm, scheduler="constant"), 3150
+    )
+    resolve_steps("dpo", dpo.Config(warmup=99), 3150)

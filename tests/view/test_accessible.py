@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 from alignery.view.render import static
 
 PAGES = [
-    *("/", "/rows", "/rows/attempts?state=rejected", "/row/instructions/i0", "/row/instructions/i0/held", "/pairs/qac"),
+    *("/", "/rows", "/rows/attempts?state=rejected", "/row/instructions/i0", "/row/instructions/i0/uses", "/pairs/qac"),
     *("/words", "/words/principle:kind", "/words/respond/answer", "/models", "/models?a=base&b=m:1", "/models/m:1"),
     *("/snapshots?a=v1", "/live", "/marks?by=ada", "/sql?q=SELECT+1", "/report/run-1", "/rows/nothing"),
 ]

@@ -9,7 +9,7 @@ import pytest
 from every_page import EVERYWHERE
 
 pytestmark = pytest.mark.flow
-PAGES = [*EVERYWHERE, "/row/instructions/i0/held", "/pairs/preferences", "/words/respond/answer", "/marks?by=ada"]
+PAGES = [*EVERYWHERE, "/row/instructions/i0/uses", "/pairs/preferences", "/words/respond/answer", "/marks?by=ada"]
 PAGES += [
     "/marks",
     "/rows/runs",

@@ -68,7 +68,7 @@ def test_a_trace_is_drawn_and_stays_the_dictionary_that_it_was(lake: alignery.Op
     assert json.loads(json.dumps(found, default=str))["id"] == found["id"] == "b-poison"
     shown = sound(found)
     assert POISON in shown, "as text"
-    assert "Held by" in shown or "Held by no tag" in shown
+    assert "In tags:" in shown or "In no tag" in shown
     assert len(lake.trace("b-long", full=True)._repr_html_()) < 40 * TEXT, "a text of a million characters is cut"
 
 

@@ -18,7 +18,7 @@ from warehouse.browse.table_page import columns_of
 PAGES = [
     "/", "/?run=all", "/?at=v1", "/report/run-1", "/rows", "/rows/attempts", "/rows/preferences", "/rows/runs",
     "/rows/funnel", "/pairs/preferences", "/pairs/qac", "/row/instructions/i0", "/row/revisions/v-i0",
-    "/row/attempts/lost0-try0", "/row/instructions/i0/held", "/words", "/words?a=p0&b=p1", "/words/principle:kind",
+    "/row/attempts/lost0-try0", "/row/instructions/i0/uses", "/words", "/words?a=p0&b=p1", "/words/principle:kind",
     "/words/respond/answer", "/models", "/models?a=base&b=m:1", "/models/m:1", "/snapshots", "/snapshots?a=v1", "/live",
     "/marks", "/marks?by=ada", "/sql", "/sql?q=SELECT+42+AS+answer",
 ]  # fmt: skip
@@ -158,7 +158,7 @@ def test_a_story_ends_with_the_models_that_it_trained(client: TestClient) -> Non
         "/sql", params={"q": f"SELECT instruction_id FROM ({query}) LIMIT 1", "at": "v1", "format": "json"}
     )
     ((id,),) = trained.json()["rows"]
-    uses = client.get(f"/row/instructions/{id}/held?format=json").json()["uses"]
+    uses = client.get(f"/row/instructions/{id}/uses?format=json").json()["uses"]
     assert {use["tag"] for use in uses} == {"v1"}
     assert ["m:1"] in [[model["id"] for model in use["models"]] for use in uses]
 

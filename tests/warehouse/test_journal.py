@@ -19,7 +19,7 @@ from warehouse import Lake, LakeFailure, journal
 from warehouse.errors import RowRefused
 from warehouse.journal import FSYNC, Journal, drop
 from warehouse.ledger import Batch
-from warehouse.recovery import recover, standing, waiting
+from warehouse.recovery import journal_state, recover, waiting
 
 WHEN = datetime(2026, 5, 4, 3, 2, 1, 77, tzinfo=UTC)
 
@@ -99,7 +99,7 @@ def test_a_live_runs_journal_is_left_alone_and_what_it_wrote_survives_its_kill(l
     assert live.stdout is not None
     assert live.stdout.readline() == "there\n"
     assert waiting(lake.home) == 0
-    assert len(standing(lake.home).live) == 1
+    assert len(journal_state(lake.home).live) == 1
     assert recover(lake) == 0
     live.kill()
     live.wait()

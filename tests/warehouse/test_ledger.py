@@ -49,7 +49,7 @@ def test_what_attempts_finish_is_remembered_with_them_and_never_where_one_was_dr
     commit(lake, instructions=[instruction("there")])
     mixed = Batch("a.b", "f", {}, [attempt("k-there", id="late"), attempt("k-new")])
     assert lake.ledger.append_batches([mixed], run_id="run-2", beside=done) == 1
-    assert counts(lake, "finished") == [0], "another run has settled a part of it"
+    assert counts(lake, "finished") == [0], "another run has finished a part of it"
     before = len(snapshots(lake))
     whole = Batch("a.b", "f", {}, [attempt("k-1"), attempt("k-2")])
     assert lake.ledger.append_batches([whole], run_id="run-2", beside=done) == 2
@@ -76,7 +76,7 @@ def test_the_second_of_two_runs_over_the_same_work_is_dropped_with_its_records(l
     assert counts(lake, "attempts") == [1]
 
 
-def test_one_batch_settles_a_work_key_once(lake):
+def test_one_batch_finishes_a_work_key_once(lake):
     twice = [attempt("k", id="a"), attempt("k", id="b")]
     rows = [instruction("first", key="k", attempt_id="a"), instruction("second", key="k", attempt_id="b")]
     assert lake.ledger.append({"instructions": rows}, twice, run_id="r", step="s", fingerprint="f") == 1
@@ -98,13 +98,13 @@ def test_work_that_a_dead_engine_left_is_pending_and_lands_when_asked_again(lake
     assert counts(lake, "attempts", "instructions") == [2, 1]
 
 
-def test_an_answer_under_the_id_of_an_unsettled_call_is_refused_and_not_lost_in_silence(lake):
+def test_an_answer_under_the_id_of_a_call_that_is_not_final_is_refused_and_not_lost_in_silence(lake):
     commit(lake, attempts=[attempt("k", state="failed", final=False)])
     with pytest.raises(LakeUsageError, match="give each call its own id"):
         commit(lake, attempts=[attempt("k")])
 
 
-def test_pending_is_what_no_final_attempt_settled(lake):
+def test_pending_is_what_has_no_final_attempt(lake):
     calls = [attempt("done"), attempt("bad", state="rejected"), attempt("later", state="failed", final=False)]
     commit(lake, attempts=calls)
     assert lake.ledger.unfinished(["done", "bad", "later", "new", "new"]) == {"later", "new"}
@@ -158,7 +158,7 @@ def test_what_a_row_says_of_its_time_stays(lake):
     assert lake.rows("SELECT created_at FROM runs") == [{"created_at": START}]
 
 
-def test_of_an_unsettled_call_that_comes_twice_one_lands(lake):
+def test_of_a_call_that_is_not_final_and_comes_twice_one_lands(lake):
     down = attempt("k", id="down", state="failed", final=False)
     assert commit(lake, attempts=[down, down]) == 1
     assert commit(lake, attempts=[down, attempt("k", id="up")]) == 1

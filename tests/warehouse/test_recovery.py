@@ -16,7 +16,7 @@ from warehouse import Lake, LakeFailure, recovery
 from warehouse.health.checks import journals
 from warehouse.journal import FOLDER
 from warehouse.ledger import Batch, Ledger
-from warehouse.recovery import recover, standing
+from warehouse.recovery import journal_state, recover
 from warehouse.schema.lake_schema import default
 
 
@@ -121,7 +121,7 @@ def test_a_line_that_is_too_long_is_set_aside_and_the_next_is_taken_in(
     assert recover(lake) == 0
 
 
-def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_settled(lake: Lake) -> None:
+def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_final(lake: Lake) -> None:
     """The run died after the judged calls were journalled, and before the notes of them were dropped."""
     judged = batch("k1")
     noted = Batch(judged.step, judged.fingerprint, {}, [{**judged.attempts[0], "final": False, "state": "failed"}])
@@ -133,7 +133,7 @@ def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_settled(
     assert lake.ledger.unfinished(["k1"]) == set()
 
 
-def test_of_two_lines_that_settle_nothing_the_last_counts(lake: Lake) -> None:
+def test_of_two_lines_that_are_not_final_the_last_counts(lake: Lake) -> None:
     judged = batch("k1")
     for reason in ("first", "last"):
         left = {"final": False, "state": "failed", "reason": reason}
@@ -167,7 +167,7 @@ def test_what_may_not_be_read_stays_and_the_others_are_taken_in(lake: Lake, monk
         patch.setattr(Path, "open", opened)
         assert recover(lake) == 1
         assert not fine.exists()
-        assert standing(lake.home).unreadable[locked] == "Permission denied"
+        assert journal_state(lake.home).unreadable[locked] == "Permission denied"
         told = [found.what for found in journals(lake, False)]
         assert f"{locked} cannot be read: Permission denied" in told
     assert recover(lake) == 1
@@ -189,7 +189,7 @@ def test_where_lines_cannot_be_set_aside_the_journal_stays(lake: Lake, monkeypat
     assert recover(lake) == 0  # its good line was committed before
     aside = path.with_suffix(recovery.REJECTED)
     assert aside.read_bytes() == b"half a line"
-    assert standing(lake.home).rejected == {aside: 1}
+    assert journal_state(lake.home).rejected == {aside: 1}
 
 
 def test_a_failure_of_the_lake_sets_nothing_aside(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ def test_a_pipe_or_link_with_the_name_of_what_is_set_aside_is_neither_read_nor_w
     folder = lake.home / FOLDER
     folder.mkdir(exist_ok=True)
     os.mkfifo(folder / "pipe.rejected")
-    assert standing(lake.home).unreadable == {folder / "pipe.rejected": "it is no file"}
+    assert journal_state(lake.home).unreadable == {folder / "pipe.rejected": "it is no file"}
     theirs = tmp_path / "theirs"
     theirs.write_text("theirs")
     (folder / "run.jsonl").write_text("no line of ours\n")

@@ -34,8 +34,8 @@ def judged(lake: Lake, runs: Collection[str]) -> list[Row]:
     """The counts of these runs by step, state and reason, steps in the order in which they began.
 
     Returns:
-        run_id, step, state, reason (null of what was accepted), times (calls or candidates), lost (those that settled
-        their work), calls, tokens_in, tokens_out, seconds (of calls, which overlap) and started_at. Reasons that differ
+        run_id, step, state, reason (null of what was accepted), times (calls or candidates), lost (those that were
+        final), calls, tokens_in, tokens_out, seconds (of calls, which overlap) and started_at. Reasons that differ
         only in their numbers are merged, with '…' in place of the numbers.
     """
     # First by the reasons as they are: few rows are then left whose numbers must be looked for.

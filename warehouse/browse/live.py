@@ -36,7 +36,7 @@ def progress(lake: Lake, run_id: str) -> dict[str, Any]:
 
     Returns:
         steps: step, calls, accepted, tokens_in, tokens_out, uncommitted (calls that are only in the journal), and,
-        where the run was planned, calls_low, calls_foreseen, calls_high; rates over the last seconds: answers_per_s,
+        where the run was planned, calls_low, calls_estimated, calls_high; rates over the last seconds: answers_per_s,
         tokens_per_s, in_flight (about); newest_at: when the last answer came.
     """
     # The journal first: what is no longer in its files is then in the lake's snapshot, and what is in both is
@@ -48,7 +48,7 @@ def progress(lake: Lake, run_id: str) -> dict[str, Any]:
         waiting = [call for call in waiting if call["id"] not in known]
         newest = max((row["newest_at"] for row in (*committed, *_newest(waiting))), default=None)
         late = fetch_rows(cursor, _LATE.format(run=quoted(run_id), until=_literal(newest))) if newest else []
-        foreseen = fetch_rows(cursor, _FORESEEN.format(run=quoted(run_id)))
+        estimated = fetch_rows(cursor, _ESTIMATED.format(run=quoted(run_id)))
     steps: dict[str, Row] = {row["step"]: _NONE | row for row in committed}
     for call in waiting:
         count = steps.setdefault(call["step"], _NONE | {"step": call["step"]})
@@ -57,9 +57,9 @@ def progress(lake: Lake, run_id: str) -> dict[str, Any]:
         count["accepted"] += call["state"] == "accepted"
         for name in ("tokens_in", "tokens_out"):
             count[name] += call[name] or 0
-    for row in foreseen:
+    for row in estimated:
         if row["step"] in steps:
-            steps[row["step"]] |= {f"calls_{name}": row[name] for name in ("low", "foreseen", "high")}
+            steps[row["step"]] |= {f"calls_{name}": row[name] for name in ("low", "estimated", "high")}
     listed = [{name: value for name, value in step.items() if name != "newest_at"} for step in steps.values()]
     return {"steps": listed} | _rates(late, waiting, newest)
 
@@ -89,8 +89,8 @@ _LATE = (
     " FROM attempts WHERE run_id = {run} AND replayed_from IS NULL"
     f" AND created_at > {{until}} - to_seconds({WINDOW_S}) AND created_at <= {{until}}"
 )
-_FORESEEN = (
-    "SELECT step, calls_low AS low, calls AS foreseen, calls_high AS high FROM plans WHERE config_hash ="
+_ESTIMATED = (
+    "SELECT step, calls_low AS low, calls AS estimated, calls_high AS high FROM plans WHERE config_hash ="
     " (SELECT config_hash FROM runs WHERE id = {run} LIMIT 1)"
     " QUALIFY row_number() OVER (PARTITION BY step ORDER BY created_at DESC) = 1"
 )

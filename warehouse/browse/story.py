@@ -15,9 +15,9 @@ from alignery.untrusted import excerpt
 from warehouse.database.connection import filled_tables
 from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
+from warehouse.query import trained_on
 from warehouse.query.records import has_any, is_in, shortened, tables_of_ids, whole_id
 from warehouse.query.time_travel import fetch_rows, read_transaction
-from warehouse.query.trained_on import uses
 from warehouse.schema.columns import TEXT
 from warehouse.schema.tables import Row
 
@@ -75,10 +75,10 @@ def story(lake: Lake, table: str, id: str, bound: int = BOUND) -> dict[str, Any]
     }
 
 
-def held(lake: Lake, ids: Iterable[str], instruction: str) -> list[Row]:
-    """The tags and views that hold records of an instruction, and the models trained on them; see `trained_on.uses`."""
+def uses(lake: Lake, ids: Iterable[str], instruction: str) -> list[Row]:
+    """The tags and views that have records of an instruction, and the models trained on them; see `trained_on.uses`."""
     with read_transaction(lake) as cursor:
-        return uses(lake, cursor, list(ids), [instruction])
+        return trained_on.uses(lake, cursor, list(ids), [instruction])
 
 
 def whole_text(lake: Lake, table: str, id: str, column: str) -> str:

@@ -139,7 +139,7 @@ class Session:
                 ) from error
             except duckdb.CatalogException as error:
                 known = f"tables {', '.join(self.schema.tables)}; views {', '.join(self.schema.views)}"
-                raise LakeUsageError(f"the query is refused: {excerpt(error)}; there are the {known}") from error
+                raise LakeUsageError(f"the query is refused: {excerpt(error)}; expected one of: {known}") from error
             except duckdb.Error as error:
                 if errors.is_data_file_error(self.place, error):
                     raise errors.unreadable(self.place, error) from error

@@ -301,9 +301,13 @@ def _parts(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, query: str) ->
         among = f"{_place_of('text')} >= {first} AND {_place_of('text')} < {end}"
         for name, rows in tables.items():
             cursor.execute(f"DROP TABLE IF EXISTS temp.{name}")
-            kin = "instruction_id IN (SELECT id FROM temp.instructions)" if name in schema.of_instructions else "true"
-            kin = among if name == "instructions" else kin
-            cursor.execute(f"CREATE TEMP TABLE {name} AS {rows} WHERE {kin}")
+            if name == "instructions":
+                which = among
+            elif name in schema.of_instructions:
+                which = "instruction_id IN (SELECT id FROM temp.instructions)"
+            else:
+                which = "true"
+            cursor.execute(f"CREATE TEMP TABLE {name} AS {rows} WHERE {which}")
         yield cursor.execute(query).to_arrow_reader(_BATCH)
 
 

@@ -144,7 +144,7 @@ def upkeep(lake: Lake, deep: bool) -> Iterator[Finding]:
 def ledger(lake: Lake, deep: bool) -> Iterator[Finding]:
     """No duplicates; and, if `deep`, every record has its attempt, and the commits' counts add up."""
     queries = {
-        "work keys are settled more than once": "SELECT work_key AS id FROM attempts WHERE final",
+        "work keys have more than one final attempt": "SELECT work_key AS id FROM attempts WHERE final",
         "attempts are there more than once": "SELECT id FROM attempts",
     }
     queries |= {f"{table} are there more than once": f"SELECT id FROM {table}" for table in lake.schema.records}
@@ -178,7 +178,7 @@ def _sums(lake: Lake) -> Iterator[Finding]:
 
 
 def journals(lake: Lake, deep: bool) -> Iterator[Finding]:
-    folder, found = lake.home / journal.FOLDER, recovery.standing(lake.home)
+    folder, found = lake.home / journal.FOLDER, recovery.journal_state(lake.home)
     if found.dead:
         what = f"{folder}: {len(found.dead)} files hold answers that killed runs had not committed"
         yield Finding("journal", "warning", what, "nothing: the next run takes them into the lake; do not delete them")

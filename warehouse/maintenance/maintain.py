@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +27,7 @@ from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.lake import Lake
 from warehouse.maintenance import data_files
 from warehouse.maintenance.data_files import SMALL
+from warehouse.query.snapshots import parse_age
 from warehouse.schema.tables import Row, quoted
 
 KEEP, AGE = timedelta(days=7), timedelta(hours=1)
@@ -35,7 +35,6 @@ MINIMUM_AGE = timedelta(hours=1)
 TARGET = "128MiB"  # a merged file's size; our choice: few enough to open, and one merge holds the lock for seconds
 FEW = 8  # small files of a table that are not merged: merging them again and again costs more than they do
 _DAY = timedelta(days=1)
-_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 Tell = Callable[[str], None]
 
 
@@ -68,10 +67,9 @@ def duration(text: str) -> timedelta:
     Raises:
         LakeUsageError: it is not a duration.
     """
-    found = re.fullmatch(r"(\d{1,5})([mhdw])", text)
-    if not found:
+    if (found := parse_age(text)) is None:
         raise LakeUsageError(f"got the time {text!r}, expected a number and a unit, such as 90m, 1h, 7d or 2w")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return found
 
 
 def check_age(age: timedelta) -> None:

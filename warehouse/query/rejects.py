@@ -25,16 +25,16 @@ def rejects(
         samples: how many rows of each group, the newest.
 
     Returns:
-        step, reason, state, times (calls, or candidates of the gate), lost (those that settled their work: the
-        others were retried with another seed), share (lost / all work of the step that was settled, 0 to 1), and
+        step, reason, state, times (calls, or candidates of the gate), lost (the final attempts at their work: the
+        others were retried with another seed), share (lost / all finished work of the step, 0 to 1), and
         samples: id, text, about (the instruction asked about), nearest and similarity (of an instruction's), model,
         seed, run_id, created_at.
 
     Raises:
         LakeUsageError: no such step or run.
     """
-    # What is settled: work of a step, and candidates of a gate.
-    settled = "(SELECT step, run_id FROM attempts WHERE final UNION ALL SELECT step, run_id FROM candidates)"
+    # What is finished: work of a step, and candidates of a gate.
+    finished = "(SELECT step, run_id FROM attempts WHERE final UNION ALL SELECT step, run_id FROM candidates)"
     ran = f"starts_with(run_id, {quoted(run)})" if run else "true"
     with read_transaction(lake, ["rejects", "candidates"]) as cursor:
         wanted = [ran]
@@ -48,13 +48,13 @@ def rejects(
             wanted.append(f"(contains(lower(reason), {words}) OR contains(lower(kind), {words}))")
         found = fetch_rows(
             cursor,
-            "SELECT r.step, r.reason, r.state, r.times, r.lost, r.lost / s.settled AS share, r.ids FROM (SELECT step,"
+            "SELECT r.step, r.reason, r.state, r.times, r.lost, r.lost / s.finished AS share, r.ids FROM (SELECT step,"
             " if(min(reason) = max(reason), min(reason), kind) AS reason, state, count(*) AS times,"
             " count(*) FILTER (final) AS lost,"
             f" arg_max(id, created_at, {max(1, int(samples))}) AS ids"
             " FROM (SELECT *, regexp_replace(reason, '[0-9]+', '…', 'g') AS kind FROM rejects)"
             f" WHERE {' AND '.join(wanted)} GROUP BY step, kind, state) r"
-            f" LEFT JOIN (SELECT step, count(*) AS settled FROM {settled} WHERE {ran} GROUP BY step) s"
+            f" LEFT JOIN (SELECT step, count(*) AS finished FROM {finished} WHERE {ran} GROUP BY step) s"
             " ON s.step = r.step ORDER BY times DESC, r.step, reason",
         )
         chosen = {id for row in found for id in row["ids"][: int(samples)]}

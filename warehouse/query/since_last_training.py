@@ -18,14 +18,14 @@ class TagDelta:
         tag: the newer one.
         since: the older one, the last before it that trained a model; None where none did.
         accepted: new rows of `sft` and `preferences`.
-        settled, refused: finished work of all steps, and how much of it was not accepted.
+        finished, refused: finished work of all steps, and how much of it was not accepted.
         candidates, duplicates: instructions written, and how many of them were near-duplicates.
     """
 
     tag: str
     since: str | None
     accepted: int
-    settled: int
+    finished: int
     refused: int
     candidates: int
     duplicates: int
@@ -33,7 +33,7 @@ class TagDelta:
     @property
     def reject_rate(self) -> float:
         """Share of the finished work that was not accepted, 0 to 1."""
-        return self.refused / self.settled if self.settled else 0.0
+        return self.refused / self.finished if self.finished else 0.0
 
     @property
     def duplicate_rate(self) -> float:
@@ -72,9 +72,9 @@ _COUNTS = """
 SELECT
     ((SELECT count(*) FROM sft WHERE snapshot_id > ?) + (SELECT count(*) FROM preferences WHERE snapshot_id > ?))
         AS accepted,
-    work.settled, work.refused, written.candidates, written.duplicates
+    work.finished, work.refused, written.candidates, written.duplicates
 FROM (
-    SELECT count(*) AS settled, count(*) FILTER (state <> 'accepted') AS refused
+    SELECT count(*) AS finished, count(*) FILTER (state <> 'accepted') AS refused
     FROM attempts WHERE final AND NOT starts_with(step, 'evaluate.') AND snapshot_id > ?
 ) work, (
     SELECT count(*) AS candidates, count(*) FILTER (starts_with(reason, 'near-duplicate')) AS duplicates

@@ -85,10 +85,16 @@ def check_name(lake: Lake, name: str) -> None:
         raise LakeUsageError(f"the tag {name!r} reads as a snapshot or a time; choose another, e.g. {lake.next_tag()}")
 
 
+def parse_age(text: str) -> timedelta | None:
+    """An age, such as `30m`, `12h`, `7d` or `2w`; None for anything else."""
+    found = _AGE.fullmatch(text)
+    return timedelta(**{_UNITS[found[2]]: int(found[1])}) if found else None
+
+
 def _moment(name: str) -> datetime | None:
     """The time that a date, a time or an age means; None for anything else."""
-    if age := _AGE.fullmatch(name):
-        return datetime.now(UTC) - timedelta(**{_UNITS[age[2]]: int(age[1])})
+    if (age := parse_age(name)) is not None:
+        return datetime.now(UTC) - age
     try:
         found = datetime.fromisoformat(name)
         if len(name) == len("2026-11-17"):

@@ -82,10 +82,11 @@ def fetch_rows(cursor: duckdb.DuckDBPyConnection, query: str) -> list[Row]:
 
 
 def relations(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema) -> dict[str, str]:
-    """Where each table is read: in the lake, or through the stand-in of one that an older lake lacks or has smaller."""
+    """Where each table is read: in the lake, or through its compatibility view where an older lake lacks it or some of
+    its columns."""
     named = "SELECT view_name FROM duckdb_views() WHERE database_name = 'memory' AND schema_name = 'main'"
-    stand_ins = {name for (name,) in cursor.execute(named).fetchall()}
+    compat_views = {name for (name,) in cursor.execute(named).fetchall()}
     return {
-        table: f"memory.main.{table}" if table in stand_ins else f"{LAKE}.main.{table}"
+        table: f"memory.main.{table}" if table in compat_views else f"{LAKE}.main.{table}"
         for table in versioned_tables(schema)
     }

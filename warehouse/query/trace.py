@@ -28,7 +28,7 @@ _Pool = dict[str, Row]
 
 
 def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
-    """The ancestors and descendants of a record or an attempt, and the tags and models that hold them.
+    """The ancestors and descendants of a record or an attempt, and the tags and models that use them.
 
     Args:
         id: its id, or the beginning of it, of six characters at least, that no other has.
@@ -67,7 +67,7 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
 def _gathered(
     cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, root: Row, bound: int | None, limit: int | None
 ) -> tuple[_Pool, set[str]]:
-    """All that may be kin of a node, by id, and the relations of which there is more."""
+    """All that may be related to a node, by id, and the relations of which there is more."""
     begun = [root]
     if root["record_table"] == "attempts":
         begun += nodes(cursor, schema, list(schema.records), is_in("attempt_id", [root["id"]]), bound)

@@ -15,6 +15,7 @@ from warehouse.database.connection import filled_tables
 from warehouse.errors import LakeUsageError
 from warehouse.export.export import is_held_out
 from warehouse.export.mixing import part_of
+from warehouse.export.publish import PUBLISHED
 from warehouse.export.reviewed import reviewed_rows
 from warehouse.lake import Lake
 from warehouse.query import status
@@ -24,7 +25,6 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.migrate import no_rows
 from warehouse.schema.tables import Row, quoted
 
-_PUBLISHED = ("sft", "preferences", "qac")
 Publish = Mapping[str, Any]  # the section of a preset, as its run recorded it
 Mix = Mapping[str, Any]  # of `retrain.mix`, as a model's settings recorded it
 # What a model from before version 2 read, which its row does not record.
@@ -162,10 +162,10 @@ def upon(model: Row, models: Iterable[Row]) -> list[Row]:
 
 
 def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], instructions: Iterable[str]) -> list[Row]:
-    """Where records are held: for each tag and view with any of them, its ids, and the models trained on it.
+    """Where records are used: for each tag and view with any of them, its ids, and the models trained on it.
 
     Args:
-        cursor: of `standing.scratch`.
+        cursor: in a read transaction (`time_travel.read_transaction`).
         ids: the records.
         instructions: the instructions that they belong to.
 
@@ -175,7 +175,7 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
     """
     schema = lake.schema
     trained, found, published = models(lake), list[Row](), _publish_sections(lake)
-    views = dict.fromkeys((*_PUBLISHED, *(row["view"] for row in trained if row["view"])))
+    views = dict.fromkeys((*PUBLISHED, *(row["view"] for row in trained if row["view"])))
     views = {name: None for name in views if name in schema.shapes}
     _gather(cursor, schema, instructions, [schema.shapes[name].view for name in views])
     for tag in status.tags(lake):
@@ -218,14 +218,14 @@ def _gather(
     The views choose among the rows of one prompt, so over these few rows they choose as over all, at once.
     """
     cursor.execute(
-        "CREATE OR REPLACE TEMP TABLE kin AS SELECT id FROM instructions WHERE text IN"
+        "CREATE OR REPLACE TEMP TABLE related AS SELECT id FROM instructions WHERE text IN"
         f" (SELECT text FROM instructions WHERE {is_in('id', instructions)})"
     )
     asked = [*views, *(name for name in ("edited", "reviews") if name in schema.views)]  # the latter for people's marks
-    kin, filled = {"instructions"}.union(*map(schema.read_by, asked)), filled_tables(cursor)
-    for table in sorted(kin):
+    related, filled = {"instructions"}.union(*map(schema.read_by, asked)), filled_tables(cursor)
+    for table in sorted(related):
         column = "id" if table == "instructions" else "instruction_id"
-        among = f" WHERE {column} IN (SELECT id FROM kin)" if column in schema.tables[table].names else ""
+        among = f" WHERE {column} IN (SELECT id FROM related)" if column in schema.tables[table].names else ""
         rows = f"SELECT snapshot_id, * FROM {table}{among}" if table in filled else no_rows(schema.tables[table])
-        cursor.execute(f"CREATE OR REPLACE TEMP TABLE kin_{table} AS {rows}")
-    define_schema_at(cursor, schema, "held", 0, {table: f"temp.kin_{table}" for table in kin}, asked)
+        cursor.execute(f"CREATE OR REPLACE TEMP TABLE related_{table} AS {rows}")
+    define_schema_at(cursor, schema, "held", 0, {table: f"temp.related_{table}" for table in related}, asked)

@@ -62,9 +62,9 @@ class LakeSchema:
             raise LakeUsageError(f"table {twice[0]}: the lake has a table or view of that name; rename it")
         self.views = _ordered(shipped | derived | self._given[1])
         self.shapes = {shape.name: shape for shape in shapes}
-        if astray := [shape for shape in shapes if shape.view not in self.views]:
+        if unknown := [shape for shape in shapes if shape.view not in self.views]:
             raise LakeUsageError(
-                f"shape {astray[0].name}: there is no view {astray[0].view!r}; add it, or name another"
+                f"shape {unknown[0].name}: there is no view {unknown[0].view!r}; add it, or name another"
             )
 
     def with_found(self, found: Mapping[str, pa.Schema]) -> LakeSchema:

@@ -1,7 +1,7 @@
 """Schema versions: a new lake is created, an older one migrated, a newer one refused.
 
 Migrations are numbered files, `migrations/NNNN.sql`; each is committed in one transaction with its row in `versions`. A
-lake or snapshot from before a migration is read through stand-ins: what it lacks is null, or no rows.
+lake or snapshot from before a migration is read through compatibility views: what it lacks is null, or no rows.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _refuse_foreign_rows(cursor: duckdb.DuckDBPyConnection, place: LakeLocation)
 
 
 def check(place: LakeLocation, found: int | None) -> None:
-    """Refuse what is not a lake, and a lake of a newer version. (An older one is read through stand-ins.)
+    """Refuse what is not a lake, and a lake of a newer version. (An older one is read through compatibility views.)
 
     Raises:
         LakeUsageError: with what to do.
@@ -101,7 +101,7 @@ def check(place: LakeLocation, found: int | None) -> None:
         raise LakeUsageError(f"{place}: {known}; upgrade alignery")
 
 
-def define_stand_ins(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, there: Columns) -> LakeSchema:
+def define_compat_views(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, there: Columns) -> LakeSchema:
     """Views in memory in the place of tables that an older lake, or an older snapshot of it, lacks.
 
     Args:
@@ -116,7 +116,7 @@ def define_stand_ins(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, ther
 
 
 def define_views(cursor: duckdb.DuckDBPyConnection, views: Mapping[str, str]) -> None:
-    """Views (name → SQL), in memory, over whichever lake the search path names; after the stand-ins."""
+    """Views (name → SQL), in memory, over whichever lake the search path names; after the compatibility views."""
     cursor.begin()  # one transaction: each of its own would read the newest snapshot from the catalog
     for name, text in views.items():
         try:

@@ -24,9 +24,9 @@ SQL_TYPES = {TEXT: "VARCHAR", FLAG: "BOOLEAN", INT: "INTEGER", LONG: "BIGINT", R
 SQL_TYPES[WHEN] = "TIMESTAMPTZ"
 
 
-def _foreseen(name: str, type: pa.DataType, comment: str, unit: str = "") -> Iterator[pa.Field]:
+def _estimated(name: str, type: pa.DataType, comment: str, unit: str = "") -> Iterator[pa.Field]:
     """A figure of a plan, with the interval that it is expected in."""
-    yield may(name, type, f"{comment}, foreseen", unit)
+    yield may(name, type, f"{comment}, estimated", unit)
     for side, word in (("low", "lower"), ("high", "upper")):
         yield may(f"{name}_{side}", type, f"{word} end of the interval of {name}", unit)
 
@@ -48,7 +48,7 @@ LEDGER: dict[str, pa.Schema] = {
         need("try_number", INT, "0 for the first try, more for retries"),
         need("state", TEXT, "accepted, rejected, unparsed or failed"),
         may("reason", TEXT, "why it is not accepted; null when it is"),
-        need("final", FLAG, "whether this settles the work key, so that it is never asked again"),
+        need("final", FLAG, "whether this is the final attempt at its work key, so that it is never asked again"),
         may("raw_text", TEXT, "the reply as it came"),
         may("finish_reason", TEXT, "why the engine stopped"),
         may("tokens_in", INT, "prompt tokens", "tokens"),
@@ -153,7 +153,7 @@ LEDGER: dict[str, pa.Schema] = {
         CREATED,
     ),
     "plans": declared(
-        "Plans: what a refresh was foreseen to take; one row a step, and one for all of them, whose step is 'total'",
+        "Plans: what a refresh was estimated to take; one row a step, and one for all of them, whose step is 'total'",
         need("id", TEXT, "the plan; its rows share it"),
         need("config_hash", TEXT, "content hash of the configuration that it is for (runs.config_hash)"),
         may("preset", TEXT, "the preset it was made for"),
@@ -163,11 +163,11 @@ LEDGER: dict[str, pa.Schema] = {
         need("rows", INT, "finished work that it was measured on", "rows"),
         need("saved", LONG, "finished work of this refresh that the lake has, so that it is not asked", "rows"),
         need("level", REAL, "probability of the intervals", "0 to 1"),
-        *_foreseen("calls", LONG, "requests to send", "requests"),
-        *_foreseen("tokens_in", LONG, "prompt tokens", "tokens"),
-        *_foreseen("tokens_out", LONG, "reply tokens", "tokens"),
-        *_foreseen("minutes", REAL, "time; a step's is its share of the engine's", "minutes"),
-        *_foreseen("money", REAL, "price; null without a price file", "currency"),
+        *_estimated("calls", LONG, "requests to send", "requests"),
+        *_estimated("tokens_in", LONG, "prompt tokens", "tokens"),
+        *_estimated("tokens_out", LONG, "reply tokens", "tokens"),
+        *_estimated("minutes", REAL, "time; a step's is its share of the engine's", "minutes"),
+        *_estimated("money", REAL, "price; null without a price file", "currency"),
         may("currency", TEXT, "what money is counted in"),
         may("priced_on", TEXT, "the date that the price file names", "YYYY-MM-DD"),
         may("price_in", REAL, "price of prompt tokens", "currency per million"),
@@ -185,7 +185,7 @@ LEDGER: dict[str, pa.Schema] = {
         CREATED,
     ),
     "rounds": declared(
-        "Rounds of a source of instructions in which every request is settled and every candidate judged",
+        "Rounds of a source of instructions in which every request is finished and every candidate judged",
         need("source_key", TEXT, "hash of all that decides what the source asks for"),
         need("round", INT, "its number, from 0"),
         need("requests", INT, "requests that it took", "requests"),

@@ -52,7 +52,7 @@ def compared(found: Sequence[Mapping[str, Any]], json: bool) -> None:
         {
             "step": row["step"],
             "figure": row["figure"].replace("_", " "),
-            "foreseen": _number(row["foreseen"]),
+            "estimated": _number(row["estimated"]),
             "interval": f"{_number(row['low'])}–{_number(row['high'])}",
             "actual": "" if row["actual"] is None else _number(row["actual"]),
             "ratio": "" if row["ratio"] is None else f"{row['ratio']:.2f}",

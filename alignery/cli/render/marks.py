@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 TEXT = 6000  # characters of a text that is reviewed
 _OF_ROW = {"1": "right", "2": "wrong", "3": "flag"}
 _OF_PAIR = {"1": "left", "2": "right", "3": "tie", "4": "flag"}
-_TURNED = {"first": "second", "second": "first"}
 
 
 def added(id: str, as_json: bool) -> None:
@@ -113,11 +112,11 @@ def _line(name: str, text: str) -> dict[str, str]:
 
 
 def _mark(item: Mapping[str, Any], by: str, said: Mapping[str, str]) -> Mark:
-    from tasks.review.mark import Mark
+    from tasks.review.mark import Mark, other_side
 
     verdict, left = said.get("verdict"), item["left"]
     if item["other_id"]:
-        verdict = {"left": left, "right": _TURNED[left]}.get(verdict or "", verdict)
+        verdict = {"left": left, "right": other_side(left)}.get(verdict or "", verdict)
     return Mark(
         target_id=item["target_id"],
         by=by,
@@ -132,11 +131,13 @@ def _mark(item: Mapping[str, Any], by: str, said: Mapping[str, str]) -> Mark:
 
 def _show(item: Mapping[str, Any], place: str) -> None:
     """An item, blind: without the judge's verdict and the models' names."""
+    from tasks.review.mark import other_side
+
     out = console()
     out.rule(place)
     out.print(Text(plain(item["prompt"] or "", TEXT), "bold"))
     if item["other_id"]:
-        for name, side in zip(("left", "right"), (item["left"], _TURNED[item["left"]]), strict=True):
+        for name, side in zip(("left", "right"), (item["left"], other_side(item["left"])), strict=True):
             out.print(Text(f"\n{name}:", "cyan"), Text(plain(item[side] or "", TEXT)), sep="\n")
         keys = "1 left · 2 right · 3 tie · 4 flag · 5 pass · n note · q leave"
     else:

@@ -211,7 +211,7 @@ def _refusals(evaluations: Sequence[Evaluation]) -> None:
 
 def _judged(evaluation: Evaluation) -> None:
     """The judge's report: w and the win rate with their intervals, and figures on how far to trust them."""
-    from tasks.evaluate.trust import KIN
+    from tasks.evaluate.trust import SELF_PREFERENCE
 
     heads = (
         "judged",
@@ -246,8 +246,8 @@ def _judged(evaluation: Evaluation) -> None:
             place = "first" if row["bias"] > 0 else "second"
             share = f"{abs(row['bias']):.2f} of the pairs more than the other in both orders"
             say(f"{row['dimension']}: the judge prefers the answer shown {place}, in {share}; those count as ties.")
-    if any(row["kin"] for row in evaluation.judged):
-        say(f"Beware: {KIN}.")
+    if any(row["shares_base"] for row in evaluation.judged):
+        say(f"Warning: {SELF_PREFERENCE}.")
     for row in evaluation.checked:
         right = f"{row['dimension']}: on {row['pairs']} labelled pairs the judge is right in {row['accuracy']:.2f}"
         say(f"{right} ({row['low']:.2f} to {row['high']:.2f}); at least {row['at_least']:g} is asked.")

@@ -36,9 +36,9 @@ def trace(found: Mapping[str, Any], full: bool, json: bool) -> None:
         branches = {itself["id"]: root.add("led to")}
         for node in by_relation["descendant"]:
             branches[node["id"]] = branches[node["under"]].add(draw.node(node))
-    held = root.add("is held by" if found["uses"] else "is held by no tag")
+    uses = root.add("in tags:" if found["uses"] else "in no tag")
     for use in found["uses"]:
-        _use(held, use)
+        _use(uses, use)
     out = console()
     out.print(root)
     if found["cut"]:
@@ -46,11 +46,11 @@ def trace(found: Mapping[str, Any], full: bool, json: bool) -> None:
     return None
 
 
-def _use(held: Tree, use: Mapping[str, Any]) -> None:
+def _use(uses: Tree, use: Mapping[str, Any]) -> None:
     """A tag's view with the rows of it that are meant, and the models that read them."""
     rows = ", ".join(short(id) for id in use["ids"][:5]) + (" …" if len(use["ids"]) > 5 else "")
     text = Text.assemble((f"{use['view']} of {use['tag']}", "bold"), f" (snapshot {use['snapshot_id']}): {rows}")
-    branch = held.add(text)
+    branch = uses.add(text)
     for model in use["models"]:
         trained = branch.add(Text.assemble("trained ", (Path(model["path"]).name, "bold magenta")))
         for above in model["upon"]:

@@ -72,8 +72,8 @@ def bring_in(lake: Lake, marks: Sequence[Mark]) -> tuple[int, int]:
     Raises:
         MarkError: one is on a row that the lake does not have; nothing is then committed.
     """
-    standing = {row["work_key"]: row for row in lake.rows("SELECT * FROM current_marks")}
-    new = [mark for mark in marks if not _stands(mark, standing.get(mark.key))]
+    current = {row["work_key"]: row for row in lake.rows("SELECT * FROM current_marks")}
+    new = [mark for mark in marks if not _stands(mark, current.get(mark.key))]
     add_all(lake, new)
     return len(new), len(marks) - len(new)
 

@@ -11,7 +11,7 @@ from alignery.pipeline.runs.answering import Answered
 from alignery.pipeline.runs.judging import judge_answers
 from alignery.pipeline.runs.people import with_people
 from tasks.evaluate.gate import by_axis, by_judge, lost_verdicts
-from tasks.evaluate.judge import outcomes, walkovers
+from tasks.evaluate.judge import outcomes, unanswered_outcomes
 from tasks.step import Row
 
 
@@ -43,9 +43,9 @@ async def compared(
     before, after = ([row for row in side.compared if row["prompt_id"] in ids] for side in (old, new))
     prompts = [row for suite in old.suites if suite.kind == "judge" for row in suite.prompts if row["prompt_id"] in ids]
     asked, verdicts_by = await judge_answers(preset, preset.evaluate.judge, executor, after, before)
-    unheard, won, lost = walkovers(prompts, after, before), {}, 0
-    for axis, said in verdicts_by.items():
-        missing = lost_verdicts(asked, said)
-        won[axis], lost = unheard | outcomes(asked, [*said, *missing]), lost + len(missing)
+    unanswered, won, lost = unanswered_outcomes(prompts, after, before), {}, 0
+    for axis, verdicts in verdicts_by.items():
+        missing = lost_verdicts(asked, verdicts)
+        won[axis], lost = unanswered | outcomes(asked, [*verdicts, *missing]), lost + len(missing)
     old_side, new_side, marked = with_people(preset, executor.lake, by_judge(won), before, after)
     return Compared({**old_side, **scored[0]}, {**new_side, **scored[1]}, marked, lost)

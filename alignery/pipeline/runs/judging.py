@@ -27,7 +27,7 @@ async def check_judge(preset: Preset, config: judge.Config, executor: Executor) 
         return []
     asked = trust.load(config.check.path, config.dimensions)
     verdicts, least = await _verdicts(preset, config, executor, asked), config.check.at_least
-    found = [{"dimension": name} | trust.accuracy(asked[name], said, least) for name, said in verdicts.items()]
+    found = [{"dimension": name} | trust.accuracy(asked[name], some, least) for name, some in verdicts.items()]
     trust.require(config.check.path, found)
     return found
 
@@ -63,7 +63,7 @@ async def judge_model(
     answers: tuple[list[Row], list[Row]],
     before: list[Outcomes],
 ) -> list[Row]:
-    """The report on a model, a row a dimension: dimension, kin, and what `judge.report` gives.
+    """The report on a model, a row a dimension: dimension, shares_base, and what `judge.report` gives.
 
     Args:
         models: its identity, or those of the parts of a stack.
@@ -71,20 +71,20 @@ async def judge_model(
         before: of the models that were judged against the same answers before; this one's are appended.
     """
     asked, verdicts = await judge_answers(preset, config, executor, *answers)
-    kin = await asyncio.to_thread(judges_kin, preset, executor.lake, models)
+    shares_base = await asyncio.to_thread(judge_shares_base, preset, executor.lake, models)
     found = [
-        {"dimension": name, "kin": kin} | judge.report(asked, said, [one[name] for one in before])
-        for name, said in verdicts.items()
+        {"dimension": name, "shares_base": shares_base} | judge.report(asked, some, [one[name] for one in before])
+        for name, some in verdicts.items()
     ]
-    before.append({name: judge.outcomes(asked, said) for name, said in verdicts.items()})
+    before.append({name: judge.outcomes(asked, some) for name, some in verdicts.items()})
     return found
 
 
-def judges_kin(preset: Preset, lake: Lake, models: Sequence[str]) -> bool:
-    """Whether the judge and one of these models (identities) are the same, or come from the same one."""
+def judge_shares_base(preset: Preset, lake: Lake, models: Sequence[str]) -> bool:
+    """Whether the judge and one of these models (identities) are the same, or have the same base model."""
     below = {row["id"]: row["base_id"] for row in status.models(lake)}
     judge, *families = [{one, *ancestors(one, below)} for one in (preset.spec("judge").identity(), *models)]
-    return any(trust.is_kin(judge, family) for family in families)
+    return any(trust.shares_base(judge, family) for family in families)
 
 
 def ancestors(model: str, below: Mapping[str, str]) -> list[str]:

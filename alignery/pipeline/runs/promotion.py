@@ -29,7 +29,7 @@ from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import answer_prompts
 from alignery.pipeline.runs.comparison import compared
-from alignery.pipeline.runs.judging import check_judge, judges_kin
+from alignery.pipeline.runs.judging import check_judge, judge_shares_base
 from alignery.pipeline.runs.people import explained, state
 from alignery.pipeline.runs.training import base_spec
 from alignery.pipeline.stack import Stack, stack_of, stackable
@@ -38,7 +38,7 @@ from tasks.evaluate import confirm, history
 from tasks.evaluate.gate import Decision, Policy, decide
 from tasks.evaluate.plot import PICTURES, forest
 from tasks.evaluate.suites.rows import all_prompts
-from tasks.evaluate.trust import KIN
+from tasks.evaluate.trust import SELF_PREFERENCE
 from tasks.step import Row
 from warehouse import Lake, model_registry
 from warehouse.query import status
@@ -176,9 +176,9 @@ async def _judged(
             lost, marked = lost + found.lost, max(marked, found.marked)
     decision = explained(preset, lake, _with_lost(decision, lost), marked)
     models = [part["model"] for part in candidate.parts()]
-    kin = await asyncio.to_thread(judges_kin, preset, lake, models) if decides else False
-    if kin:
-        decision = replace(decision, reasons=(*decision.reasons, KIN))
+    shares_base = await asyncio.to_thread(judge_shares_base, preset, lake, models) if decides else False
+    if shares_base:
+        decision = replace(decision, reasons=(*decision.reasons, SELF_PREFERENCE))
     return decision, [confirm.mark(row) for row in asked]
 
 

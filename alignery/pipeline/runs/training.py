@@ -83,39 +83,57 @@ async def train_recipes(
             "`retrain: {sft: {}}`"
         )
     published, selection = _publication(lake, tag), await asyncio.to_thread(published_rows, preset)
-    library, recipes = preset.library(), preset.registry.recipes
+    library = preset.library()
     mixtures = {name: mixing.known_by(library) for name, mixing in retrain.mix.items()}
     specs = _starts(preset, lake, published, policy)
     trained = []
     models: dict[str, Row] = {}
     with Run(lake, "retrain", preset) as run:
         for name in retrain.order():
-            recipe = retrain.recipe_of(name)
-            job = TrainingJob(
-                name,
-                specs[retrain.start_from.get(name)],
-                published,
-                _settings(retrain.given()[name], preset.words)
-                | {field: specs[other].model for field, other in retrain.models_of(name).items()},
-                await asyncio.to_thread(_data, preset, lake, home, published, name, selection),
-                preset.methods,
-                mixtures.get(name),
-                words(library) if (words := recipes[recipe].words) else None,
-                retrain.launch,
-                recipe if recipe != name else None,
-            )
+            data = await asyncio.to_thread(_data, preset, lake, home, published, name, selection)
+            job = _job(preset, name, published, specs, data, mixtures.get(name))
             models[name], new = await _done(job, lake, run, home, runner)
             trained.append(Trained(name, Path(models[name]["path"]), models[name]["seconds"], new))
             specs[name] = job.base.model_copy(update={"model": models[name]["path"]})
         if retrain.soup:
             first, *_ = retrain.soup.of.values()
-            start = specs[retrain.start_from.get(first)]
-            soup = SoupJob(SOUP, start, published, retrain.soup, preset, lake, models)
+            soup = SoupJob(
+                name=SOUP,
+                base=specs[retrain.start_from.get(first)],
+                published=published,
+                soup=retrain.soup,
+                preset=preset,
+                lake=lake,
+                models=models,
+            )
             model, new = await _done(soup, lake, run, home, runner)
             report = json.loads(model["metrics"])
             trained.append(Trained(SOUP, Path(model["path"]), model["seconds"], new, report))
         run.end("finished", {t.recipe: str(t.path) for t in trained})
     return trained
+
+
+def _job(
+    preset: Preset, name: str, published: Row, specs: Mapping[str | None, Spec], data: Path, mix: Row | None
+) -> TrainingJob:
+    """The training of a recipe or variant on a folder of rows; `specs` has the models that it may start from or use."""
+    retrain = preset.retrain
+    assert retrain is not None
+    recipe = retrain.recipe_of(name)
+    words = preset.registry.recipes[recipe].words
+    used = {field: specs[other].model for field, other in retrain.models_of(name).items()}
+    return TrainingJob(
+        name=name,
+        base=specs[retrain.start_from.get(name)],
+        published=published,
+        settings=_settings(retrain.given()[name], preset.words) | used,
+        data=data,
+        methods=preset.methods,
+        mix=mix,
+        words=words(preset.library()) if words else None,
+        launch=retrain.launch,
+        recipe=recipe if recipe != name else None,
+    )
 
 
 def _starts(preset: Preset, lake: Lake, published: Row, policy: str | None) -> dict[str | None, Spec]:
@@ -190,12 +208,13 @@ def _weights(spec: Spec) -> str:
 
 
 def _publication(lake: Lake, tag: str | None) -> Row:
-    tags = [row for row in status.tags(lake) if row["export_path"]]
-    if not tags:
+    tags = status.tags(lake)
+    exported = [row for row in tags if row["export_path"]]
+    if not exported:
         raise LakeUsageError("nothing is published yet: run `alignery publish` first")
-    found = [row for row in tags if tag in (None, row["name"])]
+    found = exported if tag is None else [row for row in tags if row["name"] == tag]
     if not found:
-        known = ", ".join(row["name"] for row in tags)
+        known = ", ".join(row["name"] for row in exported)
         raise LakeUsageError(f"got the tag {tag!r}, expected a published one: {known}; see `alignery status`")
     published = found[-1]
     if published["export_path"] is None:

@@ -39,7 +39,7 @@ def marks(req: PageRequest) -> Page:
     return Page("marks.html", "Marks", data, queries, {"kinds": kinds(lake), "orders": ORDERS})
 
 
-def standing_marks(req: PageRequest, ids: Iterable[str]) -> Mapping[str, list[Row]]:
+def current_marks(req: PageRequest, ids: Iterable[str]) -> Mapping[str, list[Row]]:
     """Id → people's current marks of that row."""
     said: dict[str, list[Row]] = defaultdict(list)
     if "current_marks" in req.lake.schema.views:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignery.view.page_request import Page, PageRequest
-from alignery.view.pages.marks import standing_marks
-from warehouse.browse.story import BOUND, held, story
+from alignery.view.pages.marks import current_marks
+from warehouse.browse.story import BOUND, story, uses
 
 Row = dict[str, Any]
 REWRITES = ("revisions", "corrections")  # whose text replaces another
@@ -40,7 +40,7 @@ def row(req: PageRequest, table: str, id: str) -> Page:
         "request": _request(found),
         "focus": found["row"]["id"],
         "bound": BOUND,
-        "marks": standing_marks(req, texts),
+        "marks": current_marks(req, texts),
         "marking": not (req.bundled or req.get("at")),
     }
     label = req.lake.schema.label(table)
@@ -49,13 +49,13 @@ def row(req: PageRequest, table: str, id: str) -> Page:
     return Page("rows/row.html", f"{label} {about['id'][:8]}", found, (query,), shown | {"label": label})
 
 
-def held_by(req: PageRequest, table: str, id: str) -> Page:
-    """The tags, views and models that hold a row or what was made beside it."""
+def used_by(req: PageRequest, table: str, id: str) -> Page:
+    """The tags, views and models that use a row or what was made beside it."""
     found = req.once("story", table, id, count=lambda: story(req.lake, table, id))
     about = found["instruction"]
     ids = [one["id"] for one in found["members"]]
-    uses = req.once("held", about["id"], count=lambda: held(req.lake, ids, about["id"])) if about else []
-    return Page("rows/held.html", "Held by", {"uses": uses, "id": id, "table": table})
+    where = req.once("uses", about["id"], count=lambda: uses(req.lake, ids, about["id"])) if about else []
+    return Page("rows/uses.html", "Used by", {"uses": where, "id": id, "table": table})
 
 
 def _stage(req: PageRequest, one: Row, found: Mapping[str, Any], texts: Mapping[str, str | None]) -> Row:

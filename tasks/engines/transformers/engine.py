@@ -223,7 +223,7 @@ def _load(spec: TransformersSpec) -> TransformersEngine:
     context = spec.context or getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if context is None or model._is_stateful:
         raise SpecError(
-            f"engine.model: {spec.model!r} ({type(model).__name__}) keeps no attention cache of a known length; "
+            f"engine.model: {spec.model!r} ({type(model).__name__}) has no KV cache of a fixed length; "
             "set engine.context, or use engine: vllm"
         )
     if device == "cpu":

@@ -25,7 +25,7 @@ from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from alignery.hashing import digest
 from prompts import Library, Principle
 from tasks.engines import Sampling
-from tasks.methods.base import MIN_MASS, MethodConfig
+from tasks.methods.base import MIN_MASS, MethodConfig, choice_limits
 from tasks.methods.constitutional.method import PRINCIPLE, draw
 from tasks.methods.respond import method as respond
 from tasks.stage import ANSWER, GENERATOR, INSTRUCTION, SOURCE, Context, Method, Stage, always, prompt_row, unchanged
@@ -201,8 +201,7 @@ def compare(library: Library, config: Config, first: Place) -> Step:
         read=read,
         key_fields=lambda row: _drawn(principles, row, first),
         options=prompt.following("A", "B"),
-        min_mass=config.min_mass,
-        config={} if config.min_mass == MIN_MASS else {"min_mass": config.min_mass},
+        **choice_limits(config.min_mass),
     )
 
 

@@ -25,14 +25,13 @@ from alignery.hashing import digest
 from prompts import Library, PromptError, Seed
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
-from tasks.methods.base import MethodConfig
+from tasks.methods.base import CUT, MethodConfig
 from tasks.normalise import structured
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Row, Step
 
 Form = Literal["input_first", "output_first"]
 FORMS: dict[Form, bool] = {"input_first": False, "output_first": True}  # by whether it is a classification task
-CUT = "cut short: the last of a reply that reached max_tokens"
 NO_OUTPUT = "empty output"
 COPY = "output repeats the input"
 COLON = "ends with a colon"

@@ -22,11 +22,10 @@ from pydantic import Field
 from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Table
 from prompts import Library
 from tasks.engines import Sampling
-from tasks.filters.heuristics import TRUNCATED
-from tasks.methods.base import MethodConfig
+from tasks.methods.base import MethodConfig, read_cut
 from tasks.methods.rate.score import parse
 from tasks.stage import INSTRUCTION, Context, Method, Stage
-from tasks.step import Rejected, Row, Step
+from tasks.step import Row, Step
 
 
 class Config(MethodConfig):
@@ -74,12 +73,6 @@ def rate(library: Library, config: Config, of: str = "") -> Step:
         score, reason = parse(reply, config.dimension)
         return [{"dimension": config.dimension, "score": score, "reason": reason or None}]
 
-    def read_cut(reply: str, row: Row) -> list[Row]:
-        """An explanation may be cut short; of the first line the end must be there."""
-        if "\n" not in reply.strip():
-            raise Rejected(TRUNCATED)
-        return read(reply, row)
-
     return Step(
         name=".".join(filter(None, ("rate", config.dimension, of))),
         table="ratings",
@@ -89,7 +82,7 @@ def rate(library: Library, config: Config, of: str = "") -> Step:
         variables=lambda row: {"instruction": row["instruction"], "response": row["target"]},
         read=read,
         next_row=lambda row, record: row | {"score": record["score"]},
-        read_cut=read_cut,
+        read_cut=read_cut(read),  # an explanation may be cut short
         # At T 0 another seed gives the same reply.
         retries=2 if config.sampling.temperature else 0,
     )

@@ -26,13 +26,12 @@ from prompts import Library, QuestionType
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.pools import Pool
-from tasks.methods.base import Accept, MethodConfig, wanted
+from tasks.methods.base import CUT, Accept, MethodConfig, wanted
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.methods.self_instruct.method import draw, instruction_row, numbered, numbered_items, pick
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Row, Step
 
-CUT = "cut short: the last of a reply that reached max_tokens"
 KNOWN = "the type has this topic"
 AGAIN = "a second question for one hint"
 Known = Mapping[str, list[str]]  # type → its topics, in the order in which they came

@@ -26,14 +26,13 @@ from pydantic import Field, FiniteFloat, field_validator
 from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library, Principle, PromptError
 from tasks.engines import Sampling
-from tasks.filters.heuristics import TRUNCATED
-from tasks.methods.base import MIN_MASS, MethodConfig
+from tasks.methods.base import MIN_MASS, MethodConfig, choice_limits, read_cut
 from tasks.methods.rate.score import NO_SCORE
 from tasks.methods.rate.score import parse as parse_mark
 from tasks.methods.samples.method import SAMPLE
 from tasks.methods.score.propositions import proposition
 from tasks.stage import INSTRUCTION, Context, Method, Stage, always, prompt_row
-from tasks.step import ParseError, Rejected, Row, Step, probabilities
+from tasks.step import ParseError, Row, Step, probabilities
 from tasks.train.config import Recipe
 from tasks.train.recipes.preferences import (
     dpo_norm,
@@ -182,12 +181,6 @@ def mark(library: Library, config: Config, aspect: Aspect) -> Step:
         value, reason = parse(reply, aspect)
         return [_score("rating", aspect, value, "1 to 5", reason or None)]
 
-    def read_cut(reply: str, row: Row) -> list[Row]:
-        """The reason may be cut short; of the first line the end must be there."""
-        if "\n" not in reply.strip():
-            raise Rejected(TRUNCATED)
-        return read(reply, row)
-
     def expected(reply: str, row: Row) -> list[Row]:
         value = sum(p * number for number, p in enumerate(probabilities(reply), 1))
         return [_score("rating", aspect, value, "1 to 5")]
@@ -201,11 +194,10 @@ def mark(library: Library, config: Config, aspect: Aspect) -> Step:
         parents=("instruction_id", "sample_id"),
         variables=lambda row: {"instruction": row["instruction"], "response": row["sample"]},
         read=expected if chooses else read,
-        read_cut=read_cut,
+        read_cut=read_cut(read),  # the reason may be cut short
         retries=2 if config.sampling.temperature and not chooses else 0,  # at T 0 another seed gives the same reply
         options=prompt.following(*MARKS) if chooses else (),
-        min_mass=config.min_mass if chooses else 0.0,
-        config={"min_mass": config.min_mass} if chooses and config.min_mass != MIN_MASS else {},
+        **(choice_limits(config.min_mass) if chooses else {}),
     )
 
 

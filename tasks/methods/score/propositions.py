@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tasks.engines import Sampling
-from tasks.methods.base import MIN_MASS
+from tasks.methods.base import choice_limits
 from tasks.step import Row, Step, probabilities
 
 if TYPE_CHECKING:
@@ -44,8 +44,7 @@ def proposition(library: Library, one: Proposition, weight: float, min_mass: flo
         read=read,
         key_fields=lambda row: {"proposition": one.id, "hash": one.hash, "weight": weight},
         options=prompt.following("Yes", "No"),
-        min_mass=min_mass,
-        config={} if min_mass == MIN_MASS else {"min_mass": min_mass},
+        **choice_limits(min_mass),
     )
 
 

@@ -25,7 +25,7 @@ from alignery.declarations import INSTRUCTION_ID, RESPONSE_ID, Column, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.methods.aligner import method as aligner
-from tasks.methods.base import MIN_MASS, MethodConfig
+from tasks.methods.base import MIN_MASS, MethodConfig, choice_limits
 from tasks.methods.score.method import NUMBER
 from tasks.stage import INSTRUCTION, Context, Method, Stage, accepted, kept
 from tasks.step import ParseError, Row, Step, probabilities
@@ -176,8 +176,7 @@ def inspect(library: Library, config: Config, inspector: str, *, trained: bool =
     return replace(
         shared,
         options=shared.prompt.following(*config.fit, *config.unfit),
-        min_mass=config.min_mass,
-        config={} if config.min_mass == MIN_MASS else {"min_mass": config.min_mass},
+        **choice_limits(config.min_mass),
     )
 
 
@@ -229,7 +228,7 @@ method = Method(
     stages,
     models=("inspector", "aligner"),
     named_models=named_models,
-    settle=ordered,
+    resolve_settings=ordered,
     paper="Aligner squads (arXiv 2403.04224)",
     tables=(INSPECTIONS,),
     views=Path(__file__).parent / "views",

@@ -19,10 +19,9 @@ from pydantic import Field, field_validator
 from alignery.declarations import INSTRUCTION_ID, Column, Table
 from prompts import Library
 from tasks.engines import Sampling
-from tasks.filters.heuristics import TRUNCATED
-from tasks.methods.base import MethodConfig
+from tasks.methods.base import MethodConfig, read_cut
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
-from tasks.step import ParseError, Rejected, Row, Step
+from tasks.step import ParseError, Row, Step
 
 Aspect = Literal["difficulty", "quality", "category"]
 LABELS: dict[Aspect, tuple[str, ...]] = {
@@ -76,12 +75,6 @@ def label(library: Library, config: Config, aspect: Aspect) -> Step:
     def read(reply: str, row: Row) -> list[Row]:
         return [{"aspect": aspect, "value": parse(reply, aspect)}]
 
-    def read_cut(reply: str, row: Row) -> list[Row]:
-        """What follows the first line may be cut short."""
-        if "\n" not in reply.strip():
-            raise Rejected(TRUNCATED)
-        return read(reply, row)
-
     return Step(
         name=f"tagging.{aspect}",
         table=INSTRUCTION_TAGS.name,
@@ -90,7 +83,7 @@ def label(library: Library, config: Config, aspect: Aspect) -> Step:
         parents=("instruction_id",),
         variables=lambda row: {"instruction": row["instruction"]},
         read=read,
-        read_cut=read_cut,
+        read_cut=read_cut(read),
         retries=2 if config.sampling.temperature else 0,  # at T 0 another seed gives the same reply
     )
 

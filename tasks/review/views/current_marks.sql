@@ -8,7 +8,7 @@ WITH placed AS (
         *, snapshot_id, row_number() OVER (PARTITION BY work_key ORDER BY created_at, snapshot_id, id) AS place
     FROM marks
 ),
-standing AS (
+with_clear AS (
     SELECT *, max(place) FILTER (verdict = 'clear') OVER (PARTITION BY work_key) AS cleared
     FROM placed
 )
@@ -22,6 +22,6 @@ SELECT
     arg_max(shown_left, place) FILTER (verdict IS NOT NULL) AS shown_left,
     arg_max(id, place) AS id, arg_max(id, place) FILTER (text IS NOT NULL) AS edit_id,
     work_key, count(*) AS marks, max(created_at) AS created_at, max(snapshot_id) AS snapshot_id
-FROM standing
+FROM with_clear
 WHERE place > coalesce(cleared, 0)
 GROUP BY work_key

@@ -1,4 +1,4 @@
-"""The templates that start servers: sound as shell and YAML, and one started for real with a stand-in for vLLM."""
+"""The templates that start servers: sound as shell and YAML, and one started for real with a mock of vLLM."""
 
 from __future__ import annotations
 

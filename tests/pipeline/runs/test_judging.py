@@ -127,7 +127,7 @@ def test_the_judges_own_check_is_kept_and_shown(judged, capsys, monkeypatch):
     results.evaluated([base, other], False)
     said = capsys.readouterr().out
     assert f"helpful: on {PAIRS} labelled pairs the judge is right in {base.checked[0]['accuracy']:.2f} (" in said
-    assert "Beware: the judge is the model that it judges, or comes from the same one" in said, "nano judges nano"
+    assert "Warning: the judge is the model that it judges, or has the same base model" in said, "nano judges nano"
 
 
 def test_a_judge_that_fails_its_check_compares_nothing_and_promotes_nothing(judged, tmp_path):

@@ -56,7 +56,7 @@ class Loop:
     learnt: dict[str, list[str]] = field(default_factory=dict)  # folder of a model → the prompts that it learnt from
 
     async def run_refresh(self, preset: Preset, lake: Lake, **_: object) -> SimpleNamespace:
-        """New instructions, samples and scores, by the model that stands behind the generator."""
+        """New instructions, samples and scores, by the model that the generator is bound to."""
         policy = resolve_models(preset, lake).spec("generator").identity()
         run = f"run-{len(lake.rows('SELECT DISTINCT run_id FROM samples')) + 1}"
         mean = self.means[int(run[4:]) - 1]

@@ -147,7 +147,7 @@ def test_what_is_no_file_ends_the_run_in_one_sentence_and_loses_nothing(tmp_path
     path.write_bytes(b"no parquet")
     with pytest.raises(alignery.UsageError, match="not a sound Parquet file"):
         alignery.refresh(preset({"path": str(path)}), tmp_path / "lake")
-    with pytest.raises(alignery.UsageError, match="got no method that brings instructions"):
+    with pytest.raises(alignery.UsageError, match="got no source of instructions, expected one of"):
         alignery.load_preset({"models": preset()["models"], "line": {"respond": {}}})
 
 

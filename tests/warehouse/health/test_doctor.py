@@ -238,7 +238,7 @@ def test_a_ledger_that_does_not_add_up(home):
     loose = "INSERT INTO lake.instructions BY NAME SELECT * REPLACE ('i9' AS id, 'nobody' AS attempt_id)"
     forge(home, double, f"{loose} FROM lake.instructions WHERE id = 'i1'")
     assert [what for _, _, what in faults(home)] == [
-        "1 work keys are settled more than once, such as k-i1",
+        "1 work keys have more than one final attempt, such as k-i1",
         "1 attempts are there more than once, such as k-i1-try0",
     ]
     assert [what for _, _, what in faults(home, deep=True)][2:] == [
@@ -255,7 +255,7 @@ def test_of_many_faults_of_one_kind_the_first_are_told(home):
 
 
 def test_what_is_asked_for_twice_is_one_attempt(home):
-    """A retry is no doubled work: only what settles a key counts."""
+    """A retry is no doubled work: only a final attempt counts."""
     with Lake.open(home) as lake:
         commit(lake, attempts=[attempt("x", final=False, state="failed"), attempt("x", try_number=1)])
     assert faults(home, deep=True) == []

@@ -74,7 +74,7 @@ def test_the_lake_as_it_stood_is_what_a_pinned_lake_reads_even_after_merging(lak
     a, b = grow(lake)
     versioned, views = versioned_tables(default()), list(default().views)
 
-    def standing(snapshot, names):
+    def contents(snapshot, names):
         with read_transaction(lake) as cursor:
             define_schema_at(cursor, lake.schema, "old", snapshot)
             return {name: fetch_rows(cursor, f"SELECT * FROM old.{name} ORDER BY ALL") for name in names}
@@ -84,11 +84,11 @@ def test_the_lake_as_it_stood_is_what_a_pinned_lake_reads_even_after_merging(lak
         with Lake.open(lake.home, snapshot=snapshot) as old:
             named = {name: f"snapshot_id, * FROM {name}" for name in versioned} | {v: f"* FROM {v}" for v in views}
             pinned[snapshot] = {name: old.rows(f"SELECT {what} ORDER BY ALL") for name, what in named.items()}
-    assert {snapshot: standing(snapshot, (*versioned, *views)) for snapshot in (a, b)} == pinned
+    assert {snapshot: contents(snapshot, (*versioned, *views)) for snapshot in (a, b)} == pinned
     with lake.transaction("a test") as cursor:
         cursor.execute("CALL ducklake_merge_adjacent_files('lake')")
         cursor.execute("CALL lake.set_commit_message('a test', 'merge')")
         cursor.execute("COMMIT")
     # The views are made of these tables, and are asked for once.
     tables = {snapshot: {name: pinned[snapshot][name] for name in versioned} for snapshot in (a, b)}
-    assert {snapshot: standing(snapshot, versioned) for snapshot in (a, b)} == tables
+    assert {snapshot: contents(snapshot, versioned) for snapshot in (a, b)} == tables

@@ -50,9 +50,9 @@ def test_all_is_new_before_the_first_training_and_only_what_came_since_after_it(
     fill(lake, 3, start=50, revised="kinder still")
     refuse(lake, "n")
     tag(lake, tmp_path)
-    # 3 × (instruction, answer, critique, revision, correction) are settled, the reply of four candidates' and one that
+    # 3 × (instruction, answer, critique, revision, correction) are finished, the reply of four candidates' and one that
     # could not be read.
-    expected = TagDelta("v2", "v1", accepted=3, settled=17, refused=1, candidates=6, duplicates=2)
+    expected = TagDelta("v2", "v1", accepted=3, finished=17, refused=1, candidates=6, duplicates=2)
     assert tag_delta(lake) == tag_delta(lake, "v2") == expected
     assert expected.duplicate_rate == pytest.approx(1 / 3)
     assert tag_delta(lake, "v1") == found, "a tag's figures stay, whatever came later"

@@ -153,7 +153,7 @@ def test_a_model_that_learned_from_some_parts_has_read_no_row_of_the_others(walk
     assert [len(walked.rows(row["rows"])) for row in models(walked)] == [1, 0]
 
 
-def test_a_row_that_the_same_words_superseded_is_held_by_no_later_tag(walked):
+def test_a_row_that_the_same_words_superseded_is_in_no_later_tag(walked):
     first = walked.snapshot()
     tag(walked, "first", first, run_id="r")
     commit(

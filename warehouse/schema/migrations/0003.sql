@@ -1,4 +1,4 @@
--- What a refresh is foreseen to take, kept to be compared with what it took; which model stands behind an alias; ratings
+-- What a refresh is estimated to take, kept to be compared with what it took; which model is bound to an alias; ratings
 -- on a named dimension and verdicts. What further steps write: a comparison is a row for each order (nothing wrote to
 -- that table before), with its thought; the scores of a squad's inspectors.
 CREATE TABLE lake.plans (
@@ -9,7 +9,7 @@ CREATE TABLE lake.plans (
     minutes_high DOUBLE, money DOUBLE, money_low DOUBLE, money_high DOUBLE, currency VARCHAR, priced_on VARCHAR,
     price_in DOUBLE, price_out DOUBLE, price_cached DOUBLE, run_id VARCHAR NOT NULL, created_at TIMESTAMPTZ NOT NULL
 );
--- Which model stands behind an alias, whether a tag trains one, and why.
+-- Which model is bound to an alias, whether a tag trains one, and why.
 CREATE TABLE lake.decisions (
     id VARCHAR NOT NULL, alias VARCHAR NOT NULL, state VARCHAR NOT NULL, model VARCHAR, model_path VARCHAR,
     against VARCHAR, "by" VARCHAR NOT NULL, reasons VARCHAR[] NOT NULL, figures VARCHAR, policy VARCHAR,

@@ -56,26 +56,26 @@ figures AS (
         p.id, p.config_hash, p.preset, p.step, p.created_at, p.snapshot_id,
         p.id IN (SELECT plan_id FROM meant) AS ran,
         unnest([
-            {place: 1, figure: 'calls', foreseen: p.calls::DOUBLE, low: p.calls_low::DOUBLE,
+            {place: 1, figure: 'calls', estimated: p.calls::DOUBLE, low: p.calls_low::DOUBLE,
              high: p.calls_high::DOUBLE, spent: t.calls::DOUBLE},
-            {place: 2, figure: 'tokens_in', foreseen: p.tokens_in::DOUBLE, low: p.tokens_in_low::DOUBLE,
+            {place: 2, figure: 'tokens_in', estimated: p.tokens_in::DOUBLE, low: p.tokens_in_low::DOUBLE,
              high: p.tokens_in_high::DOUBLE, spent: t.tokens_in::DOUBLE},
-            {place: 3, figure: 'tokens_out', foreseen: p.tokens_out::DOUBLE, low: p.tokens_out_low::DOUBLE,
+            {place: 3, figure: 'tokens_out', estimated: p.tokens_out::DOUBLE, low: p.tokens_out_low::DOUBLE,
              high: p.tokens_out_high::DOUBLE, spent: t.tokens_out::DOUBLE},
-            {place: 4, figure: 'minutes', foreseen: p.minutes, low: p.minutes_low,
+            {place: 4, figure: 'minutes', estimated: p.minutes, low: p.minutes_low,
              high: p.minutes_high, spent: t.minutes},
-            {place: 5, figure: 'money', foreseen: p.money, low: p.money_low,
+            {place: 5, figure: 'money', estimated: p.money, low: p.money_low,
              high: p.money_high, spent: t.money}
         ], recursive := true)
     FROM plans p
     LEFT JOIN took t ON t.plan_id = p.id AND t.step = p.step
 )
 SELECT
-    id AS plan_id, config_hash, preset, step, figure, foreseen, low, high,
+    id AS plan_id, config_hash, preset, step, figure, estimated, low, high,
     CASE WHEN ran THEN coalesce(spent, 0) END AS actual,
-    actual / nullif(foreseen, 0) AS ratio,
+    actual / nullif(estimated, 0) AS ratio,
     actual BETWEEN low AND high AS within,
     created_at
 FROM figures
-WHERE foreseen IS NOT NULL
+WHERE estimated IS NOT NULL
 ORDER BY snapshot_id DESC, (step = 'total'), step, place

@@ -1,7 +1,7 @@
 -- Everything that was not accepted, with its reason and its text: attempts, and candidates that a gate rejected.
 --
--- `final` says whether that settled the work; an unparsed reply whose retry was accepted has false. `nearest` is the
--- text that a candidate was too similar to.
+-- `final` says whether that was the final attempt at the work; an unparsed reply whose retry was accepted has false.
+-- `nearest` is the text that a candidate was too similar to.
 SELECT
     step, state, reason, id, raw_text AS text, parents, id AS attempt_id, prompt_id, model, seed, final,
     NULL::DOUBLE AS similarity, NULL::VARCHAR AS nearest, run_id, created_at

@@ -2,8 +2,8 @@
 --
 -- The newest revision of an answer is the last round of its last chain: a round is asked after the one it
 -- revises, and a chain under a changed principle, prompt or model comes after the old one. What is newest is
--- told by the commits' order (`snapshot_id`), which no clock can turn back. Where the newest is the first
--- answer again, the answer has no row here. (An answer has one prompt; that it stands in the window lets a filter
+-- determined by the commits' order (`snapshot_id`), which no clock can turn back. Where the newest is the first
+-- answer again, the answer has no row here. (An answer has one prompt; that it is in the window lets a filter
 -- on prompts pass through it, and so an export of many rows be taken in parts.)
 SELECT
     v.id, v.response_id, v.instruction_id, i.topic, i.text AS prompt, r.text AS first_text, v.text AS final_text,

@@ -1,4 +1,4 @@
-"""A fast stand-in for an OpenAI-compatible server, in a process of its own, for the benches to measure clients by."""
+"""A fast mock of an OpenAI-compatible server, in a process of its own, for the benches to measure clients by."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def completion(text: str) -> bytes:
     """The body of a chat completion."""
     choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 120, "completion_tokens": 120, "total_tokens": 240}
-    answer = {"id": "x", "object": "chat.completion", "created": 0, "model": "stand-in"}
+    answer = {"id": "x", "object": "chat.completion", "created": 0, "model": "mock"}
     return json.dumps(answer | {"choices": [choice], "usage": usage}).encode()
 
 
@@ -23,10 +23,10 @@ def response(body: bytes, status: str = "200 OK") -> bytes:
     return head % (status.encode(), len(body)) + body
 
 
-MODELS = response(b'{"object": "list", "data": [{"id": "stand-in", "object": "model", "owned_by": "bench"}]}')
+MODELS = response(b'{"object": "list", "data": [{"id": "mock", "object": "model", "owned_by": "bench"}]}')
 
 
-class StandIn(asyncio.Protocol, ABC):
+class MockServer(asyncio.Protocol, ABC):
     """One connection. It reads no more of a request than where it ends; the rest is `asked`'s business."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -54,7 +54,7 @@ class StandIn(asyncio.Protocol, ABC):
 
 
 @contextmanager
-def serving(connection: Callable[[], StandIn]) -> Iterator[int]:
+def serving(connection: Callable[[], MockServer]) -> Iterator[int]:
     """The port of a server that runs until the block is left; `connection` makes one for each client that connects."""
     fresh = get_context("spawn")  # a fork of a process that has threads may hang
     ports: Queue[int] = fresh.Queue()
@@ -67,7 +67,7 @@ def serving(connection: Callable[[], StandIn]) -> Iterator[int]:
         process.join()
 
 
-def _serve(connection: Callable[[], StandIn], ports: Queue[int]) -> None:
+def _serve(connection: Callable[[], MockServer], ports: Queue[int]) -> None:
     async def main() -> None:
         server = await asyncio.get_running_loop().create_server(connection, "127.0.0.1", 0, backlog=1024)
         ports.put(server.sockets[0].getsockname()[1])
