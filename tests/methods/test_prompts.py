@@ -109,7 +109,7 @@ def test_of_a_table_a_row_of_another_length_is_rejected_and_a_missing_column_is_
     ]  # fmt: skip
     path.write_bytes(b'prompt,answer\nWhy?,Because.\n"never closed,x\nHow?,So.\n')
     unclosed = [prompts.instruction(row, entry) for row in read_rows(path, entry.columns)]
-    assert [(one["text"], one["source_row"]) for one in unclosed] == [("Why?", 2), ("(nothing)", 3)]
+    assert [(one["text"], one["source_row"]) for one in unclosed] == [("Why?", 2), ('"never closed,x', 3), ("How?", 4)]
     assert "are its quotes right?" in unclosed[1]["reason"]
     with pytest.raises(DataFileError, match=r"got no column 'text', expected one of .*'prompt'"):
         list(read_rows(path, ["text"]))
