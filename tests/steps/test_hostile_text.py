@@ -62,7 +62,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     from tasks.filters import heuristics, targets
     from tasks.methods.dialogue import method as dialogue
     from tasks.methods.evolve import method as evolve
-    from tasks.methods.instances import method as instances
+    from tasks.methods.instances import reading as instances
     from tasks.methods.prompt_optimization import reading
     from tasks.methods.rate import score as rate
     from tasks.methods.reason import final
