@@ -67,7 +67,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     from tasks.methods.rate import score as rate
     from tasks.methods.reason import final
     from tasks.methods.self_align import method as self_align
-    from tasks.methods.self_instruct import method as self_instruct
+    from tasks.methods.self_instruct import reading as self_instruct
     from tasks.methods.tagging import method as tagging
     from tasks.methods.translate import reading as translated
     from tasks.methods.verbose import method as verbose
