@@ -60,7 +60,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     from tasks import normalise
     from tasks.engines.thoughts import without_thought
     from tasks.filters import heuristics, targets
-    from tasks.methods.dialogue import method as dialogue
+    from tasks.methods.dialogue import reading as dialogue
     from tasks.methods.evolve import method as evolve
     from tasks.methods.instances import reading as instances
     from tasks.methods.prompt_optimization import reading
