@@ -199,6 +199,15 @@ def test_what_does_not_fit_together_is_refused(entry: dict[str, Any], told: str)
         Config.model_validate([entry])
 
 
+@pytest.mark.parametrize("cell", ["", " ", "\n\t ", None, []])
+def test_an_empty_cell_beside_a_prompt_adds_nothing_and_rejects_nothing(cell: Any) -> None:
+    entry = Entry(path=Path(__file__), answers="answer", origin="own")
+    row = DataRow("rows.jsonl", 1, {"prompt": "Why?", "answer": cell})
+    found = prompts.instruction(row, entry)
+    assert (found["state"], prompts.is_complete(row, entry)) == ("accepted", False)
+    assert prompts.companions(row, entry, found, "t") == {"responses": []}
+
+
 def test_two_entries_of_one_origin_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValidationError, match="two entries of the origin 'rows'"):
         Config.model_validate([{"path": write(tmp_path / name)} for name in ("rows.csv", "rows.jsonl")])
