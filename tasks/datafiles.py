@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from alignery.errors import UsageError
 from alignery.untrusted import excerpt
@@ -20,6 +20,7 @@ from alignery.untrusted import excerpt
 LONGEST = 16 << 20  # bytes of a line; our choice
 _BATCH = 8192  # rows of a Parquet file or data set that are read at once
 _BLOCK = 1 << 20
+_AGAIN = 4  # how many times all lines of a CSV file may be read again; our choice
 
 
 class DataFileError(UsageError):
@@ -136,8 +137,9 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
     _opened_text(path).close()
     # Bytes that are not UTF-8 become lone surrogates, which the row's own check refuses.
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        lines = _Lines(file)
         # Strictly, because a quote that is never closed would make one field of all that follows.
-        reader = csv.reader(file, delimiter="\t" if _kind(path) == ".tsv" else ",", strict=True)
+        reader = csv.reader(lines, delimiter="\t" if _kind(path) == ".tsv" else ",", strict=True)
         try:
             header = next(reader, [])
         except csv.Error as error:
@@ -146,19 +148,77 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
             ) from error
         _check_columns(path, header, columns)
         while True:
-            number = reader.line_num + 1
+            lines.begin()
             try:
                 row = next(reader)
             except StopIteration:
                 return
             except csv.Error as error:
-                yield DataRow(path.name, number, {}, f"not CSV: {excerpt(error, 80)}; are its quotes right?")
+                fault = f"not CSV: {error}; are its quotes right?"
+                for number, line in lines.failed():
+                    yield DataRow(path.name, number, {"": _shown(line.encode(errors="surrogateescape"))}, fault)
                 continue
             if not row:
                 continue
             values = {name: value for name, value in zip(header, row, strict=False) if name in columns}
             wrong = f"got {len(row)} fields, expected {len(header)}" if len(row) != len(header) else None
-            yield DataRow(path.name, number, values, wrong)
+            if wrong and lines.last > lines.first:
+                wrong += f", on lines {lines.first} to {lines.last}; are its quotes right?"
+            yield DataRow(path.name, lines.first, values, wrong)
+
+
+class _Lines:
+    """The lines of a CSV file. Those that a faulty row took are read again from its second one on, for a quote that is
+    never closed takes all that follow."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._row: list[str] = []  # the lines of the row that is being read
+        self._size = 0  # their characters
+        self._again: list[str] = []  # lines to be read again, the next one at the end
+        self._fresh, self._repeated = 0, 0  # characters read from the file, and again
+        self.first = 1  # the row's first line, from 1
+
+    @property
+    def last(self) -> int:
+        """The row's last line."""
+        return self.first + len(self._row) - 1
+
+    def begin(self) -> None:
+        """A new row begins on the next line."""
+        self.first += len(self._row)
+        self._row, self._size = [], 0
+
+    def failed(self) -> list[tuple[int, str]]:
+        """Number and text of each line that is lost with the row: its first one; all where too much was read again."""
+        again = self._size - len(self._row[0])
+        # Lines in which every other quote is never closed would be read again from each of them.
+        if self._repeated + again > _AGAIN * self._fresh:
+            return list(enumerate(self._row, start=self.first))
+        self._repeated += again
+        self._again += reversed(self._row[1:])
+        self._row = self._row[:1]
+        return [(self.first, self._row[0])]
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        if self._again:
+            line = self._again.pop()
+        else:
+            line = self._file.readline(LONGEST)
+            self._fresh += len(line)
+            if len(line) == LONGEST and not line.endswith("\n"):
+                while (rest := self._file.readline(LONGEST)) and not rest.endswith("\n"):
+                    pass
+        if not line:
+            raise StopIteration
+        self._row.append(line)
+        self._size += len(line)
+        if self._size >= LONGEST:
+            raise csv.Error(f"a row of more than {LONGEST:,} characters")
+        return line
 
 
 def _parquet(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:

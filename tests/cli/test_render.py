@@ -157,3 +157,27 @@ def test_a_number_with_its_interval_is_never_broken_nor_cut(width: int, monkeypa
     results.rows([row, row], False)
     assert [value for value in map(str, figures.values()) if out.getvalue().count(value) != 2] == []
     assert ("┏" in out.getvalue()) == (width == 160)
+
+
+@pytest.mark.parametrize("shapes", [("sft",), ("sft", "qac")])
+@pytest.mark.parametrize("name", ["ex", "ex[2]", "it's", "ex[a", "e*x?"])
+def test_the_line_that_loads_an_export_loads_it(
+    name: str, shapes: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from warehouse.export.export import Export
+
+    for place, shape in enumerate(shapes):
+        data = tmp_path / name / "data" / (shape if len(shapes) > 1 else "")
+        data.mkdir(parents=True)
+        for split in ("train", "test"):
+            pq.write_table(pa.table({"a": [place]}), data / f"{split}-00000-of-00001.parquet")
+    counts = {shape: {"train": 1, "test": 1} for shape in shapes}
+    results.exported(Export(tmp_path / name, None, 1, "hash", counts, True), False)
+    line = capsys.readouterr().out.splitlines()[-1].removeprefix("Load it: ")
+    if len(shapes) == 1 or "[" in name:
+        loaded = eval(line, {"datasets": datasets})
+        assert {split: len(rows) for split, rows in loaded.items()} == {"train": 1, "test": 1}

@@ -55,8 +55,33 @@ def test_an_answer_that_speaks_of_a_tag_is_left_as_it_is(tag, before, after):
         ("Hm.</think></think>Yes.", "</think>Yes."),
         ("Answer: 1 < 2 </thinker>", "Answer: 1 < 2 </thinker>"),
         ("<think>a</think>Use <think> and </think>.", "Use <think> and </think>."),
+        ("<|begin_of_thought|>\n\nHm.\n\n<|end_of_thought|>\n\nYes.", "Yes."),
+        ("<|begin_of_thought|>Hm.<|end_of_thought|>\n<|begin_of_solution|>\nYes.\n<|end_of_solution|>", "Yes."),
+        ("<|begin_of_solution|>Yes.<|end_of_solution|>", "Yes."),
+        ("Hm.<|end_of_thought|>Yes.", "Yes."),
+        ("<|begin_of_thought|>Hm.", ""),
+        ("◁think▷Hm.◁/think▷Yes.", "Yes."),
+        ("Hm.◁/think▷Yes.", "Yes."),
+        ("<think >Hm.</think >Yes.", "Yes."),
+        ("< think>Hm.</ think>\nYes.", "Yes."),
+        ("<think>Hm.</thinking>Yes.", "Yes."),
+        ("<thought>Hm.</think>\n<think>More</reasoning>Yes.", "Yes."),
+        ("<analysis>Hm.</analysis>\n\nYes.", "Yes."),
+        ("<scratchpad>Hm.</scratchpad><reflection>So.</reflection>\nYes.", "Yes."),
+        ("<thinking>Hm. <reflection>So.</reflection></thinking>Yes.", "Yes."),
+        # An answer that was asked for in such tags, or speaks of them:
+        *((text, text) for text in (
+            "<analysis>It is dry.</analysis>",
+            "<analysis>It is dry.</analysis>\n<result>Water it.</result>",
+            "<analysis>It is dry, and",
+            "It is dry.</analysis> Water it.",
+            "Write <analysis>x</analysis> first.",
+            "Send <|begin_of_solution|> first.",
+            "a < think and b > think",
+            "The token <|end_of_text|> ends it.",
+        )),
     ],
-)
+)  # fmt: skip
 def test_samples(reply, answer):
     assert split_thought(reply)[1] == answer
 

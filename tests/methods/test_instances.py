@@ -21,14 +21,12 @@ from tasks.methods.instances.method import (
     TWICE,
     Config,
     classify,
-    input_first,
     instances,
     judged,
-    output_first,
     stages,
     stands_alone,
-    verdict,
 )
+from tasks.methods.instances.reading import input_first, output_first, verdict
 from tasks.normalise import structured
 from tasks.stage import Context
 from tasks.step import ParseError, Row
@@ -58,7 +56,9 @@ def test_yes_is_yes_however_it_is_written(reply: str) -> None:
     assert not verdict(reply.lower().replace("yes", "no"))
 
 
-@pytest.mark.parametrize("reply", ["Maybe", "Yesterday", "", "1", "It is yes", "Notes"])
+@pytest.mark.parametrize(
+    "reply", ["Maybe", "Yesterday", "", "1", "It is yes", "Notes", "Yes or no", "yes/no", "**Yes** / No", "No or yes"]
+)
 def test_what_is_neither_yes_nor_no_is_unparsed(reply: str) -> None:
     """Self-Instruct (6): departure 1."""
     with pytest.raises(ParseError, match="neither yes nor no"):

@@ -109,7 +109,7 @@ def test_of_a_table_a_row_of_another_length_is_rejected_and_a_missing_column_is_
     ]  # fmt: skip
     path.write_bytes(b'prompt,answer\nWhy?,Because.\n"never closed,x\nHow?,So.\n')
     unclosed = [prompts.instruction(row, entry) for row in read_rows(path, entry.columns)]
-    assert [(one["text"], one["source_row"]) for one in unclosed] == [("Why?", 2), ("(nothing)", 3)]
+    assert [(one["text"], one["source_row"]) for one in unclosed] == [("Why?", 2), ('"never closed,x', 3), ("How?", 4)]
     assert "are its quotes right?" in unclosed[1]["reason"]
     with pytest.raises(DataFileError, match=r"got no column 'text', expected one of .*'prompt'"):
         list(read_rows(path, ["text"]))
@@ -197,6 +197,15 @@ def test_an_answer_a_correction_and_a_pair_become_rows_of_their_tables(tmp_path:
 def test_what_does_not_fit_together_is_refused(entry: dict[str, Any], told: str) -> None:
     with pytest.raises(ValidationError, match=told):
         Config.model_validate([entry])
+
+
+@pytest.mark.parametrize("cell", ["", " ", "\n\t ", None, []])
+def test_an_empty_cell_beside_a_prompt_adds_nothing_and_rejects_nothing(cell: Any) -> None:
+    entry = Entry(path=Path(__file__), answers="answer", origin="own")
+    row = DataRow("rows.jsonl", 1, {"prompt": "Why?", "answer": cell})
+    found = prompts.instruction(row, entry)
+    assert (found["state"], prompts.is_complete(row, entry)) == ("accepted", False)
+    assert prompts.companions(row, entry, found, "t") == {"responses": []}
 
 
 def test_two_entries_of_one_origin_are_refused(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from prompts import Library
 from tasks.engines import Completion, Sampling, ScriptedEngine
 from tasks.filters.contamination import REASON, Contamination
 from tasks.filters.rouge import RougePool
-from tasks.methods.self_instruct.method import DUPLICATE, Config, gate, generate, numbered_items, requests
+from tasks.methods.self_instruct.method import DUPLICATE, Config, gate, generate, requests
+from tasks.methods.self_instruct.reading import numbered_items
 from tasks.step import ParseError, Row
 
 SEEDS = [("tea", f"Tell me fact number {n} about tea") for n in range(9)] + [("ink", "Say how ink is made")]

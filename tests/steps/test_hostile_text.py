@@ -60,14 +60,14 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     from tasks import normalise
     from tasks.engines.thoughts import split_thought
     from tasks.filters import heuristics, targets
-    from tasks.methods.dialogue import method as dialogue
+    from tasks.methods.dialogue import reading as dialogue
     from tasks.methods.evolve import method as evolve
-    from tasks.methods.instances import method as instances
+    from tasks.methods.instances import reading as instances
     from tasks.methods.prompt_optimization import reading
     from tasks.methods.rate import score as rate
     from tasks.methods.reason import final
     from tasks.methods.self_align import method as self_align
-    from tasks.methods.self_instruct import method as self_instruct
+    from tasks.methods.self_instruct import reading as self_instruct
     from tasks.methods.tagging import method as tagging
     from tasks.methods.translate import reading as translated
     from tasks.methods.verbose import method as verbose

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,7 @@ def published(publication: Publication, as_json: bool) -> None:
     counts = ", ".join(f"{count} {view}" for view, count in publication.rows.items())
     console().print(f"{publication.tag}: snapshot {publication.snapshot_id}, {counts} → {publication.path}")
     shape = next(name for name, count in publication.rows.items() if count)  # one without rows has no files
-    return hint(f"Load it: datasets.load_dataset('{publication.path}', '{shape}') · next: alignery retrain")
+    return hint(f"Load it: {_loading(publication.path, shape, publication.data(shape))} · next: alignery retrain")
 
 
 def exported(export: Export, as_json: bool) -> None:
@@ -94,7 +95,17 @@ def exported(export: Export, as_json: bool) -> None:
     console().print(f"{shape}: snapshot {export.snapshot_id}, {counts} → {folder}")
     if not export.created:
         console().print("The same export is already there; nothing was changed.")
-    return console().print(f"Load it: datasets.load_dataset('{folder}')")
+    data = export.path / "data" / (shape if len(export.rows) > 1 else "")
+    return console().print(f"Load it: {_loading(export.path, None, data)}", soft_wrap=True)
+
+
+def _loading(folder: Path, shape: str | None, data: Path) -> str:
+    """How `datasets` loads a folder; where it takes a part of the path for a pattern, its files are named."""
+    if "[" not in str(folder):
+        return f"datasets.load_dataset({', '.join(repr(str(word)) for word in (folder, shape) if word)})"
+    splits = sorted({file.name.split("-")[0] for file in data.glob("*.parquet")}, reverse=True)  # train, then test
+    files = {split: f"{glob.escape(str(data))}/{split}-*.parquet" for split in splits}
+    return f"datasets.load_dataset('parquet', data_files={files})"
 
 
 def pushed(done: Pushed, as_json: bool) -> None:

@@ -28,22 +28,19 @@ from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import answer_fault, loops, opens_with_refusal
 from tasks.filters.targets import LOOP
 from tasks.methods.base import AnswerConfig, MethodConfig, check_own, own_runs
+from tasks.methods.dialogue.reading import message
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
 from tasks.step import ParseError, Rejected, Row, Step
 from tasks.train.config import Recipe
 from tasks.train.recipes import dialogue as train_dialogue
 
-_END = re.compile(r"\[\s{0,9}end\b[^\]\n]{0,40}\]", re.IGNORECASE)  # "[END]", and as small models write it
 ASSISTANT = "speaks as the assistant"
 NARRATES = "tells what the person does"
 AGAIN = "says an earlier message again"
 USER = "user"  # the alias of the model that plays the person
-_LABEL = re.compile(r"^(?:the )?(?:person|user|human)\s*:\s*", re.IGNORECASE)
-_NEXT = re.compile(r"^(?:the )?(?:assistant|ai)\s*:", re.IGNORECASE | re.MULTILINE)
 _OFFER = re.compile(r"\bhow (?:can|may) i (?:help|assist) you\b", re.IGNORECASE)
 _NARRATED = re.compile(r"\b(?:person|user|conversation)\b", re.IGNORECASE)
 _NARRATION = re.compile(rf"(?:the|this) {_NARRATED.pattern}", re.IGNORECASE)
-_BULLET = re.compile(r"^(?:\d{1,4}[.)]\s+|[-*•]\s+(?!.*\n))")  # a longer message may begin with a list
 _STATE = ("exchanges", "question", "before", "before_id")
 
 
@@ -168,20 +165,6 @@ def question(library: Library, config: Config, number: int, contamination: Conta
         read=read,
         next_row=lambda row, record: _after(row, record) | {"question": record["text"]},
     )
-
-
-def message(reply: str) -> str | None:
-    """The person's message in a reply: without a label, and without an answer to it; None where it ends the dialogue.
-
-    Raises:
-        ParseError: nothing is there before the assistant's label.
-    """
-    text = _NEXT.split(_BULLET.sub("", _LABEL.sub("", reply.strip())), maxsplit=1)[0].strip()
-    if not text:
-        raise ParseError("no message of the person's")
-    if _END.search(text) or "".join(filter(str.isalnum, text.splitlines()[-1])).casefold() == "end":  # "End."
-        return None
-    return text
 
 
 def _turn(row: Row, place: int, role: str, text: str) -> Row:

@@ -11,7 +11,6 @@ at most five instances, and the filters of its post-processing. Departures:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,9 +25,9 @@ from prompts import Library, PromptError, Seed
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.methods.base import CUT, MethodConfig
-from tasks.normalise import structured
+from tasks.methods.instances.reading import Pair, input_first, output_first, verdict
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage, prompt_row
-from tasks.step import ParseError, Row, Step
+from tasks.step import Row, Step
 
 Form = Literal["input_first", "output_first"]
 FORMS: dict[Form, bool] = {"input_first": False, "output_first": True}  # by whether it is a classification task
@@ -38,16 +37,6 @@ COLON = "ends with a colon"
 CONFLICT = "conflict: one input has different outputs, so none of the task's instances is kept"
 TWICE = "the same instance twice"
 SURPLUS = "more instances than are wanted"
-# Nothing in it backtracks (`+` after a quantifier): a long run of blanks would be read again from each of its places.
-_EXAMPLE = re.compile(
-    r"^[ \t]*+(?:#{1,6}[ \t]++)?+(?:\*\*)?+Example \d++(?:\*\*)?+[ \t]*+[.:]?+(?:\*\*)?+[ \t]*+$",
-    re.MULTILINE | re.IGNORECASE,
-)
-_INPUT = re.compile(r"^[ \t]*Input[ \t]*:", re.MULTILINE | re.IGNORECASE)
-_OUTPUT = re.compile(r"^[ \t]*Output[ \t]*:", re.MULTILINE | re.IGNORECASE)
-_LABEL = re.compile(r"^[ \t]*(?:Class )?Label[ \t]*:", re.MULTILINE | re.IGNORECASE)
-_NO_INPUT = {"", "none", "n/a", "no input", "no input needed", "not needed", "empty"}
-_Pair = tuple[str, str]  # input and output
 
 
 class Config(MethodConfig):
@@ -180,40 +169,7 @@ def stands_alone(rows: Sequence[Row]) -> bool:
     return bool(kept) and not any(row["input"] for row in kept)
 
 
-def verdict(reply: str) -> bool:
-    """Whether the reply says yes. Raises ParseError if its first word is neither yes nor no."""
-    first = re.match(r"[\W_]*([a-z]+)\b", reply, re.IGNORECASE)
-    said = first[1].casefold() if first else ""
-    if said not in ("yes", "no"):
-        raise ParseError("neither yes nor no")
-    return said == "yes"
-
-
-def input_first(reply: str) -> list[_Pair]:
-    """Input and output of each example: "Example 1", perhaps "Input: …", then "Output: …".
-
-    An example without "Output:" has an empty one. Raises ParseError if no example has any.
-    """
-    head, *rest = _EXAMPLE.split(structured(reply, ("Input", "Output")))
-    pieces = [head, *rest] if _OUTPUT.search(head) or not rest else rest
-    if not any(_OUTPUT.search(piece) for piece in pieces):
-        raise ParseError("no line starts with 'Output:'")
-    return [_pair(piece) for piece in pieces if piece.strip()]
-
-
-def output_first(reply: str) -> list[_Pair]:
-    """Input and output of each example: "Label: …", then "Input: …". Raises ParseError if there is no label."""
-    _, *pieces = _LABEL.split(structured(reply, ("Input", "Label", "Class label")))
-    if not pieces:
-        raise ParseError("no line starts with 'Label:'")
-    pairs = []
-    for piece in pieces:
-        label, *given = _INPUT.split(_EXAMPLE.split(piece)[0], maxsplit=1)
-        pairs.append((_input("".join(given)), label.strip()))
-    return pairs
-
-
-def judged(pairs: Sequence[_Pair], limit: int, *, cut: bool) -> list[str | None]:
+def judged(pairs: Sequence[Pair], limit: int, *, cut: bool) -> list[str | None]:
     """For each instance of one task why it is not kept, or None; the filters are in the paper's order.
 
     Args:
@@ -230,7 +186,7 @@ def judged(pairs: Sequence[_Pair], limit: int, *, cut: bool) -> list[str | None]
         outputs.setdefault(given, set()).add(output)
     if any(given and len(found) > 1 for given, found in outputs.items()):
         return [reason or CONFLICT for reason in reasons]
-    kept: set[_Pair] = set()
+    kept: set[Pair] = set()
     for place, pair in enumerate(pairs):
         if reasons[place] is None:
             reasons[place] = TWICE if pair in kept else SURPLUS if len(kept) == limit else None
@@ -260,17 +216,6 @@ def _reader(form: Form, limit: int, contamination: Contamination, *, cut: bool) 
         return records
 
     return read
-
-
-def _pair(piece: str) -> _Pair:
-    given, *output = _OUTPUT.split(piece, maxsplit=1)
-    _, *found = _INPUT.split(given, maxsplit=1)
-    return _input("".join(found)), "".join(output).strip()
-
-
-def _input(text: str) -> str:
-    text = text.strip()
-    return "" if text.strip("()[]<>. ").casefold() in _NO_INPUT else text
 
 
 def _demos(library: Library, count: int, classification: bool) -> list[Seed]:

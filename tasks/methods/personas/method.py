@@ -18,7 +18,8 @@ from alignery.hashing import digest
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.methods.base import SourceConfig
-from tasks.methods.self_instruct.method import draw, instruction_row, numbered_items
+from tasks.methods.self_instruct.method import draw, instruction_row
+from tasks.methods.self_instruct.reading import numbered_items
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage, prompt_row
 from tasks.step import Row, Step
 

@@ -9,6 +9,19 @@ from tasks.step import ParseError, Rejected
 
 LABEL = "Better prompt"
 _QUOTED = re.compile(r"\"([^\"\n]*)\"|“([^“”\n]*)”|```(.+?)```", re.DOTALL)
+_FENCED = re.compile(r"```([^`\n]+)```")
+# A last paragraph that speaks of the prompt above it, perhaps with a list.
+_REMARK = re.compile(
+    r"\n[^\S\n]*\n[*_#( ]{0,5}(?:(?:explanation|rationale|reasoning|(?:key |main )?(?:changes|improvements)(?: made)?|"
+    r"why (?:this|it) (?:is better|works))[*_]{0,3}:[*_]{0,3}\s*\S|"
+    r"(?:this (?:prompt|instruction|rewrite|version)|"
+    r"(?:this|the|my) (?:better|improved|revised|rewritten|new|updated) (?:prompt|instruction|version)) "
+    r"(?:is|now|adds|asks|makes|gives|provides|specifies|clarifies|ensures|encourages|leads|avoids|will)\b|"
+    r"this is (?:a )?(?:better|clearer|improved|more \w+)\b|"
+    r"i (?:have |['’]ve )?(?:added|clarified|rephrased|reworded|rewrote)\b[^\n]{0,200}\b(?:prompt|instruction)\b)",
+    re.IGNORECASE,
+)
+_FURTHER = re.compile(r"\n[^\S\n]*\n(?!\s{0,9}(?:[-*•]|\d{1,2}[.)])\s)")  # a paragraph that is no item of a list
 _WORD = re.compile(r"\w+")
 _SHORTEST = 3  # characters of a passage that must stay; our choice
 
@@ -33,8 +46,19 @@ def parted(reply: str, begun: bool) -> tuple[str, str]:
 
 
 def rewritten(text: str) -> str:
-    """The prompt in a text that should hold nothing else. Raises ParseError if there is none."""
-    if not (found := plain_answer(text, [LABEL])):
+    """The prompt in a text that should hold nothing else: without a remark after it, and a fence or quotes around it.
+
+    Raises:
+        ParseError: there is none.
+    """
+    found = plain_answer(text, [LABEL])
+    for remark in _REMARK.finditer(found):
+        if not _FURTHER.search(found, remark.end()):
+            found = plain_answer(found[: remark.start()], [LABEL])
+            break
+    if fenced := _FENCED.fullmatch(found):
+        found = fenced[1].strip()
+    if not found:
         raise ParseError(f"nothing after '{LABEL}:'")
     return found
 

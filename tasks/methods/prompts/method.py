@@ -206,7 +206,8 @@ def start_row(record: Row, brought: dict[str, list[Row]]) -> Row:
 
 
 def _is_there(row: DataRow, field: str) -> bool:
-    return row.values.get(field) not in (None, "", [])
+    value = row.values.get(field)
+    return bool(value.strip()) if isinstance(value, str) else value not in (None, [])
 
 
 def _given(row: DataRow, field: str) -> tuple[str, str | None]:

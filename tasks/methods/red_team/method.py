@@ -28,7 +28,8 @@ from tasks.filters.contamination import Contamination
 from tasks.filters.pools import Pool
 from tasks.methods.base import CUT, Accept, MethodConfig, wanted
 from tasks.methods.self_instruct import method as self_instruct
-from tasks.methods.self_instruct.method import draw, instruction_row, numbered, numbered_items, pick
+from tasks.methods.self_instruct.method import draw, instruction_row, pick
+from tasks.methods.self_instruct.reading import numbered, numbered_items
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Row, Step
 

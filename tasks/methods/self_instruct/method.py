@@ -14,7 +14,6 @@ and everything accepted, accepted items join the pool at once. Departures:
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,15 +30,12 @@ from tasks.filters.heuristics import instruction_fault
 from tasks.filters.pools import Pool
 from tasks.filters.rouge import RougePool
 from tasks.methods.base import Accept, MethodConfig
-from tasks.normalise import plain_item, structured
+from tasks.methods.self_instruct.reading import numbered_items
 from tasks.stage import SOURCE, SOURCE_FIELDS, Context, Method, Stage
-from tasks.step import ParseError, Row, Step
+from tasks.step import Row, Step
 
 DUPLICATE = "near-duplicate: ROUGE-L"
 _BATCH = 64  # compared with the pool at once
-_NUMBER = re.compile(r"^[^\S\n]*+(\d{1,4})\s?[.)]\s+", re.MULTILINE)
-# The task is what precedes it.
-_ANSWERED = re.compile(r"(?<=[.?!])\s+(?:(?:Answer|Output|Response):\s|The answer is\b)", re.IGNORECASE)
 _LIMITS = ("min_words", "max_words", "blacklist", "openings", "ascii_start")
 # What a text-only model can neither see nor do.
 _PICTURED = ("image", "images", "graph", "graphs", "picture", "pictures", "map", "maps", "draw", "plot")
@@ -196,52 +192,6 @@ def generate(library: Library, config: Config, *, bare: bool = False) -> Step:
 def instruction_row(record: Row) -> Row:
     """The row with which every chain of steps starts, from an `instructions` record."""
     return {"instruction_id": record["id"], "instruction": record["text"], "topic": record["topic"]}
-
-
-def numbered_items(reply: str, continues: bool) -> list[str]:
-    """The items of a numbered list, one line each, whatever their numbers are.
-
-    Args:
-        reply: the model's text.
-        continues: the prompt ended in a number, so the text before the reply's first number is an item too.
-
-    Raises:
-        ParseError: there is no item.
-    """
-    return [text for _, text in numbered(reply, 0 if continues else None)]
-
-
-def numbered(reply: str, first: int | None) -> list[tuple[int, str]]:
-    """Number and text of each item of a list; an item ends at an empty line, as the paper's request does. One that ends
-    in a colon has what follows it too: the text or the code that it is about.
-
-    Args:
-        reply: the model's text.
-        first: the number that the prompt ended in, and so that of the text before the reply's first number; None where
-            the prompt did not.
-
-    Raises:
-        ParseError: there is no item.
-    """
-    head, *rest = _NUMBER.split(structured(reply))
-    pieces = [(int(number), piece) for number, piece in zip(rest[::2], rest[1::2], strict=True)]
-    if first is not None:
-        pieces = [(first, head), *pieces]
-    items = [(number, _item(piece)) for number, piece in pieces]
-    if not (found := [(number, item) for number, item in items if item]):
-        raise ParseError("no numbered list")
-    return found
-
-
-def _item(piece: str) -> str:
-    first, *further = re.split(r"\n[^\S\n]*\n", piece.strip(), maxsplit=1)
-    task, fence, code = first.partition("```")
-    text = _ANSWERED.split(plain_item(" ".join(task.split())), maxsplit=1)[0]
-    if fence:  # code keeps its lines
-        return f"{text}\n{fence}{code}{''.join(further) if code.count('```') % 2 == 0 else ''}".strip()
-    if text.endswith((":", "：")) and further:
-        return f"{text}\n{further[0].strip()}"
-    return text
 
 
 def gate(records: Sequence[Row], pool: Pool, config: Config, contamination: Contamination) -> list[Row]:

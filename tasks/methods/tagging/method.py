@@ -20,6 +20,7 @@ from alignery.declarations import INSTRUCTION_ID, Column, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.methods.base import MethodConfig, read_cut
+from tasks.normalise import half_width
 from tasks.stage import INSTRUCTION, SOURCE, Context, Method, Stage
 from tasks.step import ParseError, Row, Step
 
@@ -32,7 +33,7 @@ LABELS: dict[Aspect, tuple[str, ...]] = {
         *("role playing", "creative writing", "advice seeking", "brainstorming", "other"),
     ),
 }
-_AROUND = " \t*_\"'`#."  # of Markdown and quotes, around a label
+_AROUND = " \t*_\"'`#.!>-[]()"  # of Markdown and quotes, around a label
 
 
 class Config(MethodConfig):
@@ -89,16 +90,25 @@ def label(library: Library, config: Config, aspect: Aspect) -> Step:
 
 
 def parse(reply: str, aspect: Aspect) -> str:
-    """The label on the first line of a reply, with or without the aspect before it.
+    """The label on the first line of a reply, with or without the aspect before it, or on the line below the aspect.
 
     Raises:
         ParseError: the line is something else.
     """
-    line = reply.strip().split("\n", maxsplit=1)[0]
-    found = line.casefold().strip(_AROUND).removeprefix(f"{aspect}:").strip(_AROUND)
+    first, _, rest = half_width(reply).strip().partition("\n")
+    found = _named(first, aspect) or _named(rest.strip().partition("\n")[0], aspect)
     if found not in LABELS[aspect]:
         raise ParseError(f"no label of {aspect} on the first line")
     return found
+
+
+def _named(line: str, aspect: Aspect) -> str:
+    """What a line says: nothing where it is the aspect's name alone."""
+    said = line.casefold().strip(_AROUND).replace("-", " ").replace("_", " ")
+    for name in (aspect, "label"):
+        said = said.removeprefix(name) if said in (name, f"{name}:") else said.removeprefix(f"{name}:")
+        said = said.strip(f"{_AROUND}:")
+    return said
 
 
 method = Method(

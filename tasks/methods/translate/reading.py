@@ -7,15 +7,10 @@ import re
 from tasks.filters.heuristics import echoes, loops, words
 from tasks.filters.languages import COMMON, language_of
 from tasks.filters.targets import LOOP
+from tasks.methods.translate.dressing import has_remark, undressed
 from tasks.methods.translate.verbatim import changed, prose
-from tasks.normalise import plain_answer
 from tasks.step import ParseError, Rejected
 
-# "Sure! Here is the translation into German:"
-_LABEL = (
-    r"(?:(?:sure|certainly|of course)\b[,.!]*\s*)?(?:here(?: is|['’]s) )?(?:the |a |my )?(?:[a-z]{1,20} )?"
-    r"translat(?:ion|ed (?:text|version))(?: (?:in|into|to|of) [^:\n]{1,40})?"
-)
 REMARK = "a remark about the translation"
 UNTRANSLATED = "not translated"
 MIXED = "letters of two scripts in one word"
@@ -43,14 +38,15 @@ def translation(reply: str, source: str, language: str, label: str, *, quotes: b
             words than the source, as an answer to it would.
     """
     is_code = not prose(source, quotes=False).strip()  # the fence around all of it is part of the text
-    if not (text := reply.strip() if is_code else plain_answer(reply, (_LABEL, re.escape(label)))):
+    if not (text := reply.strip() if is_code else undressed(reply, source, language, label)):
         raise ParseError("nothing after the label")
     if kind := changed(source, text, quotes=quotes):
         raise Rejected(f"{kind} changed")
     if is_code:
         return source  # nothing to translate, whatever the reply says around it
     *before, last = text.split("\n\n")
-    if label.casefold() in last.casefold() and len(before) > source.strip().count("\n\n"):
+    is_about = label.casefold() in last.casefold() and len(before) > source.strip().count("\n\n")
+    if is_about or has_remark(text, source):
         raise ParseError(REMARK)
     if loops(text) and not loops(source):
         raise Rejected(LOOP)

@@ -14,7 +14,8 @@ from tasks.engines import Sampling, ScriptedEngine
 from tasks.engines.scripted import text_of
 from tasks.filters.contamination import Contamination
 from tasks.filters.targets import LEAK, LOOP
-from tasks.methods.dialogue.method import AGAIN, ASSISTANT, NARRATES, Config, Questions, begun, message, stages
+from tasks.methods.dialogue.method import AGAIN, ASSISTANT, NARRATES, Config, Questions, begun, stages
+from tasks.methods.dialogue.reading import message
 from tasks.stage import Context, Stage
 from tasks.step import ParseError, Row
 from tasks.train.recipes.dialogue import by_turn

@@ -42,6 +42,18 @@ def test_k_chains_are_drawn_each_with_a_seed_of_its_own_and_only_on_the_topics_a
         ("Answer: 5? No.\nThree times two.\nanswer: 6\n", "Answer: 5? No.\nThree times two.", "6"),
         ("A hash.\n> **Answer: C#**", "A hash.", "C#"),
         ("A product.\n`Answer`: `2*my_n > 3`", "A product.", "2*my_n > 3"),
+        ("Two each.\nAnswer：6", "Two each.", "6"),
+        ("Two each.\n\n**Final Answer:** 6", "Two each.", "6"),
+        ("Two each.\n- Answer: 6", "Two each.", "6"),
+        ("Two each.\n\n### Answer\n\n6", "Two each.", "6"),
+        ("Two each.\n\n**Final Answer**\n**6**", "Two each.", "6"),
+        ("Two each.\nAnswer:\n6\n", "Two each.", "6"),
+        ("Two each. The final answer: 6", "Two each.", "6"),
+        ("思考。\nAnswer： ６", "思考。", "６"),
+        ("Two each.\nAnswer:\n6\nor 7", None, None),  # which?
+        ("Two each.\n### Answers\n6", None, None),
+        ("Two each.\nAnswer\n6", None, None),
+        ("Answer:\n6", None, None),
         ("Answer: 6", None, None),
         ("Three times two is 6.", None, None),
         ("Three times two.\nAnswer:", None, None),
@@ -58,6 +70,12 @@ def test_answers_that_say_the_same_are_one_and_others_are_not() -> None:
     assert len({compared(text) for text in ("6", "60", "-6", "6 wheels", "six", "0.6")}) == 6
     assert compared("0.50 km") == "0.5 km"
     assert compared("−5") == compared("-5.0")
+    assert {compared(text) for text in ("１２", "12", "$12$", "\\boxed{12}", "$\\boxed{12}$.", "\\(12\\)", "(12)")} == {
+        "12"
+    }
+    assert {compared(text) for text in ("(B)", "B", "b.", "[B]", "Ｂ。", "\\text{B}")} == {"b"}
+    assert len({compared(text) for text in ("[5]", "5", "(0, 1)", "[0, 1]", "0, 1", "{5}", "f(5)", "(5)(6)")}) == 8
+    assert compared("$5 and $6") == "5 and $6"
     assert len({compared(text) for text in ("1,2,3", "123", "1,5", "15", "1,234,5", "12345", "C#", "C")}) == 8
 
 

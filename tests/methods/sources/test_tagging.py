@@ -25,13 +25,36 @@ from tasks.step import ParseError, Row
         ("`creative writing`", "category", "creative writing"),
         ("Category: Math", "category", "math"),
         ("category: math", "category", "math"),
+        ("Difficulty：easy", "difficulty", "easy"),
+        ("### Difficulty\nEasy", "difficulty", "easy"),
+        ("**Difficulty:**\n\nVery Easy\nIt is short.", "difficulty", "very easy"),
+        ("[easy]", "difficulty", "easy"),
+        ("- very-easy", "difficulty", "very easy"),
+        ("Difficulty: [very_hard]", "difficulty", "very hard"),
+        ("Excellent!", "quality", "excellent"),
+        ("Label: easy", "difficulty", "easy"),
+        ("**Label:** (easy)", "difficulty", "easy"),
     ],
 )
 def test_the_label_stands_on_the_first_line(reply: str, aspect: Aspect, value: str) -> None:
     assert parse(reply, aspect) == value
 
 
-@pytest.mark.parametrize("reply", ["Difficulty: easy or medium", "It is hard.", "5", "\nQuality: good", "very  hard"])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Difficulty: easy or medium",
+        "It is hard.",
+        "5",
+        "\nQuality: good",
+        "very  hard",
+        "Hard to say\neasy",
+        "Difficulty:",
+        "Label",
+        "Difficulty\nIt is\neasy",
+        "",
+    ],
+)
 def test_anything_else_is_no_label(reply: str) -> None:
     with pytest.raises(ParseError, match="no label of difficulty"):
         parse(reply, "difficulty")
