@@ -12,7 +12,8 @@ from alignery.untrusted import excerpt
 from prompts import Prompt
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
-from tasks.filters.targets import ABOUT, LEAK, runs, says_unchanged, speaks_of_answer, target_fault
+from tasks.filters.targets import ABOUT, LEAK, runs, speaks_of_answer, target_fault
+from tasks.filters.unchanged import may_answer, repeats, says_unchanged
 from tasks.normalise import plain_answer
 from tasks.step import ParseError, Rejected
 
@@ -110,6 +111,10 @@ def replacement(reply: str, question: str, answer: str, config: AnswerConfig, pr
     if not text:
         raise ParseError("nothing after the label")
     if says_unchanged(text) and not says_unchanged(answer):
+        if may_answer(text, question):
+            raise ParseError(ABOUT)
+        return answer
+    if repeats(text, answer):
         return answer
     if speaks_of_answer(text, question) and not speaks_of_answer(answer, question):
         raise ParseError(ABOUT)

@@ -40,7 +40,8 @@ STARTS = [
     "Better prompt",
 ]
 # These are only ever tried at a text's beginning; every other pattern is tried at each place.
-ANCHORED = {"_APOLOGY", "_REFUSAL", "_PREAMBLE", "_LABEL", "_BEGIN", "_ABOUT", "_UNCHANGED", "_FENCED"}
+ANCHORED = {"_APOLOGY", "_REFUSAL", "_PREAMBLE", "_LABEL", "_BEGIN", "_ABOUT", "_FENCED"}
+ANCHORED |= {"_REMARK", "_NOTHING_FOUND", "_DENIES"}
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
@@ -59,7 +60,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     from prompts import Library
     from tasks import normalise
     from tasks.engines.thoughts import without_thought
-    from tasks.filters import heuristics, targets
+    from tasks.filters import heuristics, targets, unchanged
     from tasks.methods.dialogue import method as dialogue
     from tasks.methods.evolve import method as evolve
     from tasks.methods.instances import method as instances
@@ -83,7 +84,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     yield "structured", lambda text: normalise.structured(text, ("Answer", "Thought"))
     yield "plain_item", normalise.plain_item
     yield "target", lambda text: targets.target_fault(text, "Tell me of the rain.", "It rains.", least_share=0.1)
-    yield "unchanged", targets.says_unchanged
+    yield "unchanged", unchanged.says_unchanged
     yield "speaks", lambda text: targets.speaks_of_answer(text, "Why?") or targets.speaks_of_rules(text, "Why?")
     yield "rate", lambda text: rate.parse(text, "accuracy")
     yield "verbose", lambda text: verbose.read(text, {"instruction": "Tell me of the rain and the tea."})
