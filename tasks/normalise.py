@@ -17,7 +17,11 @@ _NUMBER = re.compile(
     r"(?=\s|(?<=[、．）*_`]))[^\S\n]*(?=\S)",
     re.MULTILINE,
 )
-_BOLD = re.compile(r"(?<![\w*])(\*\*|__)(?=\S)((?:(?!\1)[^\n])+?)(?<=\S)\1(?![\w*])")
+# Code in a line stays as it is, and so do names such as __init__: what __ makes bold is a phrase.
+_BOLD = re.compile(
+    r"(`[^`\n]+`)|(?<![\w*])\*\*(?=\S)((?:(?!\*\*)[^\n])+?)(?<=\S)\*\*(?![\w*])|"
+    r"(?<!\w)__(?=\S)((?:(?!__)\S)+ (?:(?!__)[^\n])+?)(?<=\S)__(?!\w)"
+)
 _FENCED = re.compile(r"```(?:text|markdown|md|plaintext)?[^\S\n]*\n((?:(?!```).)*)\n```", re.DOTALL | re.IGNORECASE)
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "「": "」"}
 
@@ -90,7 +94,7 @@ def _labelled(label: str) -> re.Pattern[str]:
 
 def plain_item(text: str) -> str:
     """An item of a list without bold letters, and without quotes around all of it."""
-    return unquoted(_BOLD.sub(r"\2", text).strip())
+    return unquoted(_BOLD.sub(lambda found: found[1] or found[2] or found[3], text).strip())
 
 
 def plain_answer(reply: str, labels: Sequence[str] = LABELS) -> str:
@@ -108,7 +112,14 @@ def plain_answer(reply: str, labels: Sequence[str] = LABELS) -> str:
 def unquoted(text: str) -> str:
     """The text without enclosing quotes or bold marks."""
     for mark in ("**", "__"):
-        if len(text) > 4 and text.startswith(mark) and text.endswith(mark) and mark not in text[2:-2]:
+        inner = text[2:-2]
+        if (
+            inner
+            and text.startswith(mark)
+            and text.endswith(mark)
+            and mark not in inner
+            and (mark == "**" or " " in inner)
+        ):
             text = text[2:-2].strip()
     opening, inner, closing = text[:1], text[1:-1], text[-1:]
     # Quotes inside mean that the outer two may not belong together: "Yes" and "no".

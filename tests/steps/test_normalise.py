@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.normalise import half_width, plain_answer, structured, unquoted
+from tasks.normalise import half_width, plain_answer, plain_item, structured, unquoted
 
 ANNOUNCED = [
     "**Revised answer:** {}",
@@ -103,3 +103,31 @@ def test_plain_words_are_not_touched(text: str) -> None:
 )
 def test_labels_and_numbers_are_plain_at_the_beginning_of_a_line(reply: str, read: str) -> None:
     assert structured(f"First.\n{reply}", ("Answer",)) == f"First.\n{read}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Explain why Python has __init__ and __new__ methods.",
+        "Explain what `__name__ == '__main__'` does in Python.",
+        "`__name__ == '__main__'`",
+        "What do `**kwargs` and `a**b**c` mean?",
+        "What is __init__?",
+        "__init__",
+    ],
+)
+def test_names_and_code_in_an_item_stay(text: str) -> None:
+    assert plain_item(text) == text == plain_answer(text)
+
+
+@pytest.mark.parametrize(
+    ("item", "plain"),
+    [
+        ("**Poem**: write `**x**`", "Poem: write `**x**`"),
+        ("__Write a poem__", "Write a poem"),
+        ("__Write a poem__ about __init__", "Write a poem about __init__"),
+        ("Write a **short** poem", "Write a short poem"),
+    ],
+)
+def test_bold_letters_in_an_item_go(item: str, plain: str) -> None:
+    assert plain_item(item) == plain
