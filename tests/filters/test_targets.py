@@ -101,6 +101,9 @@ def test_rules_are_spoken_of_only_where_the_question_does() -> None:
     [
         ("Water it less, and the", True),
         ("Water it less,", True),
+        ("这是一个，", True),
+        ("这是一个：", True),
+        ("这是一个。", False),
         ("1. Water it.\n2.", True),
         ("Do this:\n```\nx = 1", True),
         ("Water it less", False),
