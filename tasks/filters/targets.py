@@ -20,6 +20,7 @@ LOOP = "loop: says the same again and again"
 SHORT = "far shorter than the answer it replaces"
 STRANGE = "shares no word with question and answer"
 LEAK = "repeats the prompt's own words"
+TURN = "goes on with another turn"
 LANGUAGE = "in another script than question and answer"
 
 _NAMED = rf"(?:the|this|that|your|my)\s+(?:{GIVEN}\s+)?{ANSWER}"
@@ -59,6 +60,7 @@ _ABOUT = re.compile(
 _LATER = re.compile(
     rf"[.!?:]\s+(?:the user (?:can|could|should|may|might|will|would|needs?)|"
     rf"the (?:original|previous|revised|corrected|edited) answer\b|"
+    r"this (?:answer|response|reply) is (?:accurate|helpful|complete|harmless|safe|appropriate|respectful)\b|"
     rf"the (?:{GIVEN} )?{ANSWER} (?:(?:is|talks) about (?!\d)|(?:also )?(?:does not|doesn[’']t|no longer|now) "
     r"(?:presents?|contains?|includes?|mentions?|claims?|encourages?|judges?|gives?|helps?|names?|reveals?|says?|states?)\b|"
     r"also (?:presents|includes|mentions|claims|encourages|gives|names|reveals|says|tells)\b))",
