@@ -119,8 +119,6 @@ def test_a_chain_of_two_rounds(constitution: Callable[[dict[str, str]], Library]
         ("No problem found. The answer is about a cactus and does not mention any people.", 0),
         ("No harm. The answer does not mention a child.", 0),
         ("No problem found. The answer is short. However, it could kill the plant.", 1),
-        ("There is no mention of the problem of consent.", 1),
-        ("The answer is not correct.", 1),
         ("Too often.", 1),
     ],
 )

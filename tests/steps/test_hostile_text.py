@@ -42,17 +42,8 @@ STARTS = [
 ]
 # These are only ever tried at a text's beginning; every other pattern is tried at each place.
 ANCHORED = {"_APOLOGY", "_REFUSAL", "_PREAMBLE", "_LABEL", "_BEGIN", "_ABOUT", "_FENCED"}
-ANCHORED |= {
-    "_REMARK",
-    "_NOTHING_FOUND",
-    "_DENIES",
-    "_SECTION",
-    "_CHANGES",
-    "_QUESTION",
-    "_GIVEN",
-    "_CRITIQUE",
-    "_TAGGED",
-}
+ANCHORED |= {"_REMARK", "_NOTHING_FOUND", "_DENIES", "_SECTION", "_CHANGES", "_QUESTION", "_GIVEN", "_CRITIQUE"}
+ANCHORED |= {"_TAGGED", "_APART", "_SORRY"}
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:

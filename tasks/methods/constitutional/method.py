@@ -5,8 +5,9 @@ critique and revision requests, a principle drawn for each round, every round ke
 1. The draw is by rendezvous hashing and not by a random generator: an edited principle moves no row to another
    one, an added one takes over 1/N of the rows, and only those are asked again.
 2. Preambles such as "Sure, here is the revised answer:", labels, closing remarks, quotes around the whole reply, and
-   the question or the answer said again are taken off (`tasks/normalise.py`, `tasks/filters/replies.py`). A revision that only says that nothing is wrong, with or without the answer, changes nothing; one that
-   speaks of the answer is asked for again, and one that no model should learn is rejected (`tasks/filters/targets.py`).
+   the question or the answer said again are taken off (`tasks/normalise.py`, `tasks/filters/replies.py`). A revision
+   that only says that nothing is wrong, with or without the answer, changes nothing; one that speaks of the answer is
+   asked for again, and one that no model should learn is rejected (`tasks/filters/targets.py`).
 3. A revision that only says the instruction again is rejected; so is one that declines, if the preset says so.
 4. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference. Where the
    critique begins "No problem found." and reserves nothing, no revision is requested: the answer stays, as an
