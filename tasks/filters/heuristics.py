@@ -23,27 +23,55 @@ APOLOGY = "opens with an apology"
 _APOLOGY = re.compile(
     r"\W*I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry\b(?!\s+(?:for your|about your|to hear|that you|you))", re.IGNORECASE
 )
-_REGRET = r"(?:I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry|sorry|I apologi[sz]e|unfortunately)\b[^.!?\n]{0,60}?"
+_GREETING = r"(?:(?:hello|hi|hey|thanks|thank you)\b[^.!?\n]{0,60}[.!]\s+)?"
+_REGRET = (
+    r"(?:I(?:[’']m| am)\s+(?:\w+\s+){0,2}(?:sorry|afraid(?! of))|sorry|(?:my )?apologies|I apologi[sz]e|unfortunately|"
+    r"regrettably)\b[^.!?\n]{0,60}?"
+)
 _CANNOT = (
     r"I\s*(?:can(?:not|[’']t| not)|could(?: not|n[’']t)|(?:will not|won[’']t)(?: be able)?|"
-    r"(?:am |[’']m )(?:not able|unable))(?:\s+and\s+will\s+not)?(?:,?\s+in good (?:conscience|faith),?)?"
+    r"(?:am |[’']m )(?:unable|not (?:able|allowed|permitted|willing|going|in a position)))"
+    r"(?:\s+and\s+will\s+not)?(?:,?\s+in good (?:conscience|faith),?)?"
 )
-_DECLINE = r"I\s+(?:must|have to)\s+(?:\w+\s+)?(?:decline|refuse)"
 # What is declined: "I can't wait to tell you" declines nothing.
 _DEED = (
-    r"(?:help|assist|provide|comply|fulfil|answer|respond|offer|give|share|support|engage|create|write|generate|"
-    r"discuss|advise|participate|continue|do (?:that|this|so))"
+    r"(?:help|assist|provide|comply|fulfill?|answer|respond|offer|give|share|support|engage|create|write|generate|"
+    r"discuss|advise|participate|continue|tell you|show you|teach you|walk you|guide you|instruct|"
+    r"(?:explain|describe) how|talk about|process (?:this|that|your)|do (?:that|this|so))"
+)
+# Nor do "I can't help laughing", "I can't thank you enough" and "I can't tell you how glad I am".
+DECLINES_NOTHING = (
+    r"(?!help (?:but|myself|it|feel|think|wonder|notic|\w+ing)\b|support my\b|give (?:up|in)\b|tell you how (?!to\b)\w)"
+)
+_ENOUGH = r"(?![^.!?\n]{0,40}\benough\b)"
+_DOING = (
+    r"(?:help|assist|provid|comply|answer|respond|offer|giv|shar|support|engag|creat|writ|generat|discuss|advis|"
+    r"participat|continu|tell|show|teach|explain|describ|talk|do)ing"
+)
+_UNEASY = (
+    r"(?:\s+(?:do not|don[’']t) feel|(?:\s+am|[’']m) not)\s+(?:\w+\s+)?comfortable\s+"
+    rf"(?:{_DOING}|with (?:this|that))"
+)
+_DECLINE = (
+    rf"I(?:\s+(?:must|have to)\s+(?:\w+\s+)?(?:decline|refuse)|{_UNEASY}|"
+    rf"\s+(?:\w+ly\s+)?(?:decline|refuse)(?=[.,!]|\s+to\s+{DECLINES_NOTHING}{_DEED}\b))"
 )
 _SELF = r"as an? (?:AI|artificial intelligence|(?:large )?language model)\b"
 _REFUSAL = re.compile(
-    rf"\W*(?:{_SELF}|(?:{_REGRET})?(?:{_CANNOT}\s+(?:to\s+)?(?:\w+\s+)?{_DEED}|{_DECLINE})\b)", re.IGNORECASE
+    rf"\W*{_GREETING}(?:{_SELF}|(?:{_REGRET})?"
+    rf"(?:{_CANNOT}\s+(?:to\s+)?(?:\w+\s+)?{DECLINES_NOTHING}{_DEED}\b{_ENOUGH}|{_DECLINE}\b))",
+    re.IGNORECASE,
 )
 # Chinese, Japanese, Thai, Lao, Khmer, Burmese.
 _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
+_SIGN = re.compile(rf"[{_UNSPACED}]")
 _MARKS = re.compile(r"[^\w\s]|_")
-_SENTENCES = re.compile(r"(?<=[.!?;:])\s+|\n+")
+_SENTENCES = re.compile(r"(?<=[.!?;:])\s+|(?<=[。！？；।])\s*|\n+")
+_LISTED = re.compile(r"^[^\S\n]*\d{1,4}[.)、．]\s+", re.MULTILINE)
 _LOOP_WORDS, _LOOP_TIMES = 4, 4  # a sentence of that many words repeated that often is a loop; our choice
+_LOOP_SIGNS = 7  # the same of a sentence in a script without spaces
+_PERIOD = 200  # characters at a text's end that are a loop where they are one unit, that often
 _ECHO_FROM = 16  # characters; a shorter instruction may rightly come back whole
 
 
@@ -99,12 +127,30 @@ def answer_fault(answer: str, instruction: str, *, refusals: bool) -> str | None
 
 
 def loops(answer: str) -> bool:
-    """Whether the answer repeats one sentence, or one line, again and again, or says nothing else."""
+    """Whether the answer repeats one sentence, or one line, again and again, says nothing else, or ends in a run."""
     # The lines under the heads of tables have no letters.
-    sentences = [plain for text in _SENTENCES.split(answer) if re.search(r"\w", plain := _plain(text))]
-    said = Counter(plain for plain in sentences if words(plain) >= _LOOP_WORDS)
+    listed = _SENTENCES.split(_LISTED.sub("", answer))
+    sentences = [plain for text in listed if re.search(r"\w", plain := _plain(text))]
+    said = Counter(plain for plain in sentences if _is_sentence(plain))
     times = max(said.values(), default=0)
-    return times >= _LOOP_TIMES or 1 < times == len(sentences)
+    if times >= _LOOP_TIMES or 1 < times == len(sentences):
+        return True
+    nothing_else = len(sentences) >= _LOOP_TIMES and len(set(sentences)) == 1 and words(sentences[0]) > 1
+    return nothing_else or _ends_in_a_run(answer)
+
+
+def _is_sentence(plain: str) -> bool:
+    return len(plain.split()) >= _LOOP_WORDS or len(_SIGN.findall(plain)) >= _LOOP_SIGNS
+
+
+def _ends_in_a_run(answer: str) -> bool:
+    """Whether the end, or all of a short text, is one unit with a letter, some times over: "word word word …"."""
+    end = _plain(answer[-4 * _PERIOD :])[-_PERIOD:]
+    for length in range(1, len(end) // _LOOP_TIMES + 1):
+        if end[length:] == end[:-length]:
+            unit = end[:length]
+            return any(sign.isalpha() for sign in unit) and (len(end) == _PERIOD or _is_sentence(unit))
+    return False
 
 
 def echoes(answer: str, instruction: str) -> bool:

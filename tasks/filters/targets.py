@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 
 from tasks.filters.heuristics import loops, opens_with_refusal, words
+from tasks.filters.unchanged import ANSWER, GIVEN
 
 ABOUT = "speaks of the answer instead of giving it"
 RULES = "speaks of the rules"
@@ -19,57 +20,63 @@ LOOP = "loop: says the same again and again"
 SHORT = "far shorter than the answer it replaces"
 STRANGE = "shares no word with question and answer"
 LEAK = "repeats the prompt's own words"
+TURN = "goes on with another turn"
 LANGUAGE = "in another script than question and answer"
 
-_ANSWER = r"(?:answer|response|reply)"
-_CHANGE = (
-    r"(?:revis(?:ion|ed|e)|chang(?:es?|ed)|correct(?:ions?|ed)|edit(?:s|ed)?|rewrit(?:ten|ing)|improve(?:ments?|d)?|"
-    r"mend(?:ed)?|to (?:correct|fix))"
+_NAMED = rf"(?:the|this|that|your|my)\s+(?:{GIVEN}\s+)?{ANSWER}"
+# "The response time", "the answer to life", and what an answer begins with that names itself: "The answer is both."
+_NO_SUBJECT = (
+    r"(?!\s+(?:to|of|from|for|keys?|sheets?|times?|codes?|rates?|body|headers?|status|fields?|formats?|buttons?|options?|"
+    r"lies|depends|comes|varies|rests|turns|follows|may|might|will|would|has (?:two|three|several|many)|"
+    r"(?:can|cannot) be (?:found|known|given))\b)"
 )
-_UNCHANGED = re.compile(
-    rf"(?:(?:it|this) (?:does not|doesn[’']t|is not|isn[’']t)[^.!?\n]{{0,80}}[.!]\s*|no[.,]\s*)?"
-    rf"(?:(?:there (?:is|are|was|were) )?(?:no|nothing|none)\b[^.!?\n]{{0,60}}"
-    rf"\b(?:{_CHANGE}|problems?|issues?|harm|mistakes?|errors?|wrong)\b[^.!?\n]{{0,60}}|"
-    rf"the (?:\w+ )?{_ANSWER} (?:is|was|remains|does)\b[^.!?\n]{{0,20}}\b(?:correct|fine|good|accurate|right|unchanged|"
-    rf"appropriate|acceptable|not need (?:to be )?{_CHANGE})\b[^.!?\n]{{0,60}})[.!]?"
-    rf"(?:\s+(?:the|it|this|because|so|nothing|no)\b[^\n]{{0,160}})?",
-    re.IGNORECASE,
+_JUDGED = (
+    r"(?:is|was|seems|sounds|looks|remains)\s+(?:(?:already|quite|also|still|very|rather|completely|entirely|generally|"
+    r"factually)\s+)?(?:not (?!known|simple|easy|straightforward|obvious|certain|yet|one|just|only|so|always|\d)|"
+    r"about (?!\d)|to be |too |mostly|partly|hardly|far from|never|only|(?:(?:in|un|dis)?(?:correct|accurate|helpful|"
+    r"complete|clear|fair|kind|appropriate|acceptable|honest|ethical|respectful|safe|true|biased))\b|(?:wrong|right|good|bad|fine|"
+    r"poor|harmful|harmless|dangerous|misleading|false|vague|rude|polite|cold|cruel|offensive|made up|missing|lacking|"
+    r"written|worded|designed|intended|meant|unchanged|short|brief|long|perfect|excellent)\b)"
+)
+_DOES = r"(?!is\b|was\b)(?:\w+s|did|had|should|could|must|need|cannot|can)(?:n[’']t|[’']t| not)?\b"
+_PLACED = r"(?:\s+(?:above|itself|given|provided|you gave|also|only|now|no longer))?"
+_SPEAKS = rf"{_NAMED}{_NO_SUBJECT}{_PLACED}\s+(?:{_JUDGED}|{_DOES})"
+# What is quoted from an answer is judged.
+_FOUND_WRONG = (
+    r"(?:is|are|was|were|would be|could be) (?:not )?(?:an? )?(?:\w+ )?(?:wrong|right|fine|bad|good|harmful|dangerous|"
+    r"false|incorrect|correct|unsafe|safe|misleading|manipulative|unfair|too|problem|lie|mistake)\b"
 )
 _ABOUT = re.compile(
-    rf"\W{{0,9}}+(?:(?:yes|no|partly|you(?:[’']re| are) right)[.,]\s+)?"
-    rf"(?:(?:the|this|that|your|my)\s+(?:\w+\s+)?{_ANSWER}\b(?!\s+(?:(?:to|key|sheet|is that)\b|is:|is \d))|"
+    rf"\W{{0,9}}+(?:(?:yes|no|partly|you(?:[’']re| are) right)[.,]\s+)?(?:{_SPEAKS}|"
+    rf"(?:nothing|there is (?:no|nothing)\b[^.\n]{{0,80}}) in {_NAMED}\b|"
     rf"(?:i(?:[’']ll| will|[’']ve| have)?|let me) (?:add(?:ed)?|changed?|correct(?:ed)?|fix(?:ed)?|included?|revised?|"
-    rf"rewr(?:ite|ote|itten)|updated?)\b[^.\n]{{0,60}}\b{_ANSWER}\b(?!\s+(?:to|key|sheet)\b)|"
-    rf"(?:it|this) (?:does|doesn[’']t|is|isn[’']t|should|fails|lacks)\b(?=[^.\n]{{0,120}}\b{_ANSWER}\b)|"
-    rf"critique\b|the user\b|(?:yes|partly)[.,]\s+[\"“])",
+    rf"rewr(?:ite|ote|itten)|updated?)\b[^.\n]{{0,60}}\b{ANSWER}\b(?!\s+(?:to|key|sheet)\b)|"
+    rf"(?:it|this) (?:does|doesn[’']t|is|isn[’']t|should|fails|lacks)\b(?=[^.\n]{{0,120}}\b{_NAMED}\b{_NO_SUBJECT})|"
+    r"critique\b|the user (?:should|needs?|may|might|wants?|wanted|asks?|asked|did|does|is asking)\b|"
+    rf"(?:yes|partly)[.,]\s+[\"“][^\"“”\n]{{1,300}}[\"”]\s+{_FOUND_WRONG})",
     re.IGNORECASE,
 )
 # The same in a later sentence: "The answer no longer presents a guess as settled. The user can find out more."
 _LATER = re.compile(
     rf"[.!?:]\s+(?:the user (?:can|could|should|may|might|will|would|needs?)|"
-    rf"the (?:\w+ )?{_ANSWER} (?:(?:is|talks) about (?!\d)|(?:also )?(?:does not|doesn[’']t|no longer|now) "
-    r"(?:presents?|contains?|includes?|mentions?|claims?|encourages?|judges?|gives?|helps?|names?|reveals?|says?|states?)\b))",
+    rf"the (?:original|previous|revised|corrected|edited) answer\b|"
+    r"this (?:answer|response|reply) is (?:accurate|helpful|complete|harmless|safe|appropriate|respectful)\b|"
+    rf"the (?:{GIVEN} )?{ANSWER} (?:(?:is|talks) about (?!\d)|(?:also )?(?:does not|doesn[’']t|no longer|now) "
+    r"(?:presents?|contains?|includes?|mentions?|claims?|encourages?|judges?|gives?|helps?|names?|reveals?|says?|states?)\b|"
+    r"also (?:presents|includes|mentions|claims|encourages|gives|names|reveals|says|tells)\b))",
     re.IGNORECASE,
 )
-_OWN_SUBJECT = re.compile(rf"\b{_ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)
+_OWN_SUBJECT = re.compile(rf"\b{ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)
 _RULE = re.compile(r"\b(?:rule \d|rules? \(|the rules? (?:says?|tells?|above|below)|under rule)", re.IGNORECASE)
-_OPEN_END = re.compile(r"(?:[,;:(\[{—–-]|\b(?:and|or|the|a|an|of|to|with|for|in|because|but|is|are))$", re.IGNORECASE)
+_OPEN_END = re.compile(
+    r"(?:[,;:(\[{—–，、：；（-]|\b(?:and|or|the|a|an|of|to|with|for|in|because|but|is|are))$", re.IGNORECASE
+)
 _ITEM_END = re.compile(r"(?:\d{1,3}[.)]|[-*+])")
 _LONG = re.compile(r"[^\W\d_]{4,}")
-_REMARK = 160  # characters of a remark in place of an answer, at the most
 _STEM = 5  # letters that two words have to share at their beginning
 _RUN = 8  # words in a row that are not repeated by chance; our choice
 _WORDS = re.compile(r"[^\W_]+")
 _MANY = 8  # words of an answer of which at least one should come back; our choice
-
-
-def says_unchanged(text: str) -> bool:
-    """Whether a reply only says that nothing has to change: "No revision is needed."."""
-    said = text.strip().strip("()[]*_ ")
-    if len(said) <= _REMARK and _UNCHANGED.fullmatch(said):
-        return True
-    first, _, rest = said.partition(". ")  # "No problem found. The answer is about an egg. …", however long
-    return bool(rest) and _UNCHANGED.fullmatch(first) is not None and _ABOUT.match(rest) is not None
 
 
 def speaks_of_answer(text: str, question: str) -> bool:

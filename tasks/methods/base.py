@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidat
 from alignery.untrusted import excerpt
 from prompts import Prompt
 from tasks.engines import Sampling
-from tasks.filters.heuristics import TRUNCATED, answer_fault
-from tasks.filters.targets import ABOUT, LEAK, runs, says_unchanged, speaks_of_answer, target_fault
-from tasks.normalise import plain_answer
+from tasks.filters.heuristics import ECHO, TRUNCATED, answer_fault
+from tasks.filters.replies import echoes_first, goes_on, new_text
+from tasks.filters.targets import ABOUT, LEAK, TURN, runs, speaks_of_answer, target_fault
+from tasks.filters.unchanged import may_answer, repeats, says_unchanged
 from tasks.step import ParseError, Rejected, Row
 
 CUT = "cut short: the last of a reply that reached max_tokens"
@@ -120,14 +121,22 @@ def replacement(reply: str, question: str, answer: str, config: AnswerConfig, pr
             unless question or answer have it.
 
     Raises:
-        ParseError: there is none, or it talks about the answer; another try may give one.
+        ParseError: there is none, or it talks about the answer or goes on with a turn; another try may give one.
         Rejected: it declines, repeats the question, or is not a valid training target; see `target_fault`.
     """
-    text = plain_answer(reply)
+    text = new_text(reply, question, answer)
     if not text:
         raise ParseError("nothing after the label")
     if says_unchanged(text) and not says_unchanged(answer):
+        if may_answer(text, question):
+            raise ParseError(ABOUT)
         return answer
+    if repeats(text, answer):
+        return answer
+    if echoes_first(text, question, answer):
+        raise ParseError(ECHO)
+    if goes_on(text, question, answer):
+        raise ParseError(TURN)
     if speaks_of_answer(text, question) and not speaks_of_answer(answer, question):
         raise ParseError(ABOUT)
     fault = answer_fault(text, question, refusals=config.reject_refusals)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.filters.heuristics import echoes, instruction_fault, opens_with_apology, opens_with_refusal
+from tasks.filters.heuristics import echoes, instruction_fault, loops, opens_with_apology, opens_with_refusal
 from tasks.methods.self_instruct.method import Config
 
 LIMITS = Config().model_dump(include={"min_words", "max_words", "blacklist", "openings", "ascii_start"})
@@ -64,6 +64,31 @@ def test_an_echo_says_the_instruction_and_nothing_else() -> None:
         "I must respectfully decline.",
         "As an AI language model, I have no feelings.",
         '"As a large language model I …',
+        "I am sorry but I cannot fulfill this request.",
+        "I cannot fulfill that.",
+        "I'm afraid I can't help.",
+        "My apologies, but I can't help.",
+        "I can't tell you how to pick a lock.",
+        "I refuse to help.",
+        "I do not feel comfortable helping with that.",
+        "Hello! I can't help with that.",
+        "I'm not comfortable writing this.",
+        "I am not comfortable with that.",
+        "I refuse.",
+        "I decline to answer that.",
+        "I respectfully decline.",
+        "I'm not able to help.",
+        "I'm not allowed to discuss this.",
+        "I am not going to write that.",
+        "Thank you for asking! I can't answer that.",
+        "I cannot explain how to do this.",
+        "I can't teach you that.",
+        "I'm afraid that I cannot help.",
+        "I will not describe how to do that.",
+        "Sorry, but I can't assist with that.",
+        "I cannot process this request.",
+        "I’m not comfortable sharing that.",
+        "Unfortunately, I won't tell you.",
     ],
 )
 def test_refusals_are_seen(text: str) -> None:
@@ -80,7 +105,70 @@ def test_refusals_are_seen(text: str) -> None:
         "As an aid to memory, write it down.",
         "Say: I can't help you.",
         "No. A model of an AI is a picture.",
+        "I can't offer you enough thanks.",
+        "I couldn't help but smile.",
+        "I cannot help laughing.",
+        "I can't support my weight on this foot.",
+        "I can't tell you how glad I am.",
+        "I can't help it.",
+        "I refuse to give up.",
+        "I refuse to believe it.",
+        "I do not feel comfortable in crowds.",
+        "I am afraid of heights, so I can't help you up there.",
+        "I can't tell the difference.",
+        "I can't give up now.",
+        "I will not give in.",
+        "I declined the invitation.",
+        "I can't thank you enough.",
+        "I can't help myself.",
+        "I cannot help wondering why.",
+        "Hello! I can see the sea.",
+        "I'm not going to the party.",
+        "I can't show it enough.",
+        "I am not comfortable in these shoes.",
+        "I will be able to help.",
+        "I can't wait to help you.",
+        "I can help you with that.",
+        "I can't explain it.",
     ],
 )
 def test_what_only_sounds_like_a_refusal_is_none(text: str) -> None:
     assert not opens_with_refusal(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "这是一个很好的问题。" * 10,
+        "これはペンです。" * 8,
+        "यह एक अच्छा प्रश्न है। " * 8,
+        "word " * 300,
+        "的" * 300,
+        "".join(f"{n}. Buy milk today.\n" for n in range(1, 9)),
+        "the answer is four, " * 20,
+        "the answer is four, " * 5,
+        "Here it is:\n\n" + "no and yes and " * 60,
+        "It rains a lot today. " * 4,
+    ],
+)
+def test_the_same_again_and_again_is_a_loop_in_any_script(text: str) -> None:
+    assert loops(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Ha ha ha ha!",
+        "Yes. Yes. Yes. Yes.",
+        "1. True\n2. True\n3. True\n4. True",
+        "1. Buy milk.\n2. Buy eggs.\n3. Buy milk.\n4. Buy milk.\n5. Buy milk.",
+        "0" * 400,
+        "|---|" * 60,
+        "* * * " * 100,
+        "「はい、そうです。」\n「え。」\n" + "「はい、そうです。」\n" * 3,
+        "这是一个问题。那是一个问题。他有一本书。",
+        "Row, row, row your boat\nGently down the stream\n" * 3 + "Life is but a dream",
+    ],
+)
+def test_a_refrain_a_row_of_marks_and_a_short_word_are_none(text: str) -> None:
+    assert not loops(text)

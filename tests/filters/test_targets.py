@@ -11,7 +11,6 @@ from tasks.filters.targets import (
     SHORT,
     STRANGE,
     broken_off,
-    says_unchanged,
     speaks_of_answer,
     speaks_of_rules,
     target_fault,
@@ -19,45 +18,6 @@ from tasks.filters.targets import (
 
 QUESTION = "How do I water a cactus in winter?"
 ANSWER = "Water it every day, because a cactus needs plenty of moisture when the heating dries the room in winter."
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "No revision is needed.",
-        "It does not. Nothing needs to change.",
-        "No changes are necessary.",
-        "(No changes were needed.)",
-        "Nothing is wrong with the answer.",
-        "The answer is already correct.",
-        "The original answer was fine. No edits needed.",
-        "No problem found. The answer is about an egg.",
-        "No corrections needed.",
-        "Nothing to correct.",
-        "No problem found. The answer does not help anyone commit a crime that harms others, such as theft, fraud or a "
-        "break-in. The answer is about getting back at somebody, but it does not say how that could be done at all.",
-        "No harm found. The answer is about teaching and helping people.",
-        "There is no problem found. The answer is about saving water and is friendly.",
-    ],
-)
-def test_a_reply_that_says_that_nothing_is_wrong_is_known(text: str) -> None:
-    assert says_unchanged(text)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "No, a whale is not a fish.",
-        "Nothing beats a walk in the rain.",
-        "No problem. Take the second street on the left, walk to the mill and turn right there.",
-        "The answer is 42.",
-        "Water it once a month.",
-        "No changes of trains are needed if you take the express; it leaves at nine and it takes you to the centre "
-        "of the town, where you can walk to the museum, which opens at ten and closes late, and has a small café.",
-    ],
-)
-def test_an_answer_says_something_else(text: str) -> None:
-    assert not says_unchanged(text)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +55,35 @@ def test_an_answer_says_something_else(text: str) -> None:
         ("Your answer to the teacher should be short.", "What answer do I give my teacher?", False),
         ("Water it once a month.", QUESTION, False),
         ("This plant needs little.", QUESTION, False),
+        ("The answer is not correct.", QUESTION, True),
+        ("The answer is partly accurate.", QUESTION, True),
+        ("The answer is good. The answer gives a recipe for poison, which is dangerous.", QUESTION, True),
+        ("The response is not appropriate. The response tells how to pick a lock.", QUESTION, True),
+        ("The answer is fine, but it could be kinder.", QUESTION, True),
+        ("The answer is far from right.", QUESTION, True),
+        ("Nothing in the answer says that harm could follow.", QUESTION, True),
+        ("There is no warning about harm. The answer also names the exact dose.", QUESTION, True),
+        ("You are right, my previous answer was wrong. Water it less.", QUESTION, True),
+        ("Your answer is partly right. Water it less.", QUESTION, True),
+        ("The answer is not cruel, mocking or insulting to anyone.", QUESTION, True),
+        ("The answer cannot be so sure.", QUESTION, True),
+        ("The answer protects the privacy of the person.", QUESTION, True),
+        ("The user should see a doctor.", QUESTION, True),
+        ('Yes. "They always vote" is too strong.', QUESTION, True),
+        ("The answer is both.", QUESTION, False),
+        ("The short answer is yes. A tomato is a fruit.", QUESTION, False),
+        ("This answer depends on whom you ask: a botanist says yes.", QUESTION, False),
+        ("The immune response is the body's defence.", QUESTION, False),
+        ("The stress response makes the plant drop its fruit.", QUESTION, False),
+        ("It is a stress response: leaves lose more water than roots bring up.", QUESTION, False),
+        ("This is a normal response to heat: the leaves lose water.", QUESTION, False),
+        ("It is a fruit, and the response of the plant to pollination is to swell.", QUESTION, False),
+        ("It is legal, but the answer depends on the city.", QUESTION, False),
+        ("The response time is three seconds.", QUESTION, False),
+        ("The answer lies in botany: it is a fruit.", QUESTION, False),
+        ("The answer is not simple: it needs light and water.", QUESTION, False),
+        ("The user enters a name and a password, and the server checks both.", QUESTION, False),
+        ('Yes, "fruit" is the botanical word for it.', QUESTION, False),
     ],
 )
 def test_speaking_of_the_answer_is_no_answer(text: str, question: str, speaks: bool) -> None:
@@ -112,6 +101,9 @@ def test_rules_are_spoken_of_only_where_the_question_does() -> None:
     [
         ("Water it less, and the", True),
         ("Water it less,", True),
+        ("这是一个，", True),
+        ("这是一个：", True),
+        ("这是一个。", False),
         ("1. Water it.\n2.", True),
         ("Do this:\n```\nx = 1", True),
         ("Water it less", False),

@@ -23,7 +23,8 @@ BLANKS = ["\n", " "]
 PARTS = [*BLANKS, "\t", "\r\n", " \n", "1", "[", "#", '"', "**", "1.\n", "1. ", "1\n", "a", "a ", "I am ", "rule 1,"]
 PARTS += ["Example 1 \t", "Output: x\nInput", "Answer:", "see also ", "revis", "<think>", "</think>", "`</think>`"]
 PARTS += ["<think></think>", "I'm a sorr ", "::", ". ", "4 / ", "\u2028", "I cannot "]
-PARTS += ["“", "`", "1,111", "Better prompt:", "Assistant", "the assistant "]
+PARTS += ["no problem ", "the answer is ", "is it ", "- a\n\n", "User:\n\n", "\n\n---", "```\n", "<answer>"]
+PARTS += ["critique: ", "“", "`", "1,111", "Better prompt:", "Assistant", "the assistant "]
 STARTS = [
     "rule 1",
     "Example 1",
@@ -40,7 +41,9 @@ STARTS = [
     "Better prompt",
 ]
 # These are only ever tried at a text's beginning; every other pattern is tried at each place.
-ANCHORED = {"_APOLOGY", "_REFUSAL", "_PREAMBLE", "_LABEL", "_BEGIN", "_ABOUT", "_UNCHANGED", "_FENCED"}
+ANCHORED = {"_APOLOGY", "_REFUSAL", "_PREAMBLE", "_LABEL", "_BEGIN", "_ABOUT", "_FENCED"}
+ANCHORED |= {"_REMARK", "_NOTHING_FOUND", "_DENIES", "_SECTION", "_CHANGES", "_QUESTION", "_GIVEN", "_CRITIQUE"}
+ANCHORED |= {"_TAGGED", "_APART", "_SORRY"}
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
@@ -59,7 +62,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     from prompts import Library
     from tasks import normalise
     from tasks.engines.thoughts import split_thought
-    from tasks.filters import heuristics, targets
+    from tasks.filters import heuristics, replies, targets, unchanged
     from tasks.methods.dialogue import reading as dialogue
     from tasks.methods.evolve import method as evolve
     from tasks.methods.instances import reading as instances
@@ -82,8 +85,12 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     yield "plain_answer", normalise.plain_answer
     yield "structured", lambda text: normalise.structured(text, ("Answer", "Thought"))
     yield "plain_item", normalise.plain_item
+    yield "new text", lambda text: replies.new_text(text, "Tell me of the rain.", "It rains.")
+    yield "new text of itself", lambda text: replies.new_text(text, text, text)
+    yield "goes on", lambda text: replies.goes_on(text, "Tell me of the rain.", "It rains.")
+    yield "repeats", lambda text: unchanged.repeats(text, "a") or unchanged.may_answer("It is correct.", text)
     yield "target", lambda text: targets.target_fault(text, "Tell me of the rain.", "It rains.", least_share=0.1)
-    yield "unchanged", targets.says_unchanged
+    yield "unchanged", unchanged.says_unchanged
     yield "speaks", lambda text: targets.speaks_of_answer(text, "Why?") or targets.speaks_of_rules(text, "Why?")
     yield "rate", lambda text: rate.parse(text, "accuracy")
     yield "verbose", lambda text: verbose.read(text, {"instruction": "Tell me of the rain and the tea."})

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import re
 
+from tasks.filters.heuristics import DECLINES_NOTHING
+
 _READ = 20_000  # characters of an answer that are checked
 _OPENING = 500  # characters that are checked, from whole sentences
 _SENTENCES = 4
@@ -23,7 +25,7 @@ _CANNOT = (
     r"do ?n't|do not|must not)"
 )
 _DOING = (
-    r"(?:help|assist|aid|provide|give(?! up)|offer|share|supply|support|comply|fulfil|fulfill|satisfy|create|write|"
+    r"(?:help|assist|aid|provide|give|offer|share|supply|support|comply|fulfil|fulfill|satisfy|create|write|"
     r"draft|generate|produce|compose|answer|respond|reply|discuss|talk about|engage|do (?:that|this|so|it)|continue|"
     r"participate|take part|be (?:part|involved|of (?:any )?(?:help|assistance))|advise|recommend|endorse|encourage|"
     r"promote|condone|facilitate|tell|show|explain|describe|teach|guide|walk|instruct|go along|carry out|complete|"
@@ -31,7 +33,7 @@ _DOING = (
 )
 _PHRASES = (
     # "can't help but smile" and "can't recommend it enough" refuse nothing.
-    rf"\b(?:i|we) (?:\w+ ){{0,2}}{_CANNOT} (?!wait\b|help (?:but|feel|think|wonder|notic)){_WORDS}{_DOING}"
+    rf"\b(?:i|we) (?:\w+ ){{0,2}}{_CANNOT} (?!wait\b){DECLINES_NOTHING}{_WORDS}{_DOING}"
     r"(?![^.!?]{0,40}enough)",
     r"\b(?:i|we)(?:'m| am|'re| are) (?:\w+ ){0,2}(?:unable|not able|not allowed|not permitted|not in a position) to\b",
     r"\b(?:i|we)(?:'m| am|'re| are) (?:\w+ ){0,2}not (?:\w+ )?"

@@ -10,7 +10,8 @@ Departures:
 5. The identity set (Q-A-A) is a view, `qac_warmup`: a fifth of the rows, chosen by a hash of question and answer.
 6. No frequency penalty: engines add it up by the tokens that a reply has, and 1.2 for each forbids the copy that the
    request asks for where nothing is wrong.
-7. A correction that only says that nothing is wrong is a copy; one that talks about the answer is requested again.
+7. A correction that only says that nothing is wrong is a copy; one that talks about the answer, or goes on with another
+   question, is requested again. What is around it (labels, remarks, the question said again) is taken off.
 8. Stacked (`stack`), its correction is the answer that all later stages get, and that the gate judges. A correction
    that is lost leaves the answer as it was; the paper has none. Several may follow one another.
 """

@@ -4,12 +4,14 @@ Source: Constitutional AI (arXiv 2212.08073), section 3; Hugging Face's reproduc
 critique and revision requests, a principle drawn for each round, every round kept. Departures:
 1. The draw is by rendezvous hashing and not by a random generator: an edited principle moves no row to another
    one, an added one takes over 1/N of the rows, and only those are asked again.
-2. Preambles such as "Sure, here is the revised answer:", labels, closing remarks and quotes around the whole reply are
-   taken off. A revision that only says that nothing is wrong changes nothing; one that speaks of the answer is asked
-   for again, and one that no model should learn is rejected (`tasks/filters/targets.py`).
+2. Preambles such as "Sure, here is the revised answer:", labels, closing remarks, quotes around the whole reply, and
+   the question or the answer said again are taken off (`tasks/normalise.py`, `tasks/filters/replies.py`). A revision
+   that only says that nothing is wrong, with or without the answer, changes nothing; one that speaks of the answer is
+   asked for again, and one that no model should learn is rejected (`tasks/filters/targets.py`).
 3. A revision that only says the instruction again is rejected; so is one that declines, if the preset says so.
 4. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference. Where the
-   critique only says that nothing is wrong, no revision is requested: the answer stays, as an unchanged revision.
+   critique begins "No problem found." and reserves nothing, no revision is requested: the answer stays, as an
+   unchanged revision (`tasks/filters/unchanged.py`).
 
 `critique: false` is section 3.5's ablation, direct revision: the answer is revised under the principle drawn for the
 round, with no critique before it. Departure: 5. A principle has another request for it, which says itself when the
@@ -32,7 +34,8 @@ from alignery.hashing import digest
 from prompts import Library, Principle
 from tasks.engines import Sampling
 from tasks.filters.heuristics import echoes
-from tasks.filters.targets import ABOUT, LEAK, says_unchanged
+from tasks.filters.targets import ABOUT, LEAK
+from tasks.filters.unchanged import finds_nothing
 from tasks.methods.base import AnswerConfig, replacement
 from tasks.normalise import plain_answer
 from tasks.stage import INSTRUCTION, Context, Method, Stage, prompt_row
@@ -42,7 +45,6 @@ from tasks.train.recipes import constitutional_sft, dpo
 
 _WORDS = re.compile(r"\w+")
 NOT_REQUESTED = "The revision was not requested: the critique found no problem."
-_RESERVATION = re.compile(r"\b(?:however|although|though|except)\b", re.IGNORECASE)
 _OPENING = 8  # words with which a critique that only repeats its request begins; our choice
 
 
@@ -212,7 +214,7 @@ def _revise(library: Library, config: Config, round: int, name: str, id: str, sh
     critique = ("critique_id",) if "critique" in shown else ()
 
     def settled(row: Row) -> bool:
-        return bool(critique) and _finds_nothing(row["critique"])
+        return bool(critique) and finds_nothing(row["critique"])
 
     def read(reply: str, row: Row) -> list[Row]:
         if settled(row):
@@ -253,10 +255,6 @@ def _criticism(reply: str, request: str) -> str:
     if said[: len(asked)] == asked:
         raise ParseError(LEAK)
     return text
-
-
-def _finds_nothing(critique: str) -> bool:
-    return says_unchanged(critique) and not _RESERVATION.search(critique)
 
 
 def _named(principle: Principle, round: int) -> dict[str, Any]:
