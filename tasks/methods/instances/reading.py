@@ -27,7 +27,7 @@ _NUMBERED = re.compile(rf"^([ \t]*+\*{{0,2}}\d{{1,3}}[.)]\*{{0,2}})[ \t]+(?=[*_]
 _INPUT = re.compile(r"^Input:", _FLAGS)
 _RULE = re.compile(r"(?:-{3,}|\*{3,}|_{3,}|={3,})?")
 _NO_INPUT = {"", "none", "n/a", "no input", "no input needed", "not needed", "empty"}
-_EITHER = re.compile(r"[\W_]{0,60}+(yes|no)[\s*_]{0,4}(?:[/|]|or\b)[\s*_]{0,4}(?!\1)(?:yes|no)\b", re.IGNORECASE)
+_EITHER = re.compile(r"\A[\W_]*+(yes|no)[\s*_]{0,4}(?:[/|]|or\b)[\s*_]{0,4}(?!\1)(?:yes|no)\b", re.IGNORECASE)
 
 
 def verdict(reply: str) -> bool:

@@ -9,10 +9,10 @@ from tasks.fences import outside
 from tasks.normalise import plain_item, structured
 from tasks.step import ParseError
 
-_NUMBER = re.compile(r"[^\S\n]*+(\d{1,4})\s?[.)](?:\s+|$)")
+_NUMBER = re.compile(r"\A[^\S\n]*+(\d{1,4})\s?[.)](?:\s+|$)")
 # Read as a number where the reply has none in the usual forms: "1\. x", "1: x", "1.Write", "[1] x", "Task 1: x".
 _ODD = re.compile(
-    r"[^\S\n]*+(?:#{1,6}[^\S\n]+)?[*_]{0,3}(?:(?:Task|Question|Instruction|Item|Topic|Prompt)[^\S\n]{1,2}#?(\d{1,4})"
+    r"\A[^\S\n]*+(?:#{1,6}[^\S\n]+)?[*_]{0,3}(?:(?:Task|Question|Instruction|Item|Topic|Prompt)[^\S\n]{1,2}#?(\d{1,4})"
     r"(?:[*_]{0,3}[.:)][*_]{0,3}|[*_]{0,3}[^\S\n]*$)|(\d{1,4})(?:\\[.)]|:)[*_]{0,3}(?=\s)|(\d{1,2})\.(?=[^\W\d_]{2})|"
     r"\[(\d{1,4})\][*_]{0,3}|([①-⑳]))[^\S\n]*",
     re.IGNORECASE,

@@ -30,7 +30,7 @@ _OWN = {
     "hindi": "हिन्दी|हिंदी|हिन्दी में|हिंदी में",
 }
 _LABELLED = re.compile(r"^[\s#>*_-]{0,6}[^\W\d_][^\n:：]{0,40}[:：]", re.MULTILINE)
-_TAGGED = re.compile(r"\s*<([a-z]{3,20})>\s*(.*?)\s*</\1>\s*", re.DOTALL | re.IGNORECASE)
+_TAGGED = re.compile(r"<([a-z]{3,20})>(.*)</\1>", re.DOTALL | re.IGNORECASE)
 _LOW_QUOTED = re.compile(r"„([^„“”]+)[“”]")
 # Above what is said about a text, or to it.
 _REMARK = re.compile(
