@@ -63,7 +63,12 @@ _BECAUSE = r"(?:,? (?:because|since|as|so) [^.!?\n]{0,120})?"
 _REMARK = re.compile(rf"{_LEAD}(?:(?:since|as|because) {_SAYS}, )?{_SAYS}(?:,? and {_NO})?{_BECAUSE}", re.IGNORECASE)
 _NOTHING_FOUND = re.compile(rf"{_LEAD}{_NO}{_BECAUSE}", re.IGNORECASE)
 # "It does not. Nothing needs to change." The other way round, "It is fine. It does not name the risk.", finds a fault.
-_DENIES = re.compile(rf"{_LEAD}{_WHAT} (?:(?:does|is|was|has){_NOT}|(?:does|is|was|has)n[’']t)\b", re.IGNORECASE)
+_DENIES = re.compile(
+    rf"{_LEAD}{_WHAT} (?:also )?(?:(?:does|is|was|has){_NOT}|(?:does|is|was|has)n[’']t|"
+    r"(?:gives|has|contains|makes|names|includes|offers|shows) (?:no|nothing|none))\b",
+    re.IGNORECASE,
+)
+_TOPIC = re.compile(rf"{_WHAT} (?:is|was) (?:only |just |simply )?about\b", re.IGNORECASE)
 _NAMES = re.compile(rf"\b(?:the|this|that|your|my) (?:{GIVEN} )?{ANSWER}\b", re.IGNORECASE)
 # "No problem found. The answer is about eggs, but does not judge anybody." reserves nothing; "advice that could hurt"
 # is what was looked for.
@@ -75,7 +80,7 @@ _RESERVATION = re.compile(
 )
 _ENDS = re.compile(r"(?<=[.!:;])\s+|\n+")
 _MARKS = '()[]*_"“” '
-_LONGEST = 400  # characters of a remark in place of an answer, unless it begins "No problem found."
+_LONGEST = 400  # characters of a remark in place of an answer, unless it finds nothing
 _YES_OR_NO = re.compile(
     r"(?:^\W{0,3}+|[.!?:] )(?:is|are|am|was|were|do|does|did|has|have|can|could|may|should|will|would|must)\s(?!you\b)",
     re.IGNORECASE | re.MULTILINE,
@@ -87,18 +92,20 @@ _OF_CHANGE = re.compile(rf"\b{_CHANGED}\b", re.IGNORECASE)
 def says_unchanged(text: str) -> bool:
     """Whether a reply only says that nothing has to change: "No revision is needed."."""
     said = text.strip().strip(_MARKS)
-    if finds_nothing(said):
-        _, rest = _parted(said)
-        # "No problem. Take the second street on the left." is an answer.
-        return not rest or _NAMES.search(rest[:200]) is not None or _remarks(said)
-    return len(said) <= _LONGEST and not _RESERVATION.search(said) and _remarks(said)
+    return finds_nothing(said) or len(said) <= _LONGEST and not _RESERVATION.search(said) and _remarks(said)
 
 
 def finds_nothing(critique: str) -> bool:
-    """Whether a critique begins "No problem found.", or in words of that kind, and then reserves nothing."""
+    """Whether a critique begins "No problem found.", or in words of that kind, and then only says what the answer is
+    about or does not do. Any other sentence may name a fault, so that the revision is better requested."""
     said = critique.strip().strip(_MARKS)
-    first = _parted(said)[0]
-    return _NOTHING_FOUND.fullmatch(first) is not None and not _RESERVATION.search(said)
+    first, rest = _parted(said)
+    sentences = [each for each in map(str.strip, _ENDS.split(rest)) if each]
+    return (
+        _NOTHING_FOUND.fullmatch(first) is not None
+        and not _RESERVATION.search(said)
+        and all(_DENIES.match(one) or _TOPIC.match(one) or _REMARK.fullmatch(one.strip(".!:; ")) for one in sentences)
+    )
 
 
 def repeats(text: str, answer: str) -> bool:
