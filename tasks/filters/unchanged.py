@@ -92,7 +92,7 @@ _OF_CHANGE = re.compile(rf"\b{_CHANGED}\b", re.IGNORECASE)
 def says_unchanged(text: str) -> bool:
     """Whether a reply only says that nothing has to change: "No revision is needed."."""
     said = text.strip().strip(_MARKS)
-    return finds_nothing(said) or len(said) <= _LONGEST and not _RESERVATION.search(said) and _remarks(said)
+    return finds_nothing(said) or (len(said) <= _LONGEST and not _RESERVATION.search(said) and _remarks(said))
 
 
 def finds_nothing(critique: str) -> bool:

@@ -76,8 +76,8 @@ def test_words_of_the_boilerplate_inside_a_sentence_stay() -> None:
 def test_no_reply_breaks_the_reading_and_none_is_invented() -> None:
     row = {"instruction": "How do I water a cactus in winter?"}
     pieces = (LONG, "\n13. ", "\n12. b", "See also\n", "How do I water a cactus in winter?", ". ", "word ")
-    found = outcomes(lambda reply: read(reply, row), replies(pieces, 2000), (ParseError, Rejected))
-    assert len(found) > 900
+    found = outcomes(lambda reply: read(reply, row), replies(pieces, 2400), (ParseError, Rejected))
+    assert len(found) > 1000
     assert all(records[0]["text"] in reply for reply, records in found.items())  # type: ignore[index]
 
 
