@@ -38,7 +38,15 @@ ASSISTANT = "speaks as the assistant"
 NARRATES = "tells what the person does"
 AGAIN = "says an earlier message again"
 USER = "user"  # the alias of the model that plays the person
-_OFFER = re.compile(r"\bhow (?:can|may) i (?:help|assist) you\b", re.IGNORECASE)
+# What only an assistant says. In quotes it is what a person asks for: 'Add "feel free to ask" at the end.'
+_OFFER = re.compile(
+    r"(?<![\"“'‘])\b(?:how (?:can|may) i (?:help|assist) you|would you like me to|is there anything else i can|"
+    r"(?:do not|don['’]t) hesitate to (?:ask|reach out|contact|let)|feel free to (?:ask|reach out|let me know|contact)|"
+    r"if you (?:have|need) (?:any |some )?(?:more |further |other |additional )?(?:questions?|help|assistance)|"
+    r"(?:i['’]m|i am) (?:here|happy|glad) to (?:help|assist)|sorry for (?:the|any) inconvenience)\b|"
+    r"\Alet me (?:explain|list|describe|summari[sz]e|show you) (?:each|these|those|them)\b",
+    re.IGNORECASE,
+)
 _NARRATED = re.compile(r"\b(?:person|user|conversation)\b", re.IGNORECASE)
 _NARRATION = re.compile(rf"(?:the|this) {_NARRATED.pattern}", re.IGNORECASE)
 _STATE = ("exchanges", "question", "before", "before_id")
