@@ -1,6 +1,6 @@
 """A plan and how it held: `python bench/plan.py [--preset nano] [--accept 800]`.
 
-Estimates a refresh of a new lake, walks it, and prints what was estimated, the interval, and what came of it.
+Estimates a refresh of a new lake, runs it, and prints each estimate with its interval beside the actual figure.
 """
 
 from __future__ import annotations

@@ -168,8 +168,8 @@ def _csv(path: Path, columns: Sequence[str]) -> Iterator[DataRow]:
 
 
 class _Lines:
-    """The lines of a CSV file. Those that a faulty row took are read again from its second one on, for a quote that is
-    never closed takes all that follow."""
+    """The lines of a CSV file. After a faulty row its lines are parsed again from the second one on, because an
+    unclosed quote consumes all that follow."""
 
     def __init__(self, file: TextIO) -> None:
         self._file = file

@@ -48,7 +48,7 @@ class StepCost:
 
 @dataclass(frozen=True)
 class StageLoad:
-    """A step of the line as a plan sees it. Stages of one name (the rounds of a step) share their measure."""
+    """A step as a plan sees it. Loads of one name (the rounds of a step) share their measurement."""
 
     name: str
     model: str
@@ -260,7 +260,7 @@ def _walk(stages: Sequence[StageLoad], paces: Mapping[str, Throughput], guess: _
 
 
 def _works(stages: Sequence[StageLoad], guess: _Guess) -> list[Array]:
-    """How much each stage is asked."""
+    """How many rows each stage gets."""
     works: list[Array] = []
     zero: Array = np.zeros_like(guess.pace[stages[0].model][0])
     written = zero

@@ -1,14 +1,14 @@
-"""Code in a reply is material: a label or a number inside of it begins nothing."""
+"""Fenced code in a reply: labels and numbers inside it are content, not structure."""
 
 from __future__ import annotations
 
 import re
 
-_FENCED = re.compile(r"```.*?```", re.DOTALL)  # one that is never closed fences nothing
+_FENCED = re.compile(r"```.*?```", re.DOTALL)  # an unclosed fence is ordinary text
 
 
 def outside(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    """What the pattern matches outside of fenced code."""
+    """The matches of a pattern outside fenced code."""
     fences, found = [fence.span() for fence in _FENCED.finditer(text)], list[re.Match[str]]()
     place = 0
     for match in pattern.finditer(text):

@@ -1,8 +1,8 @@
-"""The text in a reply that is to replace an answer, where the question and the answer are known.
+"""Extracts the replacement of an answer (a revision or correction) from a reply.
 
-What the normaliser has to leave, because it may be content, can be told from content here: an echo of the question or
-of the answer, a tag around the text, a list of changes, an apology, the next turn of a conversation. What may be either
-stays.
+The normaliser sees the reply alone and keeps whatever may be content. With the question and the answer known, more can
+be removed: an echo of either, an enclosing tag, a list of changes, an apology, the next turn of a conversation. Text
+that may be content is kept.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _OF_TURNS = re.compile(r"dialog|conversation|quiz|interview|faq|script|chat|q&a|
 
 
 def new_text(reply: str, question: str, answer: str) -> str:
-    """The reply without what is around the text that replaces the answer."""
+    """The replacement alone: the reply without an echo, label, tag, remark or further turn around it."""
     text, known = reply.replace("\r\n", "\n").strip(), f"{question}\n{answer}"
     scripted = _OF_TURNS.search(question) or "assistant" in known.casefold()
     labels = LABELS if scripted else (*LABELS, "assistant")

@@ -1,7 +1,7 @@
 """Whether a reply says that an answer needs no change, and nothing else: "No revision is needed.", "It is correct.".
 
-The lists of words are closed, because a word more says the opposite: "partly correct", "no warning of the harm". What
-is in no list is no such remark, and is read as what it is: an answer, or a text that speaks of one.
+The word lists are closed, because one more word may reverse the meaning: "partly correct", "no warning of the harm".
+Anything else is no such remark and is parsed as an answer, or as text about one.
 """
 
 from __future__ import annotations

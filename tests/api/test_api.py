@@ -213,7 +213,7 @@ def test_a_tag_is_published_and_exported_and_read_as_it_was(home: Path, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("call", "told"),
+    ("call", "message"),
     [
         (lambda home: alignery.load_preset("nope"), "no preset 'nope'"),
         (lambda home: alignery.load_preset({"line": {"self_instruct": {"acept": 1}}}), "rename it to accept"),
@@ -227,7 +227,7 @@ def test_a_tag_is_published_and_exported_and_read_as_it_was(home: Path, tmp_path
         (lambda home: alignery.publish(PRESET, home), "nothing to publish"),
     ],
 )
-def test_a_mistake_is_one_sentence(call: Any, told: str, tmp_path: Path) -> None:
-    with pytest.raises(alignery.UsageError, match=told) as error:
+def test_a_mistake_is_one_sentence(call: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(alignery.UsageError, match=message) as error:
         call(tmp_path)
     assert "\n" not in str(error.value)

@@ -100,14 +100,14 @@ def test_a_round_is_measured_on_the_answers_that_came_through_all(lake: Lake) ->
         responses=[response("b", "i", OBEYS), response("b2", "lost", REFUSES)],
         revisions=[*revisions, revision("v", "lost", "b2", REFUSES)],
     )
-    told = rounds(lake, "run-1")
-    assert told.startswith("2 first answers, of which 1 came through all rounds")
-    cells = lines(told.split("\n\n")[1]) + lines(told.split("\n\n")[2])
+    table = rounds(lake, "run-1")
+    assert table.startswith("2 first answers, of which 1 came through all rounds")
+    cells = lines(table.split("\n\n")[1]) + lines(table.split("\n\n")[2])
     assert [row[1].split()[0] for row in cells[:5]] == ["0.00", "0.00", "1.00", "1.00", "1.00"]
     assert [row[1] for row in cells[5:]] == ["+0.000", "+1.000 helps", "+0.000", "+0.000"]
 
 
-def test_corrections_are_told_by_who_wrote_the_answer(lake: Lake) -> None:
+def test_corrections_are_grouped_by_who_wrote_the_answer(lake: Lake) -> None:
     commit(
         lake,
         instructions=[instruction("i", STEAL)],
@@ -132,7 +132,7 @@ def test_what_is_asked_is_accepted_or_has_a_reason(lake: Lake) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"state": "rejected", "reason": None}, "1 rows were not accepted and have no reason"),
         (
@@ -141,9 +141,9 @@ def test_what_is_asked_is_accepted_or_has_a_reason(lake: Lake) -> None:
         ),
     ],
 )
-def test_a_row_that_nothing_explains_is_named(lake: Lake, wrong: dict, told: str) -> None:
+def test_a_row_that_nothing_explains_is_named(lake: Lake, wrong: dict, message: str) -> None:
     commit(lake, attempts=[attempt("k1"), attempt("k2", **wrong)])
-    with pytest.raises(Unexplained, match=f"respond.answer: {told}"):
+    with pytest.raises(Unexplained, match=f"respond.answer: {message}"):
         explained(lake, "run-1")
 
 
@@ -153,7 +153,7 @@ def test_every_method_runs_on_nano_and_no_row_is_lost(tmp_path: Path) -> None:
 
     with Lake.open(tmp_path / "home") as lake:
         asyncio.run(walk(lake, 24, tmp_path))
-        told = report(lake)
+        table = report(lake)
         steps = {row["step"] for row in status.funnel(lake)}
         kinds = {row["kind"] for row in lake.rows("SELECT DISTINCT kind FROM responses")}
     assert UNTAUGHT >= 24
@@ -161,5 +161,5 @@ def test_every_method_runs_on_nano_and_no_row_is_lost(tmp_path: Path) -> None:
     named = ("red_team.questions", "aligner.correct", "squad.correct", "constitutional.compare", "rate.overall",
              "red_team.topics", "self_instruct.classify")  # fmt: skip
     assert steps.issuperset(named)
-    after = {row[0]: row[1].split()[0] for row in lines(told.split("Rounds of revision")[1].split("\n\n")[2])}
+    after = {row[0]: row[1].split()[0] for row in lines(table.split("Rounds of revision")[1].split("\n\n")[2])}
     assert float(after["first answer"]) < 0.3 < 0.8 < float(after["round 4"])

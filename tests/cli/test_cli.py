@@ -29,15 +29,15 @@ def preset(folder: Path, **changes: object) -> Path:
 
 def test_a_mistyped_key_is_named_with_the_keys_there_are(tmp_path: Path) -> None:
     path = preset(tmp_path, line={"self_instruct": {"acept": 4}})
-    told = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
-    assert "line.self_instruct.acept" in told
-    assert "'accept'" in told
+    output = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
+    assert "line.self_instruct.acept" in output
+    assert "'accept'" in output
 
 
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     path = preset(tmp_path, models={"generator": {"engine": "transformers", "model": "./no/such/model"}})
-    told = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
-    assert str(tmp_path / "no/such/model") in told
+    output = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
+    assert str(tmp_path / "no/such/model") in output
 
 
 def test_an_unknown_preset_is_answered_with_those_there_are(tmp_path: Path) -> None:
@@ -49,15 +49,15 @@ def test_a_malformed_seed_is_named_by_its_line(tmp_path: Path) -> None:
     seeds = tmp_path / "words/self_instruct/seeds.jsonl"
     seeds.write_text(seeds.read_text() + '{"topic": "tea", "instrction": "Brew it."}\n')
     path = preset(tmp_path, words={"overlay": "./words"})
-    told = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
-    assert f"{seeds}: line 3" in told
-    assert "instrction" in told
+    output = sentence(alignery("refresh", "--preset", str(path), home=tmp_path / "lake"))
+    assert f"{seeds}: line 3" in output
+    assert "instrction" in output
 
 
 def test_a_prefect_server_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
-    told = sentence(alignery("refresh", "--preset", str(preset(tmp_path)), home=tmp_path / "lake"))
-    assert "PREFECT_API_URL: nothing healthy answers at http://127.0.0.1:9/api" in told
+    output = sentence(alignery("refresh", "--preset", str(preset(tmp_path)), home=tmp_path / "lake"))
+    assert "PREFECT_API_URL: nothing healthy answers at http://127.0.0.1:9/api" in output
 
 
 def test_status_of_a_lake(empty: Path) -> None:
@@ -71,9 +71,9 @@ def test_looking_without_a_lake_says_what_makes_one(tmp_path: Path) -> None:
 
 
 def test_an_unknown_table_is_answered_with_those_there_are(empty: Path) -> None:
-    told = sentence(alignery("show", "revision", home=empty))
-    assert "revisions" in told
-    assert "'revision'" in told
+    output = sentence(alignery("show", "revision", home=empty))
+    assert "revisions" in output
+    assert "'revision'" in output
 
 
 def test_wrong_sql_is_one_sentence(empty: Path) -> None:
@@ -94,10 +94,10 @@ def test_tables_lists_tables_and_views_as_json(empty: Path) -> None:
 
 def test_help_names_every_verb() -> None:
     code = "from alignery.cli.main import main; main()"
-    told = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([sys.executable, "-c", code, "--help"], capture_output=True, text=True, check=True).stdout
     verbs = ("plan", "refresh", "publish", "retrain", "evaluate", "tables", "show", "sql", "status")
     verbs += ("export", "rejects", "trace", "models", "snapshots", "diff", "tag", "maintain", "doctor")
-    assert [verb for verb in verbs if verb not in told] == []
+    assert [verb for verb in verbs if verb not in output] == []
 
 
 def test_looking_imports_nothing_heavy(empty: Path) -> None:

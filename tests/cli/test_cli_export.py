@@ -43,11 +43,11 @@ def answer(lake: Lake, count: int) -> None:
 
 def test_a_training_set_of_a_tag_is_taken_once(home: Path, tmp_path: Path) -> None:
     command = ("export", "v1", "--format", "alpaca", "--held-out", "0.3", "--shard-rows", "5")
-    told = json.loads(alignery(*command, "--json", home=home).stdout)
+    output = json.loads(alignery(*command, "--json", home=home).stdout)
     folder = home / "exports" / "v1-alpaca"
-    assert (told["path"], told["tag"], told["created"]) == (str(folder), "v1", True)
+    assert (output["path"], output["tag"], output["created"]) == (str(folder), "v1", True)
     rows = [row for path in (folder / "data").iterdir() for row in pq.read_table(path).to_pylist()]
-    assert sum(told["rows"]["alpaca"].values()) == len(rows) > 10
+    assert sum(output["rows"]["alpaca"].values()) == len(rows) > 10
     assert all(int(row["instruction"].split()[1]) < 40 for row in rows), "as of the tag, not of today"
     assert len(list((folder / "data").glob("train-*"))) > 1
 
@@ -65,8 +65,8 @@ def test_a_training_set_of_a_tag_is_taken_once(home: Path, tmp_path: Path) -> No
 def test_the_number_of_a_snapshot_is_taken_as_well(home: Path, tmp_path: Path) -> None:
     with Lake.open(home, read_only=True) as lake:
         newest = lake.snapshot()
-    told = json.loads(alignery("export", str(newest), "--out", str(tmp_path / "x"), "--json", home=home).stdout)
-    assert (told["tag"], told["snapshot_id"]) == (None, newest)
+    output = json.loads(alignery("export", str(newest), "--out", str(tmp_path / "x"), "--json", home=home).stdout)
+    assert (output["tag"], output["snapshot_id"]) == (None, newest)
 
 
 def test_an_unknown_tag_or_format_is_answered_with_those_there_are(home: Path) -> None:

@@ -97,10 +97,10 @@ def test_rejects_say_why_with_samples(tmp_path: Path, empty: Path) -> None:
 
     works.engine = ScriptedEngine(curt)
     asyncio.run(works.walk())
-    told = CliRunner().invoke(app, ["rejects", "--step", "respond.answer", "-n", "2", "--home", str(works.home)]).stdout
-    assert "empty reply" in told
-    assert "100.0%" in told
-    assert told.count("asked: Write of") == 2
+    out = CliRunner().invoke(app, ["rejects", "--step", "respond.answer", "-n", "2", "--home", str(works.home)]).stdout
+    assert "empty reply" in out
+    assert "100.0%" in out
+    assert out.count("asked: Write of") == 2
 
 
 def test_a_trace_is_drawn_from_the_request_to_the_models(ask: Ask, works: Works) -> None:

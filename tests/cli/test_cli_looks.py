@@ -54,8 +54,8 @@ from typer.testing import CliRunner
 from alignery.cli.main import app
 for line in sys.stdin.read().splitlines():
     done = CliRunner().invoke(app, [*line.split("|"), "--home", sys.argv[1]])
-    told = [line for line in done.stderr.splitlines() if line]
-    print(line, done.exit_code, len(told), type(done.exception).__name__, *told[-1:], sep="\\t")
+    lines = [line for line in done.stderr.splitlines() if line]
+    print(line, done.exit_code, len(lines), type(done.exception).__name__, *lines[-1:], sep="\\t")
 """
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, PR_CAPBSET_DROP = 1, 2, 24
 
@@ -93,10 +93,10 @@ def test_ctrl_c_ends_any_query_in_a_sentence(empty: Path) -> None:
         for process in begun:
             process.send_signal(signal.SIGINT)
         for process in begun:
-            _, told = process.communicate(timeout=60)
+            _, output = process.communicate(timeout=60)
             assert process.returncode == 130
-            assert told.splitlines()[-1] == "alignery: stopped by Ctrl-C; the lake was not changed"
-            assert "Traceback" not in told
+            assert output.splitlines()[-1] == "alignery: stopped by Ctrl-C; the lake was not changed"
+            assert "Traceback" not in output
     finally:
         for process in begun:
             process.kill()  # one that did not end would go on for hours
@@ -124,11 +124,11 @@ def test_every_look_works_where_nothing_may_be_written(empty: Path, tmp_path: Pa
     finally:
         for folder in (home, home / "tmp"):
             folder.chmod(0o755)
-    told = {line.split("\t")[0]: line.split("\t")[1:] for line in done.stdout.splitlines()}
-    assert len(told) == len(READS) + len(WRITES)
+    output = {line.split("\t")[0]: line.split("\t")[1:] for line in done.stdout.splitlines()}
+    assert len(output) == len(READS) + len(WRITES)
     for verb in READS:
-        assert told["|".join(verb)][:2] == ["0", "0"], told
+        assert output["|".join(verb)][:2] == ["0", "0"], output
     for verb in WRITES:
-        code, lines, _, sentence = told["|".join(verb)]
-        assert (code, lines) == ("2", "1"), told
+        code, lines, _, sentence = output["|".join(verb)]
+        assert (code, lines) == ("2", "1"), output
         assert "permission denied; choose a" in sentence

@@ -62,8 +62,8 @@ def test_a_mark_is_added_queued_around_exported_and_counted(home: Path, tmp_path
 def test_a_mistake_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ALIGNERY_BY", raising=False)
     monkeypatch.setenv("USER", "root")
-    told = sentence(alignery("marks", "add", "b-i0", "--verdict", "right", home=home))
-    assert '--by: got no name; give yours, or once for all: export ALIGNERY_BY="$USER"' in told
+    output = sentence(alignery("marks", "add", "b-i0", "--verdict", "right", home=home))
+    assert '--by: got no name; give yours, or once for all: export ALIGNERY_BY="$USER"' in output
     assert "no record or attempt whose id" in sentence(
         alignery("marks", "add", "nowhere", "--verdict", "right", "--by", "a", home=home)
     )

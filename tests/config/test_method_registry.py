@@ -47,7 +47,7 @@ def test_a_method_beside_a_preset_is_one_of_its_own_and_of_no_other(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "match"),
     [
         ("import nothing_of_that_name", "ModuleNotFoundError: No module named 'nothing_of_that_name'; correct it"),
         ("def broken(:", "cannot be loaded: SyntaxError"),
@@ -57,15 +57,17 @@ def test_a_method_beside_a_preset_is_one_of_its_own_and_of_no_other(tmp_path: Pa
         ("x = '\\x00'\n1/0", "cannot be loaded: ZeroDivisionError"),
     ],
 )
-def test_a_broken_one_is_one_sentence_that_names_the_file_and_the_cause(source: str, told: str, tmp_path: Path) -> None:
-    with pytest.raises(PresetError, match=told) as error:
+def test_a_broken_one_is_one_sentence_that_names_the_file_and_the_cause(
+    source: str, match: str, tmp_path: Path
+) -> None:
+    with pytest.raises(PresetError, match=match) as error:
         load(str(written(tmp_path, source)))
     assert "method.py" in str(error.value)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         ({"name": "respond"}, "both have it; rename one"),
         ({"name": "chunk"}, "a line has a setting of that name"),
@@ -75,8 +77,8 @@ def test_a_broken_one_is_one_sentence_that_names_the_file_and_the_cause(source: 
         ({"more": "views=__import__('pathlib').Path('/nowhere')"}, "expected a folder"),
     ],
 )
-def test_one_that_contradicts_another_names_both(how: dict[str, Any], told: str, tmp_path: Path) -> None:
-    with pytest.raises(PresetError, match=told):
+def test_one_that_contradicts_another_names_both(how: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(PresetError, match=message):
         load(str(written(tmp_path, **how)))
 
 

@@ -76,7 +76,7 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"lines": {}}, r"mine.yaml: lines: no such key; expected one of \['about', 'evaluate', 'follow', 'gate'"),
         (
@@ -113,8 +113,8 @@ def test_relative_paths_are_the_presets_own(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_one_sentence(tmp_path: Path, changes: dict[str, object], told: str) -> None:
-    with pytest.raises(PresetError, match=told) as raised:
+def test_what_is_wrong_is_one_sentence(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(PresetError, match=message) as raised:
         load(written(tmp_path, **changes))
     assert len(str(raised.value).splitlines()) == 1
 

@@ -38,7 +38,7 @@ _TORN = (
 
 @dataclass
 class Verdict:
-    """What was found after a case. All but `told` must be 0 or empty."""
+    """What was found after a case. All but `message` must be 0 or empty."""
 
     lost: int = 0  # answers that were given and journalled, and cannot be read
     duplicated: int = 0  # rows that are there twice
@@ -46,7 +46,7 @@ class Verdict:
     asked_again: int = 0  # answers asked for again beyond what was in flight
     problems: list[str] = field(default_factory=list)  # of the doctor
     wrong: list[str] = field(default_factory=list)  # every other invariant that does not hold, a traceback among them
-    told: str = ""  # the sentence that the fault was told in
+    message: str = ""  # the message of the fault
 
     @property
     def sound(self) -> bool:

@@ -132,11 +132,11 @@ def strike(
     try:
         code, _ = worker(_struck, at, point, fault, sabotage)
         verdict: Verdict = worker(_judge, at, point.phase, sabotage, examined)[1]
-        verdict.told = (at / "told").read_text() if (at / "told").exists() else ""
+        verdict.message = (at / "message").read_text() if (at / "message").exists() else ""
         if code not in (0, DIED):
             verdict.wrong.append(f"the process ended with {code}")
-        if verdict.told.startswith("traceback"):
-            verdict.wrong.append(verdict.told)
+        if verdict.message.startswith("traceback"):
+            verdict.wrong.append(verdict.message)
         if not (at / "struck").exists():
             verdict.wrong.append("the point was never met")
         return verdict
@@ -163,9 +163,9 @@ def _struck(at: Path, point: Point, fault: str, sabotage: str) -> None:
         with effects.observed(hook):
             PHASES[point.phase](place, at)
     except AligneryError as error:
-        (at / "told").write_text(str(error))
-    except BaseException as error:  # noqa: BLE001  # whatever it is, it is told
-        (at / "told").write_text(f"traceback of {type(error).__name__}: {error}")
+        (at / "message").write_text(str(error))
+    except BaseException as error:  # noqa: BLE001  # whatever it is, it is reported
+        (at / "message").write_text(f"traceback of {type(error).__name__}: {error}")
 
 
 def _fault(fault: str, name: str, place: LakeLocation, synced: dict[str, int]) -> None:

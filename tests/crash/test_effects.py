@@ -82,18 +82,18 @@ def test_each_name_stands_for_one_effect_that_is_used() -> None:
     assert [name for name in declared if f"effects.{name}" not in text] == []
 
 
-def test_an_observer_is_told_before_and_after_and_not_after_a_failure() -> None:
-    told: list[tuple[str, str]] = []
+def test_an_observer_is_called_before_and_after_and_not_after_a_failure() -> None:
+    messages: list[tuple[str, str]] = []
 
     def fail() -> None:
         with effects.BEGIN:
             raise OSError
 
-    with effects.observed(lambda *one: told.append(one)):
+    with effects.observed(lambda *one: messages.append(one)):
         with effects.COMMIT:
-            told.append(("in", "it"))
+            messages.append(("in", "it"))
         with pytest.raises(OSError):  # noqa: PT011
             fail()
     with effects.COMMIT:
         pass
-    assert told == [("commit", "before"), ("in", "it"), ("commit", "after"), ("begin", "before")]
+    assert messages == [("commit", "before"), ("in", "it"), ("commit", "after"), ("begin", "before")]

@@ -1,4 +1,4 @@
-"""Two writers of one lake, each stopped at every durable effect until it is told to go on."""
+"""Two writers of one lake, each stopped at every durable effect until it may go on."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Writer:
         with self._gate:
             self.at = effect
             self._gate.notify_all()
-            assert self._gate.wait_for(lambda: self._go, _WAIT_S), f"{self.name} was never told to go on"
+            assert self._gate.wait_for(lambda: self._go, _WAIT_S), f"{self.name} never got its turn"
             self._go = False
         if self._die:
             raise Died
@@ -79,7 +79,7 @@ class Writer:
                 if file:
                     file.close()
             self.error = error
-        except BaseException as error:  # noqa: BLE001  # a bug; the test is told
+        except BaseException as error:  # noqa: BLE001  # a bug; the test reports it
             self.error = error
         finally:
             self._file = None

@@ -56,8 +56,10 @@ LOGS = [None, True, "-1", "NaN", [], {}, float("nan"), float("inf"), 5.0, 1e300,
 @pytest.mark.parametrize("prompt", ["raw", [{"role": "user", "content": "hi"}]], ids=["text", "chat"])
 def test_log_probabilities_that_are_none_are_not_counted_and_replies_are_drawn(log, prompt):
     entries = [{"token": "yes", "logprob": log}, {"token": "no", "logprob": -1.0}]
-    told = {"top_logprobs": [{"yes": log, "no": -1.0}]} if prompt == "raw" else {"content": [{"top_logprobs": entries}]}
-    choice = completion("yes")["choices"][0] | {"logprobs": told}
+    found = (
+        {"top_logprobs": [{"yes": log, "no": -1.0}]} if prompt == "raw" else {"content": [{"top_logprobs": entries}]}
+    )
+    choice = completion("yes")["choices"][0] | {"logprobs": found}
     reply = Reply("logprobs", http(json.dumps({"choices": [choice]}).encode()))
 
     async def main():

@@ -156,8 +156,8 @@ def test_end_of_text_stops_and_max_tokens_is_length(tiny, tmp_path, reference):
 
     ids = plain_ids(reference, "end", 20)
     folder = shutil.copytree(tiny, tmp_path / "model")
-    told = json.loads((folder / "generation_config.json").read_text())
-    (folder / "generation_config.json").write_text(json.dumps(told | {"eos_token_id": [2, ids[6]]}))
+    config = json.loads((folder / "generation_config.json").read_text())
+    (folder / "generation_config.json").write_text(json.dumps(config | {"eos_token_id": [2, ids[6]]}))
 
     async def main():
         async with open_engine(spec(folder)) as engine:

@@ -83,15 +83,15 @@ def test_the_key_is_sent_but_stands_in_no_identity_and_in_no_error(monkeypatch):
     async def main():
         async with Faulty(lambda words, number: error(400, f"no good with s3cret-of-some-length: {words}")) as server:
             async with open_engine(spec(server.url, api_key_env="MY_KEY")) as engine:
-                told = await asyncio.gather(engine.generate("x", Sampling()), return_exceptions=True)
+                message = await asyncio.gather(engine.generate("x", Sampling()), return_exceptions=True)
             await ask(server.url, "x")
-            return engine.identity, server, str(told[0])
+            return engine.identity, server, str(message[0])
 
-    identity, server, told = asyncio.run(main())
+    identity, server, message = asyncio.run(main())
     assert identity == f"openai:{server.url}:m"
     assert server.seen[0][2]["Authorization"] == "Bearer s3cret-of-some-length"
     assert "Authorization" not in server.seen[1][2]
-    assert "no good with ***: x" in told
+    assert "no good with ***: x" in message
 
 
 def test_a_proxy_from_the_environment_is_used_for_other_hosts(monkeypatch):
@@ -109,13 +109,13 @@ def test_a_proxy_from_the_environment_is_used_for_other_hosts(monkeypatch):
 
 def test_cached_tokens_are_read_where_the_server_tells_them():
     usage = {"prompt_tokens": 9, "completion_tokens": 1}
-    told = {
+    usage = {
         "some": usage | {"prompt_tokens_details": {"cached_tokens": 8}},
         "none": usage | {"prompt_tokens_details": {"cached_tokens": 0}},
         "null": usage | {"prompt_tokens_details": None},
         "silent": usage,
     }
-    replies, _ = asked(lambda words, number: ok(usage=told[words]), *told)
+    replies, _ = asked(lambda words, number: ok(usage=usage[words]), *usage)
     assert [reply.tokens_cached for reply in replies] == [8, 0, None, None]
     assert {(reply.tokens_in, reply.tokens_out) for reply in replies} == {(9, 1)}
 
@@ -177,7 +177,7 @@ def test_retry_after_may_be_seconds_or_a_date():
     assert retry_after(" 0.5 ") == 0.5
     assert 57 < (retry_after(soon) or 0) <= 60
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert [retry_after(told) for told in (None, "soon", "inf", "-3", "")] == [None] * 5
+    assert [retry_after(header) for header in (None, "soon", "inf", "-3", "")] == [None] * 5
 
 
 TOP = {" A": math.log(0.3), "A": math.log(0.1), " B": math.log(0.2), " C": math.log(0.3), "n": math.log(0.1)}
@@ -199,8 +199,8 @@ def choose(script, prompt, options, **changes):
 @pytest.mark.parametrize("prompt", [CHAT, "raw"])
 def test_choose_reads_the_likeliest_tokens_of_both_apis(prompt):
     entries = [{"token": token, "logprob": logprob} for token, logprob in TOP.items()]
-    told = {"content": [{"token": " C", "top_logprobs": entries}]} if prompt is CHAT else {"top_logprobs": [TOP]}
-    script = without_models(lambda words, number: ok(" C", "length", logprobs=told))
+    logprobs = {"content": [{"token": " C", "top_logprobs": entries}]} if prompt is CHAT else {"top_logprobs": [TOP]}
+    script = without_models(lambda words, number: ok(" C", "length", logprobs=logprobs))
     found, again, server = choose(script, prompt, [" A", " B"])
     assert found == again == pytest.approx([2 / 3, 1 / 3])
     assert found.draws == 0

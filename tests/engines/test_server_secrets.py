@@ -54,7 +54,7 @@ ECHOES = {
 }
 
 
-def told(found: object) -> str:
+def printed(found: object) -> str:
     """All that a traceback would print of it, causes and contexts included, whether they are shown or not."""
     text, error = repr(found), found
     while isinstance(error, BaseException):
@@ -75,7 +75,7 @@ def test_a_key_that_a_server_says_again_stands_nowhere(name, monkeypatch, caplog
             return await asyncio.gather(*asks, return_exceptions=True)
 
     found = asyncio.run(main())
-    everything = "".join([*map(told, found), caplog.text, *capfd.readouterr()])
+    everything = "".join([*map(printed, found), caplog.text, *capfd.readouterr()])
     assert not [form for form in (*FORMS, ESCAPED.decode(), "7Yq1") if form in everything]
     if name == "content":
         assert isinstance(found[0], Completion)
@@ -86,7 +86,7 @@ def test_a_password_in_a_base_url_is_refused_and_not_said_again():
     password = "-".join(["open", "sesame"])  # a traceback shows this file's lines too
     with pytest.raises(SpecError, match="without user, password") as caught:
         parse_spec({"engine": "openai", "base_url": f"http://me:{password}@one/v1", "model": "m"}, "presets/x.yaml")
-    assert password not in told(caught.value)
+    assert password not in printed(caught.value)
 
 
 def test_a_key_that_no_header_can_hold_is_named_by_its_variable_alone(monkeypatch):

@@ -123,7 +123,7 @@ def test_a_host_may_be_an_address_or_a_name_in_any_script():
         assert server(url + "//").base_url == (url,)
 
 
-def test_neither_a_models_own_code_nor_a_limits_name_is_told_apart_by_luck():
+def test_neither_a_models_own_code_nor_a_limits_name_is_recognised_by_luck():
     with pytest.raises(SpecError, match="own code is never run"):
         parse_spec({"engine": "vllm", "model": "m", "options": {"trust_remote_code": True}})
     plain = server("http://one/v1")
@@ -229,7 +229,7 @@ def test_a_vllm_of_several_models_has_places_for_each():
     assert parse_spec({"engine": "vllm", "model": "m", "in_flight": 100, "data_parallel_size": 4}).places == 400
 
 
-def test_a_vllm_has_half_more_places_than_it_batches_unless_it_is_told():
+def test_a_vllm_has_half_more_places_than_it_batches_unless_it_is_set():
     vllm = {"engine": "vllm", "model": "m"}
     assert [parse_spec(vllm | {"options": {"max_num_seqs": most}}).places for most in (1, 4, 256)] == [2, 6, 384]
     assert parse_spec(vllm | {"in_flight": 3, "options": {"max_num_seqs": 4}}).places == 3
@@ -268,14 +268,14 @@ def test_scripted_replies_in_turn_and_remembers():
 
 def test_scripted_mapping_callable_and_faults():
     reply = Completion("cut sho", "length", 3, 2, 0.5)
-    told = ScriptedEngine({"weather": reply, "bad": RequestRefused("no")}, choices=[[3, 1]], down_after=4)
+    engine = ScriptedEngine({"weather": reply, "bad": RequestRefused("no")}, choices=[[3, 1]], down_after=4)
 
     async def main():
         chat = [{"role": "user", "content": "the weather?"}]
-        found = [await told.generate(chat, Sampling()), await told.choose("x", ["a", "b"])]
+        found = [await engine.generate(chat, Sampling()), await engine.choose("x", ["a", "b"])]
         for prompt, fault in (("bad", RequestRefused), ("unknown", RequestRefused), ("weather", EngineDown)):
             with pytest.raises(fault):
-                await told.generate(prompt, Sampling())
+                await engine.generate(prompt, Sampling())
         seeded = ScriptedEngine(lambda prompt, sampling: f"{prompt}{sampling.seed}", choices=lambda p, o: [0, 1])
         return [*found, (await seeded.generate("s", Sampling(seed=4))).text, await seeded.choose("", ["a", "b"])]
 
@@ -302,10 +302,10 @@ def test_engines_leave_the_collector_as_it_was_in_whichever_order_they_close():
 @pytest.mark.parametrize("path", ["./" + "x" * 5000, "~nobody-of-that-name/model", "\x1b]0;owned\x07"])
 def test_a_path_that_cannot_be_is_one_printable_sentence(path):
     for find in (locate, locate_adapter):
-        with pytest.raises(SpecError) as told:
+        with pytest.raises(SpecError) as raised:
             find(path)
-        assert str(told.value).isprintable()
-        assert len(str(told.value)) < 1000
+        assert str(raised.value).isprintable()
+        assert len(str(raised.value)) < 1000
 
 
 def test_what_ray_keeps_for_a_replica_follows_from_its_model():

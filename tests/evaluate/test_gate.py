@@ -77,7 +77,7 @@ def test_four_wins_and_no_losses_are_no_proof():
     assert not decision.promoted
 
 
-def test_it_is_told_prompt_by_prompt_and_not_by_the_means():
+def test_it_is_decided_prompt_by_prompt_and_not_by_the_means():
     """Each of forty prompts gains a little: the means' own intervals overlap, the differences' does not."""
     before = [n / 40 * 0.9 for n in range(40)]
     after = [value + 0.05 for value in before]

@@ -51,8 +51,8 @@ def said(rows: list[Row], replies: list[Any]) -> Outcome:
 def figures(rows: list[Row], winners: str) -> dict[str, Any]:
     """The report where the verdicts are these, two a pair: a, b, t for a tie, - for none."""
     names = {"a": "a", "b": "b", "t": "tie"}
-    told = zip(rows, winners.replace(" ", ""), strict=True)
-    return report(rows, [row | {"winner": names[winner]} for row, winner in told if winner != "-"])
+    pairs = zip(rows, winners.replace(" ", ""), strict=True)
+    return report(rows, [row | {"winner": names[winner]} for row, winner in pairs if winner != "-"])
 
 
 def test_judge_1_each_pair_is_asked_in_both_orders() -> None:

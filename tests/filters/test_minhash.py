@@ -130,9 +130,9 @@ def test_the_first_of_a_group_stays_and_neither_batches_nor_files_leave_a_trace(
 
 def test_another_process_has_the_same_signature() -> None:
     code = "from tasks.filters.minhash import *; print(*signature(shingles('the same words everywhere'))[:4].tolist())"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     # Pinned: what was marked in a lake is found again with the same hashes.
-    assert told.split() == ["68345399", "408210836", "111426711", "65213403"]
+    assert output.split() == ["68345399", "408210836", "111426711", "65213403"]
     assert signature(shingles("the same words everywhere"))[:4].tolist() == [68345399, 408210836, 111426711, 65213403]
 
 

@@ -1,4 +1,4 @@
-"""What is around a text that replaces an answer goes; what may belong to it stays, or is asked for again."""
+"""What surrounds a replacement is removed; what may be content is kept, or the row is retried."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AROUND = [
     "{}\n\nQuestion: What about roses?\nAnswer: The same.",
     'Sure! Here is the edited answer:\n\n---\n\n<answer>"{}"</answer>\n\n---\n\nThis version is more accurate.',
 ]
-# Beside the text: the question, and the answer that it replaces.
+# The text, the question, and the answer that it replaces.
 KEPT = [
     (f"{ANSWER}\n\nBetter still, water them in the morning.", QUESTION, ANSWER),
     ("Roses are red, my dear\n\nViolets are blue", "Roses are red, my dear", "Roses are red, my dear\n\nTulips too"),

@@ -77,8 +77,8 @@ def test_four_first_starts_at_once_beside_a_newer_prefect_and_behind_a_dead_prox
     proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "all_proxy"), dead)
     surroundings = {"HOME": str(user), "PREFECT_HOME": str(prefect)} | proxies
     verbs = [verb(preset, tmp_path / f"lake {number}", **surroundings) for number in range(4)]
-    told = [one.communicate(timeout=300) for one in verbs]
-    assert [one.returncode for one in verbs] == [0] * 4, told
+    messages = [one.communicate(timeout=300) for one in verbs]
+    assert [one.returncode for one in verbs] == [0] * 4, messages
     assert {path: path.read_bytes() for path in newer} == newer
     with closing(sqlite3.connect(prefect / DATABASE)) as kept:
         assert kept.execute("SELECT state_name FROM flow_run").fetchall() == [("Completed",)] * 4
@@ -92,8 +92,8 @@ def test_its_home_is_beside_the_lake_and_nothing_is_left_in_the_user_s(tmp_path:
     # Prefect's settings are for the user's own server: none of them reaches ours.
     theirs = {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "postgresql+asyncpg://me@127.0.0.1:9/x", "HOME": str(user)}
     one = verb(preset, lake, PREFECT_SERVER_API_BASE_PATH="/other", **theirs)
-    out, told = one.communicate(timeout=120)
-    assert one.returncode == 0, told
+    out, output = one.communicate(timeout=120)
+    assert one.returncode == 0, output
     assert sorted(user.rglob("*")) == []
     kept = lake / "prefect"
     assert {DATABASE, "server.log"} <= {path.name for path in kept.iterdir()}
@@ -121,7 +121,7 @@ def test_a_server_that_the_profile_names_is_used_and_no_other(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("status", "said"), [(401, "refuses us as unauthorized; give what it asks for"), (500, "nothing healthy answers")]
 )
-def test_a_named_server_that_refuses_us_is_told_in_a_sentence_without_its_password(
+def test_a_named_server_that_refuses_us_is_reported_in_a_sentence_without_its_password(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, said: str
 ) -> None:
     class Refusing(BaseHTTPRequestHandler):
@@ -169,11 +169,11 @@ def test_a_proxy_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytes
 
 def test_a_server_that_ends_says_why_at_once(tmp_path: Path) -> None:
     (tmp_path / DATABASE).write_text("no database, and the key sk-abcdefghijklmnop")
-    with pytest.raises(ServerFault) as told, start_server(tmp_path):
+    with pytest.raises(ServerFault) as raised, start_server(tmp_path):
         pass
-    assert "ended with exit code 1: " in str(told.value)
-    assert f"{DATABASE} cannot be read (file is not a database): delete it" in str(told.value)
-    assert str(tmp_path / "server.log") in str(told.value)
+    assert "ended with exit code 1: " in str(raised.value)
+    assert f"{DATABASE} cannot be read (file is not a database): delete it" in str(raised.value)
+    assert str(tmp_path / "server.log") in str(raised.value)
 
 
 def test_the_cause_is_the_exception_and_not_what_is_said_after_it(tmp_path: Path) -> None:
@@ -181,11 +181,11 @@ def test_the_cause_is_the_exception_and_not_what_is_said_after_it(tmp_path: Path
     log.write_text("OldError: of an earlier start\n")
     began = log.stat().st_size
     assert cause_in(log, began) == f"; see {log}"
-    with log.open("a") as told:
-        told.write("ERROR:    Traceback (most recent call last):\n  File x\nValueError: first\n\nThe above exception\n")
-        told.write(f"sqlalchemy.exc.OperationalError: locked {'x' * 999} sk-abcdefghijklmnop\n[SQL: SELECT 1]\n")
-        told.write("(Background on this error at: https://sqlalche.me/e/20/e3q8)\n\n")
-        told.write("ERROR:    Application startup failed. Exiting.\n")
+    with log.open("a") as file:
+        file.write("ERROR:    Traceback (most recent call last):\n  File x\nValueError: first\n\nThe above exception\n")
+        file.write(f"sqlalchemy.exc.OperationalError: locked {'x' * 999} sk-abcdefghijklmnop\n[SQL: SELECT 1]\n")
+        file.write("(Background on this error at: https://sqlalche.me/e/20/e3q8)\n\n")
+        file.write("ERROR:    Application startup failed. Exiting.\n")
     said = cause_in(log, began)
     assert said.startswith(": sqlalchemy.exc.OperationalError: locked xxx")
     assert said.endswith(f"…; the whole log is {log}")

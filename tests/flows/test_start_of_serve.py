@@ -149,9 +149,9 @@ def test_prefect_deploys_the_loop_to_a_work_pool(own: Server, tmp_path: Path) ->
 
 
 @pytest.mark.flow
-def test_a_server_that_does_not_come_up_is_told_with_its_log(tmp_path: Path) -> None:
+def test_a_server_that_does_not_come_up_is_reported_with_its_log(tmp_path: Path) -> None:
     from flows.prefect_server import ServerFault
 
-    told = r"is not healthy at http://127\.0\.0\.1:\d+/api within 0 s; see .*server\.log"
-    with pytest.raises(ServerFault, match=told), start_server(tmp_path, patience_s=0):
+    message = r"is not healthy at http://127\.0\.0\.1:\d+/api within 0 s; see .*server\.log"
+    with pytest.raises(ServerFault, match=message), start_server(tmp_path, patience_s=0):
         pass

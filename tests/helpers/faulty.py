@@ -37,7 +37,7 @@ def ok(text: str = "fine", reason: str = "stop", usage: Any = None, after_s: flo
 
 def error(status: int, message: str = "no", **headers: str) -> Act:
     return Act(
-        status, {"error": {"message": message}}, {name.replace("_", "-"): told for name, told in headers.items()}
+        status, {"error": {"message": message}}, {name.replace("_", "-"): value for name, value in headers.items()}
     )
 
 
@@ -134,7 +134,9 @@ class Faulty:
             await asyncio.sleep(60)
         content = act.body if isinstance(act.body, bytes) else json.dumps(act.body).encode()
         length = 10**9 if act.end == "drip" else len(content) + (9 if act.end == "broken" else 0)
-        head = "".join(f"{name}: {told}\r\n" for name, told in (act.headers | {"Content-Length": str(length)}).items())
+        head = "".join(
+            f"{name}: {value}\r\n" for name, value in (act.headers | {"Content-Length": str(length)}).items()
+        )
         if act.end == "reset":
             linger = struct.pack("ii", 1, 0)  # so that closing sends RST
             writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)

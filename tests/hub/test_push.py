@@ -104,7 +104,7 @@ def test_a_public_repository_that_is_there_is_not_filled_unasked(hub: Hub, home:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error", "told"),
+    ("spoil", "error", "message"),
     [
         ({"HF_TOKEN": ""}, UsageError, "got no HF_TOKEN"),
         ({"HF_TOKEN": "hf_anotherSecretAltogether"}, PushFailed, "did not take the push: .*401"),
@@ -120,7 +120,7 @@ def test_what_stands_in_the_way_is_one_sentence_without_the_token(
     monkeypatch: pytest.MonkeyPatch,
     spoil: dict[str, object],
     error: type[AligneryError],
-    told: str,
+    message: str,
 ) -> None:
     from huggingface_hub import constants
 
@@ -128,7 +128,7 @@ def test_what_stands_in_the_way_is_one_sentence_without_the_token(
     token = str(spoil.get("HF_TOKEN", TOKEN))
     monkeypatch.setenv("HF_TOKEN", token)
     hub.fails = spoil.get("fails")  # type: ignore[assignment]
-    with pytest.raises(error, match=told) as raised:
+    with pytest.raises(error, match=message) as raised:
         push(source(home), str(spoil.get("repo", "you/answers")))
     assert "\n" not in str(raised.value)
     assert not token or token not in str(raised.value)
@@ -168,8 +168,8 @@ def test_the_command_pushes_to_the_hub_that_the_environment_names(home: Path, tm
         done = run("v1", "you/answers")
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines()[-1] == f"{hub.url}/datasets/you/answers"
-        told = json.loads(run(str(home / "exports/v1"), "you/answers", "--json").stdout)
-        assert (told["kind"], told["private"], told["files"]) == (
+        output = json.loads(run(str(home / "exports/v1"), "you/answers", "--json").stdout)
+        assert (output["kind"], output["private"], output["files"]) == (
             "dataset",
             True,
             len(hub.repositories["datasets/you/answers"].files),

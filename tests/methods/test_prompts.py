@@ -182,7 +182,7 @@ def test_an_answer_a_correction_and_a_pair_become_rows_of_their_tables(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("entry", "told"),
+    ("entry", "message"),
     [
         ({}, "both or neither of path and lake"),
         ({"path": "gone.jsonl"}, "which is not there"),
@@ -194,8 +194,8 @@ def test_an_answer_a_correction_and_a_pair_become_rows_of_their_tables(tmp_path:
         ({"lake": ".", "table": "x; DROP"}, "expected a table's or view's name"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(entry: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValidationError, match=told):
+def test_what_does_not_fit_together_is_refused(entry: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
         Config.model_validate([entry])
 
 

@@ -34,7 +34,7 @@ Answer = Callable[[BaseHTTPRequestHandler], None]
 
 
 class Receiver:
-    """A server on loopback that keeps what it gets and answers as it is told: the last answer from then on."""
+    """A server on loopback that keeps what it gets and gives the answers of its list, and then the last one."""
 
     def __init__(self, *answers: Answer) -> None:
         self.got: list[tuple[str, dict[str, str], bytes]] = []
@@ -114,9 +114,9 @@ def test_it_is_signed_as_standard_webhooks_has_it(receive: Callable[..., Receive
     expected = base64.b64encode(hmac.new(SECRET.encode(), signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"
     assert abs(int(headers["webhook-timestamp"]) - time.time()) < 60
-    (told,) = receiver.bodies
-    assert told["id"] == headers["webhook-id"]
-    assert (told["event"], told["counts"]) == ("finished", {"sent": 3})
+    (body,) = receiver.bodies
+    assert body["id"] == headers["webhook-id"]
+    assert (body["event"], body["counts"]) == ("finished", {"sent": 3})
     key = base64.b64encode(b"other key").decode()
     again = webhooks.signature(f"whsec_{key}", "i", "1", b"{}")
     assert again == "v1," + base64.b64encode(hmac.new(b"other key", b"i.1.{}", hashlib.sha256).digest()).decode()
@@ -199,7 +199,7 @@ def test_a_run_tells_of_its_end_in_counts_and_quotes_no_model(
     failing.start()
     with pytest.raises(RejectLimitExceeded), failing:
         raise fault
-    webhooks.failed(preset.notify, "the flow around it", fault, {})  # told once
+    webhooks.failed(preset.notify, "the flow around it", fault, {})  # reported once
     with Run(lake, "refresh", preset) as idle:  # it wrote nothing, and leaves no trace
         idle.end("finished", {})
     with pytest.raises(KeyboardInterrupt), Run(lake, "refresh", preset):  # stopped by hand
@@ -213,7 +213,7 @@ def test_a_run_tells_of_its_end_in_counts_and_quotes_no_model(
     assert b"WORDS" not in b"".join(body for _, _, body in receiver.got)
 
 
-def test_decisions_of_the_gate_and_by_hand_are_told(
+def test_decisions_of_the_gate_and_by_hand_are_reported(
     receive: Callable[..., Receiver], lake: Lake, tmp_path: Path
 ) -> None:
     from alignery.pipeline.runs.promotion import _record, roll_back
@@ -277,7 +277,7 @@ def test_without_hooks_nothing_is_imported_for_them(
 
 
 @pytest.mark.flow
-def test_a_flow_of_serve_that_fails_outside_of_a_run_is_told_and_so_is_a_dead_process(
+def test_a_flow_of_serve_that_fails_outside_of_a_run_is_reported_and_so_is_a_dead_process(
     receive: Callable[..., Receiver], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from flows.scheduled import _at_work, _report_state
@@ -304,7 +304,7 @@ def test_a_flow_of_serve_that_fails_outside_of_a_run_is_told_and_so_is_a_dead_pr
 
 
 @pytest.mark.flow
-def test_a_training_that_is_held_back_is_told_once(
+def test_a_training_that_is_held_back_is_reported_once(
     receive: Callable[..., Receiver], works: Works, tmp_path: Path
 ) -> None:
     from alignery.pipeline.runs.publication import tag_and_export
@@ -319,5 +319,5 @@ def test_a_training_that_is_held_back_is_told_once(
         tag_and_export(works.preset, lake, works.home, None)
         id = decide(preset, lake)["id"]
         decide(preset, lake)
-    (told,) = receiver.bodies
-    assert told.items() >= {"alias": "retrain", "tag": "v1", "state": "held back", "decision": id}.items()
+    (body,) = receiver.bodies
+    assert body.items() >= {"alias": "retrain", "tag": "v1", "state": "held back", "decision": id}.items()

@@ -211,5 +211,5 @@ def test_an_answer_that_cannot_be_written_ends_the_run_and_those_before_it_are_k
 def test_a_call_that_a_dead_engine_left_is_kept(lake: Lake) -> None:
     with pytest.raises(EngineDown):
         asyncio.run(executor(lake).run_batch(STEP, ROWS[:1], ScriptedEngine(["bad"], down_after=1)))
-    told = lake.rows("SELECT state, final FROM attempts ORDER BY try_number")
-    assert told == [{"state": "unparsed", "final": False}, {"state": "failed", "final": False}]
+    attempts = lake.rows("SELECT state, final FROM attempts ORDER BY try_number")
+    assert attempts == [{"state": "unparsed", "final": False}, {"state": "failed", "final": False}]

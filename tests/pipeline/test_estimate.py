@@ -1,4 +1,4 @@
-"""Plans on a real lake: what the probe asks, what is foretold to the number, and how it is kept and compared."""
+"""Plans on a real lake: what the probe asks, what is estimated to the number, and how it is kept and compared."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def column(foresight: Estimate, name: str) -> dict[str, object]:
     return {row["step"]: row[name] for row in foresight.rows}
 
 
-def test_five_rows_a_step_are_asked_and_the_rest_is_foretold_to_the_number(works: Works) -> None:
+def test_five_rows_a_step_are_asked_and_the_rest_is_estimated_to_the_number(works: Works) -> None:
     foresight = asyncio.run(works.plan(**WIDER))
     asked = works.rows("SELECT step, count(*) AS n FROM attempts GROUP BY step")
     assert {row["step"]: row["n"] for row in asked} == dict(zip(STEPS, (5, 5, 10, 10, 5, 5), strict=True))
@@ -126,7 +126,7 @@ def test_no_question_is_asked_that_the_refresh_would_ask_otherwise(works: Works)
 
 
 @pytest.mark.flow
-def test_topics_that_will_not_do_are_told(works: Works) -> None:
+def test_topics_that_will_not_do_are_reported(works: Works) -> None:
     with_red_team(works, topics=1, accept=200)
     foresight = asyncio.run(works.plan())
     assert foresight.message is not None
@@ -139,7 +139,7 @@ def test_topics_that_will_not_do_are_told(works: Works) -> None:
     check_that_it_holds(works, foresight)
 
 
-def test_a_target_of_questions_out_of_reach_is_told(works: Works) -> None:
+def test_a_target_of_questions_out_of_reach_is_reported(works: Works) -> None:
     with_red_team(works, topics=8, accept=50, max_candidates=10)
     foresight = asyncio.run(works.plan())
     assert foresight.message is not None
@@ -244,7 +244,7 @@ def test_a_gate_that_rejects_makes_more_be_written_and_the_interval_holds_it(wor
     assert writing["calls_low"] < writing["calls_high"]
 
 
-def test_a_target_out_of_reach_is_told(works: Works) -> None:
+def test_a_target_out_of_reach_is_reported(works: Works) -> None:
     foresight = asyncio.run(works.plan(accept=200, max_candidates=40))
     assert foresight.message is not None
     assert "will stop short" in foresight.message
@@ -287,7 +287,7 @@ def test_a_model_without_a_price_is_named(works: Works) -> None:
         works.preset.check()
 
 
-def told(works: Works, *arguments: str) -> str:
+def output_of(works: Works, *arguments: str) -> str:
     """What the command prints, of a preset file that is this one."""
     path = works.words.parent / "test.yaml"
     done = CliRunner().invoke(app, [*arguments, "--preset", str(path), "--home", str(works.home)])
@@ -306,22 +306,22 @@ def served(works: Works, replies: Sequence[str]) -> None:
 
 def test_the_command_prints_the_plan_and_how_it_held(works: Works) -> None:
     served(works, [f"1. Say some{n} words about the {n} tea{n}" for n in range(40)])
-    assert "No plan was made" in told(works, "plan", "--compare")
-    printed = told(works, "plan")
+    assert "No plan was made" in output_of(works, "plan", "--compare")
+    printed = output_of(works, "plan")
     assert "respond.answer" in printed
     (sent,) = works.rows("SELECT count(*) AS n FROM attempts")
     assert f"The probe sent {sent['n']} requests" in printed
     assert "Prices" not in printed
-    assert "No refresh has run since" in told(works, "plan", "--compare")
-    rows = json.loads(told(works, "plan", "--json"))["rows"]
+    assert "No refresh has run since" in output_of(works, "plan", "--compare")
+    rows = json.loads(output_of(works, "plan", "--json"))["rows"]
     assert [row["step"] for row in rows] == ["self_instruct.generate", "respond.answer", "total"]
-    found = json.loads(told(works, "plan", "--compare", "--json"))
+    found = json.loads(output_of(works, "plan", "--compare", "--json"))
     assert {row["figure"] for row in found} == {"calls", "tokens_in", "tokens_out", "minutes"}
     assert {row["actual"] for row in found} == {None}
 
 
 @pytest.mark.flow
-def test_nano_is_foretold_and_the_refresh_says_how_it_held(tmp_path: Path) -> None:
+def test_nano_is_estimated_and_the_refresh_says_how_it_held(tmp_path: Path) -> None:
     whole = load("nano")
     fewer = whole.line.self_instruct.model_copy(update={"accept": 60, "max_candidates": 400, "requests_per_round": 12})
     preset = whole.model_copy(update={"line": whole.line.model_copy(update={"self_instruct": fewer})})

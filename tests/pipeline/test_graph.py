@@ -209,7 +209,7 @@ def test_a_port_belongs_to_the_last_method_that_provides_it(stage: Callable[...,
 
 
 @pytest.mark.parametrize(
-    ("declared", "told"),
+    ("declared", "message"),
     [
         ([[("a", {})], [("a", {})]], "stage a: there is another of that name; rename one of them"),
         ([[(SOURCE, {})]], "stage instruction: a port has that name; rename one of them"),
@@ -236,8 +236,8 @@ def test_a_port_belongs_to_the_last_method_that_provides_it(stage: Callable[...,
         ),
     ],
 )  # fmt: skip
-def test_what_does_not_fit_is_one_sentence(stage: Callable[..., Stage], declared: Any, told: str) -> None:
-    with pytest.raises(GraphError, match=told) as raised:
+def test_what_does_not_fit_is_one_sentence(stage: Callable[..., Stage], declared: Any, message: str) -> None:
+    with pytest.raises(GraphError, match=message) as raised:
         Graph([[replace(stage(name), **fields) for name, fields in stages] for stages in declared])
     assert len(str(raised.value).splitlines()) == 1
 

@@ -1,4 +1,4 @@
-"""How far a run is: what is known of the whole, and when a time is foretold and when not."""
+"""How far a run is: what is known of the whole, and when a time is estimated and when not."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_step_whose_requests_are_all_known_says_it_itself() -> None:
 @pytest.mark.parametrize(
     ("seconds", "rows", "final"), [(60, ENOUGH - 1, True), (4, 100, True), (60, 60, False)], ids=["few", "soon", "more"]
 )
-def test_no_time_is_foretold_before_enough_is_known(seconds: float, rows: int, final: bool) -> None:
+def test_no_time_is_estimated_before_enough_is_known(seconds: float, rows: int, final: bool) -> None:
     line = run(seconds, rows, 1000, walk=True, final=final)
     assert f"{rows}/1000 instructions" in line
     assert "left" not in line

@@ -275,7 +275,7 @@ def rating(works: Works) -> Works:
     return replace(works, preset=works.preset.model_copy(update={"line": line}))
 
 
-def test_principled_answers_and_last_revisions_are_rated_and_what_has_no_score_is_told(works: Works) -> None:
+def test_principled_answers_and_last_revisions_are_rated_and_what_has_no_score_is_reported(works: Works) -> None:
     asyncio.run(rating(works).walk())
     assert works.asked("rate/accuracy") == 2 * ACCEPT
     rated = works.rows("SELECT target_id FROM ratings")
@@ -299,7 +299,7 @@ def test_ratings_are_added_to_a_lake_that_has_the_rest(works: Works) -> None:
     assert len(works.engine.calls) == works.asked("rate/accuracy") == 2 * ACCEPT
 
 
-def test_a_preset_names_evaluation_sets_and_a_wrong_one_is_told_before_anything_runs(
+def test_a_preset_names_evaluation_sets_and_a_wrong_one_is_reported_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SET", "./set.jsonl")

@@ -22,7 +22,7 @@ def test_a_step_that_rejects_too_much_stops_with_its_reasons(works: Works) -> No
         asyncio.run(works.walk(chunk=64, accept=128, max_candidates=600, requests_per_round=50))
 
 
-def test_reasons_that_differ_in_their_numbers_alone_are_told_as_one(works: Works) -> None:
+def test_reasons_that_differ_in_their_numbers_alone_are_reported_as_one(works: Works) -> None:
     def refuse(prompt: str | list[Message], sampling: Sampling) -> str | Exception:
         text, seed = speak(prompt, sampling), sampling.seed or 0
         if not text.startswith("answer"):
@@ -30,8 +30,8 @@ def test_reasons_that_differ_in_their_numbers_alone_are_told_as_one(works: Works
         return RequestRefused(f"prompt too long: {seed} tokens exceed 512" if seed % 4 else "HTTP 400: no")
 
     works.engine = ScriptedEngine(refuse)
-    told = r"\d\d × prompt too long: … tokens exceed …; \d\d × HTTP 400: no\. Samples"
-    with pytest.raises(RejectLimitExceeded, match=told):
+    message = r"\d\d × prompt too long: … tokens exceed …; \d\d × HTTP 400: no\. Samples"
+    with pytest.raises(RejectLimitExceeded, match=message):
         asyncio.run(works.walk(chunk=64, accept=128, max_candidates=600, requests_per_round=50))
 
 

@@ -52,7 +52,7 @@ def test_they_are_of_many_kinds() -> None:
     assert [name for name, range in SCRIPTS.items() if not re.search(f"[{range}]", first)] == []
 
 
-def test_most_instructions_are_in_english_for_the_gate_takes_no_other_script_unless_it_is_told() -> None:
+def test_most_instructions_are_in_english_for_the_gate_takes_no_other_script_unless_it_is_set() -> None:
     outside = [seed for seed in SEEDS if not seed.instruction[0].isascii()]
     assert len(outside) / len(SEEDS) <= 0.06
     topics = Counter(seed.topic for seed in outside)

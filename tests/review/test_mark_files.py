@@ -128,15 +128,15 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("tool", "change", "told"), HOSTILE)
+@pytest.mark.parametrize(("tool", "change", "message"), HOSTILE)
 def test_a_hostile_file_is_refused_with_its_place_and_nothing_is_taken_in(
-    unwritten_marks, tmp_path, tool, change, told
+    unwritten_marks, tmp_path, tool, change, message
 ):
     file = tmp_path / "marks.json"
     file.write_text(json.dumps([broken(tool, lambda one: None), broken(tool, change)]))
     with pytest.raises(UsageError) as found:
         bring_in(unwritten_marks, read_marks(unwritten_marks, tool, file))
-    assert told in str(found.value)
+    assert message in str(found.value)
     assert "\x1b" not in str(found.value)
     assert unwritten_marks.rows("SELECT count(*) AS n FROM marks") == [{"n": 0}]
 
@@ -148,12 +148,12 @@ def unwritten_marks(plain, tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"), [('{"a": 1}', "got a dict, expected a list of"), ("[1", "not JSON"),
+    ("text", "message"), [('{"a": 1}', "got a dict, expected a list of"), ("[1", "not JSON"),
                        ("[" * 9999, "nested too deep"), ("[NaN]", "NaN is no JSON number"), ("[1]", "1")]
 )  # fmt: skip
 @pytest.mark.parametrize("tool", TOOLS)
-def test_what_is_no_such_file_is_told(unwritten_marks, tmp_path, tool, text, told):
+def test_what_is_no_such_file_is_reported(unwritten_marks, tmp_path, tool, text, message):
     (tmp_path / "x.json").write_text(text)
     with pytest.raises(UsageError, match=r"x\.json: ") as found:
         read_marks(unwritten_marks, tool, tmp_path / "x.json")
-    assert told in str(found.value)
+    assert message in str(found.value)

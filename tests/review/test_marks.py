@@ -91,9 +91,9 @@ def test_marks_on_what_belongs_to_no_instruction_are_traced_as_well(lake):
 )
 def test_what_is_no_mark_is_refused_with_its_field_and_nothing_is_written(filled, fields, said):
     good = Mark("b-i0", "ada", "right", at=NOW)
-    with pytest.raises(MarkError) as told:
+    with pytest.raises(MarkError) as raised:
         add_all(filled, [good, Mark(**({"target_id": "b-i0", "by": "ada"} | fields))])
-    assert said in str(told.value)
+    assert said in str(raised.value)
     assert filled.rows("SELECT count(*) AS n FROM marks") == [{"n": 0}]
 
 

@@ -22,13 +22,13 @@ PAIRS = [on("preferences"), on("preferences", 40), on("preferences", 70)]
 @pytest.fixture
 def line(lake):
     """Principled answers to the prompts of sft; a first answer, a revision and a correction to the others."""
-    told, asked = ({f"{kind}{n}": text for n, text in enumerate(texts)} for kind, texts in (("s", SFT), ("p", PAIRS)))
+    tuned, asked = ({f"{kind}{n}": text for n, text in enumerate(texts)} for kind, texts in (("s", SFT), ("p", PAIRS)))
     assert len(set(SFT + PAIRS)) == 5
     commit(
         lake,
-        instructions=[instruction(id, text) for id, text in (told | asked).items()],
+        instructions=[instruction(id, text) for id, text in (tuned | asked).items()],
         responses=[
-            *(response(f"a-{id}", id, kind="principled") for id in told),
+            *(response(f"a-{id}", id, kind="principled") for id in tuned),
             *(response(f"b-{id}", id) for id in asked),
         ],
         revisions=[revision(f"v-{id}", id, f"b-{id}", f"revised {id}") for id in asked],

@@ -55,7 +55,7 @@ def test_the_password_that_postgres_reads_is_a_secret(monkeypatch):
     assert mask("FATAL: hunter2hunter2 is wrong") == "FATAL: *** is wrong"
 
 
-def test_a_key_that_nobody_told_of_is_known_by_its_beginning():
+def test_a_key_that_nobody_named_is_known_by_its_beginning():
     assert mask("got sk-ant-0123456789-abc here") == "got *** here"
 
 

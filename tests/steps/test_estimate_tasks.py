@@ -165,7 +165,7 @@ def test_cached_tokens_have_a_price_of_their_own() -> None:
         assert estimate([write, priced], PACE)[1]["money"] == pytest.approx(1000 * each / 1e6)
 
 
-def test_what_was_never_measured_cannot_be_foretold() -> None:
+def test_what_was_never_measured_cannot_be_estimated() -> None:
     with pytest.raises(Unmeasured, match="revise"):
         estimate([WRITER, stage("answer", pending=5), stage("revise", after=1, measure=None)], PACE)
     idle = estimate([WRITER, stage("answer", measure=None)], PACE)
@@ -173,5 +173,5 @@ def test_what_was_never_measured_cannot_be_foretold() -> None:
 
 
 def test_the_summary_says_how_it_held() -> None:
-    told = compared({"calls": 7400, "minutes": 41.0}, {"calls": 7488.0, "minutes": 39.04})
-    assert told == "planned 7,400 calls, 41 min; took 7,488, 39 min"
+    summary = compared({"calls": 7400, "minutes": 41.0}, {"calls": 7488.0, "minutes": 39.04})
+    assert summary == "planned 7,400 calls, 41 min; took 7,488, 39 min"

@@ -26,7 +26,7 @@ def test_a_price_is_found_by_alias_before_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("date: 2026-05-01\n", "", "date: got nothing, expected a value; add it"),
         ("2026-05-01", "soon", "date: .*soon"),
@@ -44,10 +44,10 @@ def test_a_price_is_found_by_alias_before_name(tmp_path: Path) -> None:
         ("in: 0.15", "in: .inf", "models.generator.in: got inf"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_what_is_wrong_is_one_sentence(tmp_path: Path, old: str, new: str, message: str) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text(GOOD.replace(old, new))
-    with pytest.raises(UsageError, match=told) as raised:
+    with pytest.raises(UsageError, match=message) as raised:
         load(path)
     assert len(str(raised.value).splitlines()) == 1
     assert str(path) in str(raised.value)

@@ -39,34 +39,34 @@ def test_losses_are_means_over_the_first_and_last_tenth():
     }
 
 
-def told(capsys, recipe, data, model, out, config="{}"):
+def output_of(capsys, recipe, data, model, out, config="{}"):
     code = main([recipe, "--data", str(data), "--model", str(model), "--out", str(out), "--config", config])
     return code, capsys.readouterr().err.strip()
 
 
 def test_the_command_exits_2_with_one_sentence(capsys, tmp_path, sft_view):
     nothing = tmp_path / "nothing"
-    code, words = told(capsys, "sft", nothing, tmp_path, tmp_path / "out")
+    code, words = output_of(capsys, "sft", nothing, tmp_path, tmp_path / "out")
     assert code == 2
     assert words.startswith(f"error: {nothing}: got no train-*.parquet")
 
-    code, words = told(capsys, "sft", sft_view, nothing, tmp_path / "out")
+    code, words = output_of(capsys, "sft", sft_view, nothing, tmp_path / "out")
     assert code == 2
     assert words.startswith(f"error: model: got {nothing}, expected a folder with config.json")
     assert "\n" not in words
 
-    code, words = told(capsys, "dpo", sft_view, nothing, tmp_path / "out", json.dumps({"betta": 1}))
+    code, words = output_of(capsys, "dpo", sft_view, nothing, tmp_path / "out", json.dumps({"betta": 1}))
     assert code == 2
     assert words.startswith("error: --config: betta: no such key; expected one of [")
 
-    code, words = told(capsys, "dpo", sft_view, nothing, tmp_path / "out", "not json")
+    code, words = output_of(capsys, "dpo", sft_view, nothing, tmp_path / "out", "not json")
     assert code == 2
     assert words.startswith("error: --config: not JSON: ")
 
 
 def test_what_stands_at_out_is_not_written_over(capsys, tmp_path, sft_view):
     (tmp_path / "config.json").write_text("{}")
-    code, words = told(capsys, "sft", sft_view, tmp_path, tmp_path)
+    code, words = output_of(capsys, "sft", sft_view, tmp_path, tmp_path)
     assert code == 2
     assert "is there already" in words
 

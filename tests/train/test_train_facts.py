@@ -184,9 +184,9 @@ def test_gpt2_with_a_temperature_it_does_not_sample_with_is_trained(gpt2, tmp_pa
     report = sft.train(view, folder, tmp_path / "out", sft.Config(**QUICK | {"lora": lora}))
     assert (report.rows, report.dropped, report.special) == (32, 1, 1)
     assert report.moved
-    told = capsys.readouterr().out
-    assert "generation_config: do_sample was False beside values for sampling; it is saved as true" in told
-    assert "sft leaves out, of 33 rows: 1 with special tokens in their texts" in told
+    output = capsys.readouterr().out
+    assert "generation_config: do_sample was False beside values for sampling; it is saved as true" in output
+    assert "sft leaves out, of 33 rows: 1 with special tokens in their texts" in output
     found = GenerationConfig.from_pretrained(tmp_path / "out")
     assert (found.do_sample, found.temperature) == (True, 0.6)
     AutoModelForCausalLM.from_pretrained(tmp_path / "out")

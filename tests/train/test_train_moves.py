@@ -227,9 +227,9 @@ def test_a_trained_reward_is_as_sure_as_the_judge_was(views, words, base, tmp_pa
 def test_an_aligner_is_warmed_up_on_copies_of_a_share(views, words, base, tmp_path, capsys):
     case = CASES["aligner"]
     case.train(views, base, tmp_path / "warm", case.config(words))
-    told = capsys.readouterr().out
-    assert "aligner warm-up step 2/2 loss" in told  # a quarter of 32 rows in batches of 8, twice
-    assert "aligner step 8/8 loss" in told
+    output = capsys.readouterr().out
+    assert "aligner warm-up step 2/2 loss" in output  # a quarter of 32 rows in batches of 8, twice
+    assert "aligner step 8/8 loss" in output
     case.train(views, base, tmp_path / "cold", case.config(words, warm_up=0.0))
     assert "warm-up" not in capsys.readouterr().out
     assert unmoved(tmp_path / "warm", tmp_path / "cold") == set()

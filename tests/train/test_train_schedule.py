@@ -51,15 +51,15 @@ def test_engraving_few_rows_goes_about_the_papers_way(rows):
 
 
 def test_many_rows_have_the_sources_step_and_nothing_is_said():
-    config, told = resolve_steps("engrave", engrave.Config(), 258_878)
-    assert (config.batch_size * config.gradient_accumulation, told) == (768, None)
+    config, notice = resolve_steps("engrave", engrave.Config(), 258_878)
+    assert (config.batch_size * config.gradient_accumulation, notice) == (768, None)
     assert warm_up(config, steps(config, 258_878)) == pytest.approx(100, abs=2)
 
 
 def test_fewer_rows_have_a_smaller_step_and_it_is_said():
-    config, told = resolve_steps("engrave", engrave.Config(), 3150)
+    config, notice = resolve_steps("engrave", engrave.Config(), 3150)
     assert (config.batch_size, config.gradient_accumulation, steps(config, 3150)) == (8, 1, 394)
-    assert told == (
+    assert notice == (
         "engrave: got 3150 rows, of which its source's 768 a step would make 5 steps: "
         "a step has 8 rows, which makes 394"
     )

@@ -183,13 +183,13 @@ def test_pairs_are_marked_by_keyboard(browser: Any, tmp_path: Path, empty: Path,
     home = shutil.copytree(empty, tmp_path / "home")
     with Lake.open(home) as lake:
         fill(lake, many + 10, revised="another answer")
-    told: list[str] = []
-    arguments = (Site(Lakes(home, load("nano")), read_s=600), "127.0.0.1", 0, (), None, told.append)
+    messages: list[str] = []
+    arguments = (Site(Lakes(home, load("nano")), read_s=600), "127.0.0.1", 0, (), None, messages.append)
     threading.Thread(target=serve, args=arguments, daemon=True).start()
-    while not told:
+    while not messages:
         sleep(0.05)
     page = browser.new_page()
-    page.goto(told[0] + "marks")
+    page.goto(messages[0] + "marks")
     page.fill("#by", "ada")
     with page.expect_navigation():
         page.keyboard.press("Enter")
@@ -197,7 +197,7 @@ def test_pairs_are_marked_by_keyboard(browser: Any, tmp_path: Path, empty: Path,
         page.wait_for_selector("[data-choice]")
         with page.expect_navigation():
             page.keyboard.press("1234"[n % 4])
-    figures = page.request.get(told[0] + "marks?format=json").json()["agreement"]["people"]["ada"]
+    figures = page.request.get(messages[0] + "marks?format=json").json()["agreement"]["people"]["ada"]
     assert figures["marked"] == many - many // 4, "flags are no verdicts"
     page.close()
 
@@ -207,13 +207,13 @@ def test_a_running_refresh_moves_on_the_page(browser: Any, tmp_path: Path, empty
     with Lake.open(home) as lake:
         lake.ledger.write("runs", [{"id": "aa1", "state": "started", "flow": "refresh"}], run_id="aa1", message="run")
         found = Lakes(home, load("nano"))
-        told: list[str] = []
-        arguments = (Site(found, read_s=600), "127.0.0.1", 0, (), None, told.append)
+        messages: list[str] = []
+        arguments = (Site(found, read_s=600), "127.0.0.1", 0, (), None, messages.append)
         threading.Thread(target=serve, args=arguments, daemon=True).start()
-        while not told:
+        while not messages:
             sleep(0.05)
         page = browser.new_page()
-        page.goto(told[0] + "live")
+        page.goto(messages[0] + "live")
         assert "No answer yet" in page.inner_text("main")
         commit(lake, "aa1", [attempt(f"k{n}", created_at=datetime.now(UTC)) for n in range(7)])
         page.wait_for_selector("text=respond.answer", timeout=20_000)

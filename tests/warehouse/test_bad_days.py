@@ -41,10 +41,10 @@ def whole(home):
 
 @pytest.mark.parametrize(("limit", "letters"), [(0, 10), (20_000, 10), (60_000, 10), (100_000, 400_000)])
 def test_a_full_disk_loses_nothing_and_when_there_is_room_again_the_work_goes_on(home, limit, letters):
-    told = PROCESSES.Queue()
-    writer = PROCESSES.Process(target=write_on_a_full_disk, args=(home, limit, letters, told))
+    results = PROCESSES.Queue()
+    writer = PROCESSES.Process(target=write_on_a_full_disk, args=(home, limit, letters, results))
     writer.start()
-    acknowledged, sentences = told.get(timeout=60)
+    acknowledged, sentences = results.get(timeout=60)
     writer.join()
     assert sentences
     for sentence in sentences:
@@ -55,7 +55,7 @@ def test_a_full_disk_loses_nothing_and_when_there_is_room_again_the_work_goes_on
     whole(home)
 
 
-def write_on_a_full_disk(home, limit, letters, told):
+def write_on_a_full_disk(home, limit, letters, message):
     acknowledged, sentences = set(), []
     least, most = resource.getrlimit(resource.RLIMIT_FSIZE)
     with Lake.open(home) as lake:
@@ -67,7 +67,7 @@ def write_on_a_full_disk(home, limit, letters, told):
                 acknowledged.add(f"i{number}")
             except LakeFailure as fault:
                 sentences.append(str(fault))
-    told.put((acknowledged, sentences))
+    message.put((acknowledged, sentences))
 
 
 # Files that are damaged or gone
@@ -243,7 +243,7 @@ def write(lake, table, **row):
 # Two versions of the program
 
 
-def test_an_older_program_is_told_at_its_next_commit_and_leaves_nothing_behind(lake):
+def test_an_older_program_is_refused_at_its_next_commit_and_leaves_nothing_behind(lake):
     commit(lake, instructions=[instruction("i1")])
     newer = connect(LakeLocation(lake.home), read_only=False)
     newer.execute("BEGIN")

@@ -149,7 +149,7 @@ def nearly_full(monkeypatch: pytest.MonkeyPatch, room: int, code: int = errno.EN
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-def test_a_line_that_is_written_in_part_is_taken_back_and_told(
+def test_a_line_that_is_written_in_part_is_taken_back_and_reported(
     lake: Lake, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     made = Journal(lake.home, "run")
@@ -194,7 +194,7 @@ def test_after_a_part_that_could_not_be_taken_back_nothing_more_is_written(
     assert recover(lake) == 1  # the torn line is the last one
 
 
-def test_with_fsync_each_line_is_synced_and_a_failure_is_told(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_fsync_each_line_is_synced_and_a_failure_is_reported(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setenv(FSYNC, "1")
     monkeypatch.setattr(os, "fsync", synced.append)

@@ -80,8 +80,8 @@ def test_bad_lines_are_set_aside_and_named_and_the_others_are_taken_in(
     assert f"{path}: line 2 is set aside in {aside}: " in caplog.text
     assert f"{len(BAD)} lines in all" in caplog.text
     assert all(len(message) < 1000 for message in caplog.messages)
-    (told,) = journals(lake, False)
-    assert told.what == f"{aside}: {len(BAD)} lines of a killed run's journal could not be taken into the lake"
+    (journal,) = journals(lake, False)
+    assert journal.what == f"{aside}: {len(BAD)} lines of a killed run's journal could not be taken into the lake"
     assert recover(lake) == 0
     assert aside.read_bytes() == bad
 
@@ -168,8 +168,8 @@ def test_what_may_not_be_read_stays_and_the_others_are_taken_in(lake: Lake, monk
         assert recover(lake) == 1
         assert not fine.exists()
         assert journal_state(lake.home).unreadable[locked] == "Permission denied"
-        told = [found.what for found in journals(lake, False)]
-        assert f"{locked} cannot be read: Permission denied" in told
+        messages = [found.what for found in journals(lake, False)]
+        assert f"{locked} cannot be read: Permission denied" in messages
     assert recover(lake) == 1
     assert not locked.exists()
 

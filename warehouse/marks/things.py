@@ -20,7 +20,7 @@ def find(lake: Lake, ids: Iterable[str]) -> dict[str, Row]:
     left, found = set(ids), dict[str, Row]()
     with lake.cursor() as cursor:
         filled = set(filled_records(cursor, lake.schema))
-        # Attempts are by far the most, and hardly ever what is marked, so they come last.
+        # Attempts are the largest table and rarely marked, so it is searched last.
         for tables in (filled - {"attempts"}, filled & {"attempts"}):
             if tables and left:
                 selects = " UNION ALL ".join(_select(lake, table, is_in("id", left)) for table in tables)

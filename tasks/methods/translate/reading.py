@@ -7,8 +7,8 @@ import re
 from tasks.filters.heuristics import echoes, loops, words
 from tasks.filters.languages import COMMON, language_of
 from tasks.filters.targets import LOOP
-from tasks.methods.translate.dressing import has_remark, undressed
 from tasks.methods.translate.verbatim import changed, prose
+from tasks.methods.translate.wrapping import has_remark, unwrapped
 from tasks.step import ParseError, Rejected
 
 REMARK = "a remark about the translation"
@@ -38,7 +38,7 @@ def translation(reply: str, source: str, language: str, label: str, *, quotes: b
             words than the source, as an answer to it would.
     """
     is_code = not prose(source, quotes=False).strip()  # the fence around all of it is part of the text
-    if not (text := reply.strip() if is_code else undressed(reply, source, language, label)):
+    if not (text := reply.strip() if is_code else unwrapped(reply, source, language, label)):
         raise ParseError("nothing after the label")
     if kind := changed(source, text, quotes=quotes):
         raise Rejected(f"{kind} changed")

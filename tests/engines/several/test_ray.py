@@ -275,7 +275,7 @@ def test_a_cluster_of_its_own_listens_on_the_loopback_address_alone_and_leaves_s
     """In a process of its own, for Ray reads these settings once."""
     code = (
         "import asyncio, json, os, signal, subprocess\n"
-        "signal.signal(signal.SIGTERM, lambda *_: print('told to end'))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('signal_text to end'))\n"
         "from tasks.engines import Sampling, open_engine\n"
         "async def main():\n"
         f"    async with open_engine({ray_of(SLEEPER, None, 1)!r}) as engine:\n"
@@ -288,8 +288,8 @@ def test_a_cluster_of_its_own_listens_on_the_loopback_address_alone_and_leaves_s
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=WITHIN_S, env=own, check=True
     )
-    text, told, sockets = done.stdout.splitlines()
-    assert (text, told) == ("fine", "told to end")
+    text, signal_text, sockets = done.stdout.splitlines()
+    assert (text, signal_text) == ("fine", "signal_text to end")
     assert "SIGTERM received" not in done.stderr
     rays = [line for line in json.loads(sockets).splitlines() if "raylet" in line or "gcs_server" in line]
     assert rays

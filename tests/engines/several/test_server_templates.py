@@ -51,7 +51,7 @@ def test_the_unit_and_the_job_start_the_script():
 
 @pytest.mark.flow
 @pytest.mark.parametrize("dies", [False, True])
-def test_an_address_is_there_from_when_the_server_answers_until_it_is_told_to_end(tmp_path, dies):
+def test_an_address_is_there_from_when_the_server_answers_until_it_is_stopped(tmp_path, dies):
     vllm = tmp_path / "bin/vllm"
     vllm.parent.mkdir()
     vllm.write_text(VLLM.format(python=sys.executable))

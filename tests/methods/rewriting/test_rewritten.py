@@ -1,4 +1,4 @@
-"""Rewritten prompts as models dress them; a part of the prompt that only looks like a remark stays."""
+"""Rewritten prompts as models wrap them; a part of the prompt that only looks like a remark stays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROMPT = "How do I water a cactus? Say how often."
 
 
 @pytest.mark.parametrize(
-    "dressed",
+    "wrapped",
     [
         "{}",
         "{}\n\nExplanation: it says how often.",
@@ -24,9 +24,9 @@ PROMPT = "How do I water a cactus? Say how often."
         "{}\n\nThe rewritten prompt is more specific.",
     ],
 )
-def test_a_remark_a_fence_and_quotes_are_taken_off(dressed: str) -> None:
-    assert rewritten(dressed.format(PROMPT)) == PROMPT
-    reply = f"Comparison: one is right.\n\nBetter prompt: {dressed.format(PROMPT)}"
+def test_a_remark_a_fence_and_quotes_are_taken_off(wrapped: str) -> None:
+    assert rewritten(wrapped.format(PROMPT)) == PROMPT
+    reply = f"Comparison: one is right.\n\nBetter prompt: {wrapped.format(PROMPT)}"
     assert parted(reply, begun=False) == ("one is right.", PROMPT)
 
 

@@ -191,9 +191,9 @@ def test_the_report_is_shown_and_drawn(judged, capsys, monkeypatch, tmp_path):
     draw(unjudged, tmp_path / "again")
     assert [path.name for path in (tmp_path / "again").iterdir()] == ["evaluation.svg"], "none of an earlier one stays"
     results.evaluated(judged[1], False, tmp_path / "pictures")
-    told = capsys.readouterr().out
-    assert "evaluation.svg · " in told
-    assert "engrave against base, in both orders" in told
-    assert f"{judged[1][1].judged[0]['w']:+.3f}" in told
+    output = capsys.readouterr().out
+    assert "evaluation.svg · " in output
+    assert "engrave against base, in both orders" in output
+    assert f"{judged[1][1].judged[0]['w']:+.3f}" in output
     results.evaluated(judged[1], as_json=True)
     assert json.loads(capsys.readouterr().out)[1]["judged"][0]["pairs"] == MANY

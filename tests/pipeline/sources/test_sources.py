@@ -240,9 +240,9 @@ def test_a_question_and_a_topic_can_be_traced_to_what_they_were_asked_with(
     with Lake.open(tested.home, read_only=True) as lake:
         for id in (question, topic):
             show_trace.trace(trace(lake, str(id)), full=True, json=False)
-    told = capsys.readouterr().out
-    assert all(f"“{text}”" in told for text in ("What is law made of today?", "Law"))
-    assert "red_team · art" in told or "red_team · law" in told
+    output = capsys.readouterr().out
+    assert all(f"“{text}”" in output for text in ("What is law made of today?", "Law"))
+    assert "red_team · art" in output or "red_team · law" in output
 
 
 @pytest.mark.flow

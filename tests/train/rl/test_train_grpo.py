@@ -76,13 +76,13 @@ def test_every_answer_is_a_row_and_the_figures_are_those_of_the_rows(view, base,
     assert all(row["tokens"] == 12 or row["complete"] for row in rows)
     assert {row["seed"] for row in rows} == {42}
     assert max(abs(row["kl"]) for row in rows if row["step"] == 1) < 1e-4, "the first answers are the start model's"
-    told = history(tmp_path / "out")
-    for entry in told:
+    entries = history(tmp_path / "out")
+    for entry in entries:
         drawn = [row for row in rows if row["step"] == entry["step"]]
         for name, key in (("reward", "reward"), ("kl", "kl"), ("length", "tokens")):
             assert entry[f"rollouts/{name}"] == pytest.approx(sum(row[key] for row in drawn) / 16, abs=1e-5)
-    assert told[-1]["rollouts/reward"] > 1.5 * told[0]["rollouts/reward"]
-    assert told[-1]["rollouts/kl"] > 1
+    assert entries[-1]["rollouts/reward"] > 1.5 * entries[0]["rollouts/reward"]
+    assert entries[-1]["rollouts/kl"] > 1
     assert "<polyline" in (tmp_path / "out" / "rollouts" / "curves.svg").read_text()
 
 

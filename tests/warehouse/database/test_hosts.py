@@ -205,7 +205,7 @@ def test_a_server_that_went_away_is_a_sentence_and_the_work_goes_on_when_it_is_b
         check_whole(found)
 
 
-def test_a_password_is_told_to_nobody(tmp_path):
+def test_a_password_is_shown_to_nobody(tmp_path):
     where = LakeLocation(tmp_path, "postgres://me:s3cret@127.0.0.1:1/lake")
     with pytest.raises(LakeFailure, match="does not answer") as raised:
         Lake.open(where)
@@ -215,15 +215,15 @@ def test_a_password_is_told_to_nobody(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("catalog", "data", "told"),
+    ("catalog", "data", "message"),
     [
         ("mysql://h/d", None, r"lake.catalog: got 'mysql://h/d', expected postgres://user@host/database"),
         ("postgres://h", None, "lake.catalog: got 'postgres://h', expected"),
         (None, "gs://b/x", "lake.data: got 'gs://b/x', expected s3://bucket/prefix"),
     ],
 )
-def test_another_kind_of_place_is_refused(tmp_path, catalog, data, told):
-    with pytest.raises(LakeUsageError, match=told):
+def test_another_kind_of_place_is_refused(tmp_path, catalog, data, message):
+    with pytest.raises(LakeUsageError, match=message):
         LakeLocation(tmp_path, catalog, data)
 
 

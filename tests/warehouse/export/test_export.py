@@ -300,13 +300,13 @@ def test_a_tag_or_a_number_names_a_snapshot(lake, tmp_path):
     with Lake.open(lake.home, snapshot=release.snapshot_id) as pinned:
         done = export(pinned, ["qac"], tmp_path / "v1", release=release, licences={})
     assert sum(done.rows["qac"].values()) == MANY
-    for name, told in {
+    for name, message in {
         "v2": "the tags are v1",
         "9999": "9999",
         "1; DROP TABLE tags": "is no tag",
         "'": "is no tag",
     }.items():
-        with pytest.raises(LakeUsageError, match=told):
+        with pytest.raises(LakeUsageError, match=message):
             release_of(lake, name)
 
 

@@ -285,8 +285,8 @@ def test_the_command_mixes_and_says_what_is_amiss(lake):
         *("export", tag, "--mix", "origin,cap=20,temperature=2, few=0.25,inverted=0.1"), "--json", home=lake.home
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["path"].endswith("-sft-mix")
+    output = json.loads(done.stdout)
+    assert output["path"].endswith("-sft-mix")
     mixture = json.loads((lake.home / "exports" / f"{tag}-sft-mix" / "manifest.json").read_text())["shapes"]["sft"]
     assert {one["form"] for one in mixture["mixture"]["forms"]} == {"zero", "few", "inverted"}
     wrong = {"origin,few=0.75,chain=0.75": "sum to 1.5", "origin,caps=3": "caps", "cap=0": "cap"}

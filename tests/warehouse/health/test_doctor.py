@@ -158,7 +158,7 @@ def test_a_clock_that_was_set_back_and_one_that_is_behind(home):
     assert "ahead of this machine's clock" in only(home)[2]
 
 
-def test_who_holds_a_lock_is_told_and_a_run_without_one_died(home):
+def test_who_holds_a_lock_is_reported_and_a_run_without_one_died(home):
     with Lake.open(home) as lake:
         write(lake, "runs", id="run-4", state="started", flow="refresh", preset="mine")
     assert only(home)[2].startswith("the run run-4 of refresh is open since ")
@@ -170,7 +170,7 @@ def test_who_holds_a_lock_is_told_and_a_run_without_one_died(home):
     assert held.startswith(f"refresh.mine is held by pid {os.getpid()} on ")
 
 
-def test_answers_that_a_killed_run_left_are_told(home):
+def test_answers_that_a_killed_run_left_are_reported(home):
     (home / "journal").mkdir()
     (home / "journal" / "dead.000000.jsonl").write_text("")
     (found,) = [finding for finding in doctor(home) if finding.check == "journal"]
@@ -224,13 +224,13 @@ def test_many_small_files_and_orphans(home, monkeypatch):
     orphan = home / "data/main/instructions/ducklake-0fffffff-0000-7000-8000-000000000001.parquet"
     orphan.write_bytes(b"half")
     os.utime(orphan, (1, 1))
-    told = [what for check, _, what in faults(home) if check == "upkeep"]
+    messages = [what for check, _, what in faults(home) if check == "upkeep"]
     with Lake.open(home) as lake:
         merging = maintain.plan(lake).merging
         assert {row["table"]: row["small"] for row in merging}["attempts"] == 2
     small = sum(row["small"] for row in merging)
-    assert told[0] == f"{small} small files are worth merging, of {', '.join(row['table'] for row in merging)}"
-    assert any(what.startswith("1 orphaned Parquet files") for what in told)
+    assert messages[0] == f"{small} small files are worth merging, of {', '.join(row['table'] for row in merging)}"
+    assert any(what.startswith("1 orphaned Parquet files") for what in messages)
 
 
 def test_a_ledger_that_does_not_add_up(home):
@@ -247,11 +247,11 @@ def test_a_ledger_that_does_not_add_up(home):
     ]
 
 
-def test_of_many_faults_of_one_kind_the_first_are_told(home):
+def test_of_many_faults_of_one_kind_the_first_are_reported(home):
     forge(home, *(f"INSERT INTO lake.tags VALUES ('t{n}', 99, 'c', '{{}}', null, null, 'r', now())" for n in range(30)))
-    told = [what for check, _, what in faults(home) if check == "tags"]
-    assert len(told) == checks.NAMED + 1
-    assert told[-1] == "and 10 more of this kind"
+    messages = [what for check, _, what in faults(home) if check == "tags"]
+    assert len(messages) == checks.NAMED + 1
+    assert messages[-1] == "and 10 more of this kind"
 
 
 def test_what_is_asked_for_twice_is_one_attempt(home):

@@ -176,7 +176,7 @@ def test_orphans_go_when_they_are_old_and_those_of_another_lake_never(filled):
     assert len(rows(filled)) == MANY
 
 
-def test_snapshots_stay_that_are_young_tagged_or_newest_and_the_reason_is_told(filled):
+def test_snapshots_stay_that_are_young_tagged_or_newest_and_the_reason_is_reported(filled):
     edit(filled.home, "UPDATE ducklake_snapshot SET snapshot_time = '2026-01-01 00:00:00+00' WHERE snapshot_id < 9")
     filled.ledger.write("models", [{"id": "m1", "path": "p", "tag": "v1"}], run_id="r", message="a model")
     newest = filled.snapshot()
@@ -285,7 +285,7 @@ def insert_and_wait(home: Path, pipe) -> None:
         pipe.send(str(error))
 
 
-def test_who_began_to_read_before_a_merge_is_not_told_that_there_is_nothing(filled, monkeypatch):
+def test_who_began_to_read_before_a_merge_still_finds_its_rows(filled, monkeypatch):
     """On SQLite such a transaction finds no row; so what was read is read again."""
     began = Lake.read_consistent
 

@@ -48,7 +48,7 @@ def test_rows_are_counted_by_table_topic_and_principle(lake):
     assert (found["a"]["snapshot_id"], found["b"]["snapshot_id"]) == (a, b)
 
 
-def test_rows_that_came_into_a_view_and_that_left_it_are_told_with_samples(lake):
+def test_rows_that_came_into_a_view_and_that_left_it_are_reported_with_samples(lake):
     a, b = grow(lake)
     views = {view["name"]: view for view in diff(lake, a, b)["views"]}
     sft = views["sft"]

@@ -60,7 +60,7 @@ def test_a_clock_that_jumped_back_hides_no_rows(lake):
     assert resolve(lake, "2026-03-05T11:00") == resolve(lake, "2026-03-05T13:00") == b
 
 
-def test_what_names_no_snapshot_is_told_with_what_does(lake):
+def test_what_names_no_snapshot_is_reported_with_what_does(lake):
     newest = step(lake, "i1")
     with pytest.raises(LakeUsageError, match="'v9' is no tag, snapshot or time: there are no tags yet; a time is"):
         resolve(lake, "v9")
@@ -95,9 +95,9 @@ def test_snapshots_say_what_was_committed_by_whom_and_what_was_trained_on_it(lak
         "models", [{"id": "m", "path": "/models/m", "recipe": "sft", "tag": "v1"}], run_id="r", message="m"
     )
     rows = {row["snapshot_id"]: row for row in snapshots(lake)}
-    told = rows[first]
-    assert (told["message"], told["step"], told["run_id"]) == ("test.step: 1 attempts", "test.step", "run-1")
-    assert (told["tags"], told["models"]) == (["v1"], ["/models/m"])
+    row = rows[first]
+    assert (row["message"], row["step"], row["run_id"]) == ("test.step: 1 attempts", "test.step", "run-1")
+    assert (row["tags"], row["models"]) == (["v1"], ["/models/m"])
     assert (rows[first + 1]["message"], rows[first + 1]["run_id"]) == ("tag v1", "run-t")
     assert [row["snapshot_id"] for row in snapshots(lake, 2)] == [first + 2, first + 1]
 

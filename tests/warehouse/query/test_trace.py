@@ -53,16 +53,16 @@ def walked(lake):
     return lake
 
 
-def told(found, relation):
+def edges(found, relation):
     return [(node["id"], node["under"]) for node in found["nodes"] if node["relation"] == relation]
 
 
 def test_the_ancestry_goes_back_to_the_request_and_its_exemplars(walked):
     found = trace(walked, "v1")
-    assert [id for id, _ in told(found, "ancestor")][-2:] == ["b1", "q1"]
-    assert dict(told(found, "ancestor"))["q1"] == "b1"
-    assert {id for id, _ in told(found, "ancestor")} == {"i0", "asked", "i1", "b1", "q1"}
-    assert told(found, "itself") == [("v1", "q1")]
+    assert [id for id, _ in edges(found, "ancestor")][-2:] == ["b1", "q1"]
+    assert dict(edges(found, "ancestor"))["q1"] == "b1"
+    assert {id for id, _ in edges(found, "ancestor")} == {"i0", "asked", "i1", "b1", "q1"}
+    assert edges(found, "itself") == [("v1", "q1")]
     by_id = {node["id"]: node for node in found["nodes"]}
     asked = by_id["asked"]
     assert (asked["record_table"], asked["topic"], asked["exemplars"]) == (
@@ -78,7 +78,7 @@ def test_the_ancestry_goes_back_to_the_request_and_its_exemplars(walked):
 
 def test_each_descendant_hangs_on_the_nearest_it_was_made_from(walked):
     found = trace(walked, "i1")
-    assert dict(told(found, "descendant")) == {
+    assert dict(edges(found, "descendant")) == {
         "b1": "i1",
         "q1": "b1",
         "v1": "q1",
@@ -92,9 +92,9 @@ def test_each_descendant_hangs_on_the_nearest_it_was_made_from(walked):
 
 def test_an_attempt_leads_to_what_it_wrote_and_from_what_it_was_asked_about(walked):
     found = trace(walked, "k-i1-try0")
-    assert [id for id, _ in told(found, "ancestor")] == ["asked"]
-    assert dict(told(found, "descendant"))["i1"] == "k-i1-try0"
-    assert {id for id, _ in told(trace(walked, "lost-try0"), "ancestor")} == {"asked", "i0", "i1"}
+    assert [id for id, _ in edges(found, "ancestor")] == ["asked"]
+    assert dict(edges(found, "descendant"))["i1"] == "k-i1-try0"
+    assert {id for id, _ in edges(trace(walked, "lost-try0"), "ancestor")} == {"asked", "i0", "i1"}
 
 
 def test_the_beginning_of_an_id_is_enough_where_no_other_begins_so(walked):
@@ -181,9 +181,9 @@ def test_a_models_rows_are_those_of_its_query_at_its_tag(walked):
 def test_a_long_trace_is_cut_and_says_so(walked):
     commit(walked, responses=[response(f"r{n:03}", "i1", "x" * 5000) for n in range(NODES + 10)])
     cut = trace(walked, "i1")
-    assert (len(told(cut, "descendant")), cut["cut"]) == (NODES, ["descendant"])
+    assert (len(edges(cut, "descendant")), cut["cut"]) == (NODES, ["descendant"])
     whole = trace(walked, "i1", full=True)
-    assert (len(told(whole, "descendant")), whole["cut"]) == (NODES + 16, [])
+    assert (len(edges(whole, "descendant")), whole["cut"]) == (NODES + 16, [])
     lengths = [max(len(node["text"] or "") for node in found["nodes"]) for found in (cut, whole)]
     assert lengths == [2001, 5000]
 

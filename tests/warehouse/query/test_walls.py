@@ -314,14 +314,14 @@ def test_a_lake_below_a_folder_named_versions_is_not_made_anew(tmp_path):
         Lake.open(home)
 
 
-def test_what_is_told_of_a_statement_was_not_read_from_a_file(tmp_path: Path) -> None:
+def test_what_is_said_of_a_statement_was_not_read_from_a_file(tmp_path: Path) -> None:
     """To name the statements of an IMPORT, DuckDB would read them from its folder."""
     (tmp_path / "schema.sql").write_text("DROP TABLE of_another;")
     (tmp_path / "load.sql").write_text("")
-    with Lake.open(tmp_path / "home") as lake, pytest.raises(LakeUsageError) as told:
+    with Lake.open(tmp_path / "home") as lake, pytest.raises(LakeUsageError) as raised:
         lake.rows(f"IMPORT DATABASE '{tmp_path}'")
-    assert "another kind, expected one SELECT" in str(told.value)
-    assert "DROP" not in str(told.value)
+    assert "another kind, expected one SELECT" in str(raised.value)
+    assert "DROP" not in str(raised.value)
 
 
 @pytest.mark.parametrize("given", ["\udcff", "much", "-1", "", "1GB'; SELECT 1"])

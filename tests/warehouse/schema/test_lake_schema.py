@@ -126,7 +126,7 @@ def test_two_writers_that_bring_the_same_method_make_one_table(home: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         ({"more": [Table("attempts", "x", "x", (), text=None)]}, "table attempts: the lake has a table or view"),
         ({"views": {"funnel": VIEW}}, "view funnel: the lake has a table or view"),
@@ -136,13 +136,13 @@ def test_two_writers_that_bring_the_same_method_make_one_table(home: Path) -> No
         ({"shapes": (SHAPE,)}, "shape reworded: there is no view 'reworded'"),
     ],
 )
-def test_what_contradicts_the_lake_is_one_sentence(more: dict[str, object], told: str) -> None:
-    with pytest.raises(LakeUsageError, match=told):
+def test_what_contradicts_the_lake_is_one_sentence(more: dict[str, object], message: str) -> None:
+    with pytest.raises(LakeUsageError, match=message):
         schema(*more.pop("more", ()), **more)  # type: ignore[arg-type, misc]
 
 
 @pytest.mark.parametrize(
-    ("declared", "told"),
+    ("declared", "message"),
     [
         (lambda: Column.text("Bad Name", "x"), "expected lower-case letters"),
         (lambda: Table("t; DROP", "x", "x", ()), "expected lower-case letters"),
@@ -151,8 +151,8 @@ def test_what_contradicts_the_lake_is_one_sentence(more: dict[str, object], told
         (lambda: Table("t", "x", "x", (INSTRUCTION_ID,), text=None, gate="t.gate"), "no columns 'state' and 'reason'"),
     ],
 )
-def test_a_declaration_that_no_table_could_have_is_one_sentence(declared: object, told: str) -> None:
-    with pytest.raises(DeclarationError, match=told):
+def test_a_declaration_that_no_table_could_have_is_one_sentence(declared: object, message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
         declared()  # type: ignore[operator]
 
 

@@ -1,4 +1,4 @@
-"""Tables without rows have statistics, as tables with rows do, and first rows make of them what DuckLake would."""
+"""Empty tables have statistics, and their first rows update them to what DuckLake itself would have written."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def test_first_rows_leave_the_statistics_that_ducklake_itself_would_write(tmp_pa
     assert [{name: row[name] for name in row.keys() - sizes} for row in ours] == theirs
 
 
-def test_an_empty_table_is_read_with_few_questions_to_the_catalog(lake, tmp_path, monkeypatch):
+def test_an_empty_table_is_read_with_few_queries_of_the_catalog(lake, tmp_path, monkeypatch):
     assert queries_of_statistics(lake, "SELECT * FROM decisions") <= 2
     monkeypatch.setattr(statistics, "complete", lambda *_: None)
     with Lake.open(tmp_path / "without") as without:
-        # Where this fails, DuckLake itself remembers that there are none, and `statistics` can go.
+        # If this fails, DuckLake caches that there are none, and `statistics` can be deleted.
         assert queries_of_statistics(without, "SELECT * FROM decisions") > 10
 
 

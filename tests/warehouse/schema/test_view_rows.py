@@ -72,7 +72,7 @@ def test_usage_has_percentiles_a_model_where_there_is_one_and_calls_without_a_la
     assert two["started_at"] == total["started_at"] == START, "it was sent when it was answered, as far as is known"
 
 
-def test_a_rejected_instance_is_told_with_its_input_where_it_has_one(lake):
+def test_a_rejected_instance_is_reported_with_its_input_where_it_has_one(lake):
     verdict = {"state": "rejected", "reason": "conflict"}
     topics = [record("t1", key="loose", question_type="law", text="Law", **verdict)]
     lake.ledger.append({"topics": topics}, [attempt("loose", final=False)], run_id="run-1", step="s", fingerprint="f")

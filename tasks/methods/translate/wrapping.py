@@ -1,4 +1,4 @@
-"""What models put around a translation: labels in two languages, tags and quotes, which are taken off, and remarks."""
+"""What models put around a translation: labels in two languages, tags and quotes (removed), and remarks (rejected)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _REMARK = re.compile(
 )
 
 
-def undressed(reply: str, source: str, language: str, label: str) -> str:
+def unwrapped(reply: str, source: str, language: str, label: str) -> str:
     """The text in a reply without a label, an enclosing tag and enclosing quotes.
 
     Where the source begins with a label itself, "German: …" is part of the text.

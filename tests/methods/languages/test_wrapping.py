@@ -1,4 +1,4 @@
-"""Translations as models dress them: labels, tags and quotes are taken off, and a remark is none of the text."""
+"""Translations as models wrap them: labels, tags and quotes are taken off, and a remark is none of the text."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 
 from prompts import Library
 from tasks.filters.languages import LANGUAGES
-from tasks.methods.translate.dressing import _OWN, undressed
 from tasks.methods.translate.reading import REMARK, translation
+from tasks.methods.translate.wrapping import _OWN, unwrapped
 from tasks.step import ParseError, Rejected
 
 SOURCE = "How do I water a cactus in winter?"
@@ -19,7 +19,7 @@ def read(reply: str, source: str = SOURCE) -> str:
 
 
 @pytest.mark.parametrize(
-    "dressed",
+    "wrapped",
     [
         "German: {}",
         "**German:**\n{}",
@@ -43,8 +43,8 @@ def read(reply: str, source: str = SOURCE) -> str:
         '"{}"',
     ],
 )
-def test_labels_tags_and_quotes_are_taken_off(dressed: str) -> None:
-    assert read(dressed.format(GERMAN)) == GERMAN
+def test_labels_tags_and_quotes_are_taken_off(wrapped: str) -> None:
+    assert read(wrapped.format(GERMAN)) == GERMAN
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_every_language_has_a_name_and_a_label_of_its_own() -> None:
     for code, words in Library().languages().items():
         question, language = words.examples[0].question, CODES[code]
         for label in (language.title(), *_OWN[language].split("|"), words.label, f"In {language.title()}"):
-            assert undressed(f"**{label}:** {question}", SOURCE, language, words.label) == question
+            assert unwrapped(f"**{label}:** {question}", SOURCE, language, words.label) == question
 
 
 def test_another_language_under_its_name_is_rejected() -> None:
