@@ -5,9 +5,9 @@ base model and on two others; a base model is trained on what that Aligner corre
 beside that, rounds of bootstrapping go from a lake of their own. All are asked the held-out prompts, greedily.
 
 Figures are means over prompts and seeds, with the 95 % interval of a bootstrap that draws both again. ↑ and ↓: the
-difference from the base model, prompt by prompt, is away from zero by more than its interval. The reward model writes
-nothing: its figure is how often it scores the better one of two answers higher, by the oracle, the base model's and the
-one of `dpo`; 0.5 is chance.
+difference from the base model, prompt by prompt, is away from zero by more than its interval. Scorers write nothing:
+their figure is how often the better one of two answers scores higher, by the oracle, the base model's and the one of
+`dpo`; 0.5 is chance. `salmon` is sent a principle of each axis, and negated the same one turned round.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import multiprocessing
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -34,12 +34,14 @@ from alignery.pipeline.runs.refreshing import run_refresh
 from alignery.pipeline.runs.rounds import run_rounds
 from alignery.pipeline.runs.training import base_spec, train_recipes
 from nano.oracle import score
+from prompts import Message
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import gate, held_out
 from tasks.evaluate.plot import Figure, dots
 from tasks.methods.aligner import method as aligner
 from tasks.methods.registry import installed
 from tasks.step import Outcome, Request, Row, Step, execute
+from tasks.train.recipes import salmon
 from warehouse import Lake
 
 POLICY = gate.Policy()
@@ -61,7 +63,13 @@ RECIPES: dict[str, Any] = {
     "dpo": PREFER,
     "aligner": TUNE | {"view": "qac_revised"},
     "reward": PREFER,
+    "inspector": PREFER | {"view": "qac_revised"},
+    "salmon": TUNE,
+    "dialogue": TUNE,
 }
+SCORERS = ("reward", "inspector", "salmon")
+# Of the principles that pairs are judged under, the one that salmon scores each axis by.
+JUDGED_BY = {"helpful": "help-full", "harmless": "harm-law", "honest": "honest-true"}
 # Two models to stack the Aligner on beside the base: one that learnt its revisions, and the best there is.
 UPSTREAMS = ("constitutional_sft", "dpo")
 ROUNDS = 3
@@ -107,6 +115,7 @@ def learning(accept: int) -> Preset:
         "verbose": {"sampling": {"temperature": 0.7, "max_tokens": 96}},
         "compare": {"pairs": "revision"},
         "reason": {"k": 5, "sampling": {"temperature": 0.5, "max_tokens": 128}},
+        "dialogue": load("nano-dialogue").line.dialogue,
     }
     return nano.model_copy(
         update={
@@ -140,11 +149,18 @@ def taught(home: Path, accept: int, seed: int) -> dict[str, Scored]:
     with Lake.open(place) as lake:
         models = {one.recipe: one.path for one in asyncio.run(train_recipes(preset, lake, place, "v1"))}
         models["dpo on corrections"] = on_corrections(preset, lake, place, models["aligner"], seed)
-    reward, corrector = models.pop("reward"), models.pop("aligner")
+    scorers = {name: models.pop(name) for name in SCORERS}
+    corrector = models.pop("aligner")
     said = {"base": answers(preset)} | {name: answers(preset, path) for name, path in models.items()}
     stacked = {f"aligner on {name}": corrections(preset, corrector, said[name]) for name in ("base", *UPSTREAMS)}
     found = {label: scored(rows) for label, rows in (said | stacked).items()}
-    return found | {"reward (of two answers)": preferred(reward, said["base"], said["dpo"])}
+    pair = said["base"], said["dpo"]
+    return found | {
+        "reward (of two answers)": preferred(scorers["reward"], *pair, as_chat),
+        "inspector (of two answers)": preferred(scorers["inspector"], *pair, as_chat),
+        "salmon (of two answers)": preferred(scorers["salmon"], *pair, under_a_principle(preset)),
+        "salmon, negated": preferred(scorers["salmon"], *pair, under_a_principle(preset, negated=True)),
+    }
 
 
 def on_corrections(preset: Preset, lake: Lake, home: Path, corrector: Path, seed: int) -> Path:
@@ -228,18 +244,36 @@ def scored(said: list[Row]) -> Scored:
     return gate.per_prompt(POLICY, said, said, score)
 
 
-def preferred(reward: Path, base: list[Row], better: list[Row]) -> Scored:
-    """Where the oracle prefers one of two answers, 1 for each prompt on which the reward model agrees."""
-    old, new, judged = scored(base), scored(better), {}
-    margins = dict(zip((row["prompt_id"] for row in base), rewards(reward, base, better), strict=True))
+def as_chat(row: Row, axis: str) -> list[Message]:
+    return [{"role": "user", "content": row["prompt"]}]
+
+
+def under_a_principle(preset: Preset, negated: bool = False) -> Callable[[Row, str], list[Message]]:
+    """What salmon is sent before an answer: the prompt, and the axis's principle or the opposite of it."""
+    library = preset.library()
+    criteria = {one.id: one.criterion for one in library.principles()}
+
+    def turns(row: Row, axis: str) -> list[Message]:
+        return salmon.sent(library.prompt(salmon.PROMPT), row["prompt"], criteria[JUDGED_BY[axis]], negated)
+
+    return turns
+
+
+def preferred(scorer: Path, base: list[Row], better: list[Row], turns: Callable[[Row, str], list[Message]]) -> Scored:
+    """Where the oracle prefers one of two answers, 1 for each prompt on which a scorer does too."""
+    old, new, judged, score_of = scored(base), scored(better), Scored(), scoring(scorer)
+    pairs = {before["prompt_id"]: (before, after) for before, after in zip(base, better, strict=True)}
     for axis, figures in old.items():
-        apart = {id: new[axis][id] - value for id, value in figures.items() if new[axis][id] != value}
-        judged[axis] = {id: float((margins[id] > 0) == (change > 0)) for id, change in apart.items()}
+        judged[axis] = {}
+        for id, value in figures.items():
+            if change := new[axis][id] - value:
+                before, after = (score_of(row, turns(row, axis)) for row in pairs[id])
+                judged[axis][id] = float((after > before) == (change > 0))
     return judged
 
 
-def rewards(model: Path, base: list[Row], better: list[Row]) -> list[float]:
-    """The reward of each answer in `better` less that of the one in `base`."""
+def scoring(model: Path) -> Callable[[Row, list[Message]], float]:
+    """The score that a model with a head of one label gives to a row's text after some turns."""
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -247,13 +281,13 @@ def rewards(model: Path, base: list[Row], better: list[Row]) -> list[float]:
     tokenizer = AutoTokenizer.from_pretrained(model)
     scorer = AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.float32).eval()
 
-    def of(row: Row) -> float:
-        chat = [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["text"]}]
+    def score_of(row: Row, turns: list[Message]) -> float:
+        chat = [*turns, {"role": "assistant", "content": row["text"]}]
         ids = tokenizer.apply_chat_template(chat, return_tensors="pt", return_dict=True)
         with torch.inference_mode():
             return float(scorer(**ids).logits[0, 0])
 
-    return [of(after) - of(before) for before, after in zip(base, better, strict=True)]
+    return score_of
 
 
 def figure(seeds: Sequence[Scored], axis: str) -> Figure:
@@ -284,7 +318,11 @@ def table(found: Mapping[str, Sequence[Scored]]) -> str:
         cells = []
         for axis in POLICY.axes:
             value, low, high = figure(seeds, axis)
-            mark = "" if label == "base" or label.startswith("reward") else change(found["base"], seeds, axis)
+            mark = (
+                ""
+                if label == "base" or label.startswith(("reward", "inspector", "salmon"))
+                else change(found["base"], seeds, axis)
+            )
             cells.append(f"{value:.3f} ({low:.2f}–{high:.2f}){mark}")
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
