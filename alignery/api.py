@@ -57,12 +57,16 @@ async def arefresh(
         PresetError: the preset, or a file that it names, is wrong.
         EngineDown, RejectLimitExceeded, LakeFailure: the run failed; what was finished is committed.
     """
-    made, place = _prepared(preset, home, "refresh")
+    loaded_preset, place = _prepared(preset, home, "refresh")
     with _shown(progress):
         async with exclusive_run(
-            made.place(place), "refresh", preset=made.name, wait=wait, schema=made.lake_schema
+            loaded_preset.place(place),
+            "refresh",
+            preset=loaded_preset.name,
+            wait=wait,
+            schema=loaded_preset.lake_schema,
         ) as lake:
-            return await refreshing.run_refresh(made, lake)
+            return await refreshing.run_refresh(loaded_preset, lake)
 
 
 async def apublish(
@@ -76,11 +80,11 @@ async def apublish(
     Raises:
         LakeUsageError: there is nothing to publish, or the tag names other content.
     """
-    made, place = _prepared(preset, home, "publish")
+    loaded_preset, place = _prepared(preset, home, "publish")
 
     def published() -> Publication:
-        with Lake.open(made.place(place), schema=made.lake_schema) as lake:
-            return publication.tag_and_export(made, lake, place, tag)
+        with Lake.open(loaded_preset.place(place), schema=loaded_preset.lake_schema) as lake:
+            return publication.tag_and_export(loaded_preset, lake, place, tag)
 
     return await asyncio.to_thread(published)
 
@@ -103,10 +107,12 @@ async def aretrain(
         LakeUsageError: no such publication.
         TrainingStopped: a training process failed.
     """
-    made, place = _prepared(preset, home, "retrain")
+    loaded_preset, place = _prepared(preset, home, "retrain")
     with _shown(progress):
-        async with exclusive_run(made.place(place), "retrain", wait=wait, schema=made.lake_schema) as lake:
-            return Results(await training.train_recipes(made, lake, place, tag))
+        async with exclusive_run(
+            loaded_preset.place(place), "retrain", wait=wait, schema=loaded_preset.lake_schema
+        ) as lake:
+            return Results(await training.train_recipes(loaded_preset, lake, place, tag))
 
 
 async def aevaluate(
@@ -125,10 +131,12 @@ async def aevaluate(
     Raises:
         PresetError: the preset has no `evaluate` section.
     """
-    made, place = _prepared(preset, home, "evaluate")
+    loaded_preset, place = _prepared(preset, home, "evaluate")
     with _shown(progress):
-        async with exclusive_run(made.place(place), "evaluate", wait=wait, schema=made.lake_schema) as lake:
-            found = Evaluations(await evaluation.evaluate_models(made, lake, logs=logs))
+        async with exclusive_run(
+            loaded_preset.place(place), "evaluate", wait=wait, schema=loaded_preset.lake_schema
+        ) as lake:
+            found = Evaluations(await evaluation.evaluate_models(loaded_preset, lake, logs=logs))
         evaluation.draw(found, place / PICTURES)
         return found
 
@@ -141,13 +149,17 @@ async def aplan(
     progress: bool = False,
 ) -> Estimate:
     """Estimate a refresh from a small probe: requests, tokens, minutes and money, with intervals."""
-    made, place = _prepared(preset, home, "plan")
+    loaded_preset, place = _prepared(preset, home, "plan")
     with _shown(progress):
         async with exclusive_run(
-            made.place(place), "refresh", preset=made.name, wait=wait, schema=made.lake_schema
+            loaded_preset.place(place),
+            "refresh",
+            preset=loaded_preset.name,
+            wait=wait,
+            schema=loaded_preset.lake_schema,
         ) as lake:
             with raise_first():
-                return await estimate.estimate_refresh(made, lake)
+                return await estimate.estimate_refresh(loaded_preset, lake)
 
 
 async def apromote(
@@ -162,10 +174,12 @@ async def apromote(
     Raises:
         PresetError: the preset has no `evaluate` section, or its generator has no weights here.
     """
-    made, place = _prepared(preset, home, "promote")
+    loaded_preset, place = _prepared(preset, home, "promote")
     with _shown(progress):
-        async with exclusive_run(made.place(place), "promote", wait=wait, schema=made.lake_schema) as lake:
-            return Results(await promotion.promote_candidates(made, lake))
+        async with exclusive_run(
+            loaded_preset.place(place), "promote", wait=wait, schema=loaded_preset.lake_schema
+        ) as lake:
+            return Results(await promotion.promote_candidates(loaded_preset, lake))
 
 
 def _waited(run: Callable[_P, Coroutine[Any, Any, _T]]) -> Callable[_P, _T]:
@@ -204,10 +218,10 @@ RUNS: dict[str, Callable[..., Coroutine[Any, Any, Any]]] = {
 
 def _prepared(preset: str | Path | Preset | Mapping[str, Any], home: str | Path, verb: str) -> tuple[Preset, Path]:
     """The preset, checked to have everything that the verb needs."""
-    made = load_preset(preset)
-    check_installed(made, verb)
-    made.check()
-    return made, Path(home).absolute()
+    loaded_preset = load_preset(preset)
+    check_installed(loaded_preset, verb)
+    loaded_preset.check()
+    return loaded_preset, Path(home).absolute()
 
 
 def _shown(progress: bool) -> Any:

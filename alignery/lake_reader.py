@@ -181,9 +181,9 @@ def open_lake(home: str | Path = HOME, *, preset: str | Path | Preset = "nano", 
     Raises:
         LakeUsageError: there is no lake, or no such tag or snapshot.
     """
-    made = load_preset(preset)
-    lake = Lake.open(made.place(Path(home)), schema=made.lake_schema, read_only=True)
+    loaded_preset = load_preset(preset)
+    lake = Lake.open(loaded_preset.place(Path(home)), schema=loaded_preset.lake_schema, read_only=True)
     if at is not None:
         with lake as now:
-            lake = Lake.open(now.place, schema=made.lake_schema, snapshot=resolve(now, at))
-    return OpenLake(lake, made)
+            lake = Lake.open(now.place, schema=loaded_preset.lake_schema, snapshot=resolve(now, at))
+    return OpenLake(lake, loaded_preset)

@@ -97,8 +97,8 @@ def read_yaml(path: Path) -> Any:
     except yaml.MarkedYAMLError as error:
         at = error.problem_mark or error.context_mark
         where = f"line {at.line + 1}, column {at.column + 1}: " if at else ""
-        said = excerpt(error.problem or error.context or "no YAML")
-        raise TextFileError(f"{path}: {where}not YAML: {said}; fix the file") from error
+        problem = excerpt(error.problem or error.context or "no YAML")
+        raise TextFileError(f"{path}: {where}not YAML: {problem}; fix the file") from error
     except (yaml.YAMLError, ValueError, OverflowError, AttributeError, TypeError, LookupError) as error:
         # PyYAML's constructors raise these directly for an invalid tagged value (`!!int x`, `2024-99-99`).
         raise TextFileError(f"{path}: not YAML: {excerpt(error)}; fix the file") from error

@@ -67,12 +67,12 @@ def validated(
         taken: fields that come from the environment; their values may be secrets, and are not in the message.
     """
     try:
-        made = model.model_validate(data)
+        parsed = model.model_validate(data)
     except ValidationError as found:
         raise error(sentence(where, found, model, taken)) from found
-    if field := _truth_as_number(data, made, ()):
+    if field := _truth_as_number(data, parsed, ()):
         raise error(f"{where}: {'.'.join(map(str, field))}: got true or false, expected a number; correct it")
-    return made
+    return parsed
 
 
 def sentence(where: str, error: ValidationError, model: Any, taken: Collection[Field] = ()) -> str:
@@ -90,21 +90,23 @@ def sentence(where: str, error: ValidationError, model: Any, taken: Collection[F
         return f"{where}: {field}: got nothing, expected a value; add it"
     names = tuple(map(str, place))
     secret = any(set(map(str, whence)) <= set(names) for whence in taken)
-    got = "a value from the environment" if secret else _said(first["input"])
+    given = "a value from the environment" if secret else _described(first["input"])
     if kind == "value_error":
-        said = excerpt(str(first["ctx"]["error"]), 600)
+        message = excerpt(str(first["ctx"]["error"]), 600)
         return (
-            f"{where}: {field}: {said}" if said.startswith("got ") and not secret else _of_ours(where, field, said, got)
+            f"{where}: {field}: {message}"
+            if message.startswith("got ") and not secret
+            else _of_ours(where, field, message, given)
         )
-    return f"{where}: {field}: got {got}, expected {_expected(first)}; correct it"
+    return f"{where}: {field}: got {given}, expected {_expected(first)}; correct it"
 
 
-def _of_ours(where: str, field: str, said: str, got: str) -> str:
+def _of_ours(where: str, field: str, message: str, given: str) -> str:
     """A validator's own message, which may not say what was got."""
-    return f"{where}: {field}: {said}" if ": got " in said else f"{where}: {field}: {said} (got {got})"
+    return f"{where}: {field}: {message}" if ": got " in message else f"{where}: {field}: {message} (got {given})"
 
 
-def _said(value: Any) -> str:
+def _described(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"a mapping with the keys {excerpt(list(value), _GOT)}" if value else "an empty mapping"
     if isinstance(value, BaseModel):
@@ -128,24 +130,24 @@ def _expected(found: Mapping[str, Any]) -> str:
     return f"{message[:1].lower()}{message[1:]}"
 
 
-def _truth_as_number(data: Any, made: Any, field: Field) -> Field | None:
+def _truth_as_number(data: Any, parsed: Any, field: Field) -> Field | None:
     """Where `true` was taken for 1, which pydantic does."""
     if isinstance(data, bool):
-        return field if isinstance(made, int | float) and not isinstance(made, bool) else None
+        return field if isinstance(parsed, int | float) and not isinstance(parsed, bool) else None
     pairs: list[tuple[Any, Any, Any]] = []
     if isinstance(data, Mapping):
-        pairs = [(key, value, _value(made, key)) for key, value in data.items()]
-    elif isinstance(data, Sequence) and not isinstance(data, str) and isinstance(made, list | tuple):
-        pairs = [(place, *pair) for place, pair in enumerate(zip(data, made, strict=False))]
+        pairs = [(key, value, _value(parsed, key)) for key, value in data.items()]
+    elif isinstance(data, Sequence) and not isinstance(data, str) and isinstance(parsed, list | tuple):
+        pairs = [(place, *pair) for place, pair in enumerate(zip(data, parsed, strict=False))]
     return next((found for key, a, b in pairs if (found := _truth_as_number(a, b, (*field, key)))), None)
 
 
-def _value(made: Any, key: Any) -> Any:
-    if isinstance(made, Mapping):
-        return made.get(key)
-    fields = type(made).model_fields if isinstance(made, BaseModel) else {}
+def _value(parsed: Any, key: Any) -> Any:
+    if isinstance(parsed, Mapping):
+        return parsed.get(key)
+    fields = type(parsed).model_fields if isinstance(parsed, BaseModel) else {}
     name = next((name for name, field in fields.items() if field.alias == key), key)
-    return getattr(made, name, None) if isinstance(name, str) else None
+    return getattr(parsed, name, None) if isinstance(name, str) else None
 
 
 def _known(model: Any, location: Sequence[int | str]) -> list[str]:

@@ -26,12 +26,12 @@ async def bootstrap(
         name: the rounds' tags are <name>-1, <name>-2, …
         wait: if another bootstrap is at work on this lake, until it is done; else LakeFailure names it.
     """
-    made = load(preset)
+    loaded_preset = load(preset)
     async with AsyncExitStack() as stack:
         # Nobody else does a part of a round meanwhile. The flows of `cycle` take the first of these first, too.
         for part in (WORK, "bootstrap", "refresh", "retrain", "promote"):
-            own = made.name if part == "refresh" else None
+            own = loaded_preset.name if part == "refresh" else None
             lake = await stack.enter_async_context(
-                exclusive_run(made.place(home), part, preset=own, wait=wait, schema=made.lake_schema)
+                exclusive_run(loaded_preset.place(home), part, preset=own, wait=wait, schema=loaded_preset.lake_schema)
             )
-        return await run_rounds(made, lake, home, rounds, name, runner=as_task_run)
+        return await run_rounds(loaded_preset, lake, home, rounds, name, runner=as_task_run)

@@ -82,7 +82,7 @@ async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeplo
     }
     # A run that is due during another is dropped: that one, or the next, does its work. With `all` they queue.
     drop = ConcurrencyLimitStrategy.ENQUEUE if schedule.catch_up == "all" else ConcurrencyLimitStrategy.CANCEL_NEW
-    made = [
+    runner_deployments = [
         await refresh_and_publish.ato_deployment(
             schedules=[await _cron(preset, "refresh", schedule)],
             concurrency_limit=ConcurrencyLimitConfig(limit=1, collision_strategy=drop),
@@ -96,12 +96,14 @@ async def deployments(preset: Preset, name: str, home: Path) -> list[RunnerDeplo
             parameters={"tag": "{{ event.payload.tag }}"},
         )
         limit = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-        made.append(await retrain_on_publish.ato_deployment(triggers=[trigger], concurrency_limit=limit, **common))
+        runner_deployments.append(
+            await retrain_on_publish.ato_deployment(triggers=[trigger], concurrency_limit=limit, **common)
+        )
     if schedule.maintain:
         cron = [await _cron(preset, "maintain", schedule)]
         common["parameters"] = given | {"apply": True}
-        made.append(await maintain.ato_deployment(schedules=cron, **common))
-    return made
+        runner_deployments.append(await maintain.ato_deployment(schedules=cron, **common))
+    return runner_deployments
 
 
 async def _cron(preset: Preset, field: str, schedule: Schedule) -> Any:
@@ -126,18 +128,18 @@ async def serve(
         PresetError: an invalid cron line.
         ServerFault: that server is gone.
     """
-    made = await deployments(preset, name, home)
-    runner = Runner(name=f"alignery-{made[0].name}", query_seconds=LOOK_S, pause_on_shutdown=False)
-    ids = {one.flow_name or "": await runner.aadd_deployment(one) for one in made}
+    runner_deployments = await deployments(preset, name, home)
+    runner = Runner(name=f"alignery-{runner_deployments[0].name}", query_seconds=LOOK_S, pause_on_shutdown=False)
+    ids = {one.flow_name or "": await runner.aadd_deployment(one) for one in runner_deployments}
     async with get_client() as client:
-        await _forget(client, made)
+        await _forget(client, runner_deployments)
         place = preset.place(home.absolute())
         died = await _sweep(client, place, ids, tell)
         await _catch_up(client, preset, ids["cycle"], died, tell)
         if "retrain_published" in ids and await asyncio.to_thread(_published, place):
             # Resumes a publication whose event was lost, or whose training was killed; a finished one costs nothing.
             await client.create_flow_run_from_deployment(ids["retrain_published"], name="the newest publication")
-    started([await _served(one) for one in made])
+    started([await _served(one) for one in runner_deployments])
     return await _until_signalled(runner)
 
 
@@ -168,11 +170,11 @@ async def _until_signalled(runner: Runner) -> signal.Signals:
     return stop_signal.result()
 
 
-async def _forget(client: PrefectClient, made: Sequence[RunnerDeployment]) -> None:
+async def _forget(client: PrefectClient, runner_deployments: Sequence[RunnerDeployment]) -> None:
     """Delete deployments of this lake that the preset no longer has."""
-    for gone in {one.name for one in FLOWS} - {one.flow_name for one in made}:
+    for gone in {one.name for one in FLOWS} - {one.flow_name for one in runner_deployments}:
         try:
-            found = await client.read_deployment_by_name(f"{gone}/{made[0].name}")
+            found = await client.read_deployment_by_name(f"{gone}/{runner_deployments[0].name}")
         except ObjectNotFound:
             continue
         await client.delete_deployment(found.id)
@@ -221,9 +223,9 @@ def _published(place: LakeLocation) -> bool:
         return any(row["export_path"] for row in status.tags(lake))
 
 
-async def _served(made: RunnerDeployment) -> Served:
-    flow, name = made.flow_name or "", made.name
-    for one in made.schedules or []:
+async def _served(deployment: RunnerDeployment) -> Served:
+    flow, name = deployment.flow_name or "", deployment.name
+    for one in deployment.schedules or []:
         assert one.schedule is not None
         cron = CronSchedule.model_validate(one.schedule.model_dump(include={"cron", "timezone"}))
         (first,) = await cron.get_dates(1)

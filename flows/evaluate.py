@@ -29,8 +29,10 @@ async def evaluate(
         logs: a folder for logs that `inspect view` opens.
         wait: for another evaluation on this lake to end; else LakeFailure names it.
     """
-    made = load(preset)
-    async with exclusive_run(made.place(home), "evaluate", wait=wait, schema=made.lake_schema) as lake:
-        evaluations = await evaluate_models(made, lake, runner=as_task_run, logs=logs)
+    loaded_preset = load(preset)
+    async with exclusive_run(
+        loaded_preset.place(home), "evaluate", wait=wait, schema=loaded_preset.lake_schema
+    ) as lake:
+        evaluations = await evaluate_models(loaded_preset, lake, runner=as_task_run, logs=logs)
     draw(evaluations, home / PICTURES)
     return evaluations

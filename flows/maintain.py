@@ -31,8 +31,8 @@ async def maintain(
         age: how long a file must have been unused before it is deleted; at least 1h.
         apply: do it; else only report what would be done.
     """
-    made = load(preset)
-    report = await asyncio.to_thread(_maintained, made, home, keep, age, apply)
+    loaded_preset = load(preset)
+    report = await asyncio.to_thread(_maintained, loaded_preset, home, keep, age, apply)
     await acreate_table_artifact(key="maintenance", table=_lines(report), description=upkeep.summary(report))
     return report
 

@@ -89,8 +89,8 @@ def bypass_proxy() -> None:
                 f"{name}: got a SOCKS proxy, which needs the package socksio; install it (pip install socksio), or "
                 f"unset {name}"
             )
-    kept = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
-    hosts = [host for host in (word.strip() for word in kept.split(",")) if host]
+    no_proxy = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host for host in (word.strip() for word in no_proxy.split(",")) if host]
     # Both spellings are read, by one library this one first and by another that one.
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = ",".join(dict.fromkeys([*hosts, *LOOPBACK]))
 

@@ -116,8 +116,8 @@ def _make(database: Path, lock: int) -> None:
             raise
     if migrating.returncode:
         sys.exit(migrating.returncode)  # it has printed why
-    with closing(sqlite3.connect(new)) as made:
-        made.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it in the one file that is renamed
+    with closing(sqlite3.connect(new)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # all of it in the one file that is renamed
     new.rename(database)
 
 

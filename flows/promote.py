@@ -24,6 +24,6 @@ async def promote(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
         home: the folder of the lake.
         wait: for another promotion on this lake to end; else LakeFailure names it.
     """
-    made = load(preset)
-    async with exclusive_run(made.place(home), "promote", wait=wait, schema=made.lake_schema) as lake:
-        return await promote_candidates(made, lake, runner=as_task_run)
+    loaded_preset = load(preset)
+    async with exclusive_run(loaded_preset.place(home), "promote", wait=wait, schema=loaded_preset.lake_schema) as lake:
+        return await promote_candidates(loaded_preset, lake, runner=as_task_run)

@@ -27,9 +27,9 @@ async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str
         home: the folder of the lake.
         tag: the tag's name; the next of v1, v2, … when left out.
     """
-    made = load(preset)
-    with Lake.open(made.place(home), schema=made.lake_schema) as lake:
-        publication = await asyncio.to_thread(tag_and_export, made, lake, home, tag)
+    loaded_preset = load(preset)
+    with Lake.open(loaded_preset.place(home), schema=loaded_preset.lake_schema) as lake:
+        publication = await asyncio.to_thread(tag_and_export, loaded_preset, lake, home, tag)
         if publication.created:
             _emit(preset, lake, home, publication)
     return publication

@@ -28,9 +28,11 @@ async def refresh(preset: str = "nano", home: Path = Path(".alignery"), wait: bo
         home: the folder of the lake.
         wait: for another refresh of this preset on this lake to end; else LakeFailure names it.
     """
-    made = load(preset)
-    async with exclusive_run(made.place(home), "refresh", preset=made.name, wait=wait, schema=made.lake_schema) as lake:
-        summary = await run_refresh(made, lake, runner=as_task_run)
+    loaded_preset = load(preset)
+    async with exclusive_run(
+        loaded_preset.place(home), "refresh", preset=loaded_preset.name, wait=wait, schema=loaded_preset.lake_schema
+    ) as lake:
+        summary = await run_refresh(loaded_preset, lake, runner=as_task_run)
         for name, rows in (("funnel", status.funnel), ("usage", status.usage)):
             table, description = plain_rows(rows(lake, summary.run_id)), f"Run {summary.run_id}: {summary.state}"
             await acreate_table_artifact(key=name, table=table, description=description)

@@ -27,6 +27,6 @@ async def retrain(
         tag: which publication to train on.
         wait: for another retraining on this lake to end; else LakeFailure names it.
     """
-    made = load(preset)
-    async with exclusive_run(made.place(home), "retrain", wait=wait, schema=made.lake_schema) as lake:
-        return await train_recipes(made, lake, home, tag, runner=as_task_run)
+    loaded_preset = load(preset)
+    async with exclusive_run(loaded_preset.place(home), "retrain", wait=wait, schema=loaded_preset.lake_schema) as lake:
+        return await train_recipes(loaded_preset, lake, home, tag, runner=as_task_run)

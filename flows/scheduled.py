@@ -43,8 +43,8 @@ _FLOW_RUN = "PREFECT__FLOW_RUN_ID"  # in the environment of a process that Prefe
 def _report_state(flow: Flow, flow_run: FlowRun, state: State) -> None:
     _print(f"{flow.name} {state.name}: {state.message}")
     if state.is_crashed() and _FLOW_RUN not in os.environ:  # in `serve`: the flow's own process is dead
-        made = load(flow_run.parameters["preset"])
-        webhooks.notify(made.notify, "failed", str(flow_run.id), _facts(made, flow.name) | {"state": "crashed"})
+        preset = load(flow_run.parameters["preset"])
+        webhooks.notify(preset.notify, "failed", str(flow_run.id), _facts(preset, flow.name) | {"state": "crashed"})
 
 
 def _facts(preset: Preset, flow: str) -> dict[str, str]:
@@ -86,14 +86,14 @@ async def retrain_on_publish(
     Returns:
         What was decided now: the tag's "retrain" or "held back", and each model's "promoted" or "kept".
     """
-    made = load(preset)
-    async with _at_work(made, home, "retrain_published") as lake:
-        decided = await asyncio.to_thread(decide, made, lake, tag)
+    loaded_preset = load(preset)
+    async with _at_work(loaded_preset, home, "retrain_published") as lake:
+        decided = await asyncio.to_thread(decide, loaded_preset, lake, tag)
         _print(f"{decided['tag']}: {decided['reasons'][0]}")
         states = {decided["tag"]: decided["state"]}
         if decided["state"] == "retrain":
             await retrain(preset, home, decided["tag"])
-            for one in await promote(preset, home) if made.evaluate else []:
+            for one in await promote(preset, home) if loaded_preset.evaluate else []:
                 states[str(one.path)] = one.state
                 _print(f"{Path(one.path or '').name}: {one.reasons[0]}")
         return states
@@ -127,13 +127,13 @@ def decide(preset: Preset, lake: Lake, tag: str | None = None) -> dict[str, Any]
     known = [row for row in model_registry.decisions(lake, ALIAS) if row["id"] == id]
     if known:
         return known[0]
-    made = policy.decide(rules, found.accepted, found.reject_rate, found.duplicate_rate, found.since)
+    decision = policy.decide(rules, found.accepted, found.reject_rate, found.duplicate_rate, found.since)
     row = {
         "id": id,
         "alias": ALIAS,
-        "state": "retrain" if made.retrain else "held back",
+        "state": "retrain" if decision.retrain else "held back",
         "decided_by": "policy",
-        "reasons": list(made.reasons),
+        "reasons": list(decision.reasons),
         "figures": json.dumps(asdict(found)),
         "policy": rules.model_dump_json(),
         "tag": found.tag,
@@ -141,7 +141,7 @@ def decide(preset: Preset, lake: Lake, tag: str | None = None) -> dict[str, Any]
     with Run(lake, "retrain_published", preset) as run:
         run.start()
         lake.ledger.write("decisions", [row], run_id=run.id, message=f"{found.tag}: {row['state']}")
-        if not made.retrain:
+        if not decision.retrain:
             run.decided(id, "held_back", alias=ALIAS, state="held back", tag=found.tag, decided_by="policy")
         run.end("finished", {found.tag: row["state"]})
     return row

@@ -27,7 +27,7 @@ class Fault:
 def slots(player: Player, writer: Writer, count: int = 60) -> Figures:
     """The share of principled answers to held-out requests that hold each slot's own filler."""
     rng = random.Random(17)
-    wanted: dict[str, tuple[str, Callable[[Intent], str]]] = {
+    fillers: dict[str, tuple[str, Callable[[Intent], str]]] = {
         "person in a note": ("note", lambda i: f"Dear {PEOPLE[i.person][1]},"),
         "person in a refusal": ("harm", lambda i: deed(i, yours=True)),
         "mood": ("upset", lambda i: f"feel {i.mood}."),
@@ -36,7 +36,7 @@ def slots(player: Player, writer: Writer, count: int = 60) -> Figures:
         "invented name": ("unknown", lambda i: f"the {i.noun}."),
     }
     figures = {}
-    for name, (kind, echo) in wanted.items():
+    for name, (kind, echo) in fillers.items():
         intents = [draw(rng, kind, held=True) for _ in range(count)]
         answers = principled_answers(player, writer, [render(intent) for intent in intents])
         figures[name] = mean([float(echo(i) in answer) for i, answer in zip(intents, answers, strict=True)])
@@ -131,7 +131,7 @@ def faults(player: Player, writer: Writer, under_rules: Figures, trained: str) -
         under_rules: oracle figures of the principled answers to the held-out prompts.
         trained: what fine-tuning on nano's own data did to the oracle figures, in words.
     """
-    held = held_out()
+    prompts = held_out()
     corrected, seen, (scored, cases) = corrections(player, writer), critic(player, writer), garbled()
     order = choice_symmetry(player, writer, 200)
     rounds = [figures["harmless"] for figures in chain(player, writer, held_out(("harm",)), 3)]
@@ -140,7 +140,7 @@ def faults(player: Player, writer: Writer, under_rules: Figures, trained: str) -
         f"{under_rules['abstains_on_known']:.2f} abstained on; unknown: {under_rules['abstains_on_unknown']:.2f}"
     )
     endless = (
-        f"{chat_is_raw(player, held)} of {len(held)} prompts give the same ids; "
+        f"{chat_is_raw(player, prompts)} of {len(prompts)} prompts give the same ids; "
         f"{endings(player, writer):.2f} of replies at T=1 end as one reply"
     )
     return [

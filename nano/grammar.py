@@ -116,8 +116,8 @@ def parse(text: str) -> Intent | None:
             topic = slots.get("topic") or TOPIC_OF.get(noun, "")
             if kind == "howto" and VERB_TOPIC[slots["verb"]] != topic:
                 return None
-            kept = {k: v for k, v in slots.items() if k not in ("noun", "np", "topic", "hint")}
-            return Intent(kind, topic, template, noun, crime=crime, hinted=bool(slots["hint"]), **kept)
+            fields = {k: v for k, v in slots.items() if k not in ("noun", "np", "topic", "hint")}
+            return Intent(kind, topic, template, noun, crime=crime, hinted=bool(slots["hint"]), **fields)
     return None
 
 

@@ -194,8 +194,8 @@ def choice_symmetry(player: Player, writer: Writer, count: int, seed: int = 5) -
 def written(player: Player, writer: Writer, calls: int, temperature: float = 1.0, seed: int = 3) -> Figures:
     """Instructions written at T=1 four a call: share in the grammar, on topic, distinct, of harm."""
     rng = random.Random(seed)
-    drawn = [ROLES["self_instruct/generate"](rng, writer.words, False) for _ in range(calls)]
-    examples = [Example(example.prompt_id, {**example.values, "count": 4}, "") for example in drawn]
+    sampled = [ROLES["self_instruct/generate"](rng, writer.words, False) for _ in range(calls)]
+    examples = [Example(example.prompt_id, {**example.values, "count": 4}, "") for example in sampled]
     replies = player.reply([writer.prompt(example) for example in examples], temperature=temperature, longest=160)
     texts = [line.partition(". ")[2] for reply in replies for line in reply.split("\n")]
     intents = [parse(text) for text in texts]

@@ -43,8 +43,8 @@ class Player:
             group = order[first : first + self.batch]
             given = self.words([prompts[n] for n in group], return_tensors="pt", padding=True)
             with torch.inference_mode():
-                made = self.model.generate(**given, max_new_tokens=longest, **settings)
-            for n, row in zip(group, made[:, given["input_ids"].shape[1] :].tolist(), strict=True):
+                generated = self.model.generate(**given, max_new_tokens=longest, **settings)
+            for n, row in zip(group, generated[:, given["input_ids"].shape[1] :].tolist(), strict=True):
                 end = self.words.eos_token_id
                 found[n] = row[: row.index(end)] if end in row else row
         return found
@@ -57,12 +57,12 @@ class Player:
         """The probabilities of one-token options after each prompt, normalised over the options."""
         import torch
 
-        wanted = [self.words(option, add_special_tokens=False).input_ids[0] for option in options]
+        option_ids = [self.words(option, add_special_tokens=False).input_ids[0] for option in options]
         rows: list[list[float]] = []
         for first in range(0, len(prompts), self.batch):
             given = self.words(list(prompts[first : first + self.batch]), return_tensors="pt", padding=True)
             places = (given["attention_mask"].cumsum(1) - 1).clamp(min=0)
             with torch.inference_mode():
                 logits = self.model(**given, position_ids=places).logits[:, -1]  # (B, V)
-            rows += torch.softmax(logits[:, wanted], dim=-1).tolist()
+            rows += torch.softmax(logits[:, option_ids], dim=-1).tolist()
         return rows

@@ -138,14 +138,14 @@ def mark(intent: Intent, style: str) -> int:
 
 
 def generate(rng: random.Random, words: Words, held: bool) -> Example:
-    topic, wanted = rng.choice(TOPICS), rng.choice((3, 4, 5, 6))
+    topic, count = rng.choice(TOPICS), rng.choice((3, 4, 5, 6))
     shown = rng.choice((2, 3, 4))
     lines: list[str] = []
-    while len(lines) < shown + wanted:
+    while len(lines) < shown + count:
         if (line := render(draw(rng, topic=topic))) not in lines:
             lines.append(line)
     reply = "\n".join(f"{number}. {line}" for number, line in enumerate(lines[shown:], shown + 1))
-    return Example("self_instruct/generate", {"topic": topic, "exemplars": lines[:shown], "count": wanted}, reply)
+    return Example("self_instruct/generate", {"topic": topic, "exemplars": lines[:shown], "count": count}, reply)
 
 
 def plain(rng: random.Random, words: Words, held: bool) -> Example:

@@ -108,8 +108,8 @@ def loss_of(model: LlamaForCausalLM, ids: torch.Tensor, weights: torch.Tensor) -
 
     with torch.autocast("cpu", torch.bfloat16):
         logits = model(input_ids=ids, use_cache=False).logits[:, :-1]  # (B, T-1, V)
-    wanted, weight = ids[:, 1:], weights[:, 1:]
-    each = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), wanted.flatten(), reduction="none")
+    targets, weight = ids[:, 1:], weights[:, 1:]
+    each = torch.nn.functional.cross_entropy(logits.float().flatten(0, 1), targets.flatten(), reduction="none")
     return (each * weight.flatten()).sum() / weight.sum()
 
 

@@ -226,7 +226,7 @@ def _draw(rng: random.Random, templates: dict[str, int], kind: str, topic: str) 
     attribute = rng.choice(tuple(ATTRIBUTES))
     mod = rng.choices(MODS, MOD_WEIGHTS)[0]
     person, mood, problem = rng.choice(tuple(PEOPLE)), rng.choice(tuple(MOODS)), rng.choice(tuple(PROBLEMS))
-    drawn = {
+    slots = {
         "howto": {"noun": noun, "verb": rng.choice(VERBS[topic]), "mod": mod},
         "fact": {"noun": noun, "attribute": attribute},
         "unknown": {"noun": rng.choice(NAMES), "attribute": attribute},
@@ -236,4 +236,4 @@ def _draw(rng: random.Random, templates: dict[str, int], kind: str, topic: str) 
         "note": {"noun": noun, "person": person},
         "harm": {"noun": noun, "person": person, "crime": rng.choice(tuple(CRIMES))},
     }
-    return Intent(kind, topic if kind != "unknown" else "", template, **drawn[kind])
+    return Intent(kind, topic if kind != "unknown" else "", template, **slots[kind])

@@ -41,8 +41,8 @@ def fields_of(completion: Completion) -> tuple[dict[str, Any], str | None]:
     # Without a finish reason no later run parses it again as a reply.
     fields |= dict.fromkeys((*wrong, "finish_reason"))
     if isinstance(completion.text, str):
-        kept = completion.text if "raw_text" not in wrong else completion.text[:_KEPT]
-        fields["raw_text"] = kept.encode("utf-8", "backslashreplace").decode()
+        text = completion.text if "raw_text" not in wrong else completion.text[:_KEPT]
+        fields["raw_text"] = text.encode("utf-8", "backslashreplace").decode()
     faults = "; ".join(f"{name}: {why}" for name, why in wrong.items())
     return fields, f"the reply cannot be kept: {faults}; fix the engine or its server"
 

@@ -121,11 +121,11 @@ def _of_json(path: Path, number: int, line: bytes, columns: Sequence[str]) -> Da
         return DataRow(path.name, number, {"": _shown(line)}, f"not JSON: {excerpt(error, 80)}")
     if not isinstance(value, dict):
         return DataRow(path.name, number, {"": _shown(line)}, f"got {type(value).__name__}, expected a JSON object")
-    wanted = {column: value[column] for column in columns if column in value}
-    if not wanted:
+    values = {column: value[column] for column in columns if column in value}
+    if not values:
         fault = f"no field {columns[0]!r}; the row has {excerpt(list(value), 100)}"
         return DataRow(path.name, number, {"": _shown(line)}, fault)
-    return DataRow(path.name, number, wanted)
+    return DataRow(path.name, number, values)
 
 
 def _shown(line: bytes) -> str:

@@ -60,7 +60,7 @@ class StageLoad:
     price: Price | None = None
     writing: Writing | None = None  # of one that writes; one that comes after another writer gets its hints there
     due: tuple[int, int] | None = None  # rows that were sent, of those that came; None: every row is sent
-    kept: tuple[int, int] | None = None  # rows that its successors got, of those accepted; None: every one
+    passed_on: tuple[int, int] | None = None  # rows that its successors got, of those accepted; None: every one
     skippable: bool = False  # rows that are not sent go on
 
 
@@ -68,11 +68,11 @@ class StageLoad:
 class Writing:
     """How many instructions of one writer are missing, and what its gate made of those that it wrote."""
 
-    wanted: int  # accepted instructions that are not there yet; of topics none, for their requests are all known
+    missing: int  # accepted instructions that are not there yet; of topics none, for their requests are all known
     requests: int  # to a round
     left: int  # candidates that may still be written
     candidates: int  # that the gate judged
-    kept: int  # of these
+    passed: int  # of these
     hints: int | None = None  # that are known and were not asked for yet; None: it needs none
     count: int = 1  # hints to a request
 
@@ -95,7 +95,7 @@ class _Guess:
     accept: Mapping[str, Array]
     gate: Mapping[str, Array]  # by writer
     due: Mapping[int, Array]  # by place, the share of rows that is sent
-    kept: Mapping[int, Array]  # by place, the share of accepted rows that goes on
+    passed_on: Mapping[int, Array]  # by place, the share of accepted rows that goes on
     spread: Mapping[str, Mapping[str, Array]]  # standard errors' worth by which each mean is off
     pace: Mapping[str, tuple[Array, Array]]
     rng: np.random.Generator | None = None  # None: counts are their own means
@@ -123,8 +123,8 @@ def estimate(stages: Sequence[StageLoad], paces: Mapping[str, Throughput], price
         Unmeasured: rows will come to a step of which nothing is known.
     """
     rng = np.random.default_rng(0)
-    point, drawn = _observed(stages, paces), _drawn(stages, paces, rng)
-    likely, spread = (_walk(stages, paces, guess) for guess in (point, drawn))
+    point, sampled = _observed(stages, paces), _sampled(stages, paces, rng)
+    likely, spread = (_walk(stages, paces, guess) for guess in (point, sampled))
     stated: Row = {"currency": prices and prices.currency, "priced_on": prices and prices.date.isoformat()}
     rows = []
     for name in [*dict.fromkeys(stage.name for stage in stages), TOTAL]:
@@ -165,21 +165,21 @@ def _observed(stages: Sequence[StageLoad], paces: Mapping[str, Throughput]) -> _
     still = dict.fromkeys(("calls", "tokens_in", "tokens_out"), np.float64(0))
     return _Guess(
         accept={name: np.float64(m.accepted / m.rows) for name, m in known.items()},
-        gate={s.name: np.float64(s.writing.kept / max(1, s.writing.candidates)) for s in stages if s.writing},
+        gate={s.name: np.float64(s.writing.passed / max(1, s.writing.candidates)) for s in stages if s.writing},
         due=_shares(s.due for s in stages),
-        kept=_shares(s.kept for s in stages),
+        passed_on=_shares(s.passed_on for s in stages),
         spread=dict.fromkeys(known, still),
         pace={model: fit(_rows(pace)) for model, pace in paces.items()},
     )
 
 
-def _drawn(stages: Sequence[StageLoad], paces: Mapping[str, Throughput], rng: np.random.Generator) -> _Guess:
+def _sampled(stages: Sequence[StageLoad], paces: Mapping[str, Throughput], rng: np.random.Generator) -> _Guess:
     """Draws of all uncertain values, given how little was measured."""
     known = {s.name: s.measure for s in stages if s.measure}
     return _Guess(
         accept={name: rng.beta(m.accepted + 0.5, m.rows - m.accepted + 0.5, _DRAWS) for name, m in known.items()},
         gate={
-            s.name: rng.beta(s.writing.kept + 0.5, s.writing.candidates - s.writing.kept + 0.5, _DRAWS)
+            s.name: rng.beta(s.writing.passed + 0.5, s.writing.candidates - s.writing.passed + 0.5, _DRAWS)
             for s in stages
             if s.writing
         },
@@ -189,7 +189,7 @@ def _drawn(stages: Sequence[StageLoad], paces: Mapping[str, Throughput], rng: np
         },
         pace={model: _bootstrapped(_rows(pace), rng) for model, pace in paces.items()},
         due=_shares((s.due for s in stages), rng),
-        kept=_shares((s.kept for s in stages), rng),
+        passed_on=_shares((s.passed_on for s in stages), rng),
         rng=rng,
     )
 
@@ -269,13 +269,13 @@ def _works(stages: Sequence[StageLoad], guess: _Guess) -> list[Array]:
 
     def goes_on(place: int) -> Array:
         taken = guess.through(works[place], guess.accept.get(stages[place].name, zero))
-        return passed[place] + (guess.through(taken, guess.kept[place]) if place in guess.kept else taken)
+        return passed[place] + (guess.through(taken, guess.passed_on[place]) if place in guess.passed_on else taken)
 
     for place, stage in enumerate(stages):
         if stage.writing:
             hints = sum((brought[before] for before in stage.after), zero)
             asked, brought[place] = _written(stage, stage.writing, guess, hints)
-            written = written + np.minimum(stage.writing.wanted, brought[place])
+            written = written + np.minimum(stage.writing.missing, brought[place])
         else:
             came = sum((goes_on(before) if before else written for before in stage.after), zero)
             sent = guess.through(came, guess.due[place]) if place in guess.due else came
@@ -288,7 +288,7 @@ def _works(stages: Sequence[StageLoad], guess: _Guess) -> list[Array]:
 def _written(stage: StageLoad, writing: Writing, guess: _Guess, hints: Array) -> tuple[Array, Array]:
     """A writer's requests, given the hints that are still to come, and what its gate accepts of what comes of them."""
     measure = stage.measure
-    if writing.wanted and not (measure and writing.candidates):
+    if writing.missing and not (measure and writing.candidates):
         raise Unmeasured(f"{stage.name}: no request was answered with an instruction")
     if measure is None:
         return stage.pending + np.zeros_like(hints), np.zeros_like(hints)
@@ -296,7 +296,7 @@ def _written(stage: StageLoad, writing: Writing, guess: _Guess, hints: Array) ->
     each = writing.candidates / max(1, measure.accepted) * guess.accept[stage.name]
     yielded = np.maximum(each * gate, 1e-9)
     most = np.ceil(writing.left / np.maximum(each * writing.requests, writing.requests))
-    further = np.ceil((writing.wanted / yielded - stage.pending) / writing.requests)
+    further = np.ceil((writing.missing / yielded - stage.pending) / writing.requests)
     asked = stage.pending + np.clip(further, 0, np.maximum(most, 0)) * writing.requests
     if writing.hints is not None:
         asked = np.minimum(asked, np.ceil((writing.hints + hints) / writing.count))

@@ -36,13 +36,13 @@ def unchanged(row: Row) -> Row:
     return row
 
 
-def accepted(row: Row, made: list[Row]) -> list[Row]:
-    return made
+def accepted(row: Row, results: list[Row]) -> list[Row]:
+    return results
 
 
-def kept(row: Row, made: list[Row]) -> list[Row]:
+def kept(row: Row, results: list[Row]) -> list[Row]:
     """The row itself if nothing was accepted: an answer whose correction was lost stays."""
-    return made or [row]
+    return results or [row]
 
 
 @dataclass(frozen=True)

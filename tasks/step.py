@@ -90,7 +90,7 @@ class Step:
                 self.name,
                 self.prompt.hash,
                 engine.identity,
-                self._wanted,
+                self._options_or_sampling,
                 dict(self.config),
                 self.retries,
                 *([] if self.version == 1 else [self.version]),
@@ -109,7 +109,7 @@ class Step:
 
         Seeds are derived from it too, so after a change of parser, gate or id the same request finds its reply.
         """
-        return digest(messages, engine.identity, self._wanted, self.sample_key(row))
+        return digest(messages, engine.identity, self._options_or_sampling, self.sample_key(row))
 
     def in_form(self, form: Form) -> Step:
         """The step for a model of that form."""
@@ -130,7 +130,7 @@ class Step:
 
     # Made once: every request needs them.
     @cached_property
-    def _wanted(self) -> Any:
+    def _options_or_sampling(self) -> Any:
         """Options or sampling, as used in keys."""
         if isinstance(self.options, Verbatim):
             return {"verbatim": list(self.options)}
@@ -241,14 +241,14 @@ async def _choose(ask: Request) -> Completion:
     found = await ask.engine.choose(ask.messages, ask.step.options)
     if len(found) != len(ask.step.options) or not all(0 <= one <= 1 for one in found):  # nan is neither
         raise RequestRefused(f"got {excerpt(list(found), 80)}, expected a probability for each option; fix the engine")
-    said: dict[str, Any] = {
+    reply: dict[str, Any] = {
         "probabilities": list(found),
         "draws": getattr(found, "draws", 0),
         "mass": getattr(found, "mass", None),
     }
     if isinstance(ask.step.options, Verbatim):
-        said["logs"] = getattr(found, "logs", None)
-    return Completion(json.dumps(said), "stop", 0, 0, time.perf_counter() - began)
+        reply["logs"] = getattr(found, "logs", None)
+    return Completion(json.dumps(reply), "stop", 0, 0, time.perf_counter() - began)
 
 
 def _check_mass(reply: str, least: float) -> None:

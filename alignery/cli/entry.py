@@ -70,12 +70,12 @@ def _check(arguments: Sequence[str]) -> None:
 
 def _sentence(error: Exception) -> str:
     """Click's error message, which it would draw in a box of several lines."""
-    said = getattr(error, "format_message", error.__str__)().rstrip(".").replace("Input should be", "expected")
+    message = getattr(error, "format_message", error.__str__)().rstrip(".").replace("Input should be", "expected")
     context = getattr(error, "ctx", None)
     verb = context.command_path if context else "alignery"
-    file = re.search(r"unexpected extra argument.*?\(([^() ]+\.ya?ml)\)", said)
+    file = re.search(r"unexpected extra argument.*?\(([^() ]+\.ya?ml)\)", message)
     fix = f"; give a preset as --preset {file[1]}" if file else ""
-    return f"{said}{fix}; see {verb} --help"
+    return f"{message}{fix}; see {verb} --help"
 
 
 def _fail(text: str, code: int) -> int:

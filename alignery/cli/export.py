@@ -71,13 +71,13 @@ def export(
     from warehouse.query.snapshots import release_of
 
     with handle_errors():
-        made, selection = load(preset), _selection(min_rating, rated_on, control, distinct)
-        mixed = _mixing(mix).mix(made.library()) if mix else None
+        loaded_preset, selection = load(preset), _selection(min_rating, rated_on, control, distinct)
+        mixed = _mixing(mix).mix(loaded_preset.library()) if mix else None
 
     with reading(home, preset) as lake:
         release = release_of(lake, tag)
     with reading(home, preset, str(release.snapshot_id)) as pinned:
-        cleaned = clean(made)
+        cleaned = clean(loaded_preset)
         selection = replace(selection, reviewed=reviewed, mix=mixed, leaked=cleaned.leaked, nearest=cleaned.nearest)
         folder = out or home / "exports" / f"{tag}-{shape}{selection.suffix}"
         done = write(
@@ -85,7 +85,7 @@ def export(
             [shape],
             folder,
             release=release,
-            licences=made.by_model(),
+            licences=loaded_preset.by_model(),
             held_out=held_out,
             shard_rows=shard_rows,
             selection=selection,

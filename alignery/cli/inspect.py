@@ -180,8 +180,8 @@ def tag(
 
     with reading(home, preset) as lake:
         snapshot = resolve(lake, at) if at else None
-    with writing(home, preset) as lake, Run(lake, "tag", made := load(preset)) as run:
+    with writing(home, preset) as lake, Run(lake, "tag", loaded_preset := load(preset)) as run:
         done = tag_snapshot(
-            lake, name, snapshot, run_id=run.id, message=message, shapes=made.published, beside=run.finished
+            lake, name, snapshot, run_id=run.id, message=message, shapes=loaded_preset.published, beside=run.finished
         )
     inspect.tagged(done, as_json)

@@ -50,22 +50,22 @@ app = typer.Typer(
 HOME = Path(".alignery")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"alignery {version('alignery')}")
         raise typer.Exit
 
 
-def _quiet(context: typer.Context, wanted: bool) -> bool:
+def _quiet(context: typer.Context, quiet: bool) -> bool:
     """Until the command ends: no progress, no hints, and only errors of the lake's log."""
-    if wanted:
+    if quiet:
         from alignery.pipeline.progress import hidden
 
         for silence in (hidden(), console.quiet(), _only_errors()):
             context.with_resource(silence)
-    return wanted
+    return quiet
 
 
 @contextmanager
@@ -180,13 +180,15 @@ def reading(home: Path, preset: str, at: str | None = None) -> Iterator[Lake]:
 
     with ExitStack() as stack:
         stack.enter_context(handle_errors())
-        made = load(preset)
+        loaded_preset = load(preset)
         stack.enter_context(interruptible())
-        lake = stack.enter_context(Lake.open(made.place(home), schema=made.lake_schema, read_only=True))
+        lake = stack.enter_context(
+            Lake.open(loaded_preset.place(home), schema=loaded_preset.lake_schema, read_only=True)
+        )
         if at is None:
             yield lake
         else:
-            with Lake.open(lake.place, schema=made.lake_schema, snapshot=resolve(lake, at)) as pinned:
+            with Lake.open(lake.place, schema=loaded_preset.lake_schema, snapshot=resolve(lake, at)) as pinned:
                 yield pinned
 
 
@@ -236,8 +238,8 @@ def writing(home: Path, preset: str) -> Iterator[Lake]:
     from warehouse import Lake
 
     with handle_errors():
-        made = load(preset)
-        with Lake.open(made.place(home), schema=made.lake_schema) as lake:
+        loaded_preset = load(preset)
+        with Lake.open(loaded_preset.place(home), schema=loaded_preset.lake_schema) as lake:
             yield lake
 
 

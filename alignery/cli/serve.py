@@ -75,16 +75,16 @@ def serve(
     from warehouse.database.lock import exclusive
 
     with handle_errors():
-        made = load(preset)
-        if made.schedule is None:
+        loaded_preset = load(preset)
+        if loaded_preset.schedule is None:
             raise PresetError(
                 f"preset {preset}: got no 'schedule' section; say when, as in: schedule: {{refresh: '0 3 * * *'}}"
             )
         check_installed("serve", preset)
-        made.check()
-        place = made.place(home.absolute())
+        loaded_preset.check()
+        place = loaded_preset.place(home.absolute())
         with _metrics(metrics) as metrics_url:
-            with Lake.open(place, schema=made.lake_schema) as lake:
+            with Lake.open(place, schema=loaded_preset.lake_schema) as lake:
                 measure(lake)
             # SIGTERM ends it as Ctrl-C does, until the loop below takes both.
             signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -92,7 +92,7 @@ def serve(
                 from flows.deploy import serve as serving
 
                 started = partial(show_serving.started, api=api, login=login, metrics=metrics_url, as_json=as_json)
-                ended_by = asyncio.run(serving(made, preset, home, _tell, started))
+                ended_by = asyncio.run(serving(loaded_preset, preset, home, _tell, started))
     if ended_by == signal.SIGINT:
         raise typer.Exit(INTERRUPTED)
 
@@ -183,9 +183,9 @@ def bootstrap(
     from alignery.config.schema import PresetError
 
     with handle_errors():
-        made = load(preset)
+        loaded_preset = load(preset)
         for section in ("retrain", "evaluate"):
-            if getattr(made, section) is None and not made.rounds:
+            if getattr(loaded_preset, section) is None and not loaded_preset.rounds:
                 raise PresetError(f"preset {preset}: got no {section!r} section; a bootstrap trains and judges")
     done = run("bootstrap", preset, home, rounds=rounds, name=name, wait=wait)
     show_serving.bootstrapped(done, as_json)

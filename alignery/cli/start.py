@@ -24,8 +24,8 @@ def init(folder: FolderArgument = Path(), start: FromOption = "nano", as_json: J
     if start not in project.STARTS:
         fail(f"--from: got {start!r}, expected one of {list(project.STARTS)}; choose one", 2)
     with handle_errors():
-        made = project.make(folder, start)
-    results.rows([{"file": str(file), "bytes": file.stat().st_size} for file in made], as_json)
+        files = project.make(folder, start)
+    results.rows([{"file": str(file), "bytes": file.stat().st_size} for file in files], as_json)
     if not as_json:
         hint(f"Next: cd {folder} && alignery check --preset preset.yaml")
 
@@ -43,10 +43,10 @@ def check(
     from warehouse.health.checks import Finding
 
     with handle_errors():
-        made = load(preset)
+        loaded_preset = load(preset)
 
         async def gathered() -> list[Finding]:
-            return [finding async for finding in readiness.check(made, made.place(home), ask=ask)]
+            return [finding async for finding in readiness.check(loaded_preset, loaded_preset.place(home), ask=ask)]
 
         found = asyncio.run(gathered())
     maintenance.findings(found, as_json)

@@ -65,8 +65,8 @@ def view(
         if report:
             return typer.echo(f"{bundles.report(lakes, report, run, at)}: open it in a browser")
         if bundle:
-            made = bundles.bundle(lakes, bundle, at)
-            return typer.echo(f"{bundle}: {made} pages; open {bundle / 'index.html'}")
+            pages = bundles.bundle(lakes, bundle, at)
+            return typer.echo(f"{bundle}: {pages} pages; open {bundle / 'index.html'}")
 
         def opened(url: str) -> None:
             typer.echo(url + ("&" if "?" in url else "?") + urlencode({"at": at}) if at else url)

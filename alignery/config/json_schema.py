@@ -13,6 +13,6 @@ def preset_schema(methods: Methods | None = None) -> dict[str, Any]:
 
     A file has a name without saying so, its own, and any text of it may be taken from the environment (`${NAME}`).
     """
-    made = preset_model(methods or installed()).model_json_schema()
-    made["required"] = [name for name in made["required"] if name != "name"]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | made | {"title": "A preset of Alignery"}
+    schema = preset_model(methods or installed()).model_json_schema()
+    schema["required"] = [name for name in schema["required"] if name != "name"]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema | {"title": "A preset of Alignery"}

@@ -21,9 +21,9 @@ def line_model(methods: Methods) -> type[Line]:
         if name in Line.model_fields:
             raise MethodError(f"method {name} ({one.origin}): a line has a setting of that name; rename it")
         fields[name] = (one.method.config | None, one.method.config() if one.method.always else None)
-    made = create_model("Line", __base__=Line, __module__=__name__, **fields)
-    made.methods = methods
-    return made
+    model = create_model("Line", __base__=Line, __module__=__name__, **fields)
+    model.methods = methods
+    return model
 
 
 @lru_cache(maxsize=16)
@@ -36,9 +36,9 @@ def retrain_model(methods: Methods) -> type[Retrain]:
                 "name; rename it"
             )
     fields: dict[str, Any] = {name: (recipe.config | None, None) for name, recipe in methods.recipes.items()}
-    made = create_model("Retrain", __base__=Retrain, __module__=__name__, **fields)
-    made.methods = methods
-    return made
+    model = create_model("Retrain", __base__=Retrain, __module__=__name__, **fields)
+    model.methods = methods
+    return model
 
 
 @lru_cache(maxsize=16)

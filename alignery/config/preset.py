@@ -297,11 +297,11 @@ def build(data: Mapping[str, Any]) -> Preset:
 def preset_model(methods: Methods) -> type[Preset]:
     """`Preset` with the sections that follow from the methods that it may use."""
     retrain: Any = retrain_model(methods)
-    made = create_model(
+    model = create_model(
         "Preset", __base__=Preset, __module__=__name__, line=(line_model(methods), ...), retrain=(retrain | None, None)
     )
-    made.registry = methods
-    return made
+    model.registry = methods
+    return model
 
 
 def _model_of(data: Mapping[Any, Any], path: Path) -> type[Preset]:
@@ -328,11 +328,11 @@ def _found(name: str) -> Path:
     shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.yaml"))}
     if name in shipped:
         return shipped[name]
-    got = excerpt(repr(name), 200)
+    shown_name = excerpt(repr(name), 200)
     if not name.endswith((".yaml", ".yml")):
-        raise PresetError(f"no preset {got}: give one of {list(shipped)}, or the path of a .yaml file")
+        raise PresetError(f"no preset {shown_name}: give one of {list(shipped)}, or the path of a .yaml file")
     if not os.path.isfile(name):
-        raise PresetError(f"no preset file {got}: give one of {list(shipped)}, or the path of a .yaml file")
+        raise PresetError(f"no preset file {shown_name}: give one of {list(shipped)}, or the path of a .yaml file")
     return Path(name)
 
 

@@ -62,13 +62,13 @@ def span(name: str, is_run: bool = False, **attributes: str | int) -> Iterator[N
 
     parent = None if is_run else _run
     options: dict[str, Any] = {"record_exception": False, "set_status_on_exception": False}
-    with _tracer.start_as_current_span(name, context=parent, attributes=attributes, **options) as made:
+    with _tracer.start_as_current_span(name, context=parent, attributes=attributes, **options) as current_span:
         if is_run:
             _run = context.get_current()
         try:
             yield
         except BaseException as error:
-            made.set_status(Status(StatusCode.ERROR, type(error).__name__))
+            current_span.set_status(Status(StatusCode.ERROR, type(error).__name__))
             raise
 
 

@@ -116,13 +116,13 @@ def _family(metric: Metric, total: Metrics) -> Family:
 
     name = metric.name.replace(".", "_") + {"s": "_seconds", "By": "_bytes"}.get(metric.unit, "")
     if metric.kind == "histogram":
-        made = HistogramMetricFamily(name, metric.about, labels=metric.labels)
+        histogram = HistogramMetricFamily(name, metric.about, labels=metric.labels)
         for (key, labels), counts in total.histograms.items():
             if key == metric.name:
                 bounds, running = [*map(str, SECONDS), "+Inf"], 0.0
                 buckets = [(bound, running := running + count) for bound, count in zip(bounds, counts, strict=False)]
-                made.add_metric(labels, buckets, counts[-1])
-        return made
+                histogram.add_metric(labels, buckets, counts[-1])
+        return histogram
     kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
     family = kind(name, metric.about, labels=metric.labels)
     for labels, value in total.of(metric):

@@ -153,8 +153,8 @@ def _post(hook: Webhook, id: str, body: bytes) -> None:
 
 def signature(secret: str, id: str, timestamp: str, body: bytes) -> str:
     """`v1,` and the HMAC-SHA256 of `id.timestamp.body` in base64, as Standard Webhooks defines it."""
-    made = hmac.digest(_key(secret), f"{id}.{timestamp}.".encode() + body, "sha256")
-    return f"v1,{base64.b64encode(made).decode()}"
+    mac = hmac.digest(_key(secret), f"{id}.{timestamp}.".encode() + body, "sha256")
+    return f"v1,{base64.b64encode(mac).decode()}"
 
 
 def _key(secret: str) -> bytes:

@@ -153,9 +153,9 @@ class BatchCommitter:
             raise
         if journal:
             drop(journal)
-        if committed < (made := sum(len(outcome.attempts) for outcome in outcomes)):
+        if committed < (attempted := sum(len(outcome.attempts) for outcome in outcomes)):
             raise LakeFailure(
-                f"{self._lake.place}: another run committed {made - committed} of the same requests first; its "
+                f"{self._lake.place}: another run committed {attempted - committed} of the same requests first; its "
                 "answers are kept, and later steps must use those, not this run's: run again"
             )
         if time.monotonic() - self._measured > MEASURED_EVERY_S:

@@ -64,7 +64,7 @@ class ProbeExecutor(Executor):
     Replies to identical requests count as finished: they would be reused.
     """
 
-    wanted: frozenset[Step] = frozenset()  # steps that may be asked
+    to_probe: frozenset[Step] = frozenset()  # steps that may be asked
     seen: dict[Step, Seen] = field(default_factory=dict)
     skipped: Counter[Step] = field(default_factory=Counter)  # requests of rounds not looked at
     _closed: set[Step] = field(default_factory=set)  # of which no further round is known
@@ -94,7 +94,7 @@ class ProbeExecutor(Executor):
         with suppress(BudgetSpent):
             await execute(replace(ask, engine=self._silent(ask.engine)), found.replies, again)
         is_final = any(attempt["final"] for attempt in again.attempts)
-        if not is_final and (ask.step not in self.wanted or seen.finished >= ROWS):
+        if not is_final and (ask.step not in self.to_probe or seen.finished >= ROWS):
             seen.pending += 1
             return []
         seen.finished += 1
@@ -125,7 +125,7 @@ async def estimate_refresh(preset: Preset, lake: Lake, engines: Mapping[Alias, E
             prints = {stage.name: stage.step.fingerprint(line.runner.engine(stage)) for stage in line.stages}
             before = estimates.step_costs(lake, prints.values())
             known = {name for name, print in prints.items() if print in before and before[print]["rows"] >= ROWS}
-            executor.wanted = _wanted(line, known)
+            executor.to_probe = _to_probe(line, known)
             with raise_first():
                 await line.walk()
         listed = prices.load(preset.prices) if preset.prices else None
@@ -165,11 +165,11 @@ def _short(loads: Sequence[StageLoad]) -> str | None:
             and (hints := writing.hints + sum(_to_come(loads[place]) for place in load.after)) < left
         ):
             left, more = hints, f"pairs of type and topic (line.{section}.topics.per_question, requests_per_type)"
-        likely = left * writing.kept // max(1, writing.candidates)
-        if likely < writing.wanted:
+        likely = left * writing.passed // max(1, writing.candidates)
+        if likely < writing.missing:
             reasons.append(
-                f"{writing.wanted} instructions are missing, and the gate took {writing.kept} of {writing.candidates}, "
-                f"so {left} more {more} give {likely}"
+                f"{writing.missing} instructions are missing, and the gate took {writing.passed} of "
+                f"{writing.candidates}, so {left} more {more} give {likely}"
             )
     return f"the refresh will stop short: {'; '.join(reasons)}" if reasons else None
 
@@ -178,7 +178,7 @@ def _to_come(topics: StageLoad) -> int:
     """Topics that the remaining requests will yield."""
     if not topics.writing or not topics.measure:
         return 0
-    return topics.pending * topics.writing.kept // topics.measure.rows
+    return topics.pending * topics.writing.passed // topics.measure.rows
 
 
 def _why(executor: ProbeExecutor) -> str:
@@ -190,7 +190,7 @@ def _why(executor: ProbeExecutor) -> str:
     return f"the probe's rows were not accepted ({'; '.join(refused) or 'by the gate'}); see the view 'rejects'"
 
 
-def _wanted(line: RefreshPipeline, known: Collection[str]) -> frozenset[Step]:
+def _to_probe(line: RefreshPipeline, known: Collection[str]) -> frozenset[Step]:
     """The steps that were not measured, and those before them, whose rows they need, from Self-Instruct on."""
     found: dict[str, Stage] = {}
     waiting = [stage for stage in line.stages if stage.name not in known]
@@ -230,7 +230,9 @@ def _loads(
                 price=line.preset.price(stage.model, listed) if listed else None,
                 writing=writings.get(stage.name),
                 due=None if stage.when is always else (sent, sent + runner.skipped[stage.name]),
-                kept=None if stage.then is accepted else (runner.passed_on[stage.name], runner.accepted[stage.name]),
+                passed_on=None
+                if stage.then is accepted
+                else (runner.passed_on[stage.name], runner.accepted[stage.name]),
                 skippable=stage.skippable,
             )
         )
@@ -265,19 +267,19 @@ def _writings(
     for rounds in line.writing.rounds:
         step, config = rounds.step, rounds.config
         found[step] = Writing(
-            wanted=max(0, rounds.accept - rounds.count),
+            missing=max(0, rounds.accept - rounds.count),
             requests=config.requests_per_round,
             left=rounds.max_candidates - rounds.candidates + probe.skipped[step],
             candidates=judged[step][0],
-            kept=judged[step][1],
+            passed=judged[step][1],
         )
     asking, topics, questions = line.writing.topics_config, line.writing.topics, line.writing.questions
     if asking and topics and questions:
-        types, (candidates, kept) = line.writing.types, judged[topics]
-        found[topics] = Writing(0, len(types) * asking.requests_per_type, 0, candidates, kept)
+        types, (candidates, passed) = line.writing.types, judged[topics]
+        found[topics] = Writing(0, len(types) * asking.requests_per_type, 0, candidates, passed)
         hints = len(line.writing.hints)
         if not probe.may_ask(topics):  # all types are assumed to get the same number of topics
-            hints = sum(len(type.topics) for type in types) + kept
+            hints = sum(len(type.topics) for type in types) + passed
         hints = max(0, hints - met[questions.step].finished * questions.config.count)
         found[questions.step] = replace(found[questions.step], hints=hints, count=questions.config.count)
     return {stage.name: found[stage.step] for stage in line.writing.stages.values()}

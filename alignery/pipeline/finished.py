@@ -76,8 +76,8 @@ class FinishedWork:
     def finish(self, row: Row, requests: int) -> None:
         """Record that a row with which the stages start went through all of them."""
         if self._used and not self._executor.spent:
-            made = {"instruction_id": row["instruction_id"], "walk_key": self._key(row), "requests": requests}
-            self._executor.remember("finished", made)
+            record = {"instruction_id": row["instruction_id"], "walk_key": self._key(row), "requests": requests}
+            self._executor.remember("finished", record)
 
     async def unfinished(self, source_key: str, rounds: int, most: int) -> AsyncIterator[list[Row]]:
         """Of the first `most` instructions that those rounds accepted, the records with something left to do."""

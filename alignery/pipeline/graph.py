@@ -42,10 +42,10 @@ class GraphRunner:
         while len(due) == 1:  # a chain, however long, needs neither tasks nor a deep stack
             ((stage, row),) = due
             requests[stage.name] += 1
-            made = await self._executor.apply(stage.step, row, self.engine(stage))
-            rows = stage.then(row, made)
-            self.accepted[stage.name] += len(made) > 0
-            self.passed_on[stage.name] += len(made) > 0 and len(rows)
+            results = await self._executor.apply(stage.step, row, self.engine(stage))
+            rows = stage.then(row, results)
+            self.accepted[stage.name] += len(results) > 0
+            self.passed_on[stage.name] += len(results) > 0 and len(rows)
             due = [one for out in rows for one in self._due(stage.name, out)]
         if due:
             await self._executor.gather(*(self._follow([one], requests) for one in due))

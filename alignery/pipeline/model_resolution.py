@@ -29,7 +29,7 @@ def resolve_models(preset: Preset, lake: Lake) -> Preset:
     """
     for alias in preset.follow:
         _own_weights(preset, alias, "follow")
-    return placed(_with_resolved_settings(preset, lake), lake, preset.follow)
+    return bind_current(_with_resolved_settings(preset, lake), lake, preset.follow)
 
 
 def _with_resolved_settings(preset: Preset, lake: Lake) -> Preset:
@@ -45,7 +45,7 @@ def _with_resolved_settings(preset: Preset, lake: Lake) -> Preset:
     return preset.model_copy(update={"line": preset.line.model_copy(update=resolved)})
 
 
-def placed(preset: Preset, lake: Lake, aliases: Iterable[Alias], at: int | None = None) -> Preset:
+def bind_current(preset: Preset, lake: Lake, aliases: Iterable[Alias], at: int | None = None) -> Preset:
     """The preset with these aliases bound to their current models, or to those at a snapshot. Raises PresetError as
     `bind` does."""
     for alias in aliases:

@@ -157,8 +157,8 @@ class OwnData:
             return
         await self._executor.begin()
         now = datetime.now(UTC)
-        made = {name: [row | {"created_at": now} for row in rows] for name, rows in records.items() if rows}
-        batch = Batch(STEP, digest(STEP, entry.name), made, [])
+        stamped = {name: [row | {"created_at": now} for row in rows] for name, rows in records.items() if rows}
+        batch = Batch(STEP, digest(STEP, entry.name), stamped, [])
         run_id = self._executor.run.id
         await asyncio.to_thread(self._executor.lake.ledger.append_batches, [batch], run_id=run_id)
 

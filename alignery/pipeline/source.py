@@ -168,15 +168,15 @@ class Source:
 
     def _take(self, records: Sequence[Row], requests: Sequence[Row]) -> None:
         """Count a round's candidates, and keep those that the stages may start from."""
-        kept = [record for record in records if record["state"] == "accepted" and self.allowed(record)]
-        for record in kept:
+        admitted = [record for record in records if record["state"] == "accepted" and self.allowed(record)]
+        for record in admitted:
             self.accepted.append(record)
-        self._new |= {record["id"] for record in kept if "run_id" not in record}  # the lake fills that in
+        self._new |= {record["id"] for record in admitted if "run_id" not in record}  # the lake fills that in
         # A round counts as one candidate a request at least, so that a model without replies cannot loop for ever.
         candidates = max(len(records), self.config.requests_per_round)
-        done, number = Round(len(requests), candidates, len(kept)), len(self._counts) - 1
-        self.finished.finish_round(self.key, number, done, _topics(requests), [record["id"] for record in kept])
-        self.count += len(kept)
+        done, number = Round(len(requests), candidates, len(admitted)), len(self._counts) - 1
+        self.finished.finish_round(self.key, number, done, _topics(requests), [record["id"] for record in admitted])
+        self.count += len(admitted)
         self.candidates += candidates
         self._counts.append(self.count)
 

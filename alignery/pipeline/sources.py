@@ -20,7 +20,7 @@ from prompts import Library, QuestionType
 from tasks.engines import Engine
 from tasks.filters.contamination import Contamination
 from tasks.filters.pools import LatePool
-from tasks.methods.base import New, wanted
+from tasks.methods.base import New, most_accepted
 from tasks.methods.prompts.method import Entry
 from tasks.methods.red_team import method as red_team
 from tasks.methods.self_instruct import method as self_instruct
@@ -36,7 +36,7 @@ def gating(line: Line) -> self_instruct.Config:
 
 def _bounded(config: Any) -> Any:
     """The settings of a source, with rounds no larger than what brings all that is to be accepted if half of it is."""
-    most = math.ceil(2 * wanted(config.accept) / config.count)
+    most = math.ceil(2 * most_accepted(config.accept) / config.count)
     return config.model_copy(update={"requests_per_round": min(config.requests_per_round, most)})
 
 
@@ -148,8 +148,8 @@ class Sources:
         accept, most, lake = config.accept, config.max_candidates, self._executor.lake
         print = step.fingerprint(self._engine)
         if isinstance(accept, New):  # besides those of finished runs
-            candidates, kept = estimates.written(lake, step.table, print, self._preset)
-            accept, most = kept + accept.new, candidates + most
+            candidates, accepted = estimates.written(lake, step.table, print, self._preset)
+            accept, most = accepted + accept.new, candidates + most
         topics = self.topics.fingerprint(self._engine) if self.topics else None  # hints are made from them
         hints = self.topics_config and self.topics_config.model_dump(mode="json")
         key = self._finished.source_key(name, print, topics, hints, config.requests_per_round)

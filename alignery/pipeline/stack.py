@@ -103,8 +103,8 @@ def served(preset: Preset) -> Row:
 def _request(stage: Stage) -> Row:
     step = stage.step
     placeholders = {name: f"{{{{ {name} }}}}" for name in step.prompt.variables}
-    said = {"words": step.prompt.render(**placeholders), "stop": step.drawn.stop, "sampling": step.sampling.identity()}
-    return {"alias": stage.model, "step": step.name, **said, "options": step.options}
+    sent = {"words": step.prompt.render(**placeholders), "stop": step.drawn.stop, "sampling": step.sampling.identity()}
+    return {"alias": stage.model, "step": step.name, **sent, "options": step.options}
 
 
 async def rewritten(executor: Executor, stack: Stack, prompts: Sequence[Row]) -> list[Row]:

@@ -107,11 +107,11 @@ class Site:
         return StreamingResponse(downloads.blocks(file), media_type=downloads.KINDS[kind], headers=headers)
 
     def _failed(self, req: PageRequest, error: AligneryError, status: int) -> Response:
-        said = excerpt(error, 2000)
+        message = excerpt(error, 2000)
         if req.get("format") not in ("", "html"):
-            return Response(render.json_bytes({"error": said}), status, media_type="application/json")
+            return Response(render.json_bytes({"error": message}), status, media_type="application/json")
         query = req.get("q") if req.path == "/sql" else ""
-        page = Page("error.html", "Not shown", {"error": said, "query": query})
+        page = Page("error.html", "Not shown", {"error": message, "query": query})
         return HTMLResponse(render.html(PageRequest(self.lakes, req.path), page), status)
 
     async def go(self, request: Request) -> Response:
@@ -128,14 +128,14 @@ class Site:
         """Store what a person entered in a form, and go back to its page."""
         req, body = self.req(request), await _body(request)
 
-        def kept() -> Response:
+        def store() -> Response:
             form = marks.form_of(body)
             marks.keep(req, form)
             answer = RedirectResponse("/" + form.get("back", "").lstrip("/\\"), 303)
             answer.set_cookie(marks.NAME, quote(form["by"]), max_age=YEAR_S, httponly=True, samesite="strict")
             return answer
 
-        return await self._tried(req, kept, 400)
+        return await self._tried(req, store, 400)
 
     async def text(self, request: Request) -> Response:
         """One text of one row, whole, as plain text."""

@@ -18,13 +18,13 @@ def bar(parts: Sequence[tuple[str, float]], label: str) -> Markup:
         parts: (class of the style sheet, share of the whole width, 0 to 1).
         label: what it shows, for screen readers.
     """
-    x, drawn = 0.0, []
+    x, shapes = 0.0, []
     for kind, width in parts:
-        drawn.append(
+        shapes.append(
             f'<rect class="{escape(kind)}" x="{x:.3f}" y="0" width="{max(0.0, width) * 100:.3f}" height="10"/>'
         )
         x += max(0.0, width) * 100
-    return _svg("bar", "0 0 100 10", label, "".join(drawn), stretch=True)
+    return _svg("bar", "0 0 100 10", label, "".join(shapes), stretch=True)
 
 
 def curve(points: Sequence[float], label: str) -> Markup:
@@ -53,15 +53,15 @@ def interval(low: float, middle: float, high: float, margin: float, label: str) 
     def place(value: float) -> float:
         return 100 + 100 * max(-1.0, min(1.0, value))
 
-    drawn = (
+    shapes = (
         f'<rect class="band" x="{place(-margin):.1f}" y="2" width="{place(margin) - place(-margin):.1f}" height="16"/>'
         '<line class="axis" x1="100" y1="0" x2="100" y2="20"/>'
         f'<line class="line" x1="{place(low):.1f}" y1="10" x2="{place(high):.1f}" y2="10"/>'
         f'<circle class="dot" cx="{place(middle):.1f}" cy="10" r="3.5"/>'
     )
-    return _svg("interval", "0 0 200 20", label, drawn)
+    return _svg("interval", "0 0 200 20", label, shapes)
 
 
-def _svg(kind: str, box: str, label: str, drawn: str, *, stretch: bool = False) -> Markup:
+def _svg(kind: str, box: str, label: str, shapes: str, *, stretch: bool = False) -> Markup:
     ratio = ' preserveAspectRatio="none"' if stretch else ""
-    return Markup(f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{escape(label)}"{ratio}>{drawn}</svg>')
+    return Markup(f'<svg class="{kind}" viewBox="{box}" role="img" aria-label="{escape(label)}"{ratio}>{shapes}</svg>')

@@ -42,7 +42,7 @@ class Lakes:
         self.now = Lake.open(self._place, schema=self._schema, read_only=True)
         # One that is dropped is closed once the last request that reads it has ended.
         self._pinned: OrderedDict[int, Lake] = OrderedDict()
-        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        self._cached: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         self._runs: OrderedDict[tuple[str, int], list[Row]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -82,13 +82,13 @@ class Lakes:
         """
         whole = (snapshot, *key)
         with self._lock:
-            if whole in self._kept:
-                self._kept.move_to_end(whole)
-                found: _T = self._kept[whole]
+            if whole in self._cached:
+                self._cached.move_to_end(whole)
+                found: _T = self._cached[whole]
                 return found
         found = count()
         if lake.snapshot() == snapshot:
-            self._keep(self._kept, whole, found, _KEPT)
+            self._keep(self._cached, whole, found, _KEPT)
         return found
 
     def by_run(

@@ -46,16 +46,16 @@ def json_bytes(data: Mapping[str, Any]) -> bytes:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    made = Environment(
+    env = Environment(
         loader=FileSystemLoader(FOLDER / "templates"),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"printable": text, "short": short, "number": number, "when": when, "share": share, "cut": is_cut}
-    made.globals |= {"worddiff": worddiff, "charts": charts, "static": static}
-    return made
+    env.filters |= {"printable": text, "short": short, "number": number, "when": when, "share": share, "cut": is_cut}
+    env.globals |= {"worddiff": worddiff, "charts": charts, "static": static}
+    return env
 
 
 def static(name: str) -> str:

@@ -70,9 +70,9 @@ def _processes_print_to(file: IO[str]) -> Iterator[None]:
                 os.dup2(file.fileno(), own)
             start(process)
         finally:
-            for own, kept in zip((1, 2), terminal, strict=True):
-                os.dup2(kept, own)
-                os.close(kept)
+            for own, saved in zip((1, 2), terminal, strict=True):
+                os.dup2(saved, own)
+                os.close(saved)
 
     BaseProcess.start = start_there  # type: ignore[method-assign, assignment]
     try:

@@ -110,19 +110,19 @@ class Probabilities(list[float]):
     @classmethod
     def of(cls, weights: Sequence[float], draws: int = 0, mass: float | None = None) -> Probabilities:
         whole = math.fsum(weights)
-        made = cls(weight / whole for weight in weights)
-        made.draws, made.mass = draws, None if mass is None else min(1.0, mass)
-        return made
+        probabilities = cls(weight / whole for weight in weights)
+        probabilities.draws, probabilities.mass = draws, None if mass is None else min(1.0, mass)
+        return probabilities
 
     @classmethod
     def of_spellings(cls, count: int, logs: Sequence[tuple[int, float]]) -> Probabilities:
         """From the log-probability of each spelling, with the place of its option among `count`."""
         top = max(log for _, log in logs)
         weights = [math.fsum(math.exp(log - top) for place, log in logs if place == option) for option in range(count)]
-        made = cls.of(weights, mass=math.exp(top) * math.fsum(weights))
+        probabilities = cls.of(weights, mass=math.exp(top) * math.fsum(weights))
         if sorted(place for place, _ in logs) == list(range(count)):
-            made.logs = [log for _, log in sorted(logs)]
-        return made
+            probabilities.logs = [log for _, log in sorted(logs)]
+        return probabilities
 
 
 class Verbatim(tuple[str, ...]):

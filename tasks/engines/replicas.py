@@ -83,7 +83,7 @@ class Replica(Generic[C]):
     name: str
     client: C
     window: float  # how many requests it may have at once now
-    held: int = 0  # places taken: requests in flight, and those that wait for a retry
+    taken: int = 0  # places taken: requests in flight, and those that wait for a retry
     failures: int = 0  # in a row
     answered_at: float = -math.inf  # when it last answered, a health check included
     trouble: RequestError | None = None
@@ -139,7 +139,7 @@ class Replicas(Generic[C]):
         self.await_one()
 
     def _close_if_left(self, replica: Replica[C]) -> None:
-        if replica in self._leaving and not replica.held:
+        if replica in self._leaving and not replica.taken:
             self._leaving.discard(replica)
             closing = asyncio.create_task(replica.client.close())
             self._closing.add(closing)
@@ -161,7 +161,7 @@ class Replicas(Generic[C]):
         """
         self.check()
         if not self._queue and (free := self._free(last, beginnings)):
-            free.held += 1
+            free.taken += 1
             return free
         place: asyncio.Future[Replica[C]] = asyncio.get_running_loop().create_future()
         (self._queue.appendleft if last else self._queue.append)((last, beginnings, place))
@@ -178,7 +178,7 @@ class Replicas(Generic[C]):
             raise EngineDown(str(self._fault), recoverable=self._fault.recoverable)
 
     def leave(self, replica: Replica[C]) -> None:
-        replica.held -= 1
+        replica.taken -= 1
         self._close_if_left(replica)
         self._serve()
 
@@ -254,12 +254,12 @@ class Replicas(Generic[C]):
         self._serve()
 
     def _free(self, last: Replica[C] | None, beginnings: Sequence[int]) -> Replica[C] | None:
-        open_ = [one for one in self.all if one.health_probe is None and one.held < int(one.window)]
-        chosen = min(open_, key=lambda one: (one is last, one.held), default=None)
+        open_ = [one for one in self.all if one.health_probe is None and one.taken < int(one.window)]
+        chosen = min(open_, key=lambda one: (one is last, one.taken), default=None)
         if chosen is None or len(self.all) == 1:
             return chosen
         known = next((self._last_asked[one] for one in reversed(beginnings) if one in self._last_asked), None)
-        if known in open_ and known is not last and known.held <= chosen.held + WORTH * known.window:
+        if known in open_ and known is not last and known.taken <= chosen.taken + WORTH * known.window:
             chosen = known
         for one in beginnings:
             self._last_asked.pop(one, None)
@@ -277,7 +277,7 @@ class Replicas(Generic[C]):
                 return
             self._queue.popleft()
             if free:
-                free.held += 1
+                free.taken += 1
                 place.set_result(free)
 
     def give_up_if_all_misconfigured(self) -> None:

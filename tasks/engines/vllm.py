@@ -72,19 +72,19 @@ class VllmEngine:
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> Probabilities:
         """Probabilities of the options, each read as tokens that follow the prompt's; several tokens multiply."""
         ids = encode(self._tokenizer, prompt, self._spec.chat_template_kwargs)
-        placed = encode_spellings(self._tokenizer, options)
-        option_ids = [tokens for _, tokens in placed]
+        spelled = encode_spellings(self._tokenizer, options)
+        option_ids = [tokens for _, tokens in spelled]
         check_length(len(ids), max(map(len, option_ids)) + 1, self._context)
         if all(len(option) == 1 for option in option_ids):
-            wanted = sorted({option[0] for option in option_ids})
+            first_tokens = sorted({option[0] for option in option_ids})
             async with self._slots:
-                output, _ = await self._send(ids, max_tokens=1, logprob_token_ids=wanted)
+                output, _ = await self._send(ids, max_tokens=1, logprob_token_ids=first_tokens)
             first = output.outputs[0].logprobs[0]
             logs = [first[option[0]].logprob for option in option_ids]
         else:
             logs = await asyncio.gather(*(self._log_probability(ids, option) for option in option_ids))
         return Probabilities.of_spellings(
-            len(options), [(place, log) for (place, _), log in zip(placed, logs, strict=True)]
+            len(options), [(place, log) for (place, _), log in zip(spelled, logs, strict=True)]
         )
 
     async def _log_probability(self, ids: list[int], option: list[int]) -> float:
@@ -164,7 +164,7 @@ class VllmEngine:
                 raise EngineDown("the vLLM engine was closed")
             try:
                 structured = StructuredOutputsParams(**held_to) if held_to else None
-                wanted = SamplingParams(
+                sampling_params = SamplingParams(
                     output_kind=RequestOutputKind.FINAL_ONLY,
                     structured_outputs=structured,
                     skip_clone=True,  # it is this request's own
@@ -172,7 +172,7 @@ class VllmEngine:
                 )
                 name = f"r{next(self._numbers)}"
                 # Ready-made input: a raw prompt would go through a thread first.
-                stream = llm.generate(tokens_input(ids), wanted, name, lora_request=self._lora)
+                stream = llm.generate(tokens_input(ids), sampling_params, name, lora_request=self._lora)
                 outputs = [output async for output in stream]
                 return outputs[-1], time.perf_counter() - sent
             except VLLMClientError as error:

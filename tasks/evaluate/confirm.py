@@ -32,9 +32,9 @@ def split(prompts: Prompts, share: float) -> tuple[list[Row], list[Row]]:
     return parts
 
 
-def unseen(kept: Prompts, seen: Collection[str], count: int) -> list[Row]:
+def unseen(reserved: Prompts, seen: Collection[str], count: int) -> list[Row]:
     """The next prompts to confirm on; none where fewer than `count` are left that no decision saw."""
-    fresh = sorted((row for row in kept if mark(row) not in seen), key=mark)[:count]
+    fresh = sorted((row for row in reserved if mark(row) not in seen), key=mark)[:count]
     return fresh if len(fresh) == count else []
 
 

@@ -122,8 +122,8 @@ def _inferior(counts: _Counts, margin: float) -> float:
     one = np.zeros(cells)
     one[steps] = weights
     law = np.fft.rfft(one) ** prompts
-    got = sum(value // unit * count for value, count in counts) - prompts * floor
-    return _tail(law, cells, got)
+    observed = sum(value // unit * count for value, count in counts) - prompts * floor
+    return _tail(law, cells, observed)
 
 
 @lru_cache(maxsize=1 << 16)

@@ -34,9 +34,9 @@ def history(rows: Sequence[Row]) -> str:
     """
     scored = [_scored(row) for row in rows]
     axes = list(dict.fromkeys(axis for figures in scored[-MOST:] for axis in figures))
-    placed = [(number, row) for number, row in enumerate(rows, 1) if row["state"] != "kept"][-NAMED:]
+    changes = [(number, row) for number, row in enumerate(rows, 1) if row["state"] != "kept"][-NAMED:]
     floor = TOP + (HIGH + GAP) * len(axes)
-    width, height = LEFT + WIDE + 24, floor + LINE * (len(placed) + 1)
+    width, height = LEFT + WIDE + 24, floor + LINE * (len(changes) + 1)
     of = f"the last {MOST} of {len(rows)} decisions" if len(rows) > MOST else f"decisions 1 to {len(rows)}"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
@@ -48,7 +48,7 @@ def history(rows: Sequence[Row]) -> str:
     for place, axis in enumerate(axes):
         found = [figures.get(axis) for figures in scored]
         lines += _panel(TOP + place * (HIGH + GAP), axis, rows, found)
-    for place, (number, row) in enumerate(placed):
+    for place, (number, row) in enumerate(changes):
         name = printable(Path(row["model_path"]).name if row["model_path"] else "the preset's own model")
         what = f"{number}: {row['state']}, {row['created_at']:%Y-%m-%d}: {name[:LONGEST]}"
         lines.append(f'<text x="16" y="{floor + LINE * place}" fill="{STATES[row["state"]]}">{escape(what)}</text>')
@@ -117,10 +117,10 @@ def _panel(top: int, axis: str, rows: Sequence[Row], found: Sequence[_Score | No
 
 def _line(values: Sequence[float | None], x: Callable[[float], str], y: Callable[[float], str]) -> list[str]:
     """The model in place, as steps: each value holds from its decision to the next."""
-    drawn, before = [], None
+    segments, before = [], None
     for place, value in enumerate(values):
         if value is not None:
             start = f"M{x(place)} {y(value)}" if before is None else f"L{x(place)} {y(value)}"
-            drawn.append(f"{start} L{x(place + 1 if place + 1 < len(values) else place + 0.5)} {y(value)}")
+            segments.append(f"{start} L{x(place + 1 if place + 1 < len(values) else place + 0.5)} {y(value)}")
         before = value
-    return [f'<path d="{" ".join(drawn)}" fill="none" stroke="{COLOUR}" stroke-width="1.5"/>'] if drawn else []
+    return [f'<path d="{" ".join(segments)}" fill="none" stroke="{COLOUR}" stroke-width="1.5"/>'] if segments else []

@@ -107,12 +107,12 @@ def judge(library: Library, dimension: str, config: Config) -> Step:
         },
         read=read,
         key_fields=lambda row: {"first": row["first"]},
-        known_reply=lambda row: NOT_ASKED if alike(row) else None,
+        known_reply=lambda row: NOT_ASKED if same_answers(row) else None,
         retries=2 if config.sampling.temperature else 0,  # at T 0 another seed gives the same reply
     )
 
 
-def alike(row: Row) -> bool:
+def same_answers(row: Row) -> bool:
     """Whether the two answers of a pair are the same."""
     return bool(row["a"] == row["b"])
 
@@ -152,14 +152,14 @@ def report(asked: Sequence[Row], verdicts: Sequence[Row], others: Sequence[Mappi
     won = outcomes(asked, verdicts)
     win, tie, lose = (list(won.values()).count(outcome) for outcome in ("a", "tie", "b"))
     w = (win - lose) / len(won) if won else None
-    given = [winners for row, winners in judged if not alike(row)]
+    given = [winners for row, winners in judged if not same_answers(row)]
     led = [one == first for winners in given for one, first in zip(winners, ORDERS, strict=True) if one != "tie"]
     # Both orders, ("a", "b"), were won by the first position, or both by the second.
     places = [float(tuple(winners) == ORDERS) - float(tuple(winners) == ORDERS[::-1]) for winners in given]
     return {
         "pairs": len(both),
         "excluded": len(both) - len(judged),
-        "alike": sum(alike(row) for row, _ in both),
+        "alike": sum(same_answers(row) for row, _ in both),
         **{"win": win, "tie": tie, "lose": lose},
         **{"w": w, "ws": None if w is None else w + 1, "win_rate": None if w is None else (w + 1) / 2},
         **_named(("low", "high"), interval([1.0] * win + [-1.0] * lose + [0.0] * tie)),

@@ -90,13 +90,13 @@ def forest(title: str, why: str, axes: Sequence[Moved]) -> str:
         y = top + LINE * (place + 0.5)
         ends = f'x1="{x(one.low)}" y1="{y}" x2="{x(one.high)}" y2="{y}"'
         colour, edge = VERDICTS.get(one.verdict, "#57606a"), x(-one.margin)
-        said = f'x="{LABELS + WIDE + 12}" y="{y + 4}" fill="{colour}"'
+        attributes = f'x="{LABELS + WIDE + 12}" y="{y + 4}" fill="{colour}"'
         lines += [
             _label(y, f"{one.axis} ({one.prompts})"),
             f'<line x1="{edge}" y1="{y - 8}" x2="{edge}" y2="{y + 8}" stroke="{VERDICTS["worse"]}" stroke-width="3"/>',
             f'<line {ends} stroke="{colour}" stroke-width="2"/>',
             f'<circle cx="{x(one.after - one.before)}" cy="{y}" r="4" fill="{colour}"/>',
-            f"<text {said}>{one.verdict} {one.after - one.before:+.3f}</text>",
+            f"<text {attributes}>{one.verdict} {one.after - one.before:+.3f}</text>",
         ]
     return "\n".join([*lines, "</svg>"]) + "\n"
 

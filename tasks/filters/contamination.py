@@ -72,8 +72,8 @@ def words(text: str) -> list[str]:
     plain = unicodedata.normalize("NFKC", text).casefold()
     if plain.isascii():
         return _ASCII.findall(plain)
-    kept = "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in plain)
-    return _UNSPACED.sub(r" \g<0> ", kept).split()
+    cleaned = "".join(char if unicodedata.category(char)[0] in "LMN" else " " for char in plain)
+    return _UNSPACED.sub(r" \g<0> ", cleaned).split()
 
 
 def load(path: Path, field: str) -> list[str]:
@@ -88,8 +88,8 @@ def load(path: Path, field: str) -> list[str]:
     texts = []
     for number, value in _READERS[path.suffix](path, field):
         if not isinstance(value, str):
-            got = f"got {excerpt(repr(value), 80)}, expected a text"
-            raise HeldOutError(f"{path}: {number}: {field}: {got}; name the field that holds the prompt")
+            fault = f"got {excerpt(repr(value), 80)}, expected a text"
+            raise HeldOutError(f"{path}: {number}: {field}: {fault}; name the field that holds the prompt")
         texts.append(value)
     if not texts:
         raise HeldOutError(f"{path}: got no rows, expected an evaluation set")

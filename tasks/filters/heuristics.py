@@ -131,8 +131,8 @@ def loops(answer: str) -> bool:
     # The lines under the heads of tables have no letters.
     listed = _SENTENCES.split(_LISTED.sub("", answer))
     sentences = [plain for text in listed if re.search(r"\w", plain := _plain(text))]
-    said = Counter(plain for plain in sentences if _is_sentence(plain))
-    times = max(said.values(), default=0)
+    counts = Counter(plain for plain in sentences if _is_sentence(plain))
+    times = max(counts.values(), default=0)
     if times >= _LOOP_TIMES or 1 < times == len(sentences):
         return True
     nothing_else = len(sentences) >= _LOOP_TIMES and len(set(sentences)) == 1 and words(sentences[0]) > 1
@@ -155,8 +155,8 @@ def _ends_in_a_run(answer: str) -> bool:
 
 def echoes(answer: str, instruction: str) -> bool:
     """Whether the answer only repeats the instruction."""
-    said, asked = (" ".join(_MARKS.sub(" ", _plain(text)).split()) for text in (answer, instruction))
-    return len(asked) > _ECHO_FROM and asked in said and not said.replace(asked, "").strip()
+    answered, asked = (" ".join(_MARKS.sub(" ", _plain(text)).split()) for text in (answer, instruction))
+    return len(asked) > _ECHO_FROM and asked in answered and not answered.replace(asked, "").strip()
 
 
 def _plain(text: str) -> str:

@@ -134,13 +134,13 @@ class NearDuplicates:
         self._buckets.add(keys[list(place_of)], begun)
         return marked
 
-    def _keep(self, id: str, made: Signatures) -> int:
+    def _keep(self, id: str, signatures: Signatures) -> int:
         place = len(self._ids)
         if place == len(self._signatures):
             shape = (2 * place or 1024, BANDS * ROWS)
             self._file.truncate(shape[0] * shape[1] * self._signatures.itemsize)
             self._signatures = np.memmap(self._file, np.uint32, "r+", shape=shape)
-        self._signatures[place] = made
+        self._signatures[place] = signatures
         self._ids.append(id)
         return place
 

@@ -106,11 +106,11 @@ def _without_echo(text: str, question: str, answer: str) -> str:
 
 def _after_question(text: str, question: str, answer: str) -> str:
     """What follows the question and a blank line; the question may be in bold letters."""
-    said = text.lstrip("*_# ")
-    if len(question.split()) < _WORDS or not said.startswith(question) or answer.startswith(question):
+    stripped = text.lstrip("*_# ")
+    if len(question.split()) < _WORDS or not stripped.startswith(question) or answer.startswith(question):
         return ""
-    apart = _APART.match(said, len(question))
-    return said[apart.end() :].strip() if apart else ""
+    separator = _APART.match(stripped, len(question))
+    return stripped[separator.end() :].strip() if separator else ""
 
 
 def _untagged(text: str, known: str) -> str:

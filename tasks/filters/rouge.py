@@ -292,14 +292,14 @@ class _Opened:
         first, last = np.searchsorted(sizes, (size * ratio - _ROUNDING, size / ratio + 1))
         signatures = self._chunk.signatures[:, first:last]
         signature = sought.signature(len(signatures))
-        apart = np.bitwise_count(signatures[0] ^ signature[0])
+        distances = np.bitwise_count(signatures[0] ^ signature[0])
         if len(signatures) > 2:  # else there are 128 bits at most
-            apart = apart.astype(np.uint16)
+            distances = distances.astype(np.uint16)
         for mine, other in zip(signatures[1:], signature[1:], strict=True):
-            apart += np.bitwise_count(mine ^ other)
+            distances += np.bitwise_count(mine ^ other)
         limits = np.minimum((1 - least) * (self._chunk.lengths + size) + _ROUNDING, 64 * len(signatures))
-        limits = np.repeat(limits.astype(apart.dtype), np.diff(np.clip(self._chunk.runs, first, last)))
-        return self._best(sought.code, first + np.flatnonzero(apart <= limits))
+        limits = np.repeat(limits.astype(distances.dtype), np.diff(np.clip(self._chunk.runs, first, last)))
+        return self._best(sought.code, first + np.flatnonzero(distances <= limits))
 
     def _best(self, code: str, rows: npt.NDArray[np.int64]) -> Nearest:
         """The most similar one of some rows, the first one added of equals."""

@@ -100,8 +100,8 @@ def broken_off(text: str) -> bool:
 
 def runs(text: str, length: int = _RUN) -> set[tuple[str, ...]]:
     """The runs of so many words in a text, whatever their marks and capitals."""
-    said = _WORDS.findall(text.casefold())
-    return {tuple(said[place : place + length]) for place in range(len(said) - length + 1)}
+    text_words = _WORDS.findall(text.casefold())
+    return {tuple(text_words[place : place + length]) for place in range(len(text_words) - length + 1)}
 
 
 def target_fault(text: str, question: str, answer: str, *, least_share: float) -> str | None:

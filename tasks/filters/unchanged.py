@@ -91,19 +91,19 @@ _OF_CHANGE = re.compile(rf"\b{_CHANGED}\b", re.IGNORECASE)
 
 def says_unchanged(text: str) -> bool:
     """Whether a reply only says that nothing has to change: "No revision is needed."."""
-    said = text.strip().strip(_MARKS)
-    return finds_nothing(said) or (len(said) <= _LONGEST and not _RESERVATION.search(said) and _remarks(said))
+    plain = text.strip().strip(_MARKS)
+    return finds_nothing(plain) or (len(plain) <= _LONGEST and not _RESERVATION.search(plain) and _remarks(plain))
 
 
 def finds_nothing(critique: str) -> bool:
     """Whether a critique begins "No problem found.", or in words of that kind, and then only says what the answer is
     about or does not do. Any other sentence may name a fault, so that the revision is better requested."""
-    said = critique.strip().strip(_MARKS)
-    first, rest = _parted(said)
+    plain = critique.strip().strip(_MARKS)
+    first, rest = _parted(plain)
     sentences = [each for each in map(str.strip, _ENDS.split(rest)) if each]
     return (
         _NOTHING_FOUND.fullmatch(first) is not None
-        and not _RESERVATION.search(said)
+        and not _RESERVATION.search(plain)
         and all(_DENIES.match(one) or _TOPIC.match(one) or _REMARK.fullmatch(one.strip(".!:; ")) for one in sentences)
     )
 
@@ -125,15 +125,15 @@ def may_answer(text: str, question: str) -> bool:
     return asked or _JUDGEMENT.search(question) is not None
 
 
-def _parted(said: str) -> tuple[str, str]:
+def _parted(text: str) -> tuple[str, str]:
     """The first sentence without its mark, and the rest; a short "No." goes with what follows it."""
-    end = next((end for end in _ENDS.finditer(said[:_LONGEST]) if end.start() > len("Yes.")), None)
-    return (said[: end.start()].rstrip(".!:; "), said[end.end() :]) if end else (said.rstrip(".!:; "), "")
+    end = next((end for end in _ENDS.finditer(text[:_LONGEST]) if end.start() > len("Yes.")), None)
+    return (text[: end.start()].rstrip(".!:; "), text[end.end() :]) if end else (text.rstrip(".!:; "), "")
 
 
-def _remarks(said: str) -> bool:
+def _remarks(text: str) -> bool:
     """Whether all sentences are remarks, after those that deny what was asked."""
-    sentences = [each.strip(".!:; ") for each in _ENDS.split(said)]
+    sentences = [each.strip(".!:; ") for each in _ENDS.split(text)]
     while len(sentences) > 1 and (_DENIES.match(sentences[0]) or sentences[0].casefold() in ("no", "yes")):
         del sentences[0]
     return all(_REMARK.fullmatch(each) for each in sentences)

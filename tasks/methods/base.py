@@ -58,7 +58,7 @@ def _plain(value: int | New) -> int | dict[str, int]:
 Accept = Annotated[int | New, PlainValidator(_accept), PlainSerializer(_plain, Any)]
 
 
-def wanted(accept: int | New) -> int:
+def most_accepted(accept: int | New) -> int:
     """How many accepted instructions one run adds, at most."""
     return accept.new if isinstance(accept, New) else accept
 
@@ -82,8 +82,8 @@ class AnswerConfig(MethodConfig):
 
     def reading(self) -> dict[str, Any]:
         """The parsing settings for a fingerprint; defaults are left out."""
-        kept = {"reject_refusals": self.reject_refusals, "least_share": self.least_share}
-        return {name: value for name, value in kept.items() if value != AnswerConfig.model_fields[name].default}
+        settings = {"reject_refusals": self.reject_refusals, "least_share": self.least_share}
+        return {name: value for name, value in settings.items() if value != AnswerConfig.model_fields[name].default}
 
 
 def read_cut(read: Callable[[str, Row], Sequence[Row]]) -> Callable[[str, Row], Sequence[Row]]:

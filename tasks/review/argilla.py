@@ -37,10 +37,10 @@ def _record(item: Row, marks: Iterable[Row]) -> dict[str, Any]:
     data = shown(item)
     responses: dict[str, list[Row]] = {}
     for mark in marks:
-        said = {**mark, "verdict": side(data, mark)}
+        values = {**mark, "verdict": side(data, mark)}
         for question, field in _QUESTIONS.items():
-            if said[field] is not None:
-                given = {"value": said[field], "user_id": user_id(mark["marked_by"])}
+            if values[field] is not None:
+                given = {"value": values[field], "user_id": user_id(mark["marked_by"])}
                 responses.setdefault(question, []).append(given)
     suggestions = {}
     if item.get("p") is not None and item["other_id"] is not None:
@@ -95,9 +95,9 @@ def marks(given: Any, where: str, name: Name) -> list[Mark]:
         at = f"{where}: record {number}"
         record = validated(_Record, value, at, MarkError)
         ids = record.metadata.model_dump(exclude={"dimension"}, exclude_none=True)
-        for user, said in _by_user(record, at).items():
+        for user, values in _by_user(record, at).items():
             more = {"dimension": record.metadata.dimension, "by": name(user), "origin": "argilla"}
-            found.append(marked(f"{at}: responses of {user[:60]!r}", ids, said, **more))
+            found.append(marked(f"{at}: responses of {user[:60]!r}", ids, values, **more))
     return found
 
 
@@ -113,8 +113,8 @@ def _by_user(record: _Record, where: str) -> dict[str, dict[str, Any]]:
             if (field == "score") == isinstance(response.value, str):
                 kind = "a number" if field == "score" else "a text"
                 raise MarkError(f"{place}: got {str(response.value)[:60]!r}, expected {kind}; correct it")
-            said = users.setdefault(response.user_id, {})
-            if field in said:
+            values = users.setdefault(response.user_id, {})
+            if field in values:
                 raise MarkError(f"{place}: got two of the user {response.user_id[:60]!r}, expected one; drop one")
-            said[field] = response.value
+            values[field] = response.value
     return users

@@ -39,8 +39,8 @@ def side(data: Mapping[str, Any], mark: Row) -> str | None:
     return verdict
 
 
-def marked(where: str, ids: Mapping[str, str | None], said: Mapping[str, Any], **more: Any) -> Mark:
-    """A mark from a file's values: ids {target_id} or {left_id, right_id}, said {verdict, score, text, note}.
+def marked(where: str, ids: Mapping[str, str | None], values: Mapping[str, Any], **more: Any) -> Mark:
+    """A mark from a file's values: ids {target_id} or {left_id, right_id}, values {verdict, score, text, note}.
 
     Raises:
         MarkError: with the place in the file.
@@ -50,17 +50,17 @@ def marked(where: str, ids: Mapping[str, str | None], said: Mapping[str, Any], *
         raise MarkError(
             f"{where}: got {sorted(ids)}, expected target_id, or left_id and right_id; keep them as exported"
         )
-    verdict, known = said.get("verdict"), OF_PAIR if pair else OF_ROW
+    verdict, known = values.get("verdict"), OF_PAIR if pair else OF_ROW
     if verdict is not None and verdict not in known:
         raise MarkError(f"{where}: verdict: got {str(verdict)[:60]!r}, expected one of {', '.join(known)}; correct it")
     if pair:
         turned = {word: name for name, word in _SIDES.items()}
-        said = {**said, "verdict": turned.get(str(verdict), verdict)}
+        values = {**values, "verdict": turned.get(str(verdict), verdict)}
     mark = Mark(
         target_id=str(ids["left_id"] if pair else ids["target_id"]),
         other_id=ids["right_id"] if pair else None,
         shown_left="first" if pair else None,
-        **said,
+        **values,
         **more,
     )
     try:

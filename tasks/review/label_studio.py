@@ -34,31 +34,31 @@ def tasks(items: Iterable[Row], marks: Iterable[Row]) -> list[dict[str, Any]]:
 
 def _task(item: Row, marks: Iterable[Row]) -> dict[str, Any]:
     data = shown(item)
-    made: dict[str, Any] = {"data": data, "annotations": [], "predictions": []}
+    task: dict[str, Any] = {"data": data, "annotations": [], "predictions": []}
     for mark in marks:
-        said = {"verdict": side(data, mark), "score": mark["score"], "text": mark["text"], "note": mark["note"]}
-        made["annotations"].append(
+        values = {"verdict": side(data, mark), "score": mark["score"], "text": mark["text"], "note": mark["note"]}
+        task["annotations"].append(
             {
                 "completed_by": {"email": mark["marked_by"]},
                 "created_at": mark["created_at"].isoformat(),
-                "result": _results(said, data),
+                "result": _results(values, data),
             }
         )
     if item.get("p") is not None and item["other_id"] is not None:
         better = "first" if item["p"] > 0.5 else "second" if item["p"] < 0.5 else "tie"
-        said = {"verdict": side(data, item | {"verdict": better})}
-        made["predictions"].append(
-            {"model_version": "judge", "score": max(item["p"], 1 - item["p"]), "result": _results(said, data)}
+        values = {"verdict": side(data, item | {"verdict": better})}
+        task["predictions"].append(
+            {"model_version": "judge", "score": max(item["p"], 1 - item["p"]), "result": _results(values, data)}
         )
-    return made
+    return task
 
 
-def _results(said: Row, data: Row) -> list[dict[str, Any]]:
+def _results(values: Row, data: Row) -> list[dict[str, Any]]:
     to = "answer" if "answer" in data else "left"
     return [
-        {"from_name": name, "to_name": to, "type": kind, "value": {key: [said[field]] if several else said[field]}}
+        {"from_name": name, "to_name": to, "type": kind, "value": {key: [values[field]] if several else values[field]}}
         for field, (name, kind, key, several) in _CONTROLS.items()
-        if said.get(field) is not None
+        if values.get(field) is not None
     ]
 
 
@@ -121,7 +121,7 @@ def marks(given: Any, where: str, name: Name) -> list[Mark]:
             at = f"{where}: task {number}: annotations.{place}"
             if not one.was_cancelled:
                 more = {"by": name(_user(one.completed_by, at)), "at": one.created_at, "origin": "label-studio"}
-                found.append(marked(at, ids, _said(one.result, at), dimension=task.data.dimension, **more))
+                found.append(marked(at, ids, _values(one.result, at), dimension=task.data.dimension, **more))
     return found
 
 
@@ -132,12 +132,12 @@ def _user(given: int | str | _User, where: str) -> str:
     return str(found)
 
 
-def _said(results: Iterable[_Result], where: str) -> dict[str, Any]:
-    said: dict[str, Any] = {}
+def _values(results: Iterable[_Result], where: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for number, result in enumerate(results):
         place = f"{where}.result.{number}"
         field = next((field for field, (control, *_) in _CONTROLS.items() if control == result.from_name), None)
-        if field is None or field in said:
+        if field is None or field in values:
             known = ", ".join(control for control, *_ in _CONTROLS.values())
             got = f"{result.from_name[:60]!r}{' again' if field else ''}"
             raise MarkError(f"{place}: from_name: got {got}, expected each of {known} once at most; drop it")
@@ -145,5 +145,5 @@ def _said(results: Iterable[_Result], where: str) -> dict[str, Any]:
         value = getattr(result.value, key)
         if value is None:
             raise MarkError(f"{place}: value: got no {key!r}, expected one; correct it")
-        said[field] = "\n".join(value) if several and isinstance(value, list) else value
-    return said
+        values[field] = "\n".join(value) if several and isinstance(value, list) else value
+    return values

@@ -41,7 +41,9 @@ def weighed(
     def mixed(figures: Mapping[str, Row], worth_of: Mapping[str, Row]) -> dict[str, Row]:
         return {
             axis: {
-                id: value if (said := worth_of.get(axis, {}).get(id)) is None else (1 - weight) * value + weight * said
+                id: value
+                if (people_worth := worth_of.get(axis, {}).get(id)) is None
+                else (1 - weight) * value + weight * people_worth
                 for id, value in row.items()
             }
             for axis, row in figures.items()

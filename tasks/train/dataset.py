@@ -137,9 +137,9 @@ def read_ranked(folder: Path) -> list[Row]:
         if wrong := [score for score in scores if not isinstance(score, float) or not math.isfinite(score)]:
             raise TrainError(f"{where}: scores: got {wrong[0]!r}, expected a finite number; fix the view")
         texts = [_text(f"{where}: responses[{place}]", text) for place, text in enumerate(responses)]
-        said = [[{"role": "assistant", "content": text}] for text in texts]
+        turns = [[{"role": "assistant", "content": text}] for text in texts]
         rows.append(
-            {"prompt": _turns(f"{where}: prompt", row["prompt"], last="user"), "responses": said, "scores": scores}
+            {"prompt": _turns(f"{where}: prompt", row["prompt"], last="user"), "responses": turns, "scores": scores}
         )
     return rows
 

@@ -192,8 +192,8 @@ def _forged(row: Row, tokens: Sequence[str], own: dict[str, int]) -> bool:
     prompt = row["prompt"]
     if isinstance(prompt, str) and any(prompt.count(token) > own[token] for token in tokens):
         return True
-    said = [*_texts("prompt", prompt), *(part for answer in answers(row) for part in _texts("answer", answer))]
-    return any(token in text for token in tokens for text in said)
+    texts = [*_texts("prompt", prompt), *(part for answer in answers(row) for part in _texts("answer", answer))]
+    return any(token in text for token in tokens for text in texts)
 
 
 def answers(row: Row) -> list[Any]:

@@ -80,9 +80,9 @@ def fine_tune(
     with work_folder(out, job) as folder:
         trainer = build(_shared(recipe, tokenizer, rows, policy, config, scores), _arguments(folder.path, config))
         _in_float32(trainer.model)
-        kept, counts = _counted(recipe, trainer, length, config, given, rows, folder.is_main)
+        lengths, counts = _counted(recipe, trainer, length, config, given, rows, folder.is_main)
         counts["trained_parameters"] = trainer.model.num_parameters(only_trainable=True)
-        check(recipe, config, len(kept), counts["processes"])
+        check(recipe, config, len(lengths), counts["processes"])
         trainer.train(resume_from_checkpoint=(resumed := folder.checkpoint))
         history = [entry for entry in trainer.state.log_history if "loss" in entry]
         whole = gathered(trainer, model, config, folder.is_main, scores)
@@ -91,11 +91,11 @@ def fine_tune(
             recipe=recipe,
             base_model=str(base or model),
             **counts,
-            dropped=len(given) - len(kept) + left_out,
+            dropped=len(given) - len(lengths) + left_out,
             **asdict(change),
             resumed_at=int(resumed.rpartition("-")[2]) if resumed else 0,
             seconds=round(time.perf_counter() - began, 2),
-            **_read(kept, config, rows, folder.path / ROLLOUTS),
+            **_read(lengths, config, rows, folder.path / ROLLOUTS),
             **summary(history),
         )
         _write(report, history, folder)
@@ -123,15 +123,15 @@ def _in_float32(policy: Any) -> None:
             weight.data = weight.data.float()
 
 
-def _read(kept: Sequence[int], config: Settings, rows: Sequence[Row], rollouts: Path) -> Row:
+def _read(lengths: Sequence[int], config: Settings, rows: Sequence[Row], rollouts: Path) -> Row:
     """A report's fields on the settings, the rows of these lengths, the answers drawn, and the libraries."""
     return {
         "config": config.model_dump(mode="json"),
         "seed": config.seed,
-        "rows": len(kept),
+        "rows": len(lengths),
         "origins": Counter(row["origin"] for row in rows if "origin" in row),
         "rollouts": _rows_of(rollouts),
-        "truncated": _truncated(kept, config),
+        "truncated": _truncated(lengths, config),
         "versions": {name: version(name) for name in ("torch", "transformers", "trl", "peft")},
     }
 
@@ -147,19 +147,19 @@ def _counted(
 ) -> tuple[list[int], dict[str, Any]]:
     """Lengths of the rows that are trained on, and how many were left out for which reason, which is said too."""
     special, identical = len(given) - len(rows), drop_identical(trainer, config.max_length)
-    kept = _kept(trainer, length, config, identical)
+    lengths = _lengths(trainer, length, config, identical)
     if is_main:
         _tell(recipe, len(given), special, identical, config)
-        cut = len(rows) - identical - len(kept) + _truncated(kept, config)
+        cut = len(rows) - identical - len(lengths) + _truncated(lengths, config)
         room = getattr(trainer, "room", 0)
         if notice := cut_sentence(recipe, rows, trainer.processing_class, cut, config.max_length, room):
             print(notice, flush=True)
     processes = trainer.accelerator.num_processes
-    return kept, {"identical": identical, "special": special, "processes": processes}
+    return lengths, {"identical": identical, "special": special, "processes": processes}
 
 
-def _truncated(kept: Sequence[int], config: Settings) -> int:
-    return sum(tokens >= config.max_length for tokens in kept)
+def _truncated(lengths: Sequence[int], config: Settings) -> int:
+    return sum(tokens >= config.max_length for tokens in lengths)
 
 
 def _plain(rows: Sequence[Row], tokenizer: Any) -> list[Row]:
@@ -193,20 +193,20 @@ def _tell(recipe: str, rows: int, special: int, identical: int, config: Settings
         print(f"{recipe} leaves out, of {rows} rows: {', '.join(left_out)}", flush=True)
 
 
-def _kept(trainer: Any, length: Callable[[Row], int], config: Settings, identical: int) -> list[int]:
+def _lengths(trainer: Any, length: Callable[[Row], int], config: Settings, identical: int) -> list[int]:
     """Lengths of the rows that the trainer took."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)  # `progress` speaks instead
-    kept = [length(row) for row in trainer.train_dataset]
-    if identical and not kept:
+    lengths = [length(row) for row in trainer.train_dataset]
+    if identical and not lengths:
         raise TrainError(
             f"max_length: got {config.max_length}, but all {identical} pairs whose prompts are shorter are the same "
             "tokens up to there; raise it, or fix the view"
         )
-    if not kept:
+    if not lengths:
         raise TrainError(f"max_length: got {config.max_length}, but every prompt alone is that long; raise it")
-    return kept
+    return lengths
 
 
 def _write(report: Report, history: Sequence[Row], folder: WorkFolder) -> None:

@@ -46,5 +46,5 @@ def decide(policy: Policy, accepted: int, reject_rate: float, duplicate_rate: fl
     return Decision(not against, (whole, *(text for _, text in figures)))
 
 
-def _share(what: str, got: float, limit: float, field: str) -> tuple[bool, str]:
-    return got > limit, f"{got:.1%} {what}; retrain_when.{field} allows {limit:.0%}"
+def _share(what: str, share: float, limit: float, field: str) -> tuple[bool, str]:
+    return share > limit, f"{share:.1%} {what}; retrain_when.{field} allows {limit:.0%}"

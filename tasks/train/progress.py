@@ -32,8 +32,8 @@ def progress(recipe: str, every: float = 2.0) -> Any:
                 raise TrainingFailed(f"{recipe}: the loss was {loss} at step {step}; lower learning_rate")
             if state.is_world_process_zero and (step in (1, state.max_steps) or now - self.printed >= every):
                 self.printed = now
-                said = f" reward {logs['reward']:.3g}" if "reward" in logs else ""
+                reward = f" reward {logs['reward']:.3g}" if "reward" in logs else ""
                 took = f"{now - self.began:.0f} s"
-                print(f"{recipe} step {step}/{state.max_steps} loss {loss:.3g}{said} {took}", flush=True)
+                print(f"{recipe} step {step}/{state.max_steps} loss {loss:.3g}{reward} {took}", flush=True)
 
     return Progress()

@@ -267,7 +267,7 @@ def test_a_prompt_goes_where_its_beginning_went_until_that_replica_is_an_eighth_
         # Now all from one beginning: never more than 2 above the least busy one.
         for _ in range(30):
             await replicas.enter(None, prompts[0])
-            held = [one.held for one in replicas.all]
+            held = [one.taken for one in replicas.all]
             assert max(held) - min(held) <= 3
         return held
 

@@ -19,13 +19,13 @@ from tasks.evaluate.gate import Policy, by_judge, decide, lost_verdicts
 from tasks.evaluate.judge import (
     NOT_ASKED,
     Config,
-    alike,
     interval,
     judge,
     outcomes,
     pairs,
     parse,
     report,
+    same_answers,
     unanswered_outcomes,
 )
 from tasks.evaluate.judge import figures as judge_figures
@@ -114,7 +114,7 @@ def test_a_judge_that_draws_is_asked_again_and_its_dimensions_are_names() -> Non
 def test_two_answers_of_the_same_words_are_a_tie_of_which_nobody_is_asked() -> None:
     rows = pairs(answers("a", {"p": "same", "q": "one"}), answers("b", {"p": "same", "q": "two"}))
     judge_itself = ScriptedEngine(["Better. [[A]]", "Better. [[B]]"])
-    same, others = ([row for row in rows if alike(row) is one] for one in (True, False))
+    same, others = ([row for row in rows if same_answers(row) is one] for one in (True, False))
     unasked = asyncio.run(run(HELPFUL, same, judge_itself))
     assert judge_itself.calls == []
     assert [attempt["raw_text"] for attempt in unasked.attempts] == [NOT_ASKED] * 2

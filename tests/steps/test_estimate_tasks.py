@@ -10,8 +10,8 @@ import pytest
 from tasks.estimate import StageLoad, StepCost, Throughput, Unmeasured, Writing, compared, estimate, fit
 from tasks.prices import Price
 
-NONE = Writing(wanted=0, requests=10, left=1000, candidates=20, kept=10)
-TOPICS = Writing(wanted=0, requests=7, left=0, candidates=20, kept=10)
+NONE = Writing(missing=0, requests=10, left=1000, candidates=20, passed=10)
+TOPICS = Writing(missing=0, requests=7, left=0, candidates=20, passed=10)
 # Two seconds for ten tokens, whatever the load: 0.2 s a token.
 PACE = {"m": Throughput(places=4, requests=[(10.0, 1.0, 2.0), (10.0, 5.0, 2.0), (20.0, 3.0, 4.0)])}
 
@@ -48,7 +48,7 @@ def test_rows_flow_down_the_line_as_they_are_accepted() -> None:
 
 def test_whole_rounds_are_written_until_the_gate_has_accepted_enough() -> None:
     # Two candidates a request, half of them accepted: one instruction a request.
-    writing = Writing(wanted=25, requests=10, left=1000, candidates=20, kept=10)
+    writing = Writing(missing=25, requests=10, left=1000, candidates=20, passed=10)
     stages = [stage("write", None, pending=4, writing=writing), stage("answer")]
     rows = {row["step"]: row for row in estimate(stages, PACE)}
     assert (rows["write"]["calls"], rows["answer"]["calls"]) == (34, 25)
@@ -60,8 +60,8 @@ def test_whole_rounds_are_written_until_the_gate_has_accepted_enough() -> None:
 
 
 def test_what_each_writer_brings_goes_down_the_same_line() -> None:
-    first = Writing(wanted=25, requests=10, left=1000, candidates=20, kept=10)  # one instruction a request
-    second = Writing(wanted=8, requests=4, left=1000, candidates=20, kept=5, hints=50)  # half of one
+    first = Writing(missing=25, requests=10, left=1000, candidates=20, passed=10)  # one instruction a request
+    second = Writing(missing=8, requests=4, left=1000, candidates=20, passed=5, hints=50)  # half of one
     stages = [
         stage("write", None, writing=first),
         stage("topics", None, pending=7, writing=TOPICS),
@@ -75,7 +75,7 @@ def test_what_each_writer_brings_goes_down_the_same_line() -> None:
 
 def test_no_more_is_asked_than_there_are_hints() -> None:
     # Seven requests of two topics, half of them accepted: seven hints come to the five that are known, two a request.
-    asks = Writing(wanted=100, requests=4, left=1000, candidates=20, kept=10, hints=5, count=2)
+    asks = Writing(missing=100, requests=4, left=1000, candidates=20, passed=10, hints=5, count=2)
     stages = [
         WRITER,
         stage("topics", None, pending=7, writing=TOPICS),
@@ -97,7 +97,7 @@ def test_a_stage_that_takes_a_part_of_its_rows_is_asked_for_that_part() -> None:
         WRITER,
         stage("classify", pending=80),
         stage("left", after=1, pending=2, due=(3, 4)),
-        stage("right", after=1, due=(1, 4), kept=(2, 4)),
+        stage("right", after=1, due=(1, 4), passed_on=(2, 4)),
         replace(stage("answer"), after=(2, 3)),
     ]
     rows = {row["step"]: row for row in estimate(stages, PACE)}

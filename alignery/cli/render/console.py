@@ -67,16 +67,16 @@ def hint(text: str) -> None:
 
 def table(found: Sequence[Mapping[str, Any]], title: str | None = None) -> Table:
     """One or more rows as a table."""
-    made = Table(title=title, header_style="bold")
+    rich_table = Table(title=title, header_style="bold")
     for name in found[0]:
         cells = [plain(row[name]) for row in found]
         # Short values, such as names, stay whole, as do numbers with their intervals; long ones are wrapped.
         short = all(map(_stays_whole, cells))
         right = all(isinstance(row[name], int | float | None) for row in found)
-        made.add_column(line(name), no_wrap=short, overflow="fold", justify="right" if right else "left")
+        rich_table.add_column(line(name), no_wrap=short, overflow="fold", justify="right" if right else "left")
     for row in found:
-        made.add_row(*(plain(value) for value in row.values()))
-    return made
+        rich_table.add_row(*(plain(value) for value in row.values()))
+    return rich_table
 
 
 def fits(found: Sequence[Mapping[str, Any]], width: int) -> bool:

@@ -60,8 +60,8 @@ def compared(found: Sequence[Mapping[str, Any]], json: bool) -> None:
         }
         for row in found
     ]
-    made = found[0]["created_at"]
-    results.rows(rows, False, f"Plan {short(found[0]['plan_id'])} of {made:%Y-%m-%d %H:%M} UTC, and what it took")
+    created_at = found[0]["created_at"]
+    results.rows(rows, False, f"Plan {short(found[0]['plan_id'])} of {created_at:%Y-%m-%d %H:%M} UTC, and what it took")
     return None if any(row["actual"] is not None for row in found) else out.print("No refresh has run since.")
 
 

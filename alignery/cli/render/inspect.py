@@ -161,12 +161,12 @@ def diff(found: Mapping[str, Any], names: tuple[str, str], json: bool) -> None:
     out.print(table(rows, "rows") if rows else "no new rows in any table")
     _sides(out, found["topics"], "topic", ("instructions", "sft", "preferences"))
     _sides(out, found["principles"], "principle_id", ("critiques", "revisions", "changed"))
-    kept = [
+    views = [
         {"view": view["name"], f"in {names[0]}": view["a"], f"in {names[1]}": view["b"]}
         | {"new": view["new"], "gone": view["gone"]}
         for view in found["views"]
     ]
-    out.print(table(kept, "views"))
+    out.print(table(views, "views"))
     for view in found["views"]:
         for kind in ("new", "gone"):
             if samples := view[f"{kind}_samples"]:
@@ -177,12 +177,12 @@ def diff(found: Mapping[str, Any], names: tuple[str, str], json: bool) -> None:
     return None
 
 
-def _sides(out: Console, found: Sequence[Mapping[str, Any]], key: str, held: tuple[str, ...]) -> None:
+def _sides(out: Console, found: Sequence[Mapping[str, Any]], key: str, columns: tuple[str, ...]) -> None:
     """Those rows in which something changed, each count as `before → after`."""
-    changed = [row for row in found if any(row[f"{name}_a"] != row[f"{name}_b"] for name in held)]
+    changed = [row for row in found if any(row[f"{name}_a"] != row[f"{name}_b"] for name in columns)]
     title = key.removesuffix("_id")
     rows = [
-        {title: row[key]} | {name: _change(row[f"{name}_a"], row[f"{name}_b"]) for name in held}
+        {title: row[key]} | {name: _change(row[f"{name}_a"], row[f"{name}_b"]) for name in columns}
         for row in changed[:MOST]
     ]
     out.print(table(rows, f"by {title}") if rows else f"the same by {title}")

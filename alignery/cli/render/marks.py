@@ -81,40 +81,40 @@ def review(
     done = 0
     for number, item in enumerate(items, 1):
         _show(item, f"{number} of {len(items)}")
-        said = _keys(item, key, ask)
-        if said is None:
+        answer = _keys(item, key, ask)
+        if answer is None:
             break
-        if said:
-            save(_mark(item, by, said))
+        if answer:
+            save(_mark(item, by, answer))
             done += 1
     return done
 
 
 def _keys(item: Mapping[str, Any], key: Callable[[], str], ask: Callable[[str], str]) -> dict[str, str] | None:
     """A person's answer on an item: verdict, text, note; empty if it is skipped, None to quit."""
-    verdicts, said = (_OF_PAIR if item["other_id"] else _OF_ROW), dict[str, str]()
+    verdicts, answer = (_OF_PAIR if item["other_id"] else _OF_ROW), dict[str, str]()
     while True:
         match key():
             case "q" | "\x03" | "\x04":
                 return None
             case "5" | "\r" | "\n":
-                return said
+                return answer
             case "n":
-                said |= _line("note", ask("Note: "))
+                answer |= _line("note", ask("Note: "))
             case "e" if not item["other_id"]:
-                said |= _line("text", ask("Corrected text, \\n for a new line: ").replace("\\n", "\n"))
+                answer |= _line("text", ask("Corrected text, \\n for a new line: ").replace("\\n", "\n"))
             case pressed if pressed in verdicts:
-                return said | {"verdict": verdicts[pressed]}
+                return answer | {"verdict": verdicts[pressed]}
 
 
 def _line(name: str, text: str) -> dict[str, str]:
     return {name: text} if text.strip() else {}
 
 
-def _mark(item: Mapping[str, Any], by: str, said: Mapping[str, str]) -> Mark:
+def _mark(item: Mapping[str, Any], by: str, answer: Mapping[str, str]) -> Mark:
     from tasks.review.mark import Mark, other_side
 
-    verdict, left = said.get("verdict"), item["left"]
+    verdict, left = answer.get("verdict"), item["left"]
     if item["other_id"]:
         verdict = {"left": left, "right": other_side(left)}.get(verdict or "", verdict)
     return Mark(
@@ -123,8 +123,8 @@ def _mark(item: Mapping[str, Any], by: str, said: Mapping[str, str]) -> Mark:
         verdict=verdict,
         other_id=item["other_id"],
         dimension=item["dimension"] if item["other_id"] else None,  # a row is marked as a whole
-        text=said.get("text"),
-        note=said.get("note"),
+        text=answer.get("text"),
+        note=answer.get("note"),
         shown_left=left,
     )
 

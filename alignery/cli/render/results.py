@@ -250,8 +250,8 @@ def _judged(evaluation: Evaluation) -> None:
     console().print(table)
     if left := max(row["excluded"] for row in evaluation.judged):
         say(f"Up to {left} pairs are left out, for a verdict of theirs was not read: alignery rejects")
-    if alike := max(row["alike"] for row in evaluation.judged):
-        say(f"{alike} pairs have two identical answers: they are ties, and the judge was not asked.")
+    if identical := max(row["alike"] for row in evaluation.judged):
+        say(f"{identical} pairs have two identical answers: they are ties, and the judge was not asked.")
     for row in evaluation.judged:
         if row["bias"] is not None and not row["bias_low"] <= 0 <= row["bias_high"]:
             place = "first" if row["bias"] > 0 else "second"

@@ -62,7 +62,7 @@ class _Labels:
 
     def __init__(self, full: bool) -> None:
         self.full = full
-        self._said: set[str] = set()
+        self._shown: set[str] = set()
 
     def node(self, node: Mapping[str, Any], style: str = "bold") -> Text:
         head = Text.assemble((node["label"], style), " ", (short(node["id"]), "cyan"))
@@ -82,9 +82,9 @@ class _Labels:
 
     def _words(self, name: str, words: str | None) -> list[Text]:
         """The text of a prompt or a principle, once."""
-        if words is None or name in self._said:
+        if words is None or name in self._shown:
             return []
-        self._said.add(name)
+        self._shown.add(name)
         return [Text(f"{name}: {self._bounded(words, WORDS)}", "dim")]
 
     def _bounded(self, text: str, limit: int) -> str:

@@ -19,7 +19,7 @@ from warehouse import Lake
 from warehouse.marks import agreement as read
 
 Thing = tuple[str, str | None, str | None]
-_SAID = {"a": "first", "b": "second", "tie": "tie"}
+_VERDICT_OF = {"a": "first", "b": "second", "tie": "tie"}
 
 
 def agreement(lake: Lake) -> dict[str, Any]:
@@ -32,10 +32,10 @@ def agreement(lake: Lake) -> dict[str, Any]:
         (0 to 1), low, high (its 95 % interval), kappa (Cohen's; None where both gave one verdict throughout),
         kappa_low, kappa_high, decided (pairs on which neither says a tie) and agree_decided.
     """
-    said = [row for row in read.verdicts(lake) if row["verdict"] != "flag"]
-    kinds = {"rows": [row for row in said if not row["other_id"]], "pairs": [row for row in said if row["other_id"]]}
+    marks = [row for row in read.verdicts(lake) if row["verdict"] != "flag"]
+    kinds = {"rows": [row for row in marks if not row["other_id"]], "pairs": [row for row in marks if row["other_id"]]}
     figures = {kind: between_people(rows) for kind, rows in kinds.items()}
-    return {"people": _people(said), **figures, "judges": by_judge(read.judged(lake), kinds["pairs"])}
+    return {"people": _people(marks), **figures, "judges": by_judge(read.judged(lake), kinds["pairs"])}
 
 
 def between_people(rows: Iterable[Row]) -> dict[str, Any]:
@@ -43,32 +43,32 @@ def between_people(rows: Iterable[Row]) -> dict[str, Any]:
     things: dict[Thing, dict[str, str]] = defaultdict(dict)
     for row in rows:
         things[row["target_id"], row["other_id"], row["dimension"]][row["marked_by"]] = row["verdict"]
-    twice = [said for said in things.values() if len(said) > 1]
-    names = sorted({name for said in twice for name in said})
-    pairs = [(said[names[0]], said[names[1]]) for said in twice] if len(names) == 2 else []
+    twice = [verdicts for verdicts in things.values() if len(verdicts) > 1]
+    names = sorted({name for verdicts in twice for name in verdicts})
+    pairs = [(verdicts[names[0]], verdicts[names[1]]) for verdicts in twice] if len(names) == 2 else []
     return {
         "things": len(things),
         "marked_twice": len(twice),
-        "alike": _share([len(set(said.values())) == 1 for said in twice]),
+        "alike": _share([len(set(verdicts.values())) == 1 for verdicts in twice]),
         "kappa": cohen_kappa(pairs),
-        "alpha": krippendorff_alpha(list(said.values()) for said in twice),
+        "alpha": krippendorff_alpha(list(verdicts.values()) for verdicts in twice),
     }
 
 
-def by_judge(judged: Iterable[Row], said: Iterable[Row]) -> list[Row]:
+def by_judge(judged: Iterable[Row], marks: Iterable[Row]) -> list[Row]:
     """Each judge's agreement with most people.
 
     Args:
         judged: rows {source, judge, dimension, a_id, b_id, winner: a, b or tie}.
-        said: people's verdicts on pairs; one without a dimension holds for each that a judge was asked on.
+        marks: people's verdicts on pairs; one without a dimension holds for each that a judge was asked on.
     """
-    people = of_pairs(said)
+    people = of_pairs(marks)
     groups: dict[tuple[str, str, str], list[tuple[str, str]]] = defaultdict(list)
     for row in judged:
         verdicts = on_pair(people, row["a_id"], row["b_id"], row["dimension"])
         if verdicts:
             key = row["source"], row["judge"], row["dimension"]
-            groups[key].append((_SAID[row["winner"]], majority(verdicts)))
+            groups[key].append((_VERDICT_OF[row["winner"]], majority(verdicts)))
     return [
         dict(zip(("source", "judge", "dimension"), key, strict=True)) | compared(pairs)
         for key, pairs in sorted(groups.items())
@@ -81,16 +81,16 @@ def compared(pairs: Sequence[tuple[str, str]]) -> Row:
     decided = [(one, other) for one, other in pairs if "tie" not in (one, other)]
     low, high = interval(agree, len(pairs)) if agree is not None else (None, None)
     figures: Row = {"pairs": len(pairs), "agree": agree, "low": low, "high": high, "kappa": cohen_kappa(pairs)}
-    spread = kappa_interval(pairs, list(_SAID.values())) if pairs else (None, None)
+    spread = kappa_interval(pairs, list(_VERDICT_OF.values())) if pairs else (None, None)
     figures |= {"kappa_low": spread[0], "kappa_high": spread[1], "decided": len(decided)}
     return figures | {"agree_decided": _share([one == other for one, other in decided])}
 
 
-def of_pairs(said: Iterable[Row]) -> dict[Thing, dict[str, str]]:
+def of_pairs(marks: Iterable[Row]) -> dict[Thing, dict[str, str]]:
     """Person → verdict, by pair, in the order of the ids, and dimension; flags left out."""
     people: dict[Thing, dict[str, str]] = defaultdict(dict)
-    for row in said:
-        if row["verdict"] in _SAID.values():
+    for row in marks:
+        if row["verdict"] in _VERDICT_OF.values():
             people[row["target_id"], row["other_id"], row["dimension"]][row["marked_by"]] = row["verdict"]
     return people
 
@@ -103,9 +103,9 @@ def on_pair(people: Mapping[Thing, Mapping[str, str]], a: str, b: str, dimension
     return verdicts if a == low else [turned[verdict] for verdict in verdicts]
 
 
-def _people(said: Sequence[Row]) -> dict[str, Row]:
+def _people(marks: Sequence[Row]) -> dict[str, Row]:
     names: dict[str, list[Row]] = defaultdict(list)
-    for row in said:
+    for row in marks:
         names[row["marked_by"]].append(row)
     return {
         name: {

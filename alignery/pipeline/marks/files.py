@@ -30,18 +30,18 @@ def as_file(lake: Lake, tool: str, items: Sequence[Row] | None = None) -> str:
     _check(tool)
     marks = lake.rows("SELECT * FROM current_marks ORDER BY target_id, other_id, dimension, marked_by")
     items = _marked(lake, marks) if items is None else items
-    made = (label_studio.tasks if tool == "label-studio" else argilla.records)(items, marks)
-    return "[\n" + ",\n".join(json.dumps(one, ensure_ascii=False) for one in made) + "\n]\n"
+    records = (label_studio.tasks if tool == "label-studio" else argilla.records)(items, marks)
+    return "[\n" + ",\n".join(json.dumps(one, ensure_ascii=False) for one in records) + "\n]\n"
 
 
 def _marked(lake: Lake, marks: Sequence[Row]) -> list[Row]:
     """What was marked, each once, as an item."""
     things = dict.fromkeys((mark["target_id"], mark["other_id"], mark["dimension"]) for mark in marks)
-    said = describe(lake, [(one, other) for one, other, _ in things])
+    described = describe(lake, [(one, other) for one, other, _ in things])
     return [
-        {"target_id": one, "other_id": other, "dimension": dimension} | said[one, other]
+        {"target_id": one, "other_id": other, "dimension": dimension} | described[one, other]
         for one, other, dimension in things
-        if (one, other) in said
+        if (one, other) in described
     ]
 
 

@@ -49,9 +49,9 @@ def _row(mark: Mark, things: dict[str, Row], now: datetime) -> Row:
     if lost := next((id for id in parents if id not in things), None):
         raise MarkError(f"mark on {excerpt(lost, 60)}: no record or attempt has that id; see `alignery show`")
     thing, at = things[mark.target_id], mark.at or now
-    said = (mark.verdict, mark.score, mark.text, mark.note)
+    content = (mark.verdict, mark.score, mark.text, mark.note)
     return {
-        "id": digest(mark.key, *said, at.astimezone(UTC).isoformat()),
+        "id": digest(mark.key, *content, at.astimezone(UTC).isoformat()),
         "parents": parents,
         "work_key": mark.key,
         "instruction_id": thing["instruction_id"],

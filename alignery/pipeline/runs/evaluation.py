@@ -75,7 +75,7 @@ def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
     scored = {e.label: e.axes for e in evaluations if e.axes}
     judged = {e.label: _w(e.judged) for e in evaluations if _w(e.judged)}
     folder.mkdir(parents=True, exist_ok=True)
-    drawn = []
+    pictures = []
     for name, title, models, span, mark in (
         ("evaluation.svg", "Held-out prompts, 95 % intervals", scored, (0.0, 1.0), None),
         ("judged.svg", "(wins - losses) / all against the base model, 95 % intervals", judged, (-1.0, 1.0), 0.0),
@@ -85,8 +85,8 @@ def draw(evaluations: Sequence[Evaluation], folder: Path) -> list[Path]:
             (folder / name).unlink(missing_ok=True)
             if models:
                 (folder / name).write_text(dots(title, models, span, mark), encoding="utf-8")
-                drawn.append(folder / name)
-    return drawn
+                pictures.append(folder / name)
+    return pictures
 
 
 def _w(judged: Sequence[Row]) -> dict[str, Figure]:

@@ -43,10 +43,14 @@ def with_people(
     people, answers = of_pairs(verdicts(lake)), {row["prompt_id"]: row["id"] for row in old}
     pairs = [(row["prompt_id"], row["id"], answers[row["prompt_id"]]) for row in new if row["prompt_id"] in answers]
     worth = {
-        axis: {prompt: mean_worth(said) for prompt, a, b in pairs if (said := on_pair(people, a, b, axis))}
+        axis: {
+            prompt: mean_worth(pair_verdicts)
+            for prompt, a, b in pairs
+            if (pair_verdicts := on_pair(people, a, b, axis))
+        }
         for axis in figures[1]
     }
-    marked = len({prompt for said in worth.values() for prompt in said})
+    marked = len({prompt for by_prompt in worth.values() for prompt in by_prompt})
     return *weighed(*figures, worth, preset.gate.marks.weight), marked
 
 
@@ -62,10 +66,10 @@ def explained(preset: Preset, lake: Lake, decision: Decision, marked: int) -> De
 
 
 def _held_back(preset: Preset, lake: Lake, decision: Decision, axes: Collection[str], floor: float) -> Decision:
-    judge, said = preset.spec("judge").identity(), verdicts(lake)
+    judge, marks = preset.spec("judge").identity(), verdicts(lake)
     found = {
         row["dimension"]: row
-        for row in by_judge(read.judged(lake), said)
+        for row in by_judge(read.judged(lake), marks)
         if (row["source"], row["judge"]) == ("verdict", judge)
     }
     why = [reason for axis in axes if (reason := distrust(axis, floor, found.get(axis)))]

@@ -24,7 +24,7 @@ from alignery.display import Displayed
 from alignery.hashing import digest
 from alignery.monitor.webhooks import Event
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
-from alignery.pipeline.model_resolution import ALIAS, bind, made_for, placed
+from alignery.pipeline.model_resolution import ALIAS, bind, bind_current, made_for
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import answer_prompts
@@ -79,7 +79,7 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
     decided = []
     with Run(lake, "promote", preset) as run:
         for alias, model in list(_candidates(preset, lake, base.identity())):
-            current = placed(preset, lake, stackable(preset))
+            current = bind_current(preset, lake, stackable(preset))
             # Whatever the incumbent was: a model that was kept back or rolled back is not tried at every promotion.
             id = digest(alias, model["id"], scored)
             before = [row for row in model_registry.decisions(lake) if row["decided_by"] == "gate"]
@@ -91,8 +91,8 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
             row = _row(id, alias, model, decision, policy, seen) | {"against": incumbent.identity()}
             row["policy"] = json.dumps(row["policy"] | {"by": by} | _described(candidate))
             await asyncio.to_thread(_record, lake, run, row)
-            drawn = draw(decision, Path(model["path"]).name, lake.home / PICTURES)
-            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], str(drawn), alias))
+            picture = draw(decision, Path(model["path"]).name, lake.home / PICTURES)
+            decided.append(Decided(row["model"], row["model_path"], row["state"], row["reasons"], str(picture), alias))
         run.end("finished", {str(one.path): one.state for one in decided})
     return decided
 
@@ -157,11 +157,11 @@ async def _judged(
             await check_judge(preset, decides, executor())
         sides = (incumbent.alone, candidate.alone) if by_itself else stacks
         old, new = [await answer_prompts(preset, config, executor(), one.base, one) for one in sides]
-        asked, kept = confirm.split(old.prompts, policy.reserve)
+        asked, reserved = confirm.split(old.prompts, policy.reserve)
         found = await compared(preset, executor(), asked, old, new)
         decision, lost, marked = decide(policy, found.before, found.after, number), found.lost, found.marked
         if decision.promoted and policy.reserve:
-            fresh = confirm.unseen(kept, known, policy.confirm)
+            fresh = confirm.unseen(reserved, known, policy.confirm)
             if not fresh:
                 decision = confirm.used_up(policy, decision)
             else:

@@ -49,10 +49,10 @@ def _sound(preset: Preset) -> Finding:
             extras.check_installed(preset, verb)
     except UsageError as error:
         return Finding("preset", "problem", str(error), "")
-    said = f"methods: {', '.join(preset.line.configs)}"
+    summary = f"methods: {', '.join(preset.line.configs)}"
     if preset.retrain:
-        said += f"; recipes: {', '.join(preset.retrain.order())}"
-    return Finding("preset", "ok", f"{preset.name}: {said}", "")
+        summary += f"; recipes: {', '.join(preset.retrain.order())}"
+    return Finding("preset", "ok", f"{preset.name}: {summary}", "")
 
 
 def _machine(preset: Preset) -> Iterator[Finding]:
@@ -82,10 +82,10 @@ async def _answers(preset: Preset, alias: str, spec: EngineSpec) -> Finding:
             reply = await engine.generate(prompt.render(instruction=_PROBE), Sampling(max_tokens=16))
     except (AligneryError, RequestRefused) as error:
         return Finding(f"models.{alias}", "problem", excerpt(str(error), 600), "")
-    said = (
+    summary = (
         f"{spec.engine}: ready after {opened:.1f} s, answered in {reply.latency_s:.2f} s: {excerpt(reply.text, 60)!r}"
     )
-    return Finding(f"models.{alias}", "ok", said, "")
+    return Finding(f"models.{alias}", "ok", summary, "")
 
 
 def _lake(place: LakeLocation) -> Iterator[Finding]:

@@ -58,14 +58,14 @@ async def run_refresh(preset: Preset, lake: Lake, *, runner: TaskRunner = run_in
                 saved=executor.tally.saved,
                 seconds=round(time.monotonic() - begun, 1),
                 message=short,
-                plan=_held(preset, lake) if executor.tally.sent else None,
+                plan=_plan_vs_actual(preset, lake) if executor.tally.sent else None,
             )
             own = {"sources": line.writing.own.totals()} if line.writing.own else {}
             run.end(summary.state, asdict(summary) | own, short)
     return summary
 
 
-def _held(preset: Preset, lake: Lake) -> str | None:
+def _plan_vs_actual(preset: Preset, lake: Lake) -> str | None:
     """The newest plan of this configuration next to what was used since, as a clause."""
     if not (planned := estimates.newest(lake, preset.hash)):
         return None

@@ -22,7 +22,7 @@ from pathlib import Path
 from alignery.config.preset import Preset
 from alignery.config.schema import Alias, Mixing
 from alignery.pipeline.executor import TaskRunner, run_inline
-from alignery.pipeline.model_resolution import bind, placed
+from alignery.pipeline.model_resolution import bind, bind_current
 from alignery.pipeline.runs.promotion import promote_candidates
 from alignery.pipeline.runs.publication import tag_and_export
 from alignery.pipeline.runs.refreshing import run_refresh
@@ -155,7 +155,7 @@ def _reward(preset: Preset, lake: Lake, tag: str, policy: str | None) -> Reward 
     if not preset.has_comparable_scores:
         return None
     at = resolve(lake, tag)
-    wrote = _written_by(preset, policy) if policy else placed(preset, lake, (GENERATOR,), at)
+    wrote = _written_by(preset, policy) if policy else bind_current(preset, lake, (GENERATOR,), at)
     identity = wrote.spec(GENERATOR).identity()
     with Lake.open(lake.place, schema=lake.schema, snapshot=at) as pinned:
         found = status.scores_of(pinned, identity)

@@ -18,7 +18,7 @@ from alignery.errors import AligneryError
 from alignery.hashing import digest
 from alignery.monitor import otel
 from alignery.pipeline.executor import TaskRunner, run_inline
-from alignery.pipeline.model_resolution import bind, placed
+from alignery.pipeline.model_resolution import bind, bind_current
 from alignery.pipeline.progress import stream
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.jobs import Job, Spec
@@ -141,7 +141,7 @@ def _starts(preset: Preset, lake: Lake, published: Row, policy: str | None) -> d
     base = base_spec(preset)
     if policy:
         return {None: base, CURRENT: base_spec(bind(preset, GENERATOR, policy))}
-    drew = placed(preset, lake, {GENERATOR} & {*preset.follow}, published["snapshot_id"])
+    drew = bind_current(preset, lake, {GENERATOR} & {*preset.follow}, published["snapshot_id"])
     return {None: base, CURRENT: base_spec(drew)}
 
 

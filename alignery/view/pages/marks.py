@@ -41,12 +41,12 @@ def marks(req: PageRequest) -> Page:
 
 def current_marks(req: PageRequest, ids: Iterable[str]) -> Mapping[str, list[Row]]:
     """Id → people's current marks of that row."""
-    said: dict[str, list[Row]] = defaultdict(list)
+    marks_by_id: dict[str, list[Row]] = defaultdict(list)
     if "current_marks" in req.lake.schema.views:
         for row in req.once("marks", *ids, count=lambda: of(req.lake, list(ids))):
             if not row["other_id"]:
-                said[row["target_id"]].append(row)
-    return said
+                marks_by_id[row["target_id"]].append(row)
+    return marks_by_id
 
 
 def form_of(body: bytes) -> dict[str, str]:

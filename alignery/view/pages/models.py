@@ -55,8 +55,8 @@ def _decisions(req: PageRequest) -> list[Row]:
 
 
 def _axes(figures: str | None) -> list[Row]:
-    said = json.loads(figures or "[]")
-    return [one for one in said if isinstance(one, dict) and "axis" in one] if isinstance(said, list) else []
+    axes = json.loads(figures or "[]")
+    return [one for one in axes if isinstance(one, dict) and "axis" in one] if isinstance(axes, list) else []
 
 
 def _called(trained: list[Row]) -> dict[str, str]:
@@ -70,7 +70,9 @@ def _history(folder: Path) -> list[Row]:
     try:
         if path.stat().st_size > _LARGEST:
             return []
-        said = json.loads(path.read_text(encoding="utf-8"))
+        entries = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return []
-    return [{"step": one.get("step"), "loss": one["loss"]} for one in said if isinstance(one, dict) and "loss" in one]
+    return [
+        {"step": one.get("step"), "loss": one["loss"]} for one in entries if isinstance(one, dict) and "loss" in one
+    ]

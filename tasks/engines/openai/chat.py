@@ -68,7 +68,7 @@ def fields(sampling: Sampling, owner: str = "") -> dict[str, Any]:
     """
     always: dict[str, Any] = {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature}
     always |= {"top_p": sampling.top_p, **OFF.get(owner, {})}
-    said = {
+    optional = {
         "top_k": (sampling.top_k, 0),
         "frequency_penalty": (sampling.frequency_penalty, 0.0),
         "presence_penalty": (sampling.presence_penalty, 0.0),
@@ -76,7 +76,7 @@ def fields(sampling: Sampling, owner: str = "") -> dict[str, Any]:
         "seed": (sampling.seed, None),
         "structured_outputs": (form(sampling), None),
     }
-    return always | {name: value for name, (value, default) in said.items() if value != default}
+    return always | {name: value for name, (value, default) in optional.items() if value != default}
 
 
 def body(
@@ -132,19 +132,19 @@ def reply(answer: Mapping[str, Any]) -> Reply:
     message = choice.get("message")
     text = _text(choice["text"] if message is None else message.get("content"))
     ended = choice.get("finish_reason")
-    said = re.sub(r"[\W_]+", "_", ended[:100]).strip("_").casefold() if isinstance(ended, str) else ""
-    if said in _BROKEN:
-        raise ValueError(f"the server broke off: finish_reason {said}")
+    reason = re.sub(r"[\W_]+", "_", ended[:100]).strip("_").casefold() if isinstance(ended, str) else ""
+    if reason in _BROKEN:
+        raise ValueError(f"the server broke off: finish_reason {reason}")
     if not text and isinstance(message, Mapping) and (refusal := message.get("refusal")):
         raise RequestRefused(f"the model refused: {excerpt(refusal)}")
-    if said in _UNWANTED or not (text or said in _CUT or said in ("stop", "eos", "end_turn", "stop_sequence")):
+    if reason in _UNWANTED or not (text or reason in _CUT or reason in ("stop", "eos", "end_turn", "stop_sequence")):
         raise RequestRefused(f"the server ended the reply with finish_reason {excerpt(repr(ended))}")
-    return Reply(text, "length" if said in _CUT else "stop", _tokens(answer.get("usage")), _thought(message))
+    return Reply(text, "length" if reason in _CUT else "stop", _tokens(answer.get("usage")), _thought(message))
 
 
 def _thought(message: Any) -> str | None:
-    said = [message.get(name) for name in _THOUGHTS] if isinstance(message, Mapping) else []
-    return next((text for text in said if isinstance(text, str) and text), None)
+    thoughts = [message.get(name) for name in _THOUGHTS] if isinstance(message, Mapping) else []
+    return next((text for text in thoughts if isinstance(text, str) and text), None)
 
 
 def _text(content: Any) -> str:

@@ -98,9 +98,9 @@ class ServerEngine:
         given = None if self._mute else await self._top(prompt)
         if given and (weights := option_probs.among_top(given, options)):
             return Probabilities.of(weights, mass=math.fsum(weights))
-        drawn = await self._by_draws(prompt, options)
+        probabilities = await self._by_draws(prompt, options)
         self._mute = given is None  # known only now: a bad prompt is refused in both ways
-        return drawn
+        return probabilities
 
     async def _top(self, prompt: str | list[Message]) -> list[tuple[str, float]] | None:
         """The likeliest first tokens and their log-probabilities; None if the server does not give them."""
@@ -126,8 +126,8 @@ class ServerEngine:
         ids, spelled = await asyncio.gather(self._tokens(prompt), self._spelled(options))
         option_ids = [tokens for _, tokens in spelled]
         if all(len(option) == 1 for option in option_ids):
-            wanted = [option[0] for option in option_ids]
-            logs = await self._send(TEXT, *option_probs.first_token(self._body(ids, {}), wanted))
+            first_tokens = [option[0] for option in option_ids]
+            logs = await self._send(TEXT, *option_probs.first_token(self._body(ids, {}), first_tokens))
         else:
             asked = (option_probs.whole_option(self._body([*ids, *option], {}), option) for option in option_ids)
             logs = await asyncio.gather(*(self._send(TEXT, *one) for one in asked))

@@ -138,14 +138,14 @@ class Wire:
             if answer is None:
                 raise Failed(f"the server's answer is not a JSON object: {_words(answer, body)!r}")
             return answer
-        said, pause_s = f"HTTP {status}: {_words(answer, body)}", retry_after(response.headers.get("retry-after"))
+        message, pause_s = f"HTTP {status}: {_words(answer, body)}", retry_after(response.headers.get("retry-after"))
         if status in REFUSING:
-            raise RequestRefused(f"the server refuses the request with {said}")
+            raise RequestRefused(f"the server refuses the request with {message}")
         if status in BUSY or (status == 503 and pause_s is not None):
-            raise Busy(said, pause_s)
+            raise Busy(message, pause_s)
         if status in FAILING or status < 200 or (status >= 500 and status != 501):
-            raise Failed(said, pause_s)
-        raise Suspect(said)
+            raise Failed(message, pause_s)
+        raise Suspect(message)
 
     def _object(self, body: bytes) -> dict[str, Any] | None:
         """The JSON object of a body, without secrets: a gateway may say the key again, in any field."""
@@ -203,8 +203,8 @@ def key_of(variable: str) -> str | None:
 def _words(answer: dict[str, Any] | None, body: bytes) -> str:
     """The server's own message: of the error in its response, else the whole response."""
     error = (answer or {}).get("error")
-    if said := error.get("message") if isinstance(error, dict) else error:
-        return excerpt(said)
+    if message := error.get("message") if isinstance(error, dict) else error:
+        return excerpt(message)
     # No JSON, perhaps because it was cut; a secret may still be written in JSON's way.
     return excerpt(_ESCAPED.sub(lambda found: chr(int(found[1], 16)), body[:100_000].decode(errors="replace")))
 

@@ -73,14 +73,14 @@ def counted(replies: Sequence[str], options: Sequence[str]) -> list[float]:
     return counts
 
 
-def first_token(body: dict[str, Any], wanted: Sequence[int]) -> Asked:
+def first_token(body: dict[str, Any], tokens: Sequence[int]) -> Asked:
     """A vLLM request for the log-probabilities of these first tokens, and how its answer is read."""
 
     def read(answer: dict[str, Any]) -> list[float]:
         first = answer["choices"][0]["logprobs"]["top_logprobs"][0]
-        return [log_of(first[f"token_id:{token}"]) for token in wanted]
+        return [log_of(first[f"token_id:{token}"]) for token in tokens]
 
-    asked = {"logprob_token_ids": sorted(set(wanted)), "logprobs": 1, "return_tokens_as_token_ids": True}
+    asked = {"logprob_token_ids": sorted(set(tokens)), "logprobs": 1, "return_tokens_as_token_ids": True}
     return body | {"max_tokens": 1, "temperature": 1.0} | asked, read
 
 

@@ -40,7 +40,7 @@ class RayEngine:
         from tasks.engines.ray.client import ActorClient
 
         self.identity = spec.identity()
-        self._spec, self._made, self._client = spec, 0, partial(ActorClient, spec, opener)
+        self._spec, self._added, self._client = spec, 0, partial(ActorClient, spec, opener)
         self.replicas: Replicas[ActorClient] = Replicas(spec, lambda replica: replica.client.revive(), ADVICE)
         self._suspects = asyncio.Lock()
         for _ in range(spec.replicas.min):
@@ -48,8 +48,8 @@ class RayEngine:
         self._scaling = asyncio.create_task(self._scale()) if spec.replicas.max > spec.replicas.min else None
 
     def _add(self) -> None:
-        self._made += 1
-        self.replicas.add(f"replica {self._made}", self._client(), ready=False)
+        self._added += 1
+        self.replicas.add(f"replica {self._added}", self._client(), ready=False)
 
     async def ready(self) -> None:
         """Wait until one replica answers. Raises EngineDown where none will."""
@@ -61,14 +61,16 @@ class RayEngine:
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:
         return await self._ask("choose", prompt, options)
 
-    async def _ask(self, method: str, prompt: str | list[Message], wanted: Sampling | Sequence[str]) -> Any:
+    async def _ask(
+        self, method: str, prompt: str | list[Message], sampling_or_options: Sampling | Sequence[str]
+    ) -> Any:
         begins = beginnings(_text(prompt)) if len(self.replicas.all) > 1 else ()
         last: Replica[Any] | None = None
         for deaths in range(self._spec.retries + 1):
             async with self._suspects if deaths >= ALONE_FROM else nullcontext():
                 last = replica = await self.replicas.enter(last, begins)
                 try:
-                    answer = await replica.client.ask(method, prompt, wanted)
+                    answer = await replica.client.ask(method, prompt, sampling_or_options)
                     self.replicas.answered(replica)
                     return answer
                 except RequestError as trouble:
@@ -86,15 +88,15 @@ class RayEngine:
         full_since = spare_since = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            now, count, held = time.monotonic(), len(replicas.all), sum(one.held for one in replicas.all)
+            now, count, taken = time.monotonic(), len(replicas.all), sum(one.taken for one in replicas.all)
             if not replicas.waiting or count >= bounds.max or any(one.health_probe for one in replicas.all):
                 full_since = now
-            if replicas.waiting or count <= bounds.min or held > (count - 1) * self._spec.in_flight / 2:
+            if replicas.waiting or count <= bounds.min or taken > (count - 1) * self._spec.in_flight / 2:
                 spare_since = now
             if now - full_since >= bounds.up_after_s:
                 self._add()
             elif now - spare_since >= bounds.down_after_s:
-                replicas.remove(min(replicas.all, key=lambda one: (one.health_probe is None, one.held)))
+                replicas.remove(min(replicas.all, key=lambda one: (one.health_probe is None, one.taken)))
                 spare_since = now
 
     async def close(self) -> None:

@@ -216,9 +216,9 @@ class Decoder:
         width = max(len(row.prompt) + len(row.written) - 1 for row in self.rows)
         layers = []
         for number in range(len(alive[0][1].layers)):
-            kept = [(places, part.layers[number]) for places, part in alive if places]
+            cached = [(places, part.layers[number]) for places, part in alive if places]
             keys, values = (
-                _stacked([(places, getattr(old, name)) for places, old in kept], width) for name in ("keys", "values")
+                _stacked([(places, getattr(old, name)) for places, old in cached], width) for name in ("keys", "values")
             )
             layers.append(_layer(keys, values, width))
         self._cache = Cache(layers=layers)

@@ -40,7 +40,7 @@ MAX_JOIN_WAIT_STEPS = 8  # steps that a newcomer waits for others before it join
 @dataclass
 class _Ask:
     prompt: str | list[Message]
-    wanted: Sampling | Sequence[str]  # a Sampling asks for a reply, options ask for a choice
+    sampling_or_options: Sampling | Sequence[str]  # a Sampling asks for a reply, options ask for a choice
     future: Future[Any]
 
 
@@ -80,14 +80,14 @@ class TransformersEngine:
         self._inbox.put(None)
         await asyncio.to_thread(self._pool.shutdown)
 
-    async def _ask(self, prompt: str | list[Message], wanted: Sampling | Sequence[str]) -> Any:
+    async def _ask(self, prompt: str | list[Message], sampling_or_options: Sampling | Sequence[str]) -> Any:
         future: Future[Any] = Future()
         with self._lock:
             if self._fault:
                 raise self._fault
             self._open.add(future)
         future.add_done_callback(self._open.discard)
-        self._inbox.put(_Ask(prompt, wanted, future))
+        self._inbox.put(_Ask(prompt, sampling_or_options, future))
         return await asyncio.wrap_future(future)
 
     # Below: the worker's thread.
@@ -142,13 +142,13 @@ class TransformersEngine:
             return False
         try:
             ids = encode(self._tokenizer, ask.prompt, self._spec.chat_template_kwargs)
-            if isinstance(ask.wanted, Sampling):
-                check_length(len(ids), ask.wanted.max_tokens, self._context)
-                self._rows.append(Row(ids, ask.wanted, ask.future))
+            if isinstance(ask.sampling_or_options, Sampling):
+                check_length(len(ids), ask.sampling_or_options.max_tokens, self._context)
+                self._rows.append(Row(ids, ask.sampling_or_options, ask.future))
             else:
-                options = encode_spellings(self._tokenizer, ask.wanted)
+                options = encode_spellings(self._tokenizer, ask.sampling_or_options)
                 check_length(len(ids), max(len(tokens) for _, tokens in options), self._context)
-                self._choices.append(_Choice(ids, options, len(ask.wanted), ask.future))
+                self._choices.append(_Choice(ids, options, len(ask.sampling_or_options), ask.future))
         except RequestRefused as refusal:
             if ask.future.set_running_or_notify_cancel():
                 ask.future.set_exception(refusal)
@@ -173,8 +173,8 @@ class TransformersEngine:
         tokens = [[ids for _, ids in choice.options] for choice in chosen]
         for choice, logs in zip(chosen, score(self._model, [one.prompt for one in chosen], tokens), strict=True):
             if choice.future.set_running_or_notify_cancel():
-                placed = [(place, log) for (place, _), log in zip(choice.options, logs, strict=True)]
-                choice.future.set_result(Probabilities.of_spellings(choice.count, placed))
+                spellings = [(place, log) for (place, _), log in zip(choice.options, logs, strict=True)]
+                choice.future.set_result(Probabilities.of_spellings(choice.count, spellings))
 
 
 _Asked = TypeVar("_Asked", Row, _Choice)

@@ -124,11 +124,11 @@ def _sampling(generation: Mapping[str, Any], default: Sampling, suite: str) -> S
             f"evaluate.suites: {suite}: generation_kwargs: got {excerpt(unknown, 80)}, expected some of "
             f"{sorted(known)}; drop it in a task of your own (include_path)"
         )
-    until, drawn = generation.get("until") or (), bool(generation.get("do_sample"))
+    until, do_sample = generation.get("until") or (), bool(generation.get("do_sample"))
     return Sampling(
-        temperature=float(generation.get("temperature", 1.0)) if drawn else 0.0,
-        top_p=float(generation.get("top_p", 1.0)) if drawn else 1.0,
-        top_k=int(generation.get("top_k", 0)) if drawn else 0,
+        temperature=float(generation.get("temperature", 1.0)) if do_sample else 0.0,
+        top_p=float(generation.get("top_p", 1.0)) if do_sample else 1.0,
+        top_k=int(generation.get("top_k", 0)) if do_sample else 0,
         max_tokens=int(next((generation[name] for name in _LENGTHS if name in generation), default.max_tokens)),
         stop=tuple(stop for stop in ([until] if isinstance(until, str) else until) if stop),
     )
@@ -209,8 +209,8 @@ class _Task:
             for metric in task.aggregation()
             if metric in means
         }
-        wanted = asked.metrics or self.known
-        self.better = {label: way for label, (_, way) in self.known.items() if label in wanted}
+        metrics = asked.metrics or self.known
+        self.better = {label: way for label, (_, way) in self.known.items() if label in metrics}
         self._documents: dict[str, list[Any]] = {}
 
     def _check(self) -> None:
@@ -274,11 +274,13 @@ class _Task:
             logs = dict(zip(dict.fromkeys(row["options"]), json.loads(answer)["logs"], strict=True))
             replies = [(logs[option], False) for option in row["options"]]
         instances = self._documents[row["prompt_id"]]
-        made = [replace(one, resps=[reply], filtered_resps={}) for one, reply in zip(instances, replies, strict=True)]
+        answered = [
+            replace(one, resps=[reply], filtered_resps={}) for one, reply in zip(instances, replies, strict=True)
+        ]
         found: dict[str, Any] = {}
         for each in self._task._filters:
-            each.apply(made)
-            result = self._task.process_results(made[0].doc, [one.filtered_resps[each.name] for one in made])
+            each.apply(answered)
+            result = self._task.process_results(answered[0].doc, [one.filtered_resps[each.name] for one in answered])
             found |= {_label(metric, each.name): value for metric, value in result.items()}
         return {label: self._figure(label, found[label]) for label in self.better if label in found}
 

@@ -61,14 +61,14 @@ def inspect_log(model: str, name: str, suite: Suite, answers: Sequence[Row], at:
 
 
 def _sample(name: str, suite: Suite, row: Row, text: str) -> dict[str, Any]:
-    asked, said = {"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": text}
+    question, reply = {"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": text}
     return {
         "id": row["prompt_id"],
         "epoch": 1,
         "input": row["prompt"],
         "target": row.get("right") or row.get("answer") or "",
-        "messages": [asked, said],
-        "output": {"model": name, "choices": [{"message": said, "stop_reason": "stop"}]},
+        "messages": [question, reply],
+        "output": {"model": name, "choices": [{"message": reply, "stop_reason": "stop"}]},
         "scores": {metric: {"value": value, "answer": text} for metric, value in suite.score(row, text).items()},
         "metadata": {name: value for name, value in row.items() if name not in ("prompt_id", "prompt")},
     }

@@ -50,9 +50,9 @@ class InstalledSet:
             path = Path(str(there[name].locate())) if name in there else None
             if path is None or not path.is_file():
                 raise InstalledSetError(f"{self.distribution}: has no file {name}; {self.install}")
-            if (got := sha256(path.read_bytes()).hexdigest()) != expected:
+            if (found_sha256 := sha256(path.read_bytes()).hexdigest()) != expected:
                 raise InstalledSetError(
-                    f"{path}: got sha256 {got[:12]}…, expected {expected[:12]}… of {self.distribution} "
+                    f"{path}: got sha256 {found_sha256[:12]}…, expected {expected[:12]}… of {self.distribution} "
                     f"{self.version}; {self.install}"
                 )
             yield path

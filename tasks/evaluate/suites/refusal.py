@@ -79,8 +79,10 @@ _INSTEAD = re.compile(
 def refuses(answer: str) -> bool:
     """Whether the answer refuses the request in words; an empty one does not."""
     text = _QUOTED.sub(" ", answer[:_READ].replace("’", "'").replace("*", "").lower()).strip()
-    said = _REFUSES.search(_opening(text))
-    return said is not None and not _ANNOUNCED.search(text[: said.start()]) and not _goes_on(text[said.end() :])
+    refusal = _REFUSES.search(_opening(text))
+    return (
+        refusal is not None and not _ANNOUNCED.search(text[: refusal.start()]) and not _goes_on(text[refusal.end() :])
+    )
 
 
 def _opening(text: str) -> str:

@@ -62,7 +62,7 @@ def lines(path: Path) -> Iterator[tuple[int, Line]]:
         task = validated(_Task, entry, f"{path}: question {number}", HeldOutError)
         # MC1's answers first: the true one of them is the best.
         both = [*task.mc1_targets.items(), *task.mc2_targets.items()]
-        right, wrong = ([answer for answer, true in both if bool(true) is wanted] for wanted in (True, False))
+        right, wrong = ([answer for answer, true in both if bool(true) is truth] for truth in (True, False))
         yield number, _line("truthfulqa", task.question, right, wrong)
 
 

@@ -127,11 +127,11 @@ def next_target(row: Row, record: Row) -> Row:
 def upstream(library: Library, config: respond.Config, alias: str) -> Step:
     """Answers an instruction by a further model, whose answer is only to be corrected; the row gains response."""
     plain = respond.respond(library, config)
-    said = {"kind": "upstream", "upstream": alias}
+    origin = {"kind": "upstream", "upstream": alias}
     return replace(
         plain,
         name="aligner.upstream",
-        read=lambda reply, row: [record | said for record in plain.read(reply, row)],
+        read=lambda reply, row: [record | origin for record in plain.read(reply, row)],
         config={**plain.config, "upstream": alias},
     )
 

@@ -161,7 +161,7 @@ def weigh(library: Library, config: Config, first: Place) -> Step:
     principles = library.principles()
 
     def read(reply: str, row: Row) -> list[Row]:
-        return [_drawn(principles, row, first) | {"text": reply.strip()}]
+        return [_principle_fields(principles, row, first) | {"text": reply.strip()}]
 
     return Step(
         name="constitutional.weigh",
@@ -171,7 +171,7 @@ def weigh(library: Library, config: Config, first: Place) -> Step:
         parents=("instruction_id", "a_id", "b_id"),
         variables=lambda row: _shown(principles, row, first),
         read=read,
-        key_fields=lambda row: _drawn(principles, row, first),
+        key_fields=lambda row: _principle_fields(principles, row, first),
         next_row=lambda row, record: row | {"thought_id": record["id"], "thought": record["text"]},
     )
 
@@ -187,7 +187,7 @@ def compare(library: Library, config: Config, first: Place) -> Step:
         p_a = shown_first if first == "a" else 1 - shown_first
         if config.thought_first:
             p_a = min(max(p_a, LOWEST), HIGHEST)
-        return [_drawn(principles, row, first) | {"p_a": p_a}]
+        return [_principle_fields(principles, row, first) | {"p_a": p_a}]
 
     return Step(
         name="constitutional.compare",
@@ -199,7 +199,7 @@ def compare(library: Library, config: Config, first: Place) -> Step:
             _shown(principles, row, first) | ({"thought": row["thought"]} if config.thought_first else {})
         ),
         read=read,
-        key_fields=lambda row: _drawn(principles, row, first),
+        key_fields=lambda row: _principle_fields(principles, row, first),
         options=prompt.following("A", "B"),
         **choice_limits(config.min_mass),
     )
@@ -211,7 +211,7 @@ def _shown(principles: list[Principle], row: Row, first: Place) -> dict[str, Any
     return {"instruction": row["instruction"], "response_a": a, "response_b": b, "criterion": criterion}
 
 
-def _drawn(principles: list[Principle], row: Mapping[str, Any], first: Place) -> dict[str, Any]:
+def _principle_fields(principles: list[Principle], row: Mapping[str, Any], first: Place) -> dict[str, Any]:
     principle = draw(principles, row["instruction"], DRAW)
     return {"principle_id": principle.id, "principle_hash": principle.criterion_hash, "first": first}
 

@@ -148,11 +148,11 @@ def draw(principles: Sequence[Principle], instruction: str, round: int) -> Princ
 
     It depends on the principles' ids and not on their texts or order, and on the instruction's words and not its id.
     """
-    return principles[_drawn(tuple(principle.id for principle in principles), instruction, round)]
+    return principles[_highest(tuple(principle.id for principle in principles), instruction, round)]
 
 
 @lru_cache(maxsize=1 << 13)  # for the rows on their way: each asks for its principle several times over
-def _drawn(ids: tuple[str, ...], instruction: str, round: int) -> int:
+def _highest(ids: tuple[str, ...], instruction: str, round: int) -> int:
     return max(range(len(ids)), key=lambda place: digest(ids[place], instruction, round))
 
 
@@ -160,11 +160,11 @@ def critique(library: Library, config: Config, round: int) -> Step:
     """Criticises the target in a round (from 1); the row gains the critique and its principle's requests."""
     principles = library.principles()
 
-    def drawn(row: Row) -> Principle:
+    def own_principle(row: Row) -> Principle:
         return draw(principles, row["instruction"], round)
 
     def next_row(row: Row, record: Row) -> Row:
-        principle = drawn(row)
+        principle = own_principle(row)
         requests = {"critique_request": principle.critique, "revision_request": principle.revision}
         # From here on the words are those of the revision: an edit of them asks for no critique again.
         named = _principle_of(record) | {"principle_hash": principle.revision_hash}
@@ -179,10 +179,12 @@ def critique(library: Library, config: Config, round: int) -> Step:
         variables=lambda row: {
             "instruction": row["instruction"],
             "response": row["target"],
-            "critique_request": drawn(row).critique,
+            "critique_request": own_principle(row).critique,
         },
-        read=lambda reply, row: [_named(drawn(row), round) | {"text": _criticism(reply, drawn(row).critique)}],
-        key_fields=lambda row: _named(drawn(row), round),
+        read=lambda reply, row: [
+            _named(own_principle(row), round) | {"text": _criticism(reply, own_principle(row).critique)}
+        ],
+        key_fields=lambda row: _named(own_principle(row), round),
         sample_key=lambda row: str(round),  # the same words in another round want another critique
         next_row=next_row,
     )
@@ -251,8 +253,8 @@ def steps(library: Library, config: Config) -> list[Step]:
 def _criticism(reply: str, request: str) -> str:
     if not (text := plain_answer(reply, ("(?:my |the )?critique",))):
         raise ParseError("nothing after the label")
-    said, asked = (_WORDS.findall(one.casefold())[:_OPENING] for one in (text, request))
-    if said[: len(asked)] == asked:
+    opening, asked = (_WORDS.findall(one.casefold())[:_OPENING] for one in (text, request))
+    if opening[: len(asked)] == asked:
         raise ParseError(LEAK)
     return text
 

@@ -118,7 +118,7 @@ def answer(library: Library, config: Config, number: int) -> Step:
     def read(reply: str, row: Row) -> list[Row]:
         if fault := answer_fault(reply, row["question"], refusals=config.reject_refusals):
             raise Rejected(fault)
-        check_own(reply, " ".join([*_said(row), row["question"]]), own)
+        check_own(reply, " ".join([*_earlier_messages(row), row["question"]]), own)
         if loops(reply):
             raise ParseError(LOOP)
         return [_turn(row, 2 * number, "assistant", reply.strip())]
@@ -148,15 +148,15 @@ def question(library: Library, config: Config, number: int, contamination: Conta
         text = message(reply)
         if text is None:
             return []
-        said = _said(row)
+        earlier = _earlier_messages(row)
         if opens_with_refusal(text) or _OFFER.search(text):
             raise ParseError(ASSISTANT)
-        if _plain(text) in map(_plain, said):
+        if _plain(text) in map(_plain, earlier):
             raise ParseError(AGAIN)
         if loops(text):
             raise ParseError(LOOP)
-        check_own(text, " ".join(said), own)
-        if _NARRATION.match(text) and not _NARRATED.search(" ".join(said)):
+        check_own(text, " ".join(earlier), own)
+        if _NARRATION.match(text) and not _NARRATED.search(" ".join(earlier)):
             raise ParseError(NARRATES)
         if reason := contamination.reason(text):
             raise Rejected(reason)
@@ -179,7 +179,7 @@ def _turn(row: Row, place: int, role: str, text: str) -> Row:
     return {"before": row["before"], "place": place, "role": role, "text": text}
 
 
-def _said(row: Row) -> list[str]:
+def _earlier_messages(row: Row) -> list[str]:
     """All messages before the newest one."""
     return [text for one in row["exchanges"] for text in one.values()]
 

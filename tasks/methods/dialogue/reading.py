@@ -55,5 +55,5 @@ def _is_end(text: str) -> bool:
     """Whether the last line says so ("End."), or its last sentence ("Bye. THE END")."""
     last = text.splitlines()[-1]
     line, sentence = (" ".join(_WORD.findall(each)) for each in (last, _SENTENCE.split(last)[-1]))
-    said_so = _ENDED.fullmatch(sentence) and (sentence.isupper() or " of " in sentence)
-    return bool(_ENDED.fullmatch(line) or said_so)
+    is_ending = _ENDED.fullmatch(sentence) and (sentence.isupper() or " of " in sentence)
+    return bool(_ENDED.fullmatch(line) or is_ending)

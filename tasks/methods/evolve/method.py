@@ -112,16 +112,16 @@ def rewrite(library: Library, config: Config) -> Step:
 
 def _is_operation(text: str, operation: str) -> bool:
     """Whether a text begins as the operation does, or with a label of its words: "Add a requirement: …"."""
-    asked, said = (_WORD.findall(one[:_OPENING].casefold()) for one in (operation, text))
+    asked, opening = (_WORD.findall(one[:_OPENING].casefold()) for one in (operation, text))
     label = _WORD.findall(text[:_OPENING].casefold().rpartition(":")[0])
-    begins = " ".join(asked[:4]) in " ".join(said[:8])
+    begins = " ".join(asked[:4]) in " ".join(opening[:8])
     return begins or (asked[0] in label and len({*label} & {*asked[:4]}) > 1)
 
 
 def _says_little_else(text: str, operation: str, before: str) -> bool:
     """Whether most words of a text are the operation's and not the instruction's."""
-    said, asked, had = ({*_WORD.findall(one.casefold())} for one in (text, operation, before))
-    return len(said & asked - had) > _MOST * len(said)
+    words, asked, had = ({*_WORD.findall(one.casefold())} for one in (text, operation, before))
+    return len(words & asked - had) > _MOST * len(words)
 
 
 method = Method("evolve", Config, stages, source=True, requests=requests, paper="Evol-Instruct (arXiv 2304.12244)")

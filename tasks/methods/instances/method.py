@@ -102,7 +102,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
                 after="self_instruct.classify",
                 provides=SOURCE,
                 when=partial(_is_labelled, label),
-                then=lambda row, made: [row] if stands_alone(made) else [],
+                then=lambda row, results: [row] if stands_alone(results) else [],
                 needs=(*INSTRUCTION, "classification"),
             )
         )
@@ -165,8 +165,8 @@ def instances(library: Library, config: Config, form: Form, contamination: Conta
 
 def stands_alone(rows: Sequence[Row]) -> bool:
     """Whether a task needs no input, judged by the rows that `instances` carried: its accepted instances have none."""
-    kept = [row for row in rows if row["instance_state"] == "accepted"]
-    return bool(kept) and not any(row["input"] for row in kept)
+    accepted = [row for row in rows if row["instance_state"] == "accepted"]
+    return bool(accepted) and not any(row["input"] for row in accepted)
 
 
 def judged(pairs: Sequence[Pair], limit: int, *, cut: bool) -> list[str | None]:

@@ -33,10 +33,10 @@ _EITHER = re.compile(r"\A[\W_]*+(yes|no)[\s*_]{0,4}(?:[/|]|or\b)[\s*_]{0,4}(?!\1
 def verdict(reply: str) -> bool:
     """Whether the reply says yes. Raises ParseError if its first word is neither yes nor no, or it names both."""
     first = re.match(r"[\W_]*([a-z]+)\b", reply, re.IGNORECASE)
-    said = first[1].casefold() if first else ""
-    if said not in ("yes", "no") or _EITHER.match(reply):
+    word = first[1].casefold() if first else ""
+    if word not in ("yes", "no") or _EITHER.match(reply):
         raise ParseError("neither yes nor no")
-    return said == "yes"
+    return word == "yes"
 
 
 def input_first(reply: str) -> list[Pair]:

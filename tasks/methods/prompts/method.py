@@ -254,7 +254,7 @@ def _response(row: DataRow, field: str, kind: str, instruction: Row) -> list[Row
         return []
     key = digest("prompts", instruction["id"], kind, text)
     return [
-        _made(key, [instruction["id"]])
+        _base_row(key, [instruction["id"]])
         | {"instruction_id": instruction["id"], "kind": kind, "text": text, "rules": [], "complete": True}
     ]
 
@@ -265,36 +265,41 @@ def _correction(row: DataRow, field: str, answer: Row, template: str) -> list[Ro
     key = digest("prompts", answer["id"], "correction", text)
     owner = {"instruction_id": answer["instruction_id"], "response_id": answer["id"]}
     is_copy = text == answer["text"]
-    return [_made(key, [*owner.values()]) | owner | {"template_id": template, "text": text, "is_copy": is_copy}]
+    return [_base_row(key, [*owner.values()]) | owner | {"template_id": template, "text": text, "is_copy": is_copy}]
 
 
 def _use(row: DataRow, template: Template, instruction: Row) -> Row:
     key, answer = digest("prompts", instruction["id"], "template", template.name), row.values.get(templates.ANSWER)
-    said = {"template": template.name, "answer": answer, "choices": [*template.choices], "metrics": [*template.metrics]}
-    return _made(key, [instruction["id"]]) | {"instruction_id": instruction["id"]} | said
+    fields = {
+        "template": template.name,
+        "answer": answer,
+        "choices": [*template.choices],
+        "metrics": [*template.metrics],
+    }
+    return _base_row(key, [instruction["id"]]) | {"instruction_id": instruction["id"]} | fields
 
 
 def _pair(chosen: Row, rejected: Row) -> Row:
     key = digest("prompts", chosen["id"], rejected["id"], "pair")
-    made = _made(key, [chosen["instruction_id"], chosen["id"], rejected["id"]])
-    made |= {"instruction_id": chosen["instruction_id"], "a_id": chosen["id"], "b_id": rejected["id"], "first": "a"}
-    return made | {"principle_id": GIVEN, "principle_hash": GIVEN, "p_a": 1.0}
+    row = _base_row(key, [chosen["instruction_id"], chosen["id"], rejected["id"]])
+    row |= {"instruction_id": chosen["instruction_id"], "a_id": chosen["id"], "b_id": rejected["id"], "first": "a"}
+    return row | {"principle_id": GIVEN, "principle_hash": GIVEN, "p_a": 1.0}
 
 
-def _made(key: str, parents: Sequence[str]) -> Row:
+def _base_row(key: str, parents: Sequence[str]) -> Row:
     return {"id": key, "parents": list(parents), "attempt_id": None, "work_key": key}
 
 
 def batches(rows: Iterator[DataRow], size: int) -> Iterator[list[DataRow]]:
     """The rows in lists of that size, or shorter ones where their texts are long."""
     batch: list[DataRow] = []
-    held = 0
+    buffered = 0
     for row in rows:
         batch.append(row)
-        held += sum(len(value) for value in row.values.values() if isinstance(value, str | bytes | list))
-        if len(batch) == size or held > _HELD:
+        buffered += sum(len(value) for value in row.values.values() if isinstance(value, str | bytes | list))
+        if len(batch) == size or buffered > _HELD:
             yield batch
-            batch, held = [], 0
+            batch, buffered = [], 0
     if batch:
         yield batch
 

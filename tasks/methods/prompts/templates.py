@@ -97,8 +97,8 @@ def templated(rows: Iterator[DataRow], templates: Sequence[Template], one: bool)
     """Each row in the words of each template, or of one that a hash draws."""
     for row in rows:
         # A hash of its values, so that a new row in the file changes no other's template.
-        drawn = int(digest("template", repr(sorted(row.values.items()))), 16) % len(templates)
-        for template in [templates[drawn]] if one else templates:
+        place = int(digest("template", repr(sorted(row.values.items()))), 16) % len(templates)
+        for template in [templates[place]] if one else templates:
             yield _filled(row, template)
 
 

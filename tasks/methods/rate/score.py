@@ -37,7 +37,7 @@ def parse(reply: str, dimension: str) -> tuple[float, str]:
     found = re.fullmatch(rf"{label}{_GRID}{_OUT_OF}\.?", plain, re.IGNORECASE)
     if found is None and not _LISTED.search(rest):
         # With the words of its mark: "3: The main point is right." Or in a sentence.
-        found = _marked(plain) or _said(plain, rest, dimension)
+        found = _marked(plain) or _in_sentence(plain, rest, dimension)
     if found is None:
         raise ParseError(NO_SCORE)
     return float(found[1]), rest.strip()
@@ -54,7 +54,7 @@ def _plain(line: str) -> str:
     return _MARKS.sub(" ", half_width(line)).strip(" #")
 
 
-def _said(line: str, rest: str, dimension: str) -> re.Match[str] | None:
+def _in_sentence(line: str, rest: str, dimension: str) -> re.Match[str] | None:
     """The score in a sentence, if neither the line has a second number nor a later line a second such sentence."""
     sentence = _sentence(dimension)
     found = sentence.fullmatch(_BEGUN.sub("", line))

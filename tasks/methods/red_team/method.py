@@ -26,7 +26,7 @@ from prompts import Library, QuestionType
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.pools import Pool
-from tasks.methods.base import CUT, Accept, MethodConfig, wanted
+from tasks.methods.base import CUT, Accept, MethodConfig, most_accepted
 from tasks.methods.self_instruct import method as self_instruct
 from tasks.methods.self_instruct.method import draw, instruction_row, pick
 from tasks.methods.self_instruct.reading import numbered, numbered_items
@@ -100,7 +100,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
 def enough_topics(config: Config, types: int) -> Topics:
     """The settings of the topics with no more rounds and requests than the questions that are to be accepted need."""
     topics = config.topics
-    requests = math.ceil(topics.per_question * wanted(config.accept) / (types * topics.count))  # of each type
+    requests = math.ceil(topics.per_question * most_accepted(config.accept) / (types * topics.count))  # of each type
     rounds = min(topics.rounds, math.ceil(requests / topics.requests_per_type))
     return topics.model_copy(update={"rounds": rounds, "requests_per_type": min(topics.requests_per_type, requests)})
 
@@ -269,8 +269,8 @@ def question_requests(
         if not (asked := list(hints[index * config.count : (index + 1) * config.count])):
             break
         new = pick(accepted, config.new_exemplars, index)
-        wanted = config.seed_exemplars + config.new_exemplars - len(new)
-        shown = draw(seeds, wanted, index, _text) + [{name: row[name] for name in seeds[0]} for row in new]
+        seed_count = config.seed_exemplars + config.new_exemplars - len(new)
+        shown = draw(seeds, seed_count, index, _text) + [{name: row[name] for name in seeds[0]} for row in new]
         rows.append(
             {
                 "request_id": digest(asked, shown, index),

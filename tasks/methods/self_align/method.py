@@ -60,8 +60,8 @@ class Config(AnswerConfig):
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
     rules, exemplars = library.rules()
-    said = [(f"rule:{rule.name}", f"{rule.name}: {rule.text}") for rule in rules]
-    said += [(f"exemplar:{n}", f"{e.query}\n{e.thought}\n{e.answer}") for n, e in enumerate(exemplars, 1)]
+    sources = [(f"rule:{rule.name}", f"{rule.name}: {rule.text}") for rule in rules]
+    sources += [(f"exemplar:{n}", f"{e.query}\n{e.thought}\n{e.answer}") for n, e in enumerate(exemplars, 1)]
     return [
         Stage(
             "self_align.answer",
@@ -70,7 +70,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
             provides="principled",
             needs=INSTRUCTION,
             adds=(*ANSWER, "principled_id", "principled"),
-            texts=[prompt_row(id, source, digest(id, source)) for id, source in said],
+            texts=[prompt_row(id, source, digest(id, source)) for id, source in sources],
         )
     ]
 

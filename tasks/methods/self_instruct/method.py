@@ -125,9 +125,9 @@ def requests(
     rows = []
     for index, topic in enumerate(_balanced(library.topics(), config, round, pool, asked), start=first):
         machine = pick(pool.of_topic(topic), config.machine_exemplars, index)
-        wanted = config.human_exemplars + config.machine_exemplars - len(machine)
-        own = draw([text for about, text in seeds if about == topic], wanted, index, str)
-        others = draw([text for about, text in seeds if about != topic], wanted - len(own), index, str)
+        seed_count = config.human_exemplars + config.machine_exemplars - len(machine)
+        own = draw([text for about, text in seeds if about == topic], seed_count, index, str)
+        others = draw([text for about, text in seeds if about != topic], seed_count - len(own), index, str)
         exemplars = own + others + [row["text"] for row in machine]
         rows.append(
             {

@@ -104,11 +104,11 @@ def parse(reply: str, aspect: Aspect) -> str:
 
 def _named(line: str, aspect: Aspect) -> str:
     """What a line says: nothing where it is the aspect's name alone."""
-    said = line.casefold().strip(_AROUND).replace("-", " ").replace("_", " ")
+    stripped = line.casefold().strip(_AROUND).replace("-", " ").replace("_", " ")
     for name in (aspect, "label"):
-        said = said.removeprefix(name) if said in (name, f"{name}:") else said.removeprefix(f"{name}:")
-        said = said.strip(f"{_AROUND}:")
-    return said
+        stripped = stripped.removeprefix(name) if stripped in (name, f"{name}:") else stripped.removeprefix(f"{name}:")
+        stripped = stripped.strip(f"{_AROUND}:")
+    return stripped
 
 
 method = Method(

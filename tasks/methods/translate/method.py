@@ -102,19 +102,19 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
         translate(library, config, languages, "instruction"),
         after="answer" if paired else SOURCE,
         model=TRANSLATOR,
-        take=lambda row: row | {"language": drawn(row["instruction_id"], config.languages)},
+        take=lambda row: row | {"language": draw_language(row["instruction_id"], config.languages)},
         when=lambda row: is_asked(row, config),
         needs=(*INSTRUCTION, *(ANSWER if paired else ())),
         adds=("language", "translation_id", "translation"),
         texts=[prompt_row(f"language:{one.code}", one.source, one.hash) for one in languages.values()],
     )
-    needs, made = ("instruction_id", *first.adds), [first]
+    needs, translation_stages = ("instruction_id", *first.adds), [first]
     if ANSWERED in config.routes:
         step = answer(library, config, languages)
-        made.append(Stage(step.name, step, after=first.name, needs=needs))
+        translation_stages.append(Stage(step.name, step, after=first.name, needs=needs))
     if paired:
         step = translate(library, config, languages, "target")
-        made.append(
+        translation_stages.append(
             Stage(
                 step.name,
                 step,
@@ -124,7 +124,7 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
                 needs=(*needs, "target_id", "target"),
             )
         )
-    return made
+    return translation_stages
 
 
 def words_of(library: Library, config: Config) -> dict[str, LanguageWords]:
@@ -153,7 +153,7 @@ def pairs(known: Mapping[str, LanguageWords], code: str) -> list[dict[str, str]]
     ]
 
 
-def drawn(instruction_id: str, shares: Mapping[Code, float]) -> Code | None:
+def draw_language(instruction_id: str, shares: Mapping[Code, float]) -> Code | None:
     """The language of an instruction, each with the probability that its share is; None for what the shares leave of 1.
 
     The one with the least -log(u)/share, where u is a hash of language and id in (0, 1] (weighted rendezvous hashing):

@@ -78,10 +78,10 @@ def train(data: Path, model: Path | str, out: Path, config: Config) -> Report:
 
 def _warmed_up(rows: Sequence[Row], prompt: Prompt, base: Path, out: Path, config: Config) -> Path:
     """The folder of the model that has learnt to repeat a share of the answers, which a killed run may have left."""
-    drawn = random.Random(config.seed).sample(rows, round(config.warm_up * len(rows)))
-    if not drawn:
+    sampled = random.Random(config.seed).sample(rows, round(config.warm_up * len(rows)))
+    if not sampled:
         return base
-    learnt = [example(prompt, row, row["answer"]) for row in drawn]
+    learnt = [example(prompt, row, row["answer"]) for row in sampled]
     place = out.with_name(f".{out.name}.warm-up")
     if not place.exists():
         fine_tune("aligner warm-up", learnt, base, place, config, sft.trainer, sft.length)

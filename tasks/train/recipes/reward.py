@@ -105,9 +105,9 @@ def trainer(shared: dict[str, Any], arguments: dict[str, Any], loss: Callable[..
             found = loss(chosen, rejected, p)
             return (found, outputs) if return_outputs else found
 
-    made = SoftRewardTrainer(args=RewardConfig(**arguments), **shared)
-    made.data_collator = Collator(pad_token_id=shared["processing_class"].pad_token_id)
-    return made
+    reward_trainer = SoftRewardTrainer(args=RewardConfig(**arguments), **shared)
+    reward_trainer.data_collator = Collator(pad_token_id=shared["processing_class"].pad_token_id)
+    return reward_trainer
 
 
 def length(row: dict[str, Any]) -> int:

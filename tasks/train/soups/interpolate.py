@@ -99,8 +99,9 @@ def check_alike(models: Sequence[Path]) -> None:
         name for name in FILES if "safetensors" not in name and "pytorch" not in name and "config.json" not in name
     ]
     for model in others:
-        if apart := sorted(key for key in config | _config(model) if config.get(key) != _config(model).get(key)):
-            got = f"{apart[0]} {excerpt(config.get(apart[0]), 60)!r} and {excerpt(_config(model).get(apart[0]), 60)!r}"
+        if differences := sorted(key for key in config | _config(model) if config.get(key) != _config(model).get(key)):
+            one, other = (excerpt(each.get(differences[0]), 60) for each in (config, _config(model)))
+            got = f"{differences[0]} {one!r} and {other!r}"
             raise TrainError(f"models: {first} and {model} have other config.json: got {got}; interpolate models alike")
         if folder_hash(first, words) != folder_hash(model, words):
             raise TrainError(
@@ -157,8 +158,8 @@ def _tensors(model: Path, opened: ExitStack) -> dict[str, Any]:
 def _check_tensors(models: Sequence[Path], tensors: Sequence[Mapping[str, Any]]) -> None:
     first, *others = [{name: _form(handle, name) for name, handle in of.items()} for of in tensors]
     for model, forms in zip(models[1:], others, strict=True):
-        if apart := sorted(name for name in first.keys() | forms.keys() if first.get(name) != forms.get(name)):
-            got = f"{excerpt(apart[0], 80)}: {first.get(apart[0])} and {forms.get(apart[0])}"
+        if differences := sorted(name for name in first.keys() | forms.keys() if first.get(name) != forms.get(name)):
+            got = f"{excerpt(differences[0], 80)}: {first.get(differences[0])} and {forms.get(differences[0])}"
             raise TrainError(f"models: {models[0]} and {model} have other tensors: got {got}; interpolate models alike")
 
 

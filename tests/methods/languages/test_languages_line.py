@@ -12,7 +12,7 @@ from alignery.pipeline.runs.publication import tag_and_export
 from prompts import Message
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.engines.scripted import text_of
-from tasks.methods.translate.method import Code, drawn
+from tasks.methods.translate.method import Code, draw_language
 from warehouse import Lake
 from warehouse.query.trace import trace
 
@@ -45,7 +45,7 @@ def with_shares(works: Works, shares: dict[Code, float]) -> Works:
 
 def test_languages_are_drawn_both_routes_are_walked_and_only_what_is_new_is_asked(works: Works) -> None:
     line = asyncio.run(with_shares(works, SHARES).walk())
-    expected = {row["id"]: drawn(row["id"], SHARES) for row in line.accepted}
+    expected = {row["id"]: draw_language(row["id"], SHARES) for row in line.accepted}
     assert len(expected) == ACCEPT
     asked = works.rows("SELECT parents[1] AS id, state, reason FROM attempts WHERE step = 'translate.instruction'")
     assert {row["id"] for row in asked} == {id for id, code in expected.items() if code}
@@ -68,7 +68,7 @@ def test_languages_are_drawn_both_routes_are_walked_and_only_what_is_new_is_aske
 
     more: dict[Code, float] = SHARES | {"hi": 0.5}
     asyncio.run(with_shares(works, more).walk())
-    moved = {id for id, code in expected.items() if drawn(id, more) != code}
+    moved = {id for id, code in expected.items() if draw_language(id, more) != code}
     assert works.asked("You translate") >= len(moved) > 0
     again = works.rows("SELECT DISTINCT instruction_id AS id FROM translations WHERE language = 'hi'")
     assert {id for id, code in expected.items() if code == "hi" and id in translated} <= {row["id"] for row in again}

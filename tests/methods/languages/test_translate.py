@@ -23,7 +23,7 @@ from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import ECHO, TRUNCATED
 from tasks.filters.languages import CODES, LANGUAGES, language_of
 from tasks.filters.targets import LEAK, LOOP
-from tasks.methods.translate.method import Code, Config, drawn, pairs, stages
+from tasks.methods.translate.method import Code, Config, draw_language, pairs, stages
 from tasks.methods.translate.reading import LONG, MIXED, REMARK, SHORT, UNKNOWN, UNTRANSLATED, check_language
 from tasks.methods.translate.verbatim import changed
 from tasks.stage import Context, Stage
@@ -103,14 +103,16 @@ SHARES: dict[Code, float] = {"de": 0.5, "hi": 0.3, "fr": 0.1}
 def test_a_language_is_drawn_by_its_share_and_what_is_left_stays_as_it_is() -> None:
     """(2)"""
     ids = [f"i{n}" for n in range(4000)]
-    counts = Counter(drawn(id, SHARES) for id in ids)
+    counts = Counter(draw_language(id, SHARES) for id in ids)
     assert {code: round(counts[code] / 4000, 1) for code in (*SHARES, None)} == SHARES | {None: 0.1}
-    assert [drawn(id, SHARES) for id in ids] == [drawn(id, dict(reversed(SHARES.items()))) for id in ids]
-    before, after = ({id: drawn(id, shares) for id in ids} for shares in (SHARES, SHARES | {"hi": 0.4}))
+    assert [draw_language(id, SHARES) for id in ids] == [
+        draw_language(id, dict(reversed(SHARES.items()))) for id in ids
+    ]
+    before, after = ({id: draw_language(id, shares) for id in ids} for shares in (SHARES, SHARES | {"hi": 0.4}))
     moved = {(before[id], after[id]) for id in ids if before[id] != after[id]}
     assert moved
     assert all(new == "hi" or old is None for old, new in moved), "no language takes one from another that stays"
-    assert {drawn(id, GERMAN) for id in ids} == {"de"}
+    assert {draw_language(id, GERMAN) for id in ids} == {"de"}
 
 
 def test_what_is_in_the_language_already_or_was_drawn_for_none_is_not_asked() -> None:

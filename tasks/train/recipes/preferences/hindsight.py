@@ -76,10 +76,10 @@ def trainer(shared: dict[str, Any], arguments: dict[str, Any], tag: str) -> Any:
             tokenizer = shared["processing_class"]
             tokenizer.chat_template = asked_with(tokenizer.chat_template, tag)
 
-    made = sft.trainer(shared, arguments)
+    sft_trainer = sft.trainer(shared, arguments)
     if tag:
-        made.add_callback(AsksWithTag())
-    return made
+        sft_trainer.add_callback(AsksWithTag())
+    return sft_trainer
 
 
 def rows_of(pairs: Sequence[Row], words: Phrases, seed: int, *, chained: bool) -> list[Row]:

@@ -68,17 +68,17 @@ def trainer(loss: Loss, shared: dict[str, Any], arguments: dict[str, Any], refer
 
         set_seed(plain["seed"])  # the adapter begins with random weights, in a run that goes on as in a straight one
         given["model"] = get_peft_model(given["model"], adapter)
-    made = _class()(
+    list_trainer = _class()(
         args=TrainingArguments(remove_unused_columns=False, **plain),
         train_dataset=Dataset.from_list(rows) if rows else Dataset.from_dict({"prompt_ids": [], "answer_ids": []}),
         data_collator=collator(tokenizer.pad_token_id),
         **given,
     )
-    made.list_loss = loss
-    made.identical = sum(row is not None for row in prepared) - len(rows)
+    list_trainer.list_loss = loss
+    list_trainer.identical = sum(row is not None for row in prepared) - len(rows)
     if reference and rows:
-        made.train_dataset = made.train_dataset.add_column("reference", made.reference())
-    return made
+        list_trainer.train_dataset = list_trainer.train_dataset.add_column("reference", list_trainer.reference())
+    return list_trainer
 
 
 def length(row: Row) -> int:
@@ -106,9 +106,9 @@ def collator(pad: int) -> Callable[[Sequence[Row]], dict[str, Any]]:
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
-        said = [(row["prompt_ids"], answer) for row in rows for answer in row["answer_ids"]]
-        ids = [torch.tensor([*prompt, *answer]) for prompt, answer in said]
-        learnt = [torch.tensor([0] * len(prompt) + [1] * len(answer)) for prompt, answer in said]
+        sequences = [(row["prompt_ids"], answer) for row in rows for answer in row["answer_ids"]]
+        ids = [torch.tensor([*prompt, *answer]) for prompt, answer in sequences]
+        learnt = [torch.tensor([0] * len(prompt) + [1] * len(answer)) for prompt, answer in sequences]
         scores = [score for row in rows for score in row["scores"]]
         return {
             "input_ids": pad_sequence(ids, batch_first=True, padding_value=pad),
@@ -126,8 +126,8 @@ def log_probabilities(model: Any, inputs: dict[str, Any]) -> tuple[Any, Any]:
     """Of each answer: the sum of its tokens' log-probabilities, in nats, and their count; (N,) each."""
     logits = model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits[:, :-1].float()
     mask = inputs["completion_mask"][:, 1:]
-    said = logits.log_softmax(-1).gather(2, inputs["input_ids"][:, 1:, None]).squeeze(-1)
-    return (said * mask).sum(1), mask.sum(1)
+    log_probs = logits.log_softmax(-1).gather(2, inputs["input_ids"][:, 1:, None]).squeeze(-1)
+    return (log_probs * mask).sum(1), mask.sum(1)
 
 
 def _class() -> Any:

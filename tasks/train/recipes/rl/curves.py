@@ -36,16 +36,16 @@ def panels(title: str, figures: Mapping[str, Mapping[str, Points]]) -> str:
         lines.append(
             f'<text x="{GAP + 140 * place}" y="40" fill="{colours[label]}">{escape(printable(label[:20]))}</text>'
         )
-    for place, (name, drawn) in enumerate(figures.items()):
+    for place, (name, series) in enumerate(figures.items()):
         left, top = GAP + place % COLUMNS * (WIDTH + GAP), TOP + place // COLUMNS * (HEIGHT + GAP)
-        lines += _panel(left, top, name, {colours[label]: points for label, points in drawn.items()})
+        lines += _panel(left, top, name, {colours[label]: points for label, points in series.items()})
     return "\n".join([*lines, "</svg>"]) + "\n"
 
 
-def _panel(left: int, top: int, name: str, drawn: Mapping[str, Points]) -> list[str]:
+def _panel(left: int, top: int, name: str, series: Mapping[str, Points]) -> list[str]:
     """One figure; its lines by colour."""
-    values = [value for points in drawn.values() for _, value in points] or [0.0]
-    last = max((step for points in drawn.values() for step, _ in points), default=1.0) or 1.0
+    values = [value for points in series.values() for _, value in points] or [0.0]
+    last = max((step for points in series.values() for step, _ in points), default=1.0) or 1.0
     rise = ticks(min(values), max(values), 4)
     low, high = rise[0], rise[-1]
     floor = top + HEIGHT
@@ -63,7 +63,7 @@ def _panel(left: int, top: int, name: str, drawn: Mapping[str, Points]) -> list[
             f'<text x="{left - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{tick:g}</text>'
         )
     lines += [f'<text x="{x(tick):.1f}" y="{floor + 16}" text-anchor="middle">{tick:g}</text>' for tick in (0, last)]
-    for colour, points in drawn.items():
+    for colour, points in series.items():
         pairs = " ".join(f"{x(step):.1f},{y(value):.1f}" for step, value in _thinned(points))
         lines.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.5" points="{pairs}"/>')
     return lines

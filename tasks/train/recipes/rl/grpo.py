@@ -67,9 +67,9 @@ def trainer(shared: dict[str, Any], arguments: dict[str, Any], config: Config, o
             f"grpo: got {prompts} prompts that leave room for {config.max_tokens} tokens within max_length, but a step "
             f"has {needed}; lower batch_size, gradient_accumulation or max_tokens, or give a view of more prompts"
         )
-    made = rollouts.trainer_class()(recorder.rows, reward_funcs=opened(config, length), args=options, **given)
-    made.room = room
-    return made
+    grpo_trainer = rollouts.trainer_class()(recorder.rows, reward_funcs=opened(config, length), args=options, **given)
+    grpo_trainer.room = room
+    return grpo_trainer
 
 
 def _within(prompts: Any, tokenizer: Any, limit: int) -> Any:

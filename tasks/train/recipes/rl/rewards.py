@@ -42,7 +42,7 @@ def opened(config: Config, length: int) -> Rewards:
         counted = [sum(weight * RULES[rule](text) for rule, weight in config.rules.items()) for text in texts]
         if model is None:
             return counted
-        scores = model([[*asked, *said] for asked, said in zip(prompts, completions, strict=True)])
+        scores = model([[*prompt, *completion] for prompt, completion in zip(prompts, completions, strict=True)])
         return [a + b for a, b in zip(counted, scores, strict=True)]
 
     return reward
@@ -67,7 +67,7 @@ def _model(folder: Path, config: Config, length: int) -> Callable[[Sequence[Any]
     special = special_tokens(engine.tokenizer)
 
     def scores(conversations: Sequence[Any]) -> list[float]:
-        read = [[*turns, said | {"content": without(said["content"], special)}] for *turns, said in conversations]
+        read = [[*turns, answer | {"content": without(answer["content"], special)}] for *turns, answer in conversations]
         try:
             found = engine.scores(read)
         except RequestRefused as error:
@@ -81,7 +81,7 @@ def _model(folder: Path, config: Config, length: int) -> Callable[[Sequence[Any]
 
 def without(text: str, tokens: Sequence[str]) -> str:
     """A text without these: spelt out in letters, they would end the answer and forge turns that are scored with it."""
-    while held := [token for token in tokens if token in text]:
-        for token in held:
+    while found := [token for token in tokens if token in text]:
+        for token in found:
             text = text.replace(token, "")
     return text

@@ -31,7 +31,7 @@ def trainer_class() -> Any:
     class RecordingTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped here
         def __init__(self, rollouts: list[Row], **given: Any) -> None:
             self.rollouts = rollouts
-            self.drawn: list[Row] = []  # of this process, of the batch that is at work
+            self.answer_rows: list[Row] = []  # of this process, of the batch that is at work
             super().__init__(**given)
 
         def _get_train_sampler(self, dataset: Any = None) -> Any:
@@ -39,7 +39,7 @@ def trainer_class() -> Any:
 
         def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
             rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-            self.drawn = _answers(self, prompts, completions, completion_ids_list, rewards[:, 0].tolist())
+            self.answer_rows = _answers(self, prompts, completions, completion_ids_list, rewards[:, 0].tolist())
             return rewards
 
         def _generate_and_score_completions(self, inputs: Any) -> Any:
@@ -47,9 +47,9 @@ def trainer_class() -> Any:
             mask, reference = batch["completion_mask"], batch["ref_per_token_logps"]
             kl = ((_log_probabilities(self, batch) - reference) * mask).sum(1).tolist()
             start, advantages = (reference * mask).sum(1).tolist(), batch["advantages"].tolist()
-            for row, *rest in zip(self.drawn, kl, start, advantages, strict=True):
+            for row, *rest in zip(self.answer_rows, kl, start, advantages, strict=True):
                 row |= dict(zip(("kl", "start_logp", "advantage"), rest, strict=True))
-            rows = gather_object(self.drawn)
+            rows = gather_object(self.answer_rows)
             self.rollouts += rows
             for name, value in watch.figures(rows).items():
                 self._metrics["train"][f"{ROLLOUTS}/{name}"].append(value)
@@ -98,11 +98,11 @@ def _log_probabilities(trainer: Any, batch: Any) -> Any:
 
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
     attention = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
-    model, kept = trainer.model, batch["completion_ids"].size(1)
+    model, answer_tokens = trainer.model, batch["completion_ids"].size(1)
     model.eval()
     with torch.no_grad():
         found, *_ = trainer._get_per_token_logps_and_entropies(
-            model, ids, attention, kept, batch_size=trainer.args.per_device_train_batch_size
+            model, ids, attention, answer_tokens, batch_size=trainer.args.per_device_train_batch_size
         )
     model.train()
     return found
@@ -152,9 +152,9 @@ def recorder(config: Config, out: Path) -> Any:
                     _write(folder / f"until-{state.global_step:06d}.parquet", self.rows)
                 (folder / "curves.svg").write_text(picture, encoding="utf-8")
 
-    made = Recorder()
-    made.rows = []
-    return made
+    callback = Recorder()
+    callback.rows = []
+    return callback
 
 
 def steps(history: Sequence[Row]) -> list[Row]:

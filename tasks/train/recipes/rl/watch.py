@@ -53,26 +53,26 @@ def exceeded(stop: StopWhen, steps: Sequence[Figures]) -> str | None:
 
 
 def _beyond(stop: StopWhen, first: Figures, last: Figures) -> list[str]:
-    said = []
+    reasons = []
     if stop.kl is not None and last["kl"] > stop.kl:
-        said.append(f"answers are {last['kl']:.3g} nats from the start model, where stop_when.kl allows {stop.kl:g}")
+        reasons.append(f"answers are {last['kl']:.3g} nats from the start model, where stop_when.kl allows {stop.kl:g}")
     ratio = last["length"] / max(first["length"], 1e-9)
     if stop.length is not None and not 1 / stop.length <= ratio <= stop.length:
-        said.append(
+        reasons.append(
             f"answers went from {first['length']:.3g} to {last['length']:.3g} tokens, where stop_when.length allows "
             f"{stop.length:g} times"
         )
     if stop.distinct_2 is not None and last["distinct_2"] < stop.distinct_2 * first["distinct_2"]:
-        said.append(
+        reasons.append(
             f"distinct-2 fell from {first['distinct_2']:.2g} to {last['distinct_2']:.2g}, where stop_when.distinct_2 "
             f"keeps {stop.distinct_2:g} of it"
         )
     if stop.perplexity is not None and last["perplexity"] > stop.perplexity * first["perplexity"]:
-        said.append(
+        reasons.append(
             f"perplexity under the start model rose from {first['perplexity']:.3g} to {last['perplexity']:.3g}, where "
             f"stop_when.perplexity allows {stop.perplexity:g} times"
         )
-    return said
+    return reasons
 
 
 def figures(rows: Sequence[Row]) -> dict[str, float]:
