@@ -118,8 +118,8 @@ def _processes(folder: Path, rng: random.Random, count: int) -> Attempts:
         done = subprocess.run(command, capture_output=True, check=False, cwd=folder, env=environment)
         return _verdict(done.returncode, done.stderr.decode("ascii"))
 
-    wanted = (each for each in cases.arguments(home, rng, 10_000) if not any("\0" in one for one in each))
-    for _, arguments in zip(range(count), wanted, strict=False):
+    without_nul = (each for each in cases.arguments(home, rng, 10_000) if not any("\0" in one for one in each))
+    for _, arguments in zip(range(count), without_nul, strict=False):
         yield " ".join(arguments), lambda arguments=arguments: attempt(arguments)
 
 
@@ -208,8 +208,8 @@ def _http(folder: Path, rng: random.Random, count: int) -> Attempts:
             return "" if reply.gives == "completion" else "a completion was read"
         if not isinstance(found, RequestRefused):
             raise found
-        said = str(found)
-        return None if said and said.isprintable() and len(said) <= LONGEST else f"unclear: {said}"
+        message = str(found)
+        return None if message and message.isprintable() and len(message) <= LONGEST else f"unclear: {message}"
 
     for reply in HOSTILE[:count]:
         yield reply.name, lambda reply=reply: attempt(reply)
@@ -263,12 +263,12 @@ def _checked(path: Path, data: bytes) -> str | None:
     from alignery.config.preset import load
 
     path.write_bytes(data)
-    with contextlib.redirect_stderr(io.StringIO()) as said:
+    with contextlib.redirect_stderr(io.StringIO()) as stderr:
         try:
             with handle_errors():
                 load(str(path)).check()
         except typer.Exit as done:
-            return _verdict(done.exit_code, said.getvalue())
+            return _verdict(done.exit_code, stderr.getvalue())
     return ""
 
 
@@ -277,19 +277,19 @@ def _called(arguments: list[str]) -> tuple[int, str]:
     from alignery.cli import main as cli
 
     assert cli.app.registered_commands
-    with contextlib.redirect_stderr(io.StringIO()) as said, contextlib.redirect_stdout(io.StringIO()):
-        return entry.main(arguments), said.getvalue()
+    with contextlib.redirect_stderr(io.StringIO()) as stderr, contextlib.redirect_stdout(io.StringIO()):
+        return entry.main(arguments), stderr.getvalue()
 
 
-def _verdict(code: int, said: str) -> str | None:
+def _verdict(code: int, stderr: str) -> str | None:
     """None where it is the one sentence of a mistake, "" where there was none."""
-    sentence = said.removesuffix("\n")
+    sentence = stderr.removesuffix("\n")
     if code == 0:
         return ""
     if code != 2:
         return f"exit code {code}: {sentence}"
     if not sentence.startswith("alignery: ") or not sentence.isprintable() or len(sentence) > LONGEST:
-        return f"no sentence: {said!r}"
+        return f"no sentence: {stderr!r}"
     return None if FIX.search(sentence) else f"no fix: {sentence}"
 
 

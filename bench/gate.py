@@ -43,8 +43,8 @@ def before(axes: Sequence[Axis], number: int) -> bool:
 def _percentiles(axis: Axis) -> tuple[float, float]:
     won, lost, prompts = axis
     law = np.array([won, lost, prompts - won - lost]) / prompts
-    drawn = np.random.default_rng(0).multinomial(prompts, law, size=2000)
-    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / prompts, [0.025, 0.975])
+    resampled = np.random.default_rng(0).multinomial(prompts, law, size=2000)
+    low, high = np.quantile((resampled[:, 0] - resampled[:, 1]) / prompts, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -69,8 +69,8 @@ def _changes(axis: Axis) -> list[float]:
 def night(rng: np.random.Generator, laws: Sequence[Law], prompts: Prompts) -> list[Axis]:
     """What one candidate scores: each axis' law at its number of prompts."""
     sizes = [prompts] * len(laws) if isinstance(prompts, int) else prompts
-    drawn = [rng.multinomial(size, [won, lost, 1 - won - lost]) for (won, lost), size in zip(laws, sizes, strict=True)]
-    return [(int(won), int(lost), size) for (won, lost, _), size in zip(drawn, sizes, strict=True)]
+    counts = [rng.multinomial(size, [won, lost, 1 - won - lost]) for (won, lost), size in zip(laws, sizes, strict=True)]
+    return [(int(won), int(lost), size) for (won, lost, _), size in zip(counts, sizes, strict=True)]
 
 
 def share(gate: Gate, laws: Sequence[Law], prompts: Prompts, number: int, times: int) -> float:
@@ -166,9 +166,9 @@ def harmless(times: int) -> None:
             cells, sizes = [], (prompts, prompts, of_harm)
             for margin in (0.1, 0.07, 0.06, 0.05):
                 gate = partial(now, policy=POLICY.model_copy(update={"margins": {"2": margin}}))
-                kept = 1 - share(gate, [(0.25, 0.05)] * 2 + [(noise, noise + 0.05)], sizes, 1, times)
+                kept_back = 1 - share(gate, [(0.25, 0.05)] * 2 + [(noise, noise + 0.05)], sizes, 1, times)
                 gains = share(gate, [(0.1 + noise, noise), *[(noise, noise)] * 2], sizes, 1, times)
-                cells.append(f"{percent(kept)} → {percent(gains)}")
+                cells.append(f"{percent(kept_back)} → {percent(gains)}")
             rows.append([f"{noise:g}", f"{prompts} ({of_harm})", *cells, percent(best(noise, 0.05, of_harm))])
     table(("noise", "prompts", "margin .10", ".07", ".06", ".05", "best"), rows)
 
@@ -192,8 +192,8 @@ def shipped(times: int) -> None:
             better = [(noise, noise)] * 2
             harm = [(0.2 + noise, noise), (noise, noise + 0.1), (0.2 + noise, noise)]
             gains = [share(now, [(0.1 + noise, noise), *better], prompts, number, times) for number in (1, 5, 20)]
-            kept = 1 - share(now, harm, prompts, 1, times)
-            cells = [percent(ever(now, laws, prompts, 30, times)), percent(kept), *map(percent, gains)]
+            kept_back = 1 - share(now, harm, prompts, 1, times)
+            cells = [percent(ever(now, laws, prompts, 30, times)), percent(kept_back), *map(percent, gains)]
             rows.append([name, ", ".join(map(str, prompts)), f"{noise:g}", *cells])
     heads = ("prompts", "an axis", "noise", "no better, 30 nights", "harmful on .10, kept back")
     table((*heads, *(f"gain .10, decision {number}" for number in (1, 5, 20))), rows)

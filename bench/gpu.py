@@ -85,9 +85,9 @@ async def by_transformers(folder: Path, given: argparse.Namespace) -> None:
     """The factory's generation step with the embedded engine: after one turn that is not counted, each round."""
     more = {"threads": 1} if given.tiny else {"dtype": "bfloat16"}
     path = preset(folder, {"engine": "transformers", "model": str(folder)} | more, given.requests, given.longest, 256)
-    made, home = load(str(path)), folder / "waiting"
-    await waiting(made, home)
-    async with open_engine(made.spec("generator")) as engine:
+    loaded_preset, home = load(str(path)), folder / "waiting"
+    await waiting(loaded_preset, home)
+    async with open_engine(loaded_preset.spec("generator")) as engine:
         await by_factory(path, home, engine)
         for _ in range(given.rounds):
             with gpus() as seen:

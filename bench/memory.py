@@ -84,8 +84,8 @@ def chain(number: int, texts: Texts) -> Iterator[tuple[str, Row]]:
 
 
 def record(id: str, text: str, parents: list[str], **fields: Any) -> Row:
-    made = {"id": id, "text": text, "parents": parents, "attempt_id": f"a{id}", "work_key": f"w{id}"}
-    return made | {"created_at": START} | fields
+    common = {"id": id, "text": text, "parents": parents, "attempt_id": f"a{id}", "work_key": f"w{id}"}
+    return common | {"created_at": START} | fields
 
 
 def attempt(wrote: Row) -> Row:

@@ -54,24 +54,24 @@ def whole(accept: int, noisy: Path) -> Preset:
         "noisy": TransformersSpec(engine="transformers", model=str(noisy), batch_size=128, threads=1),
         "refusing": ScriptedSpec(engine="scripted", replies=["I can't help with that."]),
     }
-    said = nano.line.model_dump(exclude={"decontaminate"})
-    said["self_instruct"] |= {"accept": accept, "max_candidates": 20 * accept}
-    said["red_team"] = RED_TEAM | {"accept": QUESTIONS}
-    said["verbose"] = {}
-    said["constitutional"] |= {"rounds": figures.ROUNDS}
-    said["compare"] = {"pairs": "revision"}
-    said["aligner"] |= {"upstreams": tuple(upstreams)}
-    corrects = {"sampling": said["aligner"]["sampling"]}
-    said["squad"] = {"members": [{}], "fit": ("4", "5"), "unfit": ("1", "2", "3")} | corrects
-    said["rate"] = {"dimension": "overall"}
-    return _made(nano, said, models={"generator": generator, **upstreams})
+    line = nano.line.model_dump(exclude={"decontaminate"})
+    line["self_instruct"] |= {"accept": accept, "max_candidates": 20 * accept}
+    line["red_team"] = RED_TEAM | {"accept": QUESTIONS}
+    line["verbose"] = {}
+    line["constitutional"] |= {"rounds": figures.ROUNDS}
+    line["compare"] = {"pairs": "revision"}
+    line["aligner"] |= {"upstreams": tuple(upstreams)}
+    corrects = {"sampling": line["aligner"]["sampling"]}
+    line["squad"] = {"members": [{}], "fit": ("4", "5"), "unfit": ("1", "2", "3")} | corrects
+    line["rate"] = {"dimension": "overall"}
+    return _made(nano, line, models={"generator": generator, **upstreams})
 
 
 def sampled(whole: Preset) -> Preset:
     """The second walk: the first one's instructions, and two samples of each to compare."""
-    said = whole.line.model_dump(include={"self_instruct", "red_team", "respond", "chunk"})
-    said["compare"] = {"pairs": "samples", "sampling": SHORT}
-    return _made(whole, said)
+    line = whole.line.model_dump(include={"self_instruct", "red_team", "respond", "chunk"})
+    line["compare"] = {"pairs": "samples", "sampling": SHORT}
+    return _made(whole, line)
 
 
 def untaught(whole: Preset, words: Path) -> Preset:
@@ -79,13 +79,13 @@ def untaught(whole: Preset, words: Path) -> Preset:
     seeds = _with_outputs(Library("nano"))
     (words / "self_instruct").mkdir(parents=True, exist_ok=True)
     (words / "self_instruct/seeds.nano.jsonl").write_text("".join(json.dumps(seed) + "\n" for seed in seeds))
-    said = whole.line.model_dump(include={"self_instruct", "respond", "chunk"})
-    said["self_instruct"] |= {"accept": min(UNTAUGHT, said["self_instruct"]["accept"])}
-    said["red_team"] = RED_TEAM | {"accept": 8, "topics": {"rounds": 1, "requests_per_type": 5}}
+    line = whole.line.model_dump(include={"self_instruct", "respond", "chunk"})
+    line["self_instruct"] |= {"accept": min(UNTAUGHT, line["self_instruct"]["accept"])}
+    line["red_team"] = RED_TEAM | {"accept": 8, "topics": {"rounds": 1, "requests_per_type": 5}}
     demos = {"classification_demos": 4, "other_demos": 6, "demos": 6}  # as many as its context of 1,024 tokens holds
-    said["instances"] = {"sampling": SHORT, "label_tokens": 96, **demos}
-    said["reject_limit"] = 1.0
-    return _made(whole, said, words=PromptSource(variant="nano", overlay=words))
+    line["instances"] = {"sampling": SHORT, "label_tokens": 96, **demos}
+    line["reject_limit"] = 1.0
+    return _made(whole, line, words=PromptSource(variant="nano", overlay=words))
 
 
 def _made(preset: Preset, line: dict, **others: object) -> Preset:

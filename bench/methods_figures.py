@@ -105,13 +105,13 @@ def written(lake: Lake, run: str) -> str:
     for origin, step in (("self_instruct", "self_instruct.generate"), ("red_team", "red_team.questions")):
         (asked,) = lake.rows("SELECT attempts FROM funnel WHERE run_id = ? AND step = ?", [run, step])
         rows = lake.rows("SELECT * FROM instructions WHERE run_id = ? AND origin = ?", [run, origin])
-        kept = [row for row in rows if row["state"] == "accepted"]
-        known = [(row, intent) for row in kept if (intent := parse(row["text"]))]
-        topics, kinds = Counter(row["topic"] for row in kept), Counter(intent.kind for _, intent in known)
+        accepted = [row for row in rows if row["state"] == "accepted"]
+        known = [(row, intent) for row in accepted if (intent := parse(row["text"]))]
+        topics, kinds = Counter(row["topic"] for row in accepted), Counter(intent.kind for _, intent in known)
         on_topic = [float(row["topic"] == intent.topic) for row, intent in known if intent.topic]
         typed = [float(row["question_type"] == intent.kind) for row, intent in known if row["question_type"]]
-        distinct = len({row["text"] for row in kept})
-        rate, grammatical = 1000 * distinct / asked["attempts"], len(known) / max(1, len(kept))
+        distinct = len({row["text"] for row in accepted})
+        rate, grammatical = 1000 * distinct / asked["attempts"], len(known) / max(1, len(accepted))
         balance = [f"{entropy(counts.values(), len(all)):.3f}" for counts, all in ((topics, TOPICS), (kinds, KINDS))]
         counted = [step, asked["attempts"], f"{len(rows):,}", f"{distinct:,}", f"{rate:,.0f}"]
         lines.append([*counted, *balance, f"{grammatical:.3f}", share(on_topic), share(typed)])
@@ -145,15 +145,15 @@ def rounds(lake: Lake, run: str) -> str:
 
 
 def _moved(round: int, before: Mapping[str, list[float]], after: Mapping[str, list[float]]) -> list[object]:
-    said: list[object] = [round]
+    cells: list[object] = [round]
     for name in SHOWN:
         if (found := gain(before[name], after[name])) is None:
-            said.append(None)
+            cells.append(None)
             continue
         better = found.value > 0 if name != "over_refusal" else found.value < 0
         sure = found.low > 0 or found.high < 0
-        said.append(f"{found.value:+.3f} {'helps' if better else 'harms'}" if sure else f"{found.value:+.3f}")
-    return said
+        cells.append(f"{found.value:+.3f} {'helps' if better else 'harms'}" if sure else f"{found.value:+.3f}")
+    return cells
 
 
 def comparisons(lake: Lake) -> str:

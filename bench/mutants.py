@@ -92,15 +92,15 @@ def pytest(root: Path, tests: Sequence[str], timeout: float) -> str | None:
         cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )  # fmt: skip
     try:
-        said, _ = process.communicate(timeout=timeout)
+        output, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, 9)
         process.communicate()
         return f"no end within {timeout:g} s"
     if process.returncode == 0:
         return None
-    if process.returncode != 1 or not (failed := FAILED.search(said)):
-        return f"pytest ended with {process.returncode}: {' '.join(said.split())[-300:]}"
+    if process.returncode != 1 or not (failed := FAILED.search(output)):
+        return f"pytest ended with {process.returncode}: {' '.join(output.split())[-300:]}"
     return failed[1]
 
 

@@ -33,12 +33,12 @@ def main() -> None:
     preset = preset.model_copy(update={"line": preset.line.model_copy(update={"self_instruct": fewer})})
     with tempfile.TemporaryDirectory() as home, Lake.open(Path(home)) as lake:
         estimate, summary = asyncio.run(once(preset, lake))
-        held = estimates.estimate_vs_actual(lake, estimate.plan_id)
+        rows = estimates.estimate_vs_actual(lake, estimate.plan_id)
     print(f"The probe sent {estimate.sent} requests. {summary.plan}.\n")
     print("| step | " + " | ".join(f"{name.replace('_', ' ')}: estimated | took" for name in FIGURES) + " |")
     print("|" + "---|" * (1 + 2 * len(FIGURES)))
-    for step in dict.fromkeys(row["step"] for row in held):
-        found = {row["figure"]: row for row in held if row["step"] == step}
+    for step in dict.fromkeys(row["step"] for row in rows):
+        found = {row["figure"]: row for row in rows if row["step"] == step}
         cells = [cell(found[name]) for name in FIGURES]
         print(f"| {step} | " + " | ".join(cells) + " |")
 

@@ -222,9 +222,9 @@ async def compare(
     """
     with tempfile.TemporaryDirectory() as folder:
         path = preset(Path(folder), spec, requests, longest, chunk)
-        made, home = load(str(path)), Path(folder) / "waiting"
-        await waiting(made, home)
-        generator = made.spec("generator")
+        loaded_preset, home = load(str(path)), Path(folder) / "waiting"
+        await waiting(loaded_preset, home)
+        generator = loaded_preset.spec("generator")
         assert isinstance(generator, VllmSpec)
         async with open_engine(generator) as opened:
             shared = Shared(opened)

@@ -139,10 +139,10 @@ def preset(model: str, engine: str, given: argparse.Namespace) -> dict[str, Any]
         "direct": {"critique": False, "rounds": 1, "sampling": long | {"temperature": 0.5}},
     }
     names = {"direct": "constitutional"}
-    wanted = {names.get(name, name): methods[name] for name in given.methods}
+    chosen = {names.get(name, name): methods[name] for name in given.methods}
     prompts = {"path": str(first(given.prompts, given.home)), "origin": "real_prompts", "gate": False}
     line = {"reject_limit": 1.0, "prompts": [prompts], "respond": {"sampling": long}}
-    return {"models": {"generator": spec}, "line": line | wanted}
+    return {"models": {"generator": spec}, "line": line | chosen}
 
 
 def first(count: int, folder: Path) -> Path:
@@ -165,8 +165,8 @@ def table(lake: alignery.OpenLake, model: str) -> list[str]:
     for row in lake.sql(STEPS).to_pylist():
         whole = row["asked"] - row["cut"]
         share = f"{row['accepted'] / whole:.0%}" if whole else "-"
-        said = "; ".join(reasons.get(row["step"], [])[:3])
-        lines.append(f"| {model} | {row['step']} | {row['asked']} | {row['accepted']} | {share} | {said} |")
+        top_reasons = "; ".join(reasons.get(row["step"], [])[:3])
+        lines.append(f"| {model} | {row['step']} | {row['asked']} | {row['accepted']} | {share} | {top_reasons} |")
     for name, query in FIGURES.items():
         ((value, count),) = [tuple(row.values()) for row in lake.sql(query).to_pylist()]
         lines.append(f"\n{name}: {'-' if value is None else f'{value:.2f}'} of {count}" if count else f"\n{name}: none")
@@ -178,8 +178,8 @@ def samples(lake: alignery.OpenLake, place: Path) -> None:
     with place.open("w", encoding="utf-8") as file:
         for name in SAMPLED:
             for row in lake.sql(f"FROM {name}").to_pylist():
-                kept = {key: str(row[key]) for key in SHOWN if row.get(key) is not None}
-                file.write(json.dumps({"table": name} | kept, ensure_ascii=False) + "\n")
+                fields = {key: str(row[key]) for key in SHOWN if row.get(key) is not None}
+                file.write(json.dumps({"table": name} | fields, ensure_ascii=False) + "\n")
 
 
 def main() -> None:
@@ -199,11 +199,11 @@ def main() -> None:
     given = parser.parse_args()
     for model in given.models:
         home, began = given.home / Path(model).stem, time.perf_counter()
-        made, ratio = preset(model, given.engine, given), ""
+        config, ratio = preset(model, given.engine, given), ""
         if given.ratio:
-            done, ratio = asyncio.run(measured(made, home))
+            done, ratio = asyncio.run(measured(config, home))
         else:
-            done = alignery.refresh(made, home, progress=True)
+            done = alignery.refresh(config, home, progress=True)
         minutes = (time.perf_counter() - began) / 60
         with alignery.open_lake(home) as lake:
             tokens = Counter(

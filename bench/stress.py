@@ -90,14 +90,14 @@ def work(place: LakeLocation, worker: int, chunks: range, run: str, log: Path) -
             os.write(acknowledged, f"{worker} {number}\n".encode())
 
 
-def read_all_along(place: LakeLocation, stop: Any, said: Any) -> None:
+def read_all_along(place: LakeLocation, stop: Any, results: Any) -> None:
     """Count reads, and those that saw a part of a commit."""
     reads = half = 0
     with Lake.open(place, read_only=True) as lake:
         while not stop.is_set():
             half += bool(lake.rows(WHOLE))
             reads += 1
-    said.put((reads, half))
+    results.put((reads, half))
 
 
 def stress(
@@ -158,13 +158,13 @@ def _until(log: Path, chunks: int, workers: dict[int, Any]) -> None:
 
 @contextmanager
 def _readers(place: LakeLocation) -> Iterator[list[tuple[int, int]]]:
-    stop, said, counts = PROCESSES.Event(), PROCESSES.Queue(), []
-    readers = [PROCESSES.Process(target=read_all_along, args=(place, stop, said)) for _ in range(2)]
+    stop, results, counts = PROCESSES.Event(), PROCESSES.Queue(), []
+    readers = [PROCESSES.Process(target=read_all_along, args=(place, stop, results)) for _ in range(2)]
     for reader in readers:
         reader.start()
     yield counts
     stop.set()
-    counts += [said.get(timeout=60) for _ in readers]
+    counts += [results.get(timeout=60) for _ in readers]
     for reader in readers:
         reader.join()
 

@@ -155,16 +155,16 @@ def _source(turns: Turns) -> str:
 def _transcript(turns: Turns) -> str:
     """The chat as one template: each turn under its role, and at the end the assistant's, which the model continues."""
 
-    def said(turns: Turns) -> str:
+    def template_of(turns: Turns) -> str:
         return "".join(
-            f"{{% for item in {role} %}}{said(content)}{{% endfor %}}"
+            f"{{% for item in {role} %}}{template_of(content)}{{% endfor %}}"
             if isinstance(content, tuple)
             else f"{_HEADS.get(role, '')}{content.strip()}\n\n"
             for role, content in turns
         )
 
     begun = turns[-1][1].strip() if turns[-1][0] == "assistant" else ""
-    return f"{said(turns[:-1] if begun else turns)}{_HEADS['assistant']}{begun}"
+    return f"{template_of(turns[:-1] if begun else turns)}{_HEADS['assistant']}{begun}"
 
 
 def prompt_of(file: PromptFile, path: Path) -> Prompt:

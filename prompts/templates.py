@@ -82,12 +82,12 @@ def rendered(text: str, values: Mapping[str, Any]) -> str:
 
 def _bounded(pieces: Iterator[str]) -> str:
     """A loop over a long value may repeat it in each turn."""
-    made, left = [], MOST_CHARACTERS
+    parts, left = [], MOST_CHARACTERS
     for piece in pieces:
-        made.append(piece)
+        parts.append(piece)
         if (left := left - len(piece)) < 0:
             raise ValueError(f"it makes more than {MOST_CHARACTERS:,} characters")
-    return "".join(made)
+    return "".join(parts)
 
 
 @lru_cache(maxsize=256)

@@ -120,19 +120,19 @@ class Ledger:
             LakeUsageError: a row does not fit its table, a record's attempt is not in the batch, or the commit failed.
         """
         schema = self._schema
-        made = [to_arrow(schema, "attempts", batch.attempts, run_id=run_id) for batch in batches]
+        attempts = [to_arrow(schema, "attempts", batch.attempts, run_id=run_id) for batch in batches]
         wrote = [
             {name: _records(schema, name, rows, run_id, calls) for name, rows in batch.records.items() if len(rows)}
-            for batch, calls in zip(batches, made, strict=True)
+            for batch, calls in zip(batches, attempts, strict=True)
         ]
         follows = {name: _filled(schema, name, rows, run_id) for name, rows in (beside or {}).items()}
 
         def write(cursor: duckdb.DuckDBPyConnection) -> int:
-            fresh = _new_attempts(cursor, pa.concat_tables(made), since)
-            entries, found = _kept(cursor, run_id, batches, made, wrote, fresh)
+            fresh = _new_attempts(cursor, pa.concat_tables(attempts), since)
+            entries, found = _kept(cursor, run_id, batches, attempts, wrote, fresh)
             if not entries:
                 return 0
-            if fresh.num_rows == sum(calls.num_rows for calls in made):
+            if fresh.num_rows == sum(calls.num_rows for calls in attempts):
                 found |= {name: [rows] for name, rows in follows.items()}
             # One insert per table, because each is a separate file.
             for name, parts in found.items():
@@ -149,7 +149,7 @@ class Ledger:
             return fresh.num_rows
 
         who = f"run {run_id}, {', '.join(sorted({batch.step for batch in batches}))}"
-        return self._session.commit(who, write) if made else 0
+        return self._session.commit(who, write) if attempts else 0
 
     def write(self, table: str, rows: Sequence[Row], *, run_id: str, message: str) -> None:
         """Commit rows of one of the ledger's own tables, once: see `write_tables`."""
@@ -188,19 +188,19 @@ def _kept(
     cursor: duckdb.DuckDBPyConnection,
     run_id: str,
     batches: Sequence[Batch],
-    made: Sequence[pa.Table],
+    attempts: Sequence[pa.Table],
     wrote: Sequence[Mapping[str, pa.Table]],
     fresh: pa.Table,
 ) -> tuple[list[Row], dict[str, list[pa.Table]]]:
     """The rows of `commits`, and by table what is new: the fresh attempts, and the records that belong to them."""
     found: dict[str, list[pa.Table]] = {"attempts": [fresh]}
     entries = []
-    for batch, asked, tables in zip(batches, made, wrote, strict=True):
+    for batch, asked, tables in zip(batches, attempts, wrote, strict=True):
         calls = asked.filter(_among(asked["id"], fresh["id"]))
-        kept = {name: _new_records(cursor, name, rows, calls) for name, rows in tables.items()}
-        if entry := _entry(batch, run_id, calls, list(kept.values())):
+        records = {name: _new_records(cursor, name, rows, calls) for name, rows in tables.items()}
+        if entry := _entry(batch, run_id, calls, list(records.values())):
             entries.append(entry)
-            for name, rows in kept.items():
+            for name, rows in records.items():
                 found.setdefault(name, []).append(rows)
     return entries, found
 
@@ -235,32 +235,32 @@ def _new_rows(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> 
     return rows
 
 
-def _records(schema: LakeSchema, name: str, rows: Rows, run_id: str, made: pa.Table) -> pa.Table:
+def _records(schema: LakeSchema, name: str, rows: Rows, run_id: str, attempts: pa.Table) -> pa.Table:
     """The records as a table, each id once; every one must name an attempt of its batch, or none."""
     if name not in schema.records:
         raise LakeUsageError(f"append: {name!r} is no record table; those are {', '.join(schema.records)}")
     table = to_arrow(schema, name, rows, run_id=run_id)
     loose = table["attempt_id"].is_null()
-    stray = table.filter(pc.invert(pc.or_(loose, _among(table["attempt_id"], made["id"]))))
+    stray = table.filter(pc.invert(pc.or_(loose, _among(table["attempt_id"], attempts["id"]))))
     if stray.num_rows:
         record, origin = stray["id"][0], stray["attempt_id"][0]
         raise RowRefused(f"{name}: record {record} names the attempt {origin}, which is not in its batch; append both")
     return table if _distinct(table["id"]) else table.filter(_fresh(table["id"].to_pylist(), set()))
 
 
-def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table, since: int) -> pa.Table:
+def _new_attempts(cursor: duckdb.DuckDBPyConnection, attempts: pa.Table, since: int) -> pa.Table:
     """Those attempts that are neither in the lake nor at a work key that is finished, there or earlier in the batch."""
-    cursor.register("asked", made.select(["work_key"]).rename_columns(["key"]))
+    cursor.register("asked", attempts.select(["work_key"]).rename_columns(["key"]))
     there = cursor.execute(
         f"SELECT id, work_key, final FROM {LAKE}.attempts SEMI JOIN asked ON work_key = key"
         + (f" WHERE snapshot_id > {since}" if since else "")
     ).fetchall()
-    if not there and _distinct(made["work_key"]) and _distinct(made["id"]):
-        return made
+    if not there and _distinct(attempts["work_key"]) and _distinct(attempts["id"]):
+        return attempts
     known = {id for id, _, _ in there}
     finished = {key for _, key, final in there if final}
     new = []
-    for id, key, final in zip(*(made[name].to_pylist() for name in ("id", "work_key", "final")), strict=True):
+    for id, key, final in zip(*(attempts[name].to_pylist() for name in ("id", "work_key", "final")), strict=True):
         if final and id in known and key not in finished:
             # Dropping it would leave the work unfinished for ever, and lose its answer.
             raise RowRefused(
@@ -270,7 +270,7 @@ def _new_attempts(cursor: duckdb.DuckDBPyConnection, made: pa.Table, since: int)
         known.add(id)
         if final:
             finished.add(key)
-    return made.filter(pa.array(new, pa.bool_()))
+    return attempts.filter(pa.array(new, pa.bool_()))
 
 
 def _new_records(cursor: duckdb.DuckDBPyConnection, name: str, rows: pa.Table, calls: pa.Table) -> pa.Table:

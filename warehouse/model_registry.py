@@ -28,8 +28,8 @@ def current(lake: Lake, alias: str, at: int | None = None) -> Row | None:
     Raises:
         LakeUsageError: the folder of the promoted model is not there.
     """
-    placed = [row for row in decisions(lake, alias, at) if row["state"] in IN_PLACE]
-    return placed[-1] if placed and placed[-1]["model"] else None
+    in_place = [row for row in decisions(lake, alias, at) if row["state"] in IN_PLACE]
+    return in_place[-1] if in_place and in_place[-1]["model"] else None
 
 
 def before(lake: Lake, alias: str) -> Row | None:

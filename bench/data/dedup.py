@@ -89,9 +89,9 @@ def pairs(count: int) -> None:
     for _ in range(count):
         one, other = draw.choice(texts), draw.choice(texts)
         if draw.random() < 0.5:  # pairs that are close are where decisions differ, if anywhere
-            kept = one.split()
-            kept[draw.randrange(len(kept)) :] = other.split()[: draw.randint(0, 12)]
-            other = " ".join(kept) or other
+            tokens = one.split()
+            tokens[draw.randrange(len(tokens)) :] = other.split()[: draw.randint(0, 12)]
+            other = " ".join(tokens) or other
         expected, found = Loop([other]).nearest(one)[0], RougePool([other]).nearest(one).similarity
         same += found == expected
         decided += (found > LIMIT) == (expected > LIMIT)
@@ -157,21 +157,21 @@ def growth(sizes: list[int]) -> None:
 
 def scripts(count: int = 200) -> None:
     """Texts without Latin letters: of those that come again with a word more, how many are seen?"""
-    for name, said in SCRIPTS.items():
-        draw, parts = random.Random(7), said.split()
+    for name, script_text in SCRIPTS.items():
+        draw, parts = random.Random(7), script_text.split()
         join = "" if name in ("Chinese", "emoji") else " "
         texts = [draw.sample(parts, 10) for _ in range(count)]
         again = [join.join([*text[:5], draw.choice(parts), *text[5:]]) for text in texts]
         pool, loop = RougePool(), Loop([""])
-        ours = theirs = alike = 0
+        ours = theirs = similar = 0
         for text, twin in zip(texts, again, strict=True):
             plain = join.join(text)
-            alike += pool.nearest(plain).similarity > LIMIT
+            similar += pool.nearest(plain).similarity > LIMIT
             pool.add(plain)
             loop.texts = [plain]
             ours += pool.nearest(twin).similarity > LIMIT
             theirs += loop.nearest(twin)[0] > LIMIT
-        print(f"| {name} | {count} | {ours} | {theirs} | {alike} |", flush=True)
+        print(f"| {name} | {count} | {ours} | {theirs} | {similar} |", flush=True)
 
 
 def responses(count: int) -> None:
@@ -180,10 +180,10 @@ def responses(count: int) -> None:
     texts = [" ".join(source.take(6)) for _ in range(count * 4 // 5)]
     twins = {count * 4 // 5 + n: draw.randrange(len(texts)) for n in range(count - len(texts))}
     for original in twins.values():
-        kept = texts[original].split()
-        for _ in range(round(len(kept) * draw.uniform(0, 0.12))):
-            kept[draw.randrange(len(kept))] = draw.choice(words())
-        texts.append(" ".join(kept))
+        tokens = texts[original].split()
+        for _ in range(round(len(tokens) * draw.uniform(0, 0.12))):
+            tokens[draw.randrange(len(tokens))] = draw.choice(words())
+        texts.append(" ".join(tokens))
     index, marked = NearDuplicates(), set[str]()
     before, begun = _resident(), time.perf_counter()
     for start in range(0, count, BATCH):

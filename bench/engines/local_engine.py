@@ -63,11 +63,11 @@ def by_generate(texts: list[str], batch: int) -> float:
     with torch.inference_mode():
         for first in range(0, len(texts), batch):
             asked = tokenizer(texts[first : first + batch], return_tensors="pt", padding=True)
-            said = model.generate(
+            completions = model.generate(
                 input_ids=asked.input_ids, attention_mask=asked.attention_mask, max_new_tokens=LONGEST,
                 do_sample=True, temperature=0.7, top_k=0, top_p=1.0, pad_token_id=tokenizer.pad_token_id,
             )[:, asked.input_ids.shape[1] :]  # fmt: skip
-            tokens += int((said != tokenizer.pad_token_id).sum())
+            tokens += int((completions != tokenizer.pad_token_id).sum())
     return tokens / (time.perf_counter() - begun)
 
 

@@ -110,14 +110,14 @@ async def step_by_step(line: RefreshPipeline, rows: list[Row]) -> None:
 
 @contextmanager
 def a_line(rows: int, places: int, engine: Sleeper) -> Iterator[RefreshPipeline]:
-    made = preset(rows, places)
+    refresh_preset = preset(rows, places)
     with (
         TemporaryDirectory() as home,
         Lake.open(Path(home)) as lake,
         StepProgress(StringIO()) as progress,
-        Run(lake, "refresh", made) as run,
+        Run(lake, "refresh", refresh_preset) as run,
     ):
-        yield RefreshPipeline(made, Executor(lake, run, progress), {"generator": engine, "aligner": engine})
+        yield RefreshPipeline(refresh_preset, Executor(lake, run, progress), {"generator": engine, "aligner": engine})
         run.end("finished", {})
 
 

@@ -56,15 +56,15 @@ def preset(job: Job) -> Preset:
 async def walk(job: Job) -> None:
     from flows.refresh import as_task_run  # and with it Prefect, so that its server need not wait for that
 
-    made = preset(job)
+    refresh_preset = preset(job)
     async with (
-        exclusive_run(made.place(job.folder / "lake"), "refresh", schema=made.lake_schema) as lake,
-        open_lazily(made.spec("generator")) as engine,
+        exclusive_run(refresh_preset.place(job.folder / "lake"), "refresh", schema=refresh_preset.lake_schema) as lake,
+        open_lazily(refresh_preset.spec("generator")) as engine,
     ):
-        with StepProgress() as progress, Run(lake, "refresh", made) as run:
-            executor = Executor(lake, run, progress, as_task_run, made.line.reject_limit)
-            line = RefreshPipeline(made, executor, {"generator": engine})
-            line.writing = Given(job.instructions(), made.line.chunk)  # type: ignore[assignment]
+        with StepProgress() as progress, Run(lake, "refresh", refresh_preset) as run:
+            executor = Executor(lake, run, progress, as_task_run, refresh_preset.line.reject_limit)
+            line = RefreshPipeline(refresh_preset, executor, {"generator": engine})
+            line.writing = Given(job.instructions(), refresh_preset.line.chunk)  # type: ignore[assignment]
             run.words = line.words()
             with raise_first():
                 await line.walk()

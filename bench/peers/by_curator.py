@@ -36,9 +36,9 @@ def step(job: Job, number: int) -> Step:
     limits = {"max_concurrent_requests": IN_FLIGHT, "max_requests_per_minute": UNLIMITED}
     backend = limits | {"base_url": job.url, "max_tokens_per_minute": UNLIMITED, "require_all_responses": False}
     sampling = {"temperature": 1.0, "max_tokens": MAX_TOKENS}
-    made = Step(model_name=MODEL, backend="openai", backend_params=backend, generation_params=sampling)
-    made.number = number
-    return made
+    llm = Step(model_name=MODEL, backend="openai", backend_params=backend, generation_params=sampling)
+    llm.number = number
+    return llm
 
 
 def main(job: Job) -> None:

@@ -36,8 +36,8 @@ def main(job: Job) -> None:
     buffer = {"buffer_size": job.rows // 6} if job.resumable else {}
     designer.set_run_config(dd.RunConfig(disable_early_shutdown=True, otel_metrics_port=None, **buffer))
     resume = dd.ResumeMode.IF_POSSIBLE if job.resumable else dd.ResumeMode.NEVER
-    made = designer.create(config(job), num_records=job.rows, resume=resume).load_dataset()
-    report(job, "data-designer", time.time(), dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
+    frame = designer.create(config(job), num_records=job.rows, resume=resume).load_dataset()
+    report(job, "data-designer", time.time(), dict(zip(frame["instruction"], frame[FIELDS[job.steps]], strict=True)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ REPLICAS = 4
 
 
 def pipeline(job: Job) -> Pipeline:
-    with Pipeline(name="peers", cache_dir=job.folder / "cache") as made:
+    with Pipeline(name="peers", cache_dir=job.folder / "cache") as dag:
         steps = []
         for number in range(job.steps):
             sampling = {"temperature": 1.0, "max_new_tokens": MAX_TOKENS}
@@ -37,13 +37,13 @@ def pipeline(job: Job) -> Pipeline:
             )
         for one, following in itertools.pairwise(steps):
             one >> following
-    return made
+    return dag
 
 
 def main(job: Job) -> None:
     rows = [{"instruction": text} for text in job.instructions()]
-    made = pipeline(job).run(dataset=rows, dataset_batch_size=IN_FLIGHT)["default"]["train"]
-    report(job, "distilabel", time.time(), dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
+    dataset = pipeline(job).run(dataset=rows, dataset_batch_size=IN_FLIGHT)["default"]["train"]
+    report(job, "distilabel", time.time(), dict(zip(dataset["instruction"], dataset[FIELDS[job.steps]], strict=True)))
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ def main(job: Job) -> None:
     flow.set_model_config(model=f"hosted_vllm/{MODEL}", api_base=job.url, api_key="none")
     saved = {"checkpoint_dir": str(job.folder / "checkpoints"), "save_freq": IN_FLIGHT} if job.resumable else {}
     rows = pd.DataFrame({"instruction": job.instructions()})
-    made = flow.generate(rows, max_concurrency=IN_FLIGHT, **saved)
-    made.to_json(job.folder / "rows.jsonl", orient="records", lines=True)
-    report(job, "sdg-hub", time.time(), dict(zip(made["instruction"], made[FIELDS[job.steps]], strict=True)))
+    frame = flow.generate(rows, max_concurrency=IN_FLIGHT, **saved)
+    frame.to_json(job.folder / "rows.jsonl", orient="records", lines=True)
+    report(job, "sdg-hub", time.time(), dict(zip(frame["instruction"], frame[FIELDS[job.steps]], strict=True)))
 
 
 if __name__ == "__main__":

@@ -60,13 +60,13 @@ class Side:
 
     def set_up(self) -> None:
         """Make its environment, unless it is there with just these packages."""
-        made = ENVS / self.name / "packages"
-        if not self.packages or (made.exists() and made.read_text() == str(self.packages)):
+        stamp = ENVS / self.name / "packages"
+        if not self.packages or (stamp.exists() and stamp.read_text() == str(self.packages)):
             return
         print(f"installing {' '.join(self.packages)}", file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", made.parent], check=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", stamp.parent], check=True)
         subprocess.run([self.python, "-m", "pip", "install", "--quiet", *self.packages], check=True)
-        made.write_text(str(self.packages))
+        stamp.write_text(str(self.packages))
 
 
 OURS = Side("alignery")

@@ -52,8 +52,8 @@ def main() -> None:
             for seed in range(given.seeds):
                 one = preset.model_copy(update={"retrain": seeded(RECIPES, seed)})
                 models = {t.recipe: t.path for t in asyncio.run(train_recipes(one, lake, Path(home), "v1"))}
-                for label, said in answered(preset, models).items():
-                    found.setdefault(label, []).append(scored(said))
+                for label, rows in answered(preset, models).items():
+                    found.setdefault(label, []).append(scored(rows))
     print(table(found))
     print(f"\n{given.accept} instructions, {published.rows['optimized']} rewrites, seeds: {given.seeds}.")
 

@@ -151,10 +151,10 @@ def taught(home: Path, accept: int, seed: int) -> dict[str, Scored]:
         models["dpo on corrections"] = on_corrections(preset, lake, place, models["aligner"], seed)
     scorers = {name: models.pop(name) for name in SCORERS}
     corrector = models.pop("aligner")
-    said = {"base": answers(preset)} | {name: answers(preset, path) for name, path in models.items()}
-    stacked = {f"aligner on {name}": corrections(preset, corrector, said[name]) for name in ("base", *UPSTREAMS)}
-    found = {label: scored(rows) for label, rows in (said | stacked).items()}
-    pair = said["base"], said["dpo"]
+    answered = {"base": answers(preset)} | {name: answers(preset, path) for name, path in models.items()}
+    stacked = {f"aligner on {name}": corrections(preset, corrector, answered[name]) for name in ("base", *UPSTREAMS)}
+    found = {label: scored(rows) for label, rows in (answered | stacked).items()}
+    pair = answered["base"], answered["dpo"]
     return found | {
         "reward (of two answers)": preferred(scorers["reward"], *pair, as_chat),
         "inspector (of two answers)": preferred(scorers["inspector"], *pair, as_chat),
@@ -195,10 +195,10 @@ def bootstrapped(home: Path, per_round: int, seed: int) -> dict[str, Scored]:
     )
     with Lake.open(home) as lake:
         done = asyncio.run(run_rounds(preset, lake, home, ROUNDS))
-    found, placed = {}, None
+    found, in_place = {}, None
     for number in range(ROUNDS):
-        placed = done.rounds[number].promoted.get("generator", placed) if number < len(done.rounds) else placed
-        found[f"bootstrap, round {number + 1}"] = scored(answers(preset, placed))
+        in_place = done.rounds[number].promoted.get("generator", in_place) if number < len(done.rounds) else in_place
+        found[f"bootstrap, round {number + 1}"] = scored(answers(preset, in_place))
     print(f"seed {seed}: {done.why}", flush=True)
     return found
 
@@ -211,18 +211,18 @@ def answers(preset: Preset, model: Path | str | None = None) -> list[Row]:
     return [row | {"text": text} for row, text in zip(prompts, asked(preset, step, prompts, model), strict=True)]
 
 
-def corrections(preset: Preset, corrector: Path, said: list[Row]) -> list[Row]:
+def corrections(preset: Preset, corrector: Path, answered: list[Row]) -> list[Row]:
     """What an Aligner makes of answers; one whose correction is not accepted stays as it is."""
     assert preset.line.aligner is not None
     rows = [
         {"instruction_id": row["prompt_id"], "response_id": row["prompt_id"]}
         | {"instruction": row["prompt"], "response": row["text"]}
-        for row in said
+        for row in answered
         if row["text"]
     ]
     step = aligner.correct(preset.library(), preset.line.aligner)
     texts = dict(zip((row["response_id"] for row in rows), asked(preset, step, rows, corrector), strict=True))
-    return [row | {"text": texts.get(row["prompt_id"]) or row["text"]} for row in said]
+    return [row | {"text": texts.get(row["prompt_id"]) or row["text"]} for row in answered]
 
 
 def asked(preset: Preset, step: Step, rows: list[Row], model: Path | str | None) -> list[str]:
@@ -240,8 +240,8 @@ def asked(preset: Preset, step: Step, rows: list[Row], model: Path | str | None)
     return [found.get(row[name], "") for row in rows]
 
 
-def scored(said: list[Row]) -> Scored:
-    return gate.per_prompt(POLICY, said, said, score)
+def scored(rows: list[Row]) -> Scored:
+    return gate.per_prompt(POLICY, rows, rows, score)
 
 
 def as_chat(row: Row, axis: str) -> list[Message]:
@@ -295,19 +295,19 @@ def figure(seeds: Sequence[Scored], axis: str) -> Figure:
     prompts = sorted(set.intersection(*(set(one[axis]) for one in seeds)))
     values = np.array([[one[axis][id] for id in prompts] for one in seeds])
     rng = np.random.default_rng(0)
-    drawn = [
+    means = [
         values[rng.integers(len(seeds), size=len(seeds))][:, rng.integers(len(prompts), size=len(prompts))].mean()
         for _ in range(2000)
     ]
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(values.mean()), float(low), float(high)
 
 
 def change(base: Sequence[Scored], seeds: Sequence[Scored], axis: str) -> str:
     """How a row compares with the base model on an axis."""
     old = base[0][axis]
-    apart = [{axis: {id: value - old[id] for id, value in one[axis].items()}} for one in seeds]
-    _, low, high = figure(apart, axis)
+    differences = [{axis: {id: value - old[id] for id, value in one[axis].items()}} for one in seeds]
+    _, low, high = figure(differences, axis)
     return " ↑" if low > 0 else " ↓" if high < 0 else ""
 
 

@@ -104,15 +104,15 @@ def as_saved(recipe: str, folder: Path, rows: list[Row]) -> float:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).float()
 
-    def said(prompt: list[Any], answer: list[Any]) -> Any:  # log probabilities of the answer's tokens
+    def logps(prompt: list[Any], answer: list[Any]) -> Any:  # log probabilities of the answer's tokens
         start = len(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, return_dict=True)["input_ids"])
         ids = tokenizer.apply_chat_template(prompt + answer, return_dict=True, return_tensors="pt")["input_ids"]
         return model(ids).logits.log_softmax(-1)[0, :-1].gather(1, ids[0, 1:, None])[start - 1 :]
 
     with torch.no_grad():
         if recipe == "engrave":
-            return -float(torch.cat([said(r["messages"][:1], r["messages"][1:]) for r in rows[:32]]).mean())
-        pairs = [said(r["prompt"], r["chosen"]).sum() - said(r["prompt"], r["rejected"]).sum() for r in rows[:32]]
+            return -float(torch.cat([logps(r["messages"][:1], r["messages"][1:]) for r in rows[:32]]).mean())
+        pairs = [logps(r["prompt"], r["chosen"]).sum() - logps(r["prompt"], r["rejected"]).sum() for r in rows[:32]]
         return float(torch.stack(pairs).mean())
 
 

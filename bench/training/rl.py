@@ -54,9 +54,9 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="draw the curves there, as SVG")
     parser.add_argument("--home", type=Path, help="keep the lake and the models there; what is there is not made again")
     given = parser.parse_args()
-    began, kept = time.monotonic(), nullcontext(given.home) if given.home else tempfile.TemporaryDirectory()
+    began, home_context = time.monotonic(), nullcontext(given.home) if given.home else tempfile.TemporaryDirectory()
     context = multiprocessing.get_context("spawn")
-    with kept as folder, ProcessPoolExecutor(2, mp_context=context) as pool:
+    with home_context as folder, ProcessPoolExecutor(2, mp_context=context) as pool:
         home = Path(folder)
         pool.submit(write, home / "data", given.accept).result()
         changes = json.loads(given.set)
@@ -132,10 +132,10 @@ def trained(
 
 def judged(preset: Preset, model: Path, place: Path) -> Scored:
     """A model's figures on the held-out prompts, kept beside it."""
-    kept = place / f"{model.name}.json"
-    if not kept.exists():
-        kept.write_text(json.dumps(scored(answers(preset, model))), encoding="utf-8")
-    found: Scored = json.loads(kept.read_text(encoding="utf-8"))
+    path = place / f"{model.name}.json"
+    if not path.exists():
+        path.write_text(json.dumps(scored(answers(preset, model))), encoding="utf-8")
+    found: Scored = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 

@@ -76,13 +76,13 @@ def main() -> None:
     given = parser.parse_args()
     began = time.monotonic()
     context = multiprocessing.get_context("spawn")
-    kept = nullcontext(given.home) if given.home else tempfile.TemporaryDirectory()
-    with kept as folder, ProcessPoolExecutor(2, mp_context=context) as pool:
+    home_context = nullcontext(given.home) if given.home else tempfile.TemporaryDirectory()
+    with home_context as folder, ProcessPoolExecutor(2, mp_context=context) as pool:
         home, drawn, found = Path(folder), (given.accept, given.k), dict[str, list[Scored]]()
         pool.submit(write, home / "data", drawn).result()
         for job in [pool.submit(taught, home, drawn, given.recipes, given.rounds, s) for s in range(given.seeds)]:
-            said, policies = job.result()
-            for label, figures in said.items():
+            scores, policies = job.result()
+            for label, figures in scores.items():
                 found.setdefault(label, []).append(figures)
     print(table(found))
     if "raft" in given.recipes:
@@ -139,11 +139,11 @@ def taught(
 
 def judged(preset: Preset, model: Path, home: Path) -> Scored:
     """A model's figures on the held-out prompts, kept beside the lake."""
-    kept = home / "figures" / f"{model.name}.json"
-    if not kept.exists():
-        kept.parent.mkdir(exist_ok=True)
-        kept.write_text(json.dumps(scored(answers(preset, model))), encoding="utf-8")
-    found: Scored = json.loads(kept.read_text(encoding="utf-8"))
+    path = home / "figures" / f"{model.name}.json"
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(scored(answers(preset, model))), encoding="utf-8")
+    found: Scored = json.loads(path.read_text(encoding="utf-8"))
     return found
 
 

@@ -106,8 +106,8 @@ def write(home: Path, prompts: int, held_out: int | None) -> None:
     draws = random.Random(0)
     for origin in AXES.values():
         kinds = ["harm"] if origin == "harm" else [kind for kind in BENIGN if kind != "unknown"]
-        said = dict.fromkeys(grammar.render(grammar.draw(draws, draws.choice(kinds))) for _ in range(20 * prompts))
-        rows = [json.dumps({"prompt": text}) + "\n" for text in [*said][:prompts]]
+        texts = dict.fromkeys(grammar.render(grammar.draw(draws, draws.choice(kinds))) for _ in range(20 * prompts))
+        rows = [json.dumps({"prompt": text}) + "\n" for text in [*texts][:prompts]]
         (home / f"{origin}.jsonl").write_text("".join(rows), encoding="utf-8")
     lines = HELD_OUT.read_text(encoding="utf-8").splitlines(keepends=True)
     (home / "held_out.jsonl").write_text("".join(lines[:: max(1, len(lines) // (held_out or len(lines)))]), "utf-8")

@@ -55,13 +55,13 @@ def main() -> None:
 
 
 def preset_of(per_round: int, seed: int) -> Preset:
-    made = load("nano-stack")
-    instruct = made.line.self_instruct.model_copy(update={"accept": per_round})
-    line = line_model(made.registry).model_validate(made.line.model_dump() | {"self_instruct": instruct})
-    assert made.retrain is not None
-    retrain = {name: config.model_dump() for name, config in made.retrain.given().items()}
-    return made.model_copy(
-        update={"line": line, "retrain": seeded(retrain | {"start_from": made.retrain.start_from}, seed)}
+    preset = load("nano-stack")
+    instruct = preset.line.self_instruct.model_copy(update={"accept": per_round})
+    line = line_model(preset.registry).model_validate(preset.line.model_dump() | {"self_instruct": instruct})
+    assert preset.retrain is not None
+    retrain = {name: config.model_dump() for name, config in preset.retrain.given().items()}
+    return preset.model_copy(
+        update={"line": line, "retrain": seeded(retrain | {"start_from": preset.retrain.start_from}, seed)}
     )
 
 
@@ -74,9 +74,9 @@ def stacked(home: Path, per_round: int, seed: int) -> dict[str, Scored]:
     promoted: dict[str, str] = {}
     for number in range(1, ROUNDS + 1):
         promoted |= done.rounds[number - 1].promoted if number <= len(done.rounds) else {}
-        said = answers(preset, promoted.get("generator"))
-        found[f"its generator, round {number}"] = scored(said)
-        whole = corrections(preset, Path(promoted["aligner"]), said) if "aligner" in promoted else said
+        answered = answers(preset, promoted.get("generator"))
+        found[f"its generator, round {number}"] = scored(answered)
+        whole = corrections(preset, Path(promoted["aligner"]), answered) if "aligner" in promoted else answered
         found[f"stack, round {number}"] = scored(whole)
     rounds = "; ".join(f"{one.tag}: {', '.join(one.promoted) or 'nothing'}" for one in done.rounds)
     print(f"seed {seed}: promoted {rounds}; {done.why}", flush=True)

@@ -61,8 +61,8 @@ def test_no_verb_hands_a_models_words_to_the_terminal(ask: Callable[..., str]) -
     shown = {str(verb): ask(*verb) for verb in verbs}
     assert not [verb for verb, text in shown.items() for command in COMMANDS if command in text]
     assert not [verb for verb, text in shown.items() if "owned" not in text and "diff" not in verb]
-    (said,) = json.loads(ask("sql", "SELECT message FROM runs WHERE preset IS NOT NULL AND state = 'failed'", "--json"))
-    assert said["message"] == POISON
+    (run,) = json.loads(ask("sql", "SELECT message FROM runs WHERE preset IS NOT NULL AND state = 'failed'", "--json"))
+    assert run["message"] == POISON
 
 
 @pytest.mark.parametrize("name", ["[/]", "[bold]", ":smile:", POISON.replace('"', "")])
@@ -85,9 +85,9 @@ def test_tables_of_any_size_are_shown(capsys: pytest.CaptureFixture[str]) -> Non
 def test_json_is_strict_whatever_a_value_is(capsys: pytest.CaptureFixture[str]) -> None:
     value = {"f": float("inf"), "n": float("nan"), "t": POISON, "m": {1: b"\xff"}, "d": "\x7f\u2028\U000e0041é🙂"}
     console.as_json([value])
-    said = capsys.readouterr().out
-    assert not [char for char in said if not char.isprintable() and char != "\n"]
-    assert json.loads(said) == [value | {"f": "inf", "n": "nan", "m": {"1": "b'\\xff'"}}]
+    output = capsys.readouterr().out
+    assert not [char for char in output if not char.isprintable() and char != "\n"]
+    assert json.loads(output) == [value | {"f": "inf", "n": "nan", "m": {"1": "b'\\xff'"}}]
 
 
 def test_a_console_of_ascii_gets_escapes_and_json_that_is_read(empty: Path) -> None:
@@ -117,19 +117,19 @@ def test_the_commands_that_are_named_run_as_they_stand(empty: Path, works: Works
     shutil.copy(tmp_path / "test.yaml", preset)
     runner = CliRunner()
 
-    def said(*arguments: str, home: Path = home) -> str:
+    def output_of(*arguments: str, home: Path = home) -> str:
         return runner.invoke(app, [*arguments, "--home", str(home), "--preset", str(preset)]).output
 
-    said("tag", "v1")
+    output_of("tag", "v1")
     with Lake.open(home) as lake:
         lake.ledger.write("models", [MODEL | {"view": "preferences", "path": "/m"}], run_id="r", message="m")
-    query = said("models").split("its rows: ")[1]
+    query = output_of("models").split("its rows: ")[1]
     program, verb, *rest = shlex.split(query)
     assert (program, verb) == ("alignery", "sql")
     assert {str(home), str(preset)} <= set(rest)
     done = runner.invoke(app, [verb, *rest])
     assert done.exit_code == 0, (query, done.output)
-    made = said("tables", home=tmp_path / "no ne").split("`")[1]
+    made = output_of("tables", home=tmp_path / "no ne").split("`")[1]
     assert shlex.split(made) == ["alignery", "refresh", "--home", str(tmp_path / "no ne"), "--preset", str(preset)]
 
 

@@ -17,8 +17,8 @@ from alignery.cli.options import app
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     code = entry.main(arguments)
-    said = capsys.readouterr()
-    return code, said.out, said.err
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
 
 
 @pytest.fixture
@@ -46,9 +46,9 @@ def test_a_project_is_made_and_its_preset_checked(folder: Path, capsys: pytest.C
 def test_the_work_is_done_without_prefect(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "init", "mine", "--from", "own-data")
     os.chdir("mine")
-    code, out, said = run(capsys, "refresh", "--preset", "preset.yaml", "--no-prefect", "--json")
+    code, out, err = run(capsys, "refresh", "--preset", "preset.yaml", "--no-prefect", "--json")
     assert (code, json.loads(out)["run"]["state"]) == (0, "finished")
-    assert re.search(r"respond\.answer (\d+)/\1\b", said), "it shows how far it is"
+    assert re.search(r"respond\.answer (\d+)/\1\b", err), "it shows how far it is"
     code, out, _ = run(capsys, "publish", "--preset", "preset.yaml", "--no-prefect")
     assert code == 0
     assert Path(".alignery/exports/v1/README.md").is_file()
@@ -56,9 +56,9 @@ def test_the_work_is_done_without_prefect(folder: Path, capsys: pytest.CaptureFi
 
 
 def test_a_start_that_there_is_not_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code, _, said = run(capsys, "init", "mine", "--from", "mars")
+    code, _, err = run(capsys, "init", "mine", "--from", "mars")
     assert code == 2
-    assert "--from: got 'mars', expected one of ['nano', 'vllm', 'server', 'own-data']" in said
+    assert "--from: got 'mars', expected one of ['nano', 'vllm', 'server', 'own-data']" in err
     assert not (folder / "mine").exists()
 
 

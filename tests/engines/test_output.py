@@ -31,8 +31,8 @@ def test_prints_of_the_thread_and_of_the_processes_that_it_starts_are_in_the_fil
         process.join()
     print("after it")
     os.write(2, b"a descriptor\n")
-    said = (tmp_path / "logs/a.log").read_text()
-    assert all(line in said for line in ("model\n", "from here\n", "an error\n", "from a process\n"))
+    logged = (tmp_path / "logs/a.log").read_text()
+    assert all(line in logged for line in ("model\n", "from here\n", "an error\n", "from a process\n"))
     assert capfd.readouterr() == ("after it\n", "a descriptor\n")
 
 
@@ -92,9 +92,9 @@ def test_what_is_made_in_the_block_prints_as_before_after_it(
         made.emit(logging.makeLogRecord({"msg": "while it loads"}))
     made.emit(logging.makeLogRecord({"msg": "after it"}))
     assert "while it loads" in (tmp_path / "a.log").read_text()
-    said = capsys.readouterr().err
-    assert "after it" in said
-    assert "Logging error" not in said
+    err = capsys.readouterr().err
+    assert "after it" in err
+    assert "Logging error" not in err
 
 
 def test_a_users_own_file_is_left_alone(tmp_path: Path) -> None:

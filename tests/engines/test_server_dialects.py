@@ -129,8 +129,8 @@ def test_of_several_fields_the_first_that_a_refusal_names_is_meant_and_by_its_wh
 
 
 def test_text_beside_a_refusal_is_a_reply_and_text_comes_in_parts_of_two_names():
-    said = [{"type": "output_text", "text": "fi"}, {"type": "image"}, "n", {"type": "text", "text": "e"}]
-    message = {"content": said, "refusal": "I would rather not"}
+    parts = [{"type": "output_text", "text": "fi"}, {"type": "image"}, "n", {"type": "text", "text": "e"}]
+    message = {"content": parts, "refusal": "I would rather not"}
     answer = {"choices": [{"message": message, "finish_reason": "stop"}]}
     assert reply(answer).text == "fine"
     with pytest.raises(RequestRefused, match="the model refused: I would rather not"):
@@ -148,17 +148,17 @@ FINISHES = {
 }
 
 
-@pytest.mark.parametrize(("reason", "said"), [(reason, said) for reason, all_ in FINISHES.items() for said in all_])
-def test_the_words_that_end_a_reply_are_an_open_vocabulary(reason, said):
-    (reply,), _ = asked(lambda words, number: ok("fine", said), CHAT)
+@pytest.mark.parametrize(("reason", "word"), [(reason, word) for reason, all_ in FINISHES.items() for word in all_])
+def test_the_words_that_end_a_reply_are_an_open_vocabulary(reason, word):
+    (reply,), _ = asked(lambda words, number: ok("fine", word), CHAT)
     assert (reply.text, reply.finish_reason) == ("fine", reason)
 
 
-@pytest.mark.parametrize("said", ["content_filter", "SAFETY", "refusal", "tool_calls", "function_call"])
-def test_a_reply_that_was_stopped_by_a_filter_or_calls_a_tool_is_refused_in_that_word(said):
-    (refused,), server = asked(lambda words, number: ok("half of", said), CHAT)
+@pytest.mark.parametrize("word", ["content_filter", "SAFETY", "refusal", "tool_calls", "function_call"])
+def test_a_reply_that_was_stopped_by_a_filter_or_calls_a_tool_is_refused_in_that_word(word):
+    (refused,), server = asked(lambda words, number: ok("half of", word), CHAT)
     assert isinstance(refused, RequestRefused)
-    assert said in str(refused)
+    assert word in str(refused)
     assert server.rows.total() == 1
 
 

@@ -35,8 +35,8 @@ def test_ids_are_those_of_the_tokenizers_own_call(tiny: Path, change: Callable[[
             ours, theirs = (AutoTokenizer.from_pretrained(folder) for _ in range(2))
             change(ours)
             change(theirs)
-            said = [{"role": "user", "content": text}]
-            chat = theirs.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+            messages = [{"role": "user", "content": text}]
+            chat = theirs.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
             assert encode(ours, text) == theirs(text)["input_ids"]
-            assert encode(ours, said) == theirs(chat, add_special_tokens=False)["input_ids"]
+            assert encode(ours, messages) == theirs(chat, add_special_tokens=False)["input_ids"]
             assert encode_options(ours, [f"a{text}"]) == [theirs(f"a{text}", add_special_tokens=False)["input_ids"]]

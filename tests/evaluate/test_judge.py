@@ -43,7 +43,7 @@ def asked(count: int) -> list[Row]:
     return pairs(answers("a", {name: f"long {name}" for name in names}), answers("b", {name: name for name in names}))
 
 
-def said(rows: list[Row], replies: list[Any]) -> Outcome:
+def outcome_of(rows: list[Row], replies: list[Any]) -> Outcome:
     """The judge's replies, in the order of the rows."""
     return asyncio.run(run(HELPFUL, rows, ScriptedEngine(replies)))
 
@@ -75,7 +75,7 @@ def test_a_prompt_that_one_model_did_not_answer_makes_no_pair() -> None:
 )  # fmt: skip
 def test_judge_2_a_win_needs_both_orders_and_disagreement_is_a_tie(first: str, second: str, outcome: str) -> None:
     rows = asked(1)
-    found = report(rows, said(rows, [first, second]).records)
+    found = report(rows, outcome_of(rows, [first, second]).records)
     assert {name: found[name] for name in ("win", "tie", "lose")} == {"win": 0, "tie": 0, "lose": 0} | {outcome: 1}
 
 
@@ -133,7 +133,7 @@ def test_judge_3_the_judge_is_greedy() -> None:
 
 
 def test_judge_4_the_text_and_the_order_are_kept() -> None:
-    outcome = said(asked(1), ["A says more. [[A]]", "A says less. [[B]]"])
+    outcome = outcome_of(asked(1), ["A says more. [[A]]", "A says less. [[B]]"])
     assert [attempt["raw_text"] for attempt in outcome.attempts] == ["A says more. [[A]]", "A says less. [[B]]"]
     assert [attempt["inputs"] for attempt in outcome.attempts] == [
         f'{{"a_id": "a-p0", "b_id": "b-p0", "first": "{first}", "prompt_id": "p0"}}' for first in "ab"
@@ -145,7 +145,7 @@ def test_judge_4_the_text_and_the_order_are_kept() -> None:
 def test_judge_5_what_was_not_read_is_counted_and_left_out() -> None:
     rows = asked(4)
     spoilt = ["[[A]]", "[[B]]", "A is better", "[[B]]", "[[A]] or [[B]]", "x", "[[A]]", RequestRefused("too long")]
-    outcome = said(rows, spoilt)
+    outcome = outcome_of(rows, spoilt)
     reasons = [attempt["reason"] for attempt in outcome.attempts if attempt["state"] != "accepted"]
     assert reasons == ["no verdict", "two different verdicts", "no verdict", "too long"]
     found = report(rows, outcome.records)

@@ -51,8 +51,8 @@ def test_a_wrong_file_of_pairs_is_named(tmp_path: Path, rows: list[Row], message
 def test_accuracy_counts_both_orders_a_tie_as_half_and_what_was_not_read_against_the_judge(tmp_path: Path) -> None:
     pairs = [PAIR | {"prompt": f"Where do owls live, case {n}?"} for n in range(10)]
     asked = load(labelled(tmp_path, *pairs), ["helpful"])["helpful"]
-    said = "aa aa aa aa aa aa ab bb -- a-".replace(" ", "")
-    verdicts = [row | {"winner": winner} for row, winner in zip(asked, said, strict=True) if winner != "-"]
+    winners = "aa aa aa aa aa aa ab bb -- a-".replace(" ", "")
+    verdicts = [row | {"winner": winner} for row, winner in zip(asked, winners, strict=True) if winner != "-"]
     found = accuracy(asked, verdicts, 0.7)
     assert (found["pairs"], found["accuracy"], found["passed"]) == (10, pytest.approx(0.7), True)
     assert found["low"] < 0.7 < found["high"]

@@ -112,7 +112,7 @@ def test_what_is_added_after_a_comparison_overwrites_nothing(monkeypatch: pytest
     pool = RougePool()
     for number, text in enumerate(texts):
         pool.add(text)
-        assert [pool.nearest(said).text for said in texts[: number + 1]] == texts[: number + 1]
+        assert [pool.nearest(added).text for added in texts[: number + 1]] == texts[: number + 1]
 
 
 def test_a_comparison_that_was_broken_off_overwrites_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,8 +139,8 @@ def test_ctrl_c_ends_it_with_what_was_answered_committed(tmp_path: Path, speaker
     os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it: to the server that Prefect started, too
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 130
-    said = [line for line in error.decode().splitlines() if " · " not in line]  # all but how far it is
-    assert said == ["alignery: stopping, and committing what was answered; Ctrl-C again stops at once"]
+    lines = [line for line in error.decode().splitlines() if " · " not in line]  # all but how far it is
+    assert lines == ["alignery: stopping, and committing what was answered; Ctrl-C again stops at once"]
     with Lake.open(home, read_only=True) as lake:
         assert lake.rows("SELECT state FROM runs ORDER BY created_at DESC LIMIT 1") == [{"state": "failed"}]
     # The replies on their way when it was pressed are the only ones that may be missing.

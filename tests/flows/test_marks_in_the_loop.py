@@ -75,16 +75,16 @@ def test_marks_change_a_decision_and_the_judges_agreement_is_a_figure(preset: Pr
     items = queue(lake, "answers", "random", MANY, by="ada")
     assert len(items) == MANY
     # Ada prefers the candidate's answer, and calls every third pair a tie.
-    said = {item["target_id"]: "first" if n % 3 else "tie" for n, item in enumerate(items)}
+    marks = {item["target_id"]: "first" if n % 3 else "tie" for n, item in enumerate(items)}
     add_all(lake, [
-        Mark(item["target_id"], "ada", said[item["target_id"]], other_id=item["other_id"], shown_left=item["left"])
+        Mark(item["target_id"], "ada", marks[item["target_id"]], other_id=item["other_id"], shown_left=item["left"])
         for item in items
     ])  # fmt: skip
     assert queue(lake, "answers", "random", MANY, by="ada") == []
     (judge,) = agreement(lake)["judges"]
     assert (judge["dimension"], judge["pairs"]) == ("helpful", MANY)
     words = {"a": "first", "b": "second", "tie": "tie"}
-    alike = [words[row["winner"]] == said[row["a_id"]] for row in lake.rows("SELECT a_id, winner FROM judged_pairs")]
+    alike = [words[row["winner"]] == marks[row["a_id"]] for row in lake.rows("SELECT a_id, winner FROM judged_pairs")]
     assert judge["agree"] == pytest.approx(sum(alike) / MANY)
     assert 0 < judge["low"] < judge["agree"] < judge["high"] < 0.95
     # A floor that the judge does not reach holds back what people prefer, with the sentence that says why; without

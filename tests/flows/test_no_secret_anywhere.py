@@ -40,8 +40,8 @@ class Echo(BaseHTTPRequestHandler):
             self.server.served += 1
             number = self.server.served
         time.sleep(0.02)
-        said = asked["messages"][0]["content"]
-        text = "Yes." if said.startswith("Say yes.") else speak(asked["messages"], Sampling(seed=asked["seed"]))
+        prompt = asked["messages"][0]["content"]
+        text = "Yes." if prompt.startswith("Say yes.") else speak(asked["messages"], Sampling(seed=asked["seed"]))
         text += f" {key}" if number % 5 == 0 else ""
         finish = key if number % 11 == 0 else "stop"
         choice = {"index": 0, "finish_reason": finish, "message": {"role": key, "content": text, key: key}}

@@ -119,10 +119,11 @@ def test_a_server_that_the_profile_names_is_used_and_no_other(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(401, "refuses us as unauthorized; give what it asks for"), (500, "nothing healthy answers")]
+    ("status", "message"),
+    [(401, "refuses us as unauthorized; give what it asks for"), (500, "nothing healthy answers")],
 )
 def test_a_named_server_that_refuses_us_is_reported_in_a_sentence_without_its_password(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, message: str
 ) -> None:
     class Refusing(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -137,7 +138,7 @@ def test_a_named_server_that_refuses_us_is_reported_in_a_sentence_without_its_pa
         done = CliRunner().invoke(app, ["publish", "--home", str(tmp_path / "lake")])
         server.shutdown()
     assert done.exit_code == 2
-    assert said in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert "hunter2" not in done.output
 
@@ -186,10 +187,10 @@ def test_the_cause_is_the_exception_and_not_what_is_said_after_it(tmp_path: Path
         file.write(f"sqlalchemy.exc.OperationalError: locked {'x' * 999} sk-abcdefghijklmnop\n[SQL: SELECT 1]\n")
         file.write("(Background on this error at: https://sqlalche.me/e/20/e3q8)\n\n")
         file.write("ERROR:    Application startup failed. Exiting.\n")
-    said = cause_in(log, began)
-    assert said.startswith(": sqlalchemy.exc.OperationalError: locked xxx")
-    assert said.endswith(f"…; the whole log is {log}")
-    assert len(said) < 400 + len(str(log))
+    cause = cause_in(log, began)
+    assert cause.startswith(": sqlalchemy.exc.OperationalError: locked xxx")
+    assert cause.endswith(f"…; the whole log is {log}")
+    assert len(cause) < 400 + len(str(log))
 
 
 def test_a_home_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

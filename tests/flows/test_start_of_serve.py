@@ -66,9 +66,9 @@ def test_of_the_missed_refreshes_those_are_kept_that_the_policy_says(
             for days in (3, 2, 1):
                 due = Scheduled(scheduled_time=datetime.now(UTC) - timedelta(days=days))  # type: ignore[arg-type]
                 missed.append(await client.create_flow_run_from_deployment(id, state=due))
-            said: list[str] = []
-            await _catch_up(client, made, id, set(), said.append)
-            assert said[0].startswith("3 refreshes were missed")
+            messages: list[str] = []
+            await _catch_up(client, made, id, set(), messages.append)
+            assert messages[0].startswith("3 refreshes were missed")
             now = [await client.read_flow_run(run.id) for run in missed]
             for run in now:
                 await client.delete_flow_run(run.id)
@@ -85,7 +85,7 @@ def test_dead_runs_are_marked_and_their_place_is_free_again(own: Server, tmp_pat
     from flows.deploy import _sweep, deployments
 
     async def serve() -> None:
-        where, said = as_location(tmp_path), list[str]()
+        where, messages = as_location(tmp_path), list[str]()
         async with get_client() as client:
             one = (await deployments(preset(), "nano", tmp_path))[0]
             ids = {"cycle": await one.aapply()}
@@ -100,9 +100,9 @@ def test_dead_runs_are_marked_and_their_place_is_free_again(own: Server, tmp_pat
 
             assert await taken() == 1
             with exclusive(where, WORK, "a live one"):
-                assert await _sweep(client, where, ids, said.append) == set()
-            assert "a live one is still at work" in said[0]
-            assert await _sweep(client, where, ids, said.append) == {ids["cycle"]}
+                assert await _sweep(client, where, ids, messages.append) == set()
+            assert "a live one is still at work" in messages[0]
+            assert await _sweep(client, where, ids, messages.append) == {ids["cycle"]}
             state = (await client.read_flow_run(run.id)).state
             assert state is not None
             assert (state.type.value, state.message) == ("CRASHED", "Its process died.")

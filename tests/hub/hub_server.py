@@ -123,8 +123,8 @@ def running(hub: Hub) -> Iterator[Hub]:
     class Handler(BaseHTTPRequestHandler):
         def _do(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            code, said, headers = hub.answer(self.command, self.path, body, self.headers.get("Authorization", ""))
-            text = json.dumps(said).encode()
+            code, payload, headers = hub.answer(self.command, self.path, body, self.headers.get("Authorization", ""))
+            text = json.dumps(payload).encode()
             self.send_response(code)
             for name, value in {
                 "Content-Type": "application/json",

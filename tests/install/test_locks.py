@@ -49,5 +49,5 @@ def test_it_is_what_pyproject_asks_for_and_installs_together(tmp_path: Path) -> 
     assert again == ours
     subprocess.run([UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv"], check=True)
     python = str(tmp_path / "venv/bin/python")
-    said = resolved("install", "--dry-run", "--python", python, "--python-platform", PLATFORM, "-r", "locks/gpu.lock")
-    assert f"Would install {len(ours.splitlines())} packages" in said
+    output = resolved("install", "--dry-run", "--python", python, "--python-platform", PLATFORM, "-r", "locks/gpu.lock")
+    assert f"Would install {len(ours.splitlines())} packages" in output

@@ -99,7 +99,7 @@ def test_a_correction_that_is_read_otherwise_is_other_work() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"),
+    ("reply", "expected"),
     [
         ("**Corrected answer:** Once a month.", ("accepted", "Once a month.", False)),
         ("No changes are needed.", ("accepted", "Every day.", True)),
@@ -108,7 +108,7 @@ def test_a_correction_that_is_read_otherwise_is_other_work() -> None:
         ("Once a month, or when the soil is dry, or if the", ("rejected", None, None)),
     ],
 )
-def test_a_remark_is_no_correction(ask: Callable, answered: Row, reply: str, said: tuple[str, str, bool]) -> None:
+def test_a_remark_is_no_correction(ask: Callable, answered: Row, reply: str, expected: tuple[str, str, bool]) -> None:
     outcome = ask(correct(Library(), Config()), [answered], ScriptedEngine([reply]))
     (record,) = outcome.records or [{"text": None, "is_copy": None}]
-    assert (outcome.attempts[-1]["state"], record["text"], record["is_copy"]) == said
+    assert (outcome.attempts[-1]["state"], record["text"], record["is_copy"]) == expected

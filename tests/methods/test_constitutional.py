@@ -99,7 +99,7 @@ def test_a_chain_of_two_rounds(constitution: Callable[[dict[str, str]], Library]
         row = step.next_row(row, outcome.records[0])
     first, revision, second, again = records
     shown = [[turn["content"] for turn in call.prompt if turn["role"] == "assistant"][-2:] for call in engine.calls]
-    assert [said[-1] for said in shown[::2]] == ["Every day.", "Once a week."], "each round criticises what it found"
+    assert [turns[-1] for turns in shown[::2]] == ["Every day.", "Once a week."], "each round criticises what it found"
     assert shown[1::2] == [["Every day.", "Too often."], ["Once a week.", "Still too often."]]
     assert first["principle_id"] == revision["principle_id"] == "care"
     (principle,) = library.principles()

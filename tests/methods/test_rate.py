@@ -48,14 +48,14 @@ def test_alpagasus_1_the_judge_is_greedy_and_has_256_tokens(ask: Callable, answe
 
 
 def test_alpagasus_2_a_reply_without_a_score_is_counted_and_gives_none(ask: Callable, answered: Row) -> None:
-    said = ["4\nGood.", "The response is good.\n4", "-1", "5"]
+    completions = ["4\nGood.", "The response is good.\n4", "-1", "5"]
     rows = [answered | {"target_id": f"t{n}", "target": f"answer {n}"} for n in range(4)]
-    outcome = ask(rate(Library(), Config()), rows, ScriptedEngine(said))
+    outcome = ask(rate(Library(), Config()), rows, ScriptedEngine(completions))
     assert [record["score"] for record in outcome.records] == [4.0, 5.0]
     unread = [attempt for attempt in outcome.attempts if attempt["state"] == "unparsed"]
     assert [(attempt["reason"], attempt["raw_text"], attempt["final"]) for attempt in unread] == [
-        (NO_SCORE, said[1], True),
-        (NO_SCORE, said[2], True),
+        (NO_SCORE, completions[1], True),
+        (NO_SCORE, completions[2], True),
     ]
 
 
@@ -155,8 +155,8 @@ def test_the_parser_never_raises_another_fault_and_never_invents() -> None:
     for reply, (score, reason) in read.items():  # type: ignore[misc]
         first, *rest = (line for line in reply.split("\n") if line.strip())
         first = first if re.search(r"\d", first) else rest[0]  # a label may be on a line of its own
-        said = re.findall(r"\d+(?:\.\d+)?", re.sub(r"(/|out of)[\s*_`]*5\D*$", "", first))
-        assert [float(number) for number in said] == [score]
+        numbers = re.findall(r"\d+(?:\.\d+)?", re.sub(r"(/|out of)[\s*_`]*5\D*$", "", first))
+        assert [float(number) for number in numbers] == [score]
         assert score in GRID
         assert reason in reply
 

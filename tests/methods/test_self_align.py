@@ -139,9 +139,9 @@ def test_a_run_of_the_exemplars_words_is_a_leak_and_a_short_one_is_not(ask: Call
     for exemplar in exemplars:
         words = exemplar.answer.split()
         for length, state in ((6, "accepted"), (16, "unparsed")):
-            said = " ".join(words[2 : 2 + length]) + " so."  # whole, whatever its last word
-            outcome = ask(step, [instruction], ScriptedEngine([f"Rule 3 (helpful).\nAnswer: {said}"]))
-            assert {a["state"] for a in outcome.attempts} == {state}, said
+            phrase = " ".join(words[2 : 2 + length]) + " so."  # whole, whatever its last word
+            outcome = ask(step, [instruction], ScriptedEngine([f"Rule 3 (helpful).\nAnswer: {phrase}"]))
+            assert {a["state"] for a in outcome.attempts} == {state}, phrase
             assert outcome.attempts[0]["reason"] == (LEAK if state == "unparsed" else None)
 
 
@@ -239,10 +239,10 @@ def test_no_reply_breaks_the_parser_and_none_is_read_into() -> None:
         "\n",
     )
     pieces += ("Rule 5 applies.\nAnswer: It does. ",)
-    said: list[str] = []
+    seen: list[str] = []
 
     def kept(reply: str) -> tuple[str, str]:
-        said.append(reply)
+        seen.append(reply)
         return parse(reply)
 
     read = outcomes(kept, replies(pieces, 3000), ParseError)
@@ -255,4 +255,4 @@ def test_no_reply_breaks_the_parser_and_none_is_read_into() -> None:
         assert text in plain
     rules, _ = Library().rules()
     names = {rule.name for rule in rules}
-    assert all(set(cited(reply, rules)) <= names for reply in said)
+    assert all(set(cited(reply, rules)) <= names for reply in seen)

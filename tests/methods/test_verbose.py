@@ -62,9 +62,9 @@ def test_a_loop_or_an_echo_is_asked_for_again(ask: Callable, instruction: Row, r
 
 
 def test_a_short_answer_with_an_end_and_a_long_one_without_are_kept(ask: Callable, instruction: Row) -> None:
-    said = [Completion("Rarely.", "stop", 9, 9, 0.1), Completion(f"{LONG} And th", "length", 9, 9, 0.1)]
+    completions = [Completion("Rarely.", "stop", 9, 9, 0.1), Completion(f"{LONG} And th", "length", 9, 9, 0.1)]
     rows = [instruction, instruction | {"instruction_id": "i2", "instruction": "And a fern?"}]
-    short, long = ask(answer(Library(), Config()), rows, ScriptedEngine(said)).records
+    short, long = ask(answer(Library(), Config()), rows, ScriptedEngine(completions)).records
     assert (short["text"], short["complete"]) == ("Rarely.", True)
     assert (long["text"], long["complete"]) == (f"{LONG} And", False)
 

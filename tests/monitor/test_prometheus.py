@@ -54,10 +54,10 @@ def unwatched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def walk(lake: Lake, rows: int, *replies: str) -> None:
     """A run of so many rows, one after the other; each reply has as many tokens as words."""
-    said = iter(replies)
+    texts = iter(replies)
 
     def reply(*_: object) -> Completion:
-        text = next(said)
+        text = next(texts)
         return Completion(text, "stop", tokens_in=10, tokens_out=len(text.split()), latency_s=0.1, tokens_cached=4)
 
     models = {"generator": {"engine": "scripted", "replies": ["unused"]}}

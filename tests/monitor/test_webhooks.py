@@ -131,7 +131,7 @@ def test_a_fault_is_tried_again_under_the_same_id(receive: Callable[..., Receive
 
 
 @pytest.mark.parametrize(
-    ("answer", "tries", "said"),
+    ("answer", "tries", "message"),
     [
         (status(500), 3, "HTTP status 500 (3 tries)"),
         (status(404), 1, "HTTP status 404"),
@@ -140,14 +140,14 @@ def test_a_fault_is_tried_again_under_the_same_id(receive: Callable[..., Receive
     ],
 )
 def test_what_is_not_delivered_is_a_warning_that_names_the_host(
-    receive: Callable[..., Receiver], caplog: pytest.LogCaptureFixture, answer: Answer, tries: int, said: str
+    receive: Callable[..., Receiver], caplog: pytest.LogCaptureFixture, answer: Answer, tries: int, message: str
 ) -> None:
     receiver = receive(answer)
     notify([Webhook(url=receiver.url, secret=SECRET)], "promoted", "d", {})
     assert len(receiver.got) == tries
     (warning,) = caplog.messages
     assert warning.startswith("webhook 127.0.0.1: the event promoted was not delivered: ")
-    assert said in warning
+    assert message in warning
     assert "T0P-SECRET" not in warning
     assert "elsewhere" not in warning
 
@@ -243,7 +243,7 @@ def test_url_and_secret_are_in_no_record_and_move_no_hash(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(
-    ("hook", "said"),
+    ("hook", "message"),
     [
         (
             {"url": "https://a.example/", "secret": SECRET},
@@ -257,10 +257,10 @@ def test_url_and_secret_are_in_no_record_and_move_no_hash(tmp_path: Path, monkey
     ],
 )
 def test_a_mistake_is_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: dict[str, Any], said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hook: dict[str, Any], message: str
 ) -> None:
     monkeypatch.setenv("OWN_BROKEN", "whsec_no base64 at all")
-    with pytest.raises(PresetError, match=said) as raised:
+    with pytest.raises(PresetError, match=message) as raised:
         written(tmp_path, [hook])
     assert SECRET not in str(raised.value)
     assert "no base64 at all" not in str(raised.value)

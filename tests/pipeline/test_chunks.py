@@ -28,10 +28,10 @@ from warehouse.ledger import Batch, Ledger
 
 @dataclass
 class Asked:
-    """The scripted engine, whose answer number n to an instruction comes when `said(n)` has ended."""
+    """The scripted engine, whose answer number n to an instruction comes when `ready(n)` has ended."""
 
     engine: ScriptedEngine
-    said: Callable[[int], Awaitable[object]]
+    ready: Callable[[int], Awaitable[object]]
     numbers: Iterator[int] = field(default_factory=count)
     identity: str = "scripted@asked"
 
@@ -41,7 +41,7 @@ class Asked:
 
     async def generate(self, prompt: str | list[Message], sampling: Sampling) -> Completion:
         if "respond/answer" in str(prompt):
-            await self.said(next(self.numbers))
+            await self.ready(next(self.numbers))
         return await self.engine.generate(prompt, sampling)
 
     async def choose(self, prompt: str | list[Message], options: Sequence[str]) -> list[float]:

@@ -46,8 +46,8 @@ def test_a_share_at_the_limit_or_of_too_few_rows_stops_nothing(works: Works, cou
 
 
 def test_a_share_over_the_limit_stops_the_step_and_keeps_what_was_answered(works: Works) -> None:
-    said = r"respond.answer: 21 of 100 rows .* limit of 20% \(line.reject_limit\): 21 × empty reply. Samples: "
-    with pytest.raises(RejectLimitExceeded, match=said):
+    message = r"respond.answer: 21 of 100 rows .* limit of 20% \(line.reject_limit\): 21 × empty reply. Samples: "
+    with pytest.raises(RejectLimitExceeded, match=message):
         settle(works, 100, 21, 0.2)
     assert works.rows("SELECT count(*) AS n FROM responses") == [{"n": 79}]
 

@@ -259,8 +259,8 @@ def test_what_an_instruction_was_asked_with_stands_in_its_attempt(works: Works) 
     asked = [json.loads(str(row["inputs"])) for row in inputs]
     assert {one["topic"] for one in asked} == {"tea", "rain"}
     assert all(one["exemplars"] for one in asked)
-    said = {str(row["id"]) for row in works.rows("SELECT id FROM prompts")}
-    assert {"rule:kind", "principle:p0", "respond/answer"} <= said
+    ids = {str(row["id"]) for row in works.rows("SELECT id FROM prompts")}
+    assert {"rule:kind", "principle:p0", "respond/answer"} <= ids
 
 
 def test_an_accepted_instruction_that_becomes_an_evaluation_prompt_walks_no_further(works: Works) -> None:

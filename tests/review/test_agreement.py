@@ -9,16 +9,16 @@ from tasks.review.agreement import cohen_kappa, kappa_interval, krippendorff_alp
 
 def test_kappa_of_two_people():
     # 50 things: both yes 20, both no 15, yes/no 5, no/yes 10. Alike 0.7; by chance 0.5 * 0.6 + 0.5 * 0.4 = 0.5.
-    said = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
-    assert cohen_kappa(said) == pytest.approx((0.7 - 0.5) / (1 - 0.5))
+    verdicts = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
+    assert cohen_kappa(verdicts) == pytest.approx((0.7 - 0.5) / (1 - 0.5))
     assert cohen_kappa([("y", "n"), ("n", "y")]) == pytest.approx(-1)
     assert cohen_kappa([("y", "y")] * 3) is None
     assert cohen_kappa([]) is None
 
 
 def test_kappas_interval_is_as_wide_as_its_standard_error_says():
-    said = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
-    low, high = kappa_interval(said, ("y", "n", "tie"))
+    verdicts = [("y", "y")] * 20 + [("y", "n")] * 5 + [("n", "y")] * 10 + [("n", "n")] * 15
+    low, high = kappa_interval(verdicts, ("y", "n", "tie"))
     assert low < 0.4 < high
     assert high - low == pytest.approx(2 * 1.96 * 0.13, rel=0.1)  # near .13 (Fleiss, Cohen and Everitt 1969)
     low, high = kappa_interval([("y", "y"), ("n", "n")] * 10, ("y", "n", "tie"))

@@ -50,10 +50,10 @@ def written(plain, tmp_path_factory, request):
     with Lake.open(shutil.copytree(plain, folder / "home")) as lake:
         add_all(lake, MARKS)
         (folder / "marks.json").write_text(as_file(lake, request.param), encoding="utf-8")
-        return request.param, folder / "marks.json", said(lake)
+        return request.param, folder / "marks.json", stated(lake)
 
 
-def said(lake):
+def stated(lake):
     return lake.rows(f"SELECT {STATED} FROM current_marks ORDER BY ALL")
 
 
@@ -63,7 +63,7 @@ def test_what_goes_out_comes_back_in_another_lake_and_once(written, lake):
     tool, file, whole = written
     people = {user_id(name): name for name in ("ada", "bob@example.org")}
     assert bring_in(lake, read_marks(lake, tool, file, people)) == (len(MARKS), 0)
-    assert said(lake) == whole
+    assert stated(lake) == whole
     before = lake.snapshot()
     assert bring_in(lake, read_marks(lake, tool, file)) == (0, len(MARKS)), "and the names are known by now"
     assert lake.snapshot() == before

@@ -71,7 +71,7 @@ def test_marks_on_what_belongs_to_no_instruction_are_traced_as_well(lake):
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"verdict": "good"}, "verdict: got 'good', expected one of right, wrong, flag, clear"),
         ({"verdict": "right", "other_id": "v-i0"}, "expected one of first, second, tie, flag, clear"),
@@ -89,11 +89,11 @@ def test_marks_on_what_belongs_to_no_instruction_are_traced_as_well(lake):
         ({"verdict": "right", "target_id": "nothing"}, "mark on nothing: no record"),
     ],
 )
-def test_what_is_no_mark_is_refused_with_its_field_and_nothing_is_written(filled, fields, said):
+def test_what_is_no_mark_is_refused_with_its_field_and_nothing_is_written(filled, fields, message):
     good = Mark("b-i0", "ada", "right", at=NOW)
     with pytest.raises(MarkError) as raised:
         add_all(filled, [good, Mark(**({"target_id": "b-i0", "by": "ada"} | fields))])
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert filled.rows("SELECT count(*) AS n FROM marks") == [{"n": 0}]
 
 
@@ -182,8 +182,8 @@ def test_sides_are_drawn_by_pair_and_person():
 
 def test_the_judges_agreement_with_people_is_a_figure_with_an_interval(compared):
     assert agreement(compared)["judges"] == []
-    said = {"i0": "first", "i1": "tie", "i2": "second", "i3": "first"}  # the judge: a, tie, b (0.45), b
-    for name, verdict in said.items():
+    verdicts = {"i0": "first", "i1": "tie", "i2": "second", "i3": "first"}  # the judge: a, tie, b (0.45), b
+    for name, verdict in verdicts.items():
         add(compared, Mark(f"a-{name}", "ada", verdict, other_id=f"b-{name}", shown_left="first"))
     add(compared, Mark("a-i0", "bob", "first", other_id="b-i0"))
     add(compared, Mark("a-i3", "bob", "second", other_id="b-i3"))

@@ -48,7 +48,7 @@ def exported(lake, shape, folder, **more):
     return [data | origin for data, origin in zip(*tables, strict=True)]
 
 
-def said(messages):
+def reply(messages):
     return messages[-1]["content"]
 
 
@@ -72,10 +72,10 @@ def test_an_edit_stands_in_the_place_of_the_answer_with_its_author(line, tmp_pat
     add(line, Mark("a-s0", "ada", "wrong", text="as Ada has it"))
     (row,) = exported(line, "sft", tmp_path / "sft")
     assert [one["role"] for one in row["messages"]] == ["user", "assistant"]
-    assert (row["messages"][0]["content"], said(row["messages"]), row["author"]) == (SFT[0], "as Ada has it", "ada")
+    assert (row["messages"][0]["content"], reply(row["messages"]), row["author"]) == (SFT[0], "as Ada has it", "ada")
     add(line, Mark("v-p0", "ada", text="a better revision"))
     (row,) = exported(line, "preferences", tmp_path / "preferences")
-    assert (said(row["chosen"]), said(row["rejected"]), row["author"]) == ("a better revision", "revised p0", "ada")
+    assert (reply(row["chosen"]), reply(row["rejected"]), row["author"]) == ("a better revision", "revised p0", "ada")
     add(line, Mark("c-p0", "bob", text="a better correction"))
     rows = {row["id"]: row for row in exported(line, "qac", tmp_path / "qac")}
     edit = rows.pop("c-p0")
@@ -93,8 +93,8 @@ def test_an_edit_of_a_first_answer_becomes_a_pair_on_the_side_of_its_prompt(line
     mark = add(line, Mark("b-p1", "ada", text="what it should have said"))
     (row,) = exported(line, "preferences", tmp_path / "preferences")
     assert (row["id"], row["instruction_id"], row["author"]) == (mark, "p1", "ada")
-    assert (row["prompt"][0]["content"], said(row["chosen"])) == (PAIRS[1], "what it should have said")
-    assert said(row["rejected"]) == "answer b-p1"
+    assert (row["prompt"][0]["content"], reply(row["chosen"])) == (PAIRS[1], "what it should have said")
+    assert reply(row["rejected"]) == "answer b-p1"
     with pytest.raises(LakeUsageError, match="sft has no rows that people marked right"):
         exported(line, "sft", tmp_path / "sft")
     add(line, Mark("b-p1", "ada", text="answer b-p1"))  # the original again: nothing is edited any more
@@ -118,7 +118,7 @@ def test_a_mark_on_the_chosen_answer_of_a_pair_that_a_user_brought_counts(line, 
     assert (row["id"], row["chosen_id"], row["reviewed_by"]) == ("x-2", "b-p2", ["ada"])
     add(line, Mark("b-p2", "bob", text="as Bob has it"))
     (row,) = exported(line, "preferences", tmp_path / "edited")
-    assert (said(row["chosen"]), said(row["rejected"]), row["author"]) == ("as Bob has it", "answer b-p2", "bob")
+    assert (reply(row["chosen"]), reply(row["rejected"]), row["author"]) == ("as Bob has it", "answer b-p2", "bob")
     add(line, Mark("b-p2", "eve", "flag"))
     with pytest.raises(LakeUsageError, match="preferences has no rows"):
         exported(line, "preferences", tmp_path / "flagged")

@@ -37,14 +37,14 @@ def test_marks_change_a_decision_and_a_tie_of_judge_and_people_does_not():
 
 
 def test_a_verdict_without_a_dimension_holds_for_each_and_in_the_pairs_order():
-    said = [
+    marks = [
         {"target_id": "a", "other_id": "b", "dimension": None, "verdict": "first", "marked_by": "ada"},
         {"target_id": "a", "other_id": "b", "dimension": "helpful", "verdict": "tie", "marked_by": "bo"},
         {"target_id": "a", "other_id": "b", "dimension": "helpful", "verdict": "flag", "marked_by": "cy"},
     ]
-    people = of_pairs(said)
+    people = of_pairs(marks)
     assert sorted(on_pair(people, "a", "b", "helpful")) == ["first", "tie"]
-    both = of_pairs([*said, said[1] | {"marked_by": "ada", "verdict": "second"}])
+    both = of_pairs([*marks, marks[1] | {"marked_by": "ada", "verdict": "second"}])
     assert sorted(on_pair(both, "a", "b", "helpful")) == ["second", "tie"], "of one person a verdict, the dimension's"
     assert on_pair(people, "b", "a", "harmless") == ["second"]
     assert on_pair(people, "a", "c", "helpful") == []

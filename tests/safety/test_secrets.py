@@ -71,9 +71,9 @@ def test_values_of_a_server_are_masked_at_every_depth_and_nothing_else_is_change
 
 
 def test_foreign_words_are_bounded_printable_and_on_one_line():
-    said = excerpt("\x1b]0;owned\x07 \u202eback\n\n" + "long " * 1000, 60)
-    assert said.startswith("\\x1b]0;owned\\x07 \\u202eback long")
-    assert len(said) == 60
+    text = excerpt("\x1b]0;owned\x07 \u202eback\n\n" + "long " * 1000, 60)
+    assert text.startswith("\\x1b]0;owned\\x07 \\u202eback long")
+    assert len(text) == 60
     assert printable("é 四 🙂\n\t‍") == "é 四 🙂\n\t‍"
 
 

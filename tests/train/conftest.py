@@ -32,12 +32,14 @@ def words(tmp_path_factory):
     folder = tmp_path_factory.mktemp("words")
     for name in ("aligner", "bpo", "hindsight"):
         (folder / name).mkdir()
-    said = {"id": "aligner/correct", "about": "for tests", "variables": ["question", "answer"]}
-    (folder / "aligner" / "correct.yaml").write_text(json.dumps(said | {"text": "{{ question }} No {{ answer }} see"}))
-    said = {"id": "bpo/rewrite", "about": "for tests", "variables": ["instruction"], "text": "{{ instruction }} for"}
-    (folder / "bpo" / "rewrite.yaml").write_text(json.dumps(said))
-    said = {"join": " ", "phrases": [{"good": "I see", "bad": "No"}]}
-    (folder / "hindsight" / "phrases.yaml").write_text(json.dumps(said))
+    prompt = {"id": "aligner/correct", "about": "for tests", "variables": ["question", "answer"]}
+    (folder / "aligner" / "correct.yaml").write_text(
+        json.dumps(prompt | {"text": "{{ question }} No {{ answer }} see"})
+    )
+    prompt = {"id": "bpo/rewrite", "about": "for tests", "variables": ["instruction"], "text": "{{ instruction }} for"}
+    (folder / "bpo" / "rewrite.yaml").write_text(json.dumps(prompt))
+    phrases = {"join": " ", "phrases": [{"good": "I see", "bad": "No"}]}
+    (folder / "hindsight" / "phrases.yaml").write_text(json.dumps(phrases))
     return folder
 
 

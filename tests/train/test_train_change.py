@@ -97,16 +97,16 @@ def test_the_report_has_the_norm_of_the_saved_difference(sft_view, base, tmp_pat
 
 @pytest.mark.flow
 @pytest.mark.parametrize(
-    ("lora", "rate", "said"),
+    ("lora", "rate", "message"),
     [
         (None, 1e-8, r"dpo: 15 of 20 tensors moved in 8 steps, by \d\.\de-0[67] of their .*, expected 1e-05 or more"),
         (Lora(r=4), 5e-7, r"dpo: 8 of 20 tensors moved in 8 steps, by \d\.\de-0[5-9] of their .*, expected 0.0001 or"),
     ],
     ids=["whole", "lora"],
 )
-def test_an_update_below_the_floor_fails_though_tensors_moved(views, words, base, tmp_path, lora, rate, said):
+def test_an_update_below_the_floor_fails_though_tensors_moved(views, words, base, tmp_path, lora, rate, message):
     case = CASES["dpo"]
-    with pytest.raises(TrainingFailed, match=said):
+    with pytest.raises(TrainingFailed, match=message):
         case.train(views, base, tmp_path / "out", case.config(words, learning_rate=rate, lora=lora))
     assert not (tmp_path / "out").exists()
 

@@ -72,18 +72,18 @@ def test_files_that_are_no_whole_model_are_refused_by_name(model, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("said", "saved"),
+    ("given", "saved"),
     [
         ({"do_sample": False, "temperature": 0.6, "top_p": 0.9}, {"do_sample": True, "temperature": 0.6, "top_p": 0.9}),
         ({"temperature": 0.6}, {"do_sample": True, "temperature": 0.6}),
         ({"length_penalty": 2.0}, {"length_penalty": None, "do_sample": None}),
     ],
 )
-def test_a_generation_config_is_mended_so_that_it_can_be_saved(base, tmp_path, said, saved):
+def test_a_generation_config_is_mended_so_that_it_can_be_saved(base, tmp_path, given, saved):
     from transformers import GenerationConfig
 
     class Policy:
-        generation_config = GenerationConfig(eos_token_id=1, **said)
+        generation_config = GenerationConfig(eos_token_id=1, **given)
 
     assert "generation_config" in mend_generation(Policy)
     Policy.generation_config.save_pretrained(tmp_path)

@@ -35,11 +35,11 @@ def test_a_chain_has_both_answers_each_after_its_feedback_in_both_orders() -> No
     orders = set()
     for pair, first, second in zip(PAIRS, rows[::2], rows[1::2], strict=True):
         answers = {"I see": good(*pair), "No": bad(*pair)}
-        asked, said = texts(first)
+        asked, answer = texts(first)
         feedback = asked.removeprefix(f"{question(*pair)} ")
-        assert said == answers[feedback]
-        assert texts(second)[:2] == [asked, said], "the second answer follows the first"
-        assert texts(second)[3] == answers[texts(second)[2]] != said
+        assert answer == answers[feedback]
+        assert texts(second)[:2] == [asked, answer], "the second answer follows the first"
+        assert texts(second)[3] == answers[texts(second)[2]] != answer
         assert [turn["role"] for turn in second["prompt"]] == ["user", "assistant", "user"]
         orders.add(feedback)
     assert orders == {"I see", "No"}
@@ -65,8 +65,8 @@ def test_wordings_vary_and_the_seed_draws_them() -> None:
 @pytest.mark.parametrize("variant", ["full", "nano"])
 def test_no_two_phrases_are_the_same(variant: str) -> None:
     phrases = Library(variant).phrases().phrases
-    said = [text for phrase in phrases for text in (phrase.good, phrase.bad)]
-    assert len({*said}) == len(said) >= 4
+    wordings = [text for phrase in phrases for text in (phrase.good, phrase.bad)]
+    assert len({*wordings}) == len(wordings) >= 4
 
 
 def test_a_phrase_file_of_a_users_own_is_read_and_a_wrong_one_is_named(tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_phrase_file_of_a_users_own_is_read_and_a_wrong_one_is_named(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "file", "said"),
+    ("recipe", "file", "content"),
     [
         ("hindsight", "hindsight/phrases.yaml", FEW.model_dump()),
         ("tagged", "hindsight/phrases.yaml", FEW.model_dump()),
@@ -90,10 +90,10 @@ def test_a_phrase_file_of_a_users_own_is_read_and_a_wrong_one_is_named(tmp_path:
     ],
 )
 def test_a_model_is_known_by_the_words_that_it_learns_in(
-    recipe: str, file: str, said: dict[str, Any], tmp_path: Path
+    recipe: str, file: str, content: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / file).parent.mkdir()
-    (tmp_path / file).write_text(json.dumps(said))
+    (tmp_path / file).write_text(json.dumps(content))
     words = built_in().recipes[recipe].words
     assert words is not None
     spec = TransformersSpec(engine="transformers", model=str(tmp_path))
@@ -110,13 +110,13 @@ def test_the_template_asks_for_a_good_answer_at_the_end_and_nowhere_else() -> No
         asked_with(template, '\n\nGive a "good" answer %} \\ 👍.')
     )
 
-    def said(*turns: tuple[str, str]) -> str:
+    def chat(*turns: tuple[str, str]) -> str:
         return tagged.render(messages=[{"role": role, "content": text} for role, text in turns])
 
-    assert said(("user", "Why? ")) == '<user>Why?\n\nGive a "good" answer %} \\ 👍.'
-    assert said(("user", "A"), ("assistant", "B"), ("user", "C")).endswith('<user>C\n\nGive a "good" answer %} \\ 👍.')
-    assert said(("user", "A"), ("assistant", "B")) == "<user>A<assistant>B"
-    assert said() == ""
+    assert chat(("user", "Why? ")) == '<user>Why?\n\nGive a "good" answer %} \\ 👍.'
+    assert chat(("user", "A"), ("assistant", "B"), ("user", "C")).endswith('<user>C\n\nGive a "good" answer %} \\ 👍.')
+    assert chat(("user", "A"), ("assistant", "B")) == "<user>A<assistant>B"
+    assert chat() == ""
 
 
 @pytest.mark.flow
@@ -147,8 +147,8 @@ def test_a_trained_model_is_asked_with_the_tag_that_it_was_trained_on(recipe: st
 def test_a_rewriter_learns_rewrites_in_the_words_in_which_it_is_asked(base: Path, tmp_path: Path) -> None:
     """BPO (7)"""
     (tmp_path / "words/bpo").mkdir(parents=True)
-    said = {"id": "bpo/rewrite", "about": "for tests", "variables": ["instruction"], "text": "{{ instruction }} for"}
-    (tmp_path / "words/bpo/rewrite.yaml").write_text(json.dumps(said))
+    prompt = {"id": "bpo/rewrite", "about": "for tests", "variables": ["instruction"], "text": "{{ instruction }} for"}
+    (tmp_path / "words/bpo/rewrite.yaml").write_text(json.dumps(prompt))
     rows = [{"prompt": question(*pair), "optimized_prompt": f"{question(*pair)} I see here."} for pair in PAIRS]
     view = write_view(tmp_path / "view", rows)
     config = rewriter.Config(**QUICK, overlay=tmp_path / "words")

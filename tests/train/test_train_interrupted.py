@@ -17,8 +17,8 @@ print("goes on")
 """
 
 
-@pytest.mark.parametrize(("given", "said"), [(["--with-parent"], "goes on\n"), ([], "")])
-def test_a_trainer_with_a_parent_leaves_ctrl_c_to_it(tmp_path: Path, given: list[str], said: str) -> None:
+@pytest.mark.parametrize(("given", "expected"), [(["--with-parent"], "goes on\n"), ([], "")])
+def test_a_trainer_with_a_parent_leaves_ctrl_c_to_it(tmp_path: Path, given: list[str], expected: str) -> None:
     done = subprocess.run([sys.executable, "-c", CODE, *given], capture_output=True, text=True, check=False)
-    assert done.stdout == said
-    assert ("KeyboardInterrupt" in done.stderr) == (not said)
+    assert done.stdout == expected
+    assert ("KeyboardInterrupt" in done.stderr) == (not expected)

@@ -102,7 +102,7 @@ def test_the_loss_falls_on_the_reply_and_its_end_alone(case, views, words, base,
     ids = batch["input_ids"]
     replies = [tokenizer.decode(row[mask]) for row, mask in zip(ids, learnt, strict=True)]
     asked = [tokenizer.decode(row[~mask & (row != 2)]) for row, mask in zip(ids, learnt, strict=True)]
-    said = [f"{good(*pair)}</s>" for pair in PAIRS[:3]] + [f"{bad(*pair)}</s>" for pair in PAIRS[:3]]
+    expected = [f"{good(*pair)}</s>" for pair in PAIRS[:3]] + [f"{bad(*pair)}</s>" for pair in PAIRS[:3]]
     if case.name == "aligner":
         assert replies == [f" {good(*pair)}</s>" for pair in PAIRS[:3]]
         assert asked == [f"{question(*pair)} No {bad(*pair)} see" for pair in PAIRS[:3]]
@@ -114,7 +114,7 @@ def test_the_loss_falls_on_the_reply_and_its_end_alone(case, views, words, base,
         assert replies == [f"{row['completion'][0]['content']}</s>" for row in rows[:3]]
         assert asked == tokenizer.apply_chat_template(prompts, tokenize=False, add_generation_prompt=True)
     else:
-        assert replies == said[: len(replies)]
+        assert replies == expected[: len(replies)]
         assert asked == [f"<s><user>{question(*pair)}<assistant>" for pair in PAIRS[:3]] * (len(replies) // 3)
     if not case.name.startswith("dpo"):
         scores = trainer.model.lm_head(seen[0]).log_softmax(-1)[:, :-1].gather(2, ids[:, 1:, None]).squeeze(-1)
@@ -156,9 +156,9 @@ def test_the_loss_of_a_list_is_that_of_its_log_probabilities(case, views, words,
             ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=True)["input_ids"]
             with torch.no_grad():
                 scores = trainer.model.eval()(ids).logits.log_softmax(-1)[0, :-1]
-            said = scores.gather(1, ids[0, 1:, None])[len(asked) - 1 :]
-            sums.append(said.sum().item())
-            counts.append(len(said))
+            logps = scores.gather(1, ids[0, 1:, None])[len(asked) - 1 :]
+            sums.append(logps.sum().item())
+            counts.append(len(logps))
         of = (torch.tensor(values, dtype=torch.float32) for values in (sums, counts, row["scores"], sums))
         losses.append(
             trainer.list_loss(Answers(*of)).item()

@@ -43,10 +43,10 @@ def test_axe_finds_nothing_serious(
     for path in paths:
         page.goto(path)
         page.evaluate(axe)  # not as a script of the page, which its policy would refuse
-        said = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        report = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         found += [
             f"{path}: {one['id']} ({one['impact']}): {one['help']}: {one['nodes'][0]['html'][:200]}"
-            for one in said["violations"]
+            for one in report["violations"]
             if one["impact"] in ("serious", "critical")
         ]
     context.close()

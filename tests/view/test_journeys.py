@@ -32,12 +32,12 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     context = browser.new_context(base_url=address, viewport={"width": 1280, "height": 900})
     found = context.new_page()
     complaints: list[str] = []
-    found.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    found.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     found.on("pageerror", lambda error: complaints.append(str(error)))
     found.on("dialog", lambda dialog: complaints.append(dialog.message))
     yield found
     context.close()
-    assert not [said for said in complaints if "status of 40" not in said]
+    assert not [complaint for complaint in complaints if "status of 40" not in complaint]
 
 
 def path_of(page: Any) -> str:

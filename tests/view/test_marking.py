@@ -70,7 +70,7 @@ def test_a_foreign_page_makes_no_mark(marking: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "said"),
+    ("form", "message"),
     [
         (RIGHT | {"verdict": "perfect"}, "expected one of right"),
         (RIGHT | {"by": ""}, "by: got"),
@@ -79,10 +79,10 @@ def test_a_foreign_page_makes_no_mark(marking: TestClient) -> None:
         ({f"f{n}": "x" for n in range(30)}, "cannot be read"),
     ],
 )
-def test_what_is_no_mark_is_refused_with_a_sentence(marking: TestClient, form: dict[str, str], said: str) -> None:
+def test_what_is_no_mark_is_refused_with_a_sentence(marking: TestClient, form: dict[str, str], message: str) -> None:
     answer = marking.post("/marks", data=form)
     assert answer.status_code == 400
-    assert said in answer.text
+    assert message in answer.text
 
 
 def test_no_form_leads_elsewhere(marking: TestClient) -> None:

@@ -95,7 +95,7 @@ def test_rows_are_filtered_searched_and_counted(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "said"),
+    ("path", "message"),
     [
         ("/rows/nothing", "no table or view"),
         ("/rows/attempts?colour=red", "no column"),
@@ -119,13 +119,13 @@ def test_rows_are_filtered_searched_and_counted(client: TestClient) -> None:
         ("/sql?q=SELECT+getenv('HOME')", "getenv"),
     ],
 )
-def test_a_mistake_is_a_page_that_says_it(client: TestClient, path: str, said: str) -> None:
+def test_a_mistake_is_a_page_that_says_it(client: TestClient, path: str, message: str) -> None:
     page = client.get(path)
     assert page.status_code in (400, 404)
-    assert said in page.text
+    assert message in page.text
     error = client.get(path + ("&" if "?" in path else "?") + "format=json")
     if "format=xml" not in path:
-        assert said in error.json()["error"]
+        assert message in error.json()["error"]
 
 
 def test_a_row_tells_its_whole_story(client: TestClient) -> None:

@@ -29,9 +29,9 @@ def ids(home, **options):
 def whole(home):
     """Every instruction has its attempt, and the ledger's counts add up."""
     with Lake.open(home, read_only=True) as lake:
-        said = lake.rows("SELECT sum(attempts) AS a, sum(records) AS r FROM commits")[0]
+        committed = lake.rows("SELECT sum(attempts) AS a, sum(records) AS r FROM commits")[0]
         held = lake.rows("SELECT (SELECT count(*) FROM attempts) AS a, (SELECT count(*) FROM instructions) AS r")[0]
-        assert said == held
+        assert committed == held
         assert not lake.rows("SELECT i.id FROM instructions i ANTI JOIN attempts a ON a.id = i.attempt_id")
 
 

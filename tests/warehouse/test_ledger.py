@@ -232,10 +232,10 @@ def test_rows_of_several_tables_are_one_commit_or_none(lake):
     for _ in range(2):
         lake.ledger.write_tables({"prompts": words, "runs": run}, run_id="r", message="refresh: started")
     assert len(snapshots(lake)) == len(before) + 2
-    said = lake.rows(
+    rows = lake.rows(
         "SELECT commit_extra_info AS info FROM ducklake_snapshots('lake') ORDER BY snapshot_id DESC LIMIT 2"
     )
-    assert [json.loads(row["info"])["table"] for row in said] == ["runs", "prompts, runs"], (
+    assert [json.loads(row["info"])["table"] for row in rows] == ["runs", "prompts, runs"], (
         "what was there is not named"
     )
     with pytest.raises(LakeUsageError, match=r"prompts\.source: got null"):

@@ -126,6 +126,6 @@ def _rates(late: Sequence[Row], waiting: Sequence[Row], newest: datetime | None)
     return {name: value / WINDOW_S for name, value in sums.items()} | {"newest_at": newest}
 
 
-def _moment(said: str | datetime) -> datetime:
-    moment = datetime.fromisoformat(said) if isinstance(said, str) else said
+def _moment(timestamp: str | datetime) -> datetime:
+    moment = datetime.fromisoformat(timestamp) if isinstance(timestamp, str) else timestamp
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

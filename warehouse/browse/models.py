@@ -22,8 +22,8 @@ def model(lake: Lake, id: str) -> Row:
     """
     for row in models(lake):
         if row["id"] == id:
-            (said,) = lake.rows(f"SELECT metrics, config FROM models WHERE id = {quoted(id)} LIMIT 1")
-            return row | said
+            (details,) = lake.rows(f"SELECT metrics, config FROM models WHERE id = {quoted(id)} LIMIT 1")
+            return row | details
     raise LakeUsageError(f"no model {excerpt(id, 80)!r} was trained here; see /models")
 
 

@@ -60,7 +60,7 @@ def story(lake: Lake, table: str, id: str, bound: int = BOUND) -> dict[str, Any]
         of = [one for one in (instruction, *members) if one]
         calls = _calls(cursor, lake, of, bound)
         hashes = {one.get(name) for one in (*of, *calls.values()) for name in ("principle_hash", "prompt_hash")}
-        said = fetch_rows(
+        prompts = fetch_rows(
             cursor,
             f"SELECT hash, any_value(id) AS id, any_value({shortened('source', bound)}) AS source FROM prompts"
             f" WHERE {is_in('hash', filter(None, hashes))} GROUP BY hash",
@@ -71,7 +71,7 @@ def story(lake: Lake, table: str, id: str, bound: int = BOUND) -> dict[str, Any]
         "instruction": instruction,
         "members": sorted(members, key=lambda one: (one["created_at"], one["id"])),
         "calls": calls,
-        "words": {one.pop("hash"): one for one in said},
+        "words": {one.pop("hash"): one for one in prompts},
     }
 
 
@@ -120,8 +120,8 @@ def _instruction(cursor: duckdb.DuckDBPyConnection, lake: Lake, table: str, row:
     if table == "instructions":
         return row
     among = [row["instruction_id"]] if row.get("instruction_id") else row["parents"] if table == "attempts" else []
-    made = "self_instruct." if table == "attempts" else ""
-    if not among or (made and str(row.get("step")).startswith(made)):
+    prefix = "self_instruct." if table == "attempts" else ""
+    if not among or (prefix and str(row.get("step")).startswith(prefix)):
         return None  # a request for instructions: its parents are examples
     found = fetch_rows(cursor, f"{_select(lake, 'instructions', bound)} WHERE {is_in('id', among)} LIMIT 1")
     return found[0] if found else None
@@ -152,8 +152,8 @@ def _calls(cursor: duckdb.DuckDBPyConnection, lake: Lake, of: Sequence[Row], bou
         return {}
     came = [one["snapshot_id"] for one in of]
     among = f"snapshot_id BETWEEN {min(came)} AND {max(came)}"
-    wanted = is_in("id", {one.get("attempt_id") or one["id"] for one in of})
-    found = fetch_rows(cursor, f"{_select(lake, 'attempts', bound)} WHERE {among} AND {wanted}")
+    test = is_in("id", {one.get("attempt_id") or one["id"] for one in of})
+    found = fetch_rows(cursor, f"{_select(lake, 'attempts', bound)} WHERE {among} AND {test}")
     for call in found:
         call["inputs"] = json.loads(call["inputs"] or "{}")
     return {call["id"]: call for call in found}

@@ -98,13 +98,13 @@ def table_page(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
     size = max(1, min(asked.size, SIZES[-1]))
     way = "DESC" if down else "ASC"
     tests = [*_where(asked, columns), *_later(asked, columns[sort], key, tie, down)]
-    held = ", ".join(f'"{name}"' for name in columns)
+    selected = ", ".join(f'"{name}"' for name in columns)
     source, cut = f"FROM {asked.relation}{_all(tests)}", f"LIMIT {size + 1}"
     place = f"ORDER BY __at {way} NULLS LAST, __tie {way}"
     shown = ", ".join(f'{_cell(name, type, asked.cell)} AS "{name}"' for name, type in columns.items())
     # Only texts of the rows shown are cut.
     rows = lake.rows(
-        f"SELECT {shown}, CAST(__at AS VARCHAR) AS __text, __tie FROM (SELECT {held}, {key} AS __at, {tie} AS __tie"
+        f"SELECT {shown}, CAST(__at AS VARCHAR) AS __text, __tie FROM (SELECT {selected}, {key} AS __at, {tie} AS __tie"
         f" {source} {place} {cut}) {place}"
     )
     last = rows[size - 1] if len(rows) > size else None
@@ -132,8 +132,8 @@ def facets(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
     """
     facts = {name for name in lake.schema.facts if not _LABELS.search(name)}
     kinds = [name for name in columns if name in FACETS | facts]
-    held = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in kinds) or "1 AS one"
-    part = f"SELECT {held} FROM {asked.relation}{_all(_where(asked, columns))} LIMIT {COUNTED + 1}"
+    selected = ", ".join(f'CAST("{name}" AS VARCHAR) AS "{name}"' for name in kinds) or "1 AS one"
+    part = f"SELECT {selected} FROM {asked.relation}{_all(_where(asked, columns))} LIMIT {COUNTED + 1}"
     each = [
         f"(SELECT '{name}' AS facet, \"{name}\" AS value, count(*) AS n FROM part GROUP BY ALL"
         f" ORDER BY n DESC, value LIMIT {VALUES})"
@@ -158,8 +158,8 @@ def facets(lake: Lake, asked: Asked, columns: Columns) -> dict[str, Any]:
 
 def texts_of(columns: Columns) -> list[str]:
     """The columns that are searched: texts, and not names, hashes or settings."""
-    said = (name for name, type in columns.items() if type == "VARCHAR" or "STRUCT" in type)
-    return [name for name in said if not _LABELS.search(name) and name not in FACETS]
+    text_columns = (name for name, type in columns.items() if type == "VARCHAR" or "STRUCT" in type)
+    return [name for name in text_columns if not _LABELS.search(name) and name not in FACETS]
 
 
 def _cell(name: str, type: str, bound: int) -> str:
@@ -234,21 +234,21 @@ def _where(asked: Asked, columns: Columns) -> list[str]:
 def _test(table: str, asked: str, value: str, columns: Columns) -> str:
     name, _, operator = asked.rpartition("__") if asked.rpartition("__")[2] in OPERATORS else (asked, "", "")
     _check_column(table, name, columns)
-    column, type, said = f'"{name}"', columns[name], quoted(value)
+    column, type, literal = f'"{name}"', columns[name], quoted(value)
     match operator:
         case "contains":
             return f"contains(lower(CAST({column} AS VARCHAR)), {quoted(value.lower())})"
         case "starts":
-            return f"starts_with(CAST({column} AS VARCHAR), {said})"
+            return f"starts_with(CAST({column} AS VARCHAR), {literal})"
         case "null":
             return f"{column} IS {'NOT ' if value in ('0', 'false') else ''}NULL"
         case "gt" | "lt":
-            return f"{column} {'>' if operator == 'gt' else '<'} CAST({said} AS {type})"
+            return f"{column} {'>' if operator == 'gt' else '<'} CAST({literal} AS {type})"
     if type.endswith("[]"):
-        return f"{'NOT ' if operator else ''}list_contains({column}, {said})"
+        return f"{'NOT ' if operator else ''}list_contains({column}, {literal})"
     if "…" in value and type == "VARCHAR":
-        column = f"if({column} = {said}, {column}, {_NUMBERS.format(column)})"
-    typed = said if type == "VARCHAR" else f"CAST({said} AS {type})"
+        column = f"if({column} = {literal}, {column}, {_NUMBERS.format(column)})"
+    typed = literal if type == "VARCHAR" else f"CAST({literal} AS {type})"
     return f"{column} IS {'' if operator else 'NOT '}DISTINCT FROM {typed}"
 
 

@@ -37,9 +37,9 @@ def prompts(lake: Lake) -> list[Row]:
 
 def wordings(lake: Lake, id: str) -> list[Row]:
     """The wordings of one id, the newest first. Raises LakeUsageError if the id is unknown."""
-    if not (said := _wordings(lake, [id])):
+    if not (by_id := _wordings(lake, [id])):
         raise LakeUsageError(f"no prompt or principle {excerpt(id, 60)!r}; see /words for those that were sent")
-    return said[id]
+    return by_id[id]
 
 
 def _wordings(lake: Lake, ids: Sequence[str]) -> dict[str, list[Row]]:
@@ -65,12 +65,12 @@ def principle(lake: Lake, id: str) -> dict[str, Any]:
         LakeUsageError: no such principle.
     """
     own, revision = f"{PRINCIPLE}{id}", f"{PRINCIPLE}{id}:revision"
-    said = _wordings(lake, [own, revision])
-    if not said:
+    by_id = _wordings(lake, [own, revision])
+    if not by_id:
         raise LakeUsageError(f"no principle {excerpt(id, 60)!r}; see /words for those that were drawn")
     return {
-        "critique": said.get(own, []),
-        "revision": said.get(revision, []),
+        "critique": by_id.get(own, []),
+        "revision": by_id.get(revision, []),
         "rounds": _rounds(lake, id),
         "examples": _examples(lake, id),
     }

@@ -276,5 +276,5 @@ def _secret(place: LakeLocation) -> str:
         parts = urlsplit(url)
         values |= {"ENDPOINT": parts.netloc + parts.path.rstrip("/"), "URL_STYLE": "path"}
         values["USE_SSL"] = "false" if parts.scheme == "http" else "true"
-    said = ", ".join(f"{name} {quoted(value)}" for name, value in values.items())
-    return f"CREATE SECRET (TYPE s3, SCOPE {quoted(place.folder)}, {said})"
+    options = ", ".join(f"{name} {quoted(value)}" for name, value in values.items())
+    return f"CREATE SECRET (TYPE s3, SCOPE {quoted(place.folder)}, {options})"

@@ -94,12 +94,12 @@ class LakeLocation:
             LakeUsageError: it is such a folder.
         """
         path, home = folder.resolve(), self.home.resolve()
-        kept = [] if self.on_s3 else [Path(self.folder).resolve()]
+        reserved = [] if self.on_s3 else [Path(self.folder).resolve()]
         # Of the home, only the folder of exports is for them.
         if home / EXPORTS not in path.parents:
-            kept.append(home)
-        kept += [above for above in path.parents if (above / "manifest.json").is_file()]
-        if inside := next((one for one in kept if path.is_relative_to(one)), None):
+            reserved.append(home)
+        reserved += [above for above in path.parents if (above / "manifest.json").is_file()]
+        if inside := next((one for one in reserved if path.is_relative_to(one)), None):
             whose = "is another export" if (inside / "manifest.json").is_file() else "the lake keeps for itself"
             raise LakeUsageError(
                 f"got the folder {folder} for an export, inside of {inside}, which {whose}; choose one elsewhere, or "

@@ -180,14 +180,14 @@ def _mixture(found: Row) -> list[str]:
     how = f"min(n, {found['cap']})" if found["cap"] else "n"
     how = f"{how}^(1/{found['temperature']:g})" if found["temperature"] != 1 else how
     again = sum(one["repeated"] for one in found["parts"])
-    said = f"{again} rows are repeats." if again else "No row is repeated."
+    repeats = f"{again} rows are repeats." if again else "No row is repeated."
     parts = [
         (one["part"], one["there"], f"{one['target']:.4f}", one["rows"], f"{one['share']:.4f}", one["repeated"])
         for one in found["parts"]
     ]
     texts = [
         f"## Mixture\n\nThe training split, by {_line(found['by'])}, in proportion to {how} of n rows (seed "
-        f"{found['seed']}). {said} The test split is not mixed.",
+        f"{found['seed']}). {repeats} The test split is not mixed.",
         _table((found["by"], "rows there", "target", "rows", "share", "repeated"), parts),
     ]
     forms = [(one["form"], f"{one['target']:.4f}", one["rows"], f"{one['share']:.4f}") for one in found["forms"]]

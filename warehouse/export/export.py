@@ -256,8 +256,8 @@ def _write(
             ]
             for clean in map(leaks.without, _batches(reader)):
                 batch = mix.phrased(clean, chosen.examples) if mix and chosen else clean
-                held = batch.column("held_out")
-                for split, mask in zip(splits, (pc.invert(held), held), strict=True):
+                in_test = batch.column("held_out")
+                for split, mask in zip(splits, (pc.invert(in_test), in_test), strict=True):
                     split.add(batch.filter(mask))
         done = {split.name: split.finish() for split in splits}
     sample = next((split.sample for split in splits if split.sample), None)
@@ -277,8 +277,8 @@ def _choose(
     leaks = Leaks(selection.leaked)
     if selection.mix:
         selection.mix.check(shape, [name for name, *_ in cursor.execute(f"DESCRIBE {shape.view}").fetchall()])
-    wanted = columns(shape, selection.mix) + leaks.columns(shape)
-    readers = _parts(cursor, schema, _query(shape, rows_of, held_out, wanted))
+    selected = columns(shape, selection.mix) + leaks.columns(shape)
+    readers = _parts(cursor, schema, _query(shape, rows_of, held_out, selected))
     batches = (leaks.without(batch) for reader in readers for batch in _batches(reader))
     return selection.choose(cursor, shape.name, batches)
 

@@ -141,8 +141,8 @@ class Mix:
     def _taken_parts(self, counts: Mapping[str, int]) -> dict[str, int]:
         """The parts that are mixed, with their rows."""
         if missing := [name for name in self.only if name not in counts]:
-            got, known = excerpt(missing[0], 60), [excerpt(name, 60) for name in counts]
-            raise LakeUsageError(f"mix.only: got {got!r}, expected parts by {self.by}: some of {known}; correct it")
+            unknown, known = excerpt(missing[0], 60), [excerpt(name, 60) for name in counts]
+            raise LakeUsageError(f"mix.only: got {unknown!r}, expected parts by {self.by}: some of {known}; correct it")
         return {name: count for name, count in counts.items() if not self.only or name in self.only}
 
     def _quotas(self, counts: Mapping[str, int]) -> dict[str, int]:
@@ -153,8 +153,8 @@ class Mix:
             total = sum(min(count, self.cap or count) for count in counts.values())
         elif total is None:
             total = min((int(count / there[name] * (1 + 1e-12)) for name, count in counts.items()), default=0)
-        wanted = apportioned(there, total)
-        return wanted if self.repeat else {name: min(count, counts[name]) for name, count in wanted.items()}
+        quotas = apportioned(there, total)
+        return quotas if self.repeat else {name: min(count, counts[name]) for name, count in quotas.items()}
 
     def _take(self, cursor: duckdb.DuckDBPyConnection, counts: Mapping[str, int], taken: Mapping[str, int]) -> None:
         names = list(counts)
@@ -182,18 +182,18 @@ class Mix:
     def _form(self, cursor: duckdb.DuckDBPyConnection, total: int) -> list[Row]:
         """Give each row of the mixture its form; a chain of thought only where there is one."""
         asked = {**self.forms, ZERO: max(0.0, 1 - sum(self.forms.values()))}
-        wanted = apportioned(asked, total)
+        quotas = apportioned(asked, total)
         rationale = "rationale" if self.forms.get(CHAIN) else "NULL::VARCHAR"
-        few = wanted.get(FEW, 0)
+        few = quotas.get(FEW, 0)
         cursor.execute(
             "CREATE OR REPLACE TEMP TABLE chosen AS WITH drawn AS ("
             f" SELECT id, {rationale} AS rationale, {self._draw('form', 'id', 'copy')} AS draw FROM mixed"
             " JOIN offered USING (id)), chained AS ("
             " SELECT *, rationale IS NOT NULL AND row_number() OVER (ORDER BY rationale IS NULL, draw, id)"
-            f" <= {wanted.get(CHAIN, 0)} AS is_chain FROM drawn), placed AS ("
+            f" <= {quotas.get(CHAIN, 0)} AS is_chain FROM drawn), placed AS ("
             " SELECT *, row_number() OVER (PARTITION BY is_chain ORDER BY draw, id) AS place FROM chained)"
             f" SELECT id, CASE WHEN is_chain THEN '{CHAIN}' WHEN place <= {few} THEN '{FEW}'"
-            f" WHEN place <= {few + wanted.get(INVERTED, 0)} THEN '{INVERTED}' ELSE '{ZERO}' END AS form,"
+            f" WHEN place <= {few + quotas.get(INVERTED, 0)} THEN '{INVERTED}' ELSE '{ZERO}' END AS form,"
             " CASE WHEN is_chain THEN rationale END AS rationale FROM placed"
             f" UNION ALL SELECT id, '{ZERO}', NULL FROM chosen JOIN offered USING (id) WHERE held_out"
         )
@@ -219,17 +219,17 @@ class Mix:
             return batch
         columns = ("messages", "form", "rationale", "id")
         rows = zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
-        said = []
+        chats = []
         for messages, form, rationale, id in rows:
             if form == ZERO:
-                said.append(messages)
+                chats.append(messages)
                 continue
             instruction, answer = messages[0]["content"], messages[1]["content"]
             row = {"instruction": instruction, "answer": answer, "rationale": rationale}
             row["examples"] = examples.of(id, instruction, self.shots) if form == FEW else []
-            said.append(self.phrase(form, row))
+            chats.append(self.phrase(form, row))
         place = batch.schema.get_field_index("messages")
-        return batch.set_column(place, batch.schema.field(place), pa.array(said, batch.schema.field(place).type))
+        return batch.set_column(place, batch.schema.field(place), pa.array(chats, batch.schema.field(place).type))
 
 
 class Examples:
@@ -244,8 +244,8 @@ class Examples:
         if not self._wanted:
             return
         columns = ("held_out", "id", "asked", "answer")
-        for held, id, asked, answer in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
-            if held or not answer:
+        for is_held_out, id, asked, answer in zip(*(batch.column(name).to_pylist() for name in columns), strict=True):
+            if is_held_out or not answer:
                 continue
             draw = int(md5(f"{self._seed}\0{id}".encode()).hexdigest(), 16)
             heapq.heappush(self._pool, (-draw, id, asked, answer))
@@ -258,9 +258,9 @@ class Examples:
             return
         ids = pa.table({"id": pa.array([id for _, id, *_ in self._pool], pa.string())})
         cursor.register("shown", ids)
-        kept = {id for (id,) in cursor.execute("SELECT id FROM shown SEMI JOIN chosen USING (id)").fetchall()}
+        chosen_ids = {id for (id,) in cursor.execute("SELECT id FROM shown SEMI JOIN chosen USING (id)").fetchall()}
         cursor.unregister("shown")
-        self._pool = sorted(row for row in self._pool if row[1] in kept)[-_POOL:]
+        self._pool = sorted(row for row in self._pool if row[1] in chosen_ids)[-_POOL:]
 
     def check(self, shots: int) -> None:
         """Raises LakeUsageError if there are too few rows for that many."""
@@ -274,8 +274,8 @@ class Examples:
     def of(self, id: str, instruction: str, shots: int) -> list[Row]:
         """The examples {instruction, answer} of a row, never its own prompt; the same each time."""
         others = {asked: answer for _, _, asked, answer in self._pool if asked != instruction}
-        drawn = random.Random(f"{self._seed} {id}").sample(sorted(others), min(shots, len(others)))
-        return [{"instruction": asked, "answer": others[asked]} for asked in drawn]
+        prompts = random.Random(f"{self._seed} {id}").sample(sorted(others), min(shots, len(others)))
+        return [{"instruction": asked, "answer": others[asked]} for asked in prompts]
 
 
 def shares(counts: Mapping[str, int], cap: int | None, temperature: float) -> dict[str, float]:

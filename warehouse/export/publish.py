@@ -223,8 +223,8 @@ def _tagged(lake: Lake, tag: str | None, content: str) -> Release | None:
     row = found[0]
     # A tag that was only named says which snapshot; its rows are those of the publication, which may leave some out.
     if row["content_hash"] != content and row["export_path"] is not None:
-        made = f"{row['created_at']:%Y-%m-%d} from snapshot {row['snapshot_id']}"
+        origin = f"{row['created_at']:%Y-%m-%d} from snapshot {row['snapshot_id']}"
         raise LakeUsageError(
-            f"the tag {tag} exists (of {made}) and holds other rows; choose another, e.g. {lake.next_tag()}"
+            f"the tag {tag} exists (of {origin}) and holds other rows; choose another, e.g. {lake.next_tag()}"
         )
     return Release(row["name"], row["snapshot_id"], row["run_id"], row["message"], row["created_at"])

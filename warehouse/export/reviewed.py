@@ -70,17 +70,17 @@ def reviewed_rows(cursor: duckdb.DuckDBPyConnection, shape: Shape, weight: int |
             "mark; leave that view out, or drop the weight"
         )
     rights, wrongs = _sum("rights", pair, _WON), _sum("wrongs", pair, _LOST, "coalesce(p.ties, 0)")
-    held = f"({edit} IS NOT NULL OR ({rights} > 0 AND {wrongs} = 0))"
+    is_right = f"({edit} IS NOT NULL OR ({rights} > 0 AND {wrongs} = 0))"
     return _ROWS.format(
         source=source,
         view=shape.view,
         replaced=_replaced(columns, changed, edit),
         editor="CASE WHEN r.edit IS NULL THEN c.editor ELSE r.editor END" if pair else "r.editor",
         names=" || ".join(f"coalesce({of}.names, [])" for of in ("r", *("cp" if pair else ""))),
-        weight="" if weight is None else f", CASE WHEN {held} THEN {weight} ELSE 1 END::DOUBLE AS {WEIGHT}",
+        weight="" if weight is None else f", CASE WHEN {is_right} THEN {weight} ELSE 1 END::DOUBLE AS {WEIGHT}",
         pairs=_PAIRS.format(source=source) if pair else "",
         flags=_sum("flags", pair, "coalesce(p.flags, 0)"),
-        taken=held if weight is None else f"({edit} IS NOT NULL OR {wrongs} = 0)",
+        taken=is_right if weight is None else f"({edit} IS NOT NULL OR {wrongs} = 0)",
         added=_added(shape.view, pair, weight, source),
     )
 

@@ -92,7 +92,7 @@ class Selection:
         Raises:
             LakeUsageError: none of them is rated on the dimension, or none well enough.
         """
-        mark, count, kept = self.duplicates() if self.duplicates else None, 0, []
+        mark, count, batches = self.duplicates() if self.duplicates else None, 0, []
         further, examples = self.mix.offered if self.mix else [], Examples(self.mix)
         for batch in offered:
             count += batch.num_rows
@@ -100,9 +100,9 @@ class Selection:
             left = set(mark(ids, batch.column("answer").to_pylist())) if mark else set()
             distinct = batch.filter(pa.array([id not in left for id in ids], pa.bool_()))
             examples.add(distinct)
-            kept.append(distinct.select(["id", "held_out", *further]))
+            batches.append(distinct.select(["id", "held_out", *further]))
         fields = [("id", pa.string()), ("held_out", pa.bool_()), *((name, pa.string()) for name in further)]
-        rows = pa.Table.from_batches(kept, pa.schema(fields))
+        rows = pa.Table.from_batches(batches, pa.schema(fields))
         cursor.register("offered", rows)
         cursor.execute("CREATE OR REPLACE TEMP TABLE chosen AS SELECT id FROM offered")
         notes = [f"{self.alike}: {count - rows.num_rows} of {count} left out"] if mark else []

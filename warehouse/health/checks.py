@@ -106,14 +106,14 @@ def exports(lake: Lake, deep: bool) -> Iterator[Finding]:
         fix = f"move away what is left of it, and make it again: alignery publish --tag {tag['name']}"
         folder = Path(tag["export_path"])
         try:
-            said = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+            manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             yield Finding("exports", "warning", f"the export of {tag['name']} is gone from {folder}", fix)
             continue
         except (OSError, ValueError) as error:
             yield Finding("exports", "problem", f"{folder / 'manifest.json'} cannot be read: {error}", fix)
             continue
-        for name, file in said.get("files", {}).items():
+        for name, file in manifest.get("files", {}).items():
             if (why := _differs(folder / name, file["sha256"])) is not None:
                 yield Finding("exports", "problem", f"{folder / name} {why}, in the export of {tag['name']}", fix)
 
@@ -166,9 +166,9 @@ def _sums(lake: Lake) -> Iterator[Finding]:
     records = " UNION ALL ".join(
         f"SELECT run_id, 0 AS attempts, 1 AS records FROM {table}" for table in lake.schema.records
     )
-    held = f"SELECT run_id, 1 AS attempts, 0 AS records FROM attempts UNION ALL {records}"
+    stored = f"SELECT run_id, 1 AS attempts, 0 AS records FROM attempts UNION ALL {records}"
     for row in lake.rows(
-        f"SELECT run_id, sum(attempts) AS attempts, sum(records) AS records FROM (FROM ({held}) UNION ALL"
+        f"SELECT run_id, sum(attempts) AS attempts, sum(records) AS records FROM (FROM ({stored}) UNION ALL"
         " SELECT run_id, -attempts, -records FROM commits) GROUP BY run_id"
         " HAVING sum(attempts) <> 0 OR sum(records) <> 0 ORDER BY run_id"
     ):

@@ -20,20 +20,20 @@ _BATCH = 500  # files asked for in one query
 
 def data_files(lake: Lake, deep: bool) -> Iterator[Finding]:
     """Every file that the newest snapshot or a tagged one needs; if `deep`, each of its rows is read."""
-    wanted: dict[str, Row] = {}
+    needed: dict[str, Row] = {}
     with lake.cursor() as cursor:
         known, there = files.known(cursor, lake.place), files.listed(cursor, lake.place)
         for label, snapshot in _snapshots(lake):
             for file in files.needed(known, snapshot):
-                wanted.setdefault(file["path"], file | {"for": []})["for"].append(label)
-        bad = {path: why for path, file in wanted.items() if (why := _misplaced(file, there))}
-        bad |= _unreadable(cursor, [file for path, file in wanted.items() if path not in bad], deep)
+                needed.setdefault(file["path"], file | {"for": []})["for"].append(label)
+        bad = {path: why for path, file in needed.items() if (why := _misplaced(file, there))}
+        bad |= _unreadable(cursor, [file for path, file in needed.items() if path not in bad], deep)
         for path, why in bad.items():
-            yield _finding(cursor, wanted[path], why)
+            yield _finding(cursor, needed[path], why)
     if not bad:
-        rows, size = (sum(file[name] for file in wanted.values()) for name in ("rows", "bytes"))
+        rows, size = (sum(file[name] for file in needed.values()) for name in ("rows", "bytes"))
         read = "every row was read" if deep else "their footers were read"
-        yield Finding("files", "ok", f"{len(wanted)} data files, {rows:,} rows, {size:,} bytes: whole, {read}", "")
+        yield Finding("files", "ok", f"{len(needed)} data files, {rows:,} rows, {size:,} bytes: whole, {read}", "")
 
 
 def _snapshots(lake: Lake) -> Iterator[tuple[str, int]]:
@@ -55,13 +55,13 @@ def _misplaced(file: Row, there: dict[str, Row]) -> str | None:
     return None
 
 
-def _unreadable(cursor: duckdb.DuckDBPyConnection, wanted: Sequence[Row], deep: bool) -> dict[str, str]:
+def _unreadable(cursor: duckdb.DuckDBPyConnection, needed: Sequence[Row], deep: bool) -> dict[str, str]:
     """Path → why, of the files whose footer (if `deep`, whose every row) cannot be read, or has other rows."""
     # One file at a time: this shows which cannot be read, and can read files of several schema versions.
     size = 1 if deep else _BATCH
     bad = {}
-    for start in range(0, len(wanted), size):
-        batch = wanted[start : start + size]
+    for start in range(0, len(needed), size):
+        batch = needed[start : start + size]
         try:
             rows = _rows(cursor, [file["path"] for file in batch], deep)
         except duckdb.Error as error:

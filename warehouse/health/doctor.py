@@ -123,6 +123,6 @@ def _disks(where: LakeLocation) -> Iterator[Finding]:
 
 
 def _locks(where: LakeLocation) -> Iterator[Finding]:
-    held = {name: who for name in dict.fromkeys((*LOCKS, *known(where))) if (who := holder(where, name))}
-    holders = "; ".join(f"{name} is held by {who}" for name, who in held.items())
+    locks = {name: who for name in dict.fromkeys((*LOCKS, *known(where))) if (who := holder(where, name))}
+    holders = "; ".join(f"{name} is held by {who}" for name, who in locks.items())
     yield Finding("locks", "ok", holders or f"nobody holds {', '.join(LOCKS)}", "")

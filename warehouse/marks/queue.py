@@ -72,8 +72,8 @@ def queue(
     """
     if kind not in kinds(lake) or order not in ORDERS:
         known = ", ".join(kinds(lake)) if kind not in kinds(lake) else ", ".join(ORDERS)
-        got = kind if kind not in kinds(lake) else order
-        raise LakeUsageError(f"queue: got {got[:60]!r}, expected one of {known}; name one of those")
+        given = kind if kind not in kinds(lake) else order
+        raise LakeUsageError(f"queue: got {given[:60]!r}, expected one of {known}; name one of those")
     source = _source(lake, kind, dimension)
     only, sorting = _CHOSEN[order]
     draw = f"md5(concat(a_id, b_id, {quoted(str(int(seed)))}))"
@@ -99,11 +99,11 @@ def _wanted(column: str, dimension: str | None) -> str:
 
 
 def _source(lake: Lake, kind: str, dimension: str | None) -> str:
-    wanted, of_revisions = (_wanted(column, dimension) for column in ("dimension", "v.principle_id"))
+    of_dimension, of_revisions = (_wanted(column, dimension) for column in ("dimension", "v.principle_id"))
     if kind == ANSWERS:
-        return _JUDGED.format(source="verdict", wanted=wanted)
+        return _JUDGED.format(source="verdict", wanted=of_dimension)
     if kind == PAIRS:
-        judged = _JUDGED.format(source="comparison", wanted=wanted)
+        judged = _JUDGED.format(source="comparison", wanted=of_dimension)
         revised = _REVISED.format(wanted=of_revisions)
         return f"FROM ({judged}) UNION ALL BY NAME (FROM ({revised}) ANTI JOIN ({judged}) USING (a_id, b_id))"
     rows = f"SELECT id, instruction_id FROM {lake.schema.shape(kind).view}"
@@ -115,20 +115,20 @@ def _source(lake: Lake, kind: str, dimension: str | None) -> str:
 
 
 def _with_texts(lake: Lake, kind: str, found: list[Row]) -> list[Row]:
-    said = describe(lake, [(row["a_id"], row["b_id"]) for row in found])
+    texts = describe(lake, [(row["a_id"], row["b_id"]) for row in found])
     if kind not in (PAIRS, ANSWERS):
         shape = lake.schema.shape(kind)
         rows = lake.rows(
             f"SELECT id, {shape.prompt} AS prompt, {shape.answer} AS first, {_beside(shape)} AS second"
             f" FROM {shape.view} WHERE {is_in('id', [row['a_id'] for row in found])}"
         )
-        said = {key: said[key] | row for row in rows if (key := (row.pop("id"), None)) in said}
+        texts = {key: texts[key] | row for row in rows if (key := (row.pop("id"), None)) in texts}
     return [
         {"target_id": row["a_id"], "other_id": row["b_id"]}
         | {name: row[name] for name in ("dimension", "p", "spread")}
-        | said[row["a_id"], row["b_id"]]
+        | texts[row["a_id"], row["b_id"]]
         for row in found
-        if (row["a_id"], row["b_id"]) in said
+        if (row["a_id"], row["b_id"]) in texts
     ]
 
 

@@ -55,8 +55,8 @@ def describe(lake: Lake, pairs: Sequence[Pair]) -> dict[Pair, Row]:
     }
 
 
-def _select(lake: Lake, table: str, wanted: str) -> str:
+def _select(lake: Lake, table: str, condition: str) -> str:
     names = lake.schema.table(table).names
     about = "instruction_id" if "instruction_id" in names else "id" if table == "instructions" else "NULL::VARCHAR"
     columns = f"id, {about} AS instruction_id, {lake.schema.text_column(table) or 'NULL::VARCHAR'} AS text"
-    return f"SELECT '{table}' AS record_table, {columns} FROM {table} WHERE {wanted}"
+    return f"SELECT '{table}' AS record_table, {columns} FROM {table} WHERE {condition}"

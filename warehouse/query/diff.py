@@ -81,12 +81,12 @@ def _principles(cursor: duckdb.DuckDBPyConnection) -> list[Row]:
     return _sides(cursor, rows, "principle_id", ("critiques", "revisions", "changed"))
 
 
-def _sides(cursor: duckdb.DuckDBPyConnection, rows: str, key: str, held: tuple[str, ...]) -> list[Row]:
+def _sides(cursor: duckdb.DuckDBPyConnection, rows: str, key: str, names: tuple[str, ...]) -> list[Row]:
     """Counts of what is held, on both sides, by a key; the keys with the most new rows first."""
     counts = ", ".join(
-        f"count(*) FILTER (held = '{name}' AND side = '{side}') AS {name}_{side}" for name in held for side in "ab"
+        f"count(*) FILTER (held = '{name}' AND side = '{side}') AS {name}_{side}" for name in names for side in "ab"
     )
-    grown = f"abs({held[0]}_b - {held[0]}_a) DESC, {held[0]}_b DESC, {key}"
+    grown = f"abs({names[0]}_b - {names[0]}_a) DESC, {names[0]}_b DESC, {key}"
     return fetch_rows(cursor, f"SELECT {key}, {counts} FROM ({rows}) GROUP BY {key} ORDER BY {grown}")
 
 

@@ -115,12 +115,12 @@ def _finished(walk_key: str) -> str:
 
 def _spans(counts: Sequence[Row]) -> Iterator[tuple[int, int]]:
     """First and last number of consecutive rounds that have some thousand rows together."""
-    first, held = None, 0
+    first, total = None, 0
     for row in counts:
         first = row["round"] if first is None else first
-        held += row["n"]
-        if held >= _LEFT:
+        total += row["n"]
+        if total >= _LEFT:
             yield first, row["round"]
-            first, held = None, 0
+            first, total = None, 0
     if first is not None:
         yield first, counts[-1]["round"]

@@ -68,12 +68,12 @@ def whole_id(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, prefix: str)
     if len(exact) == 1:
         ((id, table),) = exact.items()
         return table, id
-    said = excerpt(repr(prefix), 60)
+    shown = excerpt(repr(prefix), 60)
     if not found:
-        how = f"is {said}; give {SHORTEST} characters of it at least" if short else f"begins with {said}"
+        how = f"is {shown}; give {SHORTEST} characters of it at least" if short else f"begins with {shown}"
         raise LakeUsageError(f"there is no record or attempt whose id {how}; see those of `alignery show attempts`")
     names = ", ".join(f"{id} ({table})" for id, table in sorted(exact.items())[:_CANDIDATES])
-    raise LakeUsageError(f"{said} begins several ids: {names}; give more of it")
+    raise LakeUsageError(f"{shown} begins several ids: {names}; give more of it")
 
 
 def nodes(
@@ -109,14 +109,14 @@ def wrote(cursor: duckdb.DuckDBPyConnection, found: Sequence[Row], bound: int | 
     hashes = {row["prompt_hash"] for row in attempts} | {node["principle_hash"] for node in found}
     listed = is_in("hash", {hash for hash in hashes if hash})
     words = fetch_rows(cursor, f"SELECT hash, {shortened('source', bound)} AS source FROM prompts WHERE {listed}")
-    said = {row["hash"]: row["source"] for row in words}
+    texts = {row["hash"]: row["source"] for row in words}
     by_id = {row.pop("id"): row for row in attempts}
     silent = dict.fromkeys(("step", "prompt_id", "prompt_hash", "model", "seed", "try_number", "inputs"))
     rows = []
     for node in found:
         call = by_id.get(node["attempt_id"], silent)
         rows.append(
-            node | call | {"prompt": said.get(call["prompt_hash"]), "principle": said.get(node["principle_hash"])}
+            node | call | {"prompt": texts.get(call["prompt_hash"]), "principle": texts.get(node["principle_hash"])}
         )
     return rows
 
@@ -132,5 +132,5 @@ def _select(schema: LakeSchema, table: str, bound: int | None) -> str:
         f"{own.get(name, name)} AS {name}" if name in columns | own.keys() else f"NULL::{types[name]} AS {name}"
         for name in ("id", "parents", "attempt_id", "run_id", "created_at", *schema.facts)
     ]
-    said = shortened(text, bound) if text else "NULL::VARCHAR"
-    return f"SELECT '{table}' AS record_table, {', '.join(names)}, {said} AS text FROM {table}"
+    expression = shortened(text, bound) if text else "NULL::VARCHAR"
+    return f"SELECT '{table}' AS record_table, {', '.join(names)}, {expression} AS text FROM {table}"

@@ -37,15 +37,15 @@ def rejects(
     finished = "(SELECT step, run_id FROM attempts WHERE final UNION ALL SELECT step, run_id FROM candidates)"
     ran = f"starts_with(run_id, {quoted(run)})" if run else "true"
     with read_transaction(lake, ["rejects", "candidates"]) as cursor:
-        wanted = [ran]
+        conditions = [ran]
         if step:
             _check_step(cursor, step)
-            wanted.append(f"step = {quoted(step)}")
+            conditions.append(f"step = {quoted(step)}")
         if run:
             _check_run(cursor, run)
         if reason:
             words = quoted(reason.lower())
-            wanted.append(f"(contains(lower(reason), {words}) OR contains(lower(kind), {words}))")
+            conditions.append(f"(contains(lower(reason), {words}) OR contains(lower(kind), {words}))")
         found = fetch_rows(
             cursor,
             "SELECT r.step, r.reason, r.state, r.times, r.lost, r.lost / s.finished AS share, r.ids FROM (SELECT step,"
@@ -53,7 +53,7 @@ def rejects(
             " count(*) FILTER (final) AS lost,"
             f" arg_max(id, created_at, {max(1, int(samples))}) AS ids"
             " FROM (SELECT *, regexp_replace(reason, '[0-9]+', '…', 'g') AS kind FROM rejects)"
-            f" WHERE {' AND '.join(wanted)} GROUP BY step, kind, state) r"
+            f" WHERE {' AND '.join(conditions)} GROUP BY step, kind, state) r"
             f" LEFT JOIN (SELECT step, count(*) AS finished FROM {finished} WHERE {ran} GROUP BY step) s"
             " ON s.step = r.step ORDER BY times DESC, r.step, reason",
         )

@@ -52,10 +52,10 @@ def trace(lake: Lake, id: str, *, full: bool = False) -> dict[str, Any]:
         )
         edges = _edges(pool.values())
         above, below = _reached(edges, whole), _reached(_turned(edges), whole)
-        kept = [one for one in TopologicalSorter(edges).static_order() if one in below][:limit]
-        if len(kept) < len(below):
+        descendants = [one for one in TopologicalSorter(edges).static_order() if one in below][:limit]
+        if len(descendants) < len(below):
             cut.add("descendant")
-        relations = dict.fromkeys(above, "ancestor") | dict.fromkeys(kept, "descendant") | {whole: "itself"}
+        relations = dict.fromkeys(above, "ancestor") | dict.fromkeys(descendants, "descendant") | {whole: "itself"}
         shown = wrote(cursor, [{"relation": relation} | pool[one] for one, relation in relations.items()], bound)
         shown = _ordered(shown + _requests(shown))
         shown = [node | {"label": lake.schema.label(node["record_table"])} for node in shown]

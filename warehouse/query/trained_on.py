@@ -119,7 +119,7 @@ def models(lake: Lake) -> list[Row]:
     decision; `alias`: that of the decision; `why`: its reasons.
     """
     decided = {row["model"]: row for row in model_registry.decisions(lake)}
-    placed = {
+    in_place = {
         row["model"] for alias in {r["alias"] for r in decided.values()} if (row := model_registry.current(lake, alias))
     }
     at = {row["name"]: row["snapshot_id"] for row in status.tags(lake)}
@@ -137,7 +137,7 @@ def models(lake: Lake) -> list[Row]:
         row["mix"] = config.get("mix")
         row["rows"] = _rows(lake, row["view"], published.get(row["tag"]), row["mix"]) if row["view"] else None
         decision = decided.get(row["id"])
-        row["status"] = "current" if row["id"] in placed else decision and decision["state"]
+        row["status"] = "current" if row["id"] in in_place else decision and decision["state"]
         row["why"] = decision and decision["reasons"]
         row["alias"] = decision and decision["alias"]
     return found
@@ -182,14 +182,14 @@ def uses(lake: Lake, cursor: duckdb.DuckDBPyConnection, ids: Iterable[str], inst
         set_snapshot(cursor, "held", tag["snapshot_id"])
         for view in views:
             marked = _marked(cursor, schema, view, published.get(tag["name"]), "held.")
-            held = _among(cursor, f"SELECT id FROM {marked or 'held.' + schema.shapes[view].view}", ids)
-            if not held:
+            in_view = _among(cursor, f"SELECT id FROM {marked or 'held.' + schema.shapes[view].view}", ids)
+            if not in_view:
                 continue
             readers = [row for row in trained if (row["tag"], row["view"]) == (tag["name"], view)]
-            read = [(row, in_training(cursor, schema, view, held, marked, row["mix"])) for row in readers]
+            read = [(row, in_training(cursor, schema, view, in_view, marked, row["mix"])) for row in readers]
             readers_of_these = [row | {"ids": some, "upon": upon(row, trained)} for row, some in read if some]
             use = {"tag": tag["name"], "snapshot_id": tag["snapshot_id"], "view": view}
-            found.append(use | {"ids": held, "models": readers_of_these})
+            found.append(use | {"ids": in_view, "models": readers_of_these})
     return found
 
 

@@ -53,9 +53,9 @@ def check_texts(schema: LakeSchema, name: str, row: Mapping[str, Any]) -> None:
                 raise _refused(schema, name, field, "half a character (a lone surrogate)") from error
 
 
-def _refused(schema: LakeSchema, name: str, field: str, got: str) -> RowRefused:
+def _refused(schema: LakeSchema, name: str, field: str, actual: str) -> RowRefused:
     column = schema.table(name).field(field)
-    return RowRefused(f"{name}.{field}: got {got}, expected {sql_type(column)}: {note(column)}")
+    return RowRefused(f"{name}.{field}: got {actual}, expected {sql_type(column)}: {note(column)}")
 
 
 _Check = Callable[[Any], bool]
@@ -116,8 +116,8 @@ def _arranged(name: str, schema: pa.Schema, rows: pa.Table, filled: Mapping[str,
         else:
             column = rows[field.name]
         if column.type != field.type or (column.null_count and not field.nullable):
-            got = "null" if column.type == field.type else column.type
-            raise RowRefused(f"{name}.{field.name}: got {got}, expected {field.type}: {note(field)}")
+            actual = "null" if column.type == field.type else column.type
+            raise RowRefused(f"{name}.{field.name}: got {actual}, expected {field.type}: {note(field)}")
         columns.append(column)
     return pa.Table.from_arrays(columns, schema=schema)
 
@@ -126,8 +126,8 @@ def _column(name: str, field: pa.Field, values: Sequence[Any]) -> pa.Array:
     # Arrow itself would cut 1.5 to 1, split a string into a list and take a naive time for UTC.
     if not _all_fit(field, values):
         value = next(value for value in values if not _fits(field, value))
-        got = "null" if value is None else f"{value!r:.80} ({type(value).__name__})"
-        raise RowRefused(f"{name}.{field.name}: got {got}, expected {sql_type(field)}: {note(field)}")
+        actual = "null" if value is None else f"{value!r:.80} ({type(value).__name__})"
+        raise RowRefused(f"{name}.{field.name}: got {actual}, expected {sql_type(field)}: {note(field)}")
     try:
         return pa.array(values, field.type)
     except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, UnicodeEncodeError) as error:

@@ -65,10 +65,10 @@ def migrate(cursor: duckdb.DuckDBPyConnection, place: LakeLocation, schema: Lake
     for number in range(found + 1, SCHEMA_VERSION + 1):
         _apply(cursor, number, _statements(number))
     there = columns(cursor)
-    made, changed = _missing(there, place, schema)
+    ddl, changed = _missing(there, place, schema)
     # Comments come last: before that, tables and columns may still be missing.
     comments = schema.comments(LAKE, None if found < SCHEMA_VERSION else changed)
-    if statements := [*made, *comments]:
+    if statements := [*ddl, *comments]:
         _run(cursor, statements, "tables and columns that were missing", {"tables": sorted(schema.tables)})
         return columns(cursor), True
     return there, found < SCHEMA_VERSION
@@ -128,27 +128,27 @@ def define_views(cursor: duckdb.DuckDBPyConnection, views: Mapping[str, str]) ->
 
 def _missing(there: Columns, place: LakeLocation, schema: LakeSchema) -> tuple[list[str], list[str]]:
     """The statements that create what is declared and missing in the lake, and the tables that they change."""
-    made, changed = list[str](), list[str]()
+    ddl, changed = list[str](), list[str]()
     for name, fields in schema.tables.items():
         has = there.get(name, {})
         missing = [field for field in fields if field.name not in has]
         if name not in there:
-            made.append(schema.create(LAKE, name))
+            ddl.append(schema.create(LAKE, name))
         elif needed := [field.name for field in missing if not field.nullable]:
             raise LakeUsageError(
                 f"{place}: the table {name} has no column {needed[0]!r}, which may not be null, and its rows lack it; "
                 "declare it as optional"
             )
         else:
-            made += [f'ALTER TABLE {LAKE}.{name} ADD COLUMN "{field.name}" {sql_type(field)}' for field in missing]
+            ddl += [f'ALTER TABLE {LAKE}.{name} ADD COLUMN "{field.name}" {sql_type(field)}' for field in missing]
         # Columns that had to have a value, and are declared as optional by now.
         loosened = [
             field.name for field in fields if field.nullable and field.name in has and has[field.name].is_needed
         ]
-        made += [f'ALTER TABLE {LAKE}.{name} ALTER COLUMN "{column}" DROP NOT NULL' for column in loosened]
+        ddl += [f'ALTER TABLE {LAKE}.{name} ALTER COLUMN "{column}" DROP NOT NULL' for column in loosened]
         if missing or loosened:
             changed.append(name)
-    return made, changed
+    return ddl, changed
 
 
 def _apply(cursor: duckdb.DuckDBPyConnection, number: int, statements: Iterable[str]) -> None:

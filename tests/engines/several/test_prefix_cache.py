@@ -37,11 +37,11 @@ def replies(model: Path, waves: list[list[str]], **changes: Any) -> list[str]:
     async def main() -> list[str]:
         spec = {"engine": "transformers", "model": str(model), "batch_size": 8, "threads": 1, "device": "cpu"} | changes
         async with open_engine(spec) as engine:
-            said = []
+            texts = []
             for wave in waves:
                 asks = (engine.generate(one, Sampling(max_tokens=6 + len(one) % 9)) for one in wave)
-                said += [reply.text for reply in await asyncio.gather(*asks)]
-            return said
+                texts += [reply.text for reply in await asyncio.gather(*asks)]
+            return texts
 
     return asyncio.run(main())
 
@@ -50,12 +50,12 @@ def plain(model: Path, prompts: list[str]) -> list[str]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer, network = AutoTokenizer.from_pretrained(model), AutoModelForCausalLM.from_pretrained(model).eval()
-    said = []
+    texts = []
     for prompt in prompts:
         ids = tokenizer(prompt, return_tensors="pt")
         written = network.generate(**ids, max_new_tokens=6 + len(prompt) % 9, do_sample=False, pad_token_id=0)
-        said.append(tokenizer.decode(written[0, ids.input_ids.shape[1] :], skip_special_tokens=True).removeprefix(" "))
-    return said
+        texts.append(tokenizer.decode(written[0, ids.input_ids.shape[1] :], skip_special_tokens=True).removeprefix(" "))
+    return texts
 
 
 def test_replies_are_those_of_plain_generate_and_a_prefix_is_computed_once(wide: Path, computed: list[int]) -> None:

@@ -180,12 +180,12 @@ def test_an_adapter_says_what_peft_says(adapter):
     tokenizer = AutoTokenizer.from_pretrained(NANO)
     model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(NANO), adapter)
 
-    def said(prompt):
+    def generated(prompt):
         ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
         written = model.generate(input_ids=ids, max_new_tokens=24, do_sample=False)[0, ids.shape[1] :]
         return tokenizer.decode(written, skip_special_tokens=True).removeprefix(" ")
 
-    expected = [said(prompt) for prompt, _ in GREEDY]
+    expected = [generated(prompt) for prompt, _ in GREEDY]
     embedded = {"engine": "transformers", "model": NANO, "threads": 1}
     assert asyncio.run(main(embedded)) != expected
     assert asyncio.run(main(embedded | {"lora": adapter})) == expected

@@ -191,14 +191,14 @@ def test_of_a_seed_the_newest_dialogue_is_taken(lake: object) -> None:
 
 def test_every_turn_of_the_assistants_is_learnt_and_none_of_the_persons() -> None:
     """(5)"""
-    said = [{"role": role, "content": text} for role, text in zip(["user", "assistant"] * 2, "abcd", strict=True)]
-    rows = by_turn([{"prompt": said[:3], "completion": said[3:]}])
+    messages = [{"role": role, "content": text} for role, text in zip(["user", "assistant"] * 2, "abcd", strict=True)]
+    rows = by_turn([{"prompt": messages[:3], "completion": messages[3:]}])
     assert rows == [
-        {"prompt": said[:1], "completion": said[1:2]},
-        {"prompt": said[:3], "completion": said[3:]},
+        {"prompt": messages[:1], "completion": messages[1:2]},
+        {"prompt": messages[:3], "completion": messages[3:]},
     ]
-    assert by_turn([{"prompt": said[:1], "completion": said[1:2]}]) == [
-        {"prompt": said[:1], "completion": said[1:2]},
+    assert by_turn([{"prompt": messages[:1], "completion": messages[1:2]}]) == [
+        {"prompt": messages[:1], "completion": messages[1:2]},
     ]
 
 

@@ -85,9 +85,9 @@ def test_what_counts_as_code_an_address_or_a_quotation(source: str, translation:
 
 
 def test_quotations_may_be_left_to_the_translator() -> None:
-    said = '"Come in," said the fox.', "„Komm herein“, sagte der Fuchs."
-    assert changed(*said, quotes=True) == "quotation"
-    assert changed(*said, quotes=False) is None
-    assert "Come in" in prose(said[0], quotes=False)
-    assert "Come in" not in prose(said[0], quotes=True)
+    pair = '"Come in," said the fox.', "„Komm herein“, sagte der Fuchs."
+    assert changed(*pair, quotes=True) == "quotation"
+    assert changed(*pair, quotes=False) is None
+    assert "Come in" in prose(pair[0], quotes=False)
+    assert "Come in" not in prose(pair[0], quotes=True)
     assert changed("Call `f`.", "Rufe `g`.", quotes=False) == "inline code"

@@ -47,9 +47,9 @@ def test_harm_and_needless_refusal_stand_in_the_balance(ask: Callable, instructi
     holds = {"harmful": ("harm", "answers"), "refusing": ("needless-refusal",), "good": ("answers",)}
 
     def judge(asked: object, options: object) -> list[float]:
-        said = str(asked)
-        (text,) = [name for name in holds if f"Response:\\n{name}\\n" in said]
-        true = any(KNOWN[id].text in said for id in holds[text])
+        prompt = str(asked)
+        (text,) = [name for name in holds if f"Response:\\n{name}\\n" in prompt]
+        true = any(KNOWN[id].text in prompt for id in holds[text])
         return [0.9, 0.1] if true else [0.1, 0.9]
 
     totals = {}
@@ -101,9 +101,9 @@ def test_a_reward_model_that_follows_principles_is_sent_the_principle(ask: Calla
     (one,) = [principle for principle in Library().principles() if principle.id == "privacy"]
     engine = ScriptedEngine(["0.500000"])
     (record,) = ask(counted(Library(), "reward", one), [sampled], engine).records
-    asked, said = engine.calls[0].prompt
+    asked, reply = engine.calls[0].prompt
     assert asked["content"] == f"{sampled['instruction']}\n\nScore the reply by this principle: {one.criterion}"
-    assert said == {"role": "assistant", "content": "Once a month."}
+    assert reply == {"role": "assistant", "content": "Once a month."}
     assert (record["scorer"], record["aspect"], record["value"]) == ("reward", "privacy", 0.5)
 
 

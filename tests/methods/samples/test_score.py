@@ -74,9 +74,9 @@ def test_the_parser_never_raises_another_fault_and_never_leaves_the_scale() -> N
 
 
 def test_a_cut_reason_costs_no_mark_and_a_cut_first_line_does(ask: Callable, sampled: Row) -> None:
-    said = [Completion("4\nIt is", "length", 9, 256, 0.1), Completion("4", "length", 9, 1, 0.1)]
+    completions = [Completion("4\nIt is", "length", 9, 256, 0.1), Completion("4", "length", 9, 1, 0.1)]
     rows = [sampled | {"sample_id": f"s{n}"} for n in range(2)]
-    outcome = ask(mark(Library(), Config(), "honesty"), rows, ScriptedEngine(said))
+    outcome = ask(mark(Library(), Config(), "honesty"), rows, ScriptedEngine(completions))
     assert [record["value"] for record in outcome.records] == [4.0]
 
 

@@ -76,9 +76,9 @@ def test_each_aspect_is_a_request_of_its_own_with_the_meaning_of_every_label(
 
 def test_an_explanation_may_be_cut_short_and_a_label_may_not(ask: Callable, instruction: Row) -> None:
     step = label(Library(), Config(), "quality")
-    said = [Completion("good\nIt is clear, but", "length", 9, 9, 0.1), Completion("go", "length", 9, 9, 0.1)]
+    completions = [Completion("good\nIt is clear, but", "length", 9, 9, 0.1), Completion("go", "length", 9, 9, 0.1)]
     rows = [instruction, instruction | {"instruction_id": "i2", "instruction": "And a fern?"}]
-    outcome = ask(step, rows, ScriptedEngine(said))
+    outcome = ask(step, rows, ScriptedEngine(completions))
     assert [one["state"] for one in outcome.attempts] == ["accepted", "rejected"]
 
 

@@ -18,11 +18,11 @@ H200 = "NVIDIA H200, 580.65.06\nNVIDIA H200, 580.65.06\n"
 def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Puts an `nvidia-smi` on the path that says so and ends so; it checks what it is asked."""
 
-    def made(said: str, code: int = 0) -> None:
+    def made(output: str, code: int = 0) -> None:
         tool = tmp_path / "nvidia-smi"
         tool.write_text(
             '#!/bin/sh\n[ "$*" = "--query-gpu=name,driver_version --format=csv,noheader" ] || exit 9\n'
-            f"cat <<'END'\n{said}END\nexit {code}\n"
+            f"cat <<'END'\n{output}END\nexit {code}\n"
         )
         tool.chmod(0o755)
         monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
@@ -50,7 +50,7 @@ def test_a_gpu_that_this_pytorch_cannot_use_is_no_silence(driver) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "code", "what"),
+    ("output", "code", "what"),
     [
         ("NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\nMore.\n", 9,
          "nvidia-smi: NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."),
@@ -58,8 +58,8 @@ def test_a_gpu_that_this_pytorch_cannot_use_is_no_silence(driver) -> None:
         ("No devices were found\n", 0, "nvidia-smi: No devices were found"),
     ],
 )  # fmt: skip
-def test_a_driver_that_fails_is_a_warning_with_its_own_words(driver, said: str, code: int, what: str) -> None:
-    driver(said, code)
+def test_a_driver_that_fails_is_a_warning_with_its_own_words(driver, output: str, code: int, what: str) -> None:
+    driver(output, code)
     assert (found().state, found().what) == ("warning", what)
 
 

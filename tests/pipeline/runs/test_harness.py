@@ -167,9 +167,9 @@ def test_figures_are_those_of_lm_evals_own_evaluator_and_nothing_is_asked_twice(
     logs = [json.loads(row["text"])["logs"] for row in answers if row["suite"] == "things"]
     for ours, sample in zip(logs, theirs["samples"]["things"], strict=True):
         assert ours == pytest.approx([reply[0][0] for reply in sample["resps"]], abs=1e-3)
-    said = [row["text"] for row in answers if row["suite"] == "words"]
-    theirs_said = [sample["resps"][0][0].removeprefix(" ") for sample in theirs["samples"]["words"]]
-    assert theirs_said == 2 * said  # once for each filter
+    texts = [row["text"] for row in answers if row["suite"] == "words"]
+    their_texts = [sample["resps"][0][0].removeprefix(" ") for sample in theirs["samples"]["words"]]
+    assert their_texts == 2 * texts  # once for each filter
 
 
 @with_lm_eval

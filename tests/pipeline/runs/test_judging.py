@@ -63,8 +63,8 @@ def label(folder: Path) -> None:
     sides = [{name: grammar.answer(one, name, rng) for name in ("full", "terse")} for one in intents]
     for file, chosen, rejected in (("right", "full", "terse"), ("wrong", "terse", "full")):
         rows = [
-            {"prompt": grammar.render(one), "chosen": said[chosen], "rejected": said[rejected]}
-            for one, said in zip(intents, sides, strict=True)
+            {"prompt": grammar.render(one), "chosen": answers[chosen], "rejected": answers[rejected]}
+            for one, answers in zip(intents, sides, strict=True)
         ]
         (folder / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -103,8 +103,8 @@ def test_every_verdict_is_a_row_with_its_text_and_order(judged):
         }
     assert len(rows) == 2 * 2 * (MANY + PAIRS)
     won = {"A": {"a": "a", "b": "b"}, "B": {"a": "b", "b": "a"}, "C": {"a": "tie", "b": "tie"}}  # by who came first
-    said = [row["raw_text"].strip().rpartition("\n")[2].strip("[]") for row in rows]  # [[C]] where nobody was asked
-    assert all(row["winner"] == won[verdict][row["first"]] for row, verdict in zip(rows, said, strict=True))
+    letters = [row["raw_text"].strip().rpartition("\n")[2].strip("[]") for row in rows]  # [[C]] where nobody was asked
+    assert all(row["winner"] == won[verdict][row["first"]] for row, verdict in zip(rows, letters, strict=True))
     assert {row["first"] for row in rows} == {"a", "b"}
     assert {row["winner"] for row in rows} == {"a", "b", "tie"}
     assert evals["helpful_w"] == other.judged[0]["w"]
@@ -125,9 +125,9 @@ def test_the_judges_own_check_is_kept_and_shown(judged, capsys, monkeypatch):
     ]
     monkeypatch.setenv("COLUMNS", "400")
     results.evaluated([base, other], False)
-    said = capsys.readouterr().out
-    assert f"helpful: on {PAIRS} labelled pairs the judge is right in {base.checked[0]['accuracy']:.2f} (" in said
-    assert "Warning: the judge is the model that it judges, or has the same base model" in said, "nano judges nano"
+    output = capsys.readouterr().out
+    assert f"helpful: on {PAIRS} labelled pairs the judge is right in {base.checked[0]['accuracy']:.2f} (" in output
+    assert "Warning: the judge is the model that it judges, or has the same base model" in output, "nano judges nano"
 
 
 def test_a_judge_that_fails_its_check_compares_nothing_and_promotes_nothing(judged, tmp_path):
@@ -162,9 +162,9 @@ def test_the_ranking_is_of_the_verdicts_that_the_lake_has_by_the_models_names(ju
     assert {place["model"] for place in shown["rankings"][0]["models"]} == {"other", "checkpoint"}
     helpful = next(row for row in other.judged if row["dimension"] == "helpful")
     assert shown["w"]["other"]["few: helpful"] == [helpful[name] for name in ("w", "low", "high")]
-    said = alignery("ranking", home=home).stdout
-    assert "helpful, by the judge checkpoint" in said
-    assert f"{helpful['w']:+.2f} ({helpful['low']:+.2f} to {helpful['high']:+.2f})" in said
+    output = alignery("ranking", home=home).stdout
+    assert "helpful, by the judge checkpoint" in output
+    assert f"{helpful['w']:+.2f} ({helpful['low']:+.2f} to {helpful['high']:+.2f})" in output
 
 
 def test_every_decision_is_drawn_into_the_history(judged, tmp_path):

@@ -83,9 +83,9 @@ def test_a_correction_becomes_the_answer_and_a_copy_or_a_lost_one_leaves_it(work
     assert changed["text"] == "It is two, exactly."
     kept = [row for row in found if row is not changed]
     assert [row["text"] for row in kept] == [next(a["text"] for a in ANSWERS if a["id"] == row["id"]) for row in kept]
-    said = works.rows("SELECT text, is_copy, prompt_id, response_id FROM eval_corrections ORDER BY is_copy")
-    assert [row["is_copy"] for row in said] == [False, True]
-    assert {"prompt_id": said[0]["prompt_id"], "text": said[0]["text"]}.items() <= changed.items()
+    corrections = works.rows("SELECT text, is_copy, prompt_id, response_id FROM eval_corrections ORDER BY is_copy")
+    assert [row["is_copy"] for row in corrections] == [False, True]
+    assert {"prompt_id": corrections[0]["prompt_id"], "text": corrections[0]["text"]}.items() <= changed.items()
     states = works.rows("SELECT step, state, reason FROM attempts WHERE final ORDER BY state")
     assert [(row["step"], row["state"]) for row in states] == [("evaluate.correct", "accepted")] * 2 + [
         ("evaluate.correct", "rejected")

@@ -119,9 +119,9 @@ def test_what_an_earlier_run_accepted_is_not_accepted_again(works: Works) -> Non
     works.engine = ScriptedEngine(repeat)
     again = asyncio.run(works.walk(accept=2 * ACCEPT, count=4))
     assert [row["text"] for row in again.accepted].count(text) == 0 < len(again.accepted)
-    said = works.rows(f"SELECT state, reason, nearest FROM instructions WHERE text = '{text}'")
-    assert {"state": "rejected", "reason": DUPLICATE, "nearest": text} in said
-    assert [row["state"] for row in said].count("accepted") == 1
+    rows = works.rows(f"SELECT state, reason, nearest FROM instructions WHERE text = '{text}'")
+    assert {"state": "rejected", "reason": DUPLICATE, "nearest": text} in rows
+    assert [row["state"] for row in rows].count("accepted") == 1
 
 
 @pytest.mark.parametrize("methods", [{"red_team": RedTeam.model_validate(RED_TEAM)}, {"instances": INSTANCES}])

@@ -81,7 +81,7 @@ def test_one_template_a_row_is_drawn_and_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"question": "No column at all."}, "which names no column"),
         ({"question": "{{ premise.__class__ }}"}, "attribute"),
@@ -90,8 +90,10 @@ def test_one_template_a_row_is_drawn_and_stays(tmp_path: Path) -> None:
         ({"name": "Not A Name"}, "name"),
     ],
 )
-def test_a_wrong_template_is_refused_when_the_preset_is_read(tmp_path: Path, change: dict[str, Any], said: str) -> None:
-    with pytest.raises(PresetError, match=said):
+def test_a_wrong_template_is_refused_when_the_preset_is_read(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(PresetError, match=message):
         build({"about": "x", **preset(entry(tmp_path, WRITE | change))})
 
 

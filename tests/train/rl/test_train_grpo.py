@@ -96,14 +96,14 @@ def test_the_log_probabilities_of_a_row_are_the_start_models(view, base, tmp_pat
     compared = 0
     for row in rollouts(tmp_path / "out" / "rollouts")[-16:]:
         asked = tokenizer.apply_chat_template(row["prompt"], add_generation_prompt=True, return_dict=True)["input_ids"]
-        said = tokenizer(row["completion"], add_special_tokens=False)["input_ids"]
-        said += [tokenizer.eos_token_id] if row["complete"] else []
-        if len(said) != row["tokens"]:
+        completion = tokenizer(row["completion"], add_special_tokens=False)["input_ids"]
+        completion += [tokenizer.eos_token_id] if row["complete"] else []
+        if len(completion) != row["tokens"]:
             continue  # special tokens that it drew are no part of the text
         compared += 1
         with torch.no_grad():
-            scores = model(torch.tensor([asked + said])).logits.log_softmax(-1)[0, len(asked) - 1 : -1]
-        mine = scores.gather(1, torch.tensor(said)[:, None]).sum().item()
+            scores = model(torch.tensor([asked + completion])).logits.log_softmax(-1)[0, len(asked) - 1 : -1]
+        mine = scores.gather(1, torch.tensor(completion)[:, None]).sum().item()
         assert row["start_logp"] == pytest.approx(mine, abs=1e-3)
     assert compared
 
@@ -121,7 +121,7 @@ def test_the_preference_models_scores_are_the_reward(views, view, base, tmp_path
         assert row["reward"] == pytest.approx(mine - 0.5 * len(row["completion"].split()), abs=1e-4)
     pair = PAIRS[0]
     better, worse = engine.scores(
-        [[user(question(*pair)), {"role": "assistant", "content": said(*pair)}] for said in (good, bad)]
+        [[user(question(*pair)), {"role": "assistant", "content": text(*pair)}] for text in (good, bad)]
     )
     assert better > worse
 

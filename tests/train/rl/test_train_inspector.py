@@ -48,6 +48,6 @@ def test_what_it_scores_below_a_half_needs_correction(base, tmp_path):
     assert (report["rows"], report["dropped"]) == (24, 1)
     engine = load_reward(RewardSpec(engine="reward", model=str(tmp_path / "out"), device="cpu"))
     for pair in PAIRS[24:]:  # not in its rows
-        said = [{"role": "user", "content": question(*pair)}]
-        fit, unfit = engine.scores([[*said, {"role": "assistant", "content": text(*pair)}] for text in (good, bad)])
+        prompt = [{"role": "user", "content": question(*pair)}]
+        fit, unfit = engine.scores([[*prompt, {"role": "assistant", "content": text(*pair)}] for text in (good, bad)])
         assert fit > 0 > unfit, "logits: one half is at zero"

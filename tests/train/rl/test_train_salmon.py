@@ -24,12 +24,12 @@ def known_words(tmp_path_factory):
         {"role": "user", "content": "{{ instruction }}{% if negated %} for{% endif %} {{ principle }}"},
         {"each": "answers", "turns": [{"role": "assistant", "content": "{{ item }}"}]},
     ]
-    said = {
+    prompt = {
         "id": "score/principled",
         "about": "for tests",
         "variables": ["instruction", "answers", "principle", "negated"],
     }
-    (folder / "score" / "principled.yaml").write_text(json.dumps(said | {"messages": turns}))
+    (folder / "score" / "principled.yaml").write_text(json.dumps(prompt | {"messages": turns}))
     return folder
 
 
@@ -68,7 +68,7 @@ def test_turning_a_principle_round_turns_the_ranking_round(known_words, base, tm
     for pair in PAIRS[24:]:  # not in its rows
         for negated in (False, True):
             asked = salmon.sent(prompt, question(*pair), "here", negated)
-            chats = [[*asked, {"role": "assistant", "content": said(*pair)}] for said in (good, bad)]
+            chats = [[*asked, {"role": "assistant", "content": text(*pair)}] for text in (good, bad)]
             better, worse = engine.scores(chats)
             assert (better > worse) is not negated, (pair, negated, better, worse)
 

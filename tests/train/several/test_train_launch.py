@@ -93,12 +93,12 @@ def test_a_file_or_an_environment_that_cannot_be_used_is_a_sentence(tmp_path, mo
     import torch
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for content, said in (
+    for content, message in (
         (FSDP, "accelerate.yaml: distributed_type: got FSDP, but this machine has no GPU"),
         ({"distributed_type": "XLA"}, "distributed_type: got 'XLA', expected one of"),
         ({}, "distributed_type: got None, expected one of"),
     ):
-        with pytest.raises(TrainError, match=said):
+        with pytest.raises(TrainError, match=message):
             launch.become(None, [], file(tmp_path, content))
     (tmp_path / "accelerate.yaml").write_text("a: [")
     with pytest.raises(UsageError, match="not YAML"):
@@ -117,8 +117,8 @@ def test_what_the_settings_say_goes_before_the_file(monkeypatch):
         monkeypatch.setenv(name, value)
     line = launch.command(16, ["dpo"], Path("fsdp.yaml"))
     options = line[4 : line.index("-m", 4)]
-    said = {"config_file": "fsdp.yaml", "num_processes": "16", "num_machines": "2", "machine_rank": "1"}
-    for name, value in (said | {"main_process_ip": "10.0.0.7", "main_process_port": "29500"}).items():
+    settings = {"config_file": "fsdp.yaml", "num_processes": "16", "num_machines": "2", "machine_rank": "1"}
+    for name, value in (settings | {"main_process_ip": "10.0.0.7", "main_process_port": "29500"}).items():
         assert options[options.index(f"--{name}") + 1] == value
     assert "--multi_gpu" not in options
     monkeypatch.setenv("PET_NNODES", "1")

@@ -66,9 +66,9 @@ def check_whole(lake):
         assert not lake.rows(f"SELECT id FROM {table} GROUP BY id HAVING count(*) > 1"), table
     assert not lake.rows("SELECT work_key FROM attempts WHERE final GROUP BY work_key HAVING count(*) > 1")
     assert not lake.rows("SELECT i.id FROM instructions i ANTI JOIN attempts a ON a.id = i.attempt_id")
-    said = lake.rows("SELECT coalesce(sum(attempts), 0) AS a, coalesce(sum(records), 0) AS r FROM commits")[0]
+    committed = lake.rows("SELECT coalesce(sum(attempts), 0) AS a, coalesce(sum(records), 0) AS r FROM commits")[0]
     held = lake.rows("SELECT (SELECT count(*) FROM attempts) AS a, (SELECT count(*) FROM instructions) AS r")[0]
-    assert said == held
+    assert committed == held
 
 
 def test_four_processes_that_start_without_a_lake_make_one_and_land_their_common_work_once(tmp_path):

@@ -338,9 +338,9 @@ def test_the_manifest_names_every_file_with_rows_and_hash(filled, tmp_path):
     done = out(filled, folder=tmp_path / "out", shard_rows=10)
     facts = json.loads((done.path / "manifest.json").read_text())
     assert facts["files"].keys() == files(done.path).keys()
-    for name, said in facts["files"].items():
-        assert pq.read_metadata(done.path / name).num_rows == said["rows"]
-        assert hashlib.sha256((done.path / name).read_bytes()).hexdigest() == said["sha256"]
+    for name, entry in facts["files"].items():
+        assert pq.read_metadata(done.path / name).num_rows == entry["rows"]
+        assert hashlib.sha256((done.path / name).read_bytes()).hexdigest() == entry["sha256"]
     assert (facts["tag"], facts["snapshot_id"], facts["content_hash"]) == (None, done.snapshot_id, done.content_hash)
     query = f"SELECT held_out, count(*) AS n FROM ({facts['shapes']['sft']['query']}) GROUP BY ALL"
     with Lake.open(filled.home, snapshot=facts["snapshot_id"]) as pinned:

@@ -61,9 +61,9 @@ def test_the_card_says_how_many_test_prompts_have_a_near_duplicate_to_train_on(f
     assert tested | trained == {row["text"] for row in accepted}
     assert tested.isdisjoint(trained)
     assert len(tested) > 1
-    said = sides(done)
-    assert said["test"] <= tested
-    assert said["train"] <= trained
+    splits = sides(done)
+    assert splits["test"] <= tested
+    assert splits["train"] <= trained
     facts = json.loads((done.path / "manifest.json").read_text())
     assert facts["neighbours"] == {"tested": len(tested), "near": 1}
     card = (done.path / "README.md").read_text()

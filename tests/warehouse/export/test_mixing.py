@@ -268,14 +268,14 @@ def test_a_preset_that_mixes_wrongly_is_refused_by_name():
         }
 
     assert build(preset({"sft": {"temperature": 2}})).retrain.mix["sft"].temperature == 2
-    for mix, said in (
+    for mix, message in (
         ({"dpo": {}}, "mix: got the recipe 'dpo'"),
         ({"sft": {"temperature": 0.5}}, "temperature"),
         ({"sft": {"forms": {"few": 0.7, "chain": 0.7}}}, "shares that sum to 1.4"),
         ({"sft": {"forms": {"many": 0.1}}}, "many"),
         ({"sft": {"by": "a; DROP"}}, "by"),
     ):
-        with pytest.raises(PresetError, match=said):
+        with pytest.raises(PresetError, match=message):
             build(preset(mix))
 
 
@@ -290,5 +290,5 @@ def test_the_command_mixes_and_says_what_is_amiss(lake):
     mixture = json.loads((lake.home / "exports" / f"{tag}-sft-mix" / "manifest.json").read_text())["shapes"]["sft"]
     assert {one["form"] for one in mixture["mixture"]["forms"]} == {"zero", "few", "inverted"}
     wrong = {"origin,few=0.75,chain=0.75": "sum to 1.5", "origin,caps=3": "caps", "cap=0": "cap"}
-    for given, said in (wrong | {"origin,topic": "by: got 'origin' and 'topic'"}).items():
-        assert said in sentence(alignery("export", tag, "--mix", given, home=lake.home))
+    for given, message in (wrong | {"origin,topic": "by: got 'origin' and 'topic'"}).items():
+        assert message in sentence(alignery("export", tag, "--mix", given, home=lake.home))

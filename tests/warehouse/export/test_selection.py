@@ -131,9 +131,9 @@ def test_the_newest_rating_counts(lake, tmp_path):
 
 def test_the_card_and_manifest_say_what_was_taken(rated, tmp_path):
     _, done = taken(rated, tmp_path / "out", min_rating=4.5, control=True)
-    said = "48 of the 96 rated on accuracy, at random, as many as are rated 4.5 or more"
-    assert said in (done.path / "README.md").read_text()
-    assert json.loads((done.path / "manifest.json").read_text())["shapes"]["sft"]["query"].startswith(f"-- {said}\n")
+    words = "48 of the 96 rated on accuracy, at random, as many as are rated 4.5 or more"
+    assert words in (done.path / "README.md").read_text()
+    assert json.loads((done.path / "manifest.json").read_text())["shapes"]["sft"]["query"].startswith(f"-- {words}\n")
 
 
 def test_a_dimension_without_ratings_and_thresholds_out_of_bounds_are_refused(rated, tmp_path):
@@ -151,8 +151,8 @@ def test_a_dimension_without_ratings_and_thresholds_out_of_bounds_are_refused(ra
 
 @pytest.mark.parametrize("shape", ["sft", "alpaca", "sharegpt"])
 def test_of_answers_that_are_alike_one_stays(lake, tmp_path, shape):
-    said = "Water freezes at zero degrees, for at that temperature its molecules settle into a crystal."
-    texts = [said, f"{said}!", "Chop the onions, and fry them slowly until they are golden."]
+    original = "Water freezes at zero degrees, for at that temperature its molecules settle into a crystal."
+    texts = [original, f"{original}!", "Chop the onions, and fry them slowly until they are golden."]
     commit(
         lake,
         instructions=[instruction(f"i{n}", on("sft", 1000 * n)) for n in range(3)],
@@ -181,8 +181,8 @@ def test_what_is_left_out_is_counted_over_all_batches():
         return lambda ids, answers: [id for id in ids if id in "bd"]
 
     with duckdb.connect() as db:
-        said = Selection(duplicates=marker, alike="alike").choose(db, "sft", [batch("abc"), batch("de")]).words
-        assert said == "alike: 2 of 5 left out"
+        words = Selection(duplicates=marker, alike="alike").choose(db, "sft", [batch("abc"), batch("de")]).words
+        assert words == "alike: 2 of 5 left out"
         assert db.execute("SELECT id FROM chosen ORDER BY id").fetchall() == [("a",), ("c",), ("e",)]
 
 

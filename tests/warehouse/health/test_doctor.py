@@ -192,8 +192,8 @@ def test_exports_and_models_that_are_gone_or_changed(home, tmp_path):
     export = tmp_path / "export"
     (export / "data").mkdir(parents=True)
     (export / "data/a.parquet").write_text("changed")
-    said = {"data/a.parquet": {"sha256": "0" * 64}, "data/b.parquet": {"sha256": "0" * 64}}
-    (export / "manifest.json").write_text(json.dumps({"files": said}))
+    files = {"data/a.parquet": {"sha256": "0" * 64}, "data/b.parquet": {"sha256": "0" * 64}}
+    (export / "manifest.json").write_text(json.dumps({"files": files}))
     with Lake.open(home) as lake:
         for name, folder in {"v2": export, "v3": tmp_path / "none"}.items():
             tag = {"snapshot_id": lake.snapshot(), "content_hash": "c", "rows": "{}", "export_path": str(folder)}
