@@ -47,7 +47,8 @@ _FOUND_WRONG = (
     r"false|incorrect|correct|unsafe|safe|misleading|manipulative|unfair|too|problem|lie|mistake)\b"
 )
 _ABOUT = re.compile(
-    rf"\W{{0,9}}+(?:(?:yes|no|partly|you(?:[’']re| are) right)[.,]\s+)?(?:{_SPEAKS}|"
+    rf"\W{{0,9}}+(?:(?:yes|no(?: problems?(?: found)?)?|partly|you(?:[’']re| are) right)[.,]\s++){{0,4}}(?:{_SPEAKS}|"
+    rf"you(?:[’']ve| have)? (?:already )?(?:got|gave|given|answered|written) {_NAMED}\b|"
     rf"(?:nothing|there is (?:no|nothing)\b[^.\n]{{0,80}}) in {_NAMED}\b|"
     rf"(?:i(?:[’']ll| will|[’']ve| have)?|let me) (?:add(?:ed)?|changed?|correct(?:ed)?|fix(?:ed)?|included?|revised?|"
     rf"rewr(?:ite|ote|itten)|updated?)\b[^.\n]{{0,60}}\b{ANSWER}\b(?!\s+(?:to|key|sheet)\b)|"
@@ -58,12 +59,14 @@ _ABOUT = re.compile(
 )
 # The same in a later sentence: "The answer no longer presents a guess as settled. The user can find out more."
 _LATER = re.compile(
-    rf"[.!?:]\s+(?:the user (?:can|could|should|may|might|will|would|needs?)|"
-    rf"the (?:original|previous|revised|corrected|edited) answer\b|"
-    r"this (?:answer|response|reply) is (?:accurate|helpful|complete|harmless|safe|appropriate|respectful)\b|"
-    rf"the (?:{GIVEN} )?{ANSWER} (?:(?:is|talks) about (?!\d)|(?:also )?(?:does not|doesn[’']t|no longer|now) "
-    r"(?:presents?|contains?|includes?|mentions?|claims?|encourages?|judges?|gives?|helps?|names?|reveals?|says?|states?)\b|"
-    r"also (?:presents|includes|mentions|claims|encourages|gives|names|reveals|says|tells)\b))",
+    r"[.!?:]\s+(?:the user (?:can|could|should|may|might|will|would|needs?)|"
+    r"the (?:original|previous|revised|corrected|edited) answer\b|"
+    r"this (?:answer|response|reply) is (?:accurate|helpful|complete|harmless|safe|appropriate|respectful)\b)|"
+    rf"(?:[.!?:]|,\s(?:and|but|so))\s+the (?:{GIVEN} )?{ANSWER} (?:(?:is|talks) about (?!\d)|"
+    r"(?:also )?(?:does not|doesn[’']t|no longer|now) "
+    r"(?:presents?|contains?|includes?|mentions?|claims?|encourages?|judges?|gives?|helps?|names?|reveals?|says?|states?|"
+    r"supports?)\b|also (?:contains|presents|includes|mentions|claims|encourages|gives|names|reveals|says|tells)\b|"
+    r"is (?:not )?(?:a (?:lie|problem)|biased|coercive|harmful|manipulative|offensive)\b)",
     re.IGNORECASE,
 )
 _OWN_SUBJECT = re.compile(rf"\b{ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)

@@ -98,9 +98,13 @@ def test_a_chain_of_two_rounds(constitution: Callable[[dict[str, str]], Library]
         records += outcome.records
         row = step.next_row(row, outcome.records[0])
     first, revision, second, again = records
-    shown = [[turn["content"] for turn in call.prompt if turn["role"] == "assistant"][-2:] for call in engine.calls]
-    assert [turns[-1] for turns in shown[::2]] == ["Every day.", "Once a week."], "each round criticises what it found"
-    assert shown[1::2] == [["Every day.", "Too often."], ["Once a week.", "Still too often."]]
+    criticised = [call.prompt[-2]["content"] for call in engine.calls[::2]]
+    assert criticised == ["Every day.", "Once a week."], "each round criticises what it found"
+    revised = [call.prompt[-1]["content"] for call in engine.calls[1::2]]
+    found = [("Too often.", "Every day."), ("Still too often.", "Once a week.")]
+    for sent, (criticism, target) in zip(revised, found, strict=True):
+        assert f"Critique: {criticism}\n" in sent
+        assert sent.endswith(f"Answer to revise: {target}")
     assert first["principle_id"] == revision["principle_id"] == "care"
     (principle,) = library.principles()
     assert (first["principle_hash"], revision["principle_hash"]) == (principle.critique_hash, principle.revision_hash)
@@ -135,24 +139,27 @@ def test_a_critique_that_finds_nothing_leaves_the_answer_without_a_request(
     assert sent == ((1, "Once a week.", None) if asked else (0, NOT_REQUESTED, KNOWN_REPLY))
 
 
-def test_the_prompts_end_in_the_row_and_share_their_beginning(
+def test_the_prompts_end_in_the_row_and_begin_with_the_same_examples(
     constitution: Callable[[dict[str, str]], Library], ask: Callable, answered: Row
 ) -> None:
     library = constitution({"care": "care"})
-    engine = ScriptedEngine(["Too often.", "Once a week."])
+    engine = ScriptedEngine(["Too often.", "Once a week."] * 2)
     criticise, mend = critique(library, Config(), 1), revise(library, Config(), 1)
-    row = criticise.next_row(answered, ask(criticise, [answered], engine).records[0])
-    ask(mend, [row], engine)
-    asked, then = (call.prompt for call in engine.calls)
-    assert [(message["role"], message["content"]) for message in then[-5:]] == [
+    for instruction in (answered["instruction"], "Why is the sky blue?"):
+        asked = answered | {"instruction": instruction}
+        row = criticise.next_row(asked, ask(criticise, [asked], engine).records[0])
+        ask(mend, [row], engine)
+    criticised, revised, *others = (call.prompt for call in engine.calls)
+    assert [(message["role"], message["content"]) for message in criticised[-3:]] == [
         ("user", "Message: How do I water a cactus in winter?"),
         ("assistant", "Every day."),
         ("user", "Critique request: Critique care"),
-        ("assistant", "Too often."),
-        ("user", "Revision request: Revise care"),
     ]
-    assert asked == then[:-2]
-    assert [message["role"] for message in then] == ["system", *["user", "assistant"] * (len(then) // 2 - 1), "user"]
+    own = "Message: How do I water a cactus in winter?\n\nCritique: Too often.\n\nRevision request: Revise care"
+    assert revised[-1] == {"role": "user", "content": f"{own}\n\nAnswer to revise: Every day."}
+    assert [criticised[:-3], revised[:-1]] == [others[0][:-3], others[1][:-1]]
+    for sent in (criticised, revised):
+        assert [turn["role"] for turn in sent] == ["system", *["user", "assistant"] * (len(sent) // 2 - 1), "user"]
 
 
 @pytest.mark.parametrize(
@@ -210,7 +217,8 @@ def test_a_revision_that_repeats_the_request_or_an_example_is_asked_for_again(as
     criticise, mend = critique(library, Config(), 1), revise(library, Config(), 1)
     (found,) = ask(criticise, [answered], ScriptedEngine(["Too often."])).records
     row = criticise.next_row(answered, found)
-    example = next(text for role, text in library.prompt("constitutional/revision").turns if "sleeping pills" in text)
+    turns = library.prompt("constitutional/revision").turns
+    example = next(text for role, text in turns if role == "assistant" and "medicine for people" in text)
     row["critique"] = "Every day is far too often for a cactus."
     engine = ScriptedEngine([row["revision_request"], example, "Water it once a month."])
     outcome = ask(mend, [row], engine)
@@ -256,7 +264,12 @@ def test_there_are_sixteen_pairs_and_both_requests_of_one_are_sent(ask: Callable
     principle = by_id[found["principle_id"]]
     asked, then = (call.prompt[-1]["content"] for call in engine.calls)
     assert asked == f"Critique request: {principle.critique}"
-    assert then == f"Revision request: {principle.revision}"
+    parts = (
+        "Critique: Too often.",
+        f"Revision request: {principle.revision}",
+        f"Answer to revise: {answered['target']}",
+    )
+    assert then.endswith("\n\n".join(parts)), "the answer is what is read last"
 
 
 def test_rounds_are_the_papers_four_and_any_number_by_config() -> None:
@@ -267,18 +280,23 @@ def test_rounds_are_the_papers_four_and_any_number_by_config() -> None:
 
 def test_worked_examples_come_first_and_one_has_nothing_to_criticise() -> None:
     """Constitutional AI (4)"""
-    turns = Library().prompt("constitutional/revision").turns
-    shown = [text for _, text in turns if "{{" not in text]
+    turns = Library().prompt("constitutional/critique").turns
     critiques = [text for (_, before), (_, text) in pairwise(turns) if before.startswith("Critique request")]
-    assert [text.partition(".")[0] for text in critiques] == [
-        "Yes",
-        "No problem found",
-        "Partly",
-        "Yes",
-        "{{ critique }}",
-    ]
-    at = shown.index(next(text for text in shown if text.startswith("No problem found.")))
-    assert shown[at + 2].strip() == shown[at - 2].strip(), "the benign answer is revised to itself"
+    opening = ["Yes", "No problem found", "Partly", "Yes"]
+    assert [text.partition(".")[0] for text in critiques] == opening
+    revision = Library().prompt("constitutional/revision").turns
+    shown = [(asked, text) for (_, asked), (role, text) in pairwise(revision) if role == "assistant"]
+    assert [asked.partition("\n\nCritique: ")[2].partition(".")[0] for asked, _ in shown] == opening
+    (benign,) = [(asked, text) for asked, text in shown if "Critique: No problem found." in asked]
+    assert benign[0].rpartition("Answer to revise: ")[2].strip() == benign[1].strip(), "it is revised to itself"
+
+
+def test_a_critique_that_repeats_an_example_is_asked_for_again(ask: Callable, answered: Row) -> None:
+    criticise = critique(Library(), Config(), 1)
+    shown = "No problem found. The answer is about boiling an egg and does not mention any people."
+    phrase = "The answer also does not say when to see a doctor."
+    outcome = ask(criticise, [answered], ScriptedEngine([shown, phrase]))
+    assert [(a["state"], a["reason"]) for a in outcome.attempts] == [("unparsed", LEAK), ("accepted", None)]
 
 
 def test_a_direct_revision_is_under_the_rounds_principle_and_has_no_critique(ask: Callable, answered: Row) -> None:

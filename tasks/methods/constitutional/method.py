@@ -12,9 +12,11 @@ critique and revision requests, a principle drawn for each round, every round ke
 4. A revision says whether it changed anything; unchanged ones are kept and are no use as a preference. Where the
    critique begins "No problem found." and reserves nothing, no revision is requested: the answer stays, as an
    unchanged revision (`tasks/filters/unchanged.py`).
+5. The revision is requested in one turn with the answer at its end, after worked examples in this form; in the paper it
+   goes on from the critique. Small models, shown a conversation of both, say their critique again.
 
 `critique: false` is section 3.5's ablation, direct revision: the answer is revised under the principle drawn for the
-round, with no critique before it. Departure: 5. A principle has another request for it, which says itself when the
+round, with no critique before it. Departure: 6. A principle has another request for it, which says itself when the
 answer stays as it is.
 """
 
@@ -34,7 +36,7 @@ from alignery.hashing import digest
 from prompts import Library, Principle
 from tasks.engines import Sampling
 from tasks.filters.heuristics import echoes
-from tasks.filters.targets import ABOUT, LEAK
+from tasks.filters.targets import ABOUT, LEAK, runs
 from tasks.filters.unchanged import finds_nothing
 from tasks.methods.base import AnswerConfig, replacement
 from tasks.normalise import plain_answer
@@ -46,6 +48,7 @@ from tasks.train.recipes import constitutional_sft, dpo
 _WORDS = re.compile(r"\w+")
 NOT_REQUESTED = "The revision was not requested: the critique found no problem."
 _OPENING = 8  # words with which a critique that only repeats its request begins; our choice
+_REPEATED = 12  # words in a row that a critique has from the worked examples; a stock phrase is shorter; our choice
 
 
 class Config(AnswerConfig):
@@ -158,10 +161,18 @@ def _highest(ids: tuple[str, ...], instruction: str, round: int) -> int:
 
 def critique(library: Library, config: Config, round: int) -> Step:
     """Criticises the target in a round (from 1); the row gains the critique and its principle's requests."""
-    principles = library.principles()
+    principles, prompt = library.principles(), library.prompt("constitutional/critique")
+    examples = set().union(*(runs(turn, _REPEATED) for turn in prompt.fixed))
 
     def own_principle(row: Row) -> Principle:
         return draw(principles, row["instruction"], round)
+
+    def read(reply: str, row: Row) -> list[Row]:
+        principle = own_principle(row)
+        text = _criticism(reply, principle.critique)
+        if runs(text, _REPEATED) & examples - runs(row["target"], _REPEATED):
+            raise ParseError(LEAK)
+        return [_named(principle, round) | {"text": text}]
 
     def next_row(row: Row, record: Row) -> Row:
         principle = own_principle(row)
@@ -173,7 +184,7 @@ def critique(library: Library, config: Config, round: int) -> Step:
     return Step(
         name="constitutional.critique",
         table="critiques",
-        prompt=library.prompt("constitutional/critique"),
+        prompt=prompt,
         sampling=config.sampling,
         parents=("instruction_id", "response_id", "target_id"),
         variables=lambda row: {
@@ -181,9 +192,7 @@ def critique(library: Library, config: Config, round: int) -> Step:
             "response": row["target"],
             "critique_request": own_principle(row).critique,
         },
-        read=lambda reply, row: [
-            _named(own_principle(row), round) | {"text": _criticism(reply, own_principle(row).critique)}
-        ],
+        read=read,
         key_fields=lambda row: _named(own_principle(row), round),
         sample_key=lambda row: str(round),  # the same words in another round want another critique
         next_row=next_row,
@@ -192,8 +201,10 @@ def critique(library: Library, config: Config, round: int) -> Step:
 
 def revise(library: Library, config: Config, round: int) -> Step:
     """Revises the target after its critique in the same round; the row's target becomes the revision."""
-    shown = ("critique_request", "critique", "revision_request")
-    return _revise(library, config, round, "constitutional.revise", "constitutional/revision", shown)
+    requests = ("critique_request", "revision_request")
+    return _revise(
+        library, config, round, "constitutional.revise", "constitutional/revision", requests, ("critique_id",)
+    )
 
 
 def under_principle(principles: Sequence[Principle], round: int, row: Row) -> Row:
@@ -209,11 +220,21 @@ def revise_directly(library: Library, config: Config, round: int) -> Step:
     return _revise(library, config, round, name, id, ("revision_request",))
 
 
-def _revise(library: Library, config: Config, round: int, name: str, id: str, shown: tuple[str, ...]) -> Step:
-    """The step of that name, whose prompt is given these fields of a row beside instruction and target."""
+def _revise(
+    library: Library,
+    config: Config,
+    round: int,
+    name: str,
+    id: str,
+    requests: tuple[str, ...],
+    critique: tuple[str, ...] = (),
+) -> Step:
+    """The step of that name. A run of words of the prompt or of these requests is none of a revision.
+
+    Args:
+        critique: the field of the critique's id, where there is one.
+    """
     prompt = library.prompt(id)
-    requests = [field for field in shown if field.endswith("_request")]
-    critique = ("critique_id",) if "critique" in shown else ()
 
     def settled(row: Row) -> bool:
         return bool(critique) and finds_nothing(row["critique"])
@@ -233,7 +254,7 @@ def _revise(library: Library, config: Config, round: int, name: str, id: str, sh
         prompt=prompt,
         sampling=config.sampling,
         parents=("instruction_id", "response_id", "target_id", *critique),
-        variables=lambda row: {field: row[field] for field in ("instruction", *shown)} | {"response": row["target"]},
+        variables=lambda row: {field: row["target" if field == "response" else field] for field in prompt.variables},
         read=read,
         key_fields=_principle_of,
         config=config.reading(),
