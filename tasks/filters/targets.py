@@ -15,6 +15,7 @@ from tasks.filters.unchanged import ANSWER, GIVEN
 
 ABOUT = "speaks of the answer instead of giving it"
 RULES = "speaks of the rules"
+ASKER = "speaks of the user as of somebody else"
 BROKEN = "broken off"
 LOOP = "loop: says the same again and again"
 SHORT = "far shorter than the answer it replaces"
@@ -66,10 +67,16 @@ _LATER = re.compile(
     r"(?:also )?(?:does not|doesn[’']t|no longer|now) "
     r"(?:presents?|contains?|includes?|mentions?|claims?|encourages?|judges?|gives?|helps?|names?|reveals?|says?|states?|"
     r"supports?)\b|also (?:contains|presents|includes|mentions|claims|encourages|gives|names|reveals|says|tells)\b|"
-    r"is (?:not )?(?:a (?:lie|problem)|biased|coercive|harmful|manipulative|offensive)\b)",
+    r"is (?:not |just )?(?:a (?:guess|lie|problem)|biased|coercive|harmful|manipulative|offensive)\b)",
     re.IGNORECASE,
 )
 _OWN_SUBJECT = re.compile(rf"\b{ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)
+# What a thought about the request says, and an answer to it does not.
+_ASKER = re.compile(
+    r"(?:^|[.!?]\s+|\n)the user (?:wants|wanted|asks|asked|is asking|seems|chose|has (?:asked|answered|chosen|given|"
+    r"provided|requested|told))\b",
+    re.IGNORECASE,
+)
 _RULE = re.compile(r"\b(?:rule \d|rules? \(|the rules? (?:says?|tells?|above|below)|under rule)", re.IGNORECASE)
 _OPEN_END = re.compile(
     r"(?:[,;:(\[{—–，、：；（-]|\b(?:and|or|the|a|an|of|to|with|for|in|because|but|is|are))$", re.IGNORECASE
@@ -90,6 +97,11 @@ def speaks_of_answer(text: str, question: str) -> bool:
 def speaks_of_rules(text: str, question: str) -> bool:
     """Whether an answer cites the rules it was written under, which the person never saw."""
     return _RULE.search(text) is not None and "rule" not in question.casefold()
+
+
+def speaks_of_asker(text: str, question: str) -> bool:
+    """Whether an answer speaks of who asks: "The user wants …", where the question speaks of no user."""
+    return _ASKER.search(text) is not None and not _OWN_SUBJECT.search(question)
 
 
 def broken_off(text: str) -> bool:

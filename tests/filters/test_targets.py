@@ -12,6 +12,7 @@ from tasks.filters.targets import (
     STRANGE,
     broken_off,
     speaks_of_answer,
+    speaks_of_asker,
     speaks_of_rules,
     target_fault,
 )
@@ -75,6 +76,7 @@ ANSWER = "Water it every day, because a cactus needs plenty of moisture when the
         ("You've got the answer right. A cactus needs water.", QUESTION, True),
         ("This plant is a cactus, and the answer does not support violence.", QUESTION, True),
         ("Once a month. The answer is not manipulative.", QUESTION, True),
+        ("It needs little, but the answer is just a guess.", QUESTION, True),
         ("No problem. Water it once a month.", QUESTION, False),
         ("No, no. Water it less.", QUESTION, False),
         ("No problem. The answer is 42.", QUESTION, False),
@@ -106,6 +108,21 @@ def test_rules_are_spoken_of_only_where_the_question_does() -> None:
     assert speaks_of_rules("As rule 3 says, hardly at all.", QUESTION)
     assert not speaks_of_rules("Rule 1 of the club: say nothing.", "What is the first rule of the club?")
     assert not speaks_of_rules("As a rule, hardly at all.", QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("text", "question", "speaks"),
+    [
+        ("The user wants a cactus to live.", QUESTION, True),
+        ("Once a month.\n\nThe user asked about a cactus, and I answer.", QUESTION, True),
+        ("Once a month. The user has provided a list of facts.", QUESTION, True),
+        ("The server sends a page once the user has asked for it.", QUESTION, False),
+        ("The user can press Save. The user sees a page.", QUESTION, False),
+        ("The user wants to log in and sees a form.", "What does a user of the app see?", False),
+    ],
+)
+def test_an_answer_does_not_speak_of_who_asks(text: str, question: str, speaks: bool) -> None:
+    assert speaks_of_asker(text, question) == speaks
 
 
 @pytest.mark.parametrize(

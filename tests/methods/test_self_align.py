@@ -56,6 +56,10 @@ def test_shared_words_come_before_the_row(instruction: Row) -> None:
         ("I serve them gladly.\nAnswer: Hardly at all.", "the thought cites no rule"),
         ("Rule 17 applies.\nAnswer: Hardly at all.", "the thought cites no rule"),
         ("Rule 3 (helpful).\nAnswer: As rule 3 says, hardly at all.", "speaks of the rules"),
+        (
+            "Rule 3 (helpful).\nAnswer: Hardly at all. The user asked about a cactus.",
+            "speaks of the user as of somebody else",
+        ),
         ("Rule 3.\nAnswer: With all its branches, it is one of the longest structures in the world, I think.", LEAK),
         ("Rule 3.\nAnswer: However far our boats may roam, your window is the light that guides us home.", LEAK),
         ("Rule 3.\nAnswer: " + "Now, do not water it. " * 4, LOOP),
