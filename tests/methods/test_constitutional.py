@@ -24,7 +24,6 @@ from tasks.methods.constitutional.method import (
     steps,
     under_principle,
 )
-from tasks.normalise import plain_answer
 from tasks.stage import Context
 from tasks.step import KNOWN_REPLY, ParseError, Row
 
@@ -160,45 +159,6 @@ def test_the_prompts_end_in_the_row_and_begin_with_the_same_examples(
     assert [criticised[:-3], revised[:-1]] == [others[0][:-3], others[1][:-1]]
     for sent in (criticised, revised):
         assert [turn["role"] for turn in sent] == ["system", *["user", "assistant"] * (len(sent) // 2 - 1), "user"]
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        "Water it less.",
-        "  Water it less.\n",
-        '"Water it less."',
-        "“Water it less.”",
-        "Sure, here is the revised response: Water it less.",
-        "Of course! Here's a rewritten version of my answer:\n\nWater it less.",
-        'Below is the improved answer:\n"Water it less."',
-        "Revised answer: Water it less.",
-        "Revision: Water it less.",
-        "My revised answer:\nWater it less.",
-    ],
-)
-def test_preambles_and_outer_quotes_are_taken_off(reply: str) -> None:
-    """Constitutional AI (10)"""
-    assert plain_answer(reply) == "Water it less."
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        "Here is a recipe for soup: boil water.",
-        "Sure: water it less.",
-        "The answer is simple: less water.",
-        '"Less" is the word, not "more"',
-        "'Tis a plant that wants little water, 'tis said'",
-        "Here is how it works. A revised plan: water it less.",
-        "“Less” and “little”",
-        "“Less is more”, he said, and „more is less”",
-        "‘Less is more’ is not what ’90s gardeners’",
-        '"',
-    ],
-)
-def test_what_belongs_to_the_answer_stays(reply: str) -> None:
-    assert plain_answer(reply) == reply
 
 
 def test_a_critique_that_begins_with_its_request_is_asked_for_again(ask: Callable, answered: Row) -> None:

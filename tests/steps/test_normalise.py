@@ -185,3 +185,42 @@ def test_names_and_code_in_an_item_stay(text: str) -> None:
 )
 def test_bold_letters_in_an_item_go(item: str, plain: str) -> None:
     assert plain_item(item) == plain
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Water it less.",
+        "  Water it less.\n",
+        '"Water it less."',
+        "“Water it less.”",
+        "Sure, here is the revised response: Water it less.",
+        "Of course! Here's a rewritten version of my answer:\n\nWater it less.",
+        'Below is the improved answer:\n"Water it less."',
+        "Revised answer: Water it less.",
+        "Revision: Water it less.",
+        "My revised answer:\nWater it less.",
+    ],
+)
+def test_preambles_and_outer_quotes_are_taken_off(reply: str) -> None:
+    """Constitutional AI (10)"""
+    assert plain_answer(reply) == "Water it less."
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Here is a recipe for soup: boil water.",
+        "Sure: water it less.",
+        "The answer is simple: less water.",
+        '"Less" is the word, not "more"',
+        "'Tis a plant that wants little water, 'tis said'",
+        "Here is how it works. A revised plan: water it less.",
+        "“Less” and “little”",
+        "“Less is more”, he said, and „more is less”",
+        "‘Less is more’ is not what ’90s gardeners’",
+        '"',
+    ],
+)
+def test_what_belongs_to_the_answer_stays(reply: str) -> None:
+    assert plain_answer(reply) == reply
