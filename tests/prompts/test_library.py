@@ -117,7 +117,9 @@ def test_the_hash_is_of_what_is_sent(written: Callable[..., Library]) -> None:
 @pytest.mark.parametrize("id", BOTH)
 def test_both_variants_of_a_prompt_load_and_ask_for_the_same(id: str) -> None:
     full, nano = Library("full").prompt(id), Library("nano").prompt(id)
-    assert full.variables == nano.variables
+    # nano learned its revisions with the critique's request before them.
+    assert nano.variables - full.variables == ({"critique_request"} if id == "constitutional/revision" else set())
+    assert full.variables <= nano.variables
 
 
 # A document has a form of its own; the bare beginning of a template is a text itself.
