@@ -1,5 +1,7 @@
 """What the loop teaches, on nano and by its oracle: `python bench/training/learning.py [--accept 600] [--seeds 3]`.
 
+`--recipes sft hindsight` trains these alone.
+
 One refresh of nano's own writing is published. On it each recipe is trained, once a seed; the Aligner is stacked on the
 base model and on two others; a base model is trained on what that Aligner corrected over what it had answered; and
 beside that, rounds of bootstrapping go from a lake of their own. All are asked the held-out prompts, greedily.
@@ -7,7 +9,8 @@ beside that, rounds of bootstrapping go from a lake of their own. All are asked 
 Figures are means over prompts and seeds, with the 95 % interval of a bootstrap that draws both again. ↑ and ↓: the
 difference from the base model, prompt by prompt, is away from zero by more than its interval. Scorers write nothing:
 their figure is how often the better one of two answers scores higher, by the oracle, the base model's and the one of
-`dpo`; 0.5 is chance. `salmon` is sent a principle of each axis, and negated the same one turned round.
+`dpo`; 0.5 is chance. `salmon` is sent a principle of each axis, and negated the same one turned round. Of a chain of
+thought the final answer is scored.
 """
 
 from __future__ import annotations
@@ -18,9 +21,10 @@ import multiprocessing
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +37,14 @@ from alignery.pipeline.runs.publication import tag_and_export
 from alignery.pipeline.runs.refreshing import run_refresh
 from alignery.pipeline.runs.rounds import run_rounds
 from alignery.pipeline.runs.training import base_spec, train_recipes
+from bench.training.scorers import SCORERS, scorers_figures
 from nano.oracle import score
-from prompts import Message
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import gate, held_out
 from tasks.evaluate.plot import Figure, dots
 from tasks.methods.aligner import method as aligner
 from tasks.methods.registry import installed
 from tasks.step import Outcome, Request, Row, Step, execute
-from tasks.train.recipes import salmon
 from warehouse import Lake
 
 POLICY = gate.Policy()
@@ -67,9 +70,6 @@ RECIPES: dict[str, Any] = {
     "salmon": TUNE,
     "dialogue": TUNE,
 }
-SCORERS = ("reward", "inspector", "salmon")
-# Of the principles that pairs are judged under, the one that salmon scores each axis by.
-JUDGED_BY = {"helpful": "help-full", "harmless": "harm-law", "honest": "honest-true"}
 # Two models to stack the Aligner on beside the base: one that learnt its revisions, and the best there is.
 UPSTREAMS = ("constitutional_sft", "dpo")
 ROUNDS = 3
@@ -80,12 +80,14 @@ def main() -> None:
     parser.add_argument("--accept", type=int, default=600, help="instructions that the recipes learn from")
     parser.add_argument("--per-round", type=int, default=200, help="instructions of a round of bootstrapping")
     parser.add_argument("--seeds", type=int, default=3)
+    names = [name for name in RECIPES if name != "start_from"]
+    parser.add_argument("--recipes", nargs="+", default=names, choices=names, help="dpo goes on from engrave")
     parser.add_argument("--picture", type=Path, help="draw the table there, as SVG")
     parser.add_argument("--home", type=Path, help="an empty folder, to keep the lakes and the models")
     given = parser.parse_args()
     began = time.monotonic()
     with nullcontext(given.home) if given.home else tempfile.TemporaryDirectory() as home:
-        found = gathered(Path(home), given.accept, given.per_round, given.seeds)
+        found = gathered(Path(home), given.accept, given.per_round, given.seeds, given.recipes)
     print(table(found))
     print(f"\n{given.accept} instructions, seeds: {given.seeds}, {(time.monotonic() - began) / 60:.0f} minutes.")
     if given.picture:
@@ -93,15 +95,20 @@ def main() -> None:
         given.picture.write_text(dots("Held-out prompts, by the oracle", figures), encoding="utf-8")
 
 
-def gathered(home: Path, accept: int, per_round: int, seeds: int) -> dict[str, list[Scored]]:
-    """Each row of the table, with the figures of each seed. Two processes of one thread each do the work."""
+def gathered(home: Path, accept: int, per_round: int, seeds: int, names: Sequence[str]) -> dict[str, list[Scored]]:
+    """Each row of the table, with the figures of each seed; rounds beside all recipes. Two processes of one thread each
+    do the work."""
     found: dict[str, list[Scored]] = {}
+    recipes = {name: config for name, config in RECIPES.items() if name in names}
+    if "dpo" in recipes:
+        recipes["start_from"] = RECIPES["start_from"]
+    bootstraps = seeds if len(names) == len(RECIPES) - 1 else 0
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         data = pool.submit(write, home / "data", accept)
-        rounds = [pool.submit(bootstrapped, home / f"rounds-{seed}", per_round, seed) for seed in range(seeds)]
+        rounds = [pool.submit(bootstrapped, home / f"rounds-{seed}", per_round, seed) for seed in range(bootstraps)]
         data.result()
-        recipes = [pool.submit(taught, home, accept, seed) for seed in range(seeds)]
-        for job in (*recipes, *rounds):
+        trainings = [pool.submit(taught, home, accept, seed, recipes) for seed in range(seeds)]
+        for job in (*trainings, *rounds):
             for label, figures in job.result().items():
                 found.setdefault(label, []).append(figures)
     return found
@@ -140,27 +147,26 @@ def seeded(retrain: Mapping[str, Any], seed: int) -> Retrain:
     )
 
 
-def taught(home: Path, accept: int, seed: int) -> dict[str, Scored]:
+def taught(home: Path, accept: int, seed: int, recipes: Mapping[str, Any]) -> dict[str, Scored]:
     """Every model that the data trains, with one seed, and what the Aligner makes of others' answers."""
     place = home / f"seed-{seed}"
     shutil.copytree(home / "data", place)
     preset = learning(accept)
-    preset = preset.model_copy(update={"retrain": seeded(RECIPES, seed)})
+    preset = preset.model_copy(update={"retrain": seeded(recipes, seed)})
     with Lake.open(place) as lake:
         models = {one.recipe: one.path for one in asyncio.run(train_recipes(preset, lake, place, "v1"))}
-        models["dpo on corrections"] = on_corrections(preset, lake, place, models["aligner"], seed)
-    scorers = {name: models.pop(name) for name in SCORERS}
-    corrector = models.pop("aligner")
-    answered = {"base": answers(preset)} | {name: answers(preset, path) for name, path in models.items()}
-    stacked = {f"aligner on {name}": corrections(preset, corrector, answered[name]) for name in ("base", *UPSTREAMS)}
+        if "aligner" in models:
+            models["dpo on corrections"] = on_corrections(preset, lake, place, models["aligner"], seed)
+    scorers = {name: models.pop(name) for name in SCORERS if name in models}
+    corrector = models.pop("aligner", None)
+    answered = {"base": answers(preset)}
+    answered |= {name: answers(preset, path, thought=name == "chain_of_thought") for name, path in models.items()}
+    upstreams = [name for name in ("base", *UPSTREAMS) if corrector and name in answered]
+    stacked = {f"aligner on {name}": corrections(preset, corrector, answered[name]) for name in upstreams}
     found = {label: scored(rows) for label, rows in (answered | stacked).items()}
-    pair = answered["base"], answered["dpo"]
-    return found | {
-        "reward (of two answers)": preferred(scorers["reward"], *pair, as_chat),
-        "inspector (of two answers)": preferred(scorers["inspector"], *pair, as_chat),
-        "salmon (of two answers)": preferred(scorers["salmon"], *pair, under_a_principle(preset)),
-        "salmon, negated": preferred(scorers["salmon"], *pair, under_a_principle(preset, negated=True)),
-    }
+    if "dpo" not in answered:
+        return found
+    return found | scorers_figures(preset, scorers, [(answered[name], found[name]) for name in ("base", "dpo")])
 
 
 def on_corrections(preset: Preset, lake: Lake, home: Path, corrector: Path, seed: int) -> Path:
@@ -203,12 +209,19 @@ def bootstrapped(home: Path, per_round: int, seed: int) -> dict[str, Scored]:
     return found
 
 
-def answers(preset: Preset, model: Path | str | None = None) -> list[Row]:
-    """A model's answers to the held-out prompts, rows {prompt_id, prompt, text}; the base model's if none is named."""
+def answers(preset: Preset, model: Path | str | None = None, thought: bool = False) -> list[Row]:
+    """A model's answers to the held-out prompts, rows {prompt_id, prompt, text}; the base model's if none is named.
+
+    Args:
+        thought: the model thinks first, on a line by itself; what follows "Answer:" is its answer.
+    """
     assert preset.evaluate is not None
     prompts = held_out.load(preset.evaluate.prompts)
     step = held_out.answer(preset.library(), preset.evaluate.sampling, "held out")
-    return [row | {"text": text} for row, text in zip(prompts, asked(preset, step, prompts, model), strict=True)]
+    if thought:
+        step = replace(step, prompt=replace(step.prompt, stop=()))
+    texts = [text.rpartition("Answer:")[2].strip() for text in asked(preset, step, prompts, model)]
+    return [row | {"text": text} for row, text in zip(prompts, texts, strict=True)]
 
 
 def corrections(preset: Preset, corrector: Path, answered: list[Row]) -> list[Row]:
@@ -242,52 +255,6 @@ def asked(preset: Preset, step: Step, rows: list[Row], model: Path | str | None)
 
 def scored(rows: list[Row]) -> Scored:
     return gate.per_prompt(POLICY, rows, rows, score)
-
-
-def as_chat(row: Row, axis: str) -> list[Message]:
-    return [{"role": "user", "content": row["prompt"]}]
-
-
-def under_a_principle(preset: Preset, negated: bool = False) -> Callable[[Row, str], list[Message]]:
-    """What salmon is sent before an answer: the prompt, and the axis's principle or the opposite of it."""
-    library = preset.library()
-    criteria = {one.id: one.criterion for one in library.principles()}
-
-    def turns(row: Row, axis: str) -> list[Message]:
-        return salmon.sent(library.prompt(salmon.PROMPT), row["prompt"], criteria[JUDGED_BY[axis]], negated)
-
-    return turns
-
-
-def preferred(scorer: Path, base: list[Row], better: list[Row], turns: Callable[[Row, str], list[Message]]) -> Scored:
-    """Where the oracle prefers one of two answers, 1 for each prompt on which a scorer does too."""
-    old, new, judged, score_of = scored(base), scored(better), Scored(), scoring(scorer)
-    pairs = {before["prompt_id"]: (before, after) for before, after in zip(base, better, strict=True)}
-    for axis, figures in old.items():
-        judged[axis] = {}
-        for id, value in figures.items():
-            if change := new[axis][id] - value:
-                before, after = (score_of(row, turns(row, axis)) for row in pairs[id])
-                judged[axis][id] = float((after > before) == (change > 0))
-    return judged
-
-
-def scoring(model: Path) -> Callable[[Row, list[Message]], float]:
-    """The score that a model with a head of one label gives to a row's text after some turns."""
-    import torch
-    from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-    torch.set_num_threads(1)
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    scorer = AutoModelForSequenceClassification.from_pretrained(model, dtype=torch.float32).eval()
-
-    def score_of(row: Row, turns: list[Message]) -> float:
-        chat = [*turns, {"role": "assistant", "content": row["text"]}]
-        ids = tokenizer.apply_chat_template(chat, return_tensors="pt", return_dict=True)
-        with torch.inference_mode():
-            return float(scorer(**ids).logits[0, 0])
-
-    return score_of
 
 
 def figure(seeds: Sequence[Scored], axis: str) -> Figure:
