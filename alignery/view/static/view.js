@@ -35,7 +35,7 @@ const keys = {
 for (const number of "1234") keys[number] = () => follow(document.querySelectorAll("[data-choice]")[number - 1]);
 
 document.addEventListener("keydown", (event) => {
-  const typing = event.target.closest("input, textarea, select, [contenteditable], dialog");
+  const typing = event.target.closest("input, textarea, select, [contenteditable], dialog[open]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
   if (event.key === "Enter" && (event.target.closest("a, button, summary") || current < 0)) return;
   event.preventDefault();
