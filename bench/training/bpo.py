@@ -17,7 +17,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from learning import SMALL, Scored, asked, figure, scored, seeded
+from learning import SMALL, asked, figure, scored, seeded
+from scorers import Scored
 
 from alignery.config.methods import line_model
 from alignery.config.preset import Preset, load

@@ -37,7 +37,7 @@ from alignery.pipeline.runs.publication import tag_and_export
 from alignery.pipeline.runs.refreshing import run_refresh
 from alignery.pipeline.runs.rounds import run_rounds
 from alignery.pipeline.runs.training import base_spec, train_recipes
-from bench.training.scorers import SCORERS, scorers_figures
+from bench.training.scorers import SCORERS, Scored, scorers_figures
 from nano.oracle import score
 from tasks.engines.lazy import open_lazily
 from tasks.evaluate import gate, held_out
@@ -48,7 +48,6 @@ from tasks.step import Outcome, Request, Row, Step, execute
 from warehouse import Lake
 
 POLICY = gate.Policy()
-Scored = dict[str, Row]  # axis → prompt → figure
 SMALL = {"batch_size": 16, "gradient_accumulation": 1, "max_length": 256, "threads": 1, "warmup": 0.1}
 TUNE = SMALL | {"epochs": 3, "learning_rate": 5e-4}
 PREFER = SMALL | {"epochs": 2, "learning_rate": 1e-4}
@@ -96,8 +95,10 @@ def main() -> None:
 
 
 def gathered(home: Path, accept: int, per_round: int, seeds: int, names: Sequence[str]) -> dict[str, list[Scored]]:
-    """Each row of the table, with the figures of each seed; rounds beside all recipes. Two processes of one thread each
-    do the work."""
+    """Each row of the table, with the figures of each seed; rounds of bootstrapping only if all recipes are trained.
+
+    Two processes of one thread each do the work.
+    """
     found: dict[str, list[Scored]] = {}
     recipes = {name: config for name, config in RECIPES.items() if name in names}
     if "dpo" in recipes:
@@ -220,7 +221,9 @@ def answers(preset: Preset, model: Path | str | None = None, thought: bool = Fal
     step = held_out.answer(preset.library(), preset.evaluate.sampling, "held out")
     if thought:
         step = replace(step, prompt=replace(step.prompt, stop=()))
-    texts = [text.rpartition("Answer:")[2].strip() for text in asked(preset, step, prompts, model)]
+    texts = asked(preset, step, prompts, model)
+    if thought:
+        texts = [text.rpartition("Answer:")[2].strip() for text in texts]
     return [row | {"text": text} for row, text in zip(prompts, texts, strict=True)]
 
 
@@ -285,11 +288,7 @@ def table(found: Mapping[str, Sequence[Scored]]) -> str:
         cells = []
         for axis in POLICY.axes:
             value, low, high = figure(seeds, axis)
-            mark = (
-                ""
-                if label == "base" or label.startswith(("reward", "inspector", "salmon"))
-                else change(found["base"], seeds, axis)
-            )
+            mark = "" if label.startswith(("base", *SCORERS)) else change(found["base"], seeds, axis)
             cells.append(f"{value:.3f} ({low:.2f}–{high:.2f}){mark}")
         lines.append(f"| {label} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

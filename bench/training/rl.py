@@ -29,8 +29,9 @@ from alignery.config.methods import line_model
 from alignery.config.preset import Preset, load
 from alignery.pipeline.runs.publication import tag_and_export
 from alignery.pipeline.runs.refreshing import run_refresh
-from bench.training.learning import POLICY, Scored, answers, figure, scored
+from bench.training.learning import POLICY, answers, figure, scored
 from bench.training.samples import change
+from bench.training.scorers import Scored
 from nano.oracle import score
 from tasks.methods.registry import built_in
 from tasks.train.config import Settings, TrainingFailed

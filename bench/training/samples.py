@@ -29,7 +29,8 @@ from alignery.config.methods import line_model
 from alignery.config.preset import Preset, load
 from alignery.pipeline.runs.publication import tag_and_export
 from alignery.pipeline.runs.refreshing import run_refresh
-from bench.training.learning import POLICY, SMALL, TUNE, Scored, answers, figure, scored
+from bench.training.learning import POLICY, SMALL, TUNE, answers, figure, scored
+from bench.training.scorers import Scored
 from tasks.engines import parse_spec
 from tasks.evaluate import exact
 from tasks.methods.registry import built_in

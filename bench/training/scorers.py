@@ -13,13 +13,13 @@ from tasks.train.recipes import salmon
 SCORERS = ("reward", "inspector", "salmon")
 # Of the principles that pairs are judged under, the one that salmon scores each axis by.
 JUDGED_BY = {"helpful": "help-full", "harmless": "harm-law", "honest": "honest-true"}
-Figures = dict[str, Row]  # axis → prompt → figure
+Scored = dict[str, Row]  # axis → prompt → figure
 Turns = Callable[[Row, str], list[Message]]  # what a scorer is sent before the answer of a row, for an axis
 
 
 def scorers_figures(
-    preset: Preset, scorers: Mapping[str, Path], answered: Sequence[tuple[list[Row], Figures]]
-) -> dict[str, Figures]:
+    preset: Preset, scorers: Mapping[str, Path], answered: Sequence[tuple[list[Row], Scored]]
+) -> dict[str, Scored]:
     """The rows of the table.
 
     Args:
@@ -50,10 +50,10 @@ def under_a_principle(preset: Preset, negated: bool = False) -> Turns:
     return turns
 
 
-def preferred(scorer: Path, answered: Sequence[tuple[list[Row], Figures]], turns: Turns) -> Figures:
+def preferred(scorer: Path, answered: Sequence[tuple[list[Row], Scored]], turns: Turns) -> Scored:
     """Where the oracle prefers one of two answers, 1 for each prompt on which a scorer does too."""
     (base, old), (better, new) = answered
-    figures, score_of = Figures(), scoring(scorer)
+    figures, score_of = Scored(), scoring(scorer)
     pairs = {before["prompt_id"]: (before, after) for before, after in zip(base, better, strict=True)}
     for axis, values in old.items():
         figures[axis] = {}

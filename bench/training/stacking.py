@@ -21,7 +21,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
-from learning import ROUNDS, Scored, answers, bootstrapped, corrections, scored, seeded, table
+from learning import ROUNDS, answers, bootstrapped, corrections, scored, seeded, table
+from scorers import Scored
 
 from alignery.config.methods import line_model
 from alignery.config.preset import Preset, load

@@ -15,7 +15,7 @@ from tasks.filters.unchanged import ANSWER, GIVEN
 
 ABOUT = "speaks of the answer instead of giving it"
 RULES = "speaks of the rules"
-ASKER = "speaks of the user as of somebody else"
+USER = "speaks of the user in the third person"
 BROKEN = "broken off"
 LOOP = "loop: says the same again and again"
 SHORT = "far shorter than the answer it replaces"
@@ -71,10 +71,10 @@ _LATER = re.compile(
     re.IGNORECASE,
 )
 _OWN_SUBJECT = re.compile(rf"\b{ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)
-# What a thought about the request says, and an answer to it does not.
-_ASKER = re.compile(
+# In an answer, these are a thought about the request.
+_USER = re.compile(
     r"(?:^|[.!?]\s+|\n)the user (?:wants|wanted|asks|asked|is asking|seems|chose|has (?:asked|answered|chosen|given|"
-    r"provided|requested|told))\b",
+    r"provided|requested))\b",
     re.IGNORECASE,
 )
 _RULE = re.compile(r"\b(?:rule \d|rules? \(|the rules? (?:says?|tells?|above|below)|under rule)", re.IGNORECASE)
@@ -84,7 +84,7 @@ _OPEN_END = re.compile(
 _ITEM_END = re.compile(r"(?:\d{1,3}[.)]|[-*+])")
 _LONG = re.compile(r"[^\W\d_]{4,}")
 _STEM = 5  # letters that two words have to share at their beginning
-_RUN = 8  # words in a row that are not repeated by chance; our choice
+RUN = 8  # words in a row that are not repeated by chance; our choice
 _WORDS = re.compile(r"[^\W_]+")
 _MANY = 8  # words of an answer of which at least one should come back; our choice
 
@@ -99,9 +99,9 @@ def speaks_of_rules(text: str, question: str) -> bool:
     return _RULE.search(text) is not None and "rule" not in question.casefold()
 
 
-def speaks_of_asker(text: str, question: str) -> bool:
-    """Whether an answer speaks of who asks: "The user wants …", where the question speaks of no user."""
-    return _ASKER.search(text) is not None and not _OWN_SUBJECT.search(question)
+def speaks_of_user(text: str, question: str) -> bool:
+    """Whether an answer says "The user wants …" of the person it answers; not where the question mentions a user."""
+    return _USER.search(text) is not None and not _OWN_SUBJECT.search(question)
 
 
 def broken_off(text: str) -> bool:
@@ -113,7 +113,7 @@ def broken_off(text: str) -> bool:
     return bool(_ITEM_END.fullmatch(last)) or (words(last) > 1 and bool(_OPEN_END.search(last[-20:])))
 
 
-def runs(text: str, length: int = _RUN) -> set[tuple[str, ...]]:
+def runs(text: str, length: int = RUN) -> set[tuple[str, ...]]:
     """The runs of so many words in a text, whatever their marks and capitals."""
     text_words = _WORDS.findall(text.casefold())
     return {tuple(text_words[place : place + length]) for place in range(len(text_words) - length + 1)}

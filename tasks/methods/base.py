@@ -13,7 +13,7 @@ from prompts import Prompt
 from tasks.engines import Sampling
 from tasks.filters.heuristics import ECHO, TRUNCATED, answer_fault
 from tasks.filters.replies import echoes_first, goes_on, new_text
-from tasks.filters.targets import ABOUT, LEAK, TURN, runs, speaks_of_answer, target_fault
+from tasks.filters.targets import ABOUT, LEAK, RUN, TURN, runs, speaks_of_answer, target_fault
 from tasks.filters.unchanged import may_answer, repeats, says_unchanged
 from tasks.step import ParseError, Rejected, Row
 
@@ -102,14 +102,14 @@ def choice_limits(min_mass: float) -> dict[str, Any]:
     return {"min_mass": min_mass, "config": {} if min_mass == MIN_MASS else {"min_mass": min_mass}}
 
 
-def own_runs(prompt: Prompt) -> set[tuple[str, ...]]:
-    """The runs of words in a prompt's own instructions and examples."""
-    return set().union(*map(runs, prompt.own_words))
+def own_runs(prompt: Prompt, length: int = RUN) -> set[tuple[str, ...]]:
+    """The runs of so many words in a prompt's own instructions and examples."""
+    return set().union(*(runs(text, length) for text in prompt.own_words))
 
 
-def check_own(text: str, question: str, own: set[tuple[str, ...]]) -> None:
+def check_own(text: str, question: str, own: set[tuple[str, ...]], length: int = RUN) -> None:
     """Raises ParseError where an answer repeats the prompt's own words, given as `own_runs`; another try may not."""
-    if runs(text) & own - runs(question):
+    if runs(text, length) & own - runs(question, length):
         raise ParseError(LEAK)
 
 

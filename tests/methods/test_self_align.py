@@ -58,7 +58,7 @@ def test_shared_words_come_before_the_row(instruction: Row) -> None:
         ("Rule 3 (helpful).\nAnswer: As rule 3 says, hardly at all.", "speaks of the rules"),
         (
             "Rule 3 (helpful).\nAnswer: Hardly at all. The user asked about a cactus.",
-            "speaks of the user as of somebody else",
+            "speaks of the user in the third person",
         ),
         ("Rule 3.\nAnswer: With all its branches, it is one of the longest structures in the world, I think.", LEAK),
         ("Rule 3.\nAnswer: However far our boats may roam, your window is the light that guides us home.", LEAK),

@@ -91,7 +91,7 @@ def readers() -> Iterator[tuple[str, Callable[[str], object]]]:
     yield "repeats", lambda text: unchanged.repeats(text, "a") or unchanged.may_answer("It is correct.", text)
     yield "target", lambda text: targets.target_fault(text, "Tell me of the rain.", "It rains.", least_share=0.1)
     yield "unchanged", unchanged.says_unchanged
-    yield "asker", lambda text: targets.speaks_of_asker(text, "Why?")
+    yield "user", lambda text: targets.speaks_of_user(text, "Why?")
     yield "speaks", lambda text: targets.speaks_of_answer(text, "Why?") or targets.speaks_of_rules(text, "Why?")
     yield "rate", lambda text: rate.parse(text, "accuracy")
     yield "verbose", lambda text: verbose.read(text, {"instruction": "Tell me of the rain and the tea."})

@@ -35,6 +35,7 @@ const keys = {
 for (const number of "1234") keys[number] = () => follow(document.querySelectorAll("[data-choice]")[number - 1]);
 
 document.addEventListener("keydown", (event) => {
+  // A dialog that has just closed keeps the focus until the next frame.
   const typing = event.target.closest("input, textarea, select, [contenteditable], dialog[open]");
   if (typing || event.ctrlKey || event.metaKey || event.altKey || !(event.key in keys)) return;
   if (event.key === "Enter" && (event.target.closest("a, button, summary") || current < 0)) return;

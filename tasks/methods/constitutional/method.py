@@ -13,7 +13,7 @@ critique and revision requests, a principle drawn for each round, every round ke
    critique begins "No problem found." and reserves nothing, no revision is requested: the answer stays, as an
    unchanged revision (`tasks/filters/unchanged.py`).
 5. The revision is requested in one turn with the answer at its end, after worked examples in this form; in the paper it
-   goes on from the critique. Small models, shown a conversation of both, say their critique again.
+   follows the critique. Shown a conversation of both, small models repeat their critique.
 
 `critique: false` is section 3.5's ablation, direct revision: the answer is revised under the principle drawn for the
 round, with no critique before it. Departure: 6. A principle has another request for it, which says itself when the
@@ -36,9 +36,9 @@ from alignery.hashing import digest
 from prompts import Library, Principle
 from tasks.engines import Sampling
 from tasks.filters.heuristics import echoes
-from tasks.filters.targets import ABOUT, LEAK, runs
+from tasks.filters.targets import ABOUT, LEAK
 from tasks.filters.unchanged import finds_nothing
-from tasks.methods.base import AnswerConfig, replacement
+from tasks.methods.base import AnswerConfig, check_own, own_runs, replacement
 from tasks.normalise import plain_answer
 from tasks.stage import INSTRUCTION, Context, Method, Stage, prompt_row
 from tasks.step import ParseError, Row, Step
@@ -48,7 +48,9 @@ from tasks.train.recipes import constitutional_sft, dpo
 _WORDS = re.compile(r"\w+")
 NOT_REQUESTED = "The revision was not requested: the critique found no problem."
 _OPENING = 8  # words with which a critique that only repeats its request begins; our choice
-_REPEATED = 12  # words in a row that a critique has from the worked examples; a stock phrase is shorter; our choice
+_REPEATED = (
+    12  # words in a row that a critique may not share with the worked examples; stock phrases are shorter; our choice
+)
 
 
 class Config(AnswerConfig):
@@ -162,7 +164,7 @@ def _highest(ids: tuple[str, ...], instruction: str, round: int) -> int:
 def critique(library: Library, config: Config, round: int) -> Step:
     """Criticises the target in a round (from 1); the row gains the critique and its principle's requests."""
     principles, prompt = library.principles(), library.prompt("constitutional/critique")
-    examples = set().union(*(runs(turn, _REPEATED) for turn in prompt.fixed))
+    examples = own_runs(prompt, _REPEATED)
 
     def own_principle(row: Row) -> Principle:
         return draw(principles, row["instruction"], round)
@@ -170,8 +172,7 @@ def critique(library: Library, config: Config, round: int) -> Step:
     def read(reply: str, row: Row) -> list[Row]:
         principle = own_principle(row)
         text = _criticism(reply, principle.critique)
-        if runs(text, _REPEATED) & examples - runs(row["target"], _REPEATED):
-            raise ParseError(LEAK)
+        check_own(text, row["target"], examples, _REPEATED)
         return [_named(principle, round) | {"text": text}]
 
     def next_row(row: Row, record: Row) -> Row:
@@ -229,9 +230,10 @@ def _revise(
     requests: tuple[str, ...],
     critique: tuple[str, ...] = (),
 ) -> Step:
-    """The step of that name. A run of words of the prompt or of these requests is none of a revision.
+    """The step of that name.
 
     Args:
+        requests: the fields whose words a revision may not repeat, as it may not repeat those of the prompt.
         critique: the field of the critique's id, where there is one.
     """
     prompt = library.prompt(id)

@@ -31,7 +31,7 @@ from prompts import Exemplar, Library, Rule
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import APOLOGY, answer_fault, loops, opens_with_apology
-from tasks.filters.targets import ASKER, BROKEN, LOOP, RULES, broken_off, speaks_of_asker, speaks_of_rules
+from tasks.filters.targets import BROKEN, LOOP, RULES, USER, broken_off, speaks_of_rules, speaks_of_user
 from tasks.methods.base import AnswerConfig
 from tasks.methods.respond.method import next_row
 from tasks.normalise import structured
@@ -165,8 +165,8 @@ def _reader(
             raise ParseError("nothing after 'Answer:'")
         if speaks_of_rules(text, row["instruction"]):
             raise ParseError(RULES)
-        if speaks_of_asker(text, row["instruction"]):
-            raise ParseError(ASKER)
+        if speaks_of_user(text, row["instruction"]):
+            raise ParseError(USER)
         if complete and broken_off(text):
             raise Rejected(BROKEN)
         if fault := answer_fault(text, row["instruction"], refusals=config.reject_refusals):
