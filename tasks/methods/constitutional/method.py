@@ -48,9 +48,7 @@ from tasks.train.recipes import constitutional_sft, dpo
 _WORDS = re.compile(r"\w+")
 NOT_REQUESTED = "The revision was not requested: the critique found no problem."
 _OPENING = 8  # words with which a critique that only repeats its request begins; our choice
-_REPEATED = (
-    12  # words in a row that a critique may not share with the worked examples; stock phrases are shorter; our choice
-)
+_REPEATED = 12  # words in a row that a critique may not share with an example; stock phrases are shorter; our choice
 
 
 class Config(AnswerConfig):
