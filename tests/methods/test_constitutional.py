@@ -277,10 +277,10 @@ def test_a_direct_revision_is_under_the_rounds_principle_and_has_no_critique(ask
     first, second = records
     principles = [draw(library.principles(), answered["instruction"], round) for round in (1, 2)]
     sent = [call.prompt for call in engine.calls]
-    assert [prompt[-1]["content"] for prompt in sent] == [
-        f"Revision request: {principle.direct_revision}" for principle in principles
-    ]
-    assert [prompt[-2]["content"] for prompt in sent] == ["Every day.", "Once a week."], "each revises the one before"
+    assert [prompt[-1]["content"].split("\n\n")[1:] for prompt in sent] == [
+        [f"Revision request: {principle.direct_revision}", f"Answer to revise: {revised}"]
+        for principle, revised in zip(principles, ["Every day.", "Once a week."], strict=True)
+    ], "each revises the one before"
     assert "critique" not in str(sent).lower()
     assert [(record["principle_id"], record["principle_hash"], record["round"]) for record in records] == [
         (principle.id, principle.direct_revision_hash, round) for round, principle in enumerate(principles, 1)
