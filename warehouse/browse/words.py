@@ -88,16 +88,26 @@ def _rounds(lake: Lake, id: str) -> list[Row]:
 def _examples(lake: Lake, id: str) -> list[Row]:
     if "revisions" not in lake.schema.tables:
         return []
-    text = {alias: f"{shortened(f'{alias}.text', BOUND)}" for alias in ("i", "v", "c")}
-    return lake.rows(
-        f"WITH v AS (SELECT * FROM revisions WHERE principle_id = {quoted(id)} AND changed"
-        f" ORDER BY created_at DESC, id LIMIT {EXAMPLES}),"
-        " t AS (SELECT id, text FROM responses WHERE id IN (SELECT target_id FROM v)"
-        " UNION ALL SELECT id, text FROM revisions WHERE id IN (SELECT target_id FROM v))"
-        f" SELECT v.id, v.round, v.created_at, {text['i']} AS prompt, {shortened('t.text', BOUND)} AS before,"
-        f" {text['c']} AS critique, {text['v']} AS after"
-        " FROM v JOIN t ON t.id = v.target_id"
-        " LEFT JOIN (FROM instructions WHERE id IN (SELECT instruction_id FROM v)) i ON i.id = v.instruction_id"
-        " LEFT JOIN (FROM critiques WHERE id IN (SELECT critique_id FROM v)) c ON c.id = v.critique_id"
-        " ORDER BY v.created_at DESC, v.id"
+    newest = lake.rows(
+        "SELECT id, round, created_at, instruction_id, target_id, critique_id FROM revisions"
+        f" WHERE principle_id = {quoted(id)} AND changed ORDER BY created_at DESC, id LIMIT {EXAMPLES}"
     )
+    of = is_in("instruction_id", {row["instruction_id"] for row in newest})  # by which merged files are sorted
+    prompts = _texts(lake, "instructions", is_in("id", {row["instruction_id"] for row in newest}))
+    answers = _texts(lake, "responses", f"{is_in('id', {row['target_id'] for row in newest})} AND {of}")
+    revisions = {row[name] for row in newest for name in ("id", "target_id")}
+    answers |= _texts(lake, "revisions", f"{is_in('id', revisions)} AND {of}")
+    critiques = _texts(lake, "critiques", f"{is_in('id', {row['critique_id'] for row in newest} - {None})} AND {of}")
+    return [
+        {name: row[name] for name in ("id", "round", "created_at")}
+        | {"prompt": prompts.get(row["instruction_id"]), "before": answers[row["target_id"]]}
+        | {"critique": critiques.get(row["critique_id"]), "after": answers[row["id"]]}
+        for row in newest
+        if row["target_id"] in answers
+    ]
+
+
+def _texts(lake: Lake, table: str, where: str) -> dict[str, str]:
+    """Id → the beginning of the text, of the rows that satisfy a condition."""
+    found = lake.rows(f"SELECT id, {shortened('text', BOUND)} AS text FROM {table} WHERE {where}")
+    return {row["id"]: row["text"] for row in found}

@@ -27,6 +27,7 @@ from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.lake import Lake
 from warehouse.maintenance import data_files
 from warehouse.maintenance.data_files import SMALL
+from warehouse.maintenance.sort_order import set_sort_orders
 from warehouse.query.snapshots import parse_age
 from warehouse.schema.tables import Row, quoted
 
@@ -125,10 +126,11 @@ def apply(lake: Lake, *, keep: timedelta = KEEP, age: timedelta = AGE, tell: Tel
     with exclusive(lake.place, "publish", "maintenance"):
         with lake.cursor() as cursor:
             before = _tables(cursor, lake)
-        report = Report(applied=True)
-        for row in before:
-            if row["small"] > FEW:
-                _merge(lake, row["table"], tell)
+        report = Report(applied=True, tables=before)
+        merging = [row["table"] for row in report.merging]
+        set_sort_orders(lake, merging)
+        for table in merging:
+            _merge(lake, table, tell)
         report.expired, report.kept = lake.commit("maintenance, expiring", lambda cursor: _expire(cursor, keep))
         tell(f"expired {len(report.expired)} snapshots, kept {sum(row['snapshots'] for row in report.kept)}")
         lake.commit("maintenance, cleaning", lambda cursor: _clean(cursor, lake, age, report))

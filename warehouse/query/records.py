@@ -6,6 +6,7 @@ would make DuckDB import pandas.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Iterable, Sequence
 
 import duckdb
@@ -21,6 +22,7 @@ BOUND = 2000  # characters of one text that are read, where not all of it is wan
 SHORTEST = 6  # characters that suffice to name an id
 _CANDIDATES = 10
 _FEW = 2000  # characters
+_LAST = chr(sys.maxunicode)  # sorts after every other character
 
 
 def shortened(column: str, bound: int | None = BOUND) -> str:
@@ -33,12 +35,20 @@ def shortened(column: str, bound: int | None = BOUND) -> str:
 def is_in(column: str, ids: Iterable[str]) -> str:
     """The condition that a column holds one of the ids.
 
-    Of a few ids as a function, which is asked while a file is read, so that no other column of the rest is; IN is not.
+    Of a few ids also as a function, which is asked while a file is read, so that no other column of the rest is; IN is
+    not, but it excludes row groups by their least and greatest value. An equality does both.
     """
-    listed = ", ".join(quoted(id) for id in ids)
-    if not listed:
-        return "false"
-    return f"list_contains([{listed}], {column})" if len(listed) <= _FEW else f"{column} IN ({listed})"
+    listed = [quoted(id) for id in ids]
+    if len(listed) < 2:
+        return f"{column} = {listed[0]}" if listed else "false"
+    text = ", ".join(listed)
+    condition = f"{column} IN ({text})"
+    return f"({condition} AND list_contains([{text}], {column}))" if len(text) <= _FEW else condition
+
+
+def begins_with(column: str, prefix: str) -> str:
+    """The condition that a column's text has this beginning, by which row groups are excluded as well."""
+    return f"({column} >= {quoted(prefix)} AND {column} < {quoted(prefix + _LAST)})"
 
 
 def has_any(column: str, ids: Iterable[str]) -> str:
@@ -62,7 +72,7 @@ def whole_id(cursor: duckdb.DuckDBPyConnection, schema: LakeSchema, prefix: str)
     """The table and id of the record or attempt whose id begins like this, or equals it if shorter than six characters.
     Raises LakeUsageError if none does, or several."""
     short = len(prefix) < SHORTEST
-    test = is_in("id", [prefix]) if short else f"starts_with(id, {quoted(prefix)})"
+    test = is_in("id", [prefix]) if short else begins_with("id", prefix)
     found = tables_of_ids(cursor, schema, test, _CANDIDATES)
     exact = {prefix: found[prefix]} if prefix in found else found
     if len(exact) == 1:
