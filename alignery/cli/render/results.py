@@ -191,13 +191,18 @@ def _figures(evaluations: Sequence[Evaluation]) -> None:
         if any(part in row["metric"] for part in ("@", ".harm", ".over_refusal")):
             continue
         found = [one.get(row["metric"]) for one in figures]
-        counts = dict.fromkeys(str(figure["count"]) for figure in found if figure)
-        values = ["–" if figure is None else f"{figure['value']:.3f}" for figure in found]
+        counts = {figure["count"] for figure in found if figure}
+        values = ["–" if figure is None else _value(figure, len(counts) > 1) for figure in found]
         spread = "" if row["low"] is None else f"{row['low']:.2f}–{row['high']:.2f}"
         mark = {True: Text("better", "green"), False: Text("worse", "red"), None: Text()}[row["better"]]
         name = row["metric"] if "." in row["metric"] else row["metric"].replace("_", " ")
-        table.add_row(name, ", ".join(counts), *values, spread, mark)
+        table.add_row(name, str(*counts) if len(counts) == 1 else "", *values, spread, mark)
     console().print(table)
+
+
+def _value(figure: Mapping[str, Any], with_count: bool) -> str:
+    """A figure, with its own count where that differs from model to model: some are over certain answers only."""
+    return f"{figure['value']:.3f}" + (f" (n {figure['count']})" if with_count else "")
 
 
 def _refusals(evaluations: Sequence[Evaluation]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -128,6 +129,20 @@ def test_the_judges_own_check_is_kept_and_shown(judged, capsys, monkeypatch):
     output = capsys.readouterr().out
     assert f"helpful: on {PAIRS} labelled pairs the judge is right in {base.checked[0]['accuracy']:.2f} (" in output
     assert "Warning: the judge is the model that it judges, or has the same base model" in output, "nano judges nano"
+
+
+def test_counts_that_differ_between_models_are_shown_with_their_figures(judged, capsys, monkeypatch):
+    _, (base, other), _ = judged
+    first, *others = other.figures
+    counted = replace(other, figures=[first | {"count": first["count"] + 1}, *others])
+    monkeypatch.setenv("COLUMNS", "400")
+    results.evaluated([base, counted], False)
+    rows = [re.split("[│|]", line) for line in capsys.readouterr().out.splitlines()]
+    cells = next(row for row in rows if len(row) > 4 and row[1].strip() == first["metric"].replace("_", " "))
+    assert cells[2].strip() == "", "no one count is that of both"
+    assert [re.findall(r"n (\d+)", cell) for cell in cells[3:5]] == [
+        [str(first["count"])], [str(first["count"] + 1)],
+    ]  # fmt: skip
 
 
 def test_a_judge_that_fails_its_check_compares_nothing_and_promotes_nothing(judged, tmp_path):
