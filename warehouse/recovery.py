@@ -19,6 +19,7 @@ import orjson
 
 from alignery import effects
 from alignery.untrusted import excerpt
+from warehouse.database.lock import exclusive_on_host
 from warehouse.errors import LakeFailure, RowRefused
 from warehouse.journal import FOLDER, LONGEST, drop
 from warehouse.lake import Lake
@@ -56,11 +57,17 @@ class JournalState:
 def recover(lake: Lake) -> int:
     """Commit what killed runs left in their journals; returns the number of attempts.
 
+    Processes that share a home take turns. Otherwise one would take a journal that another is committing for that of a
+    live run, start before the commit, and request the answers again.
+
     Raises:
         LakeFailure: nothing was committed, or lines could not be set aside: the journals are unchanged.
     """
+    if not any((lake.home / FOLDER).glob("*.jsonl")):
+        return 0
     committed = 0
     with ExitStack() as stack:
+        stack.enter_context(exclusive_on_host(lake.place, "recovery", "committing what killed runs left"))
         runs: dict[str, list[IO[bytes]]] = {}
         for file in _left(lake.home, JournalState()):
             runs.setdefault(Path(file.name).name.split(".")[0], []).append(stack.enter_context(file))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+from concurrent.futures import ThreadPoolExecutor, wait
 from io import BytesIO
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -221,3 +223,25 @@ def test_a_pipe_or_link_with_the_name_of_what_is_set_aside_is_neither_read_nor_w
         recover(lake)
     assert theirs.read_text() == "theirs"
     assert (folder / "run.jsonl").read_text() == "no line of ours\n"
+
+
+def test_a_second_recovery_waits_until_the_first_has_committed(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the run that it belongs to would start without these answers, and request them again."""
+    killed(lake.home, batch("k1"))
+    begun, go_on, append = Event(), Event(), Ledger.append_batches
+
+    def slowly(*args: Any, **named: Any) -> int:
+        begun.set()
+        assert go_on.wait(60)
+        return append(*args, **named)
+
+    monkeypatch.setattr(Ledger, "append_batches", slowly)
+    with Lake.open(lake.home) as other, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(recover, lake)
+        assert begun.wait(60)
+        second = pool.submit(recover, other)
+        early = wait([second], timeout=0.3).done
+        go_on.set()
+        assert (first.result(60), second.result(60)) == (1, 0)
+        assert not early
+        assert not other.ledger.unfinished(["k1"])

@@ -53,6 +53,17 @@ def exclusive(place: LakeLocation, name: str, who: str, *, wait: bool = True) ->
         yield
 
 
+@contextmanager
+def exclusive_on_host(place: LakeLocation, name: str, who: str) -> Iterator[None]:
+    """Hold a lock among the processes that share the lake's home, wherever the catalog is; wait as long as it takes.
+
+    Raises:
+        LakeUsageError, LakeFailure: the lock's file cannot be written.
+    """
+    with _flock(place, name, who, wait=True):
+        yield
+
+
 def of_preset(flow: str, preset: str) -> str:
     """The lock's name of a flow that runs once per preset, and for several presets at once."""
     name = quote(preset, safe="")
