@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from alignery.declarations import Shape
+from alignery.hashing import digest
 from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
 from warehouse.marks.things import describe
@@ -12,16 +15,18 @@ from warehouse.schema.tables import Row, quoted
 
 PAIRS, ANSWERS = "pairs", "answers"
 ORDERS = ("uncertainty", "disagreement", "principle", "random")
+_DRAWN_FROM, _DRAWN_FROM_EACH = 2000, 50  # instructions: at least, and for each row of a random queue; our choice
 # The outcomes of all judges of a pair together.
 _JUDGED = """
     SELECT
         a_id, b_id, any_value(instruction_id) AS instruction_id, min(dimension) AS dimension, avg(p) AS p,
         max(greatest(p_a_first, p_b_first)) - min(least(p_a_first, p_b_first)) AS spread
-    FROM judged_pairs WHERE source = '{source}' AND {wanted} GROUP BY a_id, b_id"""
+    FROM judged_pairs WHERE source = '{source}' AND {wanted} AND {part} GROUP BY a_id, b_id"""
 # An answer and its revision are a pair too, without a judge.
 _REVISED = """
     SELECT r.response_id AS a_id, r.id AS b_id, r.instruction_id, v.principle_id AS dimension, NULL AS p, NULL AS spread
-    FROM revised r JOIN revisions v ON v.id = r.id WHERE {wanted}"""
+    FROM (FROM revised WHERE {part}) r JOIN revisions v ON v.id = r.id AND v.instruction_id = r.instruction_id
+    WHERE {wanted}"""
 _CHOSEN = {
     "uncertainty": ("p IS NOT NULL", "abs(p - 0.5)"),
     "disagreement": ("spread > 0", "spread DESC"),
@@ -74,53 +79,75 @@ def queue(
         known = ", ".join(kinds(lake)) if kind not in kinds(lake) else ", ".join(ORDERS)
         given = kind if kind not in kinds(lake) else order
         raise LakeUsageError(f"queue: got {given[:60]!r}, expected one of {known}; name one of those")
-    source = _source(lake, kind, dimension)
     only, sorting = _CHOSEN[order]
     draw = f"md5(concat(a_id, b_id, {quoted(str(int(seed)))}))"
     done = "SELECT target_id, other_id FROM current_marks WHERE verdict IS NOT NULL AND marked_by = " + quoted(by or "")
     done += f" AND (dimension IS NULL OR {_wanted('dimension', dimension)})"
-    with lake.cursor(views=lake.schema.views_in(f"{source} {done}")) as cursor:
-        cursor.execute(f"CREATE OR REPLACE TEMP TABLE offered AS SELECT * FROM ({source}) WHERE {only}")
-        found = fetch_rows(
-            cursor,
-            f"SELECT o.* FROM offered o ANTI JOIN ({done}) d ON d.target_id = least(a_id, coalesce(b_id, a_id))"
-            " AND d.other_id IS NOT DISTINCT FROM CASE WHEN b_id IS NOT NULL THEN greatest(a_id, b_id) END"
-            f" ORDER BY {sorting.format(draw=draw)}, {draw} LIMIT {max(0, int(count))}",
-        )
-        (offered,) = fetch_rows(cursor, "SELECT count(*) AS n FROM offered")
+    for part in _parts(lake, kind, order, count, seed):
+        source = _source(lake, kind, dimension, part)
+        with lake.cursor(views=lake.schema.views_in(f"{source} {done}")) as cursor:
+            cursor.execute(f"CREATE OR REPLACE TEMP TABLE offered AS SELECT * FROM ({source}) WHERE {only}")
+            found = fetch_rows(
+                cursor,
+                f"SELECT o.* FROM offered o ANTI JOIN ({done}) d ON d.target_id = least(a_id, coalesce(b_id, a_id))"
+                " AND d.other_id IS NOT DISTINCT FROM CASE WHEN b_id IS NOT NULL THEN greatest(a_id, b_id) END"
+                f" ORDER BY {sorting.format(draw=draw)}, {draw} LIMIT {max(0, int(count))}",
+            )
+            (offered,) = fetch_rows(cursor, "SELECT count(*) AS n FROM offered")
+        if offered["n"] and len(found) >= count:
+            break
     if not offered["n"]:
         of = f" of {dimension}" if dimension else ""
         raise LakeUsageError(f"there are no {kind}{of} to queue by {order}: {_LACKING[order]}")
     return _with_texts(lake, kind, found)
 
 
+def _parts(lake: Lake, kind: str, order: str, count: int, seed: int) -> Iterator[str]:
+    """Conditions on `instruction_id`, one after another until they have enough rows; the last one has all.
+
+    Ids are hashes, so that a range of them is a random part, and merged files are sorted by them: of a large lake only
+    that part is read to draw from.
+    """
+    if order == "random" and kind != ANSWERS:
+        instructions = lake.rows("SELECT count(*) AS n FROM instructions")[0]["n"]
+        share, start = max(_DRAWN_FROM, _DRAWN_FROM_EACH * count) / max(1, instructions), int(digest(seed)[:8], 16)
+        while share < 0.5:
+            first = int(start * (1 - share))
+            yield f"instruction_id BETWEEN '{first:08x}' AND '{int(first + share * 16**8):08x}'"
+            share *= 8
+    yield "true"
+
+
 def _wanted(column: str, dimension: str | None) -> str:
     return f"{column} = {quoted(dimension)}" if dimension else "true"
 
 
-def _source(lake: Lake, kind: str, dimension: str | None) -> str:
+def _source(lake: Lake, kind: str, dimension: str | None, part: str) -> str:
     of_dimension, of_revisions = (_wanted(column, dimension) for column in ("dimension", "v.principle_id"))
     if kind == ANSWERS:
-        return _JUDGED.format(source="verdict", wanted=of_dimension)
+        return _JUDGED.format(source="verdict", wanted=of_dimension, part=part)
     if kind == PAIRS:
-        judged = _JUDGED.format(source="comparison", wanted=of_dimension)
-        revised = _REVISED.format(wanted=of_revisions)
+        judged = _JUDGED.format(source="comparison", wanted=of_dimension, part=part)
+        revised = _REVISED.format(wanted=of_revisions, part=part)
         return f"FROM ({judged}) UNION ALL BY NAME (FROM ({revised}) ANTI JOIN ({judged}) USING (a_id, b_id))"
-    rows = f"SELECT id, instruction_id FROM {lake.schema.shape(kind).view}"
+    rows = f"SELECT id, instruction_id FROM {lake.schema.shape(kind).view} WHERE {part}"
     return (
         "SELECT s.id AS a_id, NULL::VARCHAR AS b_id, s.instruction_id, v.principle_id AS dimension, NULL::DOUBLE AS p,"
         f" NULL::DOUBLE AS spread FROM ({rows}) s LEFT JOIN revisions v ON v.id = s.id"
+        " AND v.instruction_id = s.instruction_id"
         f" WHERE {of_revisions}"
     )
 
 
 def _with_texts(lake: Lake, kind: str, found: list[Row]) -> list[Row]:
-    texts = describe(lake, [(row["a_id"], row["b_id"]) for row in found])
+    about = {row["instruction_id"] for row in found}
+    texts = describe(lake, [(row["a_id"], row["b_id"]) for row in found], () if None in about else about)
     if kind not in (PAIRS, ANSWERS):
         shape = lake.schema.shape(kind)
         rows = lake.rows(
             f"SELECT id, {shape.prompt} AS prompt, {shape.answer} AS first, {_beside(shape)} AS second"
             f" FROM {shape.view} WHERE {is_in('id', [row['a_id'] for row in found])}"
+            f" AND {is_in('instruction_id', about)}"
         )
         texts = {key: texts[key] | row for row in rows if (key := (row.pop("id"), None)) in texts}
     return [
