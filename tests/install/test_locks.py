@@ -1,4 +1,4 @@
-"""locks/gpu.lock: what a GPU machine installs is exact, with CUDA, as tested elsewhere, and from no named place."""
+"""Locks. gpu.lock: what a GPU machine installs is exact, with CUDA, as tested elsewhere, and from no named place."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ def test_it_has_vllm_and_what_trains_with_cuda_and_all_else_as_tested() -> None:
     assert [version for version in gpu.values() if "+" in version] == []
     differ = {name for name in gpu.keys() & cpu.keys() if gpu[name] != cpu[name]}
     assert differ == {"torch"}
+
+
+def test_ray_is_added_to_what_the_tests_have_and_changes_none_of_it() -> None:
+    ray, cpu = lock("ray.lock"), lock("cpu.lock")
+    assert "ray" in ray.keys() - cpu.keys()
+    assert {name for name in ray.keys() & cpu.keys() if ray[name] != cpu[name]} == set()
 
 
 def resolved(*command: str) -> str:

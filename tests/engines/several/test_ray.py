@@ -261,7 +261,8 @@ def test_a_request_that_is_refused_is_refused_and_a_closed_engine_answers_nobody
         async with open_engine(ray_of(MODEL, cluster.address, 1)) as engine:
             with pytest.raises(RequestRefused, match="tokens"):
                 await engine.generate(long, Sampling())
-            late = asyncio.create_task(engine.generate("Human: tea", Sampling(max_tokens=400)))
+        async with open_engine(ray_of(SLEEPER | {"latency_s": 60}, cluster.address, 1)) as engine:
+            late = asyncio.create_task(engine.generate("Human: tea", Sampling()))
             await asyncio.sleep(0.05)
         with pytest.raises(EngineDown):
             await late
@@ -275,7 +276,7 @@ def test_a_cluster_of_its_own_listens_on_the_loopback_address_alone_and_leaves_s
     """In a process of its own, for Ray reads these settings once."""
     code = (
         "import asyncio, json, os, signal, subprocess\n"
-        "signal.signal(signal.SIGTERM, lambda *_: print('signal_text to end'))\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('SIGTERM is handled'))\n"
         "from tasks.engines import Sampling, open_engine\n"
         "async def main():\n"
         f"    async with open_engine({ray_of(SLEEPER, None, 1)!r}) as engine:\n"
@@ -289,7 +290,7 @@ def test_a_cluster_of_its_own_listens_on_the_loopback_address_alone_and_leaves_s
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=WITHIN_S, env=own, check=True
     )
     text, signal_text, sockets = done.stdout.splitlines()
-    assert (text, signal_text) == ("fine", "signal_text to end")
+    assert (text, signal_text) == ("fine", "SIGTERM is handled")
     assert "SIGTERM received" not in done.stderr
     rays = [line for line in json.loads(sockets).splitlines() if "raylet" in line or "gcs_server" in line]
     assert rays
