@@ -32,7 +32,7 @@ test-flow: setup postgres chromium .venv/.ray-ready  ## Prefect, kills and real 
 test-long: setup postgres chromium  ## whole presets on nano to a trained model, and further kills of trainings (minutes each)
 	$(BIN)/pytest -m long -n auto --maxprocesses 2
 
-test-engine: .venv-vllm/.ready  ## the real vLLM on this CPU, in its own environment
+test-engine: .venv-vllm/.ray-ready  ## the real vLLM on this CPU, in its own environment
 	.venv-vllm/bin/pytest -m engine
 
 lint: setup
@@ -66,8 +66,9 @@ chromium:  ## the browser that some tests drive: Debian's package, where there i
 	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python --no-deps --editable .
 	@touch $@
 
-.venv/.ray-ready: locks/ray.lock .venv/.ready  ## Ray, which only the tests of its engine need
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -r $<
+# Ray, which only the tests of its engine need.
+.venv/.ray-ready .venv-vllm/.ray-ready: %/.ray-ready: %/.ready locks/ray.lock
+	$(@D)/bin/uv pip install --quiet --python $(@D)/bin/python -c locks/ray.lock ray
 	@touch $@
 
 RESOLVE := uv pip compile --quiet --python-version 3.11 --no-header --no-annotate --extra train pyproject.toml
