@@ -33,7 +33,8 @@ LABELS = (
     r"(?:the )?correction",
     r"(?:the )?revision",
     r"(?:revised|corrected|edited|rewritten|improved|rewrite)(?![*_`]{0,3}[:：][^\n]{0,24}\b(?:19|20)\d\d\b)",
-    r"(?:my )?(?:answer|response|reply)",
+    r"(?:the |my )?answer",
+    r"(?:my )?(?:response|reply)",
 )
 _EDIT = (
     r"(?:revised?|correct(?:ed)?|edit(?:ed)?|improved?|rewrit(?:e|ten)|rephrased?|updated?|change|modif(?:y|ied)|fix)"

@@ -19,6 +19,7 @@ ECHO = "echo of the instruction"
 REFUSAL = "refusal: opens by declining"
 APOLOGY = "opens with an apology"
 
+_ANSWER = re.compile(r"(?:the )?(?:answer|response|solution)[*_]{0,3}:(?!.*\?)", re.IGNORECASE | re.DOTALL)
 # "I am so sorry for your loss" is no apology.
 _APOLOGY = re.compile(
     r"\W*I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry\b(?!\s+(?:for your|about your|to hear|that you|you))", re.IGNORECASE
@@ -104,6 +105,7 @@ def instruction_fault(
         ("asks for a program", lambda: text.lower().startswith(tuple(opening.lower() for opening in openings))),
         ("starts with punctuation", lambda: starts_with_punctuation(text)),
         ("lacks what it speaks of: ends in a colon", lambda: text.rstrip("*_ ").endswith((":", "："))),
+        ("is an answer: begins with 'Answer:'", lambda: _ANSWER.match(text) is not None),
         ("starts outside ASCII", lambda: ascii_start and starts_outside_ascii(text)),
     )
     return next((reason for reason, holds in tests if holds()), None)

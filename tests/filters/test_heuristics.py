@@ -24,6 +24,12 @@ LIMITS = Config().model_dump(include={"min_words", "max_words", "blacklist", "op
         ("Write a programme for a school concert", "asks for a program"),  # as in the paper: a prefix
         ("- Name three common garden birds", "starts with punctuation"),
         ("Élodie wants a name for her cat", "starts outside ASCII"),
+        ("The answer: In Italian you would say Ecco.", "is an answer: begins with 'Answer:'"),
+        ("Answer: the tide follows the Moon", "is an answer: begins with 'Answer:'"),
+        ("**Solution**: add both sides".lstrip("*"), "is an answer: begins with 'Answer:'"),
+        ("Answer: what is the capital of Kenya?", None),
+        ("Answer the letter of a customer", None),
+        ("Response times of two servers: compare them", None),
     ],
 )
 def test_each_fault_has_its_reason(text: str, reason: str | None) -> None:

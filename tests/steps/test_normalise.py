@@ -42,6 +42,7 @@ ANNOUNCED = [
     "Revised: {}",
     "Rewrite: {}",
     "My answer: {}",
+    "The answer: {}",
     "Edited Answer (with corrections): {}",
     "[Edited answer] {}",
     "Sure! Here's an improved response:\n\n---\n\n{}\n\n---",

@@ -27,6 +27,7 @@ _ANSWERED = re.compile(
     re.IGNORECASE,
 )
 _TITLE = re.compile(r"\A\s*+\*\*([^*\n]{1,60}[^*\n.?!:])\*\*:?[^\S\n]*\n(?=[^\n])")  # "**Poem**", and the task below it
+_LABEL = re.compile(r"\A(?:The )?(?:task|instruction)(?: is)?: +(?=\S)", re.IGNORECASE)
 # What a task is about may follow it after an empty line: indented, quoted or labelled.
 _MATERIAL = re.compile(
     r"[^\S\n]{2}|[>\"“„«「]|```|[*_]{0,3}(?:Input|Text|Context|Passage|Paragraph|Sentence|Sentences|Code|Data|List|"
@@ -94,6 +95,7 @@ def _pieces(text: str, first: int | None) -> list[tuple[int, str]]:
     usual = [_usual(line) if is_outside else None for line, is_outside in lines]
     if first is None and not any(usual):
         usual = [_odd(line) if is_outside else None for line, is_outside in lines]
+    usual = _without_doubles(usual, single=int(first is not None))
     pieces = [(first, [""])] if first is not None else []
     margin = 0 if first is not None else None
     inner = False  # whether the last number belonged to an item
@@ -117,6 +119,19 @@ def _usual(line: str) -> tuple[int, str] | None:
     return (int(found[1]), plain[found.end() :]) if (found := _NUMBER.match(plain)) else None
 
 
+def _without_doubles(found: list[tuple[int, str] | None], single: int) -> list[tuple[int, str] | None]:
+    """Numbers and texts of lines without a second number, if each has its own twice: "1. 1. x", "2. 2. y".
+
+    Args:
+        single: how many may have theirs once: the first one, where the prompt ended in its number.
+    """
+    twice = [one and (again := _NUMBER.match(one[1])) and int(again[1]) == one[0] and again.end() for one in found]
+    doubled = sum(bool(end) for end in twice)
+    if doubled < 2 or doubled + single < sum(one is not None for one in found):
+        return found
+    return [(one[0], one[1][end:]) if one and end else one for one, end in zip(found, twice, strict=True)]
+
+
 def _odd(line: str) -> tuple[int, str] | None:
     if not (found := _ODD.match(line)):
         return None
@@ -130,7 +145,7 @@ def _item(piece: str) -> str:
         piece = piece[: answered[0].start()].rstrip()
     text, *further = _paragraphs(piece)
     task, fence, code = text.partition("```")
-    text = plain_item(" ".join(_TITLE.sub(r"\1: ", task).split()))
+    text = plain_item(_LABEL.sub("", plain_item(" ".join(_TITLE.sub(r"\1: ", task).split()))))
     is_open = text.endswith((":", "：")) and not fence
     if fence:  # code keeps its lines
         text = f"{text}\n{fence}{code}".strip()

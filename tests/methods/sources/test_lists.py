@@ -33,6 +33,9 @@ CODE = "```python\nx = 1\n\ny = 2\n```"
         ("What is 2 + 2?\nAnswer: 4", "What is 2 + 2?"),
         ("What is 2 + 2? Answer: 4", "What is 2 + 2?"),
         ("What is 2 + 2?\n\n   **Answer:** 4", "What is 2 + 2?"),
+        ('The task: "Translate this text into Italian."', "Translate this text into Italian."),
+        ("**Task:** Name a bird.", "Name a bird."),
+        ("Instruction: Name a bird.", "Name a bird."),
         # Content that only looks like one of these:
         *(
             (text, text)
@@ -42,6 +45,8 @@ CODE = "```python\nx = 1\n\ny = 2\n```"
                 "Explain the note: what does it say?",
                 "Which is right? Output: a number. Then say why.",
                 "What happened in 1999. Was it 2. or 3. of May?",
+                "Task lists: what makes a good one?",
+                "Explain the task: what is missing?",
             )
         ),
         ("Write what ends with\nLet me know if you can come.", "Write what ends with Let me know if you can come."),
@@ -95,3 +100,27 @@ def test_what_is_no_number_of_the_list(reply: str, items: list[str]) -> None:
 def test_no_list_is_made_up(reply: str) -> None:
     with pytest.raises(ParseError, match="no numbered list"):
         numbered_items(reply, continues=False)
+
+
+def test_numbers_that_each_item_has_twice_are_numbers_once() -> None:
+    assert numbered("1. 1. Why is the sky blue?\n2. 2. Where do fish eat?\n3. 3) Name a bird.", None) == [
+        (1, "Why is the sky blue?"), (2, "Where do fish eat?"), (3, "Name a bird."),
+    ]  # fmt: skip
+    reply = " Why is the sky blue?\n2. 2. Where do fish eat?\n3. 3. Name a bird."
+    for lead in ("", " 1."):
+        assert numbered_items(lead + reply, continues=True) == [
+            "Why is the sky blue?", "Where do fish eat?", "Name a bird.",
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ("1. Mai: was geschah an dem Tag?", "Name a bird."),
+        ("2. Korinther 3 zusammenfassen", "1. Mose 1 zusammenfassen"),
+        ("5. Sinfonie: who wrote it?", "6. Sinfonie: who wrote it?"),
+    ],
+)
+def test_a_number_that_belongs_to_a_text_stays(texts: tuple[str, ...]) -> None:
+    reply = "\n".join(f"{number}. {text}" for number, text in enumerate(texts, 1))
+    assert numbered_items(reply, continues=False) == list(texts)
