@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row
 
 REJECTED = ".rejected"
+_LOOKS, _LOOK_S = 3, 0.02  # how often a lock is tried, and how long between: another process may only look at it
 _NAMED = 3  # lines of a file whose reasons are listed one by one
 _log = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ def recover(lake: Lake) -> int:
     live run, start before the commit, and request the answers again.
 
     Raises:
+        LakeUsageError: the home cannot be written.
         LakeFailure: nothing was committed, or lines could not be set aside: the journals are unchanged.
     """
     if not any((lake.home / FOLDER).glob("*.jsonl")):
@@ -150,11 +153,24 @@ def _set_aside(path: Path, lines: list[Line]) -> None:
         _log.warning("%s: %d lines in all are set aside in %s", path, len(lines), aside)
 
 
+def _locked(file: IO[bytes]) -> bool:
+    """Lock a journal, unless a run is at work on it; who only looks at it has it locked for a moment."""
+    for left in reversed(range(_LOOKS)):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if left:
+                time.sleep(_LOOK_S)
+        else:
+            return True
+    return False
+
+
 def _left(home: Path, found: JournalState) -> Iterator[IO[bytes]]:
     """The journals whose process is dead, open and locked; the others are noted in `found`."""
     for path in sorted((home / FOLDER).glob("*.jsonl")):
         try:
-            if not path.is_file():
+            if path.exists() and not path.is_file():  # to open a pipe would wait for its writer
                 raise OSError(0, "it is no file")
             file = path.open("rb")
         except FileNotFoundError:  # its owner, or another run that committed it, has dropped it meanwhile
@@ -164,9 +180,7 @@ def _left(home: Path, found: JournalState) -> Iterator[IO[bytes]]:
             todo = "correct its permissions, or move it away, and run again"
             _log.warning("%s: cannot be read: %s; its answers are not in the lake: %s", path, error.strerror, todo)
             continue
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(file):
             found.live.append(path)
             file.close()
             continue

@@ -19,8 +19,7 @@ COUNT = 48
 @pytest.fixture
 def large(empty, tmp_path, monkeypatch):
     """A lake that counts as large: each of its answers has a revision, and ids are hashes, as in any lake."""
-    monkeypatch.setattr(queues, "_DRAWN_FROM", 4)
-    monkeypatch.setattr(queues, "_DRAWN_FROM_EACH", 1)
+    monkeypatch.setattr(queues, "_DRAWN_FROM", 3)
     ids = [digest("instruction", n) for n in range(COUNT)]
     with Lake.open(shutil.copytree(empty, tmp_path / "home")) as lake:
         commit(
@@ -37,15 +36,19 @@ def draw(lake, kind, count, **settings):
 
 
 @pytest.mark.parametrize("kind", ["pairs", "sft"])
-def test_a_few_rows_are_drawn_from_a_range_of_ids(large, kind):
-    draws = {seed: draw(large, kind, 2, seed=seed) for seed in range(8)}
-    assert all(len(set(found)) == 2 for found in draws.values())
-    assert draw(large, kind, 2, seed=3) == draws[3]
-    assert len({tuple(found) for found in draws.values()}) > 4
-    in_order = sorted(row["id"] for row in large.rows("SELECT id FROM instructions"))
-    for found in draws.values():
-        first, last = sorted(in_order.index(id) for id in found)
-        assert last - first < COUNT / 2
+def test_a_draw_is_that_of_its_seed_however_many_rows_are_asked_for(large, kind):
+    draws = {seed: draw(large, kind, COUNT + 1, seed=seed) for seed in (*range(8), -1, 2**70)}
+    assert all(len(set(found)) == len(found) for found in draws.values())
+    assert len({tuple(found[:2]) for found in draws.values()}) > 6
+    for seed, found in draws.items():
+        assert [draw(large, kind, count, seed=seed) for count in (0, 1, 2, 7)] == [found[:n] for n in (0, 1, 2, 7)]
+
+
+def test_a_draw_begins_with_a_range_of_ids(large):
+    for seed in range(8):
+        digit = digest(str(seed))[0]
+        of_range = [id for id in (digest("instruction", n) for n in range(COUNT)) if id[0] == digit]
+        assert sorted(draw(large, "pairs", COUNT, seed=seed)[: len(of_range)]) == sorted(of_range)
 
 
 @pytest.mark.parametrize(("kind", "view"), [("pairs", "revised"), ("sft", "sft")])
@@ -67,3 +70,13 @@ def test_a_person_is_offered_every_pair_once_and_then_nothing(large):
 def test_a_queue_of_what_no_row_has_is_an_error_after_all_parts_were_searched(large):
     with pytest.raises(LakeUsageError, match="there are no pairs of rudeness to queue by random"):
         draw(large, "pairs", 1, dimension="rudeness")
+
+
+def test_rows_without_an_instruction_and_pairs_of_two_are_described(large):
+    (one, other) = (digest("instruction", n) for n in range(2))
+    empty = {"instruction_id": None, "dimension": None, "p": None, "spread": None}
+    rows = [{"a_id": f"v-{one}", "b_id": None} | empty]
+    assert [row["first"] for row in queues._with_texts(large, "sft", rows)] in ([f"better {one}"], [])
+    pair = {"a_id": f"v-{one}", "b_id": f"v-{other}"} | empty | {"instruction_id": one}
+    (found,) = queues._with_texts(large, "pairs", [pair])
+    assert (found["first"], found["second"]) == (f"better {one}", f"better {other}")

@@ -92,18 +92,20 @@ def _examples(lake: Lake, id: str) -> list[Row]:
         "SELECT id, round, created_at, instruction_id, target_id, critique_id FROM revisions"
         f" WHERE principle_id = {quoted(id)} AND changed ORDER BY created_at DESC, id LIMIT {EXAMPLES}"
     )
-    of = is_in("instruction_id", {row["instruction_id"] for row in newest})  # by which merged files are sorted
-    prompts = _texts(lake, "instructions", is_in("id", {row["instruction_id"] for row in newest}))
-    answers = _texts(lake, "responses", f"{is_in('id', {row['target_id'] for row in newest})} AND {of}")
+    # One statement a table, with ids as literals: so their files are searched by the column that they are sorted by.
+    about = {row["instruction_id"] for row in newest}
+    of = is_in("instruction_id", about)
+    prompts = _texts(lake, "instructions", is_in("id", about))
+    texts = _texts(lake, "responses", f"{is_in('id', {row['target_id'] for row in newest})} AND {of}")
     revisions = {row[name] for row in newest for name in ("id", "target_id")}
-    answers |= _texts(lake, "revisions", f"{is_in('id', revisions)} AND {of}")
+    texts |= _texts(lake, "revisions", f"{is_in('id', revisions)} AND {of}")
     critiques = _texts(lake, "critiques", f"{is_in('id', {row['critique_id'] for row in newest} - {None})} AND {of}")
     return [
         {name: row[name] for name in ("id", "round", "created_at")}
-        | {"prompt": prompts.get(row["instruction_id"]), "before": answers[row["target_id"]]}
-        | {"critique": critiques.get(row["critique_id"]), "after": answers[row["id"]]}
+        | {"prompt": prompts.get(row["instruction_id"]), "before": texts[row["target_id"]]}
+        | {"critique": critiques.get(row["critique_id"]), "after": texts[row["id"]]}
         for row in newest
-        if row["target_id"] in answers
+        if row["target_id"] in texts
     ]
 
 

@@ -1,7 +1,8 @@
 """The locks of a lake: one holder at a time, among threads, processes and hosts; a dead holder's lock frees itself.
 
 On a SQLite catalog a lock is a file under `flock`, which the kernel frees with its holder. On a Postgres catalog it
-is an advisory lock of a session, which the server frees with its connection.
+is an advisory lock of a session, which the server frees with its connection. What concerns the home of one host is a
+file there, too.
 """
 
 from __future__ import annotations

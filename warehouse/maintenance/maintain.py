@@ -27,7 +27,7 @@ from warehouse.errors import LakeFailure, LakeUsageError
 from warehouse.lake import Lake
 from warehouse.maintenance import data_files
 from warehouse.maintenance.data_files import SMALL
-from warehouse.maintenance.sort_order import set_sort_orders
+from warehouse.maintenance.sort_order import set_sort_orders, sort_key, unset_sort_order
 from warehouse.query.snapshots import parse_age
 from warehouse.schema.tables import Row, quoted
 
@@ -130,7 +130,7 @@ def apply(lake: Lake, *, keep: timedelta = KEEP, age: timedelta = AGE, tell: Tel
         merging = [row["table"] for row in report.merging]
         set_sort_orders(lake, merging)
         for table in merging:
-            _merge(lake, table, tell)
+            _merge_sorted(lake, table, tell)
         report.expired, report.kept = lake.commit("maintenance, expiring", lambda cursor: _expire(cursor, keep))
         tell(f"expired {len(report.expired)} snapshots, kept {sum(row['snapshots'] for row in report.kept)}")
         lake.commit("maintenance, cleaning", lambda cursor: _clean(cursor, lake, age, report))
@@ -153,6 +153,18 @@ def _tables(cursor: duckdb.DuckDBPyConnection, lake: Lake) -> list[Row]:
             row["small"] += file["bytes"] < SMALL
             row["bytes"] += file["bytes"]
     return list(tables.values())
+
+
+def _merge_sorted(lake: Lake, table: str, tell: Tell) -> None:
+    """Merge a table's small files, sorted; as they are where the memory does not suffice to sort so many rows."""
+    try:
+        _merge(lake, table, tell)
+    except LakeFailure as error:
+        if not isinstance(error.__cause__, duckdb.OutOfMemoryException) or not sort_key(lake.schema, table):
+            raise
+        tell(f"the rows of {table} do not fit into memory to be sorted: merging them unsorted (see ALIGNERY_MEMORY)")
+        unset_sort_order(lake, table)
+        _merge(lake, table, tell)
 
 
 def _merge(lake: Lake, table: str, tell: Tell) -> None:

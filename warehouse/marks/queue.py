@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from alignery.declarations import Shape
 from alignery.hashing import digest
 from warehouse.errors import LakeUsageError
 from warehouse.lake import Lake
 from warehouse.marks.things import describe
-from warehouse.query.records import is_in
+from warehouse.query.records import begins_with, is_in
 from warehouse.query.time_travel import fetch_rows
 from warehouse.schema.tables import Row, quoted
 
 PAIRS, ANSWERS = "pairs", "answers"
 ORDERS = ("uncertainty", "disagreement", "principle", "random")
-_DRAWN_FROM, _DRAWN_FROM_EACH = 2000, 50  # instructions: at least, and for each row of a random queue; our choice
+_DRAWN_FROM = 2000  # instructions of the part that a random queue begins with, at least; our choice
 # The outcomes of all judges of a pair together.
 _JUDGED = """
     SELECT
@@ -83,39 +81,42 @@ def queue(
     draw = f"md5(concat(a_id, b_id, {quoted(str(int(seed)))}))"
     done = "SELECT target_id, other_id FROM current_marks WHERE verdict IS NOT NULL AND marked_by = " + quoted(by or "")
     done += f" AND (dimension IS NULL OR {_wanted('dimension', dimension)})"
-    for part in _parts(lake, kind, order, count, seed):
+    found, offered = list[Row](), 0
+    for part in _parts(lake, kind, order, seed):
         source = _source(lake, kind, dimension, part)
         with lake.cursor(views=lake.schema.views_in(f"{source} {done}")) as cursor:
             cursor.execute(f"CREATE OR REPLACE TEMP TABLE offered AS SELECT * FROM ({source}) WHERE {only}")
-            found = fetch_rows(
+            found += fetch_rows(
                 cursor,
                 f"SELECT o.* FROM offered o ANTI JOIN ({done}) d ON d.target_id = least(a_id, coalesce(b_id, a_id))"
                 " AND d.other_id IS NOT DISTINCT FROM CASE WHEN b_id IS NOT NULL THEN greatest(a_id, b_id) END"
-                f" ORDER BY {sorting.format(draw=draw)}, {draw} LIMIT {max(0, int(count))}",
+                f" ORDER BY {sorting.format(draw=draw)}, {draw} LIMIT {max(0, int(count) - len(found))}",
             )
-            (offered,) = fetch_rows(cursor, "SELECT count(*) AS n FROM offered")
-        if offered["n"] and len(found) >= count:
+            offered += fetch_rows(cursor, "SELECT count(*) AS n FROM offered")[0]["n"]
+        if offered and len(found) >= count:
             break
-    if not offered["n"]:
+    if not offered:
         of = f" of {dimension}" if dimension else ""
         raise LakeUsageError(f"there are no {kind}{of} to queue by {order}: {_LACKING[order]}")
     return _with_texts(lake, kind, found)
 
 
-def _parts(lake: Lake, kind: str, order: str, count: int, seed: int) -> Iterator[str]:
-    """Conditions on `instruction_id`, one after another until they have enough rows; the last one has all.
+def _parts(lake: Lake, kind: str, order: str, seed: int) -> list[str]:
+    """Conditions on `instruction_id` that divide the lake; rows are drawn from one part after another.
 
-    Ids are hashes, so that a range of them is a random part, and merged files are sorted by them: of a large lake only
-    that part is read to draw from.
+    Ids are hashes, so those with the same beginning as the seed's hash are a random part of a large lake, and as merged
+    files are sorted by them, no more than that part is read. The order stays that of the seed, however many are asked
+    for; it changes when the lake has grown sixteenfold.
     """
+    known = 0
     if order == "random" and kind != ANSWERS:
         instructions = lake.rows("SELECT count(*) AS n FROM instructions")[0]["n"]
-        share, start = max(_DRAWN_FROM, _DRAWN_FROM_EACH * count) / max(1, instructions), int(digest(seed)[:8], 16)
-        while share < 0.5:
-            first = int(start * (1 - share))
-            yield f"instruction_id BETWEEN '{first:08x}' AND '{int(first + share * 16**8):08x}'"
-            share *= 8
-    yield "true"
+        while instructions >= 16 ** (known + 1) * _DRAWN_FROM:
+            known += 1
+    start = digest(str(int(seed)))
+    beginnings = [begins_with("instruction_id", start[:length]) if length else "true" for length in range(known + 1)]
+    wider = [f"{beginnings[n]} AND {beginnings[n + 1]} IS NOT TRUE" for n in range(known)]
+    return [beginnings[known], *reversed(wider)]
 
 
 def _wanted(column: str, dimension: str | None) -> str:
@@ -141,13 +142,14 @@ def _source(lake: Lake, kind: str, dimension: str | None, part: str) -> str:
 
 def _with_texts(lake: Lake, kind: str, found: list[Row]) -> list[Row]:
     about = {row["instruction_id"] for row in found}
-    texts = describe(lake, [(row["a_id"], row["b_id"]) for row in found], () if None in about else about)
+    known = None if None in about else about
+    texts = describe(lake, [(row["a_id"], row["b_id"]) for row in found], known)
     if kind not in (PAIRS, ANSWERS):
         shape = lake.schema.shape(kind)
         rows = lake.rows(
             f"SELECT id, {shape.prompt} AS prompt, {shape.answer} AS first, {_beside(shape)} AS second"
             f" FROM {shape.view} WHERE {is_in('id', [row['a_id'] for row in found])}"
-            f" AND {is_in('instruction_id', about)}"
+            f" AND {is_in('instruction_id', known) if known else 'true'}"
         )
         texts = {key: texts[key] | row for row in rows if (key := (row.pop("id"), None)) in texts}
     return [

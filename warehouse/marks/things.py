@@ -12,27 +12,33 @@ from warehouse.schema.tables import Row
 Pair = tuple[str, str | None]  # a row, or two
 
 
-def find(lake: Lake, ids: Iterable[str], instructions: Collection[str] = ()) -> dict[str, Row]:
+def find(lake: Lake, ids: Iterable[str], instructions: Collection[str] | None = None) -> dict[str, Row]:
     """The records and attempts of these ids: record_table, instruction_id (null where it belongs to none), text.
 
     An unknown id is left out.
 
     Args:
-        instructions: those that the records belong to, if they are known: a large lake is then searched faster.
+        instructions: those that the records should belong to, by which a large lake is searched faster; what belongs to
+            another one is found after that.
     """
     left, found = set(ids), dict[str, Row]()
     with lake.cursor() as cursor:
         filled = set(filled_records(cursor, lake.schema))
+        records = filled - {"attempts"}
         # Attempts are the largest table and rarely marked, so it is searched last.
-        for tables in (filled - {"attempts"}, filled & {"attempts"}):
+        for tables, of in (
+            (records if instructions else set(), instructions),
+            (records, None),
+            (filled - records, None),
+        ):
             if tables and left:
-                selects = " UNION ALL ".join(_select(lake, table, is_in("id", left), instructions) for table in tables)
+                selects = " UNION ALL ".join(_select(lake, table, is_in("id", left), of) for table in tables)
                 found |= {row.pop("id"): row for row in fetch_rows(cursor, selects)}
                 left -= found.keys()
     return found
 
 
-def describe(lake: Lake, pairs: Sequence[Pair], instructions: Collection[str] = ()) -> dict[Pair, Row]:
+def describe(lake: Lake, pairs: Sequence[Pair], instructions: Collection[str] | None = None) -> dict[Pair, Row]:
     """Rows or pairs as shown to a person: record_table, instruction_id, prompt (null where there is none), first
     and second (their texts; null where there is none). What the lake does not have is left out. See `find`."""
     things = find(lake, {id for pair in pairs for id in pair if id}, instructions)
@@ -58,7 +64,7 @@ def describe(lake: Lake, pairs: Sequence[Pair], instructions: Collection[str] = 
     }
 
 
-def _select(lake: Lake, table: str, condition: str, instructions: Collection[str]) -> str:
+def _select(lake: Lake, table: str, condition: str, instructions: Collection[str] | None) -> str:
     names = lake.schema.table(table).names
     if instructions and "instruction_id" in names:
         condition += f" AND {is_in('instruction_id', instructions)}"

@@ -22,7 +22,7 @@ BOUND = 2000  # characters of one text that are read, where not all of it is wan
 SHORTEST = 6  # characters that suffice to name an id
 _CANDIDATES = 10
 _FEW = 2000  # characters
-_LAST = chr(sys.maxunicode)  # sorts after every other character
+_LAST = chr(sys.maxunicode)  # sorts after every other character, and is in no text
 
 
 def shortened(column: str, bound: int | None = BOUND) -> str:
@@ -35,8 +35,8 @@ def shortened(column: str, bound: int | None = BOUND) -> str:
 def is_in(column: str, ids: Iterable[str]) -> str:
     """The condition that a column holds one of the ids.
 
-    Of a few ids also as a function, which is asked while a file is read, so that no other column of the rest is; IN is
-    not, but it excludes row groups by their least and greatest value. An equality does both.
+    IN excludes row groups by their least and greatest value; list_contains is evaluated while a file is read, so that
+    the other columns are read only of the rows that pass. A few ids have both, and one id an equality, which is both.
     """
     listed = [quoted(id) for id in ids]
     if len(listed) < 2:

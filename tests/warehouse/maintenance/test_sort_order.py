@@ -8,8 +8,10 @@ import duckdb
 import pytest
 from lake_rows import attempt, commit, instruction, response
 
-from warehouse import Lake
+from alignery.hashing import digest
+from warehouse import Lake, LakeFailure
 from warehouse.browse.table_page import Asked, columns_of, table_page
+from warehouse.database.connection import set_commit_message
 from warehouse.maintenance import data_files, maintain, sort_order
 from warehouse.query.records import begins_with, is_in
 from warehouse.schema.lake_schema import default
@@ -116,3 +118,34 @@ def test_ids_are_found_however_many_they_are(count):
     ids = [f"{n}'" for n in range(count)]
     rows = duckdb.sql(f"SELECT id FROM (SELECT n || chr(39) AS id FROM range(1000) t(n)) WHERE {is_in('id', ids)}")
     assert sorted(id for (id,) in rows.fetchall()) == sorted(ids)
+
+
+def test_rows_that_memory_does_not_suffice_to_sort_are_merged_unsorted_and_it_is_told(lake, monkeypatch):
+    with lake.transaction("test") as cursor:  # so that little memory suffices to write
+        cursor.execute("CALL lake.set_option('parquet_row_group_size', '500')")
+        set_commit_message(cursor, "small row groups", {})
+        cursor.execute("COMMIT")
+    for n in range(MANY):
+        ids = [digest(n, k) for k in range(1500)]
+        commit(lake, attempts=[attempt(id, raw_text=f"{id} and some more of it " * 80) for id in ids])
+    told = []
+    monkeypatch.setenv("ALIGNERY_MEMORY", "90MB")
+    with Lake.open(lake.home) as small:
+        before = small.rows("SELECT count(*) AS n, sum(hash(id, raw_text)) AS sum FROM attempts")
+        report = maintain.apply(small, tell=told.append)
+        assert small.rows("SELECT count(*) AS n, sum(hash(id, raw_text)) AS sum FROM attempts") == before
+        assert {row["table"]: row["files_after"] for row in report.tables}["attempts"] == 1
+    assert [line for line in told if "unsorted" in line] == [
+        "the rows of attempts do not fit into memory to be sorted: merging them unsorted (see ALIGNERY_MEMORY)"
+    ]
+    found = in_file(lake, "instructions", "id")
+    assert found == sorted(found), "the tables after it are sorted"
+
+
+def test_another_failure_of_a_merge_is_none_of_memory(lake, monkeypatch):
+    def fail(*arguments):
+        raise LakeFailure("the disk is full")
+
+    monkeypatch.setattr(maintain, "_merge", fail)
+    with pytest.raises(LakeFailure, match="the disk is full"):
+        maintain.apply(lake)
