@@ -62,6 +62,7 @@ BAD = {
     "a time that is none": json.dumps(changed("attempts", created_at="yesterday")).encode(),
     "an unknown column": json.dumps(changed("responses", mood="good")).encode(),
     "another's record": json.dumps(changed("responses", attempt_id="somebody's")).encode(),
+    "records of no call": json.dumps(good(attempts=[])).encode(),
     "no owner": json.dumps(changed("responses", attempt_id=None)).encode(),
 }
 
@@ -123,6 +124,32 @@ def test_a_line_that_is_too_long_is_set_aside_and_the_next_is_taken_in(
     assert recover(lake) == 0
 
 
+def test_a_line_after_one_that_is_too_long_has_its_own_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "LONGEST", 20)
+    lines = list(recovery.lines_of(BytesIO(b"y" * 90 + b"\nbad\n"), default()))
+    assert [line.number for line in lines if line.text == b"bad\n"] == [2]
+
+
+def test_calls_of_two_fingerprints_are_two_commits(lake: Lake) -> None:
+    one, other = batch("k1"), batch("k2")
+    killed(lake.home, one, Batch(other.step, "another", other.records, other.attempts))
+    assert recover(lake) == 2
+    found = [row["fingerprint"] for row in lake.rows("SELECT fingerprint FROM commits ORDER BY fingerprint")]
+    assert found == sorted([one.fingerprint, "another"])
+
+
+def test_a_journal_is_locked_once_and_not_at_all_if_another_dropped_it(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = killed(lake.home, batch("k1"))
+    with path.open("rb") as one, path.open("rb") as other:
+        assert recovery._locked(one)
+        assert not recovery._locked(other)
+    monkeypatch.setattr(recovery, "_locked", lambda file: not path.unlink())
+    assert recover(lake) == 0
+    assert lake.rows("SELECT id FROM attempts") == []
+
+
 def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_final(lake: Lake) -> None:
     """The run died after the judged calls were journalled, and before the notes of them were dropped."""
     judged = batch("k1")
@@ -133,6 +160,7 @@ def test_a_call_that_was_judged_in_another_file_than_it_was_noted_in_is_final(la
     assert recover(lake) == 1
     assert lake.rows("SELECT state, final FROM attempts") == [{"state": "accepted", "final": True}]
     assert lake.ledger.unfinished(["k1"]) == set()
+    assert list((lake.home / FOLDER).glob("*.jsonl")) == []
 
 
 def test_of_two_lines_that_are_not_final_the_last_counts(lake: Lake) -> None:
