@@ -15,32 +15,20 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import alignery.config.methods  # noqa: F401  # what lakes have by default
+from bench.lakes.readers import partial_commits_query, reading
 from warehouse import Lake, LakeLocation
 
 ROWS = 20  # attempts of one chunk; each writes an instruction and an answer
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["warehouse", "psycopg", "pandas"])
 
-# One statement, hence one snapshot: each commit's ledger row against what came in with it.
-WHOLE = """
-    WITH came AS (
-        SELECT snapshot_id, count(*) AS n FROM attempts GROUP BY snapshot_id
-    ), wrote AS (
-        SELECT snapshot_id, count(*) AS n
-        FROM (SELECT snapshot_id FROM instructions UNION ALL SELECT snapshot_id FROM responses) GROUP BY snapshot_id
-    )
-    SELECT c.id, c.attempts, a.n AS came, c.records, w.n AS wrote
-    FROM commits c FULL JOIN came a ON a.snapshot_id = c.snapshot_id FULL JOIN wrote w ON w.snapshot_id = c.snapshot_id
-    WHERE c.attempts IS DISTINCT FROM a.n OR c.records IS DISTINCT FROM w.n
-"""
+PARTIAL_COMMITS = partial_commits_query(["instructions", "responses"])  # the tables that the chunks write
 
 
 @dataclass(frozen=True)
@@ -90,16 +78,6 @@ def work(place: LakeLocation, worker: int, chunks: range, run: str, log: Path) -
             os.write(acknowledged, f"{worker} {number}\n".encode())
 
 
-def read_all_along(place: LakeLocation, stop: Any, results: Any) -> None:
-    """Count reads, and those that saw a part of a commit."""
-    reads = half = 0
-    with Lake.open(place, read_only=True) as lake:
-        while not stop.is_set():
-            half += bool(lake.rows(WHOLE))
-            reads += 1
-    results.put((reads, half))
-
-
 def stress(
     place: LakeLocation, log: Path, *, processes: int = 8, chunks: int = 40, kills: int = 100, seed: int = 7
 ) -> Figures:
@@ -107,7 +85,7 @@ def stress(
     draw, begun, killed = random.Random(seed), time.monotonic(), 0
     Lake.open(place).close()
     log.touch()
-    with _readers(place) as looked:
+    with reading(PROCESSES, place, PARTIAL_COMMITS) as read_counts:
         workers = {n: _start(place, n, chunks, 0, log) for n in range(processes)}
         for number in range(1, kills + 1):
             # Spread over the whole of the work, and at a random moment within a chunk.
@@ -123,9 +101,9 @@ def stress(
         for worker in workers.values():
             worker.join()
             assert worker.exitcode == 0, "a worker that was not killed has failed; its output is above"
-    reads, half = (sum(counts) for counts in zip(*looked, strict=True))
+    reads, partial_reads = (sum(counts) for counts in zip(*read_counts, strict=True))
     found = {"chunks": processes * chunks, "kills": killed, "seconds": time.monotonic() - begun}
-    return Figures(**found, reads=reads, partial_reads=half, **_examine(place, log, processes, chunks))
+    return Figures(**found, reads=reads, partial_reads=partial_reads, **_examine(place, log, processes, chunks))
 
 
 def _examine(place: LakeLocation, log: Path, processes: int, chunks: int) -> dict[str, int]:
@@ -138,7 +116,7 @@ def _examine(place: LakeLocation, log: Path, processes: int, chunks: int) -> dic
         duplicated = len(keys) - len(set(keys))
         for table in ("attempts", "instructions", "responses", "commits"):
             duplicated += lake.rows(f"SELECT count(*) - count(DISTINCT id) AS n FROM {table}")[0]["n"]
-        partial = len(lake.rows(WHOLE))
+        partial = len(lake.rows(PARTIAL_COMMITS))
     acknowledged = {(f"w{worker}", f"c{number}") for worker, number in map(str.split, log.read_text().splitlines())}
     missing = processes * chunks - len(whole)
     return {"lost": len(acknowledged - whole), "partial_commits": partial, "duplicated": duplicated, "missing": missing}
@@ -154,19 +132,6 @@ def _until(log: Path, chunks: int, workers: dict[int, Any]) -> None:
     """Wait until so many chunks were acknowledged, or all is done."""
     while len(set(log.read_text().splitlines())) < chunks and any(worker.is_alive() for worker in workers.values()):
         time.sleep(0.005)
-
-
-@contextmanager
-def _readers(place: LakeLocation) -> Iterator[list[tuple[int, int]]]:
-    stop, results, counts = PROCESSES.Event(), PROCESSES.Queue(), []
-    readers = [PROCESSES.Process(target=read_all_along, args=(place, stop, results)) for _ in range(2)]
-    for reader in readers:
-        reader.start()
-    yield counts
-    stop.set()
-    counts += [results.get(timeout=60) for _ in readers]
-    for reader in readers:
-        reader.join()
 
 
 def main() -> None:

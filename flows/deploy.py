@@ -49,7 +49,7 @@ FLOWS = (refresh_and_publish, retrain_on_publish, maintain)
 LOOK_S = 5  # between two checks for due runs
 _LIVE = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ async def _cron(preset: Preset, field: str, schedule: Schedule) -> Any:
 
 
 async def serve(
-    preset: Preset, name: str, home: Path, tell: Tell, started: Callable[[Sequence[Served]], None]
+    preset: Preset, name: str, home: Path, log: Log, started: Callable[[Sequence[Served]], None]
 ) -> signal.Signals:
     """Run the deployments until SIGINT or SIGTERM, which is returned; runs in progress are then stopped and recorded.
 
@@ -134,8 +134,8 @@ async def serve(
     async with get_client() as client:
         await _forget(client, runner_deployments)
         place = preset.place(home.absolute())
-        died = await _sweep(client, place, ids, tell)
-        await _catch_up(client, preset, ids["cycle"], died, tell)
+        died = await _sweep(client, place, ids, log)
+        await _catch_up(client, preset, ids["cycle"], died, log)
         if "retrain_published" in ids and await asyncio.to_thread(_published, place):
             # Resumes a publication whose event was lost, or whose training was killed; a finished one costs nothing.
             await client.create_flow_run_from_deployment(ids["retrain_published"], name="the newest publication")
@@ -180,10 +180,10 @@ async def _forget(client: PrefectClient, runner_deployments: Sequence[RunnerDepl
         await client.delete_deployment(found.id)
 
 
-async def _sweep(client: PrefectClient, place: LakeLocation, ids: dict[str, UUID], tell: Tell) -> set[UUID]:
+async def _sweep(client: PrefectClient, place: LakeLocation, ids: dict[str, UUID], log: Log) -> set[UUID]:
     """Mark as crashed the runs that a dead process left as running; returns their deployments."""
     if at_work := await asyncio.to_thread(holder, place, WORK):
-        tell(f"{at_work} is still at work: its runs are left as they are")
+        log(f"{at_work} is still at work: its runs are left as they are")
         return set()
     died = await _runs(client, _LIVE, deployment_id=FlowRunFilterDeploymentId(any_=list(ids.values())))
     if not died:
@@ -192,11 +192,11 @@ async def _sweep(client: PrefectClient, place: LakeLocation, ids: dict[str, UUID
     below = await _runs(client, _LIVE, parent_flow_run_id=parents)
     for run in (*below, *died):
         await client.set_flow_run_state(run.id, Crashed(message="Its process died."))
-    tell(f"marked as crashed, for their process died: {', '.join(run.name for run in died)}")
+    log(f"marked as crashed, for their process died: {', '.join(run.name for run in died)}")
     return {run.deployment_id for run in died if run.deployment_id}
 
 
-async def _catch_up(client: PrefectClient, preset: Preset, id: UUID, died: set[UUID], tell: Tell) -> None:
+async def _catch_up(client: PrefectClient, preset: Preset, id: UUID, died: set[UUID], log: Log) -> None:
     """Of the refreshes that were missed while no `serve` ran, keep those of the policy; one that died is due again."""
     assert preset.schedule is not None
     past = FlowRunFilterExpectedStartTime.model_validate({"before_": datetime.now(UTC)})
@@ -210,7 +210,7 @@ async def _catch_up(client: PrefectClient, preset: Preset, id: UUID, died: set[U
     if id in died and not keep and policy != "none":
         keep = [await client.create_flow_run_from_deployment(id, name="again, for it died")]
     if missed or keep:
-        tell(f"{len(missed)} refreshes were missed; {len(keep)} will be run (schedule.catch_up: {policy})")
+        log(f"{len(missed)} refreshes were missed; {len(keep)} will be run (schedule.catch_up: {policy})")
 
 
 async def _runs(client: PrefectClient, states: list[StateType], **filters: Any) -> list[FlowRun]:

@@ -47,7 +47,7 @@ def _maintained(preset: Preset, home: Path, keep: str, age: str, apply: bool) ->
         return replace(report, applied=apply)
     with Lake.open(place, schema=preset.lake_schema) as lake, Run(lake, "maintain", preset) as run:
         run.start()
-        report = upkeep.apply(lake, **times, tell=lambda line: print(line, file=sys.stderr, flush=True))
+        report = upkeep.apply(lake, **times, log=lambda line: print(line, file=sys.stderr, flush=True))
         run.end("finished", json.loads(json.dumps(asdict(report), default=str)), upkeep.summary(report))
     return report
 

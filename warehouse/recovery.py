@@ -31,7 +31,7 @@ from warehouse.schema.lake_schema import LakeSchema
 from warehouse.schema.tables import Row
 
 REJECTED = ".rejected"
-_LOOKS, _LOOK_S = 3, 0.02  # how often a lock is tried, and how long between: another process may only look at it
+_LOCK_TRIES, _LOCK_RETRY_S = 3, 0.02  # a process that only inspects a journal locks it for a moment
 _NAMED = 3  # lines of a file whose reasons are listed one by one
 _log = logging.getLogger(__name__)
 
@@ -154,13 +154,13 @@ def _set_aside(path: Path, lines: list[Line]) -> None:
 
 
 def _locked(file: IO[bytes]) -> bool:
-    """Lock a journal, unless a run is at work on it; who only looks at it has it locked for a moment."""
-    for left in reversed(range(_LOOKS)):
+    """Lock a journal; False if a live run holds its lock."""
+    for left in reversed(range(_LOCK_TRIES)):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if left:
-                time.sleep(_LOOK_S)
+                time.sleep(_LOCK_RETRY_S)
         else:
             return True
     return False

@@ -23,8 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/helpers")]
 
 import alignery.config.methods  # noqa: E402, F401  # what lakes have by default
+from bench.lakes.readers import partial_commits_query, reading  # noqa: E402
 from bench.lakes.refreshes import TOPICS, Refreshes, write_preset  # noqa: E402
 from warehouse import Lake, LakeLocation  # noqa: E402
 from warehouse.health.doctor import doctor  # noqa: E402
@@ -86,7 +86,8 @@ def stress(folder: Path, catalog: str, data: str, *, accept: int, kills: int, se
     requests = expected["attempts"].total()
     begun, refreshes = time.monotonic(), Refreshes(log, shared.home)
     filled = [table for table, rows in expected.items() if rows and table not in COMPARED]
-    with _readers(shared, torn(filled)) as looked:
+    # Between reads a pause: the cores are for the refreshes.
+    with reading(PROCESSES, shared, partial_commits_query(filled), pause_s=0.1) as read_counts:
         try:
             killed = _kill_at_random(refreshes, shared, requests, kills, random.Random(seed))
         finally:
@@ -94,8 +95,8 @@ def stress(folder: Path, catalog: str, data: str, *, accept: int, kills: int, se
     seconds = time.monotonic() - begun
     for error in refreshes.errors:
         print(error, file=sys.stderr, flush=True)
-    reads, half = (sum(counts) for counts in zip(*looked, strict=True))
-    found = {"requests": requests, "kills": killed, "seconds": seconds, "reads": reads, "partial_reads": half}
+    reads, partial = (sum(counts) for counts in zip(*read_counts, strict=True))
+    found = {"requests": requests, "kills": killed, "seconds": seconds, "reads": reads, "partial_reads": partial}
     return Figures(**found, errors=len(refreshes.errors), **_examine(shared, log, expected))
 
 
@@ -107,14 +108,14 @@ def _kill_at_random(refreshes: Refreshes, place: LakeLocation, requests: int, ki
             refreshes.start(f"{name}-{number}", place.home / f"{name}.yaml")
     with Lake.open(place, read_only=True, threads=1) as lake:
         while refreshes.alive:
-            refreshes.look()
+            refreshes.restart_failed()
             assert time.monotonic() < end, f"after {LIMIT_S:.0f} s these still run: {sorted(refreshes.alive)}"
             done = lake.rows("SELECT count(*) AS n FROM attempts WHERE final")[0]["n"] if killed < kills else 0
-            if killed < kills and done >= killed * requests // (kills + 1) and refreshes.at_work():
+            if killed < kills and done >= killed * requests // (kills + 1) and refreshes.working():
                 time.sleep(draw.uniform(0, 0.8))
-                if there := sorted(refreshes.alive):
+                if running := sorted(refreshes.alive):
                     # Both that are at work, so that two take over at one time; or any one, which may be waiting.
-                    killed += refreshes.kill(draw.choice([sorted(refreshes.at_work()), [draw.choice(there)]]))
+                    killed += refreshes.kill(draw.choice([sorted(refreshes.working()), [draw.choice(running)]]))
             time.sleep(0.1)
     return killed
 
@@ -129,7 +130,7 @@ def _examine(place: LakeLocation, log: Path, expected: dict[str, Counter[str]]) 
         ids.append(("attempts WHERE final", "work_key"))
         twice = [f"SELECT count(*) - count(DISTINCT {column}) AS n FROM {table}" for table, column in ids]
         duplicated = sum(row["n"] for row in lake.rows(" UNION ALL ".join(twice)))
-        partial = len(lake.rows(torn(lake.schema.records)))
+        partial = len(lake.rows(partial_commits_query(lake.schema.records)))
     findings = [one for one in doctor(place, deep=True) if one.state != "ok"]
     findings = [one for one in findings if one.state == "problem" or one.check not in EXPECTED]
     for one in findings:
@@ -153,42 +154,6 @@ def rows_of(place: LakeLocation) -> dict[str, Counter[str]]:
             query = f"SELECT {', '.join(names)} FROM {table}" + (" WHERE final" if table == "attempts" else "")
             found[table] = Counter(json.dumps(row, sort_keys=True, default=str) for row in lake.rows(query))
     return found
-
-
-def torn(records: Iterable[str]) -> str:
-    """One statement, hence one snapshot: the commits whose counts are not those of the rows that came with them."""
-    came = [f"SELECT snapshot_id, 0 AS attempts, 1 AS records FROM {table}" for table in records]
-    came.append("SELECT snapshot_id, 1, 0 FROM attempts")
-    came.append("SELECT snapshot_id, -attempts, -records FROM commits")
-    sums = "sum(attempts) <> 0 OR sum(records) <> 0"
-    return f"SELECT snapshot_id FROM ({' UNION ALL '.join(came)}) GROUP BY snapshot_id HAVING {sums}"
-
-
-def read_all_along(place: LakeLocation, query: str, stop: Any, results: Any) -> None:
-    """Count reads, and those that saw a part of a commit."""
-    reads = half = 0
-    with Lake.open(place, read_only=True, threads=1) as lake:
-        while not stop.is_set():
-            half += bool(lake.rows(query))
-            reads += 1
-            time.sleep(0.1)  # the cores are for the refreshes
-    results.put((reads, half))
-
-
-@contextmanager
-def _readers(place: LakeLocation, query: str) -> Iterator[list[tuple[int, int]]]:
-    counts: list[tuple[int, int]] = []
-    stop, results = PROCESSES.Event(), PROCESSES.Queue()
-    readers = [PROCESSES.Process(target=read_all_along, args=(place, query, stop, results)) for _ in range(2)]
-    for reader in readers:
-        reader.start()
-    try:
-        yield counts
-    finally:
-        stop.set()
-        counts += [results.get(timeout=120) for _ in readers]
-        for reader in readers:
-            reader.join()
 
 
 def serve(ready: Any, stop: Any) -> None:

@@ -93,13 +93,15 @@ def _examples(lake: Lake, id: str) -> list[Row]:
         f" WHERE principle_id = {quoted(id)} AND changed ORDER BY created_at DESC, id LIMIT {EXAMPLES}"
     )
     # One statement a table, with ids as literals: so their files are searched by the column that they are sorted by.
-    about = {row["instruction_id"] for row in newest}
-    of = is_in("instruction_id", about)
-    prompts = _texts(lake, "instructions", is_in("id", about))
-    texts = _texts(lake, "responses", f"{is_in('id', {row['target_id'] for row in newest})} AND {of}")
+    instruction_ids = {row["instruction_id"] for row in newest}
+    of_these = is_in("instruction_id", instruction_ids)
+    prompts = _texts(lake, "instructions", is_in("id", instruction_ids))
+    texts = _texts(lake, "responses", f"{is_in('id', {row['target_id'] for row in newest})} AND {of_these}")
     revisions = {row[name] for row in newest for name in ("id", "target_id")}
-    texts |= _texts(lake, "revisions", f"{is_in('id', revisions)} AND {of}")
-    critiques = _texts(lake, "critiques", f"{is_in('id', {row['critique_id'] for row in newest} - {None})} AND {of}")
+    texts |= _texts(lake, "revisions", f"{is_in('id', revisions)} AND {of_these}")
+    critiques = _texts(
+        lake, "critiques", f"{is_in('id', {row['critique_id'] for row in newest} - {None})} AND {of_these}"
+    )
     return [
         {name: row[name] for name in ("id", "round", "created_at")}
         | {"prompt": prompts.get(row["instruction_id"]), "before": texts[row["target_id"]]}

@@ -36,7 +36,7 @@ MINIMUM_AGE = timedelta(hours=1)
 TARGET = "128MiB"  # a merged file's size; our choice: few enough to open, and one merge holds the lock for seconds
 FEW = 8  # small files of a table that are not merged: merging them again and again costs more than they do
 _DAY = timedelta(days=1)
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass
@@ -109,13 +109,13 @@ def plan(lake: Lake, *, keep: timedelta = KEEP, age: timedelta = AGE) -> Report:
     return report
 
 
-def apply(lake: Lake, *, keep: timedelta = KEEP, age: timedelta = AGE, tell: Tell = lambda line: None) -> Report:
+def apply(lake: Lake, *, keep: timedelta = KEEP, age: timedelta = AGE, log: Log = lambda line: None) -> Report:
     """Merge, expire and clean; several runs at once wait for each other.
 
     Args:
         keep: snapshots younger than this stay, and any that a tag names, and the newest.
         age: how long a file must have been unused before it is deleted; at least an hour.
-        tell: called with a line for each finished step.
+        log: called with a line for each finished step.
 
     Raises:
         LakeUsageError: `age` is too short.
@@ -130,11 +130,11 @@ def apply(lake: Lake, *, keep: timedelta = KEEP, age: timedelta = AGE, tell: Tel
         merging = [row["table"] for row in report.merging]
         set_sort_orders(lake, merging)
         for table in merging:
-            _merge_sorted(lake, table, tell)
+            _merge_sorted(lake, table, log)
         report.expired, report.kept = lake.commit("maintenance, expiring", lambda cursor: _expire(cursor, keep))
-        tell(f"expired {len(report.expired)} snapshots, kept {sum(row['snapshots'] for row in report.kept)}")
+        log(f"expired {len(report.expired)} snapshots, kept {sum(row['snapshots'] for row in report.kept)}")
         lake.commit("maintenance, cleaning", lambda cursor: _clean(cursor, lake, age, report))
-        tell(f"deleted {report.deleted['old']} old and {report.deleted['orphaned']} orphaned files")
+        log(f"deleted {report.deleted['old']} old and {report.deleted['orphaned']} orphaned files")
         with lake.cursor() as cursor:
             after = {row["table"]: row for row in _tables(cursor, lake)}
     report.tables = [
@@ -155,19 +155,19 @@ def _tables(cursor: duckdb.DuckDBPyConnection, lake: Lake) -> list[Row]:
     return list(tables.values())
 
 
-def _merge_sorted(lake: Lake, table: str, tell: Tell) -> None:
+def _merge_sorted(lake: Lake, table: str, log: Log) -> None:
     """Merge a table's small files, sorted; as they are where the memory does not suffice to sort so many rows."""
     try:
-        _merge(lake, table, tell)
+        _merge(lake, table, log)
     except LakeFailure as error:
         if not isinstance(error.__cause__, duckdb.OutOfMemoryException) or not sort_key(lake.schema, table):
             raise
-        tell(f"the rows of {table} do not fit into memory to be sorted: merging them unsorted (see ALIGNERY_MEMORY)")
+        log(f"the rows of {table} do not fit into memory to be sorted: merging them unsorted (see ALIGNERY_MEMORY)")
         unset_sort_order(lake, table)
-        _merge(lake, table, tell)
+        _merge(lake, table, log)
 
 
-def _merge(lake: Lake, table: str, tell: Tell) -> None:
+def _merge(lake: Lake, table: str, log: Log) -> None:
     """Merge a table's small neighbours, one new file a transaction, until none are left."""
 
     def once(cursor: duckdb.DuckDBPyConnection) -> int:
@@ -186,7 +186,7 @@ def _merge(lake: Lake, table: str, tell: Tell) -> None:
         return merged
 
     while merged := lake.commit(f"maintenance, merging {table}", once):
-        tell(f"merged {merged} files of {table} into one")
+        log(f"merged {merged} files of {table} into one")
 
 
 def _snapshots(cursor: duckdb.DuckDBPyConnection, keep: timedelta) -> tuple[list[int], list[Row]]:

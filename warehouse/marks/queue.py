@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from alignery.declarations import Shape
 from alignery.hashing import digest
 from warehouse.errors import LakeUsageError
@@ -108,15 +110,15 @@ def _parts(lake: Lake, kind: str, order: str, seed: int) -> list[str]:
     files are sorted by them, no more than that part is read. The order stays that of the seed, however many are asked
     for; it changes when the lake has grown sixteenfold.
     """
-    known = 0
+    digits = 0  # of the seed's hash, that the ids of the first part begin with
     if order == "random" and kind != ANSWERS:
         instructions = lake.rows("SELECT count(*) AS n FROM instructions")[0]["n"]
-        while instructions >= 16 ** (known + 1) * _DRAWN_FROM:
-            known += 1
-    start = digest(str(int(seed)))
-    beginnings = [begins_with("instruction_id", start[:length]) if length else "true" for length in range(known + 1)]
-    wider = [f"{beginnings[n]} AND {beginnings[n + 1]} IS NOT TRUE" for n in range(known)]
-    return [beginnings[known], *reversed(wider)]
+        while instructions >= 16 ** (digits + 1) * _DRAWN_FROM:
+            digits += 1
+    hash = digest(str(int(seed)))
+    nested = [begins_with("instruction_id", hash[:count]) if count else "true" for count in range(digits + 1)]
+    rest = [f"{outer} AND {inner} IS NOT TRUE" for outer, inner in pairwise(nested)]
+    return [nested[-1], *reversed(rest)]
 
 
 def _wanted(column: str, dimension: str | None) -> str:
@@ -141,8 +143,8 @@ def _source(lake: Lake, kind: str, dimension: str | None, part: str) -> str:
 
 
 def _with_texts(lake: Lake, kind: str, found: list[Row]) -> list[Row]:
-    about = {row["instruction_id"] for row in found}
-    known = None if None in about else about
+    instructions = {row["instruction_id"] for row in found}
+    known = None if None in instructions else instructions
     texts = describe(lake, [(row["a_id"], row["b_id"]) for row in found], known)
     if kind not in (PAIRS, ANSWERS):
         shape = lake.schema.shape(kind)

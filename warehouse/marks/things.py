@@ -26,13 +26,15 @@ def find(lake: Lake, ids: Iterable[str], instructions: Collection[str] | None = 
         filled = set(filled_records(cursor, lake.schema))
         records = filled - {"attempts"}
         # Attempts are the largest table and rarely marked, so it is searched last.
-        for tables, of in (
+        for tables, of_instructions in (
             (records if instructions else set(), instructions),
             (records, None),
             (filled - records, None),
         ):
             if tables and left:
-                selects = " UNION ALL ".join(_select(lake, table, is_in("id", left), of) for table in tables)
+                selects = " UNION ALL ".join(
+                    _select(lake, table, is_in("id", left), of_instructions) for table in tables
+                )
                 found |= {row.pop("id"): row for row in fetch_rows(cursor, selects)}
                 left -= found.keys()
     return found

@@ -89,10 +89,10 @@ def _marked(
 def _publish_sections(lake: Lake) -> dict[str, Publish | None]:
     """Tag → the section `publish` of the preset that published it, None where it had none."""
     return {
-        row["name"]: json.loads(row["said"])
+        row["name"]: json.loads(row["section"])
         for row in lake.rows(
-            "SELECT t.name, any_value(json_extract_string(r.config, '$.publish')) AS said FROM tags t JOIN runs r"
-            " ON r.id = t.run_id WHERE r.config LIKE '%\"publish\"%' GROUP BY t.name HAVING said IS NOT NULL"
+            "SELECT t.name, any_value(json_extract_string(r.config, '$.publish')) AS section FROM tags t JOIN runs r"
+            " ON r.id = t.run_id WHERE r.config LIKE '%\"publish\"%' GROUP BY t.name HAVING section IS NOT NULL"
         )
     }
 

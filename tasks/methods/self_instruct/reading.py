@@ -27,7 +27,7 @@ _ANSWERED = re.compile(
     re.IGNORECASE,
 )
 _TITLE = re.compile(r"\A\s*+\*\*([^*\n]{1,60}[^*\n.?!:])\*\*:?[^\S\n]*\n(?=[^\n])")  # "**Poem**", and the task below it
-_LABEL = re.compile(r"\A(?:The )?(?:task|instruction)(?: is)?: +(?=\S)", re.IGNORECASE)
+_LABEL = re.compile(r"\A(?:The )?(?:task|instruction|question|prompt)(?: is)?: +(?=\S)", re.IGNORECASE)
 # What a task is about may follow it after an empty line: indented, quoted or labelled.
 _MATERIAL = re.compile(
     r"[^\S\n]{2}|[>\"“„«「]|```|[*_]{0,3}(?:Input|Text|Context|Passage|Paragraph|Sentence|Sentences|Code|Data|List|"

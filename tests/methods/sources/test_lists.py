@@ -36,6 +36,8 @@ CODE = "```python\nx = 1\n\ny = 2\n```"
         ('The task: "Translate this text into Italian."', "Translate this text into Italian."),
         ("**Task:** Name a bird.", "Name a bird."),
         ("Instruction: Name a bird.", "Name a bird."),
+        ("Question: Which bird is it?", "Which bird is it?"),
+        ("The prompt is: Name a bird.", "Name a bird."),
         # Content that only looks like one of these:
         *(
             (text, text)

@@ -345,6 +345,6 @@ def test_many_commits_end_in_few_files_and_the_same_rows(filled):
     with filled.cursor() as cursor:
         assert {row["table"] for row in data_files.known(cursor, filled.place)} >= {"instructions", "tags"}
     lines = []
-    maintain.apply(filled, tell=lines.append)
+    maintain.apply(filled, log=lines.append)
     assert f"merged {MANY} files of instructions into one" in lines
     assert maintain.plan(filled).idle

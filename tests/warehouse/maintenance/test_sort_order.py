@@ -120,7 +120,7 @@ def test_ids_are_found_however_many_they_are(count):
     assert sorted(id for (id,) in rows.fetchall()) == sorted(ids)
 
 
-def test_rows_that_memory_does_not_suffice_to_sort_are_merged_unsorted_and_it_is_told(lake, monkeypatch):
+def test_rows_that_memory_does_not_suffice_to_sort_are_merged_unsorted_with_a_message(lake, monkeypatch):
     with lake.transaction("test") as cursor:  # so that little memory suffices to write
         cursor.execute("CALL lake.set_option('parquet_row_group_size', '500')")
         set_commit_message(cursor, "small row groups", {})
@@ -128,14 +128,14 @@ def test_rows_that_memory_does_not_suffice_to_sort_are_merged_unsorted_and_it_is
     for n in range(MANY):
         ids = [digest(n, k) for k in range(1500)]
         commit(lake, attempts=[attempt(id, raw_text=f"{id} and some more of it " * 80) for id in ids])
-    told = []
+    messages = []
     monkeypatch.setenv("ALIGNERY_MEMORY", "90MB")
     with Lake.open(lake.home) as small:
         before = small.rows("SELECT count(*) AS n, sum(hash(id, raw_text)) AS sum FROM attempts")
-        report = maintain.apply(small, tell=told.append)
+        report = maintain.apply(small, log=messages.append)
         assert small.rows("SELECT count(*) AS n, sum(hash(id, raw_text)) AS sum FROM attempts") == before
         assert {row["table"]: row["files_after"] for row in report.tables}["attempts"] == 1
-    assert [line for line in told if "unsorted" in line] == [
+    assert [message for message in messages if "unsorted" in message] == [
         "the rows of attempts do not fit into memory to be sorted: merging them unsorted (see ALIGNERY_MEMORY)"
     ]
     found = in_file(lake, "instructions", "id")
