@@ -51,7 +51,7 @@ def rejects(
             "SELECT r.step, r.reason, r.state, r.times, r.lost, r.lost / s.finished AS share, r.ids FROM (SELECT step,"
             " if(min(reason) = max(reason), min(reason), kind) AS reason, state, count(*) AS times,"
             " count(*) FILTER (final) AS lost,"
-            f" arg_max(id, created_at, {max(1, int(samples))}) AS ids"
+            f" arg_max(id, (created_at, id), {max(1, int(samples))}) AS ids"
             " FROM (SELECT *, regexp_replace(reason, '[0-9]+', '…', 'g') AS kind FROM rejects)"
             f" WHERE {' AND '.join(conditions)} GROUP BY step, kind, state) r"
             f" LEFT JOIN (SELECT step, count(*) AS finished FROM {finished} WHERE {ran} GROUP BY step) s"

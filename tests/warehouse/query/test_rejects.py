@@ -69,6 +69,8 @@ def test_samples_are_the_newest_with_what_was_asked_and_what_was_near(rejected):
     assert len(list_["samples"][0]["text"]) == 2001, "of a long text only the beginning is read"
     assert [len(row["samples"]) for row in rejects(rejected, samples=20)] == [2, 2, 1]
     assert rejects(rejected, samples=0)[0]["samples"] == []
+    of_one_time = [row["id"] for row in rejects(rejected, samples=20)[1]["samples"]]
+    assert of_one_time == sorted(of_one_time, reverse=True), "whatever order a merge leaves their rows in"
 
 
 def test_a_step_a_reason_and_a_run_narrow_it_down(rejected):
