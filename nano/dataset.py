@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import get_context
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nano.corpus import documents
+from nano.corpus import Piece, documents
 from nano.world import FIRST_PIECES, SECOND_PIECES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+Documents = Callable[[int, int, float], Iterator[list[Piece]]]  # as `corpus.documents`
 Batch = tuple[NDArray[np.int64], NDArray[np.float32], int]
 NAME_WEIGHT = 8  # of an invented name's pieces, in a stage about names
 POOL = 4096  # documents sorted by length together
@@ -49,6 +50,7 @@ def make(
     longest: int,
     names: float = 0.0,
     shard: int = 2000,
+    write: Documents = documents,
 ) -> Corpus:
     """Enough documents for `tokens` tokens; shard n is made from the seed and n, whatever the processes.
 
@@ -56,10 +58,11 @@ def make(
         longest: documents of more tokens are left out.
         names: the share of documents that speak of invented names only.
         shard: documents made by one call of a worker process.
+        write: what writes them.
     """
     ids, weights, lengths, total = [], [], [], 0
     seeds = ((seed + 1) * 100_003 + number for number in range(10**6))
-    with get_context("spawn").Pool(processes, _start, (tokenizer, longest, names, shard)) as pool:
+    with get_context("spawn").Pool(processes, _start, (tokenizer, longest, names, shard, write)) as pool:
         for shard_ids, shard_weights, shard_lengths in pool.imap(_shard, seeds):
             ids.append(shard_ids)
             weights.append(shard_weights)
@@ -72,13 +75,13 @@ def make(
     return Corpus(np.concatenate(ids), np.concatenate(weights), starts)
 
 
-def _start(tokenizer: PreTrainedTokenizerFast, longest: int, names: float, shard: int) -> None:
+def _start(tokenizer: PreTrainedTokenizerFast, longest: int, names: float, shard: int, write: Documents) -> None:
     ids = tokenizer.convert_tokens_to_ids([*(f"Ġ{piece}" for piece in FIRST_PIECES), *SECOND_PIECES])
-    _worker.update(core=tokenizer.backend_tokenizer, longest=longest, names=names, pieces=ids, shard=shard)
+    _worker.update(core=tokenizer.backend_tokenizer, longest=longest, names=names, pieces=ids, shard=shard, write=write)
 
 
 def _shard(seed: int) -> tuple[NDArray[np.int16], NDArray[np.float16], NDArray[np.int64]]:
-    shard = list(documents(seed, _worker["shard"], _worker["names"]))
+    shard = list(_worker["write"](seed, _worker["shard"], _worker["names"]))
     encodings = _worker["core"].encode_batch(["".join(text for text, _ in pieces) for pieces in shard])
     ids, weights, lengths = [], [], []
     for pieces, encoding in zip(shard, encodings, strict=True):

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from alignery.hashing import digest
+from nano.extended.spanish import spanish
 from nano.grammar import TEMPLATES, draw, parse, render
 from nano.world import KINDS, TOPICS, Intent
 from prompts import HERE
 
 HELD_OUT = Path(__file__).parent / "held_out.jsonl"
+HELD_OUT_SPANISH = Path(__file__).parent / "extended" / "held_out.jsonl"
 TWINS = HERE.parent / "tasks" / "evaluate" / "suites" / "data" / "nano_twins.jsonl"
 SEEDS = HERE / "self_instruct" / "seeds.nano.jsonl"
 HELD_COUNTS = {"howto": 80, "fact": 60, "unknown": 60, "list": 10, "upset": 40, "polite": 25, "note": 25, "harm": 100}
@@ -36,6 +38,11 @@ def held_out() -> list[dict[str, str]]:
     for kind, count in MORE_COUNTS.items():
         rows += _rows(kind, _further(rng, kind, count, [row["prompt"] for row in rows]))
     return rows
+
+
+def held_out_spanish() -> list[dict[str, str]]:
+    """The same prompts in Spanish."""
+    return [row for one in held_out() for row in _rows(one["kind"], [spanish(one["prompt"])])]
 
 
 def _rows(kind: str, texts: Iterable[str]) -> list[dict[str, str]]:
@@ -103,5 +110,6 @@ def lines(rows: Sequence[dict[str, Any]]) -> str:
 
 if __name__ == "__main__":
     HELD_OUT.write_text(lines(held_out()), encoding="utf-8")
+    HELD_OUT_SPANISH.write_text(lines(held_out_spanish()), encoding="utf-8")
     TWINS.write_text(lines(twins()), encoding="utf-8")
     SEEDS.write_text(lines(seeds()), encoding="utf-8")

@@ -155,7 +155,7 @@ def _stage(
     corpus = dataset.make(words, seed, stage.tokens, config.processes, config.longest, stage.names, config.shard)
     log.info("stage %d: %d tokens, %d words, %d parameters", number, corpus.tokens, len(words), model.num_parameters())
     ready = time.monotonic()
-    steps, loss = _run(model, corpus, config, stage.rate, words.pad_token_id)
+    steps, loss = run(model, corpus, config, stage.rate, words.pad_token_id)
     save(model, words, out)
     return {
         **asdict(stage),
@@ -168,7 +168,7 @@ def _stage(
     }
 
 
-def _run(model: LlamaForCausalLM, corpus: dataset.Corpus, config: Config, rate: float, pad: int) -> tuple[int, float]:
+def run(model: LlamaForCausalLM, corpus: dataset.Corpus, config: Config, rate: float, pad: int) -> tuple[int, float]:
     """One pass. Returns the steps taken and the running loss at the end."""
     import torch
 

@@ -27,8 +27,6 @@ PROMPTS = sorted(
 FULL_ONLY = {"constitutional/weigh", "constitutional/decide", "squad/ethical", "squad/factual", "squad/helpful"}
 FULL_ONLY |= {"rate/accuracy", "rate/helpfulness", "evaluate/letter", "score/proposition"}
 FULL_ONLY |= {f"score/{aspect}" for aspect in ("helpfulness", "honesty", "instruction_following", "truthfulness")}
-FULL_ONLY |= {"evolve/rewrite", "personas/write", "tagging/difficulty", "tagging/quality", "tagging/category"}
-FULL_ONLY |= {"translate/text", "translate/answer"}
 # A document of a harness, a row's forms, the beginning of a user's turn: no request in the form of a task.
 AS_THEY_STAND = {"evaluate/document", "magpie/write", "mixing/chain", "mixing/few", "mixing/inverted"}
 BOTH = [id for id in PROMPTS if id not in FULL_ONLY]
