@@ -108,7 +108,7 @@ def taught(home: Path, accept: int | None, seed: int, changes: Mapping[str, Any]
     reward = trained(preset, home, place, "reward", base, {"seed": seed})
     after = trained(preset, home, place, RL, start, {"seed": seed, "reward_model": reward, **changes})
     found = {"base": judged(preset, base, place), START: judged(preset, start, place), RL: judged(preset, after, place)}
-    hack = {**changes, "seed": seed, "rules": {"words": 1.0}, "beta": 0.001, "epochs": 40}
+    hack = {**changes, "seed": seed, "rules": {"words": 1.0}, "learning_rate": 1e-4, "beta": 0.001, "epochs": 40}
     try:
         trained(preset, home, place, RL, start, hack, HACKED)
         why = "not stopped"
