@@ -1,0 +1,38 @@
+"""Evolution, personas and labels for real, on the embedded model's checkpoint that was taught them."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from alignery.config.methods import line_model
+from alignery.config.preset import load
+from alignery.pipeline.runs.refreshing import run_refresh
+from nano.extended.roles import label_of
+from nano.grammar import parse
+from warehouse import Lake
+
+pytestmark = pytest.mark.flow
+SOURCES = ("self_instruct", "magpie", "evolve", "personas")
+
+
+def test_every_source_writes_instructions_of_the_world_and_each_is_labelled(tmp_path: Path) -> None:
+    nano = load("nano-sources")
+    few = {name: nano.line.configs[name].model_copy(update={"accept": 16}) for name in SOURCES}
+    line = line_model(nano.registry).model_validate(nano.line.model_dump() | few)
+    with Lake.open(tmp_path) as lake:
+        assert asyncio.run(run_refresh(nano.model_copy(update={"line": line}), lake)).state == "finished"
+        written = lake.rows("SELECT origin, text FROM instructions WHERE state = 'accepted' AND origin <> 'seed'")
+        labels = lake.rows("SELECT instruction AS text, difficulty, quality, category FROM tagged")
+        answered = lake.rows("SELECT DISTINCT origin FROM responses JOIN instructions i ON i.id = instruction_id")
+    for origin in SOURCES:
+        intents = [parse(row["text"]) for row in written if row["origin"] == origin]
+        assert len(intents) >= 16
+        assert sum(intent is not None for intent in intents) > 0.85 * len(intents), origin
+    assert {row["origin"] for row in answered} == {*SOURCES}
+    known = [(intent, row) for row in labels if (intent := parse(row["text"]))]
+    for aspect in ("difficulty", "quality", "category"):
+        right = [row[aspect] == label_of(intent, aspect) for intent, row in known]
+        assert sum(right) > 0.85 * len(right) > 0, aspect
