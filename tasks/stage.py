@@ -126,6 +126,8 @@ class Method:
         stages: (library, settings, context) → its stages.
         models: aliases of the models that its stages call; one that a preset does not bind is the generator.
         named_models: settings → further aliases, which the settings name; a preset must bind these.
+        scorers: settings → those of them that only score (`engine: reward`); a preset may list these under `follow` and
+            leave them unbound, and the stages do without them until a model has been promoted.
         always: whether it is run if a preset does not name it.
         check: (settings, settings by method of all that are run) → None. Raises ValueError if they do not fit.
         source: whether it is a source of instructions; else each instruction runs through its stages.
@@ -148,6 +150,7 @@ class Method:
     stages: Callable[[Library, Any, Context], Sequence[Stage]]
     models: tuple[str, ...] = (GENERATOR,)
     named_models: Callable[[Any], Iterable[str]] = no_models
+    scorers: Callable[[Any], Iterable[str]] = no_models
     always: bool = False
     check: Callable[[Any, Mapping[str, Any]], None] = accept_any
     source: bool = False

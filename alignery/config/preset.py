@@ -102,7 +102,8 @@ class Preset(Strict):
                 raise ValueError(
                     f"{field}.{unknown[0]}: got an unknown model alias, expected one of {list(known)}; correct it"
                 )
-        if unbound := [alias for alias in named if alias not in aliases and alias not in self.models]:
+        later = self.registry.scorers(configs) & {*self.follow}
+        if unbound := [alias for alias in named if alias not in {*aliases, *self.models, *later}]:
             raise ValueError(f"models: got no {unbound[0]!r}, which the line asks for; bind it")
         return self
 

@@ -17,6 +17,7 @@ LABELS, PANEL, GAP, LINE, TOP = 230, 200, 40, 22, 64  # pixels
 LONGEST = 32  # characters of a label
 COLOUR = "#1f6feb"
 SQUARE, SQUARE_LEFT = 320, 56  # of a picture of two axes
+ROW, LETTER = 14, 7  # of its labels: from one baseline to the next, and the width of a letter
 VERDICTS = {"better": "#1a7f37", "worse": "#cf222e", "unsure": "#bf8700", "same": "#57606a"}
 WIDE, SIDE, WORDS = (
     360,
@@ -137,20 +138,48 @@ def pareto(title: str, models: Mapping[str, Mapping[str, Figure]], x: str, y: st
         lines.append(f'<text x="{SQUARE_LEFT - 8}" y="{float(down(tick)) + 4}" text-anchor="end">{tick:g}</text>')
     points = " ".join(f"{across(at[label][0][0])},{down(at[label][1][0])}" for label in front)
     lines.append(f'<polyline points="{points}" fill="none" stroke="{COLOUR}" stroke-dasharray="4 3"/>')
-    for place, (label, (wide, high)) in enumerate(at.items()):
+    written: list[tuple[float, float, int]] = []
+    for label, (wide, high) in at.items():
         colour = COLOUR if label in front else "#8c959f"
         (cx, *xs), (cy, *ys) = map(across, wide), map(down, high)
-        # The labels of points that are close together are stacked.
-        above = sum(abs(w[0] - wide[0]) < 0.1 and abs(h[0] - high[0]) < 0.05 for w, h in list(at.values())[:place])
-        shown = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+        shown = _short(label)
+        left, base = _free_place(float(cx) + 8, float(cy), len(shown), written)
+        written.append((left, base, len(shown)))
         lines += [
             f'<line x1="{xs[0]}" y1="{cy}" x2="{xs[1]}" y2="{cy}" stroke="{colour}"/>',
             f'<line x1="{cx}" y1="{ys[0]}" x2="{cx}" y2="{ys[1]}" stroke="{colour}"/>',
             f'<circle cx="{cx}" cy="{cy}" r="4" fill="{colour}"/>',
-            f'<text x="{float(cx) + 8:.1f}" y="{float(cy) - 8 - 14 * above:.1f}" fill="{colour}">'
-            f"{escape(printable(shown))}</text>",
+            f'<text x="{left:.1f}" y="{base:.1f}" fill="{colour}">{escape(printable(shown))}</text>',
         ]
     return "\n".join([*lines, "</svg>"]) + "\n"
+
+
+def _free_place(
+    left: float, down: float, letters: int, written: Sequence[tuple[float, float, int]]
+) -> tuple[float, float]:
+    """Where a point's label goes: (left, baseline), inside the square and clear of the labels that are there already.
+
+    Above the point if that is free, else below it, else further off, each time a line higher or lower.
+
+    Args:
+        down: where the point is.
+        letters: of the label.
+        written: (left, baseline, letters) of each label so far.
+    """
+
+    def is_free(base: float) -> bool:
+        inside = TOP + 12 <= base <= TOP + SQUARE - 4
+        return inside and not any(
+            abs(base - other) < ROW and left < begin + LETTER * count and begin < left + LETTER * letters
+            for begin, other, count in written
+        )
+
+    places = [down + side for line in range(SQUARE // ROW) for side in (-8 - ROW * line, 16 + ROW * line)]
+    return left, next(filter(is_free, places), down - 8)
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
 
 
 def _y(place: int) -> float:
@@ -158,7 +187,7 @@ def _y(place: int) -> float:
 
 
 def _label(y: float, label: str) -> str:
-    shown = label if len(label) <= LONGEST else f"{label[: LONGEST - 1]}…"
+    shown = _short(label)
     return f'<text x="{LABELS - 12}" y="{y + 4}" text-anchor="end">{escape(printable(shown))}</text>'
 
 

@@ -149,6 +149,10 @@ class Methods:
                 found.append([stage.in_form(form(stage.model)) for stage in stages])
         return found
 
+    def scorers(self, configs: Mapping[str, Any]) -> set[str]:
+        """The aliases that these settings name of models that only score."""
+        return {alias for name, config in configs.items() for alias in self[name].scorers(config)}
+
     def with_files(self, paths: Iterable[Path]) -> Methods:
         """These and the methods in those files."""
         return Methods([*self.installed.values(), *(_of_file(path) for path in paths)])

@@ -18,7 +18,7 @@ from alignery.cli import (
     main,  # noqa: F401  # registers the verbs
 )
 from alignery.cli.options import app
-from alignery.config.preset import load
+from alignery.config.preset import SHIPPED, load
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), ROOT / "presets/init/README.md"])
@@ -117,6 +117,13 @@ def test_the_tables_that_the_guide_lists_are_there() -> None:
     named = {each for row in rows for each in re.findall(r"`(\w+)`", row.split("|")[1])}
     assert len(named) > 30
     assert not named - set(schema.tables) - set(schema.views)
+
+
+def test_the_table_of_nano_presets_has_every_one() -> None:
+    table = (ROOT / "docs/concepts.md").read_text(encoding="utf-8").partition("<!-- nano presets -->")[2]
+    assert sorted(re.findall(r"(?m)^\|[^|]*\| `([\w-]+)` \|", table)) == sorted(
+        path.stem for path in SHIPPED.glob("nano*.yaml")
+    )
 
 
 def test_the_site_builds_strictly_and_has_every_page(tmp_path: Path) -> None:

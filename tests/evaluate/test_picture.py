@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from tasks.evaluate.gate import Policy, decide
-from tasks.evaluate.plot import LABELS, LONGEST, PANEL, dots, forest
+from tasks.evaluate.plot import LABELS, LETTER, LONGEST, PANEL, ROW, SQUARE, TOP, dots, forest, pareto
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -63,3 +63,22 @@ def test_a_forest_plot_shows_the_decision_and_its_margins() -> None:
     assert whiskers[1][0] < margins[1] < dots_at[1] < whiskers[1][1], "the other does not"
     (zero,) = (float(line.get("x1", "")) for line in lines if line.get("stroke-dasharray"))
     assert dots_at[1] < zero < dots_at[0]
+
+
+def test_labels_of_points_on_two_axes_stay_in_the_square_and_apart() -> None:
+    """Most models between two others are as good as the best on one axis: at the top, close together."""
+    values = {"start": (0.48, 0.0), "λ 0": (0.85, 0.14), "both": (0.76, 1.0)} | {
+        f"λ 0.{n}": (0.8 - 0.02 * n, 1.0 - 0.001 * n) for n in range(1, 9)
+    }
+    models = {label: {"x": (x, x, x), "y": (y, y, y)} for label, (x, y) in values.items()}
+    root = ET.fromstring(pareto("w", models, "x", "y"))
+    texts = [text for text in root.iter(f"{SVG}text") if text.text in values]
+    boxes = [(float(text.get("x", "")), float(text.get("y", "")), LETTER * len(text.text or "")) for text in texts]
+    assert len(boxes) == len(values)
+    assert all(TOP + 12 <= y < TOP + SQUARE for _, y, _ in boxes), "none is on the title, the ticks or outside"
+    apart = [
+        abs(y - other_y) >= ROW or x + width <= other or other + other_width <= x
+        for place, (x, y, width) in enumerate(boxes)
+        for other, other_y, other_width in boxes[:place]
+    ]
+    assert all(apart)

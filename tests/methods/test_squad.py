@@ -103,7 +103,7 @@ def test_a_classifier_takes_the_place_of_the_question_and_moves_no_correction(an
     plain = Member(aligner="ethics", inspector="ethical")
     trained = Member(aligner="ethics", inspector="ethical", classifier="inspect_ethics")
     config = Config(members=(trained, {"inspector": "overall"}))
-    found = stages(Library(), config, Context({}, Contamination([])))
+    found = stages(Library(), config, Context({}, Contamination([]), ["inspect_ethics"]))
     assert [stage.model for stage in found] == [
         *("inspect_ethics", "ethics", "inspect_ethics"),
         *("inspector", "aligner", "inspector"),
@@ -114,6 +114,21 @@ def test_a_classifier_takes_the_place_of_the_question_and_moves_no_correction(an
     assert len(keys) == 1
     with pytest.raises(ValidationError, match="got two inspectors of the subject 'ethical'"):
         Config(members=(plain, trained))
+
+
+@pytest.mark.parametrize("order", ["given", "mean_score"])
+def test_a_member_joins_when_its_classifier_has_a_model_and_a_squad_of_nobody_asks_nothing(order: str) -> None:
+    trained = Member(inspector="ethical", classifier="inspect_ethics")
+    alone, mixed = (Config(members=members, order=order) for members in ((trained,), (trained, Member())))
+
+    def models(config: Config, *bound: str) -> set[str]:
+        return {stage.model for stage in stages(Library(), config, Context({}, Contamination([]), bound))}
+
+    assert models(alone) == set()
+    assert models(mixed) == {"inspector", "aligner"}
+    assert models(alone, "inspect_ethics") == {"inspect_ethics", "aligner"}
+    assert models(mixed, "inspect_ethics") == {"inspect_ethics", "inspector", "aligner"}
+    assert [*method.scorers(mixed)] == ["inspect_ethics"]
 
 
 def test_by_mean_score_all_inspectors_see_the_first_answer_and_the_lowest_mean_goes_first() -> None:

@@ -15,6 +15,7 @@ import yaml
 
 from alignery.config.methods import line_model
 from alignery.config.preset import SHIPPED
+from alignery.config.values import resolved
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
 from tasks.evaluate import held_out, judge
@@ -57,7 +58,10 @@ OTHERWISE: dict[str, Any] = {"self_instruct": {}, "constitutional": {"rounds": 2
 SETUPS = {"full": ("full", METHODS), "nano": ("nano", NANO)}
 SETUPS |= {f"{variant}, otherwise": (variant, OTHERWISE) for variant in ("full", "nano")}
 SETUPS |= {
-    f"presets/{path.name}": (data.get("words", {}).get("variant", "full"), data["line"] | {"decontaminate": []})
+    f"presets/{path.name}": (
+        data.get("words", {}).get("variant", "full"),
+        resolved(data["line"], path, (), {}) | {"decontaminate": []},
+    )
     for path in sorted(SHIPPED.glob("*.yaml"))
     if (data := yaml.safe_load(path.read_text(encoding="utf-8")))
 }

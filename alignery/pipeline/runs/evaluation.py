@@ -18,7 +18,7 @@ from alignery.display import Displayed, Picture, Results
 from alignery.errors import UsageError
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
-from alignery.pipeline.model_resolution import bind, made_for
+from alignery.pipeline.model_resolution import bind, bind_current, made_for, unbound_scorers
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import Answered, answer_prompts
@@ -131,6 +131,7 @@ def _chain(preset: Preset, lake: Lake) -> list[tuple[str, Stack, str]]:
     """The base model, the same behind the preset's own rewriter where there is one, then of each recipe that makes a
     model which answers the newest one made from that base; the newest Aligner or rewriter, of a preset that stacks it,
     is evaluated in a stack with the base model. Rows (label, stack, the model's place)."""
+    preset = bind_current(preset, lake, unbound_scorers(preset))
     base = preset.spec("generator")
     there = [row for row in status.models(lake) if Path(row["path"]).is_dir()]
     identity, below = base.identity(), {row["id"]: row["base_id"] for row in there}

@@ -24,7 +24,7 @@ from alignery.display import Displayed
 from alignery.hashing import digest
 from alignery.monitor.webhooks import Event
 from alignery.pipeline.executor import Executor, TaskRunner, run_inline
-from alignery.pipeline.model_resolution import ALIAS, bind, bind_current, made_for
+from alignery.pipeline.model_resolution import ALIAS, bind, bind_current, made_for, only_scores, unbound_scorers
 from alignery.pipeline.progress import StepProgress
 from alignery.pipeline.run import Run
 from alignery.pipeline.runs.answering import answer_prompts
@@ -34,6 +34,7 @@ from alignery.pipeline.runs.people import explained, state
 from alignery.pipeline.runs.training import base_spec
 from alignery.pipeline.stack import Stack, stack_of, stackable
 from alignery.untrusted import excerpt
+from tasks.engines.specs import RewardSpec
 from tasks.evaluate import confirm, history
 from tasks.evaluate.gate import Decision, Policy, decide
 from tasks.evaluate.plot import PICTURES, forest
@@ -64,6 +65,7 @@ async def promote_candidates(preset: Preset, lake: Lake, *, runner: TaskRunner =
         PresetError: the preset has no `evaluate` section or nothing to decide on, or an alias has no weights here.
         JudgeError: a judge decides, and did not pass its check; nothing was decided.
     """
+    preset = bind_current(preset, lake, unbound_scorers(preset))  # a squad as a refresh has it
     if preset.evaluate is None:
         raise PresetError(f"preset {preset.name}: got no 'evaluate' section; the gate needs held-out prompts")
     policy, base = preset.gate, base_spec(preset)
@@ -226,14 +228,33 @@ def promote_manually(lake: Lake, run: Run, id: str, why: str, alias: Alias | Non
 
     Raises:
         LakeUsageError: there is no such model.
-        PresetError: there is no such alias.
+        PresetError: there is no such alias, or it is none for this kind of model.
     """
-    known = {*run.preset.registry.aliases, *run.preset.models}
+    preset = run.preset
+    known = {*preset.registry.aliases, *preset.models, *preset.follow}
     if alias and alias not in known:
         raise PresetError(f"--alias: got {excerpt(alias, 80)!r}, expected one of {sorted(known)}; correct it")
     model = model_registry.find(lake, id)
-    alias = alias or made_for(run.preset, model["recipe"]) or ALIAS
+    _check_kind(preset, model, alias)
+    alias = alias or made_for(preset, model["recipe"]) or ALIAS
     return _place(lake, run, alias, "promoted", model["id"], model["path"], why)
+
+
+def _check_kind(preset: Preset, model: Row, alias: Alias | None) -> None:
+    """Refuse a model that only scores for an alias that writes, and the reverse."""
+    scorers = preset.registry.scorers(preset.line.configs)
+    scoring = scorers | {name for name, spec in preset.models.items() if isinstance(spec, RewardSpec)}
+    name = Path(model["path"]).name
+    if only_scores(preset, model["recipe"]) and alias not in scoring:
+        raise PresetError(
+            f"--alias: got {alias or 'none'}, and {name} only scores; expected the alias of a model that scores, "
+            f"{f'one of {sorted(scoring)}' if scoring else 'of which this preset has none'}; name it"
+        )
+    if alias in scorers and not only_scores(preset, model["recipe"]):
+        raise PresetError(
+            f"--alias: got {alias}, which only scores, for {name}, which writes text; expected a trained inspector; "
+            "name another alias or model"
+        )
 
 
 def roll_back(lake: Lake, run: Run, why: str, alias: Alias = ALIAS) -> Decided:

@@ -8,6 +8,7 @@ subject; it is applied only to answers that score below 0.5, and each correction
    inspector gave to first answers. Rows are processed independently, so the means are those of earlier refreshes; every
    inspector then scores the first answer before any aligner is applied. The view `inspectors` lists the means.
 3. A copy is not scored again: its score is that of the answer it repeats.
+4. A member whose `classifier` has no model yet (the alias is under `follow`) joins when one has been promoted.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Member(BaseModel):
 
     aligner: str = "aligner"  # an alias of `models`
     inspector: str = Field("overall", pattern=r"^[a-z]+$")
-    # An alias of `models`, of `engine: reward`: a trained inspector, whose score replaces the question's.
+    # An alias of `models` or `follow`, of `engine: reward`: a trained inspector, whose score replaces the question's.
     classifier: str | None = None
 
 
@@ -94,7 +95,10 @@ INSPECTIONS = Table(
 
 def stages(library: Library, config: Config, context: Context) -> list[Stage]:
     """For each member: inspect answers without a score, correct those below the limit, and inspect the correction."""
-    in_stack = config.stacked and all(member.aligner in context.bound for member in config.members)
+    members = [member for member in config.members if member.classifier is None or member.classifier in context.bound]
+    if not members:
+        return []
+    in_stack = config.stacked and all(member.aligner in context.bound for member in members)
     before = "answer" if in_stack else "respond.answer"
     found: list[Stage] = []
 
@@ -113,10 +117,10 @@ def stages(library: Library, config: Config, context: Context) -> list[Stage]:
         )
 
     if config.order == "mean_score":  # so that each inspector has a mean over all first answers
-        for member in {member.inspector: member for member in config.members}.values():
+        for member in {member.inspector: member for member in members}.values():
             found.append(inspected_by(member, f"squad.inspect_first.{member.inspector}", before))
             before = found[-1].name
-    for number, member in enumerate(config.members, 1):
+    for number, member in enumerate(members, 1):
         inspected = inspected_by(member, f"squad.inspect.{number}", before)
         corrected = Stage(
             f"squad.correct.{number}",
@@ -222,12 +226,17 @@ def named_models(config: Config) -> Iterable[str]:
     return [alias for member in config.members for alias in (member.aligner, member.classifier) if alias]
 
 
+def scorers(config: Config) -> Iterable[str]:
+    return [member.classifier for member in config.members if member.classifier]
+
+
 method = Method(
     "squad",
     Config,
     stages,
     models=("inspector", "aligner"),
     named_models=named_models,
+    scorers=scorers,
     resolve_settings=ordered,
     paper="Aligner squads (arXiv 2403.04224)",
     tables=(INSPECTIONS,),

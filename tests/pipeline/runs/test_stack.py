@@ -162,6 +162,29 @@ def test_the_pages_client_asks_as_the_stack_does(
     assert made["answer"](asked) == last.strip()
 
 
+def test_an_inspector_is_bound_once_it_has_been_promoted_and_to_no_alias_that_writes(
+    empty: Path, tmp_path: Path
+) -> None:
+    preset = load("nano-squad")
+    models = [{"id": name, "path": f"/models/{name}", "recipe": name} for name in ("useful", "aligner")]
+    with Lake.open(shutil.copytree(empty, tmp_path / "home")) as lake, Run(lake, "promote", preset) as run:
+        lake.ledger.write("models", models, run_id="r", message="trained")
+        assert {*resolve_models(preset, lake).models} == {"generator"}
+        for alias, got in ((None, "none"), ("generator", "generator"), ("judge", "judge")):
+            with pytest.raises(PresetError, match=rf"--alias: got {got}, and useful only scores; .*'inspect_useful'"):
+                promote_manually(lake, run, "useful", "to see", alias)
+        with pytest.raises(PresetError, match="--alias: got inspect_useful, which only scores, for aligner"):
+            promote_manually(lake, run, "aligner", "to see", "inspect_useful")
+        promote_manually(lake, run, "useful", "to see", "inspect_useful")
+        found = resolve_models(preset, lake)
+        bound_to = found.spec("inspect_useful")
+        assert (bound_to.engine, bound_to.model, bound_to.threads) == ("reward", "/models/useful", 1)
+        asked = [stage.model for method in found.stages(found.library(), source=False) for stage in method]
+        assert {"inspector", "inspect_useful"} <= {*asked}
+        assert "inspect_harmless" not in asked, "it has no model yet"
+        run.end("finished", {})
+
+
 def test_each_alias_has_its_own_promoted_model_and_is_rolled_back_alone(empty: Path, tmp_path: Path) -> None:
     preset = load("nano-stack")
     own = preset.spec("generator").model
