@@ -198,7 +198,9 @@ def interrupt() -> None:
 def set_commit_message(cursor: duckdb.DuckDBPyConnection, message: str, extra: Mapping[str, Any]) -> str:
     """Give the open transaction's snapshot its author, message and JSON; returns that JSON."""
     info = json.dumps(extra, sort_keys=True, ensure_ascii=False)
-    cursor.execute(f"CALL {LAKE}.set_commit_message(?, ?, extra_info => ?)", [AUTHOR, message, info])
+    # As literals: bound values would make DuckDB import pandas.
+    author, words, about = map(quoted, (AUTHOR, message, info))
+    cursor.execute(f"CALL {LAKE}.set_commit_message({author}, {words}, extra_info => {about})")
     return info
 
 
