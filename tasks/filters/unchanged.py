@@ -7,7 +7,6 @@ Anything else is no such remark and is parsed as an answer, or as text about one
 from __future__ import annotations
 
 import re
-from functools import cache
 
 ANSWER = r"(?:answer|response|reply)"
 GIVEN = (
@@ -61,6 +60,7 @@ _KEPT = (
 _SAYS = rf"(?:{_NO}|{_NOTHING}|{_IS_GOOD}|{_KEPT})"
 _LEAD = r"(?:(?:yes|no|ok|okay|sure)[,.:!]? )?"
 _BECAUSE = r"(?:,? (?:because|since|as|so) [^.!?\n]{0,120})?"
+_REMARK = re.compile(rf"{_LEAD}(?:(?:since|as|because) {_SAYS}, )?{_SAYS}(?:,? and {_NO})?{_BECAUSE}", re.IGNORECASE)
 _NOTHING_FOUND = re.compile(rf"{_LEAD}{_NO}{_BECAUSE}", re.IGNORECASE)
 # "It does not. Nothing needs to change." The other way round, "It is fine. It does not name the risk.", finds a fault.
 _DENIES = re.compile(
@@ -89,12 +89,6 @@ _JUDGEMENT = re.compile(rf"\b(?:{_GOOD}|wrong|{_FAULT}|{_CHANGED})\b", re.IGNORE
 _OF_CHANGE = re.compile(rf"\b{_CHANGED}\b", re.IGNORECASE)
 
 
-@cache
-def _remark() -> re.Pattern[str]:
-    """Compiled when it is needed, because that takes as long as importing ten modules."""
-    return re.compile(rf"{_LEAD}(?:(?:since|as|because) {_SAYS}, )?{_SAYS}(?:,? and {_NO})?{_BECAUSE}", re.IGNORECASE)
-
-
 def says_unchanged(text: str) -> bool:
     """Whether a reply only says that nothing has to change: "No revision is needed."."""
     plain = text.strip().strip(_MARKS)
@@ -110,7 +104,7 @@ def finds_nothing(critique: str) -> bool:
     return (
         _NOTHING_FOUND.fullmatch(first) is not None
         and not _RESERVATION.search(plain)
-        and all(_DENIES.match(one) or _TOPIC.match(one) or _remark().fullmatch(one.strip(".!:; ")) for one in sentences)
+        and all(_DENIES.match(one) or _TOPIC.match(one) or _REMARK.fullmatch(one.strip(".!:; ")) for one in sentences)
     )
 
 
@@ -142,4 +136,4 @@ def _remarks(text: str) -> bool:
     sentences = [each.strip(".!:; ") for each in _ENDS.split(text)]
     while len(sentences) > 1 and (_DENIES.match(sentences[0]) or sentences[0].casefold() in ("no", "yes")):
         del sentences[0]
-    return all(_remark().fullmatch(each) for each in sentences)
+    return all(_REMARK.fullmatch(each) for each in sentences)
