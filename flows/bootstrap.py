@@ -13,7 +13,7 @@ from alignery.pipeline.runs.rounds import BootstrapResult, run_rounds
 from flows._prefect import as_task_run
 
 
-@flow(name="bootstrap")
+@flow(name="bootstrap", persist_result=False)
 async def bootstrap(
     preset: str = "nano", home: Path = Path(".alignery"), rounds: int = 3, name: str = "boot", wait: bool = True
 ) -> BootstrapResult:

@@ -17,7 +17,7 @@ from flows._prefect import as_task_run
 from tasks.evaluate.plot import PICTURES
 
 
-@flow(name="evaluate")
+@flow(name="evaluate", persist_result=False)
 async def evaluate(
     preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True, logs: Path | None = None
 ) -> list[Evaluation]:

@@ -18,7 +18,7 @@ from warehouse.maintenance import maintain as upkeep
 from warehouse.maintenance.maintain import Report
 
 
-@flow(name="maintain")
+@flow(name="maintain", persist_result=False)
 async def maintain(
     preset: str = "nano", home: Path = Path(".alignery"), keep: str = "7d", age: str = "1h", apply: bool = False
 ) -> Report:

@@ -15,7 +15,7 @@ from alignery.pipeline.runs.promotion import (
 from flows._prefect import as_task_run
 
 
-@flow(name="promote")
+@flow(name="promote", persist_result=False)
 async def promote(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> list[Decided]:
     """Put every trained model without a decision through the gate, the oldest first.
 

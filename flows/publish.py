@@ -18,7 +18,7 @@ from warehouse.query.since_last_training import tag_delta
 PUBLISHED = "alignery.snapshot.published"  # the event; `flows.scheduled.retrain_on_publish` answers it
 
 
-@flow(name="publish")
+@flow(name="publish", persist_result=False)
 async def publish(preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None) -> Publication:
     """Tag and export the lake's current content. If it is new, an event is sent to Prefect.
 

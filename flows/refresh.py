@@ -19,7 +19,7 @@ from flows._prefect import as_task_run, plain_rows
 from warehouse.query import status
 
 
-@flow(name="refresh")
+@flow(name="refresh", persist_result=False)
 async def refresh(preset: str = "nano", home: Path = Path(".alignery"), wait: bool = True) -> Summary:
     """Write, answer, criticise, revise and correct, until the preset's target is reached.
 

@@ -15,7 +15,7 @@ from alignery.pipeline.runs.training import (
 from flows._prefect import as_task_run
 
 
-@flow(name="retrain")
+@flow(name="retrain", persist_result=False)
 async def retrain(
     preset: str = "nano", home: Path = Path(".alignery"), tag: str | None = None, wait: bool = True
 ) -> list[Trained]:

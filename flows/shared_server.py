@@ -89,14 +89,13 @@ def use_or_start_server(lake: Path) -> Callable[[], None]:
         healthy = stack.enter_context(shared(home) if idle_s() else starting(home, BRIEF))
 
     def wait_until_ready() -> None:
-        from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+        from prefect.settings import PREFECT_API_URL, temporary_settings
 
         if PREFECT_API_URL.value():  # by the environment, by the user's profile, or for an earlier flow
             stack.close()
             check_named()
         elif healthy:
-            own = healthy(PATIENCE_S)
-            stack.enter_context(temporary_settings({PREFECT_API_URL: own.api, PREFECT_API_AUTH_STRING: own.auth}))
+            stack.enter_context(temporary_settings(healthy(PATIENCE_S).client_settings))
 
     return wait_until_ready
 

@@ -15,7 +15,7 @@ from alignery.cli.render.console import console
 NameArgument = Annotated[str | None, typer.Argument(help="One method, with its settings and their defaults.")]
 
 
-MarkdownOption = Annotated[bool, typer.Option("--markdown", help="As the table of a README.")]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="As a table in Markdown.")]
 
 
 @app.command()

@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from alignery.cli import hints
-from alignery.cli.imports import without_pandas
+from alignery.cli.imports import import_flow, import_run, without_collections
 from alignery.cli.render import console
 from alignery.errors import AligneryError
 from alignery.untrusted import excerpt
@@ -245,44 +245,11 @@ def writing(home: Path, preset: str) -> Iterator[Lake]:
 
 def run(verb: str, preset: str, home: Path, *, prefect: bool = True, **values: Any) -> Any:
     """Await the verb's flow, or its work without one; known errors become a one-line message and an exit code."""
-    check_installed(verb, preset)
-    if not prefect:
-        with handle_errors():
-            with without_pandas():
-                from alignery import api
-            return asyncio.run(_interruptible(api.RUNS[verb](preset, home, **values)))
-    from flows.shared_server import use_or_start_server
-
     with handle_errors():
-        from alignery.config.preset import load
-
-        load(preset).check()  # before a server is started for it, which takes seconds
-        wait_until_ready = use_or_start_server(home)
-        check_prefect()
-        with without_pandas():
-            flow = _flow(verb)  # imports Prefect meanwhile
-        wait_until_ready()
-        return asyncio.run(_interruptible(flow(preset, home, **values)))
-
-
-def _flow(verb: str) -> Callable[..., Coroutine[Any, Any, Any]]:
-    """What a verb runs; only that is imported, because Prefect takes seconds."""
-    match verb:
-        case "refresh":
-            from flows.refresh import refresh as flow
-        case "publish":
-            from flows.publish import publish as flow  # type: ignore[assignment]
-        case "retrain":
-            from flows.retrain import retrain as flow  # type: ignore[assignment]
-        case "evaluate":
-            from flows.evaluate import evaluate as flow  # type: ignore[assignment]
-        case "promote":
-            from flows.promote import promote as flow  # type: ignore[assignment]
-        case "bootstrap":
-            from flows.bootstrap import bootstrap as flow  # type: ignore[assignment]
-        case _:
-            from flows.maintain import maintain as flow  # type: ignore[assignment]
-    return flow
+        with without_collections():
+            check_installed(verb, preset)
+            work = (import_flow if prefect else import_run)(verb, preset, home)
+        return asyncio.run(_interruptible(work(preset, home, **values)))
 
 
 def check_installed(verb: str, preset: str) -> None:
@@ -311,21 +278,6 @@ async def _interruptible(flow: Coroutine[Any, Any, Any]) -> Any:
     except asyncio.CancelledError:
         # Nothing is left to do but Prefect's threads, which may wait for a server that is gone.
         os._exit(INTERRUPTED)
-
-
-def check_prefect() -> None:
-    """A server that the environment names must answer; checked here, before Prefect is imported."""
-    api = os.environ.get("PREFECT_API_URL")
-    if not api:
-        return
-    import httpx
-
-    from flows.prefect_server import unreachable
-
-    try:
-        httpx.get(f"{api.rstrip('/')}/health", timeout=10).raise_for_status()
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise unreachable(api, error) from error
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from alignery.cli.imports import check_prefect
 from alignery.cli.options import (
     HOME,
     INTERRUPTED,
@@ -26,7 +27,6 @@ from alignery.cli.options import (
     WaitOption,
     app,
     check_installed,
-    check_prefect,
     fail,
     handle_errors,
     run,

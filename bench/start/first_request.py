@@ -128,7 +128,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
     os.environ |= {"ALIGNERY_SERVER_IDLE_S": "600", "OMP_NUM_THREADS": "1"}
-    for name in ("PREFECT_API_URL", "PREFECT_HOME", "ALIGNERY_PREFECT"):
+    # Bytecode is written by the first round, as pip does when it installs: else each verb would compile its sources.
+    for name in ("PREFECT_API_URL", "PREFECT_HOME", "ALIGNERY_PREFECT", "PYTHONDONTWRITEBYTECODE"):
         os.environ.pop(name, None)
     with _model() as model:
         _round(model, 0)  # files are read from the disk once

@@ -36,6 +36,7 @@ AUTHOR = "alignery"
 BUSY_MS = 10_000  # how long SQLite waits for another process's lock
 MEMORY = "1GB"  # a query's memory before it uses temporary files; ALIGNERY_MEMORY overrides it
 _verified: set[Path] = set()  # extensions whose signature this process has verified
+_loading = threading.Lock()  # held while extensions are loaded: a second connection waits, and need not verify them
 _at_work: set[duckdb.DuckDBPyConnection] = set()
 _OFF = {
     "autoinstall_known_extensions": "false",
@@ -90,17 +91,11 @@ def connect(
     options += [] if place.on_postgres else [f"META_BUSY_TIMEOUT {BUSY_MS}", "META_JOURNAL_MODE 'WAL'"]
     options += [f"SNAPSHOT_VERSION {snapshot}"] if snapshot is not None else []
     options += ["READ_ONLY", "CREATE_IF_NOT_EXISTS false"] if read_only or snapshot is not None else []
-    files = [extension(name) for name in _extensions(place)]
-    # DuckDB would verify the signature of 70 MiB again for each connection.
-    unsigned: dict[str, Any] = {"allow_unsigned_extensions": "true"} if _verified.issuperset(files) else {}
-    db = duckdb.connect(":memory:", config=_OFF | unsigned)
+    db = _with_extensions(place)
     try:
         if threads or (threads := _threads()):
             db.execute(f"SET threads = {threads}")
         db.execute(f"SET memory_limit = {quoted(_memory())}")
-        for file in files:
-            db.execute(f"LOAD {quoted(str(file))}")
-        _verified.update(files)
         if place.on_s3:
             db.execute(_secret(place))
         # No retry after a concurrent commit: its rows are not among those that ours was checked against.
@@ -117,16 +112,51 @@ def connect(
         db.execute("SET enable_external_access = false")
     except duckdb.Error as error:
         db.close()
-        words = excerpt(error)
         if "nable to connect to Postgres" in str(error):
             raise LakeFailure(
-                f"{place}: the Postgres server does not answer: {words}; start it, or correct the URL"
+                f"{place}: the Postgres server does not answer: {excerpt(error)}; start it, or correct the URL"
             ) from error
-        raise LakeUsageError(f"{place}: the lake cannot be opened: {words}; see what `alignery doctor` says") from error
+        raise _unopened(place, error) from error
     except LakeUsageError:
         db.close()
         raise
     return db
+
+
+def preload(place: LakeLocation) -> threading.Thread:
+    """Verify and load the extensions of a lake that this process is about to open, in a thread, which is returned.
+
+    DuckDB verifies 70 MiB: a quarter of a second, in which Python need not wait for it.
+    """
+
+    def load() -> None:
+        with suppress(LakeUsageError):  # reported where the lake is opened
+            _with_extensions(place).close()
+
+    thread = threading.Thread(target=load)  # no daemon: DuckDB must not outlive the interpreter
+    thread.start()
+    return thread
+
+
+def _with_extensions(place: LakeLocation) -> duckdb.DuckDBPyConnection:
+    """An in-memory DuckDB with the extensions that a lake needs. Raises LakeUsageError where one cannot be loaded."""
+    files = [extension(name) for name in _extensions(place)]
+    with _loading:
+        # DuckDB would verify the signatures again for each connection.
+        unsigned: dict[str, Any] = {"allow_unsigned_extensions": "true"} if _verified.issuperset(files) else {}
+        db = duckdb.connect(":memory:", config=_OFF | unsigned)
+        try:
+            for file in files:
+                db.execute(f"LOAD {quoted(str(file))}")
+        except duckdb.Error as error:
+            db.close()
+            raise _unopened(place, error) from error
+        _verified.update(files)
+    return db
+
+
+def _unopened(place: LakeLocation, error: duckdb.Error) -> LakeUsageError:
+    return LakeUsageError(f"{place}: the lake cannot be opened: {excerpt(error)}; see what `alignery doctor` says")
 
 
 def literal(path: str) -> str:
@@ -198,7 +228,9 @@ def interrupt() -> None:
 def set_commit_message(cursor: duckdb.DuckDBPyConnection, message: str, extra: Mapping[str, Any]) -> str:
     """Give the open transaction's snapshot its author, message and JSON; returns that JSON."""
     info = json.dumps(extra, sort_keys=True, ensure_ascii=False)
-    cursor.execute(f"CALL {LAKE}.set_commit_message(?, ?, extra_info => ?)", [AUTHOR, message, info])
+    # As literals: bound values would make DuckDB import pandas.
+    author, words, about = map(quoted, (AUTHOR, message, info))
+    cursor.execute(f"CALL {LAKE}.set_commit_message({author}, {words}, extra_info => {about})")
     return info
 
 

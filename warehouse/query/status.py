@@ -95,9 +95,8 @@ def check_run(lake: Lake, run_id: str) -> None:
 def unfinished(lake: Lake, flow: str) -> list[Row]:
     """The last row of each run of a flow that was started and has not ended."""
     return lake.rows(
-        "SELECT * FROM runs WHERE flow = ? QUALIFY"
-        " row_number() OVER (PARTITION BY id ORDER BY rowid DESC) = 1 AND state = 'started'",
-        [flow],
+        f"SELECT * FROM runs WHERE flow = {quoted(flow)} QUALIFY"
+        " row_number() OVER (PARTITION BY id ORDER BY rowid DESC) = 1 AND state = 'started'"
     )
 
 
@@ -120,7 +119,7 @@ def status(lake: Lake, limit: int = 10) -> dict[str, Any]:
 
 def funnel(lake: Lake, run_id: str | None = None) -> list[Row]:
     """The outcome of each step's work, in one run or in all."""
-    return lake.rows("SELECT * FROM funnel WHERE run_id = coalesce(?, run_id)", [run_id])
+    return lake.rows("SELECT * FROM funnel" + (f" WHERE run_id = {quoted(run_id)}" if run_id is not None else ""))
 
 
 def usage(lake: Lake, run_id: str | None = None) -> list[Row]:
