@@ -49,9 +49,10 @@ METHODS: dict[str, Any] = {
     "tagging": {},
 }
 # The embedded model's own words are fewer.
-FULL_ONLY = ("instances", "evolve", "personas", "translate", "tagging")
+FULL_ONLY = ("instances",)
 NANO = {name: config for name, config in METHODS.items() if name not in FULL_ONLY}
 NANO |= {"rate": {"dimension": "overall"}, "squad": {"members": [{"inspector": "overall"}]}, "compare": {}}
+NANO |= {"translate": {"languages": {"es": 0.5}}}
 NANO |= {"score": {"aspects": ["overall"], "marks": "expected", "reward": True}}
 # What a method asks in the place of something above.
 OTHERWISE: dict[str, Any] = {"self_instruct": {}, "constitutional": {"rounds": 2, "critique": False}}
@@ -104,8 +105,9 @@ def steps(setup: str) -> Iterator[Step]:
 
 def keys(setup: str) -> list[dict[str, str]]:
     found = []
+    spoken = SETUPS[setup][1].get("translate", {}).get("languages", {"de": 1})
     for step in steps(setup):
-        row = Row(ROW | QUESTIONS) if step.name == "red_team.questions" else ROW
+        row = Row(ROW | (QUESTIONS if step.name == "red_team.questions" else {}) | {"language": next(iter(spoken))})
         sent = step.prompt.render(**step.variables(row))
         found.append(
             {
