@@ -123,7 +123,10 @@ def retrain(
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune on a published tag (by default the newest) with the preset's recipes, each in its own process."""
-    results.trained(run("retrain", preset, home, tag=tag, wait=wait, prefect=prefect), as_json)
+    models = run("retrain", preset, home, tag=tag, wait=wait, prefect=prefect)
+    from alignery.config.preset import load
+
+    results.trained(models, load(preset).evaluate is not None, as_json)
 
 
 @app.command()

@@ -15,7 +15,7 @@ from nano.extended import phrases
 from nano.grammar import any_of
 from nano.world import ATTRIBUTES, CRIMES, MOODS, NAMES, NOUNS, PEOPLE, PHRASE, PROBLEMS, STEPS
 
-UNKNOWN = "?"  # before a sentence that is none of the world's
+UNKNOWN = "[?]"  # before a sentence that is none of the world's
 _SENTENCE_END = re.compile(r"(?<=[.?])\s+")
 _SLOT = re.compile(r"\{(\w+)\}")
 _MOD = "{mod}"

@@ -181,3 +181,11 @@ def test_the_line_that_loads_an_export_loads_it(
     if len(shapes) == 1 or "[" in name:
         loaded = eval(line, {"datasets": datasets})
         assert {split: len(rows) for split, rows in loaded.items()} == {"train": 1, "test": 1}
+
+
+@pytest.mark.parametrize(("has_evaluation", "verb"), [(True, "evaluate"), (False, "models")])
+def test_after_a_training_the_next_command_is_one_that_the_preset_can_run(
+    has_evaluation: bool, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results.trained([], has_evaluation, as_json=False)
+    assert capsys.readouterr().out.startswith(f"Next: alignery {verb}")

@@ -116,7 +116,8 @@ def pushed(done: Pushed, as_json: bool) -> None:
     return say(plain(done.address))
 
 
-def trained(models: Sequence[Trained], as_json: bool) -> None:
+def trained(models: Sequence[Trained], has_evaluation: bool, as_json: bool) -> None:
+    """Print what was trained; without held-out prompts in the preset, the models are what to look at next."""
     if as_json:
         return terminal.as_json(models)
     for model in models:
@@ -126,7 +127,7 @@ def trained(models: Sequence[Trained], as_json: bool) -> None:
         console().print(f"{model.recipe}: {how} → {model.path}")
         if model.soup:
             _soup(model.soup, model.path)
-    return hint("Next: alignery evaluate")
+    return hint("Next: alignery evaluate" if has_evaluation else "Next: alignery models")
 
 
 def _soup(report: Mapping[str, Any], folder: Path) -> None:

@@ -17,7 +17,7 @@ from warehouse import Lake
 
 pytestmark = pytest.mark.flow
 ANSWERED = """
-    SELECT route, i.text AS instruction, t.text AS translation, a.text AS answer FROM translations a
+    SELECT a.route, i.text AS instruction, t.text AS translation, a.text AS answer FROM translations a
     JOIN translations t ON t.id = a.translation_id JOIN instructions i ON i.id = a.instruction_id
 """
 

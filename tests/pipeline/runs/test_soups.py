@@ -220,7 +220,7 @@ def test_a_retraining_runs_each_variant_on_its_own_rows_then_the_soup(
 
 def test_the_command_prints_each_share_with_its_interval(made: Made, capsys: pytest.CaptureFixture[str]) -> None:
     report = json.loads(made.row["metrics"])
-    results.trained([Trained("soup", Path(made.row["path"]), 1.0, True, report)], as_json=False)
+    results.trained([Trained("soup", Path(made.row["path"]), 1.0, True, report)], True, as_json=False)
     output = capsys.readouterr().out
     assert "made in 1 s" in output
     assert "λ 0.5" in output
