@@ -50,6 +50,7 @@ def test_a_line_separator_within_a_line_of_json_does_not_end_it(write):
         ("a: " + "9" * 5000, "not YAML"),
         ("a: &a [*a]", "nested too deep"),
         ("[" * 20_000, "nested too deep"),
+        ("[" * 200_000 + "]" * 200_000, "nested too deep"),
         (BOMB, "too much content"),
         (MERGES, "more than 10,000 keys"),
         ('a: "\\ud800"', "lone surrogate"),
