@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 export OMP_NUM_THREADS ?= 1
+unexport PYTHONDONTWRITEBYTECODE  # else each of the processes that tests start would compile the sources
 
 # A folder of local wheels that pip was told of serves uv too; without one, torch comes as PyTorch's own CPU build.
 WHEELS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)

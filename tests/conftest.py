@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -33,6 +34,15 @@ LONGEST = (
     *("test_crash_points", "test_train_resumes", "test_whole_line", "test_serve", "test_train_moves"),
     *("test_kill", "test_own_server", "test_journeys"),
 )
+
+
+def pytest_collection() -> None:
+    gc.disable()  # thousands of tests are made, and none of them is garbage
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()  # later collections do not visit them
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
