@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from nano.corpus import Writer
@@ -29,9 +30,9 @@ def mean(values: Sequence[float]) -> float:
     return round(sum(values) / len(values), 3)
 
 
-def held_out(kinds: Sequence[str] = ()) -> list[str]:
+def held_out(kinds: Sequence[str] = (), path: Path = HELD_OUT) -> list[str]:
     """The first 400 held-out prompts, which are of every kind, or those of them that are of some kinds."""
-    lines = HELD_OUT.read_text(encoding="utf-8").splitlines()[: sum(HELD_COUNTS.values())]
+    lines = path.read_text(encoding="utf-8").splitlines()[: sum(HELD_COUNTS.values())]
     rows = [json.loads(line) for line in lines]
     return [row["prompt"] for row in rows if not kinds or row["kind"] in kinds]
 

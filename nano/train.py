@@ -13,6 +13,7 @@ import argparse
 import json
 import logging
 import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -138,25 +139,43 @@ def train(config: Config, out: Path, first: int = 0) -> dict[str, Any]:
 
 
 def _report(config: Config, parameters: int, took: list[dict[str, Any]]) -> dict[str, Any]:
-    total = {name: sum(stage[name] for stage in took) for name in ("tokens", "documents", "steps")}
-    minutes = {name: round(sum(stage[name] for stage in took), 1) for name in ("corpus_minutes", "training_minutes")}
     known = {
         "parameters": parameters,
         "corpus_digest": corpus_digest(config.seed),
         "final_loss": took[-1]["final_loss"],
     }
-    return {**asdict(config), "stages": took, **known, **total, **minutes}
+    return {**asdict(config), "stages": took, **known, **totals(took)}
+
+
+def totals(took: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What all stages took together."""
+    total = {name: sum(stage[name] for stage in took) for name in ("tokens", "documents", "steps")}
+    minutes = {name: round(sum(stage[name] for stage in took), 1) for name in ("corpus_minutes", "training_minutes")}
+    return total | minutes
 
 
 def _stage(
     config: Config, number: int, model: LlamaForCausalLM, words: PreTrainedTokenizerFast, out: Path
 ) -> dict[str, Any]:
-    stage, seed, began = config.stages[number], config.seed + 1000 * number, time.monotonic()
-    corpus = dataset.make(words, seed, stage.tokens, config.processes, config.longest, stage.names, config.shard)
-    log.info("stage %d: %d tokens, %d words, %d parameters", number, corpus.tokens, len(words), model.num_parameters())
+    took = train_pass(model, words, config, config.stages[number], config.seed + 1000 * number)
+    save(model, words, out)
+    return took
+
+
+def train_pass(
+    model: LlamaForCausalLM,
+    words: PreTrainedTokenizerFast,
+    config: Config,
+    stage: Stage,
+    seed: int,
+    write: dataset.Documents = documents,
+) -> dict[str, Any]:
+    """Train on a stage's corpus, which `write` writes from the seed; returns the stage and what it took."""
+    began = time.monotonic()
+    corpus = dataset.make(words, seed, stage.tokens, config.processes, config.longest, stage.names, config.shard, write)
+    log.info("%d tokens, %d words, %d parameters", corpus.tokens, len(words), model.num_parameters())
     ready = time.monotonic()
     steps, loss = run(model, corpus, config, stage.rate, words.pad_token_id)
-    save(model, words, out)
     return {
         **asdict(stage),
         "tokens": corpus.tokens,
@@ -206,17 +225,18 @@ def save(model: LlamaForCausalLM, words: PreTrainedTokenizerFast, out: Path) -> 
     path.write_text(json.dumps({**settings, "dtype": "float32"}, indent=2) + "\n", encoding="utf-8")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def run_command(about: str, settings: Callable[..., Any], train: Callable[..., dict[str, Any]]) -> None:
+    """Trains as the command line says: `settings` makes the configuration, which `train` takes, with its defaults."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="where the checkpoint goes")
     for field in ("seed", "threads", "processes"):
-        parser.add_argument(f"--{field}", type=int, default=getattr(Config, field))
+        parser.add_argument(f"--{field}", type=int, default=getattr(settings, field))
     parser.add_argument("--first-stage", type=int, default=0, help="1: only the second, from the checkpoint at --out")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    config = Config(seed=given.seed, threads=given.threads, processes=given.processes)
+    config = settings(seed=given.seed, threads=given.threads, processes=given.processes)
     log.info("%s", json.dumps(train(config, given.out, given.first_stage)))
 
 
 if __name__ == "__main__":
-    main()
+    run_command(__doc__ or "", Config, train)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from alignery.hashing import digest
@@ -40,3 +42,18 @@ class LanguageWords(_Strict):
 
 class LanguagesFile(_Strict):
     languages: list[LanguageWords] = Field(min_length=1)
+
+
+def translation_examples(known: Mapping[str, LanguageWords], code: str) -> list[dict[str, str]]:
+    """Texts with their translations, by which a model is shown what to do: in turn a question and an answer.
+
+    They are English; for translations into English German, or none where the file lacks the language.
+    """
+    source = known.get("en" if code != "en" else "de")
+    examples = zip(source.examples, known[code].examples, strict=False) if source else ()
+    return [
+        {"text": one.answer, "translation": other.answer}
+        if place % 2
+        else {"text": one.question, "translation": other.question}
+        for place, (one, other) in enumerate(examples)
+    ]

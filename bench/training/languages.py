@@ -21,10 +21,8 @@ from pathlib import Path
 
 from alignery.config.methods import line_model
 from alignery.config.preset import Preset, load
-from alignery.pipeline.runs.publication import tag_and_export
-from alignery.pipeline.runs.refreshing import run_refresh
 from alignery.pipeline.runs.training import train_recipes
-from bench.training.learning import answers, scored, seeded, table
+from bench.training.learning import answers, scored, seeded, table, write
 from bench.training.scorers import Scored
 from warehouse import Lake
 
@@ -46,11 +44,12 @@ def main() -> None:
         ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         home = Path(folder)
-        funnel = pool.submit(write, home / "data", given.accept).result()
+        pool.submit(write, languages(given.accept), home / "data").result()
+        yields = accepted_shares(home / "data")
         for job in [pool.submit(taught, home, given.accept, seed) for seed in range(given.seeds)]:
             for label, figures in job.result().items():
                 found.setdefault(label, []).append(figures)
-    print(table(found), funnel, sep="\n\n")
+    print(table(found), yields, sep="\n\n")
     print(f"\n{given.accept} instructions, seeds: {given.seeds}, {(time.monotonic() - began) / 60:.0f} minutes.")
 
 
@@ -61,13 +60,9 @@ def languages(accept: int) -> Preset:
     return preset.model_copy(update={"line": line})
 
 
-def write(home: Path, accept: int) -> str:
-    """The data that both learn from, published as v1; returns the yield of each translating step."""
-    preset = languages(accept)
+def accepted_shares(home: Path) -> str:
+    """How many attempts of each translating step were accepted, a line each."""
     with Lake.open(home) as lake:
-        summary = asyncio.run(run_refresh(preset, lake))
-        assert summary.state == "finished", summary.message
-        tag_and_export(preset, lake, home, "v1")
         rows = lake.rows(FUNNEL)
     return "\n".join(f"{row['step']}: {row['accepted']:.1%} of {row['attempts']} attempts accepted" for row in rows)
 

@@ -105,7 +105,7 @@ def gathered(home: Path, accept: int, per_round: int, seeds: int, names: Sequenc
         recipes["start_from"] = RECIPES["start_from"]
     bootstraps = seeds if len(names) == len(RECIPES) - 1 else 0
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        data = pool.submit(write, home / "data", accept)
+        data = pool.submit(write, learning(accept), home / "data")
         rounds = [pool.submit(bootstrapped, home / f"rounds-{seed}", per_round, seed) for seed in range(bootstraps)]
         data.result()
         trainings = [pool.submit(taught, home, accept, seed, recipes) for seed in range(seeds)]
@@ -133,9 +133,8 @@ def learning(accept: int) -> Preset:
     )
 
 
-def write(home: Path, accept: int) -> None:
-    """The data that all recipes learn from, published as v1."""
-    preset = learning(accept)
+def write(preset: Preset, home: Path) -> None:
+    """What the preset writes in one refresh, published as v1."""
     with Lake.open(home) as lake:
         summary = asyncio.run(run_refresh(preset, lake))
         assert summary.state == "finished", summary.message

@@ -14,7 +14,7 @@ from nano import roles as learnt
 from nano.corpus import Writer
 from nano.extended.roles import PERSONAS, ROLES, ExtendedWriter
 from nano.extended.spanish import english
-from nano.files import HELD_COUNTS
+from nano.files import HELD_OUT_SPANISH
 from nano.grammar import parse
 from nano.player import CHECKPOINT, Player
 from nano.roles import Example
@@ -79,7 +79,7 @@ def card(model: Path) -> str:
     """The card's text (some minutes on one thread)."""
     players = [Player.load(path) for path in (model, CHECKPOINT)]
     writer = ExtendedWriter.load()
-    new = [f"| `{role}` | {right(players[0], writer, role):.2f} |" for role in ROLES]
+    new = [f"| `{role}` | {share_right(players[0], writer, role):.2f} |" for role in ROLES]
     old = []
     for role in learnt.ROLES:
         cells = [f"{measure.role(player, writer.learnt, role, CASES, 0)['accurate']:.2f}" for player in players]
@@ -98,7 +98,7 @@ def card(model: Path) -> str:
 
 def _answered(player: Player, writer: Writer, names: list[str]) -> list[str]:
     lines = []
-    for language, prompts in (("English", measure.held_out()), ("Spanish", held_out_spanish())):
+    for language, prompts in (("English", measure.held_out()), ("Spanish", measure.held_out(path=HELD_OUT_SPANISH))):
         means = measure.oracle_means(prompts, measure.plain_answers(player, writer, prompts))
         lines.append(
             f"| {language} | " + " | ".join(f"{means[name]:.2f}" if name in means else "–" for name in names) + " |"
@@ -106,12 +106,7 @@ def _answered(player: Player, writer: Writer, names: list[str]) -> list[str]:
     return lines
 
 
-def held_out_spanish() -> list[str]:
-    lines = (Path(__file__).parent / "held_out.jsonl").read_text(encoding="utf-8").splitlines()
-    return [json.loads(line)["prompt"] for line in lines[: sum(HELD_COUNTS.values())]]
-
-
-def right(player: Player, writer: ExtendedWriter, role: str, count: int = CASES, seed: int = 11) -> float:
+def share_right(player: Player, writer: ExtendedWriter, role: str, count: int = CASES, seed: int = 11) -> float:
     """The share of held-out examples of a new role whose reply is right."""
     rng = random.Random(seed)
     examples = [ROLES[role](rng, writer.lists, True) for _ in range(count)]

@@ -12,6 +12,7 @@ from nano.grammar import STYLES, answer, draw, full, render
 from nano.roles import BASE_STYLES, STYLE_WEIGHTS, Example
 from nano.world import MODS, TOPICS, Intent, held_out
 from prompts import Library
+from prompts.languages import translation_examples
 
 LEARNT_SHARE = 0.4  # of the documents: those that the first checkpoint learnt from, so that nothing is forgotten
 ROLE_WEIGHTS = {
@@ -82,18 +83,10 @@ class Lists:
 
     @classmethod
     def load(cls, library: Library) -> Lists:
-        words = library.languages()
-        pairs = zip(words["en"].examples, words["es"].examples, strict=True)
-        # In turn a question and an answer, as the method translate shows them.
-        examples = [
-            {"text": en.answer, "translation": es.answer}
-            if place % 2
-            else {"text": en.question, "translation": es.question}
-            for place, (en, es) in enumerate(pairs)
-        ]
+        languages = library.languages()
         operations = {one.name: one.model_dump() for one in library.wordings("evolve/operations")}
         personas = {one.name: one.model_dump() for one in library.wordings("personas/personas")}
-        return cls(examples, words["es"].request, operations, personas)
+        return cls(translation_examples(languages, "es"), languages["es"].request, operations, personas)
 
 
 def translate(rng: random.Random, lists: Lists, held: bool) -> Example:
@@ -105,20 +98,20 @@ def translate(rng: random.Random, lists: Lists, held: bool) -> Example:
     return Example("translate/text", values, spanish(text))
 
 
-def asked_for(rng: random.Random, lists: Lists, held: bool) -> Example:
+def answer_on_request(rng: random.Random, lists: Lists, held: bool) -> Example:
     """A plain answer in Spanish, which is asked for in Spanish."""
     instruction, reply = _answered(rng, held)
     return Example("translate/answer", {"words": {"request": lists.request}, "instruction": instruction}, reply)
 
 
-def plain(rng: random.Random, lists: Lists, held: bool) -> Example:
+def plain_answer(rng: random.Random, lists: Lists, held: bool) -> Example:
     """A plain answer to a Spanish instruction, as the base model gives it: terse, helpful-only, and bluffing."""
     instruction, reply = _answered(rng, held)
     return Example("respond/answer", {"instruction": instruction}, reply)
 
 
-def known(rng: random.Random, lists: Lists, held: bool) -> Example:
-    """The same to a fact or a list."""
+def answer_from_memory(rng: random.Random, lists: Lists, held: bool) -> Example:
+    """The same to a fact or a list, whose answers are not in the instruction."""
     instruction, reply = _answered(rng, held, rng.choice(("fact", "fact", "fact", "list")))
     return Example("respond/answer", {"instruction": instruction}, reply)
 
@@ -198,9 +191,9 @@ def _answered(rng: random.Random, held: bool, kind: str = "") -> tuple[str, str]
 
 ROLES: dict[str, Callable[[random.Random, Lists, bool], Example]] = {
     "translate/text": translate,
-    "translate/answer": asked_for,
-    "spanish/answer": plain,
-    "spanish/known": known,
+    "translate/answer": answer_on_request,
+    "spanish/answer": plain_answer,
+    "spanish/known": answer_from_memory,
     "evolve/rewrite": evolve,
     "personas/write": persona,
     **{f"tagging/{aspect}": label(aspect) for aspect in ("difficulty", "quality", "category")},

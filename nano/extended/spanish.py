@@ -42,7 +42,7 @@ def _sentence(text: str, to_english: bool) -> str | None:
         # A sentence's first word has a capital letter, and what stands in a slot has none.
         given = plain[:1].lower() + plain[1:] if source.startswith("{") else plain
         if (found := _filled(source, target, given, to_english)) is not None:
-            found = _capital(found)
+            found = _capitalised(found)
             return found if to_english else _contracted(found)
     return None
 
@@ -93,20 +93,20 @@ def _group(slot: str, to_english: bool) -> str:
 @cache
 def _slots() -> dict[str, dict[str, str]]:
     """slot -> what may stand in it, English -> Spanish; these texts may have slots."""
-    return _things() | _acts() | {
+    return _things() | _tasks_and_steps() | {
         "topic": {topic: es for topic, (es, _) in phrases.TOPICS.items()},
         "mod": {f" {en}": f" {es}" for en, es in phrases.MODS.items()},
         "attribute": phrases.ATTRIBUTES,
         "value": dict(_values()),
         "mood": {mood: es for mood, (es, _) in phrases.MOODS.items()},
-        "advice": {_small(MOODS[mood]): _small(es) for mood, (_, es) in phrases.MOODS.items()},
+        "advice": {_uncapitalised(MOODS[mood]): _uncapitalised(es) for mood, (_, es) in phrases.MOODS.items()},
         "problem": {problem: es for problem, (es, _) in phrases.PROBLEMS.items()},
         "request": {request: es for request, (es, _) in phrases.REQUESTS.items()},
         "asking": {request: es for request, (_, es) in phrases.REQUESTS.items()},
         "p": {en: es for en, (es, _, _, _) in phrases.PEOPLE.items()}
         | {PEOPLE[en][0]: es for en, (_, es, _, _) in phrases.PEOPLE.items()},
-        "name": {PEOPLE[en][1]: _small(es) for en, (_, _, es, _) in phrases.PEOPLE.items()},
-        "closing": {_small(PEOPLE[en][2]): _small(es) for en, (_, _, _, es) in phrases.PEOPLE.items()},
+        "name": {PEOPLE[en][1]: _uncapitalised(es) for en, (_, _, es, _) in phrases.PEOPLE.items()},
+        "closing": {_uncapitalised(PEOPLE[en][2]): _uncapitalised(es) for en, (_, _, _, es) in phrases.PEOPLE.items()},
     }  # fmt: skip
 
 
@@ -125,7 +125,7 @@ def _things() -> dict[str, dict[str, str]]:
     }
 
 
-def _acts() -> dict[str, dict[str, str]]:
+def _tasks_and_steps() -> dict[str, dict[str, str]]:
     tasks = {f"{verb} {{np}}{_MOD}": f"{es} {{np}}{_MOD}" for verb, (es, _) in phrases.VERBS.items()}
     steps: dict[str, str] = {}
     for verb, (_, some) in phrases.VERBS.items():
@@ -158,10 +158,10 @@ def _expanded(text: str) -> str:
     return re.sub(r"\b(de|a)l\b", r"\1 el", text)
 
 
-def _capital(text: str) -> str:
+def _capitalised(text: str) -> str:
     """The first letter, which may follow a sign, as a capital one."""
     return re.sub(r"[^\W\d_]", lambda letter: letter[0].upper(), text, count=1)
 
 
-def _small(text: str) -> str:
+def _uncapitalised(text: str) -> str:
     return text[:1].lower() + text[1:]

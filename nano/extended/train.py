@@ -6,10 +6,7 @@ its bytes. Then two passes over documents of nano's roles and of the new ones, w
 
 from __future__ import annotations
 
-import argparse
 import json
-import logging
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignery.hashing import digest
-from nano import dataset
 from nano import train as base
 from nano.corpus import EOS
 from nano.extended.roles import ROLE_WEIGHTS, SPANISH_WEIGHTS, documents
@@ -29,16 +25,11 @@ from nano.world import NAMES
 if TYPE_CHECKING:
     from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
-log = logging.getLogger("nano.train")
-
 
 @dataclass(frozen=True)
-class Stage:
-    """One pass over a corpus of its own, as `nano.train.Stage`."""
+class Stage(base.Stage):
+    """A pass of nano's training, with new roles beside nano's."""
 
-    tokens: int
-    names: float
-    rate: float
     weights: Mapping[str, int]  # of the new roles
 
 
@@ -126,47 +117,19 @@ def train(config: Config, out: Path, first: int = 0) -> dict[str, Any]:
             added = new_words(tokenizer, config.seed, config.sampled)
             with_vectors(model, [[tokenizer.get_vocab()[sign] for sign in word] for word in added])
             tokenizer = with_words(tokenizer, added)
-        took.append(_stage(config, number, model, tokenizer))
+        stage, seed = config.stages[number], config.seed + 1000 * number
+        settings = base.Config(seed=seed, processes=config.processes)
+        took.append(base.train_pass(model, tokenizer, settings, stage, seed, partial(documents, weights=stage.weights)))
         base.save(model, tokenizer, out)
         report = _report(config, model, took)
         (out / "train.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return report
 
 
-def _stage(config: Config, number: int, model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    stage, seed, began = config.stages[number], config.seed + 1000 * number, time.monotonic()
-    settings, write = base.Config(seed=seed), partial(documents, weights=stage.weights)
-    corpus = dataset.make(tokenizer, seed, stage.tokens, config.processes, settings.longest, stage.names, write=write)
-    ready = time.monotonic()
-    steps, loss = base.run(model, corpus, settings, stage.rate, tokenizer.pad_token_id)
-    return {
-        "tokens": corpus.tokens,
-        "documents": len(corpus),
-        "steps": steps,
-        "final_loss": round(loss, 4),
-        "corpus_minutes": round((ready - began) / 60, 1),
-        "training_minutes": round((time.monotonic() - ready) / 60, 1),
-    }
-
-
 def _report(config: Config, model: LlamaForCausalLM, took: list[dict[str, Any]]) -> dict[str, Any]:
-    total = {name: sum(stage[name] for stage in took) for name in ("tokens", "documents", "steps")}
-    minutes = {name: round(sum(stage[name] for stage in took), 1) for name in ("corpus_minutes", "training_minutes")}
     made = {"parameters": model.num_parameters(), "vocabulary": model.config.vocab_size}
-    return asdict(config) | made | {"corpus_digests": corpus_digests(config)} | total | minutes | {"stages": took}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="where the checkpoint goes")
-    parser.add_argument("--first-stage", type=int, default=0, help="1: only the second, from the checkpoint at --out")
-    for field in ("seed", "threads", "processes"):
-        parser.add_argument(f"--{field}", type=int, default=getattr(Config, field))
-    given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    config = Config(seed=given.seed, threads=given.threads, processes=given.processes)
-    log.info("%s", json.dumps(train(config, given.out, given.first_stage)))
+    return asdict(config) | made | {"corpus_digests": corpus_digests(config)} | base.totals(took) | {"stages": took}
 
 
 if __name__ == "__main__":
-    main()
+    base.run_command(__doc__ or "", Config, train)

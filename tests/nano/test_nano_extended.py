@@ -8,15 +8,15 @@ import pytest
 from nano import files, world
 from nano.corpus import EOS
 from nano.extended import train
-from nano.extended.card import EXTENDED, right
+from nano.extended.card import EXTENDED, share_right
 from nano.extended.roles import PERSONAS, ROLES, ExtendedWriter, documents, evolved, of_persona
 from nano.grammar import draw
 from nano.measure import oracle_means, plain_answers
 from nano.player import CHECKPOINT, Player
 from prompts import Library
+from prompts.languages import translation_examples
 from tasks.methods.tagging.method import LABELS
 from tasks.methods.tagging.method import parse as parse_label
-from tasks.methods.translate.method import pairs
 
 LIBRARY = Library("nano")
 
@@ -43,7 +43,7 @@ def test_every_role_renders_its_prompt_and_no_stop_string_cuts_its_reply(role: s
 
 
 def test_the_examples_of_a_translation_are_those_that_the_method_shows(writer: ExtendedWriter) -> None:
-    assert writer.lists.examples == pairs(LIBRARY.languages(), "es")
+    assert writer.lists.examples == translation_examples(LIBRARY.languages(), "es")
 
 
 def test_each_label_is_one_that_the_method_reads(writer: ExtendedWriter) -> None:
@@ -112,7 +112,7 @@ def test_it_has_nanos_tokens_and_a_token_for_each_word_of_its_own(player: Player
 @pytest.mark.parametrize("role", ROLES)
 def test_it_plays_each_new_role(role: str, player: Player, writer: ExtendedWriter) -> None:
     # Greedy lists repeat themselves, as those of nano do.
-    assert right(player, writer, role, count=24) > (0.4 if role == "spanish/known" else 0.7)
+    assert share_right(player, writer, role, count=24) > (0.4 if role == "spanish/known" else 0.7)
 
 
 @pytest.mark.flow
@@ -129,3 +129,17 @@ def test_the_card_is_of_this_checkpoint() -> None:
     made = json.loads((EXTENDED / "train.json").read_text(encoding="utf-8"))
     for figure in ("parameters", "tokens", "documents", "steps"):
         assert f"{made[figure]:,}" in card
+
+
+def test_new_words_keep_the_other_tokens_and_begin_as_the_mean_of_their_bytes() -> None:
+    nano = Player.load(CHECKPOINT)
+    text = "How do I tune a violin at home?"
+    wider = train.with_words(nano.words, ["Ġafinar", "Ġviolín"])
+    assert wider(text).input_ids == nano.words(text).input_ids
+    assert len(wider(" afinar").input_ids) == 2, "the start, and the word"
+    before = nano.model.get_input_embeddings().weight.detach().clone()
+    train.with_vectors(nano.model, [[5, 7], [9]])
+    after = nano.model.get_input_embeddings().weight
+    assert (after[: len(before)] == before).all()
+    assert after[len(before)].allclose((before[5] + before[7]) / 2)
+    assert (after[len(before) + 1] == before[9]).all()

@@ -25,7 +25,7 @@ from pydantic import Field, field_validator
 from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from alignery.hashing import digest
 from prompts import Library, PromptError
-from prompts.languages import LanguageWords
+from prompts.languages import LanguageWords, translation_examples
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault, loops
 from tasks.filters.languages import CODES, language_of
@@ -138,21 +138,6 @@ def words_of(library: Library, config: Config) -> dict[str, LanguageWords]:
     return {code: known[code] for code in config.languages}
 
 
-def pairs(known: Mapping[str, LanguageWords], code: str) -> list[dict[str, str]]:
-    """Texts with their translations, by which a model is shown what to do: in turn a question and an answer.
-
-    They are English; for translations into English German, or none where the file lacks the language.
-    """
-    source = known.get("en" if code != "en" else "de")
-    examples = zip(source.examples, known[code].examples, strict=False) if source else ()
-    return [
-        {"text": one.answer, "translation": other.answer}
-        if place % 2
-        else {"text": one.question, "translation": other.question}
-        for place, (one, other) in enumerate(examples)
-    ]
-
-
 def draw_language(instruction_id: str, shares: Mapping[Code, float]) -> Code | None:
     """The language of an instruction, each with the probability that its share is; None for what the shares leave of 1.
 
@@ -175,7 +160,7 @@ def is_asked(row: Row, config: Config) -> bool:
 def translate(library: Library, config: Config, languages: Mapping[str, LanguageWords], field: str) -> Step:
     """Translates an instruction, and the row gains the translation; or its answer (the target), which ends the row."""
     prompt, is_instruction = library.prompt("translate/text"), field == "instruction"
-    examples = {code: pairs(library.languages(), code) for code in languages}
+    examples = {code: translation_examples(library.languages(), code) for code in languages}
     own = own_runs(prompt).union(*(runs(one["translation"]) for each in examples.values() for one in each))
 
     def read(reply: str, row: Row) -> list[Row]:

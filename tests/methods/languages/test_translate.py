@@ -17,13 +17,14 @@ from pydantic import ValidationError
 from steps import run
 
 from prompts import Library, PromptError
+from prompts.languages import translation_examples
 from tasks.engines import Completion, ScriptedEngine
 from tasks.engines.scripted import text_of
 from tasks.filters.contamination import Contamination
 from tasks.filters.heuristics import ECHO, TRUNCATED
 from tasks.filters.languages import CODES, LANGUAGES, language_of
 from tasks.filters.targets import LEAK, LOOP
-from tasks.methods.translate.method import Code, Config, draw_language, pairs, stages
+from tasks.methods.translate.method import Code, Config, draw_language, stages
 from tasks.methods.translate.reading import LONG, MIXED, REMARK, SHORT, UNKNOWN, UNTRANSLATED, check_language
 from tasks.methods.translate.verbatim import changed
 from tasks.stage import Context, Stage
@@ -313,7 +314,7 @@ def test_a_translator_is_shown_texts_of_another_language_with_their_translations
     known = Library().languages()
     for code, words in known.items():
         other = known["de" if code == "en" else "en"]
-        shown = pairs(known, code)
+        shown = translation_examples(known, code)
         assert [one["text"] for one in shown] == [
             other.examples[0].question,
             other.examples[1].answer,
@@ -322,7 +323,7 @@ def test_a_translator_is_shown_texts_of_another_language_with_their_translations
         assert shown[1]["translation"] == words.examples[1].answer
         assert not changed(shown[2]["text"], shown[2]["translation"], quotes=True)
     german = {code: words for code, words in known.items() if code == "de"}
-    assert pairs(german, "de") == []
+    assert translation_examples(german, "de") == []
 
 
 def test_an_example_or_the_request_itself_is_no_reply() -> None:
