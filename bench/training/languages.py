@@ -44,7 +44,7 @@ def main() -> None:
         ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool,
     ):
         home = Path(folder)
-        pool.submit(write, languages(given.accept), home / "data").result()
+        pool.submit(write, languages, home / "data", given.accept).result()
         yields = accepted_shares(home / "data")
         for job in [pool.submit(taught, home, given.accept, seed) for seed in range(given.seeds)]:
             for label, figures in job.result().items():

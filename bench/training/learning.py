@@ -21,7 +21,7 @@ import multiprocessing
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
@@ -105,7 +105,7 @@ def gathered(home: Path, accept: int, per_round: int, seeds: int, names: Sequenc
         recipes["start_from"] = RECIPES["start_from"]
     bootstraps = seeds if len(names) == len(RECIPES) - 1 else 0
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        data = pool.submit(write, learning(accept), home / "data")
+        data = pool.submit(write, learning, home / "data", accept)
         rounds = [pool.submit(bootstrapped, home / f"rounds-{seed}", per_round, seed) for seed in range(bootstraps)]
         data.result()
         trainings = [pool.submit(taught, home, accept, seed, recipes) for seed in range(seeds)]
@@ -133,8 +133,9 @@ def learning(accept: int) -> Preset:
     )
 
 
-def write(preset: Preset, home: Path) -> None:
-    """What the preset writes in one refresh, published as v1."""
+def write(preset_for: Callable[[int], Preset], home: Path, accept: int) -> None:
+    """What the preset for so many instructions writes in one refresh, published as v1. Presets cannot be pickled."""
+    preset = preset_for(accept)
     with Lake.open(home) as lake:
         summary = asyncio.run(run_refresh(preset, lake))
         assert summary.state == "finished", summary.message
