@@ -28,7 +28,7 @@ from alignery.pipeline.runs.evaluation import Evaluations
 from alignery.pipeline.runs.promotion import Decided
 from alignery.pipeline.runs.refreshing import Summary
 from alignery.pipeline.runs.training import Trained
-from tasks.evaluate.plot import PICTURES
+from tasks.evaluate import PICTURES
 from warehouse import Lake, Publication
 
 if TYPE_CHECKING:

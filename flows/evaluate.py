@@ -14,7 +14,7 @@ from alignery.pipeline.runs.evaluation import (
     evaluate_models,
 )
 from flows._prefect import as_task_run
-from tasks.evaluate.plot import PICTURES
+from tasks.evaluate import PICTURES
 
 
 @flow(name="evaluate", persist_result=False)

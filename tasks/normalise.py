@@ -11,18 +11,20 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from tasks.patterns import lazy_pattern
+
 _EMPHASIS = r"[*_`]{0,3}"
-_NUMBER = re.compile(
+_NUMBER = lazy_pattern(
     rf"^[^\S\n]*(?:#{{1,6}}[^\S\n]+|[-*+][^\S\n]+)?{_EMPHASIS}[(（]?(\d{{1,4}}){_EMPHASIS}(?:\s?[.)]|[、．）]){_EMPHASIS}"
     r"(?=\s|(?<=[、．）*_`]))[^\S\n]*(?=\S)",
     re.MULTILINE,
 )
 # Code in a line stays as it is, and so do names such as __init__: what __ makes bold is a phrase.
-_BOLD = re.compile(
+_BOLD = lazy_pattern(
     r"(`[^`\n]+`)|(?<![\w*])\*\*(?=\S)((?:(?!\*\*)[^\n])+?)(?<=\S)\*\*(?![\w*])|"
     r"(?<!\w)__(?=\S)((?:(?!__)\S)+ (?:(?!__)[^\n])+?)(?<=\S)__(?!\w)"
 )
-_FENCED = re.compile(r"```(?:text|markdown|md|plaintext)?[^\S\n]*\n((?:(?!```).)*)\n```", re.DOTALL | re.IGNORECASE)
+_FENCED = lazy_pattern(r"```(?:text|markdown|md|plaintext)?[^\S\n]*\n((?:(?!```).)*)\n```", re.DOTALL | re.IGNORECASE)
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "「": "」"}
 
 _KIND = r"(?:revised|corrected|edited|improved|rewritten|updated|modified|final|new|better|direct)"
@@ -55,7 +57,7 @@ _NAMED = (
 )
 _IT = rf"(?:it|this|that|(?:the|my|your) (?:\w+ )?{_THING})"
 # "Here is my revised answer to you:" is a preamble; "Here is a recipe for soup:" is not.
-_PREAMBLE = re.compile(
+_PREAMBLE = lazy_pattern(
     rf"{_OPENING}(?:{_ANNOUNCED}[^:.!?\n]{{0,40}}?\b{_NAMED}\b[^:!?\n]{{0,120}}:|"
     rf"{_HERE}[^:.!?\n]{{0,40}}?\b{_NAMED}\b[^:.!?\n]{{0,80}}[.!](?=[*_]*\s*\n)|"
     rf"(?:the|an?|my) (?:{_EDIT}|better) {_THING} (?:is|reads|(?:would|should|could|might) (?:be|read))"
@@ -92,7 +94,7 @@ _OF_ITSELF = (
     rf"(?:the|my|your) (?:original|previous|initial) (?:{_REPLY} (?:(?:was|is)(?: \w+ly)? {_FOUND}|{_SAID})))"
 )
 _EDITS = r"(?:changes?|edits?|corrections?|revisions?|improvements?|modifications?)"
-_SECTION = re.compile(
+_SECTION = lazy_pattern(
     rf"(?:#{{1,6}} )?[*_(\[]{{0,4}}(?:the )?(?:{_EDITS} (?:(?:that )?i )?made|"
     rf"(?:explanation|summary|list|overview|description) of (?:the |my )?{_EDITS}(?: made)?|"
     rf"reasons? for (?:the |my )?{_EDITS})[*_]{{0,2}}(?::|[*_]*(?:\n|\Z))",
@@ -102,7 +104,7 @@ _OFFER = (
     rf"(?:(?:please )?let me know if you(?:[’']d| would)? (?:like|want) me to {_EDIT}[^.\n]{{0,40}}\b{_REPLY}\b|"
     rf"is there anything else you would like me to {_EDIT}\b)"
 )
-_REMARK = re.compile(
+_REMARK = lazy_pattern(
     rf"{_SECTION.pattern}|[*_(\[]{{0,4}}(?:"
     rf"(?:note|explanation|rationale|reason)[*_]{{0,2}}:[*_]{{0,2}}\s*"
     rf"(?:{_MADE}|{_OF_ITSELF}|the original was|{_UNCHANGED})|{_OFFER}|"
@@ -110,9 +112,9 @@ _REMARK = re.compile(
     rf"{_MADE}[^\n]{{0,200}}?\b{_REPLY}\b)|[*_(\[]{{1,4}}{_EDITED} for(?: \w+){{1,5}}\W{{0,4}}\Z",
     re.IGNORECASE,
 )
-_LISTED = re.compile(r"(?:[-*+•]|\d{1,3}[.)])\s")
+_LISTED = lazy_pattern(r"(?:[-*+•]|\d{1,3}[.)])\s")
 _SECTION_PARAGRAPHS = 12  # of a list of changes, at the most
-_RULE = re.compile(r"-{3,}|\*{3,}|_{3,}")
+_RULE = lazy_pattern(r"-{3,}|\*{3,}|_{3,}")
 
 
 def structured(reply: str, labels: Sequence[str] = ()) -> str:

@@ -119,6 +119,8 @@ def test_importing_it_imports_nothing_heavy(module: str) -> None:
                  .stdout.split())  # fmt: skip
     assert module.split(".", maxsplit=1)[0] in loaded
     assert not loaded & HEAVY
+    if module == "alignery.cli.main":  # of it, a completion and `--help` wait for every import
+        assert not loaded & {"numpy", "pyarrow", "duckdb", "pydantic", "jinja2", "yaml", "prompts"}
 
 
 def test_files_are_short() -> None:

@@ -39,8 +39,7 @@ from alignery.cli.options import (
 )
 from alignery.cli.render import estimate, results
 from alignery.cli.render.console import hint
-from tasks.evaluate.history import FILE as HISTORY
-from tasks.evaluate.plot import PICTURES
+from tasks.evaluate import HISTORY, PICTURES
 
 if TYPE_CHECKING:
     from alignery.pipeline.run import Run

@@ -13,7 +13,6 @@ from tasks.evaluate.held_out import interval
 from tasks.evaluate.plot import COLOUR, LONGEST, VERDICTS, Figure
 from tasks.step import Row
 
-FILE = "history.svg"  # in the folder of pictures
 MOST = 60  # decisions that are shown, the newest
 NAMED = 12  # of those that put a model in place, that are named below the panels
 LEFT, WIDE, HIGH, GAP, TOP, LINE = 56, 620, 96, 44, 76, 18  # pixels

@@ -12,7 +12,6 @@ from tasks.evaluate.gate import Moved
 
 Figure = tuple[float, float, float]  # value, and the ends of its interval
 
-PICTURES = "pictures"  # the folder of a home that has those of the newest evaluation
 LABELS, PANEL, GAP, LINE, TOP = 230, 200, 40, 22, 64  # pixels
 LONGEST = 32  # characters of a label
 COLOUR = "#1f6feb"

@@ -11,6 +11,8 @@ import string
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from tasks.patterns import lazy_pattern
+
 # Why a reply is rejected, by any step.
 TRUNCATED = "truncated: the reply reached max_tokens"
 EMPTY = "empty reply"
@@ -19,9 +21,9 @@ ECHO = "echo of the instruction"
 REFUSAL = "refusal: opens by declining"
 APOLOGY = "opens with an apology"
 
-_ANSWER = re.compile(r"(?:the )?(?:answer|response|solution)[*_]{0,3}:(?!.*\?)", re.IGNORECASE | re.DOTALL)
+_ANSWER = lazy_pattern(r"(?:the )?(?:answer|response|solution)[*_]{0,3}:(?!.*\?)", re.IGNORECASE | re.DOTALL)
 # "I am so sorry for your loss" is no apology.
-_APOLOGY = re.compile(
+_APOLOGY = lazy_pattern(
     r"\W*I(?:[’']m| am)\s+(?:\w+\s+){0,2}sorry\b(?!\s+(?:for your|about your|to hear|that you|you))", re.IGNORECASE
 )
 _GREETING = r"(?:(?:hello|hi|hey|thanks|thank you)\b[^.!?\n]{0,60}[.!]\s+)?"
@@ -58,18 +60,18 @@ _DECLINE = (
     rf"\s+(?:\w+ly\s+)?(?:decline|refuse)(?=[.,!]|\s+to\s+{DECLINES_NOTHING}{_DEED}\b))"
 )
 _SELF = r"as an? (?:AI|artificial intelligence|(?:large )?language model)\b"
-_REFUSAL = re.compile(
+_REFUSAL = lazy_pattern(
     rf"\W*{_GREETING}(?:{_SELF}|(?:{_REGRET})?"
     rf"(?:{_CANNOT}\s+(?:to\s+)?(?:\w+\s+)?{DECLINES_NOTHING}{_DEED}\b{_ENOUGH}|{_DECLINE}\b))",
     re.IGNORECASE,
 )
 # Chinese, Japanese, Thai, Lao, Khmer, Burmese.
 _UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
-_SIGN = re.compile(rf"[{_UNSPACED}]")
-_MARKS = re.compile(r"[^\w\s]|_")
-_SENTENCES = re.compile(r"(?<=[.!?;:])\s+|(?<=[。！？；।])\s*|\n+")
-_LISTED = re.compile(r"^[^\S\n]*\d{1,4}[.)、．]\s+", re.MULTILINE)
+_WORD = lazy_pattern(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
+_SIGN = lazy_pattern(rf"[{_UNSPACED}]")
+_MARKS = lazy_pattern(r"[^\w\s]|_")
+_SENTENCES = lazy_pattern(r"(?<=[.!?;:])\s+|(?<=[。！？；।])\s*|\n+")
+_LISTED = lazy_pattern(r"^[^\S\n]*\d{1,4}[.)、．]\s+", re.MULTILINE)
 _LOOP_WORDS, _LOOP_TIMES = 4, 4  # a sentence of that many words repeated that often is a loop; our choice
 _LOOP_SIGNS = 7  # the same of a sentence in a script without spaces
 _PERIOD = 200  # characters at a text's end that are a loop where they are one unit, that often

@@ -3,8 +3,9 @@ was requested. Languages outside `LANGUAGES` are not all kept apart from these: 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
+
+from tasks.patterns import lazy_pattern
 
 # The commonest words, yes and no, and those with which questions and requests begin. A word of several of these
 # languages is in the list of each, so that it decides nothing between them; an unaccented letter alone is in none,
@@ -37,16 +38,16 @@ COMMON = {
 }
 # A word of a script; of Chinese and Japanese, which have no spaces, two signs. One Greek letter may be a variable.
 _SCRIPTS = {
-    "han": re.compile("[\u3040-\u30ff\u4e00-\u9fff]{1,2}"),
-    "korean": re.compile("[\uac00-\ud7af]+"),
-    "russian": re.compile("[\u0400-\u04ff]+"),
-    "greek": re.compile("[\u0370-\u03ff]{2,}"),
-    "arabic": re.compile("[\u0600-\u06ff]+"),
-    "hebrew": re.compile("[\u0590-\u05ff]+"),
-    "hindi": re.compile("[\u0900-\u097f]+"),
+    "han": lazy_pattern("[\u3040-\u30ff\u4e00-\u9fff]{1,2}"),
+    "korean": lazy_pattern("[\uac00-\ud7af]+"),
+    "russian": lazy_pattern("[\u0400-\u04ff]+"),
+    "greek": lazy_pattern("[\u0370-\u03ff]{2,}"),
+    "arabic": lazy_pattern("[\u0600-\u06ff]+"),
+    "hebrew": lazy_pattern("[\u0590-\u05ff]+"),
+    "hindi": lazy_pattern("[\u0900-\u097f]+"),
 }
-_LATIN = re.compile("[a-z\u00df-\u024f\u1e00-\u1eff]+")
-_HAN, _KANA = re.compile("[\u4e00-\u9fff]"), re.compile("[\u3040-\u30ff]")
+_LATIN = lazy_pattern("[a-z\u00df-\u024f\u1e00-\u1eff]+")
+_HAN, _KANA = lazy_pattern("[\u4e00-\u9fff]"), lazy_pattern("[\u3040-\u30ff]")
 # By ISO 639-1.
 CODES = {
     "en": "english",

@@ -10,55 +10,56 @@ from __future__ import annotations
 import re
 
 from tasks.normalise import LABELS, plain_answer, without_section
+from tasks.patterns import lazy_pattern
 
 _MARKS = r"(?:#{1,6}[^\S\n]*)?[*_]{0,3}"
 _END = r"[*_]{0,3}(?:[^\S\n]?[:：][*_]{0,3}\s*|[^\S\n]*\n+)"
-_QUESTION = re.compile(
+_QUESTION = lazy_pattern(
     rf"{_MARKS}(?:the )?(?:original )?(?:question|query|prompt|instruction|message|user){_END}", re.I
 )
-_GIVEN = re.compile(
+_GIVEN = lazy_pattern(
     rf"{_MARKS}(?:the )?(?:(?:original|previous|given|first|current) )?(?:answer|response|reply){_END}", re.I
 )
-_EDITED = re.compile(rf"^{_MARKS}(?:{'|'.join(LABELS[:4])})(?: \([^()\n]{{0,60}}\))?{_END}", re.I | re.M)
-_CRITIQUE = re.compile(rf"{_MARKS}critique{_END}", re.I)
-_APART = re.compile(r"[*_]{0,3}[^\S\n]*\n[^\S\n]*\n")
+_EDITED = lazy_pattern(rf"^{_MARKS}(?:{'|'.join(LABELS[:4])})(?: \([^()\n]{{0,60}}\))?{_END}", re.I | re.M)
+_CRITIQUE = lazy_pattern(rf"{_MARKS}critique{_END}", re.I)
+_APART = lazy_pattern(r"[*_]{0,3}[^\S\n]*\n[^\S\n]*\n")
 _WORDS = 4  # of a question whose echo without a label is taken off; our choice
-_TAGGED = re.compile(
+_TAGGED = lazy_pattern(
     r"<((?:(?:revised|corrected|edited|improved|final|new)[_ -]?)?(?:answer|response|reply|revision|correction))>"
     r"(.*)</\1>",
     re.I | re.S,
 )
-_MARKUP = re.compile(r"\b(?:xml|html|tags?|markup)\b|</?\w", re.I)
-_CHANGES = re.compile(
+_MARKUP = lazy_pattern(r"\b(?:xml|html|tags?|markup)\b|</?\w", re.I)
+_CHANGES = lazy_pattern(
     r"(?:#{1,6} )?[*_]{0,3}(?:the )?(?:(?:key|main|major|notable|specific) )?(chang|edit|correct|improve|modif|revis)"
     r"\w*(?: (?:are|include))?[*_]{0,3}:",
     re.I,
 )
-_RELEASE = re.compile(r"\b(?:version|release|update|log|differen\w+|new in)\b", re.I)
-_SORRY = re.compile(
+_RELEASE = lazy_pattern(r"\b(?:version|release|update|log|differen\w+|new in)\b", re.I)
+_SORRY = lazy_pattern(
     r"(?:i(?:[’']m| am) sorry|i apologi[sz]e|(?:my )?apologies|sorry) for (?:the|my|any) (?:(?:earlier|previous|wrong|"
     r"incorrect) )?(?:mistakes?|errors?|confusion|oversight|misunderstanding|answer|response)\b"
     r"[^.!?\n]{0,40}[.!]\s+(?=\S)",
     re.I,
 )
 # Where these are asked for, an apology belongs to the answer.
-_SPOKEN = re.compile(
+_SPOKEN = lazy_pattern(
     r"apolog|sorry|mistake|error|complain|customer|letter|mail|message|\b(?:note|text|write|draft|reply|respond|say|act|"
     r"play|speech|dialogue)\b",
     re.I,
 )
-_FENCED = re.compile(
+_FENCED = lazy_pattern(
     r"(```(?:text|markdown|md|plaintext)?[^\S\n]*\n(?:(?!```).)*\n```)\s+i (?:have |[’']ve )?(?:removed|changed|"
     r"corrected|edited|kept|added|revised|replaced|rewrote|fixed)\b[^\n]*",
     re.I | re.S,
 )
-_CODE = re.compile(r"```|\b(?:code|script|function|program|query|command|regex)\b", re.I)
+_CODE = lazy_pattern(r"```|\b(?:code|script|function|program|query|command|regex)\b", re.I)
 _ASKER = r"(user|human|question|query|instruction)"
-_TURN = re.compile(
+_TURN = lazy_pattern(
     rf"\n[^\S\n]*\n(?=(?:#{{1,6}}[^\S\n]+[*_]{{0,3}}{_ASKER}|[*_]{{0,3}}{_ASKER}[*_]{{0,3}}[:：]))", re.I
 )
-_ANSWERED = re.compile(rf"^{_MARKS}(?:assistant|ai|bot|answer|response){_END}", re.I | re.M)
-_OF_TURNS = re.compile(r"dialog|conversation|quiz|interview|faq|script|chat|q&a|transcript", re.I)
+_ANSWERED = lazy_pattern(rf"^{_MARKS}(?:assistant|ai|bot|answer|response){_END}", re.I | re.M)
+_OF_TURNS = lazy_pattern(r"dialog|conversation|quiz|interview|faq|script|chat|q&a|transcript", re.I)
 
 
 def new_text(reply: str, question: str, answer: str) -> str:

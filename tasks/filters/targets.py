@@ -12,6 +12,7 @@ from collections import Counter
 
 from tasks.filters.heuristics import loops, opens_with_refusal, words
 from tasks.filters.unchanged import ANSWER, GIVEN
+from tasks.patterns import lazy_pattern
 
 ABOUT = "speaks of the answer instead of giving it"
 RULES = "speaks of the rules"
@@ -47,7 +48,7 @@ _FOUND_WRONG = (
     r"(?:is|are|was|were|would be|could be) (?:not )?(?:an? )?(?:\w+ )?(?:wrong|right|fine|bad|good|harmful|dangerous|"
     r"false|incorrect|correct|unsafe|safe|misleading|manipulative|unfair|too|problem|lie|mistake)\b"
 )
-_ABOUT = re.compile(
+_ABOUT = lazy_pattern(
     rf"\W{{0,9}}+(?:(?:yes|no(?: problems?(?: found)?)?|partly|you(?:[’']re| are) right)[.,]\s++){{0,4}}(?:{_SPEAKS}|"
     rf"you(?:[’']ve| have)? (?:already )?(?:got|gave|given|answered|written) {_NAMED}\b|"
     rf"(?:nothing|there is (?:no|nothing)\b[^.\n]{{0,80}}) in {_NAMED}\b|"
@@ -59,7 +60,7 @@ _ABOUT = re.compile(
     re.IGNORECASE,
 )
 # The same in a later sentence: "The answer no longer presents a guess as settled. The user can find out more."
-_LATER = re.compile(
+_LATER = lazy_pattern(
     r"[.!?:]\s+(?:the user (?:can|could|should|may|might|will|would|needs?)|"
     r"the (?:original|previous|revised|corrected|edited) answer\b|"
     r"this (?:answer|response|reply) is (?:accurate|helpful|complete|harmless|safe|appropriate|respectful)\b)|"
@@ -70,22 +71,22 @@ _LATER = re.compile(
     r"is (?:not |just )?(?:a (?:guess|lie|problem)|biased|coercive|harmful|manipulative|offensive)\b)",
     re.IGNORECASE,
 )
-_OWN_SUBJECT = re.compile(rf"\b{ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)
+_OWN_SUBJECT = lazy_pattern(rf"\b{ANSWER}s?\b|\bcritique\b|\busers?\b", re.IGNORECASE)
 # In an answer, these are a thought about the request.
-_USER = re.compile(
+_USER = lazy_pattern(
     r"(?:^|[.!?]\s+|\n)the user (?:wants|wanted|asks|asked|is asking|seems|chose|has (?:asked|answered|chosen|given|"
     r"provided|requested))\b",
     re.IGNORECASE,
 )
-_RULE = re.compile(r"\b(?:rule \d|rules? \(|the rules? (?:says?|tells?|above|below)|under rule)", re.IGNORECASE)
-_OPEN_END = re.compile(
+_RULE = lazy_pattern(r"\b(?:rule \d|rules? \(|the rules? (?:says?|tells?|above|below)|under rule)", re.IGNORECASE)
+_OPEN_END = lazy_pattern(
     r"(?:[,;:(\[{—–，、：；（-]|\b(?:and|or|the|a|an|of|to|with|for|in|because|but|is|are))$", re.IGNORECASE
 )
-_ITEM_END = re.compile(r"(?:\d{1,3}[.)]|[-*+])")
-_LONG = re.compile(r"[^\W\d_]{4,}")
+_ITEM_END = lazy_pattern(r"(?:\d{1,3}[.)]|[-*+])")
+_LONG = lazy_pattern(r"[^\W\d_]{4,}")
 _STEM = 5  # letters that two words have to share at their beginning
 RUN = 8  # words in a row that are not repeated by chance; our choice
-_WORDS = re.compile(r"[^\W_]+")
+_WORDS = lazy_pattern(r"[^\W_]+")
 _MANY = 8  # words of an answer of which at least one should come back; our choice
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from tasks.patterns import lazy_pattern
+
 ANSWER = r"(?:answer|response|reply)"
 GIVEN = (
     r"(?:original|previous|earlier|initial|first|given|provided|current|existing|above|old|final|"
@@ -60,33 +62,33 @@ _KEPT = (
 _SAYS = rf"(?:{_NO}|{_NOTHING}|{_IS_GOOD}|{_KEPT})"
 _LEAD = r"(?:(?:yes|no|ok|okay|sure)[,.:!]? )?"
 _BECAUSE = r"(?:,? (?:because|since|as|so) [^.!?\n]{0,120})?"
-_REMARK = re.compile(rf"{_LEAD}(?:(?:since|as|because) {_SAYS}, )?{_SAYS}(?:,? and {_NO})?{_BECAUSE}", re.IGNORECASE)
-_NOTHING_FOUND = re.compile(rf"{_LEAD}{_NO}{_BECAUSE}", re.IGNORECASE)
+_REMARK = lazy_pattern(rf"{_LEAD}(?:(?:since|as|because) {_SAYS}, )?{_SAYS}(?:,? and {_NO})?{_BECAUSE}", re.IGNORECASE)
+_NOTHING_FOUND = lazy_pattern(rf"{_LEAD}{_NO}{_BECAUSE}", re.IGNORECASE)
 # "It does not. Nothing needs to change." The other way round, "It is fine. It does not name the risk.", finds a fault.
-_DENIES = re.compile(
+_DENIES = lazy_pattern(
     rf"{_LEAD}{_WHAT} (?:also )?(?:(?:does|is|was|has){_NOT}|(?:does|is|was|has)n[’']t|"
     r"(?:gives|has|contains|makes|names|includes|offers|shows) (?:no|nothing|none))\b",
     re.IGNORECASE,
 )
-_TOPIC = re.compile(rf"{_WHAT} (?:is|was) (?:only |just |simply )?about\b", re.IGNORECASE)
-_NAMES = re.compile(rf"\b(?:the|this|that|your|my) (?:{GIVEN} )?{ANSWER}\b", re.IGNORECASE)
+_TOPIC = lazy_pattern(rf"{_WHAT} (?:is|was) (?:only |just |simply )?about\b", re.IGNORECASE)
+_NAMES = lazy_pattern(rf"\b(?:the|this|that|your|my) (?:{GIVEN} )?{ANSWER}\b", re.IGNORECASE)
 # "No problem found. The answer is about eggs, but does not judge anybody." reserves nothing; "advice that could hurt"
 # is what was looked for.
-_RESERVATION = re.compile(
+_RESERVATION = lazy_pattern(
     r"\b(?:however|although|though|except|unless|yet|still|nevertheless|apart from|hardly|barely|"
     r"but(?! (?:it |they )?(?:does|do|is|are|did)(?: not|n[’']t)\b| not\b)|"
     r"(?<!that )(?<!who )(?<!which )(?:should|could))\b|(?:\A|[.,;:]\s)only\b",
     re.IGNORECASE,
 )
-_ENDS = re.compile(r"(?<=[.!:;])\s+|\n+")
+_ENDS = lazy_pattern(r"(?<=[.!:;])\s+|\n+")
 _MARKS = '()[]*_"“” '
 _LONGEST = 400  # characters of a remark in place of an answer, unless it finds nothing
-_YES_OR_NO = re.compile(
+_YES_OR_NO = lazy_pattern(
     r"(?:^\W{0,3}+|[.!?:] )(?:is|are|am|was|were|do|does|did|has|have|can|could|may|should|will|would|must)\s(?!you\b)",
     re.IGNORECASE | re.MULTILINE,
 )
-_JUDGEMENT = re.compile(rf"\b(?:{_GOOD}|wrong|{_FAULT}|{_CHANGED})\b", re.IGNORECASE)
-_OF_CHANGE = re.compile(rf"\b{_CHANGED}\b", re.IGNORECASE)
+_JUDGEMENT = lazy_pattern(rf"\b(?:{_GOOD}|wrong|{_FAULT}|{_CHANGED})\b", re.IGNORECASE)
+_OF_CHANGE = lazy_pattern(rf"\b{_CHANGED}\b", re.IGNORECASE)
 
 
 def says_unchanged(text: str) -> bool:

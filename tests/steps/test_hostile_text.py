@@ -17,6 +17,8 @@ from contextlib import suppress
 
 import pytest
 
+from tasks.patterns import LazyPattern
+
 SIZE = 25_000  # characters
 TEXT_S = 1.5  # of the CPU, for one text: twenty times what a linear reader takes, and less than a quadratic one does
 BLANKS = ["\n", " "]
@@ -54,7 +56,7 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
         names += [module.name for module in pkgutil.walk_packages(path, f"{package}.")]
     for module in names:
         for name, value in vars(importlib.import_module(module)).items():
-            if isinstance(value, re.Pattern):
+            if isinstance(value, re.Pattern | LazyPattern):
                 yield f"{module}.{name}", value
 
 

@@ -35,9 +35,9 @@ from alignery.pipeline.runs.training import base_spec
 from alignery.pipeline.stack import Stack, stack_of, stackable
 from alignery.untrusted import excerpt
 from tasks.engines.specs import RewardSpec
-from tasks.evaluate import confirm, history
+from tasks.evaluate import HISTORY, PICTURES, confirm, history
 from tasks.evaluate.gate import Decision, Policy, decide
-from tasks.evaluate.plot import PICTURES, forest
+from tasks.evaluate.plot import forest
 from tasks.evaluate.suites.rows import all_prompts
 from tasks.evaluate.trust import SELF_PREFERENCE
 from tasks.step import Row
@@ -110,7 +110,7 @@ def draw(decision: Decision, name: str, folder: Path) -> Path:
 
 def _draw_history(lake: Lake) -> None:
     """The picture of all decisions so far."""
-    path = lake.home / PICTURES / history.FILE
+    path = lake.home / PICTURES / HISTORY
     path.parent.mkdir(parents=True, exist_ok=True)
     with effects.PICTURE_WRITE:
         path.write_text(history.history(model_registry.decisions(lake, ALIAS)), encoding="utf-8")

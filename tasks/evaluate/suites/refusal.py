@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 
 from tasks.filters.heuristics import DECLINES_NOTHING
+from tasks.patterns import lazy_pattern
 
 _READ = 20_000  # characters of an answer that are checked
 _OPENING = 500  # characters that are checked, from whole sentences
@@ -63,14 +64,14 @@ _PHRASES = (
     r"(?:お手伝い|お答え|提供)[^。]{0,12}(?:できません|いたしかねます)",
     r"\bя не могу (?:\w+ ){0,3}(?:помочь|предоставить|ответить|выполнить)",
 )
-_REFUSES = re.compile("|".join(f"(?:{phrase})" for phrase in _PHRASES))
-_QUOTED = re.compile(r'"[^"\n]{0,300}"|“[^”\n]{0,300}”|«[^»\n]{0,300}»')
-_ANNOUNCED = re.compile(
+_REFUSES = lazy_pattern("|".join(f"(?:{phrase})" for phrase in _PHRASES))
+_QUOTED = lazy_pattern(r'"[^"\n]{0,300}"|“[^”\n]{0,300}”|«[^»\n]{0,300}»')
+_ANNOUNCED = lazy_pattern(
     r"\bhere(?:'s| is| are)\b|\bbelow (?:is|are)\b|\bfollow(?:ing)? (?:these|the|are|steps)\b|"
     r"\byou can (?:start|begin)\b"
 )
-_ITEM = re.compile(r"(?m)^ {0,3}(?:[-*•] |\d{1,2}[.)] |step \d)")
-_INSTEAD = re.compile(
+_ITEM = lazy_pattern(r"(?m)^ {0,3}(?:[-*•] |\d{1,2}[.)] |step \d)")
+_INSTEAD = lazy_pattern(
     r"\b(?:instead|alternatives?|safer?|safely|legal(?:ly)?|lawful|ethical|i can (?:\w+ )?(?:help|offer|assist)|"
     r"happy to|glad to|help you with|if you(?:'re| are| need| feel| have)|resources|report|reach out|seek)\b"
 )

@@ -9,6 +9,7 @@ from tasks.filters.languages import COMMON, language_of
 from tasks.filters.targets import LOOP
 from tasks.methods.translate.verbatim import changed, prose
 from tasks.methods.translate.wrapping import has_remark, unwrapped
+from tasks.patterns import lazy_pattern
 from tasks.step import ParseError, Rejected
 
 REMARK = "a remark about the translation"
@@ -17,10 +18,10 @@ MIXED = "letters of two scripts in one word"
 UNKNOWN = "in no language that can be identified"
 SHORT, LONG = "far shorter than its source", "far longer than its source"
 _FEW = 8  # words among which the commonest ones of a language may be missing; our choice
-_PARTS = re.compile(r"[\n,;|•·、，；]")  # the items of a list lie between these
+_PARTS = lazy_pattern(r"[\n,;|•·、，；]")  # the items of a list lie between these
 _OTHERS = "\u0400-\u07ff\u0900-\u097f\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7af"  # Greek may be of a unit: µm, Δt
-_OTHER = re.compile(f"[{_OTHERS}\u0370-\u03ff]")
-_MIXED = re.compile(f"[a-z\u00df-\u024f][{_OTHERS}]|[{_OTHERS}][a-z\u00df-\u024f]", re.IGNORECASE)
+_OTHER = lazy_pattern(f"[{_OTHERS}\u0370-\u03ff]")
+_MIXED = lazy_pattern(f"[a-z\u00df-\u024f][{_OTHERS}]|[{_OTHERS}][a-z\u00df-\u024f]", re.IGNORECASE)
 _TIMES, _LEAST = 5, 3  # how many times the words of the other a text may have; fewer words count as three; our choice
 
 
