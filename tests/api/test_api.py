@@ -177,6 +177,7 @@ else:
 """
 
 
+@pytest.mark.flow
 @pytest.mark.parametrize("where", ["in a loop", "plainly"])
 def test_ctrl_c_stops_a_run_and_what_was_answered_is_kept(where: str, tmp_path: Path) -> None:
     (tmp_path / "mine.jsonl").write_text("".join(f'{{"prompt": "Say the number {n}."}}\n' for n in range(20)))

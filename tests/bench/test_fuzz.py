@@ -26,6 +26,7 @@ def fuzz(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     return module
 
 
+@pytest.mark.flow
 @pytest.mark.parametrize(
     ("kind", "count"), [("arguments", 24), ("presets", 30), ("words", 16), ("lines", 20), ("sql", 3), ("journals", 3)]
 )

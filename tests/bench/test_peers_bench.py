@@ -21,6 +21,7 @@ def test_a_step_without_the_one_before_it_does_not_count_as_that_step() -> None:
     assert place_of("Are you there?") is None
 
 
+@pytest.mark.flow
 def test_a_bare_client_is_counted() -> None:
     chained, refused = measure(BARE, SMALL["b"]), measure(BARE, SMALL["c"])
     assert (chained.ended, chained.rows, chained.seen, chained.answered) == ("yes", 100, 300, 300)
@@ -31,6 +32,7 @@ def test_a_bare_client_is_counted() -> None:
     assert line.startswith(f"| bare | {refused.version} | yes | {GOOD} | 0 | 100 | {100 - GOOD} | ")
 
 
+@pytest.mark.flow
 def test_a_killed_process_is_started_again_and_what_it_sends_twice_is_counted() -> None:
     found = measure(BARE, SMALL["d"])
     assert (found.ended, found.rows) == ("yes", 100)

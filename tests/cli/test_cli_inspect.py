@@ -151,7 +151,7 @@ def test_the_principles_are_shown_by_what_they_changed(ask: Ask) -> None:
     assert next(row for row in found if row["principle_id"] == "p0")["wordings"] == 2
 
 
-@pytest.mark.parametrize("width", [80, 160])
+@pytest.mark.parametrize("width", [80, pytest.param(160, marks=pytest.mark.flow)])
 def test_nothing_is_wider_than_the_terminal(
     ask: Ask, works: Works, width: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,6 +170,7 @@ def test_a_models_words_command_no_terminal() -> None:
     assert console.line("a\n\n  b\tc " * 99, 10) == "a b c …"
 
 
+@pytest.mark.flow
 def test_the_verbs_import_nothing_heavy(works: Works) -> None:
     home = works.home
     code = (

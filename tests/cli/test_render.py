@@ -53,6 +53,7 @@ def ask(works: Works) -> Callable[..., str]:
     return run_verb
 
 
+@pytest.mark.flow
 def test_no_verb_hands_a_models_words_to_the_terminal(ask: Callable[..., str]) -> None:
     ask("tag", "v1", "-m", POISON)
     (row,) = json.loads(ask("sql", "SELECT id FROM revisions LIMIT 1", "--json"))

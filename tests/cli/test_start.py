@@ -43,6 +43,7 @@ def test_a_project_is_made_and_its_preset_checked(folder: Path, capsys: pytest.C
     assert not Path(".alignery").exists(), "a look makes no lake"
 
 
+@pytest.mark.flow
 def test_the_work_is_done_without_prefect(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, "init", "mine", "--from", "own-data")
     os.chdir("mine")

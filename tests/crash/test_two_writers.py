@@ -135,6 +135,7 @@ def examples(number: int) -> settings:
     )
 
 
+@pytest.mark.flow
 def test_two_writers_in_any_order_land_each_answer_once(pair: Pair) -> None:
     run_state_machine_as_test(machine(pair), settings=examples(8))
 
@@ -173,6 +174,7 @@ def test_without_the_fence_a_key_is_doubled(pair: Pair) -> None:
     assert pair.doubled("unfenced-") == ["unfenced-key"]
 
 
+@pytest.mark.flow
 @pytest.mark.parametrize("what", ["lock", "fence", "journal"])
 def test_the_machine_fails_when_a_safeguard_is_taken_away(pair: Pair, what: str) -> None:
     with without(what, pair), pytest.raises((AssertionError, BaseExceptionGroup)):

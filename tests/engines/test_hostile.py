@@ -34,7 +34,13 @@ def key(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "a-key-of-some-length-1234")  # so that answers are looked through for it
 
 
-@pytest.mark.parametrize("reply", HOSTILE, ids=lambda reply: reply.name)
+ENDLESS = {"silence", "a slow drip", "100 Continue without end"}  # each takes as long as the engine waits
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [pytest.param(reply, id=reply.name, marks=pytest.mark.flow if reply.name in ENDLESS else ()) for reply in HOSTILE],
+)
 def test_a_hostile_reply_is_a_sound_completion_or_one_row_refused(reply):
     found = of(reply)
     if reply.gives == "refusal":

@@ -53,6 +53,7 @@ def log_probability(reference, prompt, option):
     return sum(logs[len(head) + place - 1, token].item() for place, token in enumerate(tail))
 
 
+@pytest.mark.flow
 def test_seeded_reply_does_not_depend_on_its_batch(tiny):
     async def main():
         async with open_engine(spec(tiny)) as engine:

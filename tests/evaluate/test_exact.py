@@ -73,6 +73,7 @@ def test_the_interval_is_the_tests_own_and_never_of_no_width() -> None:
     assert exact.inferior(changes, -low + 0.001) <= 0.01 < exact.inferior(changes, -low - 0.001)
 
 
+@pytest.mark.flow
 def test_the_interval_holds_the_mean_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     drawn = rng.choice([-1.0, 0.0, 1.0], p=[0.1, 0.7, 0.2], size=(600, 60))

@@ -30,6 +30,7 @@ def lake(empty, tmp_path):
         yield found
 
 
+@pytest.mark.flow
 def test_a_late_evaluation_prompt_is_in_no_new_publication_and_stops_a_training_on_an_old_one(lake, tmp_path):
     import pyarrow.dataset as ds
 

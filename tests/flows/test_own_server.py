@@ -101,6 +101,7 @@ def test_its_home_is_beside_the_lake_and_nothing_is_left_in_the_user_s(tmp_path:
     assert "alignery:" not in out + (kept / "server.log").read_text()
 
 
+@pytest.mark.flow
 def test_a_server_that_the_profile_names_is_used_and_no_other(tmp_path: Path) -> None:
     named = "http://me:hunter2hunter2@127.0.0.1:9/api"
     (tmp_path / "profiles.toml").write_text(f'active = "mine"\n[profiles.mine]\nPREFECT_API_URL = "{named}"\n')
@@ -133,7 +134,7 @@ def test_a_named_server_that_refuses_us_is_reported_in_a_sentence_without_its_pa
             """Say nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Refusing) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         monkeypatch.setenv("PREFECT_API_URL", f"http://me:hunter2hunter2@127.0.0.1:{server.server_port}/api")
         done = CliRunner().invoke(app, ["publish", "--home", str(tmp_path / "lake")])
         server.shutdown()

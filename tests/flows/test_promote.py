@@ -65,6 +65,7 @@ def lake(preset: Preset, spoilt: Path, empty: Path, tmp_path: Path) -> Iterator[
         yield lake
 
 
+@pytest.mark.flow
 def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, preset: Preset) -> None:
     from alignery.pipeline.runs.promotion import promote_candidates
 
@@ -83,6 +84,7 @@ def test_a_worse_model_is_kept_with_its_reasons_and_judged_once(lake: Lake, pres
     assert resolve_models(preset, lake).models == preset.models
 
 
+@pytest.mark.flow
 def test_each_further_decision_on_what_stands_there_spends_less(lake: Lake, preset: Preset) -> None:
     from alignery.pipeline.runs.promotion import promote_candidates
 
@@ -97,6 +99,7 @@ def test_each_further_decision_on_what_stands_there_spends_less(lake: Lake, pres
     assert len(set(first["seen"])) == 40
 
 
+@pytest.mark.flow
 def test_a_better_model_is_confirmed_on_prompts_that_no_decision_saw(
     preset: Preset, spoilt: Path, empty: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +136,7 @@ def test_a_better_model_is_confirmed_on_prompts_that_no_decision_saw(
         assert (again.state, again.reasons[0][:35]) == ("kept", "not promoted: it passed, but fewer ")
 
 
+@pytest.mark.flow
 def test_without_an_oracle_a_judge_decides(lake: Lake, preset: Preset) -> None:
     from alignery.pipeline.runs.promotion import promote_candidates
     from tasks.evaluate.judge import Config

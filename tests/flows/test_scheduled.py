@@ -154,6 +154,7 @@ class Rounds:
             return asyncio.run(run_rounds(self.works.preset, lake, self.works.home, rounds))
 
 
+@pytest.mark.flow
 def test_each_round_is_written_by_the_model_of_the_last_and_the_first_that_does_not_help_ends_it(
     works: Works, monkeypatch: pytest.MonkeyPatch
 ) -> None:

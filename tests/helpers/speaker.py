@@ -67,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def speaker() -> Iterator[Speaker]:
     server = Speaker(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield server
     server.shutdown()
 

@@ -50,7 +50,7 @@ def status(request: pytest.FixtureRequest, cache: Path, monkeypatch: pytest.Monk
         def log_message(self, *args: object) -> None: ...
 
     server = HTTPServer(("127.0.0.1", 0), Answer)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
     yield request.param
     server.shutdown()

@@ -97,7 +97,7 @@ def collector() -> Iterator[tuple[str, dict[str, list[bytes]]]]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}", got
     server.shutdown()
     server.server_close()

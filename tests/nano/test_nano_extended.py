@@ -76,6 +76,7 @@ def test_operations_limit_detail_and_replace() -> None:
     assert evolved(evolved(plain, "detail", rng), "detail", rng).kind != plain.kind
 
 
+@pytest.mark.flow
 def test_documents_hold_no_held_out_prompt_in_either_language() -> None:
     held = {
         row["prompt"]

@@ -39,6 +39,7 @@ def test_there_are_a_hundred_known_facts_and_no_name_is_a_noun() -> None:
     assert not set(world.NAMES) & set(world.TOPIC_OF)
 
 
+@pytest.mark.flow
 def test_documents_hold_no_held_out_intent() -> None:
     rng, writer = random.Random(2), corpus.Writer.load()
     held = {row["prompt"] for row in files.held_out() if row["kind"] not in ("fact", "list")}

@@ -50,7 +50,7 @@ class Asked:
 
 def test_more_chunks_are_not_more_commits(works: Works, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(committer, "EVERY_S", 3600)
-    works.engine = Asked(works.engine, lambda number: asyncio.sleep(0.2 * number))  # type: ignore[assignment]
+    works.engine = Asked(works.engine, lambda number: asyncio.sleep(0.1 * number))  # type: ignore[assignment]
     before = works.snapshot()
     asyncio.run(works.walk(chunk=1))
     assert len(works.rows("SELECT DISTINCT instruction_id FROM responses")) == ACCEPT

@@ -214,6 +214,7 @@ def test_replies_that_will_be_read_again_are_saved(works: Works) -> None:
     assert column(foresight, "saved")["self_align.answer"] == ACCEPT
 
 
+@pytest.mark.flow
 def test_what_takes_some_of_the_rows_is_estimated_by_the_share_it_took(works: Works) -> None:
     """Each instruction has instances in one of two forms, and only those without inputs are answered."""
     config = Instances(classification_demos=1, other_demos=1, demos=1)
@@ -268,6 +269,7 @@ def priced(works: Works, **prices: object) -> None:
     works.preset = works.preset.model_copy(update={"prices": path})
 
 
+@pytest.mark.flow
 def test_money_comes_from_a_price_file_and_bears_its_date(works: Works) -> None:
     priced(works, generator={"in": 2.0, "out": 6.0})
     foresight = asyncio.run(works.plan(**WIDER))

@@ -52,7 +52,8 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("catalog", ["sqlite", pytest.param("postgres", marks=pytest.mark.flow)])
+@pytest.mark.flow
+@pytest.mark.parametrize("catalog", ["sqlite", "postgres"])
 def test_two_presets_are_refreshed_at_once(
     tmp_path: Path, empty: Path, catalog: str, request: pytest.FixtureRequest
 ) -> None:

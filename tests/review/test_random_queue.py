@@ -35,7 +35,7 @@ def draw(lake, kind, count, **settings):
     return [row["instruction_id"] for row in queues.queue(lake, kind, "random", count, **settings)]
 
 
-@pytest.mark.parametrize("kind", ["pairs", "sft"])
+@pytest.mark.parametrize("kind", ["pairs", pytest.param("sft", marks=pytest.mark.flow)])
 def test_a_draw_is_that_of_its_seed_however_many_rows_are_asked_for(large, kind):
     draws = {seed: draw(large, kind, COUNT + 1, seed=seed) for seed in (*range(8), -1, 2**70)}
     assert all(len(set(found)) == len(found) for found in draws.values())
@@ -58,6 +58,7 @@ def test_more_than_the_range_has_are_drawn_from_all(large, kind, view):
     assert sorted(draw(large, kind, COUNT + 1)) == [row["instruction_id"] for row in rows]
 
 
+@pytest.mark.flow
 def test_a_person_is_offered_every_pair_once_and_then_nothing(large):
     offered = []
     while found := queues.queue(large, "pairs", "random", 1 if offered else COUNT // 2, by="ada"):

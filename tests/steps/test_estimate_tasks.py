@@ -130,6 +130,7 @@ def test_an_interval_narrows_as_rows_are_measured_and_holds_the_likely_value() -
     assert widths[0] == pytest.approx(2 * 2.13 * 200 * 4 * (1 / 5 + 1 / 200) ** 0.5, rel=0.1)
 
 
+@pytest.mark.flow
 def test_nine_of_ten_intervals_hold_what_then_happens() -> None:
     rng, within = np.random.default_rng(7), 0
     for _ in range(200):

@@ -139,6 +139,7 @@ def main() -> None:
                 read(text)
 
 
+@pytest.mark.flow
 def test_no_reply_keeps_a_parser_busy():
     done = subprocess.run([sys.executable, __file__], check=False, capture_output=True, text=True)
     assert done.returncode in (0, -signal.SIGVTALRM), done.stderr

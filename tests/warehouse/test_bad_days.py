@@ -39,7 +39,10 @@ def whole(home):
 # of a commit: at the lock (0), the catalog's index (20 kB) or journal (60 kB), or at the Parquet file (100 kB).
 
 
-@pytest.mark.parametrize(("limit", "letters"), [(0, 10), (20_000, 10), (60_000, 10), (100_000, 400_000)])
+@pytest.mark.parametrize(
+    ("limit", "letters"),
+    [(60_000, 10), *(pytest.param(*at, marks=pytest.mark.flow) for at in ((0, 10), (20_000, 10), (100_000, 400_000)))],
+)
 def test_a_full_disk_loses_nothing_and_when_there_is_room_again_the_work_goes_on(home, limit, letters):
     results = PROCESSES.Queue()
     writer = PROCESSES.Process(target=write_on_a_full_disk, args=(home, limit, letters, results))

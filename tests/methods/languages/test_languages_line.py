@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from typing import Any
 
+import pytest
 from works import ACCEPT, Works, speak
 
 from alignery.pipeline.runs.publication import tag_and_export
@@ -43,6 +44,7 @@ def with_shares(works: Works, shares: dict[Code, float]) -> Works:
     return works
 
 
+@pytest.mark.flow
 def test_languages_are_drawn_both_routes_are_walked_and_only_what_is_new_is_asked(works: Works) -> None:
     line = asyncio.run(with_shares(works, SHARES).walk())
     expected = {row["id"]: draw_language(row["id"], SHARES) for row in line.accepted}

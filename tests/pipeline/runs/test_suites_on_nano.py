@@ -73,6 +73,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> Path:
     return home
 
 
+@pytest.mark.flow
 def test_a_suite_that_grows_asks_what_is_new_and_its_figures_are_rows(home, tmp_path, capsys) -> None:
     evaluated(preset(tmp_path, 8), home)
     with Lake.open(home, read_only=True) as lake:
@@ -127,6 +128,7 @@ def test_the_gate_takes_axes_from_suites_and_from_kinds_of_prompts(home, tmp_pat
     assert figures["howto"][0] == sum('"howto"' in line for line in lines(HELD_OUT)[:400:50])
 
 
+@pytest.mark.flow
 def test_a_judge_compares_its_suites_with_the_rest_and_stands_beside_axes_of_suites(home, tmp_path) -> None:
     (tmp_path / "more.jsonl").write_text("".join(lines(HELD_OUT)[1:400:100]))
     evaluate = {

@@ -126,6 +126,7 @@ def test_every_pair_of_a_prompt_is_a_row_and_a_cell_that_is_no_text_is_rejected(
     assert again.sent == 0
 
 
+@pytest.mark.flow
 def test_another_lakes_tag_is_a_source(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.jsonl", [{"prompt": text} for text in PROMPTS])
     first = preset({"path": str(path), "gate": False}, constitutional={"rounds": 1})

@@ -25,6 +25,7 @@ def lines(path: Path) -> list[str]:
     return path.read_text(encoding="utf-8").splitlines()
 
 
+@pytest.mark.flow
 def test_its_questions_are_of_one_kind_each_and_none_is_near_a_held_out_one() -> None:
     held_out = Contamination([json.loads(line)["prompt"] for line in lines(HELD_OUT)], near=COPY)
     for origin in ("help", "harm"):

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from lake_rows import NASTY, commit, correction, fill, fill_further, instance, instruction, response, revision
-from splits import held, place
+from splits import asked, held, place
 
 from warehouse import Lake, LakeFailure, LakeUsageError
 from warehouse.export import export as exporting
@@ -44,21 +44,6 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.parquet")}
 
 
-def asked(row):
-    """The prompt of a row, in whichever shape; of a translated one what it was translated from."""
-    if "source" in row:
-        return row["source"]
-    if "conversations" in row:
-        return row["conversations"][0]["value"]
-    if "messages" in row:
-        return row["messages"][0]["content"]
-    if isinstance(row.get("prompt"), str):
-        return row["prompt"]
-    if "prompt" in row:
-        return row["prompt"][0]["content"]
-    return row.get("instruction") or row["question"]
-
-
 def sides(done, shape=""):
     """Split → prompts; of several shapes, those of one."""
     read = {split: sorted((done.path / "data" / shape).glob(f"{split}-*.parquet")) for split in ("train", "test")}
@@ -85,7 +70,12 @@ def filled(empty, tmp_path_factory):
         yield lake
 
 
-@pytest.mark.parametrize("shape", list(default().shapes))
+FIRST = ("sft", "preferences", "qac")  # the other shapes are opened in the flow tests
+
+
+@pytest.mark.parametrize(
+    "shape", [pytest.param(name, marks=() if name in FIRST else pytest.mark.flow) for name in default().shapes]
+)
 def test_every_shape_opens_with_datasets_pyarrow_and_duckdb(filled, tmp_path, shape):
     done = out(filled, shape, tmp_path / "out", shard_rows=10)
     expected = filled.rows(f"SELECT * FROM {VIEWS.get(shape, shape)} ORDER BY id")
@@ -155,6 +145,7 @@ def test_shards_are_numbered_bounded_and_mirrored_by_their_provenance(filled, tm
     assert len({id for part in ids for _, id in part}) == MANY
 
 
+@pytest.mark.flow
 def test_a_prompt_is_on_one_side_in_every_shape_and_stays_there(lake, tmp_path):
     answered(lake, MANY)
     fill_further(lake, MANY)
@@ -187,6 +178,7 @@ def test_a_split_without_rows_is_left_out_and_the_other_loads(filled, tmp_path):
         load(done.path, tmp_path / "cache", split="test")
 
 
+@pytest.mark.flow
 def test_the_same_rows_are_the_same_bytes_whatever_the_machine_does(filled, tmp_path, monkeypatch):
     first = out(filled, folder=tmp_path / "first")
     again = out(filled, folder=tmp_path / "again")

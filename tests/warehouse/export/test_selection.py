@@ -149,7 +149,9 @@ def test_a_dimension_without_ratings_and_thresholds_out_of_bounds_are_refused(ra
         Selection(control=True)
 
 
-@pytest.mark.parametrize("shape", ["sft", "alpaca", "sharegpt"])
+@pytest.mark.parametrize(
+    "shape", ["sft", *(pytest.param(name, marks=pytest.mark.flow) for name in ("alpaca", "sharegpt"))]
+)
 def test_of_answers_that_are_alike_one_stays(lake, tmp_path, shape):
     original = "Water freezes at zero degrees, for at that temperature its molecules settle into a crystal."
     texts = [original, f"{original}!", "Chop the onions, and fry them slowly until they are golden."]

@@ -120,6 +120,7 @@ def test_ids_are_found_however_many_they_are(count):
     assert sorted(id for (id,) in rows.fetchall()) == sorted(ids)
 
 
+@pytest.mark.flow
 def test_rows_that_memory_does_not_suffice_to_sort_are_merged_unsorted_with_a_message(lake, monkeypatch):
     with lake.transaction("test") as cursor:  # so that little memory suffices to write
         cursor.execute("CALL lake.set_option('parquet_row_group_size', '500')")

@@ -265,6 +265,7 @@ def test_a_query_of_a_writing_lake_is_in_a_transaction_that_cannot_write(walled)
         cursor.execute("ROLLBACK")
 
 
+@pytest.mark.flow
 def test_a_home_of_any_name_is_that_home_alone(tmp_path, empty):
     from warehouse.export.export import export
     from warehouse.export.publish import publish, tag

@@ -115,6 +115,7 @@ def _open(home: Path) -> None:
     Lake.open(home, schema=WITH).close()
 
 
+@pytest.mark.flow
 def test_two_writers_that_bring_the_same_method_make_one_table(home: Path) -> None:
     with multiprocessing.get_context("forkserver").Pool(2) as pool:
         pool.map(_open, [home, home])
