@@ -149,7 +149,6 @@ def test_a_server_that_asks_for_more_than_our_patience_is_down_and_is_left_alone
     assert server.asked.total() == 1
 
 
-@pytest.mark.flow
 def test_429_without_end_is_the_servers_and_for_one_row_alone_the_rows():
     found, _ = asked(lambda words, number: error(429, "busy"), *"abc", give_up_after_s=0.4)
     assert [type(reply) for reply in found] == [EngineDown] * 3

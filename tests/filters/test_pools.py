@@ -29,7 +29,6 @@ def same(one: Nearest, other: Nearest, above: float) -> bool:
     return (one.similarity, one.text) == (other.similarity, other.text)
 
 
-@pytest.mark.flow
 @settings(max_examples=150, deadline=None)
 @given(
     pool=st.one_of(TEXTS, UNSPACED),

@@ -29,7 +29,6 @@ def loop(text: str, pool: list[str]) -> list[float]:
     return [scorer.score(text, other)["rougeL"].fmeasure for other in pool]
 
 
-@pytest.mark.flow
 def test_decisions_and_figures_equal_the_reference_loop() -> None:
     texts = template_like(320)
     pool_texts, candidates = texts[:10], texts[10:]

@@ -103,7 +103,6 @@ def loop(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         yield made
 
 
-@pytest.mark.flow
 def test_rounds_go_on_from_the_model_of_the_last_until_the_reward_has_not_risen(
     loop: Loop, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,7 +168,6 @@ def test_all_rounds_rows_are_learnt_and_the_preset_is_started_from_where_it_says
     assert {prompt.split()[0] for prompt in loop.learnt[str(done.rounds[1].trained)]} == {"run-1", "run-2"}
 
 
-@pytest.mark.flow
 def test_current_is_the_model_that_was_promoted_before_the_tag_whatever_was_since(loop: Loop) -> None:
     loop.means = (2.0, 3.0)
     both = preset(retrain={"raft": {}, "sft": {"view": "best"}, "start_from": {"raft": "current"}})

@@ -128,7 +128,6 @@ def test_the_gate_takes_axes_from_suites_and_from_kinds_of_prompts(home, tmp_pat
     assert figures["howto"][0] == sum('"howto"' in line for line in lines(HELD_OUT)[:400:50])
 
 
-@pytest.mark.flow
 def test_a_judge_compares_its_suites_with_the_rest_and_stands_beside_axes_of_suites(home, tmp_path) -> None:
     (tmp_path / "more.jsonl").write_text("".join(lines(HELD_OUT)[1:400:100]))
     evaluate = {

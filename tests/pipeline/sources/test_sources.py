@@ -144,7 +144,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory, empty: Path) -> tuple[Wor
     return works, line, len(works.engine.calls)
 
 
-@pytest.mark.parametrize("down_after", [4, *(pytest.param(n, marks=pytest.mark.flow) for n in (1, 13, 40))])
+@pytest.mark.parametrize("down_after", [4, 13, *(pytest.param(n, marks=pytest.mark.flow) for n in (1, 40))])
 def test_after_a_fall_it_comes_to_what_a_straight_run_comes_to(
     tested: Works, straight: tuple[Works, RefreshPipeline, int], down_after: int
 ) -> None:
