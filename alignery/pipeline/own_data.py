@@ -40,6 +40,7 @@ class Counts:
     read: int = 0
     accepted: int = 0
     rejected: int = 0
+    earlier: int = 0  # rejected rows whose verdict is an earlier run's
     new: int = 0  # rows that the lake did not have
     repeated: int = 0  # accepted rows with a prompt of an earlier row; their answers and pairs are still used
     incomplete: int = 0  # accepted rows without the answer, correction or pair that the entry's columns name
@@ -136,6 +137,7 @@ class OwnData:
             record = verdicts[candidate["id"]]
             if record["state"] != "accepted":
                 counts.rejected += 1
+                counts.earlier += candidate["id"] in known
                 continue
             brought = prompts.companions(row, entry, record, self._template)
             for table, rows in brought.items():

@@ -103,7 +103,7 @@ class Sources:
     def _own_data(self, entries: Sequence[Entry]) -> OwnData:
         def judge(records: Sequence[Row], gated: bool) -> Sequence[Row]:
             if gated:
-                return self_instruct.gate(records, self._pool, self._gating, self._contamination)
+                return self_instruct.gate(records, self._pool, self._gating, self._contamination, written=False)
             return [self._only_clean(record) for record in records]
 
         template = self._library.prompt("aligner/correct").hash

@@ -96,13 +96,21 @@ def starts_outside_ascii(text: str) -> bool:
     return not text[:1].isascii()
 
 
+def length_fault(text: str, *, min_words: int, max_words: int) -> str | None:
+    """The reason why an instruction is rejected for its length, or None."""
+    count = words(text)
+    if count < min_words:
+        return "too short"
+    return "too long" if count > max_words else None
+
+
 def instruction_fault(
     text: str, *, min_words: int, max_words: int, blacklist: Sequence[str], openings: Sequence[str], ascii_start: bool
 ) -> str | None:
-    """The reason why a written instruction is rejected, or None. The tests are in the paper's order."""
+    """The reason why an instruction that a model wrote is rejected, or None. The tests are in the paper's order."""
+    if fault := length_fault(text, min_words=min_words, max_words=max_words):
+        return fault
     tests: tuple[tuple[str, Callable[[], bool]], ...] = (
-        ("too short", lambda: words(text) < min_words),
-        ("too long", lambda: words(text) > max_words),
         ("blacklisted word", lambda: has_word(text, blacklist)),
         ("asks for a program", lambda: text.lower().startswith(tuple(opening.lower() for opening in openings))),
         ("starts with punctuation", lambda: starts_with_punctuation(text)),

@@ -100,7 +100,9 @@ def export(
             right = " that people marked right" if selection and selection.reviewed else ""
             empty = f"{', '.join(written)} has no rows{right} at snapshot {release.snapshot_id}"
             empty += f" but {left_out} whose prompts are in evaluation sets" if left_out else ""
-            first = "mark some (`alignery marks review`)" if right else "run `alignery refresh` first"
+            first = "run `alignery refresh` first"
+            if right:  # a snapshot has the marks that were made before it
+                first = "mark some (`alignery marks review`), and export a tag that is newer (`alignery tag NAME`)"
             raise LakeUsageError(f"{pinned.place}: nothing to export: {empty}; {first}")
         facts = describe(pinned, release, written, licences, draft, held_out, selection)
         created = not holds_export(folder, facts)

@@ -27,8 +27,8 @@ def rejects(
     Returns:
         step, reason, state, times (calls, or candidates of the gate), lost (the final attempts at their work: the
         others were retried with another seed), share (lost / all finished work of the step, 0 to 1), and
-        samples: id, text, about (the instruction asked about), nearest and similarity (of an instruction's), model,
-        seed, run_id, created_at.
+        samples: id, text, about (the instruction asked about), nearest and similarity (of an instruction's), source and
+        source_row (the file of a prompt of one's own, and its row there, from 1), model, seed, run_id, created_at.
 
     Raises:
         LakeUsageError: no such step or run.
@@ -77,7 +77,10 @@ def _samples(cursor: duckdb.DuckDBPyConnection, ids: Iterable[str]) -> dict[str,
     parents = is_in("id", {parent for row in rows for parent in row["parents"]})
     found = fetch_rows(cursor, f"SELECT id, {shortened('text')} AS text FROM instructions WHERE {parents}")
     asked_about = {row["id"]: row["text"] for row in found}
+    read = fetch_rows(cursor, f"SELECT id, source, source_row FROM instructions WHERE {these} AND source IS NOT NULL")
+    places = {row.pop("id"): row for row in read}
     for row in rows:
+        row.update(places.get(row["id"], {"source": None, "source_row": None}))
         row["about"] = next((asked_about[id] for id in row.pop("parents") if id in asked_about), None)
     return {row["id"]: row for row in rows}
 

@@ -138,6 +138,8 @@ def rejects(found: Sequence[Mapping[str, Any]], json: bool) -> None:
             out.print(Text.assemble((row["step"], "bold"), ": ", line(row["reason"], SAMPLE)))
         for sample in row["samples"]:
             _entry(out, sample["id"], sample["text"])
+            if sample["source"]:
+                _aside(out, f"row {sample['source_row']} of {line(sample['source'], SAMPLE)}")
             if sample["about"]:
                 _aside(out, f"asked: {line(sample['about'], SAMPLE)}")
             if sample["nearest"]:

@@ -70,11 +70,25 @@ def refreshed(summary: Summary, funnel: Sequence[Mapping[str, Any]], as_json: bo
     text = f"{summary.accepted} of {summary.target} instructions accepted; sent {summary.sent} requests"
     text += f", saved {summary.saved} that the lake had answers to; {summary.seconds} s."
     console().print(text, "" if summary.sent or steps else "No request was pending, and nothing was committed.")
+    for source in summary.sources:
+        say(_read(source))
     if summary.plan:
         say(f"{summary.plan[0].upper()}{summary.plan[1:]}. By step: alignery plan --compare")
     if not summary.accepted:
         return hint("No instruction was accepted, so there is nothing to publish. Why: alignery rejects")
     return hint("Why rows were rejected: alignery rejects · next: alignery publish")
+
+
+def _read(source: Mapping[str, Any]) -> str:
+    """What was read of a source of prompts of one's own."""
+    text = f"{source['origin']}: {source['read']} rows read, {source['accepted']} accepted"
+    text += f", {source['repeated']} repeated" if source["repeated"] else ""
+    if not source["rejected"]:
+        return f"{text}."
+    text += f", {source['rejected']} rejected"
+    if source["earlier"]:
+        text += f" ({source['earlier']} by an earlier run; with another `origin` they are judged again)"
+    return f"{text}; why: alignery rejects --step {source['origin']}.gate"
 
 
 def published(publication: Publication, as_json: bool) -> None:

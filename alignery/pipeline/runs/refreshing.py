@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from alignery.config.preset import Preset
 from alignery.display import Displayed
@@ -31,6 +33,7 @@ class Summary(Displayed):
     seconds: float
     message: str | None  # why it stopped short
     plan: str | None  # how its plan compares with what it took
+    sources: Sequence[Mapping[str, Any]] = ()  # of one's own prompts: what was read, entry by entry
 
 
 async def run_refresh(preset: Preset, lake: Lake, *, runner: TaskRunner = run_inline) -> Summary:
@@ -59,9 +62,9 @@ async def run_refresh(preset: Preset, lake: Lake, *, runner: TaskRunner = run_in
                 seconds=round(time.monotonic() - begun, 1),
                 message=short,
                 plan=_plan_vs_actual(preset, lake) if executor.tally.sent else None,
+                sources=line.writing.own.totals() if line.writing.own else (),
             )
-            own = {"sources": line.writing.own.totals()} if line.writing.own else {}
-            run.end(summary.state, asdict(summary) | own, short)
+            run.end(summary.state, asdict(summary), short)
     return summary
 
 

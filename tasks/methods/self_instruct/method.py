@@ -26,7 +26,7 @@ from prompts import Library
 from tasks.accepted import Accepted, View
 from tasks.engines import Sampling
 from tasks.filters.contamination import Contamination
-from tasks.filters.heuristics import instruction_fault
+from tasks.filters.heuristics import instruction_fault, length_fault
 from tasks.filters.pools import Pool
 from tasks.filters.rouge import RougePool
 from tasks.methods.base import Accept, MethodConfig
@@ -36,7 +36,8 @@ from tasks.step import Row, Step
 
 DUPLICATE = "near-duplicate: ROUGE-L"
 _BATCH = 64  # compared with the pool at once
-_LIMITS = ("min_words", "max_words", "blacklist", "openings", "ascii_start")
+_LENGTHS = ("min_words", "max_words")
+_LIMITS = (*_LENGTHS, "blacklist", "openings", "ascii_start")
 # What a text-only model can neither see nor do.
 _PICTURED = ("image", "images", "graph", "graphs", "picture", "pictures", "map", "maps", "draw", "plot")
 _OUTSIDE = ("file", "files", "go to")
@@ -194,26 +195,33 @@ def instruction_row(record: Row) -> Row:
     return {"instruction_id": record["id"], "instruction": record["text"], "topic": record["topic"]}
 
 
-def gate(records: Sequence[Row], pool: Pool, config: Config, contamination: Contamination) -> list[Row]:
+def gate(
+    records: Sequence[Row], pool: Pool, config: Config, contamination: Contamination, *, written: bool = True
+) -> list[Row]:
     """Judges candidates in their order: heuristics, evaluation prompts, then ROUGE-L against pool and batch.
+
+    Args:
+        written: by a model. Of a user's own prompts the heuristics are only those of length: what a model should not
+            write, a user may well ask.
 
     Returns:
         The records with state, reason, similarity and mean_similarity (ROUGE-L F) and nearest. Accepted texts have
         joined `pool`.
     """
     batches = (records[start : start + _BATCH] for start in range(0, len(records), _BATCH))
-    return [judged for batch in batches for judged in _judged(batch, pool, config, contamination)]
+    return [judged for batch in batches for judged in _judged(batch, pool, config, contamination, written)]
 
 
-def _judged(batch: Sequence[Row], pool: Pool, config: Config, contamination: Contamination) -> list[Row]:
-    limits = config.model_dump(include=set(_LIMITS))
+def _judged(batch: Sequence[Row], pool: Pool, config: Config, contamination: Contamination, written: bool) -> list[Row]:
+    limits = config.model_dump(include=set(_LIMITS if written else _LENGTHS))
+    fault = instruction_fault if written else length_fault
     joined, judged = RougePool(), []
     found = pool.compare([record["text"] for record in batch], config.rouge_l)
     for record, known in zip(batch, found, strict=True):
         text = record["text"]
         near = known.merged(joined.nearest(text))
         is_known = near.mean is not None or near.similarity > config.rouge_l
-        reason = instruction_fault(text, **limits) or contamination.reason(text, config.rouge_l)
+        reason = fault(text, **limits) or contamination.reason(text, config.rouge_l)
         reason = reason or (DUPLICATE if near.similarity > config.rouge_l else None)
         if reason is None:
             joined.add(text)

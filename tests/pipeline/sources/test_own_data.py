@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from command import alignery as alignery_command
 
 import alignery
 from tasks.filters.contamination import NEAR, REASON
@@ -41,8 +42,8 @@ def test_prompts_are_answered_once_and_the_ledger_knows_the_file(tmp_path: Path)
     (run,) = rows(tmp_path / "lake", "SELECT totals FROM runs WHERE state = 'finished'")
     (source,) = json.loads(run["totals"])["sources"]
     assert source | {"sha256": len(source["sha256"])} == {
-        "origin": "mine", "source": str(path), "sha256": 64, "read": 12, "accepted": 10, "rejected": 1, "new": 11,
-        "repeated": 1, "incomplete": 0,
+        "origin": "mine", "source": str(path), "sha256": 64, "read": 12, "accepted": 10, "rejected": 1, "earlier": 0,
+        "new": 11, "repeated": 1, "incomplete": 0,
     }  # fmt: skip
     again = alignery.refresh(preset({"path": str(path), "gate": False}), tmp_path / "lake")
     assert (again.sent, again.saved) == (0, 10)
@@ -70,6 +71,31 @@ def test_the_gate_holds_for_them_and_evaluation_prompts_never_come_in(tmp_path: 
     alignery.refresh(preset({"path": str(path), "gate": False}, **evaluated), tmp_path / "open")
     ungated = [one["reason"] for one in rows(tmp_path / "open", reasons)]
     assert ungated == [None, None, None, REASON, NEAR, None]
+
+
+def test_a_prompt_of_ones_own_may_be_in_any_language_and_speak_of_what_a_model_should_not(tmp_path: Path) -> None:
+    asked = [
+        "日本の首都はどこですか、そしてなぜですか。",
+        "¿Por qué es azul el cielo de día?",
+        "Write a program that sorts",
+    ]
+    asked += ["Summarise the plot of Hamlet in two sentences.", "Où se trouve le fichier de mon projet ?"]
+    asked += [
+        '"To be, or not to be": who says that, and where?',
+        "Translate the following sentence into English: Es regnet:",
+    ]
+    path = write(tmp_path / "mine.jsonl", [{"prompt": text} for text in asked] + [{"prompt": "Hi"}, {"text": "lost"}])
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps({"about": "my prompts"} | preset({"path": "./mine.jsonl"})))
+    home = tmp_path / "lake"
+    done = alignery_command("refresh", "--no-prefect", "--preset", str(file), home=home)
+    assert "7 of 7 instructions accepted" in done.stdout
+    command = f"alignery rejects --preset {file} --home {home} --step mine.gate"
+    assert f"mine: 9 rows read, 7 accepted, 2 rejected; why: {command}" in done.stdout
+    found = alignery_command("rejects", "--step", "mine.gate", home=home).stdout
+    assert [f"row {n} of {path.name}" in found for n in (7, 8, 9)] == [False, True, True]
+    again = alignery_command("refresh", "--no-prefect", "--preset", str(file), home=home).stdout
+    assert "2 rejected (2 by an earlier run; with another `origin` they are judged again)" in again
 
 
 def test_answers_that_are_there_are_not_asked_for_and_pairs_and_corrections_are_exported(tmp_path: Path) -> None:
