@@ -21,6 +21,7 @@ from prompts import Form, Message, Prompt
 from tasks.answer import fields_of
 from tasks.engines import Completion, Engine, EngineDown, RequestRefused, Sampling, Verbatim
 from tasks.filters.heuristics import BROKEN, EMPTY, TRUNCATED
+from tasks.filters.leftovers import is_invisible, leftover, without_end
 
 Row = dict[str, Any]
 # (request key, try number) → the attempt whose reply is reused without a request.
@@ -268,13 +269,16 @@ def read_reply(step: Step, completion: Completion, row: Row) -> Sequence[Row]:
     read = step.read_cut if completion.finish_reason == "length" else step.read
     if read is None:
         raise Rejected(TRUNCATED)
-    if not completion.text.strip():
+    text = without_end(completion.text)
+    if is_invisible(text):
         raise Rejected(EMPTY)
-    if _BROKEN.search(completion.text):
+    if _BROKEN.search(text):
         raise ParseError(BROKEN)
+    if fault := leftover(text):
+        raise ParseError(fault)
     if step.options:
-        _check_mass(completion.text, step.min_mass)
-    return read(step.whole_reply(completion.text), row)
+        _check_mass(text, step.min_mass)
+    return read(step.whole_reply(text), row)
 
 
 def _new_attempt(ask: Request, number: int, sampling: Sampling) -> Row:

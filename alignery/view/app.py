@@ -93,6 +93,8 @@ class Site:
             raise UsageError(
                 f"format: got {excerpt(kind, 20)!r}, expected html or json; rows also have csv, parquet, jsonl"
             )
+        if any("\0" in str(value) for value in request.path_params.values()):
+            raise UsageError("got a NUL in the address, expected an id or a name; correct it")
         with time_limit(self.read_s):
             page = show(req, **request.path_params)
             if kind == "json":

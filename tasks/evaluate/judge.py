@@ -124,7 +124,8 @@ def parse(reply: str) -> str:
         ParseError: there is none, or two different ones.
     """
     last = reply.strip().rpartition("\n")[2]
-    found = set(_VERDICT.findall(last)) or set(_VERDICT.findall(reply)) or {reply.strip().strip("*_.[]()\"'` ")}
+    alone = {one[1] for line in reply.splitlines() if (one := _VERDICT.fullmatch(line.strip(" *_.")))}
+    found = {*alone, *_VERDICT.findall(last)} or set(_VERDICT.findall(reply)) or {reply.strip().strip("*_.[]()\"'` ")}
     if len(found) != 1 or not found < set("ABC"):
         raise ParseError("no verdict" if len(found) == 1 else "two different verdicts")
     return found.pop()

@@ -116,6 +116,7 @@ def instruction_fault(
         ("starts with punctuation", lambda: starts_with_punctuation(text)),
         ("lacks what it speaks of: ends in a colon", lambda: text.rstrip("*_ ").endswith((":", "："))),
         ("is an answer: begins with 'Answer:'", lambda: _ANSWER.match(text) is not None),
+        (REFUSAL, lambda: opens_with_refusal(text) or opens_with_apology(text)),
         ("starts outside ASCII", lambda: ascii_start and starts_outside_ascii(text)),
     )
     return next((reason for reason, holds in tests if holds()), None)

@@ -182,6 +182,20 @@ def test_a_retraining_that_cannot_be_run_is_refused(tmp_path: Path, retrain: obj
         load(written(tmp_path, retrain=retrain))
 
 
+def test_what_begins_as_a_path_and_is_none_stays_as_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "Why?"}\n')
+    models = {"generator": {"engine": "openai", "base_url": "http://127.0.0.1:9/v1", "model": "./served"}}
+    line = {
+        "prompts": [{"path": "./prompts.jsonl", "topic": "./deploy.sh"}],
+        "respond": {"sampling": {"stop": ["../", "./x"]}},
+    }
+    preset = load(written(tmp_path, models=models, line=line))
+    assert preset.models["generator"].model == "./served"
+    (entry,) = preset.line.configs["prompts"].root
+    assert (entry.topic, entry.path) == ("./deploy.sh", (tmp_path / "prompts.jsonl").resolve())
+    assert preset.line.configs["respond"].sampling.stop == ("../", "./x")
+
+
 def test_an_adapter_is_the_presets_own_path_and_is_not_left_out_of_a_retraining(tmp_path: Path) -> None:
     from alignery.pipeline.runs.training import base_spec
 

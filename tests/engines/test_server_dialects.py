@@ -144,7 +144,7 @@ def test_a_count_is_a_whole_number_that_a_column_holds_or_none():
 
 FINISHES = {
     "stop": ["stop", "STOP", "eos", "eos_token", "end_turn", "stop_sequence", "COMPLETE", "<|im_end|>", None, 7, "odd"],
-    "length": ["length", "max_tokens", "MAX_TOKENS", "model_length", "max-length"],
+    "length": ["length", "max_tokens", "MAX_TOKENS", "model_length", "max-length", "model_context_window_exceeded"],
 }
 
 
@@ -165,8 +165,19 @@ def test_a_reply_that_was_stopped_by_a_filter_or_calls_a_tool_is_refused_in_that
 def test_an_empty_reply_of_an_unknown_end_is_refused_and_one_that_broke_off_is_asked_again():
     (refused,), _ = asked(lambda words, number: ok("", "odd"), CHAT)
     assert "finish_reason 'odd'" in str(refused)
-    (reply,), _ = asked(lambda words, number: ok("whole") if number else ok("ha", "error"), CHAT)
-    assert reply.text == "whole"
+    for word in ("error", "insufficient_system_resource"):
+        (reply,), _ = asked(lambda words, number, word=word: ok("whole") if number else ok("ha", word), CHAT)
+        assert reply.text == "whole"
+
+
+@pytest.mark.parametrize("place", ["choice", "answer"])
+def test_an_error_beside_the_text_is_a_reply_that_broke_off(place):
+    choice = {"message": {"content": "half of"}, "finish_reason": "stop"}
+    trouble = {"error": {"code": 502, "message": "upstream"}}
+    answer = {"choices": [choice | trouble]} if place == "choice" else {"choices": [choice]} | trouble
+    with pytest.raises(ValueError, match=r"the server broke off: .*502"):
+        reply(answer)
+    assert reply({"choices": [choice | {"error": None}], "error": None}).text == "half of"
 
 
 def test_the_thought_of_a_reasoning_model_is_no_part_of_its_text():

@@ -142,6 +142,13 @@ def test_judge_4_the_text_and_the_order_are_kept() -> None:
     assert kept == [{"a_id": "a-p0", "first": first, "winner": "a", "dimension": "helpful"} for first in "ab"]
 
 
+@pytest.mark.parametrize("text", ["[[B]]\n\nExplanation: it is not [[A]]", "**[[A]]**\nI am not sure. [[C]]"])
+def test_a_verdict_that_the_last_line_contradicts_is_none(text: str) -> None:
+    with pytest.raises(ParseError, match="two different verdicts"):
+        parse(text)
+    assert parse("Is it [[A]]? No: A names one fact, B names two.\n[[B]]") == "B"
+
+
 def test_judge_5_what_was_not_read_is_counted_and_left_out() -> None:
     rows = asked(4)
     spoilt = ["[[A]]", "[[B]]", "A is better", "[[B]]", "[[A]] or [[B]]", "x", "[[A]]", RequestRefused("too long")]

@@ -10,6 +10,8 @@ from steps import answering, run
 
 from prompts import Library
 from tasks.engines import Sampling, ScriptedEngine
+from tasks.filters.heuristics import EMPTY
+from tasks.filters.leftovers import PLACEHOLDER, TEMPLATE
 from tasks.step import Replies, Row, Step, probabilities
 
 ROWS = [{"instruction_id": f"i{n}", "instruction": f"thing {n}"} for n in range(2)]
@@ -67,11 +69,21 @@ def test_a_choice_that_was_made_is_read_again_and_not_asked() -> None:
     assert again.attempts[0]["replayed_from"] == before["id"]
 
 
-def test_a_reply_with_broken_characters_is_asked_for_again_and_one_that_shows_the_sign_is_read() -> None:
-    def read(reply: str, row: Row) -> list[Row]:
-        return [{"text": reply, "kind": "base", "complete": True}]
+def whole(reply: str, row: Row) -> list[Row]:
+    return [{"text": reply, "kind": "base", "complete": True}]
 
-    step = answering(read, name="test.answer")
+
+def test_what_no_reply_may_be_is_asked_for_again_and_tokens_that_end_one_are_taken_off() -> None:
+    replies = ["<|channel|>analysis<|message|>Hm<|end|>Six.", "[Your answer here]", "Six minutes.<|im_end|>\n</s>"]
+    outcome = asyncio.run(run(answering(whole, name="test.answer"), ROWS[:1], ScriptedEngine(replies)))
+    assert [one["reason"] for one in outcome.attempts] == [TEMPLATE, PLACEHOLDER, None]
+    assert [record["text"] for record in outcome.records] == ["Six minutes."]
+    outcome = asyncio.run(run(answering(whole, name="test.answer"), ROWS[:1], ScriptedEngine(["\u200b\ufeff \u2060"])))
+    assert [one["reason"] for one in outcome.attempts] == [EMPTY]
+
+
+def test_a_reply_with_broken_characters_is_asked_for_again_and_one_that_shows_the_sign_is_read() -> None:
+    step = answering(whole, name="test.answer")
     outcome = asyncio.run(run(step, ROWS[:1], ScriptedEngine(["��aimaría ser", "caf\ufffd", "It is drawn as “�”."])))
     assert [one["reason"] for one in outcome.attempts] == ["broken characters", "broken characters", None]
     assert [record["text"] for record in outcome.records] == ["It is drawn as “�”."]

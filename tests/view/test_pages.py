@@ -105,6 +105,8 @@ def test_rows_are_filtered_searched_and_counted(client: TestClient) -> None:
         ("/rows/attempts?format=xml", "expected html or json"),
         ("/rows/attempts?at=v9", "no tag"),
         ("/row/instructions/none", "no row"),
+        ("/row/instructions/%00", "got a NUL"),
+        ("/rows/a%00b", "got a NUL"),
         ("/row/runs/run-1", "got the table"),
         ("/go?id=zzzzzz", "no record or attempt"),
         ("/words/nothing", "no prompt or principle"),

@@ -27,11 +27,13 @@ _GOES_ON: Mapping[str, Mapping[str, Any]] = {"vllm": _CONTINUED, "sglang": _CONT
 _THOUGHTS = ("reasoning_content", "reasoning")  # the fields of a message that hold a thought
 _LARGEST = 2**31 - 1  # of a count, as the lake's columns hold it
 _CUT = {"length", "max_tokens", "max_output_tokens", "max_length", "model_length", "token_limit", "incomplete"}
+_CUT |= {"model_context_window_exceeded", "context_length_exceeded", "context_window_exceeded"}
 _UNWANTED = {
     *("content_filter", "content_filtered", "safety", "refusal", "sensitive", "guardrail_intervened", "blocklist"),
     *("recitation", "prohibited_content", "spii", "tool_calls", "tool_call", "tool_use", "function_call"),
 }
 _BROKEN = {"error", "abort", "aborted", "cancelled", "canceled", "timeout", "malformed_response"}
+_BROKEN |= {"insufficient_system_resource", "overloaded", "server_error", "internal_error"}
 _NO_SUCH_FIELD = re.compile(
     r"unsupported|not support|unrecogni[sz]ed|unknown|unexpected|not permitted|not allowed|not accept|extra_forbidden"
     r"|not a valid (?:parameter|field)|invalid (?:parameter|field|argument)|cannot both",
@@ -135,6 +137,8 @@ def reply(answer: Mapping[str, Any]) -> Reply:
     reason = re.sub(r"[\W_]+", "_", ended[:100]).strip("_").casefold() if isinstance(ended, str) else ""
     if reason in _BROKEN:
         raise ValueError(f"the server broke off: finish_reason {reason}")
+    if trouble := choice.get("error") or answer.get("error"):  # beside what it had written by then
+        raise ValueError(f"the server broke off: {excerpt(trouble, 80)}")
     if not text and isinstance(message, Mapping) and (refusal := message.get("refusal")):
         raise RequestRefused(f"the model refused: {excerpt(refusal)}")
     if reason in _UNWANTED or not (text or reason in _CUT or reason in ("stop", "eos", "end_turn", "stop_sequence")):
