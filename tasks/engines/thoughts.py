@@ -8,13 +8,17 @@ import re
 _TAG = re.compile(
     r"(?P<open>[<\[◁])[ \t]{0,2}(?P<end>/?)[ \t]{0,2}"
     r"(?P<name>think|thinking|thought|reasoning|seed:think)[ \t]{0,2}[>\]▷]|"
-    r"<\|(?P<side>begin|end)_of_thought\|>",
+    r"<\|(?P<side>begin|start|end)_(?:of_thought|thinking)\|>",
     re.IGNORECASE,
 )
 # Tags that an answer may have been asked for: a thought only in front of an answer without such.
 _ASIDE = re.compile(r"<(analysis|reflection|scratchpad)>", re.IGNORECASE)
 _ANSWERS = re.compile(r"(?!<)\S|<(?:answer|output|response|think|reflection|scratchpad|[|])", re.IGNORECASE)
-_SOLUTION = re.compile(r"\A\s*+<\|begin_of_solution\|>\s*|\s?<\|end_of_solution\|>\s*+\Z")
+_SOLUTION = re.compile(
+    r"\A\s*+<\|(?:begin_of_(?:solution|box)|start_response)\|>\s*|"
+    r"\s?<\|(?:end_of_(?:solution|box)|end_response)\|>\s*+\Z",
+    re.IGNORECASE,
+)
 _BLANKS = re.compile(r"\s*+")
 _QUOTES = frozenset("`'\"“”‘’")
 

@@ -56,7 +56,10 @@ _FENCED = lazy_pattern(
 _CODE = lazy_pattern(r"```|\b(?:code|script|function|program|query|command|regex)\b", re.I)
 _ASKER = r"(user|human|question|query|instruction)"
 _TURN = lazy_pattern(
-    rf"\n[^\S\n]*\n(?=(?:#{{1,6}}[^\S\n]+[*_]{{0,3}}{_ASKER}|[*_]{{0,3}}{_ASKER}[*_]{{0,3}}[:：]))", re.I
+    rf"\n[^\S\n]*\n(?=(?:#{{1,6}}[^\S\n]+[*_]{{0,3}}{_ASKER}|[*_]{{0,3}}{_ASKER}[*_]{{0,3}}[:：]))|"
+    # Without a blank line only where an answer follows it.
+    r"\n(?=[*_]{0,3}(user|human)[*_]{0,3}[:：][^\n]{0,500}\n\s{0,9}[*_]{0,3}(?:assistant|ai|bot)[*_]{0,3}[:：])",
+    re.I,
 )
 _ANSWERED = lazy_pattern(rf"^{_MARKS}(?:assistant|ai|bot|answer|response){_END}", re.I | re.M)
 _OF_TURNS = lazy_pattern(r"dialog|conversation|quiz|interview|faq|script|chat|q&a|transcript", re.I)
@@ -139,5 +142,5 @@ def _turn(text: str, question: str, answer: str) -> int | None:
     """Where a person's turn begins after the text, unless question or answer are of turns."""
     if _OF_TURNS.search(question) or not (found := _TURN.search(text)):
         return None
-    named = (found[1] or found[2]).casefold()
+    named = (found[1] or found[2] or found[3]).casefold()
     return None if named in f"{question}\n{answer}".casefold() else found.start()

@@ -58,6 +58,8 @@ def test_an_answer_that_speaks_of_a_tag_is_left_as_it_is(tag, before, after):
         ("<|begin_of_thought|>\n\nHm.\n\n<|end_of_thought|>\n\nYes.", "Yes."),
         ("<|begin_of_thought|>Hm.<|end_of_thought|>\n<|begin_of_solution|>\nYes.\n<|end_of_solution|>", "Yes."),
         ("<|begin_of_solution|>Yes.<|end_of_solution|>", "Yes."),
+        ("<|START_THINKING|>Hm.<|END_THINKING|><|START_RESPONSE|>Yes.<|END_RESPONSE|>", "Yes."),
+        ("<think>Hm.</think>\n<|begin_of_box|>Yes.<|end_of_box|>", "Yes."),
         ("Hm.<|end_of_thought|>Yes.", "Yes."),
         ("<|begin_of_thought|>Hm.", ""),
         ("◁think▷Hm.◁/think▷Yes.", "Yes."),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from prompts import Library
 from tasks.engines import Completion, ScriptedEngine
+from tasks.filters.targets import TURN
 from tasks.methods.respond.method import Config, respond
 from tasks.step import Row
 
@@ -31,3 +34,38 @@ def test_what_is_no_answer_is_rejected_with_its_reason(ask: Callable, instructio
         assert outcome.records == []
         reasons += [attempt["reason"] for attempt in outcome.attempts]
     assert reasons == ["echo of the instruction", "empty reply", "truncated: the reply reached max_tokens"]
+
+
+GOOD = "Hardly at all: once a month."
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [
+        "\n\nUser: thanks\nAssistant: welcome",
+        "\nUser: thanks\nAssistant: welcome",
+        "\n\nHuman: And in summer?\n\nAssistant: Weekly.",
+        "\n\n### Instruction:\nName a bird.\n\n### Response:\nA robin.",
+    ],
+)
+def test_an_answer_that_goes_on_with_a_persons_turn_is_asked_for_again(
+    ask: Callable, instruction: Row, turn: str
+) -> None:
+    outcome = ask(respond(Library(), Config()), [instruction], ScriptedEngine([GOOD + turn, GOOD]))
+    assert [(one["state"], one["reason"]) for one in outcome.attempts] == [("unparsed", TURN), ("accepted", None)]
+    assert [record["text"] for record in outcome.records] == [GOOD]
+
+
+@pytest.mark.parametrize(
+    ("asked", "reply"),
+    [
+        ("Write a short dialogue.", "User: Is it wet?\n\nUser: Hello?\nAssistant: It is."),
+        ("Show me a config file.", "Host: example\nUser: admin\nPort: 22"),
+        ("What should I ask first?", "Ask this:\n\n**What** do you need?"),
+    ],
+)
+def test_turns_that_were_asked_for_and_what_only_looks_like_one_stay(
+    ask: Callable, instruction: Row, asked: str, reply: str
+) -> None:
+    outcome = ask(respond(Library(), Config()), [instruction | {"instruction": asked}], ScriptedEngine([reply]))
+    assert [record["text"] for record in outcome.records] == [reply]

@@ -8,9 +8,11 @@ from alignery.declarations import INSTRUCTION_ID, Column, Shape, Table
 from prompts import Library
 from tasks.engines import Sampling
 from tasks.filters.heuristics import answer_fault
+from tasks.filters.replies import goes_on
+from tasks.filters.targets import TURN
 from tasks.methods.base import AnswerConfig, check_own, own_runs
 from tasks.stage import ANSWER, INSTRUCTION, SOURCE, Context, Method, Stage
-from tasks.step import Rejected, Row, Step
+from tasks.step import ParseError, Rejected, Row, Step
 from tasks.train.config import Recipe
 from tasks.train.recipes import sft
 
@@ -58,6 +60,8 @@ def respond(library: Library, config: Config) -> Step:
     def read(reply: str, row: Row) -> list[Row]:
         if fault := answer_fault(reply, row["instruction"], refusals=config.reject_refusals):
             raise Rejected(fault)
+        if goes_on(reply, row["instruction"], ""):
+            raise ParseError(TURN)
         check_own(reply, row["instruction"], own)
         return [{"kind": "base", "text": reply.strip(), "thought": None, "rules": []}]
 
