@@ -13,6 +13,8 @@ import pytest
 from alignery.cli import entry, hints
 from alignery.cli import main as verbs
 from alignery.cli.options import app
+from nano.files import HELD_OUT
+from tasks.filters.contamination import COPY, Contamination
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -54,6 +56,17 @@ def test_the_work_is_done_without_prefect(folder: Path, capsys: pytest.CaptureFi
     assert code == 0
     assert Path(".alignery/exports/v1/README.md").is_file()
     assert not Path(".alignery/prefect").exists()
+
+
+def test_no_prompt_of_a_new_project_is_near_one_that_its_models_are_evaluated_on(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "init", "mine", "--from", "own-data")
+    files = (HELD_OUT, folder / "mine" / "prompts.jsonl")
+    asked, texts = ([json.loads(row)["prompt"] for row in file.read_text().splitlines()] for file in files)
+    assert len(texts) >= 16
+    contamination = Contamination(asked, near=COPY)
+    assert {text: reason for text in texts if (reason := contamination.reason(text))} == {}
 
 
 def test_a_start_that_there_is_not_is_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
