@@ -11,6 +11,7 @@ from warehouse.lake import Lake
 from warehouse.marks.things import describe
 from warehouse.query.records import begins_with, is_in
 from warehouse.query.time_travel import fetch_rows
+from warehouse.schema.shapes import check_shape
 from warehouse.schema.tables import Row, quoted
 
 PAIRS, ANSWERS = "pairs", "answers"
@@ -73,12 +74,16 @@ def queue(
         texts; second of a row is what it is compared with: the rejected answer, or the corrected one; else null).
 
     Raises:
-        LakeUsageError: no such kind or order, or nothing that can be ordered like that.
+        LakeUsageError: no such kind or order, nothing that can be ordered like that, or a view that lacks a column.
     """
     if kind not in kinds(lake) or order not in ORDERS:
         known = ", ".join(kinds(lake)) if kind not in kinds(lake) else ", ".join(ORDERS)
         given = kind if kind not in kinds(lake) else order
         raise LakeUsageError(f"queue: got {given[:60]!r}, expected one of {known}; name one of those")
+    if kind not in (PAIRS, ANSWERS):
+        shape = lake.schema.shape(kind)
+        with lake.cursor(views=[shape.view]) as cursor:
+            check_shape(cursor, shape)
     only, sorting = _CHOSEN[order]
     draw = f"md5(concat(a_id, b_id, {quoted(str(int(seed)))}))"
     done = "SELECT target_id, other_id FROM current_marks WHERE verdict IS NOT NULL AND marked_by = " + quoted(by or "")

@@ -20,6 +20,7 @@ from tasks.engines.specs import Bounds, EngineSpec, OpenAISpec, RaySpec
 from warehouse import LakeLocation
 from warehouse.health.checks import Finding
 from warehouse.health.doctor import doctor
+from warehouse.schema.shapes import check_shapes
 
 _PROBE = "Say hello in one word."
 _PATIENCE_S = 15  # for a server; a run has the preset's own
@@ -42,11 +43,12 @@ async def check(preset: Preset, place: LakeLocation, *, ask: bool = True) -> Asy
 
 
 def _sound(preset: Preset) -> Finding:
-    """The preset and every word file that it asks for."""
+    """The preset, every word file that it asks for, and the views of its methods."""
     try:
         preset.check()
         for verb in ("refresh", *(("retrain",) if preset.retrain else ())):
             extras.check_installed(preset, verb)
+        check_shapes(preset.lake_schema)
     except UsageError as error:
         return Finding("preset", "problem", str(error), "")
     summary = f"methods: {', '.join(preset.line.configs)}"
