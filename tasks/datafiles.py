@@ -71,6 +71,11 @@ def files_of(path: Path) -> list[Path]:
     return found
 
 
+def parts_of(path: Path) -> list[Path]:
+    """What can be read alone: a folder of `datasets`, a file, or each shard of a folder."""
+    return [path] if _is_dataset(path) else files_of(path)
+
+
 def content_hash(path: Path) -> str:
     """The sha256 of a file's bytes, or of those of all files that are read of a folder, with their names."""
     total = hashlib.sha256()

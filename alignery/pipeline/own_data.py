@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from alignery.hashing import digest
 from alignery.pipeline.executor import Executor
 from alignery.pipeline.finished import FinishedWork
 from alignery.pipeline.source import Chunks
+from alignery.untrusted import excerpt
 from tasks import datafiles
-from tasks.datafiles import DataRow
+from tasks.datafiles import DataFileError, DataRow
 from tasks.methods.prompts import method as prompts
 from tasks.methods.prompts.method import Entry
 from tasks.methods.prompts.templates import Template, templated
@@ -28,6 +30,7 @@ from warehouse.query.snapshots import resolve
 
 BATCH = 4096  # rows that are read, judged and committed at once; our choice
 STEP = "prompts.read"
+_FIRST = 100  # rows of a file that are read to check it; our choice
 
 
 @dataclass
@@ -100,22 +103,15 @@ class OwnData:
                     await chunks.put(started[first : first + size])
 
     def _open(self, entry: Entry, words: Sequence[Template], stack: ExitStack) -> tuple[Counts, Iterator[DataRow]]:
-        columns = sorted(set().union(*(one.columns for one in words))) if words else entry.columns
-        counts, rows = self._rows(entry, columns, stack)
+        counts, rows = self._rows(entry, _columns(entry, words), stack)
         return counts, templated(rows, words, entry.draw == "one") if words else rows
 
     def _rows(self, entry: Entry, columns: Sequence[str], stack: ExitStack) -> tuple[Counts, Iterator[DataRow]]:
         if entry.path:
             found = Counts(entry.name, str(entry.path), datafiles.content_hash(entry.path))
             return found, datafiles.read_rows(entry.path, columns)
-        with Lake.open(entry.lake, read_only=True) as now:  # type: ignore[arg-type]  # one of the two is given
-            snapshot = resolve(now, entry.tag) if entry.tag else now.snapshot()
-            place = now.place
-        lake = stack.enter_context(Lake.open(place, snapshot=snapshot))
-        there = [column["name"] for column in lake.columns(entry.table)]
-        if missing := [column for column in columns if column not in there]:
-            raise LakeUsageError(f"{place}: {entry.table} has no column {missing[0]!r}; it has {there}")
-        return Counts(entry.name, f"{place} {entry.table}", f"snapshot {snapshot}"), _of_lake(lake, entry, columns)
+        lake, snapshot = _opened(entry, columns, stack)
+        return Counts(entry.name, f"{lake.place} {entry.table}", f"snapshot {snapshot}"), _of_lake(lake, entry, columns)
 
     async def _ingest(self, entry: Entry, batch: Sequence[DataRow], counts: Counts, seen: set[bytes]) -> list[Row]:
         """Judge and commit what of a batch is new; returns the rows with which the stages start."""
@@ -176,6 +172,46 @@ class OwnData:
     def totals(self) -> list[dict[str, Any]]:
         """What was read, entry by entry."""
         return [asdict(one) for one in self.counts]
+
+
+def check(entry: Entry) -> None:
+    """Open an entry's data, and read the first rows of each of its files.
+
+    Raises:
+        AligneryError: the data cannot be read, lacks a column, or none of the first rows is a prompt.
+    """
+    entry, words = entry.read()
+    columns = _columns(entry, words)
+    if not entry.path:
+        with ExitStack() as stack:
+            _opened(entry, columns, stack)
+        return
+    for file in datafiles.parts_of(entry.path):
+        rows = datafiles.read_rows(file, columns)
+        found = list(islice(templated(rows, words, entry.draw == "one") if words else rows, _FIRST))
+        faults = [fault for row in found if (fault := prompts.instruction(row, entry)["reason"])]
+        if found and len(faults) == len(found):
+            raise DataFileError(
+                f"{excerpt(file)}: got no prompt in its first {len(found)} rows, expected one in `{entry.field}`: line "
+                f"{found[0].number} is {faults[0]}; correct the file, or the entry's columns"
+            )
+
+
+def _columns(entry: Entry, words: Sequence[Template]) -> list[str]:
+    """The columns that are read."""
+    return sorted(set().union(*(one.columns for one in words))) if words else entry.columns
+
+
+def _opened(entry: Entry, columns: Sequence[str], stack: ExitStack) -> tuple[Lake, int]:
+    """An entry's lake, open until the stack is closed, and the snapshot that is read."""
+    with Lake.open(entry.lake, read_only=True) as now:  # type: ignore[arg-type]  # one of the two is given
+        snapshot = resolve(now, entry.tag) if entry.tag else now.snapshot()
+        place = now.place
+    lake = stack.enter_context(Lake.open(place, snapshot=snapshot))
+    there = [column["name"] for column in lake.columns(entry.table)]
+    if missing := [column for column in columns if column not in there]:
+        raise LakeUsageError(f"{place}: {entry.table} has no column {missing[0]!r}; it has {there}")
+    return lake, snapshot
 
 
 def _of_lake(lake: Lake, entry: Entry, names: Sequence[str]) -> Iterator[DataRow]:

@@ -118,3 +118,27 @@ def test_every_verb_stands_in_a_group_of_the_help() -> None:
     named = [name for group in verbs.GROUPS.values() for name in group]
     known = [command.name or command.callback.__name__ for command in app.registered_commands]  # type: ignore[union-attr]
     assert known == named
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("a.csv", "Question,Answer\nwhy?,so\n", "a.csv: got no column 'User Question', expected one of ['Question', "),
+        ("a.jsonl", '{"Question": "why?"}\n' * 3, "no prompt in its first 3 rows, expected one in `User Question`"),
+        ("a.jsonl", "", None),
+        ("a.jsonl", '{"Question": "why?"}\n{"User Question": "why?"}\n', None),
+    ],
+)
+def test_data_without_the_column_of_the_prompt_is_a_problem(
+    file: str, text: str, message: str | None, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(file).write_text(text)
+    Path("p.yaml").write_text(
+        "about: a\nmodels: {generator: {engine: scripted, replies: [x]}}\n"
+        f"line: {{prompts: [{{path: ./{file}, field: User Question}}], respond: {{}}}}\n"
+    )
+    code, out, _ = run(capsys, "check", "--no-ask", "--preset", "p.yaml", "--json")
+    problems = [one for one in json.loads(out) if one["state"] == "problem"]
+    assert code == bool(message)
+    assert [one["check"] for one in problems] == ["prompts.a"] * bool(message)
+    assert (message or "") in "".join(one["what"] for one in problems)

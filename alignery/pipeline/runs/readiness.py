@@ -1,4 +1,4 @@
-"""Whether a preset can run here: its prompts, its libraries, one request to each model, the lake, the disk.
+"""Whether a preset can run here: its prompts and data, its libraries, one request to each model, the lake, the disk.
 
 Nothing is written except by the engines themselves, and only one short request is sent to each model.
 """
@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from alignery.config import extras
 from alignery.config.preset import Preset
 from alignery.errors import AligneryError, UsageError
+from alignery.pipeline import own_data
 from alignery.pipeline.runs.gpus import gpus
 from alignery.untrusted import excerpt
 from tasks.engines import Sampling, open_engine
@@ -33,6 +34,8 @@ async def check(preset: Preset, place: LakeLocation, *, ask: bool = True) -> Asy
         ask: send one request to each model; else no model is loaded.
     """
     yield _sound(preset)
+    for finding in _sources(preset):
+        yield finding
     for finding in _machine(preset):
         yield finding
     if ask:
@@ -55,6 +58,15 @@ def _sound(preset: Preset) -> Finding:
     if preset.retrain:
         summary += f"; recipes: {', '.join(preset.retrain.order())}"
     return Finding("preset", "ok", f"{preset.name}: {summary}", "")
+
+
+def _sources(preset: Preset) -> Iterator[Finding]:
+    """What is wrong with the data that `line.prompts` names."""
+    for entry in preset.line.prompts.root if preset.line.prompts else ():
+        try:
+            own_data.check(entry)
+        except AligneryError as error:
+            yield Finding(f"prompts.{entry.name}", "problem", excerpt(str(error), 600), "")
 
 
 def _machine(preset: Preset) -> Iterator[Finding]:
