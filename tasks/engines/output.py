@@ -1,4 +1,4 @@
-"""Sends the output of an engine's libraries to a file, and not to the terminal, which shows a run's progress."""
+"""Sends the output of an engine's or a training's libraries to a file: the terminal shows a run's progress."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import logging
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 _ONE_AT_A_TIME = threading.RLock()  # what is redirected is the whole process's
+_LOGS_OF_WARNINGS: list[Path] = []  # of the blocks of `warned_to` that are open, the newest last
+_CHANGING_LOGS = threading.Lock()
+_show_warning = warnings.showwarning  # as it was before the first of them
 
 
 @contextmanager
@@ -79,6 +83,43 @@ def _processes_print_to(file: IO[str]) -> Iterator[None]:
         yield
     finally:
         BaseProcess.start = start  # type: ignore[method-assign]
+
+
+@contextmanager
+def warned_to(log: Path | None) -> Iterator[None]:
+    """Append to a file what Python's `warnings` would print in the block, in any thread; blocks end in any order.
+
+    Args:
+        log: the file; its folder is made. None leaves everything as it is.
+    """
+    if log is None:
+        yield
+        return
+    log.parent.mkdir(parents=True, exist_ok=True)
+    global _show_warning
+    with _CHANGING_LOGS:
+        if not _LOGS_OF_WARNINGS:
+            _show_warning, warnings.showwarning = warnings.showwarning, _write_warning
+        _LOGS_OF_WARNINGS.append(log)
+    try:
+        yield
+    finally:
+        with _CHANGING_LOGS:
+            _LOGS_OF_WARNINGS.remove(log)
+            if not _LOGS_OF_WARNINGS:
+                warnings.showwarning = _show_warning
+
+
+def _write_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    with suppress(OSError), _LOGS_OF_WARNINGS[-1].open("a", encoding="utf-8", errors="backslashreplace") as log:
+        log.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
 def logged_to(log: Path | None, name: str) -> None:

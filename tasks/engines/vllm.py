@@ -20,7 +20,7 @@ from typing import Any
 from alignery.untrusted import excerpt
 from prompts import Message
 from tasks.engines.identity import GGUF, local_only, locate, locate_adapter
-from tasks.engines.output import logged_to, named, printed_to
+from tasks.engines.output import logged_to, named, printed_to, warned_to
 from tasks.engines.protocol import Completion, EngineDown, Probabilities, RequestRefused, Sampling, SpecError
 from tasks.engines.specs import VllmSpec
 from tasks.engines.thoughts import split_thought
@@ -281,8 +281,9 @@ async def open_vllm(spec: VllmSpec, log: Path | None = None) -> AsyncIterator[Vl
         EngineDown: its process does not start.
     """
     engine = VllmEngine(spec, log)
-    try:
-        await engine.start()
-        yield engine
-    finally:
-        engine.close()
+    with warned_to(log):
+        try:
+            await engine.start()
+            yield engine
+        finally:
+            engine.close()

@@ -20,6 +20,7 @@ from alignery.errors import UsageError
 from alignery.textfiles import parse_json
 from alignery.untrusted import excerpt
 from alignery.validation import validated
+from tasks.engines.output import warned_to
 from tasks.train.checkpoint_dir import check_folders
 from tasks.train.config import Recipe, Settings, TrainError, TrainingFailed
 from tasks.train.dataset import training_files
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 become(config.processes, arguments, given.accelerate)
             elif (count := processes(config)) > 1:
                 become(count, arguments)
-        report = recipe.train(given.data, given.model, given.out, config)
+        with warned_to(given.log):
+            report = recipe.train(given.data, given.model, given.out, config)
     except UsageError as error:
         print(f"error: {excerpt(error, 2000)}", file=sys.stderr)
         return 2
@@ -87,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", default="{}", help="the recipe's settings, as JSON")
     parser.add_argument("--method", type=Path, action="append", default=[], help="file of a method that declares it")
     parser.add_argument("--accelerate", type=Path, help="a file that `accelerate config` makes")
+    parser.add_argument("--log", type=Path, help="file for what libraries warn of; by default it is printed")
     parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends")
     return parser
 

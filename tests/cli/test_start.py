@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from alignery.cli import entry, hints
 from alignery.cli import main as verbs
 from alignery.cli.options import app
 from nano.files import HELD_OUT
+from tasks.engines.scripted import ScriptedEngine
 from tasks.filters.contamination import COPY, Contamination
 
 
@@ -142,3 +144,17 @@ def test_data_without_the_column_of_the_prompt_is_a_problem(
     assert code == bool(message)
     assert [one["check"] for one in problems] == ["prompts.a"] * bool(message)
     assert (message or "") in "".join(one["what"] for one in problems)
+
+
+def test_what_a_library_warns_of_is_not_shown(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[object] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *_, **__: shown.append(message))
+    monkeypatch.setattr(ScriptedEngine, "generate", lambda *_: warnings.warn("old", FutureWarning, stacklevel=1))
+    Path("p.yaml").write_text(
+        "about: a\nmodels: {generator: {engine: scripted, replies: [x]}}\nline: {self_instruct: {}, respond: {}}\n"
+    )
+    with pytest.raises(TypeError, match="await"):  # the reply is none
+        run(capsys, "check", "--preset", "p.yaml")
+    assert not shown

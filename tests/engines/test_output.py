@@ -9,12 +9,17 @@ import multiprocessing
 import os
 import sys
 import threading
+import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tasks.engines import open_engine
-from tasks.engines.output import logged_to, named, printed_to
+from tasks.engines.output import logged_to, named, printed_to, warned_to
+from tasks.methods.registry import installed
+from tasks.train import __main__ as training
+from tasks.train.config import Report, TrainingFailed
 
 NANO = {"engine": "transformers", "model": str(Path(__file__).parent.parent.parent / "nano/checkpoint"), "threads": 1}
 
@@ -50,6 +55,63 @@ def test_other_threads_and_handlers_that_hold_a_stream_print_as_before(
     logging.getLogger("of.a.user").removeHandler(handler)
     assert capsys.readouterr().out == "from a thread\n"
     assert held.getvalue() == "a warning\n"
+
+
+def warn(text: str) -> None:
+    """From another thread, as an engine's worker does."""
+    thread = threading.Thread(target=warnings.warn, args=(text, FutureWarning))
+    thread.start()
+    thread.join()
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The warnings that were printed."""
+    texts: list[str] = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *_, **__: texts.append(str(message)))
+    warnings.simplefilter("always")
+    return texts
+
+
+def test_warnings_of_any_thread_are_in_the_file_while_a_block_is_open(tmp_path: Path, shown: list[str]) -> None:
+    first, second = warned_to(tmp_path / "logs/a.log"), warned_to(tmp_path / "b.log")
+    first.__enter__()
+    warn("of the first")
+    second.__enter__()
+    warn("of the second")
+    first.__exit__(None, None, None)  # engines close in any order
+    warn("of the second again")
+    second.__exit__(None, None, None)
+    with warned_to(None):
+        warn("shown")
+    assert shown == ["shown"]
+    assert "FutureWarning: of the first\n" in (tmp_path / "logs/a.log").read_text()
+    assert (tmp_path / "b.log").read_text().count("FutureWarning: of the second") == 2
+
+
+def test_an_open_engine_logs_warnings(tmp_path: Path, shown: list[str]) -> None:
+    async def opened() -> None:
+        async with open_engine(NANO, tmp_path):
+            warn("past_key_values is deprecated")
+
+    asyncio.run(opened())
+    assert not shown
+    assert "past_key_values is deprecated" in (tmp_path / "transformers.log").read_text()
+
+
+def test_a_training_logs_warnings(tmp_path: Path, shown: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*_: object) -> Report:
+        warn("gradient_checkpointing is deprecated")
+        raise TrainingFailed("enough")
+
+    (tmp_path / "train-0.parquet").touch()
+    recipe = SimpleNamespace(config=installed().recipes["sft"].config, train=train)
+    monkeypatch.setattr(training, "_recipe", lambda *_: recipe)
+    monkeypatch.setattr(training, "check_folders", lambda *_: None)
+    arguments = ["sft", "--data", str(tmp_path), "--model", "m", "--out", "o", "--log", str(tmp_path / "train.log")]
+    assert training.main(arguments) == 1
+    assert not shown
+    assert "gradient_checkpointing is deprecated" in (tmp_path / "train.log").read_text()
 
 
 def test_an_error_comes_out_and_the_streams_are_back(tmp_path: Path) -> None:

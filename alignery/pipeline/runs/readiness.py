@@ -5,9 +5,11 @@ Nothing is written except by the engines themselves, and only one short request 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from alignery.config import extras
 from alignery.config.preset import Preset
@@ -16,6 +18,7 @@ from alignery.pipeline import own_data
 from alignery.pipeline.runs.gpus import gpus
 from alignery.untrusted import excerpt
 from tasks.engines import Sampling, open_engine
+from tasks.engines.output import warned_to
 from tasks.engines.protocol import RequestRefused
 from tasks.engines.specs import Bounds, EngineSpec, OpenAISpec, RaySpec
 from warehouse import LakeLocation
@@ -91,9 +94,10 @@ async def _answers(preset: Preset, alias: str, spec: EngineSpec) -> Finding:
     prompt = preset.library().prompt("respond/answer").in_form(preset.form(alias))
     began = time.monotonic()
     try:
-        async with open_engine(spec) as engine:
-            opened = time.monotonic() - began
-            reply = await engine.generate(prompt.render(instruction=_PROBE), Sampling(max_tokens=16))
+        with warned_to(Path(os.devnull)):  # a run has a log for them
+            async with open_engine(spec) as engine:
+                opened = time.monotonic() - began
+                reply = await engine.generate(prompt.render(instruction=_PROBE), Sampling(max_tokens=16))
     except (AligneryError, RequestRefused) as error:
         return Finding(f"models.{alias}", "problem", excerpt(str(error), 600), "")
     summary = (

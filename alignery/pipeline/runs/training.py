@@ -253,9 +253,12 @@ class TrainingJob(Job):
 
     async def make(self, out: Path, run: Run, runner: TaskRunner) -> None:
         with otel.span("alignery.train", recipe=self.name, tag=self.published["name"]):
-            await runner(f"train.{self.name} on {self.published['name']}", lambda: self._process(out))
+            await runner(
+                f"train.{self.name} on {self.published['name']}",
+                lambda: self._process(out, run.lake.logs / "train.log"),
+            )
 
-    async def _process(self, out: Path) -> None:
+    async def _process(self, out: Path, log: Path) -> None:
         arguments = [
             "--data",
             str(self.data),
@@ -263,6 +266,8 @@ class TrainingJob(Job):
             await asyncio.to_thread(_weights, self.base),
             "--out",
             str(out),
+            "--log",
+            str(log),
         ]
         # -P: a folder `tasks` in the working directory is not ours. Its output goes to standard error, results to ours.
         process = await asyncio.create_subprocess_exec(

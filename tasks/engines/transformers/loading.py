@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from tasks.engines.output import printed_to
+from tasks.engines.output import printed_to, warned_to
 
 
 class _Closing(Protocol):
@@ -23,22 +23,23 @@ async def loaded(load: Callable[[], _E], model: str, log: Path | None) -> AsyncI
     """Load an engine in a thread and serve it until the context is left. Raises what `load` raises.
 
     Args:
-        log: the file for what is printed while the model is loaded, such as the bar of dequantising; None leaves it to
-            the terminal.
+        log: the file for warnings, and for what is printed while the model is loaded, such as the bar of dequantising;
+            None leaves them to the terminal.
     """
 
     def logged() -> _E:
         with printed_to(log, model):
             return load()
 
-    loading = asyncio.ensure_future(asyncio.to_thread(logged))
-    try:
-        engine = await asyncio.shield(loading)
-    except asyncio.CancelledError:
-        # The thread continues loading whatever happens here; its engine must not be left without an owner.
-        await (await loading).close()
-        raise
-    try:
-        yield engine
-    finally:
-        await engine.close()
+    with warned_to(log):
+        loading = asyncio.ensure_future(asyncio.to_thread(logged))
+        try:
+            engine = await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            # The thread continues loading whatever happens here; its engine must not be left without an owner.
+            await (await loading).close()
+            raise
+        try:
+            yield engine
+        finally:
+            await engine.close()
