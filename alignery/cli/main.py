@@ -23,6 +23,7 @@ from typer.models import CommandInfo
 from alignery.cli import entry
 from alignery.cli.options import (
     HOME,
+    Command,
     HomeOption,
     JsonOption,
     PrefectOption,
@@ -247,7 +248,7 @@ GROUPS = {
 
 
 def _group_commands() -> None:
-    """The help lists the verbs under what a user is about to do."""
+    """The help lists the verbs under what a user is about to do, and shows their flags without a value."""
     verbs = [(verb, group) for group, some in GROUPS.items() for verb in some]
     places = {verb: (place, group) for place, (verb, group) in enumerate(verbs)}
 
@@ -256,6 +257,8 @@ def _group_commands() -> None:
         return number
 
     app.registered_commands.sort(key=place)
+    for command in (*app.registered_commands, *marks.marks_app.registered_commands):
+        command.cls = Command
 
 
 _group_commands()

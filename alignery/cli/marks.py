@@ -8,14 +8,25 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alignery.cli.options import HOME, HomeOption, JsonOption, PresetOption, app, fail, handle_errors, reading, writing
+from alignery.cli.options import (
+    HOME,
+    Group,
+    HomeOption,
+    JsonOption,
+    PresetOption,
+    app,
+    fail,
+    handle_errors,
+    reading,
+    writing,
+)
 from alignery.cli.render import marks as show
 
 if TYPE_CHECKING:
     from tasks.step import Row
     from warehouse import Lake
 
-marks_app = typer.Typer(no_args_is_help=True, help="People's marks on rows, pairs and models' answers.")
+marks_app = typer.Typer(cls=Group, no_args_is_help=True, help="People's marks on rows, pairs and models' answers.")
 app.add_typer(marks_app, name="marks", rich_help_panel="Export and maintain")
 
 ByOption = Annotated[

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from alignery.cli import hints
 from alignery.cli.imports import import_flow, import_run, without_collections
@@ -30,7 +31,31 @@ from alignery.untrusted import excerpt
 if TYPE_CHECKING:
     from warehouse import Lake, LakeLocation
 
+
+class Group(TyperGroup):
+    """A group of commands whose flags are shown without a value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _flags_without_value(super().get_params(ctx))
+
+
+class Command(TyperCommand):
+    """A command whose flags are shown without a value."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _flags_without_value(super().get_params(ctx))
+
+
+def _flags_without_value(parameters: list[Any]) -> list[Any]:
+    """Typer's help would show `--quiet <bool>`, which reads as if a value were expected."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
 app = typer.Typer(
+    cls=Group,
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode="rich",

@@ -158,3 +158,11 @@ def test_what_a_library_warns_of_is_not_shown(
     with pytest.raises(TypeError, match="await"):  # the reply is none
         run(capsys, "check", "--preset", "p.yaml")
     assert not shown
+
+
+@pytest.mark.parametrize("command", [(), ("refresh",), ("marks",), ("marks", "queue")])
+def test_help_shows_flags_without_a_value(command: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, *command, "--help")
+    assert code == 0
+    assert "--help" in out
+    assert "bool" not in out.lower()
