@@ -27,7 +27,8 @@ def init(folder: FolderArgument = Path(), start: FromOption = "nano", as_json: J
         files = project.make(folder, start)
     results.rows([{"file": str(file), "bytes": file.stat().st_size} for file in files], as_json)
     if not as_json:
-        hint(f"Next: cd {folder} && alignery check --preset preset.yaml")
+        enter = "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+        hint(f"Next: {enter}alignery check --preset preset.yaml")
 
 
 @app.command()

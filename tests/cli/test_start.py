@@ -166,3 +166,14 @@ def test_help_shows_flags_without_a_value(command: tuple[str, ...], capsys: pyte
     assert code == 0
     assert "--help" in out
     assert "bool" not in out.lower()
+
+
+@pytest.mark.parametrize("there", [".", "../here", ""])
+def test_a_project_in_this_folder_needs_no_cd(
+    there: str, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("here").mkdir()
+    monkeypatch.chdir("here")
+    code, out, err = run(capsys, "init", *[there] * bool(there))
+    assert code == 0
+    assert "Next: alignery check --preset preset.yaml" in " ".join((out + err).split())
