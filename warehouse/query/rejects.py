@@ -22,7 +22,7 @@ def rejects(
         step: only this step's.
         reason: only reasons that hold these words, in capitals or not.
         run: only this run's, by its id or the beginning of it.
-        samples: how many rows of each group, the newest.
+        samples: how many rows of each group: the newest of each input first, then what was tried before it.
 
     Returns:
         step, reason, state, times (calls, or candidates of the gate), lost (the final attempts at their work: the
@@ -51,9 +51,10 @@ def rejects(
             "SELECT r.step, r.reason, r.state, r.times, r.lost, r.lost / s.finished AS share, r.ids FROM (SELECT step,"
             " if(min(reason) = max(reason), min(reason), kind) AS reason, state, count(*) AS times,"
             " count(*) FILTER (final) AS lost,"
-            f" arg_max(id, (created_at, id), {max(1, int(samples))}) AS ids"
+            f" arg_max(id, (-turn, created_at, id), {max(1, int(samples))}) AS ids FROM (SELECT *, row_number() OVER"
+            " (PARTITION BY step, kind, state, parents ORDER BY created_at DESC, id DESC) AS turn"
             " FROM (SELECT *, regexp_replace(reason, '[0-9]+', '…', 'g') AS kind FROM rejects)"
-            f" WHERE {' AND '.join(conditions)} GROUP BY step, kind, state) r"
+            f" WHERE {' AND '.join(conditions)}) GROUP BY step, kind, state) r"
             f" LEFT JOIN (SELECT step, count(*) AS finished FROM {finished} WHERE {ran} GROUP BY step) s"
             " ON s.step = r.step ORDER BY times DESC, r.step, reason",
         )

@@ -73,6 +73,24 @@ def test_samples_are_the_newest_with_what_was_asked_and_what_was_near(rejected):
     assert of_one_time == sorted(of_one_time, reverse=True), "whatever order a merge leaves their rows in"
 
 
+def test_samples_are_of_different_inputs_first(lake):
+    """Several tries at one row say the same; so the newest of each row comes before what was tried earlier."""
+    refused = {"state": "rejected", "reason": "empty reply"}
+    days = {("a", 0): 1, ("b", 0): 2, ("c", 0): 3, ("c", 1): 4, ("c", 2): 5}
+    attempts = [
+        attempt(
+            key, try_number=number, parents=[f"of-{key}"], final=(key, number) not in (("c", 0), ("c", 1)), **refused
+        )
+        | {"created_at": attempt(key)["created_at"].replace(day=day)}
+        for (key, number), day in days.items()
+    ]
+    commit(lake, attempts=attempts)
+    for count in (3, 5):
+        (row,) = rejects(lake, samples=count)
+        shown = [one["id"] for one in row["samples"]]
+        assert shown == ["c-try2", "b-try0", "a-try0", "c-try1", "c-try0"][:count]
+
+
 def test_a_step_a_reason_and_a_run_narrow_it_down(rejected):
     assert [row["reason"] for row in rejects(rejected, step="self_instruct.gate")] == ["near-duplicate"]
     assert [row["reason"] for row in rejects(rejected, reason="EMPTY")] == ["empty reply"]
