@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -331,7 +332,9 @@ def _found(name: str) -> Path:
         return shipped[name]
     shown_name = excerpt(repr(name), 200)
     if not name.endswith((".yaml", ".yml")):
-        raise PresetError(f"no preset {shown_name}: give one of {list(shipped)}, or the path of a .yaml file")
+        near = get_close_matches(name, shipped, 1)
+        meant = f"did you mean {near[0]!r}? Otherwise " if near else ""
+        raise PresetError(f"no preset {shown_name}: {meant}give one of {list(shipped)}, or the path of a .yaml file")
     if not os.path.isfile(name):
         raise PresetError(f"no preset file {shown_name}: give one of {list(shipped)}, or the path of a .yaml file")
     return Path(name)

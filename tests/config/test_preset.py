@@ -242,3 +242,10 @@ def test_base_answers_are_published_where_no_method_writes_anything_better(tmp_p
     assert "base_sft" in published(respond={"sampling": {"max_tokens": 64}}, tagging={})
     assert "base_sft" not in published(self_align={})
     assert "base_sft" not in published(dialogue={}), "it has shapes of its own"
+
+
+def test_a_mistyped_name_of_a_preset_is_answered_with_the_nearest() -> None:
+    with pytest.raises(PresetError, match=r"^no preset 'nanoo': did you mean 'nano'\? Otherwise give one of \["):
+        load("nanoo")
+    with pytest.raises(PresetError, match=r"^no preset 'zzz': give one of \["):
+        load("zzz")
