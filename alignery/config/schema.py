@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from alignery.config.soup import Soup
 from alignery.errors import UsageError
@@ -283,11 +283,23 @@ class Publish(Strict):
         return self
 
 
+def _is_text(line: Any) -> Any:
+    if not isinstance(line, str):
+        got = excerpt(repr(line), 80)
+        raise ValueError(f"got {got}, expected a cron line in quotes, such as '0 3 * * *'; correct it")
+    return line
+
+
+CronLine = Annotated[Filled, BeforeValidator(_is_text)]
+
+
 class Schedule(Strict):
     """When `alignery serve` runs what: cron lines, and how missed times are handled."""
 
-    refresh: Filled = Field(description="cron line: refresh and publish")
-    maintain: str | None = Field(default=None, description="cron line: merge, expire and delete, as maintain --apply")
+    refresh: CronLine = Field(description="cron line: refresh and publish")
+    maintain: CronLine | None = Field(
+        default=None, description="cron line: merge, expire and delete, as maintain --apply"
+    )
     timezone: str = Field(default="UTC", description="what the cron lines are read in, such as Europe/Vienna")
     catch_up: Literal["latest", "none", "all"] = Field(default="latest", description="missed refreshes that are run")
 

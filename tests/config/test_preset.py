@@ -249,3 +249,14 @@ def test_a_mistyped_name_of_a_preset_is_answered_with_the_nearest() -> None:
         load("nanoo")
     with pytest.raises(PresetError, match=r"^no preset 'zzz': give one of \["):
         load("zzz")
+
+
+@pytest.mark.parametrize("field", ["refresh", "maintain"])
+def test_a_number_in_the_place_of_a_cron_line_is_answered_with_one(field: str, tmp_path: Path) -> None:
+    preset = yaml.safe_load((SHIPPED / "nano.yaml").read_text())
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump(preset | {"schedule": {"refresh": "0 3 * * *", field: 10}}))
+    with pytest.raises(
+        PresetError, match=rf"schedule.{field}: got 10, expected a cron line .*such as '0 3 \* \* \* *'"
+    ):
+        load(str(path))
