@@ -232,7 +232,8 @@ def _whole(policy: Policy, axes: Sequence[Moved]) -> tuple[bool, str]:
         return False, f"not promoted: {' and '.join(map(_unsure, unsure))}"
     if not promotes([one.verdict for one in axes]):
         seen = ", ".join(f"{one.detectable:.2f} on {one.axis}" for one in axes)
-        return False, f"not promoted: no axis is shown to be better; a true gain of {seen} would most likely be"
+        gain = f"a true gain of {seen} would most likely be detected"
+        return False, f"not promoted: no axis is shown to be better; {gain}"
     return True, f"promoted: better on {_names(named['better'])}, worse on none"
 
 

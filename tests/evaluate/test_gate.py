@@ -68,6 +68,7 @@ def test_a_change_within_its_interval_is_none():
     decision = decide(POLICY, side(helpful=[0.0] * 100), side(helpful=[1.0] + [0.0] * 99))
     assert not decision.promoted
     assert decision.reasons[0].startswith("not promoted: no axis is shown to be better; a true gain of 0.1")
+    assert decision.reasons[0].endswith(" would most likely be detected")
 
 
 def test_four_wins_and_no_losses_are_no_proof():
