@@ -33,7 +33,9 @@ def decide(policy: Policy, accepted: int, reject_rate: float, duplicate_rate: fl
         reject_rate: share of the finished work that was not accepted, 0 to 1.
         duplicate_rate: share of the candidates that were near-duplicates, 0 to 1.
     """
-    place = f"since {since}, the last tag that trained a model" if since else "and no model was trained before"
+    place = "and no model was trained on an earlier tag"
+    if since:
+        place = f"since {since}, the last tag that trained a model"
     rows = f"{accepted} new accepted rows {place}"
     few = accepted < policy.new_accepted
     figures = [

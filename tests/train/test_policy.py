@@ -33,7 +33,7 @@ def test_the_reasons_name_each_figure_that_holds_it_back_and_the_key_that_says_s
         "10.0% near-duplicates; retrain_when.duplicate_rate allows 30%",
     )
     first = decide(POLICY, 700, 0.0, 0.0, since=None)
-    assert first.reasons[0] == "retrain: 700 new accepted rows and no model was trained before"
+    assert first.reasons[0] == "retrain: 700 new accepted rows and no model was trained on an earlier tag"
 
 
 def test_it_is_strict() -> None:
