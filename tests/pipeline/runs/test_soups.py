@@ -186,7 +186,7 @@ def test_a_retraining_runs_each_variant_on_its_own_rows_then_the_soup(
     """The arguments of a training process; its result is a copy of nano with noise."""
     asked: dict[str, TrainingJob] = {}
 
-    async def process(job: TrainingJob, out: Path) -> None:
+    async def process(job: TrainingJob, out: Path, log: Path) -> None:
         asked[job.name] = job
         base: Any = job.base
         model(base, out, job.name, seed=len(asked))
